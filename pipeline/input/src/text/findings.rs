@@ -1,0 +1,69 @@
+//! Findings: the part of an M3D-Cap `text.txt` that becomes the caption.
+//!
+//! As the official preparation (M3D's `m3d_cap_data_prepare.py`): what follows the first `study_findings:`; where that
+//! is as good as empty, what follows the first `discussion:`; where that is too, the whole text. Each line break becomes
+//! one space and the ends are trimmed.
+
+use std::fs;
+use std::path::Path;
+
+use crate::error::InputError;
+
+/// Fewer characters than this, spaces and line breaks not counted, are taken for no text.
+const MIN_CHARACTERS: usize = 5;
+
+/// Reads a text file and extracts its findings.
+///
+/// # Errors
+/// [`InputError::TextUnreadable`] where the file is missing, unreadable or not UTF-8.
+pub fn read_findings(path: &Path) -> Result<String, InputError> {
+    let text = fs::read_to_string(path).map_err(|source| InputError::TextUnreadable { path: path.to_owned(), source })?;
+    Ok(findings(&text))
+}
+
+/// The findings of a report's text; a text without the keys is its own findings.
+pub fn findings(text: &str) -> String {
+    // Python's text mode reads every kind of line break as "\n".
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let after = |key: &str| one_line(text.split_once(key).map_or(text.as_str(), |(_, after)| after));
+    [after("study_findings:"), after("discussion:")]
+        .into_iter()
+        .find(|part| part.chars().filter(|character| *character != ' ').count() >= MIN_CHARACTERS)
+        .unwrap_or_else(|| one_line(&text))
+}
+
+fn one_line(text: &str) -> String {
+    text.replace('\n', " ").trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_follow_the_first_key_on_one_line() {
+        let text = "Title: x\n\ndiscussion:\nlong talk\n\nstudy_findings:\nLiver is\r\nnormal. study_findings: again\n";
+        assert_eq!(findings(text), "Liver is normal. study_findings: again");
+    }
+
+    #[test]
+    fn as_good_as_empty_falls_back_to_discussion_then_to_all() {
+        assert_eq!(findings("discussion:\nA talk.\nstudy_findings:\n - \n"), "A talk. study_findings:  -");
+        assert_eq!(findings("discussion: ab\nstudy_findings: cd"), "ab study_findings: cd");
+        assert_eq!(findings("a discussion:  \n b"), "a discussion:    b");
+        assert_eq!(findings("discussion: ok\nstudy_findings:"), "ok study_findings:");
+        assert_eq!(findings("study_findings: x"), "study_findings: x");
+        assert_eq!(findings("No key at all"), "No key at all");
+        assert_eq!(findings(" ab\n"), "ab");
+    }
+
+    #[test]
+    fn a_text_that_is_not_utf8_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("text.txt");
+        std::fs::write(&path, [0x66, 0xff, 0xfe]).unwrap();
+        let error = read_findings(&path).unwrap_err();
+        assert_eq!(error.reason().as_str(), "text_unreadable");
+        assert!(error.to_string().contains("text.txt"));
+    }
+}

@@ -1,0 +1,136 @@
+//! Tokenizer: text to token ids and back, over Hugging Face's `tokenizer.json`.
+
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+use std::str::FromStr;
+
+use tokenizers::AddedToken;
+use tokenizers::models::TrainerWrapper;
+use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+
+use crate::error::InputError;
+
+/// A tokenizer for one language model. Shared between threads by reference.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    bos: Option<i32>,
+}
+
+/// One token and the bytes of the text that it stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// The token's id.
+    pub id: i32,
+    /// Bytes of the encoded text.
+    pub bytes: Range<usize>,
+}
+
+impl Tokenizer {
+    /// Loads a `tokenizer.json`, or the one in a folder. Truncation and padding that the file asks for are off.
+    ///
+    /// # Errors
+    /// [`InputError::TokenizerMissing`] where there is none, [`InputError::Tokenizer`] where it cannot be parsed.
+    pub fn load(path: &Path) -> Result<Tokenizer, InputError> {
+        let path = if path.is_dir() { path.join("tokenizer.json") } else { path.to_owned() };
+        let text = fs::read_to_string(&path).map_err(|e| match InputError::io(&path, e) {
+            InputError::NotFound { path } => InputError::TokenizerMissing { path },
+            other => other,
+        })?;
+        let place = path.display().to_string();
+        let mut inner = tokenizers::Tokenizer::from_str(&text).map_err(|e| fault(&place, "a tokenizer.json", e))?;
+        inner.with_truncation(None).map_err(|e| fault(&place, "a tokenizer.json", e))?.with_padding(None);
+        Tokenizer::new(inner, &place)
+    }
+
+    /// Trains a byte-level BPE (GPT-2's kind) of at most `vocab_size` tokens, 256 bytes and the special tokens included.
+    ///
+    /// Special tokens get the first ids, in order. The result depends on the texts and their order alone.
+    ///
+    /// # Errors
+    /// [`InputError::Tokenizer`] where training fails.
+    pub fn train_bpe(texts: impl Iterator<Item = String> + Send, vocab_size: usize, special: &[&str]) -> Result<Tokenizer, InputError> {
+        let mut inner = tokenizers::Tokenizer::new(BPE::default());
+        inner.with_pre_tokenizer(Some(ByteLevel::new(false, true, true))).with_decoder(Some(ByteLevel::default()));
+        let trainer = BpeTrainer::builder()
+            .show_progress(false)
+            .vocab_size(vocab_size)
+            .min_frequency(2)
+            .initial_alphabet(ByteLevel::alphabet())
+            .special_tokens(special.iter().map(|token| AddedToken::from(*token, true)).collect())
+            .build();
+        let mut trainer = TrainerWrapper::from(trainer);
+        inner.train(&mut trainer, texts).map_err(|e| fault("text", "texts to train on", e))?;
+        Tokenizer::new(inner, "text")
+    }
+
+    fn new(inner: tokenizers::Tokenizer, place: &str) -> Result<Tokenizer, InputError> {
+        let ids = |special| inner.encode("a", special).map(|encoding| encoding.get_ids().to_vec());
+        let plain = ids(false).map_err(|e| fault(place, "a tokenizer that encodes", e))?;
+        let marked = ids(true).map_err(|e| fault(place, "a tokenizer that encodes", e))?;
+        // Only a token put before the text and none after it is a language model's start token.
+        let bos = (marked.len() == plain.len() + 1 && marked[1..] == plain[..]).then(|| marked[0] as i32);
+        Ok(Tokenizer { inner, bos })
+    }
+
+    /// Writes a `tokenizer.json`; it appears whole or not at all.
+    ///
+    /// # Errors
+    /// [`InputError::Unreadable`] where the folder is missing or not writable.
+    pub fn save(&self, path: &Path) -> Result<(), InputError> {
+        let text = self.inner.to_string(true).map_err(|e| fault(&path.display().to_string(), "a tokenizer to write", e))?;
+        let sibling = path.with_extension("json.partial");
+        fs::write(&sibling, text)
+            .and_then(|()| fs::rename(&sibling, path))
+            .map_err(|source| InputError::Unreadable { path: path.to_owned(), source })
+    }
+
+    /// Token ids of a text, without start or end tokens.
+    ///
+    /// # Errors
+    /// [`InputError::Tokenizer`] where the tokenizer refuses the text.
+    pub fn encode(&self, text: &str) -> Result<Vec<i32>, InputError> {
+        let encoding = self.inner.encode_fast(text, false).map_err(|e| fault("text", "a text that encodes", e))?;
+        Ok(encoding.get_ids().iter().map(|id| *id as i32).collect())
+    }
+
+    /// The tokens of a text with the bytes that each stands for, without start or end tokens.
+    ///
+    /// # Errors
+    /// [`InputError::Tokenizer`] where the tokenizer refuses the text.
+    pub fn encode_with_bytes(&self, text: &str) -> Result<Vec<Token>, InputError> {
+        let encoding = self.inner.encode(text, false).map_err(|e| fault("text", "a text that encodes", e))?;
+        let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
+        Ok(tokens.map(|(id, (start, end))| Token { id: *id as i32, bytes: *start..*end }).collect())
+    }
+
+    /// The text of token ids. Special tokens and negative ids (images) are left out.
+    ///
+    /// # Errors
+    /// [`InputError::Tokenizer`] where the decoder fails.
+    pub fn decode(&self, ids: &[i32]) -> Result<String, InputError> {
+        let ids = ids.iter().filter_map(|id| u32::try_from(*id).ok()).collect::<Vec<_>>();
+        self.inner.decode(&ids, true).map_err(|e| fault("token ids", "ids that decode", e))
+    }
+
+    /// The id of a token by its exact text.
+    pub fn token_to_id(&self, token: &str) -> Option<i32> {
+        self.inner.token_to_id(token).map(|id| id as i32)
+    }
+
+    /// Number of tokens, added ones included.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// The start token that this tokenizer puts before a text, if it does; Phi-3's does not.
+    pub fn bos(&self) -> Option<i32> {
+        self.bos
+    }
+}
+
+fn fault(place: &str, expected: &'static str, error: tokenizers::Error) -> InputError {
+    InputError::Tokenizer { place: place.to_owned(), expected, found: error.to_string() }
+}

@@ -1,0 +1,114 @@
+//! Gzip in memory: files are inflated whole by libdeflate, member by member, into a buffer that the decoded header sizes.
+
+use std::path::Path;
+
+use libdeflater::{DecompressionError, Decompressor};
+
+use crate::error::InputError;
+
+/// DEFLATE's best: 258 bytes from 2 bits.
+const MAX_EXPANSION: u64 = 1032;
+
+/// The longest run that DEFLATE writes at once, a stored block.
+const LONGEST_RUN: usize = 1 << 16;
+
+/// Header, empty data and trailer of the smallest gzip member.
+const MIN_MEMBER: usize = 20;
+
+/// Whether the bytes start with gzip's magic.
+pub(super) fn is_gzip(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0x1f, 0x8b])
+}
+
+/// Most bytes that a gzip file of `len` bytes can hold.
+pub(super) fn most_decoded(len: usize) -> u64 {
+    len as u64 * MAX_EXPANSION
+}
+
+/// The first `len` decoded bytes, or fewer where the stream holds fewer; zeros stand where damage hides them.
+///
+/// libdeflate writes in order and gives up at the first run that does not fit, so a buffer of `len` and one run more is
+/// filled up to `len` at least when it runs out of space.
+pub(super) fn head(bytes: &[u8], len: usize) -> Vec<u8> {
+    let mut out = vec![0; len + LONGEST_RUN];
+    let (mut filled, mut at) = (0, 0);
+    let mut decompressor = Decompressor::new();
+    while filled < len && is_gzip(&bytes[at..]) {
+        match decompressor.gzip_decompress(&bytes[at..], &mut out[filled..]) {
+            Ok(decoded) => {
+                let Some(end) = member_end(bytes, at, &out[filled..filled + decoded]) else { break };
+                (filled, at) = (filled + decoded, end);
+            }
+            Err(_) => {
+                filled = len;
+            }
+        }
+    }
+    out.truncate(filled.min(len));
+    out
+}
+
+/// Inflates the members of a gzip file until at least `expected` bytes are there.
+///
+/// Data beyond `expected` is tolerated up to as much again and 1 MiB; bytes after the member that completes `expected`
+/// are not looked at. The checksum of every member read is verified.
+///
+/// # Errors
+/// [`InputError::TruncatedGzip`], [`InputError::CorruptGzip`], or [`InputError::LyingHeader`] where the sound stream
+/// holds fewer than `expected` bytes or far more.
+pub(super) fn inflate(path: &Path, bytes: &[u8], expected: usize) -> Result<Vec<u8>, InputError> {
+    let lying = |found: usize| {
+        let (expected, found, offset) = (expected as u64, found as u64, Some(bytes.len() as u64));
+        InputError::LyingHeader { path: path.to_owned(), expected, found, offset }
+    };
+    let most = expected * 2 + (1 << 20);
+    let mut out = vec![0; expected];
+    let (mut filled, mut at) = (0, 0);
+    let mut decompressor = Decompressor::new();
+    while filled < expected {
+        if !is_gzip(&bytes[at..]) {
+            return Err(lying(filled));
+        }
+        match decompressor.gzip_decompress(&bytes[at..], &mut out[filled..]) {
+            Ok(decoded) if filled + decoded >= expected => filled += decoded,
+            Ok(decoded) => {
+                let Some(end) = member_end(bytes, at, &out[filled..filled + decoded]) else { return Err(lying(filled)) };
+                (filled, at) = (filled + decoded, end);
+            }
+            Err(DecompressionError::InsufficientSpace) if out.len() < most => out.resize((out.len() * 2 + LONGEST_RUN).min(most), 0),
+            Err(DecompressionError::InsufficientSpace) => return Err(lying(out.len())),
+            Err(DecompressionError::BadData) if trailer_fits(bytes, expected - filled, most) => {
+                return Err(InputError::CorruptGzip { path: path.to_owned(), offset: at as u64 });
+            }
+            Err(DecompressionError::BadData) => {
+                let (expected, found) = (expected as u64, bytes.len() as u64);
+                return Err(InputError::TruncatedGzip { path: path.to_owned(), expected, found });
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Where the member that starts at `at` and decodes to `decoded` ends. libdeflate does not say, so its trailer (checksum
+/// and length, 8 bytes) is searched for: what follows must be the file's end, another member or padding.
+fn member_end(bytes: &[u8], at: usize, decoded: &[u8]) -> Option<usize> {
+    let mut crc = libdeflater::Crc::new();
+    crc.update(decoded);
+    let mut trailer = [0; 8];
+    trailer[..4].copy_from_slice(&crc.sum().to_le_bytes());
+    trailer[4..].copy_from_slice(&(decoded.len() as u32).to_le_bytes());
+    let first = at + MIN_MEMBER - trailer.len();
+    let found = bytes.get(first..)?.windows(trailer.len()).enumerate().find(|(offset, window)| {
+        let rest = &bytes[first + offset + trailer.len()..];
+        *window == trailer && (is_gzip(rest) || rest.iter().all(|byte| *byte == 0))
+    });
+    found.map(|(offset, _)| first + offset + trailer.len())
+}
+
+/// Whether the file's last four bytes, a gzip trailer's length field, agree with the data still expected: then the
+/// stream's end is there, and what is wrong lies inside.
+fn trailer_fits(bytes: &[u8], missing: usize, most: usize) -> bool {
+    let Some(length) = bytes.last_chunk::<4>().map(|length| u32::from_le_bytes(*length)) else { return false };
+    // The field counts modulo 2^32.
+    length == missing as u32 || (missing..=most).contains(&(length as usize))
+}

@@ -1,0 +1,77 @@
+//! Reading a batch's columns by name, each checked against the schema that the reader expects.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Int32Type, SchemaRef};
+
+use crate::sample::Topic;
+use crate::{Id, SchemaError};
+
+/// A list type whose items are named `item`, as Arrow's builders make them.
+pub(crate) fn list_of(item: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new("item", item, true)))
+}
+
+/// A batch beside the schema that it should have.
+pub(crate) struct Columns<'a> {
+    pub(crate) batch: &'a RecordBatch,
+    pub(crate) expected: SchemaRef,
+}
+
+impl<'a> Columns<'a> {
+    pub(crate) fn get(&self, name: &str) -> Result<&'a ArrayRef, SchemaError> {
+        let field = self.expected.field_with_name(name).expect("the name is of this schema");
+        let error = |found: String| SchemaError::Column {
+            column: name.into(),
+            expected: field.data_type().to_string(),
+            found,
+        };
+        let array = self.batch.column_by_name(name).ok_or_else(|| error("none".into()))?;
+        match array.data_type().equals_datatype(field.data_type()) {
+            true => Ok(array),
+            false => Err(error(array.data_type().to_string())),
+        }
+    }
+
+    pub(crate) fn text(&self, name: &str, row: usize) -> Result<String, SchemaError> {
+        Ok(self.get(name)?.as_string::<i32>().value(row).to_owned())
+    }
+
+    pub(crate) fn maybe_text(&self, name: &str, row: usize) -> Result<Option<String>, SchemaError> {
+        let array = self.get(name)?;
+        Ok(array.is_valid(row).then(|| array.as_string::<i32>().value(row).to_owned()))
+    }
+
+    pub(crate) fn maybe_texts(&self, name: &str, row: usize) -> Result<Option<Vec<String>>, SchemaError> {
+        let array = self.get(name)?;
+        Ok(array.is_valid(row).then(|| {
+            let list = array.as_list::<i32>().value(row);
+            list.as_string::<i32>().iter().flatten().map(str::to_owned).collect()
+        }))
+    }
+
+    pub(crate) fn id(&self, name: &str, row: usize) -> Result<Id, SchemaError> {
+        Ok(Id::from_bytes(self.get(name)?.as_fixed_size_binary().value(row)).expect("the column has 16 bytes"))
+    }
+
+    pub(crate) fn flag(&self, name: &str, row: usize) -> Result<bool, SchemaError> {
+        Ok(self.get(name)?.as_boolean().value(row))
+    }
+
+    pub(crate) fn topic(&self, row: usize) -> Result<Option<Topic>, SchemaError> {
+        let array = self.get("topic")?;
+        let number = array.is_valid(row).then(|| array.as_primitive::<arrow::datatypes::UInt8Type>().value(row));
+        Ok(number.and_then(Topic::of_number))
+    }
+
+    pub(crate) fn maybe_ints(&self, name: &str, row: usize) -> Result<Option<Vec<i32>>, SchemaError> {
+        let array = self.get(name)?;
+        let values = || array.as_list::<i32>().value(row).as_primitive::<Int32Type>().values().to_vec();
+        Ok(array.is_valid(row).then(values))
+    }
+
+    pub(crate) fn ints(&self, name: &str, row: usize) -> Result<Vec<i32>, SchemaError> {
+        Ok(self.maybe_ints(name, row)?.unwrap_or_default())
+    }
+}

@@ -1,0 +1,65 @@
+//! `dataset.json`: what a prepared dataset holds, shard by shard, so that a reader needs to open nothing to plan.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::volume::VoxelFormat;
+use crate::{SCHEMA_VERSION, SchemaError};
+
+/// The index of a dataset folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DatasetIndex {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema_version: u32,
+    /// Name of the recipe.
+    pub recipe: String,
+    /// blake3 of everything in the recipe that changes output bytes, as hex.
+    pub recipe_hash: String,
+    /// How voxel cells are stored.
+    pub voxels: VoxelFormat,
+    /// Positions that one volume takes in a token sequence, as the length budget counted them.
+    pub visual_tokens: u32,
+    /// The tokenizer's file, relative to the dataset.
+    pub tokenizer: String,
+    /// Id of the end token.
+    pub end_token: i32,
+    /// Volume shards in order.
+    pub volumes: Vec<ShardEntry>,
+    /// Sample shards in order.
+    pub samples: Vec<ShardEntry>,
+    /// Samples by split, then by task and topic, such as `train` / `closed_vqa.plane`.
+    pub counts: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// One shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardEntry {
+    /// Path relative to the dataset folder, with `/`.
+    pub path: String,
+    /// Rows.
+    pub rows: u64,
+    /// Size of the file.
+    pub bytes: u64,
+    /// xxh3 (64 bit) of each row group's bytes, as hex, in order.
+    pub row_groups_xxh3: Vec<String>,
+}
+
+impl DatasetIndex {
+    /// Reads the index from its JSON text.
+    ///
+    /// # Errors
+    /// Text that is no index, or one of another schema version.
+    pub fn parse(text: &str) -> Result<DatasetIndex, SchemaError> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema_version: u32,
+        }
+        let config = |e: serde_json::Error| SchemaError::Config { message: format!("dataset.json: {e}") };
+        let Version { schema_version } = serde_json::from_str(text).map_err(config)?;
+        if schema_version != SCHEMA_VERSION {
+            return Err(SchemaError::Version { expected: SCHEMA_VERSION, found: schema_version });
+        }
+        serde_json::from_str(text).map_err(config)
+    }
+}

@@ -1,0 +1,30 @@
+//! What lies on disk between the programs: Arrow schemas, the dataset index, reports, and the run's configuration text.
+//!
+//! # Layout
+//! - [`id`]: the 16-byte keys of volumes and samples
+//! - [`manifest`]: the two tables that prepare starts from
+//! - [`volume`], [`sample`]: the two kinds of shard
+//! - [`quarantine`]: why an input became no row
+//! - [`index`]: `dataset.json`
+//! - [`report`]: what each program says about its run, as JSON
+//! - [`config`]: TOML text plus overrides to a typed value
+//! - [`error`]: the crate's one error type
+//!
+//! This crate does no input or output and knows neither DataFusion nor libtorch.
+
+mod columns;
+pub mod config;
+pub mod error;
+pub mod id;
+pub mod index;
+pub mod manifest;
+pub mod quarantine;
+pub mod report;
+pub mod sample;
+pub mod volume;
+
+pub use error::SchemaError;
+pub use id::Id;
+
+/// Version of everything in this crate that reaches a disk; rises when an old reader would misread a new file.
+pub const SCHEMA_VERSION: u32 = 1;

@@ -1,0 +1,203 @@
+//! Quarantine: one record for each manifest row that became no row, with a reason that programs can count.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
+
+/// Why an input was set aside. The words are stable: reports and queries count them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// No file or folder at the path that the manifest names.
+    NotFound,
+    /// The file is there but the system would not read it.
+    Unreadable,
+    /// A gzip stream that ends early.
+    TruncatedGzip,
+    /// A gzip stream whose contents or checksum are wrong.
+    CorruptGzip,
+    /// A header that promises more bytes than the file has.
+    LyingHeader,
+    /// A header with impossible values.
+    BadHeader,
+    /// A format, data type or rank that the readers do not take.
+    UnsupportedFormat,
+    /// A sample that refers to an ordinary 2D image.
+    #[serde(rename = "unsupported_image2d")]
+    UnsupportedImage2d,
+    /// Larger than the limit on one decoded input.
+    TooLarge,
+    /// A series folder without slices.
+    EmptyFolder,
+    /// Slices of so many sizes that no size has a majority.
+    MixedSliceSizes,
+    /// A series of which no slice could be decoded.
+    NoReadableSlice,
+    /// A slice whose name is not a number.
+    BadSliceName,
+    /// Every voxel has the same value, so that nothing is left after the crop.
+    AllZero,
+    /// NaN or infinite voxels.
+    NotFinite,
+    /// A path that leads out of the data root.
+    PathOutsideRoot,
+    /// A text row without an answer.
+    MissingAnswer,
+    /// A text row without an image.
+    MissingImage,
+    /// A text of which no target token is left within the length budget.
+    NoTarget,
+    /// A manifest row with a field missing or malformed.
+    BadRow,
+    /// A text file that is missing or not UTF-8.
+    TextUnreadable,
+}
+
+impl Reason {
+    /// Every reason, in the order of the declaration.
+    pub const ALL: [Reason; 21] = [
+        Reason::NotFound,
+        Reason::Unreadable,
+        Reason::TruncatedGzip,
+        Reason::CorruptGzip,
+        Reason::LyingHeader,
+        Reason::BadHeader,
+        Reason::UnsupportedFormat,
+        Reason::UnsupportedImage2d,
+        Reason::TooLarge,
+        Reason::EmptyFolder,
+        Reason::MixedSliceSizes,
+        Reason::NoReadableSlice,
+        Reason::BadSliceName,
+        Reason::AllZero,
+        Reason::NotFinite,
+        Reason::PathOutsideRoot,
+        Reason::MissingAnswer,
+        Reason::MissingImage,
+        Reason::NoTarget,
+        Reason::BadRow,
+        Reason::TextUnreadable,
+    ];
+
+    /// The word that stands for this reason on disk.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::NotFound => "not_found",
+            Reason::Unreadable => "unreadable",
+            Reason::TruncatedGzip => "truncated_gzip",
+            Reason::CorruptGzip => "corrupt_gzip",
+            Reason::LyingHeader => "lying_header",
+            Reason::BadHeader => "bad_header",
+            Reason::UnsupportedFormat => "unsupported_format",
+            Reason::UnsupportedImage2d => "unsupported_image2d",
+            Reason::TooLarge => "too_large",
+            Reason::EmptyFolder => "empty_folder",
+            Reason::MixedSliceSizes => "mixed_slice_sizes",
+            Reason::NoReadableSlice => "no_readable_slice",
+            Reason::BadSliceName => "bad_slice_name",
+            Reason::AllZero => "all_zero",
+            Reason::NotFinite => "not_finite",
+            Reason::PathOutsideRoot => "path_outside_root",
+            Reason::MissingAnswer => "missing_answer",
+            Reason::MissingImage => "missing_image",
+            Reason::NoTarget => "no_target",
+            Reason::BadRow => "bad_row",
+            Reason::TextUnreadable => "text_unreadable",
+        }
+    }
+
+    /// The reason that a word stands for.
+    pub fn from_word(word: &str) -> Option<Reason> {
+        Reason::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which of the manifest's two tables a row belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Table {
+    /// Distinct volumes.
+    Volumes,
+    /// Text pairs.
+    Texts,
+}
+
+impl Table {
+    /// The table's word on disk.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Table::Volumes => "volumes",
+            Table::Texts => "texts",
+        }
+    }
+}
+
+/// One manifest row that became no row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineRecord {
+    /// The table that the row belongs to.
+    pub table: Table,
+    /// Position of the row in its table of the manifest.
+    pub ordinal: u64,
+    /// The path that the manifest names, relative to the data root.
+    pub path: String,
+    /// Where the row itself stands: file and line for a CSV, file and entry for JSON.
+    pub row: String,
+    /// The reason's word.
+    pub reason: Reason,
+    /// What was expected and what was found.
+    pub detail: String,
+    /// Byte in the file where it went wrong, where known.
+    pub byte_offset: Option<u64>,
+}
+
+/// The schema of `quarantine.parquet`.
+pub fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("table", DataType::Utf8, false),
+        Field::new("ordinal", DataType::UInt64, false),
+        Field::new("path", DataType::Utf8, false),
+        Field::new("row", DataType::Utf8, false),
+        Field::new("reason", DataType::Utf8, false),
+        Field::new("detail", DataType::Utf8, false),
+        Field::new("byte_offset", DataType::UInt64, true),
+    ]))
+}
+
+/// The records as one batch of [`schema`].
+pub fn to_batch(records: &[QuarantineRecord]) -> RecordBatch {
+    let text = |get: &dyn Fn(&QuarantineRecord) -> String| -> ArrayRef {
+        Arc::new(records.iter().map(|record| Some(get(record))).collect::<StringArray>())
+    };
+    let columns: Vec<ArrayRef> = vec![
+        text(&|r| r.table.as_str().into()),
+        Arc::new(records.iter().map(|r| r.ordinal).collect::<UInt64Array>()),
+        text(&|r| r.path.clone()),
+        text(&|r| r.row.clone()),
+        text(&|r| r.reason.as_str().into()),
+        text(&|r| r.detail.clone()),
+        Arc::new(records.iter().map(|r| r.byte_offset).collect::<UInt64Array>()),
+    ];
+    RecordBatch::try_new(schema(), columns).expect("the columns above are built from this schema")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_the_serialized_form() {
+        for reason in Reason::ALL {
+            assert_eq!(serde_json::to_string(&reason).unwrap(), format!("\"{reason}\""));
+            assert_eq!(Reason::from_word(reason.as_str()), Some(reason));
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! What each program says about its run: one JSON file a run, read by people's scripts and joined by `med2e3 report`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sample::{Split, Task, Topic};
+
+/// How many rows of one table went which way. `manifest_rows = rows + quarantined + duplicates`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableCounts {
+    /// Rows that the manifest has.
+    pub manifest_rows: u64,
+    /// Rows that were written to shards.
+    pub rows: u64,
+    /// Rows set aside, by reason.
+    pub quarantined: BTreeMap<String, u64>,
+    /// Rows whose id an earlier row has.
+    pub duplicates: u64,
+}
+
+impl TableCounts {
+    /// Rows set aside for any reason.
+    pub fn quarantined_rows(&self) -> u64 {
+        self.quarantined.values().sum()
+    }
+
+    /// Whether every manifest row is accounted for.
+    pub fn add_up(&self) -> bool {
+        self.manifest_rows == self.rows + self.quarantined_rows() + self.duplicates
+    }
+
+    /// Adds another table's counts.
+    pub fn add(&mut self, other: &TableCounts) {
+        self.manifest_rows += other.manifest_rows;
+        self.rows += other.rows;
+        self.duplicates += other.duplicates;
+        for (reason, count) in &other.quarantined {
+            *self.quarantined.entry(reason.clone()).or_default() += count;
+        }
+    }
+}
+
+/// `report.json` of `med2e3-data prepare`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PrepareReport {
+    /// The table of volumes.
+    pub volumes: TableCounts,
+    /// The table of texts.
+    pub texts: TableCounts,
+    /// Bytes of source files read.
+    pub bytes_read: u64,
+    /// Bytes of shards written.
+    pub bytes_written: u64,
+    /// Thread seconds by step: read, resample, encode, write.
+    pub step_seconds: BTreeMap<String, f64>,
+    /// Wall seconds.
+    pub seconds: f64,
+    /// Texts that the length budget cut.
+    pub truncated: u64,
+    /// Shards that an earlier run had finished.
+    pub shards_reused: u64,
+}
+
+/// One line of `train.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainStep {
+    /// Optimizer step, from 1.
+    pub step: u64,
+    /// Pass over the data, from 0.
+    pub epoch: u64,
+    /// Mean cross-entropy over the batch's targets, in nats.
+    pub loss: f64,
+    /// Share of targets whose most likely token is right.
+    pub token_accuracy: f64,
+    /// Learning rate of this step.
+    pub learning_rate: f64,
+    /// Norm of all gradients before clipping.
+    pub gradient_norm: f64,
+    /// Targets in the batch.
+    pub targets: u64,
+    /// Seconds that the step took.
+    pub seconds: f64,
+    /// Of these, seconds spent waiting for the batch.
+    pub wait_seconds: f64,
+}
+
+/// `report.json` of `med2e3 train`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainReport {
+    /// The run's name in its configuration.
+    pub name: String,
+    /// Seed of initialization and order.
+    pub seed: u64,
+    /// Where it ran.
+    pub device: String,
+    /// Parameters of the model, by part.
+    pub parameters: BTreeMap<String, u64>,
+    /// Parts that were trained.
+    pub trained: Vec<String>,
+    /// Samples in the selection.
+    pub samples: u64,
+    /// Samples left out because their volume is in quarantine.
+    pub samples_without_volume: u64,
+    /// Every step.
+    pub steps: Vec<TrainStep>,
+    /// Loss on the validation split by step, where it was measured.
+    pub validation: Vec<(u64, f64)>,
+    /// Wall seconds.
+    pub seconds: f64,
+    /// Folder of the last checkpoint, relative to the run.
+    pub checkpoint: String,
+}
+
+/// One answered sample.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Key of the sample.
+    pub sample_id: String,
+    /// Key of its volume.
+    pub volume_id: String,
+    /// Kind of pair.
+    pub task: Task,
+    /// Question type.
+    pub topic: Option<Topic>,
+    /// The instruction.
+    pub question: String,
+    /// The expected text.
+    pub expected: String,
+    /// The model's text.
+    pub answer: String,
+    /// The right letter.
+    pub answer_choice: Option<String>,
+    /// Metric by name: `bleu1`, `rouge1` or `correct`, `correct_strict`.
+    pub metrics: BTreeMap<String, f64>,
+    /// The slice scores, one a slice.
+    pub scores: Vec<f32>,
+}
+
+/// One row of the result table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// Kind of pair.
+    pub task: Task,
+    /// Question type, or `None` for all of the task.
+    pub topic: Option<Topic>,
+    /// Metric's name.
+    pub metric: String,
+    /// Samples.
+    pub count: u64,
+    /// Mean over the samples (micro).
+    pub micro: f64,
+    /// Mean over the topics' means (macro); equal to `micro` in a topic's own row.
+    pub macro_mean: f64,
+    /// Half of the 95 % confidence interval of `micro`.
+    pub half_interval: f64,
+    /// What guessing reaches, where that is known: one over the number of choices.
+    pub chance: Option<f64>,
+}
+
+/// `report.json` of `med2e3 evaluate`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvaluateReport {
+    /// Part of the study.
+    pub split: Split,
+    /// The checkpoint, as configured.
+    pub checkpoint: String,
+    /// Samples left out because their volume is in quarantine.
+    pub samples_without_volume: u64,
+    /// The result table.
+    pub scores: Vec<Score>,
+    /// Every answer.
+    pub answers: Vec<Answer>,
+    /// Wall seconds.
+    pub seconds: f64,
+}
+
+/// One question about one volume, explained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The sample, its answer and its scores.
+    pub answer: Answer,
+    /// Number of slices, so that the uniform line is at one over it.
+    pub slices: u32,
+    /// Slices shown, in order.
+    pub shown: Vec<u32>,
+    /// Picture of the shown slices side by side, relative to the run.
+    pub picture: String,
+}
+
+/// `report.json` of `med2e3 explain`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExplainReport {
+    /// The checkpoint, as configured.
+    pub checkpoint: String,
+    /// Volumes in order, each with its questions.
+    pub explanations: Vec<Explanation>,
+    /// Wall seconds.
+    pub seconds: f64,
+}
+
+/// What `med2e3-data demo-set` cut, in `demo-set.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DemoSetReport {
+    /// The atlas' file name.
+    pub atlas: String,
+    /// Least distance of boxes of different splits, in mm.
+    pub split_gap_mm: f64,
+    /// Boxes by split.
+    pub boxes: BTreeMap<String, u64>,
+    /// Series by split.
+    pub series: BTreeMap<String, u64>,
+    /// Series by form: nifti, png, jpeg.
+    pub forms: BTreeMap<String, u64>,
+    /// Inputs that are broken on purpose.
+    pub broken: Vec<String>,
+}
+
+/// `report.json` beside the joined HTML report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JoinedReport {
+    /// Sum over volumes and texts.
+    pub manifest_rows: u64,
+    /// Sum over volumes and texts.
+    pub rows: u64,
+    /// Sum over volumes and texts, by reason.
+    pub quarantined: BTreeMap<String, u64>,
+    /// Sum over volumes and texts.
+    pub duplicates: u64,
+    /// The table of volumes.
+    pub volumes: TableCounts,
+    /// The table of texts.
+    pub texts: TableCounts,
+    /// Accuracy and chance by topic of the closed questions.
+    pub closed_accuracy: BTreeMap<String, AccuracyAndChance>,
+    /// Loss curves by run.
+    pub losses: BTreeMap<String, Vec<(u64, f64)>>,
+    /// Wall seconds by stage.
+    pub seconds: BTreeMap<String, f64>,
+}
+
+/// A closed topic's result.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AccuracyAndChance {
+    /// Share of right answers.
+    pub accuracy: f64,
+    /// One over the number of choices.
+    pub chance: f64,
+    /// Samples.
+    pub count: u64,
+}

@@ -1,0 +1,287 @@
+//! Sample shards: one row a text pair, with its token ids and the spans of them that are targets.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, Int32Builder, ListBuilder, RecordBatch, StringArray,
+    StringBuilder, StructBuilder, UInt8Array, UInt32Builder,
+};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, UInt32Type};
+use serde::{Deserialize, Serialize};
+
+use crate::columns::{Columns, list_of};
+use crate::{Id, SchemaError};
+
+/// The id that stands for a volume among token ids (released code: the id of `<image3d>`).
+pub const IMAGE3D: i32 = -201;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$variant_doc])* #[serde(rename = $word)] $variant),+ }
+
+        impl $name {
+            /// Every value, in the order of the declaration.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+
+            /// The word on disk.
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $word),+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = SchemaError;
+
+            fn from_str(word: &str) -> Result<$name, SchemaError> {
+                $name::ALL.iter().copied().find(|value| value.as_str() == word).ok_or_else(|| SchemaError::Word {
+                    what: $what,
+                    expected: [$($word),+].join(", "),
+                    found: word.to_owned(),
+                })
+            }
+        }
+    };
+}
+
+words! {
+    /// What a text pair asks for.
+    Task, "task" {
+        /// A report of the volume.
+        Caption = "caption",
+        /// A question answered in free text.
+        OpenVqa = "open_vqa",
+        /// A question with lettered choices.
+        ClosedVqa = "closed_vqa",
+    }
+}
+
+words! {
+    /// Which part of the study a sample belongs to.
+    Split, "split" {
+        /// Seen by training.
+        Train = "train",
+        /// For choices made while training.
+        Validation = "validation",
+        /// For the figures that are reported.
+        Test = "test",
+    }
+}
+
+words! {
+    /// M3D-VQA's question types (column `Question Type`, 1 to 5).
+    Topic, "topic" {
+        /// Axial, coronal or sagittal.
+        Plane = "plane",
+        /// Contrast phase or display window.
+        Phase = "phase",
+        /// Which organ.
+        Organ = "organ",
+        /// Kind and description of an abnormality.
+        Abnormality = "abnormality",
+        /// Where.
+        Location = "location",
+    }
+}
+
+impl Topic {
+    /// The number of this topic in M3D-VQA's CSV files.
+    pub fn number(self) -> u8 {
+        self as u8 + 1
+    }
+
+    /// The topic of a CSV's number.
+    pub fn of_number(number: u8) -> Option<Topic> {
+        Topic::ALL.get(usize::from(number).checked_sub(1)?).copied()
+    }
+}
+
+/// One row of a sample shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SampleRow {
+    /// Key.
+    pub sample_id: Id,
+    /// The volumes that the text refers to, in order of appearance.
+    pub volume_ids: Vec<Id>,
+    /// Kind of pair.
+    pub task: Task,
+    /// Question type; `None` for captions.
+    pub topic: Option<Topic>,
+    /// Part of the study.
+    pub split: Split,
+    /// The case of the first volume.
+    pub case_id: String,
+    /// The instruction, without image tokens; with the choices for closed questions.
+    pub question: String,
+    /// The expected text.
+    pub answer: String,
+    /// The choices in order A, B, C, D.
+    pub choices: Option<Vec<String>>,
+    /// Letter of the right choice.
+    pub answer_choice: Option<String>,
+    /// Token ids of the whole pair in the recipe's template; [`IMAGE3D`] stands for a volume.
+    pub ids: Vec<i32>,
+    /// Half-open ranges over `ids` that are training targets.
+    pub target_spans: Vec<(u32, u32)>,
+    /// Captions only: image token and caption alone, the form of the first training stage.
+    pub pretrain_ids: Option<Vec<i32>>,
+    /// The question in the language model's tokens, for the slice scorer.
+    pub question_ids_llm: Vec<i32>,
+    /// Whether the length budget cut the text.
+    pub truncated: bool,
+}
+
+fn span_fields() -> Fields {
+    vec![Field::new("start", DataType::UInt32, false), Field::new("end", DataType::UInt32, false)].into()
+}
+
+/// The schema of `samples/*.parquet`.
+pub fn schema() -> SchemaRef {
+    let text = |name: &str| Field::new(name, DataType::Utf8, false);
+    Arc::new(Schema::new(vec![
+        Field::new("sample_id", DataType::FixedSizeBinary(16), false),
+        Field::new("volume_ids", list_of(DataType::FixedSizeBinary(16)), false),
+        text("task"),
+        Field::new("topic", DataType::UInt8, true),
+        text("split"),
+        text("case_id"),
+        text("question"),
+        text("answer"),
+        Field::new("choices", list_of(DataType::Utf8), true),
+        Field::new("answer_choice", DataType::Utf8, true),
+        Field::new("ids", list_of(DataType::Int32), false),
+        Field::new("target_spans", list_of(DataType::Struct(span_fields())), false),
+        Field::new("pretrain_ids", list_of(DataType::Int32), true),
+        Field::new("question_ids_llm", list_of(DataType::Int32), false),
+        Field::new("truncated", DataType::Boolean, false),
+    ]))
+}
+
+/// The rows as one batch of [`schema`].
+pub fn to_batch(rows: &[SampleRow]) -> RecordBatch {
+    let text = |get: &dyn Fn(&SampleRow) -> Option<String>| -> ArrayRef {
+        Arc::new(rows.iter().map(get).collect::<StringArray>())
+    };
+    let ints = |get: &dyn Fn(&SampleRow) -> Option<Vec<i32>>| -> ArrayRef {
+        let mut builder = ListBuilder::new(Int32Builder::new());
+        rows.iter().for_each(|row| builder.append_option(get(row).map(|ids| ids.into_iter().map(Some))));
+        Arc::new(builder.finish())
+    };
+    let mut sample_ids = FixedSizeBinaryBuilder::new(16);
+    let mut volume_ids = ListBuilder::new(FixedSizeBinaryBuilder::new(16));
+    let mut choices = ListBuilder::new(StringBuilder::new());
+    let mut spans = ListBuilder::new(StructBuilder::from_fields(span_fields(), 0));
+    for row in rows {
+        sample_ids.append_value(row.sample_id.0).expect("an id has 16 bytes");
+        row.volume_ids.iter().for_each(|id| volume_ids.values().append_value(id.0).expect("an id has 16 bytes"));
+        volume_ids.append(true);
+        choices.append_option(row.choices.as_ref().map(|list| list.iter().map(Some)));
+        for (start, end) in &row.target_spans {
+            let fields = spans.values();
+            fields.field_builder::<UInt32Builder>(0).expect("start is UInt32").append_value(*start);
+            fields.field_builder::<UInt32Builder>(1).expect("end is UInt32").append_value(*end);
+            fields.append(true);
+        }
+        spans.append(true);
+    }
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(sample_ids.finish()),
+        Arc::new(volume_ids.finish()),
+        text(&|r| Some(r.task.to_string())),
+        Arc::new(rows.iter().map(|r| r.topic.map(Topic::number)).collect::<UInt8Array>()),
+        text(&|r| Some(r.split.to_string())),
+        text(&|r| Some(r.case_id.clone())),
+        text(&|r| Some(r.question.clone())),
+        text(&|r| Some(r.answer.clone())),
+        Arc::new(choices.finish()),
+        text(&|r| r.answer_choice.clone()),
+        ints(&|r| Some(r.ids.clone())),
+        Arc::new(spans.finish()),
+        ints(&|r| r.pretrain_ids.clone()),
+        ints(&|r| Some(r.question_ids_llm.clone())),
+        Arc::new(rows.iter().map(|r| Some(r.truncated)).collect::<BooleanArray>()),
+    ];
+    RecordBatch::try_new(schema(), columns).expect("the columns above are built from this schema")
+}
+
+/// The rows of a batch with at least the columns of [`schema`], in any order.
+///
+/// # Errors
+/// A missing column, a column of another type, an unknown word.
+pub fn from_batch(batch: &RecordBatch) -> Result<Vec<SampleRow>, SchemaError> {
+    let columns = Columns { batch, expected: schema() };
+    (0..batch.num_rows())
+        .map(|row| {
+            let volumes = columns.get("volume_ids")?.as_list::<i32>().value(row);
+            let spans = columns.get("target_spans")?.as_list::<i32>().value(row);
+            let bound = |side: usize| spans.as_struct().column(side).as_primitive::<UInt32Type>().values().to_vec();
+            Ok(SampleRow {
+                sample_id: columns.id("sample_id", row)?,
+                volume_ids: volumes.as_fixed_size_binary().iter().flatten().filter_map(Id::from_bytes).collect(),
+                task: columns.text("task", row)?.parse()?,
+                topic: columns.topic(row)?,
+                split: columns.text("split", row)?.parse()?,
+                case_id: columns.text("case_id", row)?,
+                question: columns.text("question", row)?,
+                answer: columns.text("answer", row)?,
+                choices: columns.maybe_texts("choices", row)?,
+                answer_choice: columns.maybe_text("answer_choice", row)?,
+                ids: columns.ints("ids", row)?,
+                target_spans: bound(0).into_iter().zip(bound(1)).collect(),
+                pretrain_ids: columns.maybe_ints("pretrain_ids", row)?,
+                question_ids_llm: columns.ints("question_ids_llm", row)?,
+                truncated: columns.flag("truncated", row)?,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_round_trip() {
+        let closed = SampleRow {
+            sample_id: Id::of_volume("s"),
+            volume_ids: vec![Id::of_volume("a"), Id::of_volume("b")],
+            task: Task::ClosedVqa,
+            topic: Some(Topic::Location),
+            split: Split::Validation,
+            case_id: "000001".into(),
+            question: "Where?".into(),
+            answer: "A. left".into(),
+            choices: Some(vec!["left".into(), "NA".into()]),
+            answer_choice: Some("A".into()),
+            ids: vec![1, IMAGE3D, 5],
+            target_spans: vec![(2, 3)],
+            pretrain_ids: None,
+            question_ids_llm: vec![9],
+            truncated: false,
+        };
+        let caption = SampleRow {
+            task: Task::Caption,
+            topic: None,
+            choices: None,
+            answer_choice: None,
+            pretrain_ids: Some(vec![IMAGE3D, 5]),
+            ..closed.clone()
+        };
+        let rows = vec![closed, caption];
+        assert_eq!(from_batch(&to_batch(&rows)).unwrap(), rows);
+    }
+
+    #[test]
+    fn topics_have_m3d_numbers() {
+        assert_eq!(Topic::Plane.number(), 1);
+        assert_eq!(Topic::of_number(5), Some(Topic::Location));
+        assert_eq!((Topic::of_number(0), Topic::of_number(6)), (None, None));
+    }
+}

@@ -1,0 +1,40 @@
+//! Compiles the C++ shim against libtorch's headers and lets every binary and test find libtorch without any variable set.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+const MISSING: &str = "libtorch not found: run `cargo xtask setup`";
+
+fn main() {
+    println!("cargo:rerun-if-changed=src/libtorch/shim.cpp");
+    println!("cargo:rerun-if-env-changed=LIBTORCH");
+
+    let lib = library_folder();
+    let include = lib.parent().expect(MISSING).join("include");
+    assert!(include.join("ATen/ATen.h").is_file(), "{MISSING} ({} holds no ATen headers)", include.display());
+
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        // libtorch's headers are not free of warnings.
+        .warnings(false)
+        .flag("-isystem")
+        .flag(&include)
+        .opt_level(1)
+        .debug(false)
+        .file("src/libtorch/shim.cpp")
+        .compile("med2e3_shim");
+
+    // A build script's rpath survives a set RUSTFLAGS and a moved target folder; the one in `.cargo/config.toml` would not.
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+}
+
+/// The folder with libtorch_cpu.so: what torch-sys reports where it is a direct dependency, else LIBTORCH's.
+fn library_folder() -> PathBuf {
+    let lib = env::var_os("DEP_TCH_LIBTORCH_LIB")
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("LIBTORCH").map(|root| Path::new(&root).join("lib")))
+        .expect(MISSING);
+    assert!(lib.join("libtorch_cpu.so").is_file(), "{MISSING} ({} holds no libtorch_cpu.so)", lib.display());
+    lib
+}

@@ -1,0 +1,139 @@
+//! Scores of answers against references: text in, numbers out. Nothing here knows of tensors or files.
+//!
+//! Each row is scored by itself and rows are averaged arithmetically; there is no corpus-level score. METEOR and
+//! BERTScore need WordNet and roberta-large, and are not computed.
+//!
+//! # Layout
+//!
+//! - `bleu`: BLEU@1, for captions and open questions
+//! - `rouge`: ROUGE@1, for captions and open questions
+//! - `closed_accuracy`: for questions with lettered choices
+
+pub mod bleu;
+pub mod closed_accuracy;
+pub mod rouge;
+
+use std::collections::BTreeMap;
+
+/// The means of one score over the rows of an evaluation, as fractions (tables show them times 100).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Averages {
+    /// Question type to its rows and their mean.
+    pub per_type: BTreeMap<String, (usize, f64)>,
+    /// The mean of the types' means: each type counts the same, whatever its number of rows.
+    pub macro_mean: f64,
+    /// The mean over all rows.
+    pub micro_mean: f64,
+    /// Standard error of `micro_mean`; 0 for a single row. Differences below two of these are noise.
+    pub standard_error: f64,
+    /// All rows.
+    pub rows: usize,
+}
+
+impl Averages {
+    /// Averages pairs of question type and score; `None` without rows, since no mean is then true.
+    pub fn of<Type: Into<String>>(scores: impl IntoIterator<Item = (Type, f64)>) -> Option<Self> {
+        let mut by_type: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for (question_type, score) in scores {
+            by_type.entry(question_type.into()).or_default().push(score);
+        }
+        let all: Vec<f64> = by_type.values().flatten().copied().collect();
+        let micro_mean = mean(&all)?;
+        let per_type: BTreeMap<String, (usize, f64)> = by_type
+            .into_iter()
+            .filter_map(|(question_type, scores)| Some((question_type, (scores.len(), mean(&scores)?))))
+            .collect();
+        let type_means: Vec<f64> = per_type.values().map(|(_, mean)| *mean).collect();
+        let squares: f64 = all.iter().map(|score| (score - micro_mean).powi(2)).sum();
+        let variance = if all.len() > 1 {
+            squares / (all.len() - 1) as f64
+        } else {
+            0.0
+        };
+        Some(Self {
+            macro_mean: mean(&type_means)?,
+            micro_mean,
+            standard_error: (variance / all.len() as f64).sqrt(),
+            rows: all.len(),
+            per_type,
+        })
+    }
+}
+
+fn mean(scores: &[f64]) -> Option<f64> {
+    (!scores.is_empty()).then(|| scores.iter().sum::<f64>() / scores.len() as f64)
+}
+
+/// Whitespace as Python's `str.split` and `str.strip` see it, which the reference scores were made with: Unicode's,
+/// and the four ASCII separators.
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
+}
+
+/// How often each token occurs in both texts, the smaller count taken, summed.
+fn overlap<T: Ord>(left: &[T], right: &[T]) -> usize {
+    let counts = |tokens| {
+        let mut counts: BTreeMap<&T, usize> = BTreeMap::new();
+        for token in tokens {
+            *counts.entry(token).or_default() += 1;
+        }
+        counts
+    };
+    let (left, right) = (counts(left), counts(right));
+    left.iter()
+        .map(|(token, count)| right.get(token).map_or(0, |other| *count.min(other)))
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Made by `golden/metrics.py` with the reference implementations.
+    const GOLDEN: &str = include_str!("golden/metrics.json");
+
+    #[test]
+    fn scores_equal_the_reference_implementations() {
+        let cases: serde_json::Value = serde_json::from_str(GOLDEN).unwrap();
+        let cases = cases.as_array().unwrap();
+        assert!(cases.len() >= 40);
+        for case in cases {
+            let (prediction, reference) = (
+                case["prediction"].as_str().unwrap(),
+                case["reference"].as_str().unwrap(),
+            );
+            let tokens: Vec<&str> = case["tokens"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|t| t.as_str().unwrap())
+                .collect();
+            assert_eq!(bleu::tokens(prediction), tokens, "tokens of {prediction:?}");
+            let near = |score: f64, name: &str| {
+                let expected = case[name].as_f64().unwrap();
+                assert!(
+                    (score - expected).abs() < 1e-12,
+                    "{name} of {case}: {score}, {expected} expected"
+                );
+            };
+            near(bleu::bleu1(prediction, reference), "bleu1");
+            near(rouge::rouge1(prediction, reference), "rouge1");
+        }
+    }
+
+    #[test]
+    fn macro_weighs_types_and_micro_weighs_rows() {
+        let averages = Averages::of([("organ", 1.0), ("organ", 1.0), ("organ", 0.0), ("plane", 0.0)]).unwrap();
+        assert_eq!(averages.per_type["organ"], (3, 2.0 / 3.0));
+        assert!((averages.macro_mean - 1.0 / 3.0).abs() < 1e-12);
+        assert_eq!(averages.micro_mean, 0.5);
+        assert!((averages.standard_error - (1.0_f64 / 3.0 / 4.0).sqrt()).abs() < 1e-12);
+        assert_eq!(averages.rows, 4);
+    }
+
+    #[test]
+    fn one_row_has_no_error_and_no_row_no_mean() {
+        assert_eq!(Averages::of([("organ", 0.25)]).unwrap().standard_error, 0.0);
+        assert_eq!(Averages::of(Vec::<(String, f64)>::new()), None);
+    }
+}

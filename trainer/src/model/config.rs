@@ -1,0 +1,223 @@
+//! What may vary in a model, each choice a named value.
+
+use serde::{Deserialize, Serialize};
+
+use super::encoder2d::SiglipVisionConfig;
+use super::encoder3d::M3dClipVisionConfig;
+use super::error::ModelError;
+use super::language_model::Phi3Config;
+
+/// A whole model: the sizes of its parts and the choices between them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Med2e3Config {
+    /// Language model.
+    pub llm: Phi3Config,
+    /// 2D encoder.
+    pub vision2d: SiglipVisionConfig,
+    /// 3D encoder.
+    pub vision3d: M3dClipVisionConfig,
+    /// Everything between them.
+    pub variant: Variant,
+}
+
+/// The choices of the paper's ablations.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// Where the question's feature comes from.
+    pub text_feature: TextFeature,
+    /// What stands for a slice when it is scored.
+    pub local_feature: LocalFeature,
+    /// How a slice is scored.
+    pub scorer: Scorer,
+    /// How the slices' 2D tokens become those of one slice.
+    pub aggregate: Aggregate,
+    /// Which tokens the language model sees.
+    pub visual_tokens: VisualTokens,
+    /// Divides the relevance of a text-guided scorer before the softmax.
+    pub temperature: f64,
+    /// Dropout on the scores after the softmax, in training only.
+    pub score_dropout: f64,
+    /// Take 3D features after the encoder's last norm (M3D-LaMed) instead of before it (Med-2E3).
+    pub final_norm: bool,
+    /// What a slice goes through before the 2D encoder.
+    pub slice_norm: SliceNorm,
+    /// Pooling of the 3D patch grid, D H W.
+    pub pool: [i64; 3],
+    /// Tokens of a training sequence after splicing; the rest is cut off.
+    pub max_length: usize,
+}
+
+/// The question's feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TextFeature {
+    /// Mean of the language model's input embeddings over the question.
+    LlmEmbedding,
+}
+
+/// What stands for a slice when it is scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LocalFeature {
+    /// Mean over the 3D tokens of its depth layer and its own 2D tokens together.
+    Both,
+    /// Mean over the 3D tokens of its depth layer.
+    Vision3d,
+    /// Mean over its 2D tokens.
+    Vision2d,
+}
+
+/// How a slice is scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scorer {
+    /// Dot product of the question's and the slice's feature.
+    TextGuided,
+    /// A learned map of the slice's feature, without text.
+    Linear,
+    /// The same for every slice.
+    Uniform,
+    /// Softmax of normal draws, anew for every volume, in training and after it.
+    Random,
+    /// A Gaussian over the slice index with a sixth of the slices as its deviation.
+    Gauss,
+}
+
+/// How the slices' 2D tokens become those of one slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Aggregate {
+    /// Sum weighed by the scores.
+    Scores,
+    /// Mean at each place; scores are not used.
+    Mean,
+    /// Maximum at each place; scores are not used.
+    Max,
+    /// Mean of the k slices with the highest scores.
+    TopK(usize),
+}
+
+/// Which tokens the language model sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VisualTokens {
+    /// 3D tokens, then 2D tokens.
+    Both,
+    /// 3D tokens.
+    Vision3d,
+    /// 2D tokens.
+    Vision2d,
+}
+
+/// What a slice goes through before the 2D encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SliceNorm {
+    /// Nothing, as the released code has it.
+    None,
+    /// Mean 0.5 and deviation 0.5 removed, as SigLIP was trained.
+    Siglip,
+}
+
+impl Variant {
+    /// The paper's first version: score by the dot product with the question's mean embedding, no projection.
+    pub fn paper() -> Variant {
+        Variant {
+            text_feature: TextFeature::LlmEmbedding,
+            local_feature: LocalFeature::Both,
+            scorer: Scorer::TextGuided,
+            aggregate: Aggregate::Scores,
+            visual_tokens: VisualTokens::Both,
+            temperature: 1.0,
+            score_dropout: 0.1,
+            final_norm: false,
+            slice_norm: SliceNorm::None,
+            pool: [2, 2, 2],
+            max_length: 768,
+        }
+    }
+
+    /// M3D-LaMed: 3D tokens alone, after the encoder's last norm.
+    pub fn m3d_lamed() -> Variant {
+        Variant { visual_tokens: VisualTokens::Vision3d, final_norm: true, max_length: 512, ..Variant::paper() }
+    }
+
+    /// Whether any result depends on 2D tokens.
+    pub(crate) fn needs_2d(&self) -> bool {
+        self.visual_tokens != VisualTokens::Vision3d
+    }
+
+    /// Whether any result depends on 3D tokens.
+    pub(crate) fn needs_3d(&self) -> bool {
+        self.visual_tokens != VisualTokens::Vision2d
+            || (self.uses_slice_features() && self.local_feature != LocalFeature::Vision2d)
+    }
+
+    /// Whether scores are made from the slices' features.
+    pub(crate) fn uses_slice_features(&self) -> bool {
+        self.needs_2d() && self.uses_scores() && matches!(self.scorer, Scorer::TextGuided | Scorer::Linear)
+    }
+
+    /// Whether the aggregate looks at the scores.
+    pub(crate) fn uses_scores(&self) -> bool {
+        matches!(self.aggregate, Aggregate::Scores | Aggregate::TopK(_))
+    }
+}
+
+impl Med2e3Config {
+    /// The paper's parts and variant: about 4.36 billion parameters. The language model is the 4k Phi-3-mini; the 128k
+    /// one differs in `rope_scaling`, whose factors come from its config.json.
+    pub fn paper() -> Med2e3Config {
+        Med2e3Config {
+            llm: Phi3Config::mini_4k(),
+            vision2d: SiglipVisionConfig::large_patch16_256(),
+            vision3d: M3dClipVisionConfig::m3d_clip(),
+            variant: Variant::paper(),
+        }
+    }
+
+    /// Slices of a volume.
+    pub fn slice_count(&self) -> i64 {
+        self.vision3d.img_size[0]
+    }
+
+    /// Visual tokens that stand in a sequence for one volume.
+    pub fn visual_token_count(&self) -> i64 {
+        let [d, h, w] = self.pooled_grid();
+        match self.variant.visual_tokens {
+            VisualTokens::Both => d * h * w + self.vision2d.token_count(),
+            VisualTokens::Vision3d => d * h * w,
+            VisualTokens::Vision2d => self.vision2d.token_count(),
+        }
+    }
+
+    /// The 3D tokens' grid after pooling, D H W.
+    pub(crate) fn pooled_grid(&self) -> [i64; 3] {
+        let grid = self.vision3d.grid();
+        std::array::from_fn(|axis| grid[axis] / self.variant.pool[axis])
+    }
+
+    /// What no part checks for itself.
+    pub(crate) fn check(&self) -> Result<(), ModelError> {
+        let config = |field, expected: String, found: String| Err(ModelError::Config { field, expected, found });
+        let variant = &self.variant;
+        let [_, height, width] = self.vision3d.img_size;
+        let size = self.vision2d.image_size;
+        if variant.needs_2d() && [height, width] != [size; 2] {
+            return config("vision2d.image_size", format!("{height} = {width}, the volume's slice"), size.to_string());
+        }
+        if !(f64::MIN_POSITIVE..f64::INFINITY).contains(&variant.temperature) {
+            return config("variant.temperature", "above 0".into(), variant.temperature.to_string());
+        }
+        if !(0.0..1.0).contains(&variant.score_dropout) {
+            return config("variant.score_dropout", "0 to below 1".into(), variant.score_dropout.to_string());
+        }
+        if let Aggregate::TopK(k) = variant.aggregate
+            && !(1..=self.slice_count() as usize).contains(&k)
+        {
+            return config("variant.aggregate.top_k", format!("1 to {}", self.slice_count()), k.to_string());
+        }
+        Ok(())
+    }
+}

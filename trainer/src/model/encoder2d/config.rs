@@ -1,0 +1,52 @@
+//! Sizes of the 2D encoder.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::error::{ModelError, expect_multiple};
+
+/// The vision fields of SigLIP's config.json, as transformers' SiglipVisionConfig names them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SiglipVisionConfig {
+    /// Token width.
+    pub hidden_size: i64,
+    /// Width inside a block's MLP.
+    pub intermediate_size: i64,
+    /// Blocks.
+    pub num_hidden_layers: i64,
+    /// Attention heads.
+    pub num_attention_heads: i64,
+    /// Height and width of a slice.
+    pub image_size: i64,
+    /// Height and width of a patch.
+    pub patch_size: i64,
+    /// Channels of the published patch kernel; a slice is one channel that stands for all of them.
+    pub num_channels: i64,
+    /// Of every layer norm.
+    pub layer_norm_eps: f64,
+}
+
+impl SiglipVisionConfig {
+    /// `google/siglip-large-patch16-256`.
+    pub fn large_patch16_256() -> SiglipVisionConfig {
+        SiglipVisionConfig {
+            hidden_size: 1024,
+            intermediate_size: 4096,
+            num_hidden_layers: 24,
+            num_attention_heads: 16,
+            image_size: 256,
+            patch_size: 16,
+            num_channels: 3,
+            layer_norm_eps: 1e-6,
+        }
+    }
+
+    /// Tokens of a slice.
+    pub fn token_count(&self) -> i64 {
+        (self.image_size / self.patch_size).pow(2)
+    }
+
+    pub(super) fn check(&self) -> Result<(), ModelError> {
+        expect_multiple("vision2d.image_size", self.image_size, self.patch_size)?;
+        expect_multiple("vision2d.hidden_size", self.hidden_size, self.num_attention_heads)
+    }
+}

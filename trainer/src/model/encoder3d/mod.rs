@@ -1,0 +1,71 @@
+//! M3D-CLIP's vision transformer over a whole volume: pre-norm blocks, exact GELU, a class token without a position.
+
+mod block;
+mod config;
+
+use tch::Tensor;
+
+pub use config::M3dClipVisionConfig;
+
+use super::error::{ModelError, expect_shape};
+use super::layers::{Init, LayerNorm, Linear};
+use block::Block;
+
+/// The 3D encoder.
+pub struct Encoder3d {
+    config: M3dClipVisionConfig,
+    pub(crate) class_token: Tensor,
+    pub(crate) positions: Tensor,
+    pub(crate) patch: Linear,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) norm: LayerNorm,
+    final_norm: bool,
+}
+
+impl Encoder3d {
+    /// Fresh weights. `final_norm` says whether features are taken after the last norm (M3D-LaMed) or before it
+    /// (Med-2E3).
+    pub(crate) fn new(config: &M3dClipVisionConfig, final_norm: bool, init: &Init) -> Result<Encoder3d, ModelError> {
+        config.check()?;
+        let width = config.hidden_size;
+        Ok(Encoder3d {
+            class_token: init.normal(&[1, 1, width]),
+            positions: init.normal(&[1, config.token_count(), width]),
+            patch: Linear::new(init, config.patch_width(), width),
+            blocks: (0..config.num_layers).map(|_| Block::new(config, init)).collect(),
+            norm: LayerNorm::new(init, width, config::LAYER_NORM_EPS),
+            config: config.clone(),
+            final_norm,
+        })
+    }
+
+    /// (B, channels, D, H, W) to one feature a patch, (B, P, E); patches in order depth, height, width.
+    ///
+    /// # Errors
+    /// The volume has another shape than the config's.
+    pub(crate) fn forward(&self, voxels_bcdhw: &Tensor) -> Result<Tensor, ModelError> {
+        let [d, h, w] = self.config.img_size;
+        expect_shape("voxels", voxels_bcdhw, &[-1, self.config.in_channels, d, h, w])?;
+        let patches_bpe = self.patch.forward(&self.patchify(voxels_bcdhw)) + &self.positions;
+        let batch = patches_bpe.size()[0];
+        let class_b1e = self.class_token.expand([batch, 1, self.config.hidden_size], false);
+
+        let mut hidden_bpe = Tensor::cat(&[class_b1e, patches_bpe], 1);
+        for block in &self.blocks {
+            hidden_bpe = block.forward(hidden_bpe);
+        }
+        if self.final_norm {
+            hidden_bpe = self.norm.forward(&hidden_bpe);
+        }
+        Ok(hidden_bpe.narrow(1, 1, self.config.token_count()))
+    }
+
+    /// Each patch as a row, its voxels in order depth, height, width, channel.
+    fn patchify(&self, voxels_bcdhw: &Tensor) -> Tensor {
+        let ([gd, gh, gw], [pd, ph, pw]) = (self.config.grid(), self.config.patch_size);
+        voxels_bcdhw
+            .view([-1, self.config.in_channels, gd, pd, gh, ph, gw, pw])
+            .permute([0, 2, 4, 6, 3, 5, 7, 1])
+            .reshape([-1, gd * gh * gw, self.config.patch_width()])
+    }
+}

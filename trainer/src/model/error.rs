@@ -1,0 +1,93 @@
+//! What can go wrong with a model: its config, its weights, its input.
+
+use super::Part;
+
+/// Every failure of this module that a caller can act on. Anything else that libtorch rejects is a bug here and panics.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A config holds a value that no model can be built from.
+    #[error("{field}: expected {expected}, found {found}")]
+    Config {
+        /// The field, with its part.
+        field: &'static str,
+        /// What it must be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// An input tensor has the wrong shape.
+    #[error("{what}: expected shape {expected:?}, found {found:?}")]
+    Shape {
+        /// The tensor.
+        what: &'static str,
+        /// The shape the model takes.
+        expected: Vec<i64>,
+        /// The shape given.
+        found: Vec<i64>,
+    },
+    /// The batch holds more or fewer volumes than its ids name.
+    #[error("the ids name {expected} volumes, the batch holds {found}")]
+    VolumeCount {
+        /// Ids of -201 in the batch.
+        expected: usize,
+        /// Rows of the voxel tensor.
+        found: usize,
+    },
+    /// A sequence is longer than the language model allows.
+    #[error("{what}: at most {expected} tokens, found {found}")]
+    TooLong {
+        /// Which limit.
+        what: &'static str,
+        /// The limit.
+        expected: usize,
+        /// The length asked for.
+        found: usize,
+    },
+    /// A part's weights lack a tensor.
+    #[error("{part}: weight {name} is missing; nearest name given: {nearest}")]
+    MissingWeight {
+        /// The part being loaded.
+        part: Part,
+        /// The published name.
+        name: String,
+        /// The given name that is most alike.
+        nearest: String,
+    },
+    /// A part's weights hold a tensor that the part has no place for.
+    #[error("{part}: unexpected weight {name}; nearest name known: {nearest}")]
+    UnexpectedWeight {
+        /// The part being loaded.
+        part: Part,
+        /// The name given.
+        name: String,
+        /// The known name that is most alike.
+        nearest: String,
+    },
+    /// A weight has the wrong shape.
+    #[error("{part}: weight {name}: expected shape {expected:?}, found {found:?}")]
+    WeightShape {
+        /// The part being loaded.
+        part: Part,
+        /// The published name.
+        name: String,
+        /// The shape the config asks for.
+        expected: Vec<i64>,
+        /// The shape given.
+        found: Vec<i64>,
+    },
+}
+
+/// Fails with [`ModelError::Shape`] unless the tensor has the shape; -1 stands for any size.
+pub(crate) fn expect_shape(what: &'static str, tensor: &tch::Tensor, expected: &[i64]) -> Result<(), ModelError> {
+    let found = tensor.size();
+    let same = found.len() == expected.len() && expected.iter().zip(&found).all(|(e, f)| *e == -1 || e == f);
+    if same { Ok(()) } else { Err(ModelError::Shape { what, expected: expected.to_vec(), found }) }
+}
+
+/// Fails with [`ModelError::Config`] unless `whole` is a positive multiple of `divisor`.
+pub(crate) fn expect_multiple(field: &'static str, whole: i64, divisor: i64) -> Result<(), ModelError> {
+    if divisor > 0 && whole > 0 && whole % divisor == 0 {
+        return Ok(());
+    }
+    Err(ModelError::Config { field, expected: format!("a positive multiple of {divisor}"), found: whole.to_string() })
+}

@@ -1,0 +1,13 @@
+//! The small layers that every part is made of. Each holds its tensors and a `forward`; none knows a published name.
+
+mod attention;
+mod init;
+mod linear;
+mod mlp;
+mod norm;
+
+pub(crate) use attention::{Sight, attention};
+pub(crate) use init::Init;
+pub(crate) use linear::Linear;
+pub(crate) use mlp::{Gelu, Mlp};
+pub(crate) use norm::{LayerNorm, RmsNorm};

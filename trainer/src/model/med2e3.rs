@@ -1,0 +1,263 @@
+//! The whole model: volumes and ids in, loss and slice scores out.
+
+use tch::{Device, Kind, Tensor, no_grad};
+
+use super::config::{Med2e3Config, SliceNorm, VisualTokens};
+use super::connector::{Connector2d, Connector3d};
+use super::encoder2d::Encoder2d;
+use super::encoder3d::Encoder3d;
+use super::error::{ModelError, expect_multiple, expect_shape};
+use super::language_model::Phi3;
+use super::layers::Init;
+use super::scorer::{self, Evidence, SliceScorer};
+use super::splice::Splice;
+use crate::loss::next_token_loss;
+
+/// One batch. Id tensors may stay on the CPU, which saves the device a wait; voxels lie on the model's device.
+pub struct ModelInput {
+    /// f32, (V, 1, D, H, W): the batch's volumes in order of appearance, so (B, ..) with one volume a sample.
+    pub voxels_bcdhw: Tensor,
+    /// i64, (B, T): text ids, -201 for a volume, right-padded.
+    pub ids_bt: Tensor,
+    /// Ids of each row before padding.
+    pub lengths_b: Vec<i64>,
+    /// i64, the shape of the ids: the token itself where it is a target, else -100.
+    pub labels_bt: Option<Tensor>,
+    /// i64, (B, T'): ids of the bare question, for the scorer.
+    pub question_ids_bt: Tensor,
+    /// Bool or number, the shape of the question's ids: true where a token stands.
+    pub question_mask_bt: Tensor,
+}
+
+/// What a forward pass gives.
+pub struct ModelOutput {
+    /// Mean over the batch's targets, f32 scalar.
+    pub loss: Tensor,
+    /// Targets in the batch, after cutting.
+    pub target_count: i64,
+    /// Targets whose most likely token is right, i64 scalar on the device.
+    pub correct_count: Tensor,
+    /// f32, see [`Visual::scores_bn`].
+    pub scores_bn: Tensor,
+}
+
+/// What the language model is shown of each volume.
+pub struct Visual {
+    /// (V, visual tokens, E).
+    pub tokens_bpe: Tensor,
+    /// f32, (V, N): how much each slice counts, summing to 1 but for dropout in training. (V, 0) where the variant makes
+    /// no 2D tokens; uniform where its aggregate looks at no scores.
+    pub scores_bn: Tensor,
+}
+
+/// Encoders, connectors, scorer and language model. Parts that the variant does not need are not built.
+pub struct Med2e3 {
+    config: Med2e3Config,
+    pub(crate) llm: Phi3,
+    pub(crate) encoder3d: Option<Encoder3d>,
+    pub(crate) connector3d: Option<Connector3d>,
+    pub(crate) encoder2d: Option<Encoder2d>,
+    pub(crate) connector2d: Option<Connector2d>,
+    pub(crate) scorer: Box<dyn SliceScorer>,
+}
+
+impl Med2e3 {
+    /// Fresh f32 weights from a seed, none of them trainable yet.
+    ///
+    /// # Errors
+    /// The config's sizes do not fit together.
+    pub fn new(config: &Med2e3Config, device: Device, seed: u64) -> Result<Med2e3, ModelError> {
+        config.check()?;
+        let (variant, width) = (&config.variant, config.llm.hidden_size);
+        let init = Init::new(device, config.llm.initializer_range, seed);
+        let llm = Phi3::from_init(&config.llm, &init, device)?;
+        let (mut encoder3d, mut connector3d, mut encoder2d, mut connector2d) = (None, None, None, None);
+        if variant.needs_3d() {
+            let from = config.vision3d.hidden_size;
+            encoder3d = Some(Encoder3d::new(&config.vision3d, variant.final_norm, &init)?);
+            connector3d = Some(Connector3d::new(&init, config.vision3d.grid(), variant.pool, from, width)?);
+        }
+        if variant.needs_2d() {
+            encoder2d = Some(Encoder2d::new(&config.vision2d, &init)?);
+            connector2d = Some(Connector2d::new(&init, config.vision2d.hidden_size, width));
+        }
+        if variant.needs_2d() && variant.needs_3d() {
+            expect_multiple("slices over pooled depth", config.slice_count(), config.pooled_grid()[0])?;
+        }
+        let scorer = scorer::build(variant, width, &init);
+        Ok(Med2e3 { config: config.clone(), llm, encoder3d, connector3d, encoder2d, connector2d, scorer })
+    }
+
+    /// The config it was built with.
+    pub fn config(&self) -> &Med2e3Config {
+        &self.config
+    }
+
+    /// The language model alone.
+    pub fn llm(&self) -> &Phi3 {
+        &self.llm
+    }
+
+    /// Where the weights lie.
+    pub fn device(&self) -> Device {
+        self.llm.embedding.device()
+    }
+
+    /// Loss and scores of one batch. `train` switches dropout on and keeps the graph.
+    ///
+    /// # Errors
+    /// Shapes differ from the config's, or ids and volumes do not agree in number.
+    pub fn forward(&self, input: &ModelInput, train: bool) -> Result<ModelOutput, ModelError> {
+        if !train {
+            return no_grad(|| self.forward_with_graph(input, false));
+        }
+        self.forward_with_graph(input, true)
+    }
+
+    fn forward_with_graph(&self, input: &ModelInput, train: bool) -> Result<ModelOutput, ModelError> {
+        let splice = self.splice(input, self.config.variant.max_length)?;
+        let visual = self.see(input, &splice.volume_samples, train)?;
+        let hidden_bte = self.llm.forward(&self.embed(&splice, &visual.tokens_bpe))?;
+        let loss = next_token_loss(&self.llm, &hidden_bte, &splice.target_places, &splice.target_ids);
+        Ok(ModelOutput {
+            loss: loss.mean,
+            target_count: splice.target_ids.len() as i64,
+            correct_count: loss.correct_count,
+            scores_bn: visual.scores_bn.detach(),
+        })
+    }
+
+    /// Visual tokens and slice scores of the batch's volumes, without a graph unless `train`.
+    ///
+    /// # Errors
+    /// As [`Med2e3::forward`].
+    pub fn visual(&self, input: &ModelInput, train: bool) -> Result<Visual, ModelError> {
+        let splice = self.splice(input, self.config.variant.max_length)?;
+        if train {
+            return self.see(input, &splice.volume_samples, true);
+        }
+        no_grad(|| self.see(input, &splice.volume_samples, false))
+    }
+
+    /// The spliced embeddings (B, T, E) of the prompts, their lengths, and the scores (V, N): what generation starts
+    /// from. Without a graph and without cutting.
+    pub(crate) fn prompt(&self, input: &ModelInput) -> Result<(Tensor, Vec<usize>, Tensor), ModelError> {
+        no_grad(|| {
+            let splice = self.splice(input, usize::MAX)?;
+            let visual = self.see(input, &splice.volume_samples, false)?;
+            Ok((self.embed(&splice, &visual.tokens_bpe), splice.lengths, visual.scores_bn))
+        })
+    }
+
+    fn splice(&self, input: &ModelInput, max_length: usize) -> Result<Splice, ModelError> {
+        let (rows, width) = (input.lengths_b.len(), *input.ids_bt.size().last().unwrap_or(&0));
+        expect_shape("ids", &input.ids_bt, &[rows as i64, -1])?;
+        if let Some(longest) = input.lengths_b.iter().max().filter(|longest| **longest > width) {
+            let (expected, found) = (width as usize, *longest as usize);
+            return Err(ModelError::TooLong { what: "row of ids", expected, found });
+        }
+        let ids = host_ids(&input.ids_bt);
+        let labels = match &input.labels_bt {
+            Some(labels_bt) => {
+                expect_shape("labels", labels_bt, &input.ids_bt.size())?;
+                Some(host_ids(labels_bt))
+            }
+            None => None,
+        };
+        let id_rows = unpadded(&ids, width, &input.lengths_b);
+        let label_rows = labels.as_ref().map(|labels| unpadded(labels, width, &input.lengths_b));
+        let visual_tokens = self.config.visual_token_count() as usize;
+        let splice = Splice::plan(&id_rows, label_rows.as_deref(), visual_tokens, max_length);
+
+        let (expected, found) = (splice.volume_samples.len(), input.voxels_bcdhw.size()[0] as usize);
+        if expected != found {
+            return Err(ModelError::VolumeCount { expected, found });
+        }
+        Ok(splice)
+    }
+
+    /// Visual tokens and scores; `samples` names for each volume the row whose question it is scored by.
+    fn see(&self, input: &ModelInput, samples: &[i64], train: bool) -> Result<Visual, ModelError> {
+        let [d, h, w] = self.config.vision3d.img_size;
+        let voxels_bcdhw = &input.voxels_bcdhw;
+        expect_shape("voxels", voxels_bcdhw, &[samples.len() as i64, self.config.vision3d.in_channels, d, h, w])?;
+
+        let tokens3d_bpe = match (&self.encoder3d, &self.connector3d) {
+            (Some(encoder), Some(connector)) => Some(connector.forward(&encoder.forward(voxels_bcdhw)?)),
+            _ => None,
+        };
+        let Some(tokens2d_bnqe) = self.see_slices(voxels_bcdhw)? else {
+            let none = Tensor::zeros([samples.len() as i64, 0], (Kind::Float, self.device()));
+            let tokens_bpe = tokens3d_bpe.expect("a model without 2D tokens has 3D tokens");
+            return Ok(Visual { tokens_bpe, scores_bn: none });
+        };
+        let scores_bn = self.score(input, samples, tokens3d_bpe.as_ref(), &tokens2d_bnqe, train)?;
+        let tokens2d_bqe = self.config.variant.aggregate.forward(&tokens2d_bnqe, &scores_bn);
+        let tokens_bpe = match (self.config.variant.visual_tokens, tokens3d_bpe) {
+            (VisualTokens::Both, Some(tokens3d_bpe)) => Tensor::cat(&[tokens3d_bpe, tokens2d_bqe], 1),
+            _ => tokens2d_bqe,
+        };
+        Ok(Visual { tokens_bpe, scores_bn })
+    }
+
+    /// 2D tokens of every slice, (V, N, Q, E).
+    fn see_slices(&self, voxels_bcdhw: &Tensor) -> Result<Option<Tensor>, ModelError> {
+        let (Some(encoder), Some(connector)) = (&self.encoder2d, &self.connector2d) else { return Ok(None) };
+        let slices_bhw = voxels_bcdhw.flatten(0, 2);
+        let slices_bhw = match self.config.variant.slice_norm {
+            SliceNorm::None => slices_bhw,
+            SliceNorm::Siglip => slices_bhw * 2.0 - 1.0,
+        };
+        let tokens_bqe = connector.forward(&encoder.forward(&slices_bhw)?);
+        Ok(Some(tokens_bqe.unflatten(0, [-1, self.config.slice_count()])))
+    }
+
+    fn score(
+        &self,
+        input: &ModelInput,
+        samples: &[i64],
+        tokens3d_bpe: Option<&Tensor>,
+        tokens2d_bnqe: &Tensor,
+        train: bool,
+    ) -> Result<Tensor, ModelError> {
+        let (variant, device, slice_count) = (&self.config.variant, self.device(), self.config.slice_count());
+        if !variant.uses_scores() {
+            let shape = [samples.len() as i64, slice_count];
+            return Ok(Tensor::full(shape, 1.0 / slice_count as f64, (Kind::Float, device)));
+        }
+        expect_shape("question ids", &input.question_ids_bt, &[input.lengths_b.len() as i64, -1])?;
+        expect_shape("question mask", &input.question_mask_bt, &input.question_ids_bt.size())?;
+        let samples = Tensor::from_slice(samples).to_device(device);
+        let of_volumes = |x_bt: &Tensor| x_bt.to_device(device).index_select(0, &samples);
+        let question_bte = self.llm.embed(&of_volumes(&input.question_ids_bt));
+        let text_be = scorer::mean_embedding(&question_bte, &of_volumes(&input.question_mask_bt));
+        let slices_bne = variant.uses_slice_features().then(|| {
+            scorer::slice_features(variant.local_feature, tokens3d_bpe, tokens2d_bnqe, self.config.pooled_grid()[0])
+        });
+        let evidence = Evidence { slices_bne: slices_bne.as_ref(), text_be: &text_be, slice_count };
+        Ok(scorer::scores(&self.scorer.relevance(&evidence), variant.score_dropout, train))
+    }
+
+    /// Text embeddings with the visual tokens in their places, (B, T, E).
+    fn embed(&self, splice: &Splice, tokens_bpe: &Tensor) -> Tensor {
+        let device = self.device();
+        let on_device = |values: &[i64]| Tensor::from_slice(values).to_device(device);
+        let text_re = self.llm.embed(&on_device(&splice.text_ids));
+        let visual_re = tokens_bpe.flatten(0, 1).index_select(0, &on_device(&splice.visual_rows));
+        text_re
+            .index_copy(0, &on_device(&splice.visual_places), &visual_re)
+            .unflatten(0, [splice.lengths.len() as i64, -1])
+    }
+}
+
+/// All ids, row after row. Waits for the device if they lie there.
+fn host_ids(ids_bt: &Tensor) -> Vec<i64> {
+    let flat = ids_bt.to_device(Device::Cpu).to_kind(Kind::Int64).flatten(0, -1);
+    Vec::try_from(flat).expect("a flat i64 tensor on the CPU")
+}
+
+/// The rows of a flat padded batch without their padding.
+fn unpadded<'a>(flat: &'a [i64], width: i64, lengths: &[i64]) -> Vec<&'a [i64]> {
+    let row = |(b, length): (usize, &i64)| &flat[b * width as usize..][..*length as usize];
+    lengths.iter().enumerate().map(row).collect()
+}

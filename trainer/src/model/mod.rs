@@ -1,0 +1,36 @@
+//! Med-2E3: one CT volume seen by a 3D encoder and, slice by slice, by a 2D encoder; slices weighed by the question;
+//! both kinds of tokens spliced into a language model.
+//!
+//! # Layout
+//! - [`config`]: what may vary, as named values; sizes come from the parts' own config.json
+//! - [`med2e3`]: the whole model: volume and ids in, loss and scores out
+//! - [`encoder3d`], [`encoder2d`], [`connector`]: voxels to visual tokens
+//! - [`scorer`], [`aggregate`]: 32 slices to the tokens of one
+//! - [`splice`]: visual tokens into text
+//! - [`language_model`]: Phi-3
+//! - `layers`: what the parts are made of
+//! - [`weights`]: published names and strict loading
+//!
+//! Nothing here knows of files. Shapes are checked where tensors enter; past that, an operation that libtorch rejects
+//! is a bug and panics.
+
+pub mod aggregate;
+pub mod config;
+pub mod connector;
+pub mod encoder2d;
+pub mod encoder3d;
+pub mod error;
+pub mod language_model;
+mod layers;
+pub mod med2e3;
+pub mod scorer;
+pub mod splice;
+pub mod weights;
+
+pub use config::{Aggregate, LocalFeature, Med2e3Config, Scorer, SliceNorm, TextFeature, Variant, VisualTokens};
+pub use encoder2d::SiglipVisionConfig;
+pub use encoder3d::M3dClipVisionConfig;
+pub use error::ModelError;
+pub use language_model::Phi3Config;
+pub use med2e3::{Med2e3, ModelInput, ModelOutput, Visual};
+pub use weights::Part;

@@ -1,0 +1,22 @@
+//! Scores by the slice alone.
+
+use tch::Tensor;
+
+use super::{Evidence, SliceScorer};
+use crate::model::layers::Linear;
+
+/// A learned map of the slice's feature to one number.
+pub(crate) struct LinearScorer {
+    pub(super) head: Linear,
+}
+
+impl SliceScorer for LinearScorer {
+    fn relevance(&self, evidence: &Evidence) -> Tensor {
+        let slices_bne = evidence.slices_bne.expect("a linear scorer is given slice features");
+        self.head.forward(slices_bne).squeeze_dim(2)
+    }
+
+    fn head(&self) -> Option<&Linear> {
+        Some(&self.head)
+    }
+}

@@ -1,0 +1,134 @@
+//! Where text and visual tokens stand in the sequence that the language model sees.
+//!
+//! Planned on the host from ids alone, so that the device does one embedding look-up and one row copy, and never waits.
+
+/// The id that stands for a volume in a row of ids.
+pub const VOLUME_ID: i64 = -201;
+/// The label of a position that is no target.
+pub const IGNORED: i64 = -100;
+
+/// A batch of spliced sequences, right-padded to the longest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Splice {
+    /// Tokens of a padded row.
+    pub width: usize,
+    /// Tokens of each row before padding.
+    pub lengths: Vec<usize>,
+    /// (rows * width) text ids; 0 where a visual token or padding stands.
+    pub text_ids: Vec<i64>,
+    /// Flat positions (row * width + place) of visual tokens.
+    pub visual_places: Vec<i64>,
+    /// For each of them its row in the flat (volumes * tokens) list of visual tokens.
+    pub visual_rows: Vec<i64>,
+    /// Flat positions whose next token is a target.
+    pub target_places: Vec<i64>,
+    /// Those next tokens.
+    pub target_ids: Vec<i64>,
+    /// For each volume, in order of appearance, the row of ids that holds it.
+    pub volume_samples: Vec<i64>,
+}
+
+impl Splice {
+    /// Plans a batch. Rows of `ids` hold any number of [`VOLUME_ID`]s; each takes the next volume of the batch, as
+    /// `visual_tokens` rows, whose labels are [`IGNORED`]. Every row is cut at `max_length` after splicing. Labels, where
+    /// given, have the shape of the ids.
+    pub fn plan(ids: &[&[i64]], labels: Option<&[&[i64]]>, visual_tokens: usize, max_length: usize) -> Splice {
+        let spliced = |row: &[i64]| row.iter().map(|id| if *id == VOLUME_ID { visual_tokens } else { 1 }).sum::<usize>();
+        let lengths: Vec<usize> = ids.iter().map(|row| spliced(row).min(max_length)).collect();
+        let width = lengths.iter().copied().max().unwrap_or(0);
+        let mut splice = Splice {
+            width,
+            lengths,
+            text_ids: vec![0; ids.len() * width],
+            visual_places: Vec::new(),
+            visual_rows: Vec::new(),
+            target_places: Vec::new(),
+            target_ids: Vec::new(),
+            volume_samples: Vec::new(),
+        };
+        for (row, row_ids) in ids.iter().enumerate() {
+            splice.place_row(row, row_ids, labels.map(|rows| rows[row]), visual_tokens);
+        }
+        splice
+    }
+
+    fn place_row(&mut self, row: usize, ids: &[i64], labels: Option<&[i64]>, visual_tokens: usize) {
+        let (start, end) = (row * self.width, row * self.width + self.lengths[row]);
+        let mut place = start;
+        for (index, id) in ids.iter().enumerate() {
+            if *id == VOLUME_ID {
+                let first = self.volume_samples.len() * visual_tokens;
+                let seen = visual_tokens.min(end - place);
+                self.visual_places.extend((place..place + seen).map(|at| at as i64));
+                self.visual_rows.extend((first..first + seen).map(|at| at as i64));
+                self.volume_samples.push(row as i64);
+                place += seen;
+            } else if place < end {
+                self.text_ids[place] = *id;
+                let label = labels.map_or(IGNORED, |labels| labels[index]);
+                // The first token of a row has no token before it that could predict it.
+                if label != IGNORED && place > start {
+                    self.target_places.push(place as i64 - 1);
+                    self.target_ids.push(label);
+                }
+                place += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V: i64 = VOLUME_ID;
+    const X: i64 = IGNORED;
+
+    #[test]
+    fn volume_in_the_middle() {
+        let splice = Splice::plan(&[&[1, V, 5, 6]], Some(&[&[X, X, X, 6]]), 3, 100);
+        assert_eq!(splice.text_ids, [1, 0, 0, 0, 5, 6]);
+        assert_eq!(splice.visual_places, [1, 2, 3]);
+        assert_eq!(splice.visual_rows, [0, 1, 2]);
+        assert_eq!((splice.target_places, splice.target_ids), (vec![4], vec![6]));
+    }
+
+    #[test]
+    fn target_right_after_a_volume_is_predicted_by_its_last_token() {
+        let splice = Splice::plan(&[&[V, 7]], Some(&[&[X, 7]]), 2, 100);
+        assert_eq!((splice.target_places, splice.target_ids), (vec![1], vec![7]));
+    }
+
+    #[test]
+    fn shorter_rows_are_padded_on_the_right() {
+        let splice = Splice::plan(&[&[1, 2, 3], &[V, 4]], None, 3, 100);
+        assert_eq!((splice.width, splice.lengths), (4, vec![3, 4]));
+        assert_eq!(splice.text_ids, [1, 2, 3, 0, 0, 0, 0, 4]);
+        assert_eq!(splice.visual_places, [4, 5, 6]);
+        assert_eq!(splice.volume_samples, [1]);
+    }
+
+    #[test]
+    fn several_volumes_and_none() {
+        let splice = Splice::plan(&[&[V, 9, V], &[8], &[V]], None, 2, 100);
+        assert_eq!(splice.volume_samples, [0, 0, 2]);
+        assert_eq!(splice.visual_places, [0, 1, 3, 4, 10, 11]);
+        assert_eq!(splice.visual_rows, [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn cut_at_max_length_inside_a_volume_and_inside_text() {
+        let splice = Splice::plan(&[&[1, V, 5], &[V, 5, 6]], Some(&[&[X, X, 5], &[X, 5, 6]]), 3, 4);
+        assert_eq!((splice.width, &splice.lengths), (4, &vec![4, 4]));
+        assert_eq!(splice.visual_places, [1, 2, 3, 4, 5, 6]);
+        assert_eq!((splice.target_places, splice.target_ids), (vec![6], vec![5]));
+        let splice = Splice::plan(&[&[1, V, 5]], None, 3, 2);
+        assert_eq!((splice.visual_places, splice.visual_rows), (vec![1], vec![0]));
+    }
+
+    #[test]
+    fn the_first_token_is_never_a_target() {
+        let splice = Splice::plan(&[&[3, 4]], Some(&[&[3, 4]]), 1, 100);
+        assert_eq!((splice.target_places, splice.target_ids), (vec![0], vec![4]));
+    }
+}

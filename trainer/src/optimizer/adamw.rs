@@ -1,0 +1,153 @@
+//! AdamW with moments that this crate owns, so that they can be saved, moved and resumed exactly.
+
+use std::collections::HashMap;
+
+use tch::{Kind, Tensor, no_grad};
+
+use crate::libtorch::{self, AdamWLists, AdamWNumbers, LibtorchError};
+
+/// AdamW's constants; the learning rate comes with each step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamWConfig {
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Decoupled decay of matrices; norms and biases, tensors of one axis, never decay.
+    pub weight_decay: f64,
+}
+
+impl Default for AdamWConfig {
+    /// transformers' defaults, which the released recipes keep.
+    fn default() -> AdamWConfig {
+        AdamWConfig { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 }
+    }
+}
+
+/// What must be stored to go on exactly.
+pub struct AdamWState {
+    /// Finished steps.
+    pub step: u64,
+    /// `exp_avg/NAME` and `exp_avg_sq/NAME` for every parameter, sharing storage with the optimizer.
+    pub tensors: Vec<(String, Tensor)>,
+}
+
+/// Why a step or a resumption failed.
+#[derive(Debug, thiserror::Error)]
+pub enum OptimizerError {
+    /// libtorch rejected the tensors.
+    #[error(transparent)]
+    Libtorch(#[from] LibtorchError),
+    /// A stored state does not belong to these parameters.
+    #[error("optimizer state {name}: expected shape {expected:?}, found {found:?}")]
+    State {
+        /// The tensor's name.
+        name: String,
+        /// The parameter's shape; empty where no parameter has that name.
+        expected: Vec<i64>,
+        /// The stored shape; empty where nothing is stored.
+        found: Vec<i64>,
+    },
+}
+
+/// The optimizer of one list of named f32 parameters.
+pub struct AdamW {
+    config: AdamWConfig,
+    step: u64,
+    slots: Vec<Slot>,
+}
+
+/// One parameter and its moments.
+struct Slot {
+    name: String,
+    param: Tensor,
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+}
+
+impl AdamW {
+    /// Moments of zeros for every parameter; parameters share storage with the model.
+    pub fn new(params: Vec<(String, Tensor)>, config: AdamWConfig) -> AdamW {
+        let slot = |(name, param): (String, Tensor)| {
+            let zeros = || no_grad(|| param.zeros_like());
+            Slot { name, exp_avg: zeros(), exp_avg_sq: zeros(), param }
+        };
+        AdamW { config, step: 0, slots: params.into_iter().map(slot).collect() }
+    }
+
+    /// Finished steps.
+    pub fn step_count(&self) -> u64 {
+        self.step
+    }
+
+    /// One step with this learning rate. Parameters without a gradient stay as they are.
+    ///
+    /// # Errors
+    /// libtorch rejects the tensors.
+    pub fn step(&mut self, lr: f64) -> Result<(), OptimizerError> {
+        self.step += 1;
+        let (mut decaying, mut plain) = (AdamWLists::default(), AdamWLists::default());
+        for slot in &self.slots {
+            let grad = slot.param.grad();
+            if !grad.defined() {
+                continue;
+            }
+            // Without decay both kinds are alike and go through libtorch as one list.
+            let decays = self.config.weight_decay != 0.0 && slot.param.dim() > 1;
+            let lists = if decays { &mut decaying } else { &mut plain };
+            lists.params.push(slot.param.shallow_clone());
+            lists.grads.push(grad);
+            lists.exp_avgs.push(slot.exp_avg.shallow_clone());
+            lists.exp_avg_sqs.push(slot.exp_avg_sq.shallow_clone());
+        }
+        for (lists, weight_decay) in [(decaying, self.config.weight_decay), (plain, 0.0)] {
+            let Some(param) = lists.params.first() else { continue };
+            let step = Tensor::full([0i64; 0].as_slice(), self.step as f64, (Kind::Float, param.device()));
+            let AdamWConfig { beta1, beta2, eps, .. } = self.config;
+            libtorch::fused_adamw(&lists, &step, AdamWNumbers { lr, beta1, beta2, weight_decay, eps })?;
+        }
+        Ok(())
+    }
+
+    /// Drops all gradients.
+    ///
+    /// # Errors
+    /// libtorch rejects the tensors.
+    pub fn zero_grad(&self) -> Result<(), OptimizerError> {
+        let params: Vec<Tensor> = self.slots.iter().map(|slot| slot.param.shallow_clone()).collect();
+        Ok(libtorch::drop_grads(&params)?)
+    }
+
+    /// What a checkpoint stores.
+    pub fn state(&self) -> AdamWState {
+        let named = |slot: &Slot| {
+            [
+                (format!("exp_avg/{}", slot.name), slot.exp_avg.shallow_clone()),
+                (format!("exp_avg_sq/{}", slot.name), slot.exp_avg_sq.shallow_clone()),
+            ]
+        };
+        AdamWState { step: self.step, tensors: self.slots.iter().flat_map(named).collect() }
+    }
+
+    /// Goes on from a stored state, copying its tensors.
+    ///
+    /// # Errors
+    /// The state does not name exactly these parameters with these shapes; the optimizer is then unchanged.
+    pub fn load_state(&mut self, state: AdamWState) -> Result<(), OptimizerError> {
+        let own: HashMap<String, Tensor> = self.state().tensors.into_iter().collect();
+        let given: HashMap<String, Tensor> = state.tensors.into_iter().collect();
+        for name in own.keys().chain(given.keys()) {
+            let shape = |tensors: &HashMap<String, Tensor>| tensors.get(name).map(Tensor::size);
+            let (expected, found) = (shape(&own), shape(&given));
+            if expected != found {
+                let (expected, found) = (expected.unwrap_or_default(), found.unwrap_or_default());
+                return Err(OptimizerError::State { name: name.clone(), expected, found });
+            }
+        }
+        no_grad(|| own.iter().for_each(|(name, tensor)| tensor.shallow_clone().copy_(&given[name])));
+        self.step = state.step;
+        Ok(())
+    }
+}

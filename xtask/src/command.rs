@@ -1,0 +1,123 @@
+//! Running a program. Every failure names the command as a user could type it.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// Runs `command` with the terminal as its own and returns its exit code, which must be one of `accepted`.
+pub(crate) fn run(command: &mut Command, accepted: &[i32]) -> Result<i32> {
+    let status = command.status().with_context(|| not_started(command))?;
+    match status.code() {
+        Some(code) if accepted.contains(&code) => Ok(code),
+        _ => bail!("{}", failed(command, status)),
+    }
+}
+
+/// Runs `command` and returns what it wrote to stdout; its stderr goes into the error if it fails.
+pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| not_started(command))?;
+    if !output.status.success() {
+        bail!(
+            "{}: {}",
+            failed(command, output.status),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(output.stdout)
+}
+
+/// A cargo command in the workspace, by the cargo that runs this program.
+pub(crate) fn cargo(repository: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(repository).args(args);
+    command
+}
+
+/// A pip command for the wheels of Linux x86_64.
+///
+/// What is wanted of a wheel is never its Python code, so one fixed Python version is named to pip: any Python 3 that
+/// has pip can then fetch it, however old or new.
+pub(crate) fn pip(verb: &str) -> Command {
+    let mut command = Command::new("python3");
+    command.args([
+        "-m",
+        "pip",
+        verb,
+        "--no-deps",
+        "--only-binary=:all:",
+        "--python-version=3.12",
+        "--implementation=cp",
+    ]);
+    for glibc in ["2_28", "2_27", "2_25", "2_18", "2_17", "2_12"] {
+        command.arg(format!("--platform=manylinux_{glibc}_x86_64"));
+    }
+    command.arg("--platform=manylinux2014_x86_64");
+    command.args(["--disable-pip-version-check", "--no-input"]);
+    command
+}
+
+/// The command on one line, quoted where a shell would need it.
+pub(crate) fn line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let plain = |c: char| c.is_alphanumeric() || "-_./=:+,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+fn not_started(command: &Command) -> String {
+    format!("cannot start `{}`", line(command))
+}
+
+fn failed(command: &Command, status: ExitStatus) -> String {
+    format!("`{}` failed with {status}", line(command))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn only_accepted_exit_codes_pass() {
+        assert_eq!(run(&mut shell("exit 1"), &[1]).unwrap(), 1);
+        let error = run(&mut shell("exit 0"), &[1]).unwrap_err().to_string();
+        assert_eq!(error, "`sh -c 'exit 0'` failed with exit status: 0");
+        assert!(
+            run(&mut shell("kill -9 $$"), &[0])
+                .unwrap_err()
+                .to_string()
+                .contains("signal: 9")
+        );
+    }
+
+    #[test]
+    fn a_failed_command_tells_what_it_wrote() {
+        assert_eq!(output(&mut shell("echo fine")).unwrap(), b"fine\n");
+        let error = output(&mut shell("echo broken >&2; exit 3")).unwrap_err().to_string();
+        assert!(error.ends_with("exit status: 3: broken"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = run(&mut Command::new("no-such-program"), &[0]).unwrap_err().to_string();
+        assert_eq!(error, "cannot start `no-such-program`");
+    }
+}

@@ -1,0 +1,149 @@
+//! The project's own commands, `cargo xtask VERB`: they set up, build and run; the products do the work.
+//!
+//! # Layout
+//!
+//! - `setup`: libtorch into `.libtorch/`
+//! - `demo`: the whole flow on one CT, from volume to report
+//! - `test`: the whole test suite
+//! - `command`: running a program, with an error that says what was run
+
+mod command;
+mod demo;
+mod setup;
+mod test;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+Set up, run and test med2e3.
+
+Usage: cargo xtask VERB [OPTIONS]
+
+Verbs:
+  setup    Install libtorch into .libtorch/; does nothing when it is there already
+  demo     Prepare, train, evaluate and explain a small model on one CT; ends with an HTML report
+  test     Run the whole test suite
+  help     Print this text
+
+Options of setup:
+  --cuda       Install the CUDA libraries too (3 GB more on disk)
+
+Options of demo:
+  --seed N     Train with seed N instead of the one in configs/demo/
+
+Options of test:
+  --thorough   Raise the number of generated cases and run the slow tests
+";
+
+/// What the user asked for.
+#[derive(Debug, PartialEq)]
+enum Verb {
+    Help,
+    Setup { cuda: bool },
+    Demo { seed: Option<u64> },
+    Test { thorough: bool },
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match parse(&args).and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Help => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Verb::Setup { cuda } => setup::setup(&repository(), cuda),
+        Verb::Demo { seed } => demo::demo(&repository(), seed),
+        Verb::Test { thorough } => test::test(&repository(), thorough),
+    }
+}
+
+fn parse(args: &[String]) -> Result<Verb> {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    if args.is_empty() || args.iter().any(|arg| ["help", "--help", "-h"].contains(arg)) {
+        return Ok(Verb::Help);
+    }
+    match args.as_slice() {
+        ["setup"] => Ok(Verb::Setup { cuda: false }),
+        ["setup", "--cuda"] => Ok(Verb::Setup { cuda: true }),
+        ["demo"] => Ok(Verb::Demo { seed: None }),
+        ["demo", "--seed", seed] => match seed.parse() {
+            Ok(seed) => Ok(Verb::Demo { seed: Some(seed) }),
+            Err(_) => bail!("`--seed` takes a whole number from 0, not `{seed}`"),
+        },
+        ["test"] => Ok(Verb::Test { thorough: false }),
+        ["test", "--thorough"] => Ok(Verb::Test { thorough: true }),
+        [verb @ ("setup" | "demo" | "test"), rest @ ..] => {
+            bail!(
+                "`{verb}` does not take `{}`; `cargo xtask help` lists the options",
+                rest.join(" ")
+            )
+        }
+        [verb, ..] => bail!("there is no verb `{verb}`; `cargo xtask help` lists them"),
+        [] => Ok(Verb::Help),
+    }
+}
+
+/// The folder that holds the workspace.
+fn repository() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package
+        .parent()
+        .expect("xtask is a folder of the workspace")
+        .to_path_buf()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Verb> {
+        parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn every_verb_in_the_help_is_understood() {
+        let verbs = HELP
+            .lines()
+            .skip_while(|line| *line != "Verbs:")
+            .skip(1)
+            .take_while(|line| !line.is_empty());
+        for line in verbs {
+            let verb = line.split_whitespace().next().unwrap();
+            assert!(parsed(verb).is_ok(), "`{verb}` is in the help only");
+        }
+    }
+
+    #[test]
+    fn options_belong_to_their_verbs() {
+        assert_eq!(parsed("setup --cuda").unwrap(), Verb::Setup { cuda: true });
+        assert_eq!(parsed("demo --seed 7").unwrap(), Verb::Demo { seed: Some(7) });
+        assert_eq!(parsed("test --thorough").unwrap(), Verb::Test { thorough: true });
+        assert_eq!(parsed("demo --help").unwrap(), Verb::Help);
+        assert!(
+            parsed("demo --cuda")
+                .unwrap_err()
+                .to_string()
+                .contains("`demo` does not take `--cuda`")
+        );
+        assert!(
+            parsed("demo --seed x")
+                .unwrap_err()
+                .to_string()
+                .contains("whole number")
+        );
+        assert!(parsed("bench").unwrap_err().to_string().contains("no verb `bench`"));
+    }
+}

@@ -1,0 +1,261 @@
+//! `setup`: libtorch into `.libtorch/`, from the wheel that PyTorch publishes.
+//!
+//! The folder appears whole or not at all: pip installs into a staging folder beside it, which is checked and then
+//! renamed. What pip notes of a wheel (`NAME-VERSION.dist-info/RECORD`: each file with its size) is the stamp by which
+//! the next run knows what is there. A run that was killed is simply repeated; pip keeps finished downloads.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::command::{pip, run};
+
+/// What libtorch needs on a CPU: its library links cudart and cupti in any case.
+const WHEELS: [&str; 3] = [
+    "torch==2.11.0",
+    "nvidia-cuda-runtime==13.0.*",
+    "nvidia-cuda-cupti==13.0.*",
+];
+
+/// What `libtorch_cuda.so` loads besides, in the versions that torch 2.11.0 names as its own.
+const CUDA_WHEELS: [&str; 12] = [
+    "nvidia-cublas==13.1.0.3",
+    "nvidia-cuda-nvrtc==13.0.88",
+    "nvidia-cudnn-cu13==9.19.0.56",
+    "nvidia-cufft==12.0.0.61",
+    "nvidia-cufile==1.15.1.6",
+    "nvidia-curand==10.4.0.35",
+    "nvidia-cusolver==12.0.4.66",
+    "nvidia-cusparse==12.6.3.3",
+    "nvidia-cusparselt-cu13==0.8.0",
+    "nvidia-nccl-cu13==2.28.9",
+    "nvidia-nvjitlink==13.0.88",
+    "nvidia-nvshmem-cu13==3.4.5",
+];
+
+/// Libraries of the torch wheel that a CPU run never opens: 550 MB of its 1.2 GB.
+const CUDA_LIBRARIES: [&str; 5] = [
+    "torch/lib/libtorch_cuda.so",
+    "torch/lib/libtorch_cuda_linalg.so",
+    "torch/lib/libc10_cuda.so",
+    "torch/lib/libtorch_nvshmem.so",
+    "torch/lib/libtorch_python.so",
+];
+
+/// The header that includes all others.
+const HEADER: &str = "torch/include/torch/csrc/api/include/torch/torch.h";
+
+/// Installs libtorch unless it is in place, with the CUDA libraries if `cuda`.
+pub(crate) fn setup(repository: &Path, cuda: bool) -> Result<()> {
+    check_tools()?;
+    let (cuda_wheels, with) = if cuda {
+        (&CUDA_WHEELS[..], " with CUDA")
+    } else {
+        (&[][..], "")
+    };
+    let wheels = [&WHEELS, cuda_wheels].concat();
+    let home = repository.join(".libtorch");
+    let name = format!("libtorch {}{with}", version(WHEELS[0]));
+    match check_install(&home, &wheels, cuda) {
+        Ok(()) => eprintln!("{name} is in place"),
+        Err(reason) => {
+            if home.exists() {
+                eprintln!("{} is replaced: {reason:#}", home.display());
+            }
+            let download = if cuda { "2.5 GB" } else { "550 MB" };
+            eprintln!("installing {name} into {} (download: {download})", home.display());
+            install(&home, &wheels, cuda)?;
+            let megabytes = bytes_under(&home)? / 1_000_000;
+            eprintln!("{name} is installed: {megabytes} MB in {}", home.display());
+        }
+    }
+    Ok(())
+}
+
+fn install(home: &Path, wheels: &[&str], cuda: bool) -> Result<()> {
+    let staging = home.with_file_name(".libtorch.part");
+    remove(&staging)?;
+    let [installed, temporary, old] = ["installed", "temporary", "old"].map(|name| staging.join(name));
+    fs::create_dir_all(&temporary).with_context(|| format!("cannot create {}", temporary.display()))?;
+
+    // One call for all: a second `--target` call would not merge the `nvidia` folder. pip unpacks into its temporary
+    // folder first, which is best on the same file system as the target.
+    let mut command = pip("install");
+    command
+        .args(["--no-compile", "--no-warn-script-location", "--target"])
+        .arg(&installed)
+        .args(wheels);
+    command.env("TMPDIR", &temporary).env("PIP_ROOT_USER_ACTION", "ignore");
+    run(&mut command, &[0])
+        .context("libtorch was not installed; run the command again, finished downloads are kept")?;
+
+    if !cuda {
+        for library in CUDA_LIBRARIES {
+            remove(&installed.join(library))?;
+        }
+    }
+    check_install(&installed, wheels, cuda)?;
+    if home.exists() {
+        rename(home, &old)?;
+    }
+    rename(&installed, home)?;
+    remove(&staging)
+}
+
+/// Names every tool that is missing, each with its remedy, rather than the first.
+fn check_tools() -> Result<()> {
+    ensure!(
+        cfg!(all(target_os = "linux", target_arch = "x86_64")),
+        "med2e3 runs on Linux x86_64 only"
+    );
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
+    #[rustfmt::skip]
+    let tools: [(&str, &[&str], &str); 4] = [
+        ("the Rust compiler", &["rustc", "--version"], "install Rust as https://rustup.rs says"),
+        ("a C++ compiler", &[&compiler, "--version"], "run `sudo apt-get install g++`"),
+        ("Python 3", &["python3", "--version"], "run `sudo apt-get install python3`"),
+        ("pip", &["python3", "-m", "pip", "--version"], "run `sudo apt-get install python3-pip`"),
+    ];
+    let missing: Vec<String> = tools
+        .iter()
+        .filter(|(_, command, _)| !answers(command))
+        .map(|(name, command, remedy)| format!("{name} is missing (`{}` does not run): {remedy}", command.join(" ")))
+        .collect();
+    ensure!(missing.is_empty(), "{}", missing.join("\n       "));
+    Ok(())
+}
+
+fn answers(command: &[&str]) -> bool {
+    let mut program = Command::new(command[0]);
+    program
+        .args(&command[1..])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    program.status().is_ok_and(|status| status.success())
+}
+
+/// Compares a folder with the record of each wheel: shared libraries and the header must have the size noted there.
+fn check_install(home: &Path, wheels: &[&str], cuda: bool) -> Result<()> {
+    let folders = names(home)?;
+    for wheel in wheels {
+        let stamp = stamp(wheel);
+        let folder = folders
+            .iter()
+            .find(|name| name.starts_with(&stamp) && name.ends_with(".dist-info"));
+        let folder = folder.with_context(|| format!("{wheel} is not in it"))?;
+        let record = home.join(folder).join("RECORD");
+        let record = fs::read_to_string(&record).with_context(|| format!("cannot read {}", record.display()))?;
+        for (path, expected) in key_files(&record, cuda) {
+            let found = fs::metadata(home.join(path)).map(|file| file.len()).unwrap_or(0);
+            ensure!(found == expected, "{path} has {found} bytes, {expected} expected");
+        }
+    }
+    let header = home.join(HEADER);
+    ensure!(header.exists(), "{} is missing", header.display());
+    Ok(())
+}
+
+/// The files of a wheel's record that a build or a run opens, with their sizes.
+fn key_files(record: &str, cuda: bool) -> impl Iterator<Item = (&str, u64)> {
+    record.lines().filter_map(move |line| {
+        let mut fields = line.split(',');
+        let (path, size) = (fields.next()?, fields.nth(1)?.parse().ok()?);
+        let (folder, file) = path.rsplit_once('/')?;
+        let library = folder.ends_with("/lib") && file.contains(".so") && (cuda || !CUDA_LIBRARIES.contains(&path));
+        (library || path == HEADER).then_some((path, size))
+    })
+}
+
+/// How the note of a wheel's install begins: `torch==2.11.0` gives `torch-2.11.0.`, `13.0.*` fits any `13.0.N`.
+fn stamp(wheel: &str) -> String {
+    let name = wheel.split("==").next().unwrap_or(wheel).replace('-', "_");
+    format!("{name}-{}.", version(wheel).trim_end_matches(".*"))
+}
+
+fn version(wheel: &str) -> &str {
+    wheel.split_once("==").map_or("", |(_, version)| version)
+}
+
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    entries
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect()
+}
+
+fn bytes_under(folder: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for name in names(folder)? {
+        let path = folder.join(name);
+        let file = fs::symlink_metadata(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        bytes += if file.is_dir() { bytes_under(&path)? } else { file.len() };
+    }
+    Ok(bytes)
+}
+
+/// Removes a file or a folder; absent is fine.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(file) if file.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(_) => Ok(()),
+    };
+    removed.with_context(|| format!("cannot remove {}", path.display()))
+}
+
+/// Renames within a file system, so that the target appears at once.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORD: &str = "\
+torch/lib/libtorch_cpu.so,sha256=a,9
+torch/lib/libtorch_cuda.so,sha256=b,7
+torch/_C.so,sha256=c,3
+torch/include/torch/csrc/api/include/torch/torch.h,sha256=d,4
+torch-2.11.0.dist-info/RECORD,,
+";
+
+    #[test]
+    fn libraries_and_header_are_checked() {
+        let cpu: Vec<_> = key_files(RECORD, false).collect();
+        assert_eq!(cpu, [("torch/lib/libtorch_cpu.so", 9), (HEADER, 4)]);
+        assert_eq!(key_files(RECORD, true).count(), 3);
+    }
+
+    #[test]
+    fn a_stamp_fits_its_version_only() {
+        assert!("torch-2.11.0.dist-info".starts_with(&stamp("torch==2.11.0")));
+        assert!(!"torch-2.11.0.1.dist-info".starts_with(&stamp("torch==2.1")));
+        assert!("nvidia_cuda_runtime-13.0.96.dist-info".starts_with(&stamp("nvidia-cuda-runtime==13.0.*")));
+    }
+
+    #[test]
+    fn an_install_that_lost_bytes_is_found() {
+        let home = std::env::temp_dir().join(format!("med2e3-setup-{}", std::process::id()));
+        let write = |path: &str, text: &str| {
+            let path = home.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("torch-2.11.0.dist-info/RECORD", RECORD);
+        write("torch/lib/libtorch_cpu.so", "123456789");
+        write(HEADER, "1234");
+        check_install(&home, &["torch==2.11.0"], false).unwrap();
+
+        write("torch/lib/libtorch_cpu.so", "1234");
+        let error = check_install(&home, &["torch==2.11.0"], false).unwrap_err().to_string();
+        assert_eq!(error, "torch/lib/libtorch_cpu.so has 4 bytes, 9 expected");
+        let error = check_install(&home, &WHEELS, false).unwrap_err().to_string();
+        assert!(error.contains("4 bytes"));
+        remove(&home).unwrap();
+        assert!(check_install(&home, &WHEELS, false).is_err());
+    }
+}

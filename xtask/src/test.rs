@@ -1,0 +1,107 @@
+//! `test`: the whole test suite, with a count of what ran.
+
+use std::io::{BufRead, BufReader, IsTerminal};
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::command::{cargo, line};
+use crate::demo::build;
+use crate::setup::setup;
+
+/// Generated cases per property when thorough; proptest's own default is 256.
+const THOROUGH_CASES: &str = "4096";
+
+/// Runs every test of the workspace; `thorough` raises their counts through `MED2E3_THOROUGH` and `PROPTEST_CASES`.
+pub(crate) fn test(repository: &Path, thorough: bool) -> Result<()> {
+    setup(repository, false)?;
+    // Tests of the outside run the programs, and cargo builds those only for tests of their own package.
+    build(repository)?;
+
+    let mut command = cargo(repository, &["test", "--workspace", "--no-fail-fast"]);
+    if thorough {
+        command
+            .env("MED2E3_THOROUGH", "1")
+            .env("PROPTEST_CASES", THOROUGH_CASES);
+    }
+    eprintln!("\ntesting: {}", line(&command));
+    if std::io::stdout().is_terminal() {
+        command.args(["--", "--color=always"]);
+    }
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start `{}`", line(&command)))?;
+    let mut counts = Counts::default();
+    for text in BufReader::new(child.stdout.take().context("the tests have no output")?).lines() {
+        let text = text.context("cannot read what the tests say")?;
+        println!("{text}");
+        counts.add(&text);
+    }
+    let status = child.wait().context("cannot wait for the tests")?;
+
+    let Counts {
+        programs,
+        passed,
+        failed,
+        ignored,
+    } = counts;
+    eprintln!("\n{passed} tests passed, {failed} failed, {ignored} ignored, in {programs} test programs");
+    ensure!(status.success(), "`{}` failed with {status}", line(&command));
+    ensure!(passed > 0, "no test ran");
+    Ok(())
+}
+
+/// The sum of the lines `test result: ok. 3 passed; 0 failed; 0 ignored; ...`.
+#[derive(Default, Debug, PartialEq)]
+struct Counts {
+    programs: u32,
+    passed: u32,
+    failed: u32,
+    ignored: u32,
+}
+
+impl Counts {
+    fn add(&mut self, text: &str) {
+        let Some(result) = text.strip_prefix("test result: ") else {
+            return;
+        };
+        let number = |of: &str| {
+            let words: Vec<&str> = result.split([' ', ';']).collect();
+            let at = words.iter().position(|word| *word == of).unwrap_or(0);
+            words
+                .get(at.wrapping_sub(1))
+                .and_then(|word| word.parse().ok())
+                .unwrap_or(0)
+        };
+        self.programs += 1;
+        self.passed += number("passed");
+        self.failed += number("failed");
+        self.ignored += number("ignored");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_add_up() {
+        let mut counts = Counts::default();
+        counts.add("running 3 tests");
+        counts.add("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s");
+        counts.add("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s");
+        assert_eq!(
+            counts,
+            Counts {
+                programs: 2,
+                passed: 15,
+                failed: 2,
+                ignored: 1
+            }
+        );
+        counts.add("test result: \u{1b}[32mok\u{1b}[m. 4 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
+        assert_eq!(counts.passed, 19);
+    }
+}
