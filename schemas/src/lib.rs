@@ -5,6 +5,7 @@
 //! - [`manifest`]: the two tables that prepare starts from
 //! - [`volume`], [`sample`]: the two kinds of shard
 //! - [`quarantine`]: why an input became no row
+//! - [`outcome`]: what became of one manifest range, in its shard's footer
 //! - [`index`]: `dataset.json`
 //! - [`report`]: what each program says about its run, as JSON
 //! - [`config`]: TOML text plus overrides to a typed value
@@ -18,6 +19,7 @@ pub mod error;
 pub mod id;
 pub mod index;
 pub mod manifest;
+pub mod outcome;
 pub mod quarantine;
 pub mod report;
 pub mod sample;

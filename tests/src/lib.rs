@@ -1,1 +1,9 @@
-//! x
+//! What the tests of the outside share. They know the products as programs only, and no crate of the workspace.
+//!
+//! # Layout
+//!
+//! - `source`: the repository's files, with Rust code told from comments and text
+//! - `packages`: the workspace's packages as cargo sees them
+
+pub mod packages;
+pub mod source;

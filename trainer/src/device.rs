@@ -34,17 +34,26 @@ impl DeviceChoice {
     /// # Errors
     /// `cuda` was asked for and its libraries or a GPU are missing.
     pub fn open(self) -> Result<Device, DeviceError> {
-        match self {
-            DeviceChoice::Cpu => Ok(Device::Cpu),
-            DeviceChoice::Cuda => open_cuda(),
-            DeviceChoice::Auto => Ok(open_cuda().unwrap_or(Device::Cpu)),
+        let device = match self {
+            DeviceChoice::Cpu => Device::Cpu,
+            DeviceChoice::Cuda => open_cuda()?,
+            DeviceChoice::Auto => open_cuda().unwrap_or(Device::Cpu),
+        };
+        if device == Device::Cpu {
+            // Only speed is lost where the allocator refuses.
+            let _ = libtorch::keep_freed_memory();
         }
+        Ok(device)
     }
 }
 
 fn open_cuda() -> Result<Device, DeviceError> {
     libtorch::open_cuda().map_err(DeviceError::CudaLibraries)?;
-    if Cuda::is_available() { Ok(Device::Cuda(0)) } else { Err(DeviceError::NoGpu) }
+    if Cuda::is_available() {
+        Ok(Device::Cuda(0))
+    } else {
+        Err(DeviceError::NoGpu)
+    }
 }
 
 /// Sets how many CPU threads one operation may use. Results may differ in the last bits between counts.

@@ -61,9 +61,11 @@ pub(crate) fn pip(verb: &str) -> Command {
     command
 }
 
-/// The command on one line, quoted where a shell would need it.
+/// The command on one line as one would type it: the program without its folder, quotes where a shell needs them.
 pub(crate) fn line(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let program = Path::new(command.get_program());
+    let program = program.file_name().unwrap_or(program.as_os_str());
+    let words = std::iter::once(program).chain(command.get_args());
     words.map(quoted).collect::<Vec<_>>().join(" ")
 }
 
@@ -117,7 +119,9 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_named() {
-        let error = run(&mut Command::new("no-such-program"), &[0]).unwrap_err().to_string();
+        let error = run(&mut Command::new("/usr/bin/no-such-program"), &[0])
+            .unwrap_err()
+            .to_string();
         assert_eq!(error, "cannot start `no-such-program`");
     }
 }

@@ -10,7 +10,7 @@ pub struct AxialSlices<'a, T> {
 impl<'a, T> AxialSlices<'a, T> {
     /// A view of `voxels` in D H W order; `None` where their number is not the shape's.
     pub fn new(voxels: &'a [T], shape_dhw: [usize; 3]) -> Option<Self> {
-        (voxels.len() == shape_dhw.iter().product()).then_some(AxialSlices { voxels, shape_dhw })
+        (voxels.len() == shape_dhw.iter().product::<usize>()).then_some(AxialSlices { voxels, shape_dhw })
     }
 
     /// Number of slices.
@@ -39,7 +39,10 @@ impl<'a, T> AxialSlices<'a, T> {
 
     /// The slices in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [T]> + use<'a, T> {
-        let view = AxialSlices { voxels: self.voxels, shape_dhw: self.shape_dhw };
+        let view = AxialSlices {
+            voxels: self.voxels,
+            shape_dhw: self.shape_dhw,
+        };
         (0..self.shape_dhw[0]).map(move |index| view.slice(index))
     }
 
@@ -52,9 +55,53 @@ impl<'a, T> AxialSlices<'a, T> {
     }
 }
 
+/// Several slices as one picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Montage {
+    /// Rows and columns of the picture.
+    pub shape_hw: [usize; 2],
+    /// Grey levels, row by row.
+    pub pixels: Vec<u8>,
+}
+
+impl AxialSlices<'_, u8> {
+    /// The given slices side by side, `columns` a row, from left to right and top to bottom; black where none is left.
+    ///
+    /// # Panics
+    /// A slice that is not there, no columns.
+    pub fn montage(&self, slices: impl IntoIterator<Item = usize>, columns: usize) -> Montage {
+        let slices: Vec<usize> = slices.into_iter().collect();
+        let [height, width] = self.shape_hw();
+        let columns = columns.min(slices.len().max(1));
+        let shape_hw = [slices.len().div_ceil(columns) * height, columns * width];
+        let mut pixels = vec![0; shape_hw[0] * shape_hw[1]];
+        for (place, &slice) in slices.iter().enumerate() {
+            let corner = (place / columns) * height * shape_hw[1] + (place % columns) * width;
+            for (row, line) in self.slice(slice).chunks_exact(width.max(1)).enumerate() {
+                pixels[corner + row * shape_hw[1]..][..width].copy_from_slice(line);
+            }
+        }
+        Montage { shape_hw, pixels }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_montage_reads_from_left_to_right() {
+        let voxels: Vec<u8> = (0..3).flat_map(|slice| [10 * slice, 10 * slice + 1]).collect();
+        let slices = AxialSlices::new(&voxels, [3, 1, 2]).unwrap();
+        let montage = slices.montage([2, 0, 1], 2);
+        assert_eq!(
+            montage,
+            Montage {
+                shape_hw: [2, 4],
+                pixels: vec![20, 21, 0, 1, 10, 11, 0, 0]
+            }
+        );
+    }
 
     #[test]
     fn slices_are_views_in_order() {

@@ -30,6 +30,8 @@ unsafe extern "C" {
     fn med2e3_global_norm(tensors: *const TensorPtr, count: usize, out: *mut TensorPtr) -> c_int;
     fn med2e3_foreach_mul(tensors: *const TensorPtr, count: usize, factor: TensorPtr) -> c_int;
     fn med2e3_drop_grads(tensors: *const TensorPtr, count: usize) -> c_int;
+    fn med2e3_fill_normal(tensor: TensorPtr, std: f64, seed: u64) -> c_int;
+    fn med2e3_keep_freed_memory() -> c_int;
     fn med2e3_open_cuda() -> c_int;
 }
 
@@ -71,7 +73,11 @@ pub struct AdamWNumbers {
 /// When the lists differ in length.
 pub fn fused_adamw(lists: &AdamWLists, step: &Tensor, numbers: AdamWNumbers) -> Result<(), LibtorchError> {
     let count = lists.params.len();
-    assert!([&lists.grads, &lists.exp_avgs, &lists.exp_avg_sqs].iter().all(|list| list.len() == count));
+    assert!(
+        [&lists.grads, &lists.exp_avgs, &lists.exp_avg_sqs]
+            .iter()
+            .all(|list| list.len() == count)
+    );
     let (params, grads) = (pointers(&lists.params), pointers(&lists.grads));
     let (exp_avgs, exp_avg_sqs) = (pointers(&lists.exp_avgs), pointers(&lists.exp_avg_sqs));
     // SAFETY: four arrays of `count` live tensors, borrowed for the call; the shim keeps none of them.
@@ -122,6 +128,26 @@ pub fn drop_grads(tensors: &[Tensor]) -> Result<(), LibtorchError> {
     check(unsafe { med2e3_drop_grads(pointers(tensors).as_ptr(), tensors.len()) })
 }
 
+/// Fills a CPU tensor in place with draws from N(0, std) of a generator of its own, so that neither other threads nor
+/// earlier draws change them.
+///
+/// # Errors
+/// When the tensor is not a CPU tensor of floats.
+pub fn fill_normal(tensor: &mut Tensor, std: f64, seed: u64) -> Result<(), LibtorchError> {
+    // SAFETY: one live tensor, borrowed exclusively for the call.
+    check(unsafe { med2e3_fill_normal(tensor.as_mut_ptr().cast(), std, seed) })
+}
+
+/// Tells the C allocator to keep freed memory for itself. libtorch frees and asks again for the same tens of MB every
+/// step; handing them back to the kernel each time costs page faults, over a tenth of a step on the CPU.
+///
+/// # Errors
+/// When the allocator is not glibc's.
+pub fn keep_freed_memory() -> Result<(), LibtorchError> {
+    // SAFETY: takes no argument; mallopt may be called at any time.
+    check(unsafe { med2e3_keep_freed_memory() })
+}
+
 /// Opens libtorch_cuda.so. The linker drops it (`--as-needed`), so a program starts without any CUDA library; libtorch
 /// looks for its CUDA half once, so this must come before the first CUDA call.
 ///
@@ -147,5 +173,7 @@ fn check(status: c_int) -> Result<(), LibtorchError> {
     // SAFETY: a NUL-terminated string that lives until this thread's next shim call; copied at once.
     let message = unsafe { CStr::from_ptr(med2e3_last_error()) };
     // libtorch appends a C++ backtrace from the second line on.
-    Err(LibtorchError(message.to_string_lossy().lines().next().unwrap_or_default().to_owned()))
+    Err(LibtorchError(
+        message.to_string_lossy().lines().next().unwrap_or_default().to_owned(),
+    ))
 }

@@ -1,8 +1,10 @@
-// What tch lacks: fused AdamW, foreach norm and clip, dropping gradients, opening libtorch's CUDA half.
+// What tch lacks: fused AdamW, foreach norm and clip, dropping gradients, draws from a generator of their own, opening
+// libtorch's CUDA half; and one setting of the C allocator.
 //
 // Every function returns 0, or -1 after an exception, whose message med2e3_last_error() then gives to the same thread.
 // Tensors come as pointers owned by the caller; `out` receives a new tensor that the caller owns.
 
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_foreach_mul.h>
@@ -11,7 +13,10 @@
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/stack.h>
 #include <dlfcn.h>
+#include <malloc.h>
 
+#include <climits>
+#include <cstdint>
 #include <exception>
 #include <stdexcept>
 #include <string>
@@ -77,6 +82,21 @@ int med2e3_foreach_mul(at::Tensor* const* tensors, size_t count, at::Tensor* fac
 int med2e3_drop_grads(at::Tensor* const* tensors, size_t count) {
     return guarded([&] {
         for (size_t i = 0; i < count; ++i) tensors[i]->mutable_grad().reset();
+    });
+}
+
+int med2e3_fill_normal(at::Tensor* tensor, double std, uint64_t seed) {
+    return guarded([&] {
+        at::NoGradGuard no_grad;
+        tensor->normal_(0.0, std, at::make_generator<at::CPUGeneratorImpl>(seed));
+    });
+}
+
+int med2e3_keep_freed_memory() {
+    return guarded([&] {
+        if (!mallopt(M_MMAP_MAX, 0) || !mallopt(M_TRIM_THRESHOLD, INT_MAX)) {
+            throw std::runtime_error("mallopt refused its settings");
+        }
     });
 }
 

@@ -20,11 +20,35 @@ impl Aggregate {
 fn weighted_sum(tokens_bnqe: &Tensor, weights_bn: &Tensor) -> Tensor {
     let (batch, slices, tokens, width) = tokens_bnqe.size4().expect("2D tokens have four axes");
     let weights_b1n = weights_bn.to_kind(tokens_bnqe.kind()).unsqueeze(1);
-    weights_b1n.bmm(&tokens_bnqe.reshape([batch, slices, tokens * width])).view([batch, tokens, width])
+    weights_b1n
+        .bmm(&tokens_bnqe.reshape([batch, slices, tokens * width]))
+        .view([batch, tokens, width])
 }
 
 /// 1 / k at the k highest scores, 0 elsewhere; no gradient reaches the scores.
 fn top_k_weights(scores_bn: &Tensor, k: i64) -> Tensor {
     let (_, best_bk) = scores_bn.topk(k, -1, true, false);
-    Tensor::zeros_like(scores_bn).scatter_value(-1, &best_bk, 1.0 / k as f64).detach()
+    Tensor::zeros_like(scores_bn)
+        .scatter_value(-1, &best_bk, 1.0 / k as f64)
+        .detach()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Four slices of one token of width 1.
+    fn aggregate(aggregate: Aggregate) -> f64 {
+        let tokens_bnqe = Tensor::from_slice(&[1f32, 10.0, 100.0, 1000.0]).view([1, 4, 1, 1]);
+        let scores_bn = Tensor::from_slice(&[0.4f32, 0.1, 0.3, 0.2]).view([1, 4]);
+        aggregate.forward(&tokens_bnqe, &scores_bn).double_value(&[0, 0, 0])
+    }
+
+    #[test]
+    fn each_kind_by_hand() {
+        assert!((aggregate(Aggregate::Scores) - 231.4).abs() < 1e-3);
+        assert_eq!(aggregate(Aggregate::Mean), 277.75);
+        assert_eq!(aggregate(Aggregate::Max), 1000.0);
+        assert_eq!(aggregate(Aggregate::TopK(2)), 50.5);
+    }
 }

@@ -13,11 +13,21 @@ pub struct Connector3d {
 }
 
 impl Connector3d {
-    pub(crate) fn new(init: &Init, grid: [i64; 3], pool: [i64; 3], from: i64, to: i64) -> Result<Connector3d, ModelError> {
+    pub(crate) fn new(
+        init: &Init,
+        grid: [i64; 3],
+        pool: [i64; 3],
+        from: i64,
+        to: i64,
+    ) -> Result<Connector3d, ModelError> {
         for axis in 0..3 {
             expect_multiple("vision3d grid under variant.pool", grid[axis], pool[axis])?;
         }
-        Ok(Connector3d { mlp: Mlp::new(init, from, to, to, Gelu::Exact), grid, pool })
+        Ok(Connector3d {
+            mlp: Mlp::new(init, from, to, to, Gelu::Exact),
+            grid,
+            pool,
+        })
     }
 
     /// (B, patches, encoder width) to (B, P, E), depth slowest.
@@ -38,7 +48,9 @@ pub struct Connector2d {
 
 impl Connector2d {
     pub(crate) fn new(init: &Init, from: i64, to: i64) -> Connector2d {
-        Connector2d { mlp: Mlp::new(init, from, to, to, Gelu::Exact) }
+        Connector2d {
+            mlp: Mlp::new(init, from, to, to, Gelu::Exact),
+        }
     }
 
     /// (.., encoder width) to (.., E).

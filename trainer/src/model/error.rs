@@ -33,6 +33,16 @@ pub enum ModelError {
         /// Rows of the voxel tensor.
         found: usize,
     },
+    /// An id has no row in the language model's embedding table: tokenizer and model do not belong together.
+    #[error("{what}: expected ids from 0 to below {expected}, found {found}")]
+    TokenId {
+        /// The tensor.
+        what: &'static str,
+        /// The vocabulary's size.
+        expected: i64,
+        /// The id given.
+        found: i64,
+    },
     /// A sequence is longer than the language model allows.
     #[error("{what}: at most {expected} tokens, found {found}")]
     TooLong {
@@ -81,7 +91,15 @@ pub enum ModelError {
 pub(crate) fn expect_shape(what: &'static str, tensor: &tch::Tensor, expected: &[i64]) -> Result<(), ModelError> {
     let found = tensor.size();
     let same = found.len() == expected.len() && expected.iter().zip(&found).all(|(e, f)| *e == -1 || e == f);
-    if same { Ok(()) } else { Err(ModelError::Shape { what, expected: expected.to_vec(), found }) }
+    if same {
+        Ok(())
+    } else {
+        Err(ModelError::Shape {
+            what,
+            expected: expected.to_vec(),
+            found,
+        })
+    }
 }
 
 /// Fails with [`ModelError::Config`] unless `whole` is a positive multiple of `divisor`.
@@ -89,5 +107,9 @@ pub(crate) fn expect_multiple(field: &'static str, whole: i64, divisor: i64) -> 
     if divisor > 0 && whole > 0 && whole % divisor == 0 {
         return Ok(());
     }
-    Err(ModelError::Config { field, expected: format!("a positive multiple of {divisor}"), found: whole.to_string() })
+    Err(ModelError::Config {
+        field,
+        expected: format!("a positive multiple of {divisor}"),
+        found: whole.to_string(),
+    })
 }

@@ -10,7 +10,7 @@ use super::error::{ModelError, expect_multiple, expect_shape};
 use super::language_model::Phi3;
 use super::layers::Init;
 use super::scorer::{self, Evidence, SliceScorer};
-use super::splice::Splice;
+use super::splice::{Splice, VOLUME_ID};
 use crate::loss::next_token_loss;
 
 /// One batch. Id tensors may stay on the CPU, which saves the device a wait; voxels lie on the model's device.
@@ -75,17 +75,35 @@ impl Med2e3 {
         if variant.needs_3d() {
             let from = config.vision3d.hidden_size;
             encoder3d = Some(Encoder3d::new(&config.vision3d, variant.final_norm, &init)?);
-            connector3d = Some(Connector3d::new(&init, config.vision3d.grid(), variant.pool, from, width)?);
+            connector3d = Some(Connector3d::new(
+                &init,
+                config.vision3d.grid(),
+                variant.pool,
+                from,
+                width,
+            )?);
         }
         if variant.needs_2d() {
             encoder2d = Some(Encoder2d::new(&config.vision2d, &init)?);
             connector2d = Some(Connector2d::new(&init, config.vision2d.hidden_size, width));
         }
         if variant.needs_2d() && variant.needs_3d() {
-            expect_multiple("slices over pooled depth", config.slice_count(), config.pooled_grid()[0])?;
+            expect_multiple(
+                "slices over pooled depth",
+                config.slice_count(),
+                config.pooled_grid()[0],
+            )?;
         }
         let scorer = scorer::build(variant, width, &init);
-        Ok(Med2e3 { config: config.clone(), llm, encoder3d, connector3d, encoder2d, connector2d, scorer })
+        Ok(Med2e3 {
+            config: config.clone(),
+            llm,
+            encoder3d,
+            connector3d,
+            encoder2d,
+            connector2d,
+            scorer,
+        })
     }
 
     /// The config it was built with.
@@ -96,6 +114,16 @@ impl Med2e3 {
     /// The language model alone.
     pub fn llm(&self) -> &Phi3 {
         &self.llm
+    }
+
+    /// The 3D encoder alone, where the variant builds one.
+    pub fn encoder3d(&self) -> Option<&Encoder3d> {
+        self.encoder3d.as_ref()
+    }
+
+    /// The 2D encoder alone, where the variant builds one.
+    pub fn encoder2d(&self) -> Option<&Encoder2d> {
+        self.encoder2d.as_ref()
     }
 
     /// Where the weights lie.
@@ -145,7 +173,11 @@ impl Med2e3 {
         no_grad(|| {
             let splice = self.splice(input, usize::MAX)?;
             let visual = self.see(input, &splice.volume_samples, false)?;
-            Ok((self.embed(&splice, &visual.tokens_bpe), splice.lengths, visual.scores_bn))
+            Ok((
+                self.embed(&splice, &visual.tokens_bpe),
+                splice.lengths,
+                visual.scores_bn,
+            ))
         })
     }
 
@@ -154,7 +186,11 @@ impl Med2e3 {
         expect_shape("ids", &input.ids_bt, &[rows as i64, -1])?;
         if let Some(longest) = input.lengths_b.iter().max().filter(|longest| **longest > width) {
             let (expected, found) = (width as usize, *longest as usize);
-            return Err(ModelError::TooLong { what: "row of ids", expected, found });
+            return Err(ModelError::TooLong {
+                what: "row of ids",
+                expected,
+                found,
+            });
         }
         let ids = host_ids(&input.ids_bt);
         let labels = match &input.labels_bt {
@@ -165,6 +201,7 @@ impl Med2e3 {
             None => None,
         };
         let id_rows = unpadded(&ids, width, &input.lengths_b);
+        self.check_ids("ids", id_rows.iter().copied().flatten().filter(|id| **id != VOLUME_ID))?;
         let label_rows = labels.as_ref().map(|labels| unpadded(labels, width, &input.lengths_b));
         let visual_tokens = self.config.visual_token_count() as usize;
         let splice = Splice::plan(&id_rows, label_rows.as_deref(), visual_tokens, max_length);
@@ -176,12 +213,34 @@ impl Med2e3 {
         Ok(splice)
     }
 
+    /// A wrong id would end the process inside libtorch, on CUDA past any recovery.
+    fn check_ids<'a>(&self, what: &'static str, mut ids: impl Iterator<Item = &'a i64>) -> Result<(), ModelError> {
+        let expected = self.config.llm.vocab_size;
+        match ids.find(|id| !(0..expected).contains(*id)) {
+            Some(&found) => Err(ModelError::TokenId { what, expected, found }),
+            None => Ok(()),
+        }
+    }
+
     /// Visual tokens and scores; `samples` names for each volume the row whose question it is scored by.
     fn see(&self, input: &ModelInput, samples: &[i64], train: bool) -> Result<Visual, ModelError> {
         let [d, h, w] = self.config.vision3d.img_size;
         let voxels_bcdhw = &input.voxels_bcdhw;
-        expect_shape("voxels", voxels_bcdhw, &[samples.len() as i64, self.config.vision3d.in_channels, d, h, w])?;
+        expect_shape(
+            "voxels",
+            voxels_bcdhw,
+            &[samples.len() as i64, self.config.vision3d.in_channels, d, h, w],
+        )?;
 
+        if samples.is_empty() {
+            let options = (Kind::Float, self.device());
+            let shape = [0, self.config.visual_token_count(), self.config.llm.hidden_size];
+            let scores_bn = Tensor::zeros([0, self.config.slice_count()], options);
+            return Ok(Visual {
+                tokens_bpe: Tensor::zeros(shape, options),
+                scores_bn,
+            });
+        }
         let tokens3d_bpe = match (&self.encoder3d, &self.connector3d) {
             (Some(encoder), Some(connector)) => Some(connector.forward(&encoder.forward(voxels_bcdhw)?)),
             _ => None,
@@ -189,7 +248,10 @@ impl Med2e3 {
         let Some(tokens2d_bnqe) = self.see_slices(voxels_bcdhw)? else {
             let none = Tensor::zeros([samples.len() as i64, 0], (Kind::Float, self.device()));
             let tokens_bpe = tokens3d_bpe.expect("a model without 2D tokens has 3D tokens");
-            return Ok(Visual { tokens_bpe, scores_bn: none });
+            return Ok(Visual {
+                tokens_bpe,
+                scores_bn: none,
+            });
         };
         let scores_bn = self.score(input, samples, tokens3d_bpe.as_ref(), &tokens2d_bnqe, train)?;
         let tokens2d_bqe = self.config.variant.aggregate.forward(&tokens2d_bnqe, &scores_bn);
@@ -202,7 +264,9 @@ impl Med2e3 {
 
     /// 2D tokens of every slice, (V, N, Q, E).
     fn see_slices(&self, voxels_bcdhw: &Tensor) -> Result<Option<Tensor>, ModelError> {
-        let (Some(encoder), Some(connector)) = (&self.encoder2d, &self.connector2d) else { return Ok(None) };
+        let (Some(encoder), Some(connector)) = (&self.encoder2d, &self.connector2d) else {
+            return Ok(None);
+        };
         let slices_bhw = voxels_bcdhw.flatten(0, 2);
         let slices_bhw = match self.config.variant.slice_norm {
             SliceNorm::None => slices_bhw,
@@ -225,17 +289,35 @@ impl Med2e3 {
             let shape = [samples.len() as i64, slice_count];
             return Ok(Tensor::full(shape, 1.0 / slice_count as f64, (Kind::Float, device)));
         }
-        expect_shape("question ids", &input.question_ids_bt, &[input.lengths_b.len() as i64, -1])?;
+        expect_shape(
+            "question ids",
+            &input.question_ids_bt,
+            &[input.lengths_b.len() as i64, -1],
+        )?;
         expect_shape("question mask", &input.question_mask_bt, &input.question_ids_bt.size())?;
+        self.check_ids("question ids", host_ids(&input.question_ids_bt).iter())?;
         let samples = Tensor::from_slice(samples).to_device(device);
         let of_volumes = |x_bt: &Tensor| x_bt.to_device(device).index_select(0, &samples);
         let question_bte = self.llm.embed(&of_volumes(&input.question_ids_bt));
         let text_be = scorer::mean_embedding(&question_bte, &of_volumes(&input.question_mask_bt));
         let slices_bne = variant.uses_slice_features().then(|| {
-            scorer::slice_features(variant.local_feature, tokens3d_bpe, tokens2d_bnqe, self.config.pooled_grid()[0])
+            scorer::slice_features(
+                variant.local_feature,
+                tokens3d_bpe,
+                tokens2d_bnqe,
+                self.config.pooled_grid()[0],
+            )
         });
-        let evidence = Evidence { slices_bne: slices_bne.as_ref(), text_be: &text_be, slice_count };
-        Ok(scorer::scores(&self.scorer.relevance(&evidence), variant.score_dropout, train))
+        let evidence = Evidence {
+            slices_bne: slices_bne.as_ref(),
+            text_be: &text_be,
+            slice_count,
+        };
+        Ok(scorer::scores(
+            &self.scorer.relevance(&evidence),
+            variant.score_dropout,
+            train,
+        ))
     }
 
     /// Text embeddings with the visual tokens in their places, (B, T, E).
@@ -243,7 +325,9 @@ impl Med2e3 {
         let device = self.device();
         let on_device = |values: &[i64]| Tensor::from_slice(values).to_device(device);
         let text_re = self.llm.embed(&on_device(&splice.text_ids));
-        let visual_re = tokens_bpe.flatten(0, 1).index_select(0, &on_device(&splice.visual_rows));
+        let visual_re = tokens_bpe
+            .flatten(0, 1)
+            .index_select(0, &on_device(&splice.visual_rows));
         text_re
             .index_copy(0, &on_device(&splice.visual_places), &visual_re)
             .unflatten(0, [splice.lengths.len() as i64, -1])

@@ -7,7 +7,7 @@
 //! - [`encoder3d`], [`encoder2d`], [`connector`]: voxels to visual tokens
 //! - [`scorer`], [`aggregate`]: 32 slices to the tokens of one
 //! - [`splice`]: visual tokens into text
-//! - [`language_model`]: Phi-3
+//! - [`language_model`] is Phi-3
 //! - `layers`: what the parts are made of
 //! - [`weights`]: published names and strict loading
 //!

@@ -33,7 +33,11 @@ impl Splice {
     /// `visual_tokens` rows, whose labels are [`IGNORED`]. Every row is cut at `max_length` after splicing. Labels, where
     /// given, have the shape of the ids.
     pub fn plan(ids: &[&[i64]], labels: Option<&[&[i64]]>, visual_tokens: usize, max_length: usize) -> Splice {
-        let spliced = |row: &[i64]| row.iter().map(|id| if *id == VOLUME_ID { visual_tokens } else { 1 }).sum::<usize>();
+        let spliced = |row: &[i64]| {
+            row.iter()
+                .map(|id| if *id == VOLUME_ID { visual_tokens } else { 1 })
+                .sum::<usize>()
+        };
         let lengths: Vec<usize> = ids.iter().map(|row| spliced(row).min(max_length)).collect();
         let width = lengths.iter().copied().max().unwrap_or(0);
         let mut splice = Splice {
@@ -130,5 +134,66 @@ mod tests {
     fn the_first_token_is_never_a_target() {
         let splice = Splice::plan(&[&[3, 4]], Some(&[&[3, 4]]), 1, 100);
         assert_eq!((splice.target_places, splice.target_ids), (vec![0], vec![4]));
+    }
+
+    /// A row of places, each a text id or a row of visual tokens, with its label: what splicing means.
+    fn naive(
+        ids: &[i64],
+        labels: &[i64],
+        first_volume: usize,
+        visual: usize,
+        cut: usize,
+    ) -> Vec<(Option<i64>, i64, i64)> {
+        let (mut row, mut volume) = (Vec::new(), first_volume);
+        for (id, label) in ids.iter().zip(labels) {
+            if *id == V {
+                row.extend((0..visual).map(|i| (Some((volume * visual + i) as i64), 0, X)));
+                volume += 1;
+            } else {
+                row.push((None, *id, *label));
+            }
+        }
+        row.truncate(cut);
+        row
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn equals_the_naive_splice(
+            rows in proptest::collection::vec(
+                proptest::collection::vec((proptest::prop_oneof![1 => proptest::strategy::Just(V), 4 => 0i64..50], 0..2), 0..12),
+                1..5,
+            ),
+            visual in 0usize..5,
+            cut in 1usize..20,
+        ) {
+            let ids: Vec<Vec<i64>> = rows.iter().map(|row| row.iter().map(|(id, _)| *id).collect()).collect();
+            let labels: Vec<Vec<i64>> = rows
+                .iter()
+                .map(|row| row.iter().map(|(id, target)| if *id != V && *target == 1 { *id } else { X }).collect())
+                .collect();
+            let id_rows: Vec<&[i64]> = ids.iter().map(Vec::as_slice).collect();
+            let label_rows: Vec<&[i64]> = labels.iter().map(Vec::as_slice).collect();
+            let splice = Splice::plan(&id_rows, Some(&label_rows), visual, cut);
+
+            let (mut volumes, mut targets) = (0, Vec::new());
+            for (b, (ids, labels)) in ids.iter().zip(&labels).enumerate() {
+                let row = naive(ids, labels, volumes, visual, cut);
+                volumes += ids.iter().filter(|id| **id == V).count();
+                proptest::prop_assert_eq!(splice.lengths[b], row.len());
+                for (t, (source, id, label)) in row.into_iter().enumerate() {
+                    let place = b * splice.width + t;
+                    let at = splice.visual_places.iter().position(|visual| *visual == place as i64);
+                    proptest::prop_assert_eq!(at.map(|at| splice.visual_rows[at]), source);
+                    proptest::prop_assert_eq!(splice.text_ids[place], id);
+                    if t > 0 && label != X {
+                        targets.push((place as i64 - 1, label));
+                    }
+                }
+            }
+            let found: Vec<(i64, i64)> = splice.target_places.into_iter().zip(splice.target_ids).collect();
+            proptest::prop_assert_eq!(found, targets);
+            proptest::prop_assert_eq!(splice.volume_samples.len(), volumes);
+        }
     }
 }

@@ -11,7 +11,11 @@ use crate::libtorch::{self, LibtorchError};
 /// # Errors
 /// No parameter has a gradient, or libtorch rejects them.
 pub fn clip_grad_norm(params: &[(String, Tensor)], max_norm: Option<f64>) -> Result<Tensor, LibtorchError> {
-    let grads: Vec<Tensor> = params.iter().map(|(_, param)| param.grad()).filter(Tensor::defined).collect();
+    let grads: Vec<Tensor> = params
+        .iter()
+        .map(|(_, param)| param.grad())
+        .filter(Tensor::defined)
+        .collect();
     let norm = libtorch::global_norm(&grads)?;
     if let Some(max_norm) = max_norm {
         // The same small term as torch has, and no branch on the norm: the device never waits.
@@ -45,7 +49,8 @@ mod tests {
     fn leaves_small_or_unlimited_gradients_alone() {
         for limit in [Some(6.0), None] {
             let params = [param(&[3.0, 4.0])];
-            clip_grad_norm(&params, limit).unwrap();
+            let norm = clip_grad_norm(&params, limit).unwrap();
+            assert_eq!(norm.double_value(&[]), 5.0);
             assert_eq!(params[0].1.grad().double_value(&[1]), 4.0);
         }
     }

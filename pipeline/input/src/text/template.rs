@@ -75,13 +75,26 @@ pub struct EncodedText {
 }
 
 impl Template {
+    /// The template's own words, for a tokenizer that is trained on what the model will see.
+    pub fn words(self) -> String {
+        match self {
+            Template::Phi => format!("{SYSTEM} USER: \n ASSISTANT: "),
+            Template::PretrainVision3d => String::new(),
+        }
+    }
+
     /// Lays out and tokenizes a conversation within a budget; what is beyond the budget is cut at the end.
     ///
     /// # Errors
     /// [`InputError::NoTarget`] where no target is left, [`InputError::PromptTooLong`] where a prompt without an answer
     /// does not fit, [`InputError::MissingAnswer`] for an empty answer, [`InputError::UnsupportedImage2d`] for a 2D
     /// image's mark, [`InputError::BadTurn`] for anything else that cannot be laid out.
-    pub fn encode(self, tokenizer: &Tokenizer, turns: &[Turn], budget: &LengthBudget) -> Result<EncodedText, InputError> {
+    pub fn encode(
+        self,
+        tokenizer: &Tokenizer,
+        turns: &[Turn],
+        budget: &LengthBudget,
+    ) -> Result<EncodedText, InputError> {
         check(turns)?;
         let mut draft = Draft::default();
         match self {
@@ -101,7 +114,7 @@ impl Template {
                 for turn in turns {
                     // The question's words are not used; without a mark the image comes first all the same.
                     let images = turn.question.matches(IMAGE3D_TOKEN).count().max(1);
-                    draft.pieces.extend(std::iter::repeat_n(Piece::Image, images));
+                    draft.pieces.extend((0..images).map(|_| Piece::Image));
                     if let Some(answer) = &turn.answer {
                         draft.target(&[answer.trim()]);
                     }
@@ -114,13 +127,21 @@ impl Template {
         };
         let encoded = draft.encode(tokenizer)?;
         let asks = turns.iter().any(|turn| turn.answer.is_none());
-        if asks { fit_prompt(encoded, budget) } else { fit_targets(encoded, budget, end) }
+        if asks {
+            fit_prompt(encoded, budget)
+        } else {
+            fit_targets(encoded, budget, end)
+        }
     }
 }
 
 /// A question for the text-guided scorer: the instruction without its images' marks, trimmed.
 pub fn instruction(question: &str) -> String {
-    question.replace(IMAGE3D_TOKEN, "").replace(IMAGE2D_TOKEN, "").trim().to_owned()
+    question
+        .replace(IMAGE3D_TOKEN, "")
+        .replace(IMAGE2D_TOKEN, "")
+        .trim()
+        .to_owned()
 }
 
 /// An instruction about one volume as the released data writes it: the image, a line break, the text.
@@ -129,18 +150,29 @@ pub fn with_image(instruction: &str) -> String {
 }
 
 fn check(turns: &[Turn]) -> Result<(), InputError> {
-    let bad = |expected, found: &str| Err(InputError::BadTurn { expected, found: found.to_owned() });
-    let Some((_, earlier)) = turns.split_last() else { return bad("at least one turn", "none") };
+    let bad = |expected, found: &str| {
+        Err(InputError::BadTurn {
+            expected,
+            found: found.to_owned(),
+        })
+    };
+    let Some((_, earlier)) = turns.split_last() else {
+        return bad("at least one turn", "none");
+    };
     if earlier.iter().any(|turn| turn.answer.is_none()) {
         return bad("an answer in every turn but the last", "an earlier turn without one");
     }
     for (turn, Turn { question, answer }) in turns.iter().enumerate() {
         if question.contains(IMAGE2D_TOKEN) {
-            return Err(InputError::UnsupportedImage2d { place: format!("turn {turn}") });
+            return Err(InputError::UnsupportedImage2d {
+                place: format!("turn {turn}"),
+            });
         }
         match answer.as_deref().map(str::trim) {
             Some("") => return Err(InputError::MissingAnswer { turn }),
-            Some(answer) if answer.contains(IMAGE3D_TOKEN) => return bad("images in questions only", "one in an answer"),
+            Some(answer) if answer.contains(IMAGE3D_TOKEN) => {
+                return bad("images in questions only", "one in an answer");
+            }
             _ => {}
         }
     }
@@ -164,13 +196,19 @@ struct Draft {
 enum Piece {
     Image,
     /// Text between images, and the byte ranges of it that are learned.
-    Text { text: String, targets: Vec<Range<usize>> },
+    Text {
+        text: String,
+        targets: Vec<Range<usize>>,
+    },
 }
 
 impl Draft {
     fn open(&mut self) -> (&mut String, &mut Vec<Range<usize>>) {
         if !matches!(self.pieces.last(), Some(Piece::Text { .. })) {
-            self.pieces.push(Piece::Text { text: String::new(), targets: Vec::new() });
+            self.pieces.push(Piece::Text {
+                text: String::new(),
+                targets: Vec::new(),
+            });
         }
         match self.pieces.last_mut() {
             Some(Piece::Text { text, targets }) => (text, targets),
@@ -224,7 +262,13 @@ impl Draft {
             }
             ids.extend(tokens.iter().map(|token| token.id));
         }
-        Ok(EncodedText { ids, target_spans, images, truncated: false, ids_cut: 0 })
+        Ok(EncodedText {
+            ids,
+            target_spans,
+            images,
+            truncated: false,
+            ids_cut: 0,
+        })
     }
 }
 
@@ -251,15 +295,24 @@ impl LengthBudget {
 fn fit_prompt(encoded: EncodedText, budget: &LengthBudget) -> Result<EncodedText, InputError> {
     let found = budget.positions_of(&encoded.ids);
     if found > budget.total {
-        return Err(InputError::PromptTooLong { expected: budget.total, found });
+        return Err(InputError::PromptTooLong {
+            expected: budget.total,
+            found,
+        });
     }
     // Earlier turns are context here.
-    Ok(EncodedText { target_spans: Vec::new(), ..encoded })
+    Ok(EncodedText {
+        target_spans: Vec::new(),
+        ..encoded
+    })
 }
 
 fn fit_targets(mut encoded: EncodedText, budget: &LengthBudget, end: Option<i32>) -> Result<EncodedText, InputError> {
     let before_target = |encoded: &EncodedText| {
-        let first = encoded.target_spans.first().map_or(encoded.ids.len(), |span| span.0 as usize);
+        let first = encoded
+            .target_spans
+            .first()
+            .map_or(encoded.ids.len(), |span| span.0 as usize);
         budget.positions_of(&encoded.ids[..first])
     };
     let prompt = before_target(&encoded);
@@ -280,7 +333,10 @@ fn fit_targets(mut encoded: EncodedText, budget: &LengthBudget, end: Option<i32>
         }
     }
     if encoded.target_spans.is_empty() {
-        return Err(InputError::NoTarget { expected: budget.total, found: prompt });
+        return Err(InputError::NoTarget {
+            expected: budget.total,
+            found: prompt,
+        });
     }
     Ok(encoded)
 }

@@ -36,7 +36,9 @@ pub(super) fn head(bytes: &[u8], len: usize) -> Vec<u8> {
     while filled < len && is_gzip(&bytes[at..]) {
         match decompressor.gzip_decompress(&bytes[at..], &mut out[filled..]) {
             Ok(decoded) => {
-                let Some(end) = member_end(bytes, at, &out[filled..filled + decoded]) else { break };
+                let Some(end) = member_end(bytes, at, &out[filled..filled + decoded]) else {
+                    break;
+                };
                 (filled, at) = (filled + decoded, end);
             }
             Err(_) => {
@@ -59,7 +61,12 @@ pub(super) fn head(bytes: &[u8], len: usize) -> Vec<u8> {
 pub(super) fn inflate(path: &Path, bytes: &[u8], expected: usize) -> Result<Vec<u8>, InputError> {
     let lying = |found: usize| {
         let (expected, found, offset) = (expected as u64, found as u64, Some(bytes.len() as u64));
-        InputError::LyingHeader { path: path.to_owned(), expected, found, offset }
+        InputError::LyingHeader {
+            path: path.to_owned(),
+            expected,
+            found,
+            offset,
+        }
     };
     let most = expected * 2 + (1 << 20);
     let mut out = vec![0; expected];
@@ -72,17 +79,28 @@ pub(super) fn inflate(path: &Path, bytes: &[u8], expected: usize) -> Result<Vec<
         match decompressor.gzip_decompress(&bytes[at..], &mut out[filled..]) {
             Ok(decoded) if filled + decoded >= expected => filled += decoded,
             Ok(decoded) => {
-                let Some(end) = member_end(bytes, at, &out[filled..filled + decoded]) else { return Err(lying(filled)) };
+                let Some(end) = member_end(bytes, at, &out[filled..filled + decoded]) else {
+                    return Err(lying(filled));
+                };
                 (filled, at) = (filled + decoded, end);
             }
-            Err(DecompressionError::InsufficientSpace) if out.len() < most => out.resize((out.len() * 2 + LONGEST_RUN).min(most), 0),
+            Err(DecompressionError::InsufficientSpace) if out.len() < most => {
+                out.resize((out.len() * 2 + LONGEST_RUN).min(most), 0)
+            }
             Err(DecompressionError::InsufficientSpace) => return Err(lying(out.len())),
             Err(DecompressionError::BadData) if trailer_fits(bytes, expected - filled, most) => {
-                return Err(InputError::CorruptGzip { path: path.to_owned(), offset: at as u64 });
+                return Err(InputError::CorruptGzip {
+                    path: path.to_owned(),
+                    offset: at as u64,
+                });
             }
             Err(DecompressionError::BadData) => {
                 let (expected, found) = (expected as u64, bytes.len() as u64);
-                return Err(InputError::TruncatedGzip { path: path.to_owned(), expected, found });
+                return Err(InputError::TruncatedGzip {
+                    path: path.to_owned(),
+                    expected,
+                    found,
+                });
             }
         }
     }
@@ -98,17 +116,23 @@ fn member_end(bytes: &[u8], at: usize, decoded: &[u8]) -> Option<usize> {
     trailer[..4].copy_from_slice(&crc.sum().to_le_bytes());
     trailer[4..].copy_from_slice(&(decoded.len() as u32).to_le_bytes());
     let first = at + MIN_MEMBER - trailer.len();
-    let found = bytes.get(first..)?.windows(trailer.len()).enumerate().find(|(offset, window)| {
-        let rest = &bytes[first + offset + trailer.len()..];
-        *window == trailer && (is_gzip(rest) || rest.iter().all(|byte| *byte == 0))
-    });
+    let found = bytes
+        .get(first..)?
+        .windows(trailer.len())
+        .enumerate()
+        .find(|(offset, window)| {
+            let rest = &bytes[first + offset + trailer.len()..];
+            *window == trailer && (is_gzip(rest) || rest.iter().all(|byte| *byte == 0))
+        });
     found.map(|(offset, _)| first + offset + trailer.len())
 }
 
 /// Whether the file's last four bytes, a gzip trailer's length field, agree with the data still expected: then the
 /// stream's end is there, and what is wrong lies inside.
 fn trailer_fits(bytes: &[u8], missing: usize, most: usize) -> bool {
-    let Some(length) = bytes.last_chunk::<4>().map(|length| u32::from_le_bytes(*length)) else { return false };
+    let Some(length) = bytes.last_chunk::<4>().map(|length| u32::from_le_bytes(*length)) else {
+        return false;
+    };
     // The field counts modulo 2^32.
     length == missing as u32 || (missing..=most).contains(&(length as usize))
 }

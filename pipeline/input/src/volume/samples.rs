@@ -139,7 +139,11 @@ sample! {
 /// One pass: the byte order, the flips and the transposition are applied while copying. `bytes` holds exactly
 /// `ni * nj * nk` samples. Returns the samples; their shape is [`display_shape`].
 pub(super) fn arrange<T: Sample>(bytes: &[u8], shape_ijk: [usize; 3], layout: Layout, big_endian: bool) -> Vec<T> {
-    if big_endian { arrange_with(bytes, shape_ijk, layout, T::from_be) } else { arrange_with(bytes, shape_ijk, layout, T::from_le) }
+    if big_endian {
+        arrange_with(bytes, shape_ijk, layout, T::from_be)
+    } else {
+        arrange_with(bytes, shape_ijk, layout, T::from_le)
+    }
 }
 
 /// D H W of a source of `shape_ijk` voxels under a layout.
@@ -147,7 +151,12 @@ pub(super) fn display_shape([ni, nj, nk]: [usize; 3], layout: Layout) -> [usize;
     if layout.transpose { [nk, ni, nj] } else { [nk, nj, ni] }
 }
 
-fn arrange_with<T: Sample>(bytes: &[u8], [ni, nj, nk]: [usize; 3], layout: Layout, from: impl Fn(&[u8]) -> T + Copy) -> Vec<T> {
+fn arrange_with<T: Sample>(
+    bytes: &[u8],
+    [ni, nj, nk]: [usize; 3],
+    layout: Layout,
+    from: impl Fn(&[u8]) -> T + Copy,
+) -> Vec<T> {
     let mut out = vec![T::default(); ni * nj * nk];
     let slice_bytes = ni * nj * T::BYTES;
     for (d, display) in out.chunks_exact_mut(ni * nj).enumerate() {
@@ -162,14 +171,25 @@ fn arrange_with<T: Sample>(bytes: &[u8], [ni, nj, nk]: [usize; 3], layout: Layou
     out
 }
 
-fn copy_slice<T: Sample>(source: &[u8], display: &mut [T], [ni, nj]: [usize; 2], layout: Layout, from: impl Fn(&[u8]) -> T) {
+fn copy_slice<T: Sample>(
+    source: &[u8],
+    display: &mut [T],
+    [ni, nj]: [usize; 2],
+    layout: Layout,
+    from: impl Fn(&[u8]) -> T,
+) {
     for (h, row) in display.chunks_exact_mut(ni).enumerate() {
         let j = if layout.flip_h { nj - 1 - h } else { h };
         let samples = source[j * ni * T::BYTES..][..ni * T::BYTES].chunks_exact(T::BYTES);
         if layout.flip_w {
-            row.iter_mut().rev().zip(samples).for_each(|(out, sample)| *out = from(sample));
+            row.iter_mut()
+                .rev()
+                .zip(samples)
+                .for_each(|(out, sample)| *out = from(sample));
         } else {
-            row.iter_mut().zip(samples).for_each(|(out, sample)| *out = from(sample));
+            row.iter_mut()
+                .zip(samples)
+                .for_each(|(out, sample)| *out = from(sample));
         }
     }
 }
@@ -177,7 +197,13 @@ fn copy_slice<T: Sample>(source: &[u8], display: &mut [T], [ni, nj]: [usize; 2],
 /// Both sides of a tile stay in the first-level cache, or each write of a long column would miss it.
 const TILE: usize = 32;
 
-fn transpose_slice<T: Sample>(source: &[u8], display: &mut [T], [ni, nj]: [usize; 2], layout: Layout, from: impl Fn(&[u8]) -> T) {
+fn transpose_slice<T: Sample>(
+    source: &[u8],
+    display: &mut [T],
+    [ni, nj]: [usize; 2],
+    layout: Layout,
+    from: impl Fn(&[u8]) -> T,
+) {
     for j0 in (0..nj).step_by(TILE) {
         for i0 in (0..ni).step_by(TILE) {
             for j in j0..nj.min(j0 + TILE) {

@@ -30,7 +30,9 @@ impl Encoder2d {
             patch_weight: init.normal(&[width, config.num_channels, patch, patch]),
             patch_bias: init.zeros(&[width]),
             positions: init.normal(&[config.token_count(), width]),
-            blocks: (0..config.num_hidden_layers).map(|_| Block::new(config, init)).collect(),
+            blocks: (0..config.num_hidden_layers)
+                .map(|_| Block::new(config, init))
+                .collect(),
             post_norm: LayerNorm::new(init, width, config.layer_norm_eps),
             config: config.clone(),
         })
@@ -40,10 +42,17 @@ impl Encoder2d {
     ///
     /// # Errors
     /// A slice has another size than the config's.
-    pub(crate) fn forward(&self, slices_bhw: &Tensor) -> Result<Tensor, ModelError> {
-        expect_shape("slices", slices_bhw, &[-1, self.config.image_size, self.config.image_size])?;
+    pub fn forward(&self, slices_bhw: &Tensor) -> Result<Tensor, ModelError> {
+        expect_shape(
+            "slices",
+            slices_bhw,
+            &[-1, self.config.image_size, self.config.image_size],
+        )?;
         // All channels of a slice are equal, so the kernel summed over channels on one of them is the same convolution.
-        let kernel = self.patch_weight.sum_dim_intlist([1i64].as_slice(), false, None::<Kind>).flatten(1, 2);
+        let kernel = self
+            .patch_weight
+            .sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)
+            .flatten(1, 2);
         let mut hidden_bqe = self.patchify(slices_bhw).linear(&kernel, Some(&self.patch_bias)) + &self.positions;
         for block in &self.blocks {
             hidden_bqe = block.forward(hidden_bqe);

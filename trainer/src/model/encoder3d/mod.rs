@@ -43,7 +43,7 @@ impl Encoder3d {
     ///
     /// # Errors
     /// The volume has another shape than the config's.
-    pub(crate) fn forward(&self, voxels_bcdhw: &Tensor) -> Result<Tensor, ModelError> {
+    pub fn forward(&self, voxels_bcdhw: &Tensor) -> Result<Tensor, ModelError> {
         let [d, h, w] = self.config.img_size;
         expect_shape("voxels", voxels_bcdhw, &[-1, self.config.in_channels, d, h, w])?;
         let patches_bpe = self.patch.forward(&self.patchify(voxels_bcdhw)) + &self.positions;
@@ -64,7 +64,7 @@ impl Encoder3d {
     fn patchify(&self, voxels_bcdhw: &Tensor) -> Tensor {
         let ([gd, gh, gw], [pd, ph, pw]) = (self.config.grid(), self.config.patch_size);
         voxels_bcdhw
-            .view([-1, self.config.in_channels, gd, pd, gh, ph, gw, pw])
+            .view([-1, self.config.in_channels, gd, pd, gh, ph, gw, pw].as_slice())
             .permute([0, 2, 4, 6, 3, 5, 7, 1])
             .reshape([-1, gd * gh * gw, self.config.patch_width()])
     }

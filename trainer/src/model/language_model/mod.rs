@@ -38,7 +38,9 @@ impl Phi3 {
         config.check()?;
         Ok(Phi3 {
             embedding: init.normal(&[config.vocab_size, config.hidden_size]),
-            blocks: (0..config.num_hidden_layers).map(|_| Block::new(config, init)).collect(),
+            blocks: (0..config.num_hidden_layers)
+                .map(|_| Block::new(config, init))
+                .collect(),
             norm: RmsNorm::new(init, config.hidden_size, config.rms_norm_eps),
             head: Linear::without_bias(init, config.hidden_size, config.vocab_size),
             rope: Rope::new(config, device),
@@ -62,7 +64,7 @@ impl Phi3 {
     /// # Errors
     /// The sequence is longer than [`Phi3Config::longest_sequence`].
     pub fn forward(&self, embeddings_bte: &Tensor) -> Result<Tensor, ModelError> {
-        self.from_zero(embeddings_bte, None)
+        self.read(embeddings_bte, None)
     }
 
     /// As [`Phi3::forward`], and leaves keys and values in a fresh cache.
@@ -70,17 +72,24 @@ impl Phi3 {
     /// # Errors
     /// As [`Phi3::forward`].
     pub fn prefill(&self, embeddings_bte: &Tensor, cache: &mut KvCache) -> Result<Tensor, ModelError> {
-        self.from_zero(embeddings_bte, Some(cache))
+        self.read(embeddings_bte, Some(cache))
     }
 
     /// One more token a row: embeddings (B, 1, E) at each row's own position, final hidden states (B, 1, E) back.
     ///
     /// # Errors
     /// A position lies past [`Phi3Config::longest_sequence`].
-    pub fn step(&self, embeddings_b1e: &Tensor, positions_b: &[i64], cache: &mut KvCache) -> Result<Tensor, ModelError> {
+    pub fn step(
+        &self,
+        embeddings_b1e: &Tensor,
+        positions_b: &[i64],
+        cache: &mut KvCache,
+    ) -> Result<Tensor, ModelError> {
         self.check_length(positions_b.iter().max().map_or(0, |position| *position as usize + 1))?;
         cache.begin_step(positions_b);
-        let positions_b1 = Tensor::from_slice(positions_b).to_device(embeddings_b1e.device()).unsqueeze(1);
+        let positions_b1 = Tensor::from_slice(positions_b)
+            .to_device(embeddings_b1e.device())
+            .unsqueeze(1);
         let angles = self.rope.angles(&positions_b1, embeddings_b1e.kind());
         let mut hidden_b1e = embeddings_b1e.shallow_clone();
         for (block, layer) in self.blocks.iter().zip(&mut cache.layers) {
@@ -94,7 +103,7 @@ impl Phi3 {
         self.head.forward(hidden)
     }
 
-    fn from_zero(&self, embeddings_bte: &Tensor, cache: Option<&mut KvCache>) -> Result<Tensor, ModelError> {
+    fn read(&self, embeddings_bte: &Tensor, cache: Option<&mut KvCache>) -> Result<Tensor, ModelError> {
         let length = embeddings_bte.size()[1];
         self.check_length(length as usize)?;
         let angles = self.rope.angles_from_zero(length, embeddings_bte.kind());
@@ -108,6 +117,14 @@ impl Phi3 {
 
     fn check_length(&self, found: usize) -> Result<(), ModelError> {
         let expected = self.config.longest_sequence();
-        if found <= expected { Ok(()) } else { Err(ModelError::TooLong { what: "sequence", expected, found }) }
+        if found <= expected {
+            Ok(())
+        } else {
+            Err(ModelError::TooLong {
+                what: "sequence",
+                expected,
+                found,
+            })
+        }
     }
 }

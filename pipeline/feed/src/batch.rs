@@ -1,0 +1,136 @@
+//! One batch in host memory: voxel codes, token ids padded to the right, labels, and the cursor after it.
+
+use med2e3_schemas::Id;
+use med2e3_schemas::sample::{IMAGE3D, SampleRow};
+use serde::{Deserialize, Serialize};
+
+use crate::feed::FeedCursor;
+use crate::{Dataset, FeedError};
+
+/// The label of a position that is no target.
+pub const IGNORED: i64 = -100;
+
+/// Which form of a sample's text is fed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TextForm {
+    /// Instruction and answer in the recipe's template; answer and end token are targets.
+    Conversation,
+    /// The volume and its caption alone, as in the first training stage; every token is a target.
+    Pretrain,
+    /// The instruction alone, up to where the answer would begin; no targets.
+    Prompt,
+}
+
+/// A batch of `rows` samples. Every buffer keeps its capacity when the batch is filled again.
+#[derive(Debug, Default)]
+pub struct HostBatch {
+    /// Voxel codes, one cell a sample.
+    pub voxels: Vec<u8>,
+    /// Ids, `rows` x `width`, padded to the right; [`IMAGE3D`] stands for a volume.
+    pub ids: Vec<i64>,
+    /// Labels of the same shape, [`IGNORED`] where there is no target.
+    pub labels: Vec<i64>,
+    /// Ids of each row before padding.
+    pub lengths: Vec<i64>,
+    /// Longest row of `ids`.
+    pub width: usize,
+    /// The questions' ids for the slice scorer, `rows` x `question_width`, padded to the right.
+    pub question_ids: Vec<i64>,
+    /// Question ids of each row before padding.
+    pub question_lengths: Vec<i64>,
+    /// Longest row of `question_ids`, at least 1.
+    pub question_width: usize,
+    /// Positions of the samples in the selection.
+    pub samples: Vec<u32>,
+    /// Where the feed stands after this batch.
+    pub cursor: FeedCursor,
+}
+
+impl HostBatch {
+    /// Samples in the batch.
+    pub fn rows(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Fills the batch with the samples at `positions` of `rows`.
+    ///
+    /// # Errors
+    /// A sample that has no such form, or whose volume can't be read.
+    pub fn fill(
+        &mut self,
+        dataset: &Dataset,
+        rows: &[SampleRow],
+        positions: &[u32],
+        form: TextForm,
+        pad: i64,
+    ) -> Result<(), FeedError> {
+        let samples: Vec<&SampleRow> = positions.iter().map(|&position| &rows[position as usize]).collect();
+        let texts = samples.iter().map(|sample| text_of(sample, form)).collect::<Result<Vec<_>, _>>()?;
+        self.samples.clear();
+        self.samples.extend_from_slice(positions);
+
+        self.width = texts.iter().map(|text| text.ids.len()).max().unwrap_or(0);
+        let lengths = texts.iter().map(|text| text.ids.len() as i64);
+        self.lengths.clear();
+        self.lengths.extend(lengths);
+        (self.ids.clear(), self.labels.clear());
+        for text in &texts {
+            let padding = self.width - text.ids.len();
+            let is_target = |position: u32| text.targets.iter().any(|&(start, end)| (start..end).contains(&position));
+            self.ids.extend(text.ids.iter().map(|&id| i64::from(id)));
+            self.ids.extend(std::iter::repeat_n(pad, padding));
+            let labels = (0u32..).zip(text.ids);
+            self.labels.extend(labels.map(|(i, &id)| if is_target(i) { i64::from(id) } else { IGNORED }));
+            self.labels.extend(std::iter::repeat_n(IGNORED, padding));
+        }
+
+        self.question_width = samples.iter().map(|sample| sample.question_ids_llm.len()).max().unwrap_or(0).max(1);
+        (self.question_ids.clear(), self.question_lengths.clear());
+        for sample in &samples {
+            let ids = &sample.question_ids_llm;
+            self.question_lengths.push(ids.len() as i64);
+            self.question_ids.extend(ids.iter().map(|&id| i64::from(id)));
+            self.question_ids.extend(std::iter::repeat_n(pad, self.question_width - ids.len()));
+        }
+
+        let cell = dataset.voxels().cell_bytes();
+        self.voxels.resize(cell * samples.len(), 0);
+        for (sample, cell) in samples.iter().zip(self.voxels.chunks_exact_mut(cell)) {
+            dataset.read_voxels(only_volume(sample)?, cell)?;
+        }
+        Ok(())
+    }
+}
+
+struct Text<'a> {
+    ids: &'a [i32],
+    targets: Vec<(u32, u32)>,
+}
+
+fn text_of(sample: &SampleRow, form: TextForm) -> Result<Text<'_>, FeedError> {
+    let error = |problem: &str| FeedError::Sample { sample: sample.sample_id.to_string(), problem: problem.to_owned() };
+    match form {
+        TextForm::Conversation => Ok(Text { ids: &sample.ids, targets: sample.target_spans.clone() }),
+        TextForm::Pretrain => {
+            let ids = sample.pretrain_ids.as_deref().ok_or_else(|| error("only captions have a pretrain form"))?;
+            let is_image = |position: &u32| ids[*position as usize] == IMAGE3D;
+            let targets = (0..ids.len() as u32).filter(|position| !is_image(position)).map(|i| (i, i + 1)).collect();
+            Ok(Text { ids, targets })
+        }
+        TextForm::Prompt => {
+            let first = sample.target_spans.first().ok_or_else(|| error("no target span, so no end of the prompt"))?;
+            Ok(Text { ids: &sample.ids[..first.0 as usize], targets: Vec::new() })
+        }
+    }
+}
+
+fn only_volume(sample: &SampleRow) -> Result<Id, FeedError> {
+    match sample.volume_ids.as_slice() {
+        [id] => Ok(*id),
+        ids => Err(FeedError::Sample {
+            sample: sample.sample_id.to_string(),
+            problem: format!("expected one volume, found {}", ids.len()),
+        }),
+    }
+}

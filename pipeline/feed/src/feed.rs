@@ -1,0 +1,147 @@
+//! The flow from dataset to batches: order -> readers -> collate -> queue -> [`HostBatch`].
+//!
+//! Batch k is made by reader k modulo the number of readers, each with its own queue, and the consumer takes from the
+//! queues in turn. So what comes when depends on the order alone, never on which thread was faster. Used batches travel
+//! back the same way and are filled again, so that in steady state no batch is allocated.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::Samples;
+use crate::order::{Order, permutation};
+use crate::queue::{self, Receiver, Sender};
+use crate::{Dataset, FeedError, HostBatch, TextForm};
+
+/// Where a feed stands: the whole resume state of the data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedCursor {
+    /// Pass over the selection, from 0.
+    pub epoch: u64,
+    /// Batches of this epoch that were fed.
+    pub batch: u64,
+}
+
+/// What to feed and how.
+#[derive(Clone, Debug)]
+pub struct FeedPlan {
+    /// Order of each epoch.
+    pub order: Order,
+    /// Form of the text.
+    pub form: TextForm,
+    /// Samples a batch; the last batch of an epoch may be smaller.
+    pub batch_size: usize,
+    /// Passes over the selection.
+    pub epochs: u64,
+    /// Where to begin.
+    pub start: FeedCursor,
+    /// Reader threads.
+    pub readers: usize,
+    /// Batches that each reader may be ahead.
+    pub depth: usize,
+    /// Id that pads short rows.
+    pub pad: i64,
+}
+
+struct Lane {
+    ready: Receiver<Result<HostBatch, FeedError>>,
+    empty: Sender<HostBatch>,
+}
+
+/// A running feed. Dropping it stops the readers.
+pub struct Feed {
+    lanes: Vec<Lane>,
+    readers: Vec<JoinHandle<()>>,
+    next_lane: usize,
+}
+
+impl Feed {
+    /// Starts the readers.
+    ///
+    /// # Panics
+    /// A batch size, reader count or depth of zero.
+    pub fn start(dataset: Arc<Dataset>, samples: Arc<Samples>, plan: FeedPlan) -> Feed {
+        assert!(plan.batch_size > 0 && plan.readers > 0 && plan.depth > 0, "batch size, readers and depth are positive");
+        let mut feed = Feed { lanes: Vec::new(), readers: Vec::new(), next_lane: 0 };
+        for reader in 0..plan.readers {
+            let (ready, ready_end) = queue::bounded(plan.depth);
+            // The batches that wait, the one that is being filled, and the one that the consumer holds.
+            let (empty, empty_end) = queue::bounded(plan.depth + 2);
+            let (dataset, samples, plan) = (dataset.clone(), samples.clone(), plan.clone());
+            let name = format!("feed-{reader}");
+            let body = move || read(&dataset, &samples, &plan, reader, &ready, &empty_end);
+            feed.readers.push(thread::Builder::new().name(name).spawn(body).expect("the system gives a thread"));
+            feed.lanes.push(Lane { ready: ready_end, empty });
+        }
+        feed
+    }
+
+    /// The next batch in order; blocks until it is ready. `None` after the last.
+    ///
+    /// # Errors
+    /// What the reader met in making this batch; the feed may be asked for the next one.
+    pub fn next_batch(&mut self) -> Option<Result<HostBatch, FeedError>> {
+        let lane = self.next_lane;
+        let batch = self.lanes.get(lane)?.ready.pop()?;
+        self.next_lane = (lane + 1) % self.lanes.len();
+        Some(batch)
+    }
+
+    /// Gives a used batch back to be filled again.
+    pub fn recycle(&self, batch: HostBatch) {
+        // The batch came from the lane before the next one. A reader that has ended needs no buffer.
+        let lane = (self.next_lane + self.lanes.len() - 1) % self.lanes.len();
+        let _ = self.lanes[lane].empty.push(batch);
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.lanes.clear();
+        for reader in self.readers.drain(..) {
+            // A panic of a reader was already seen as the end of its lane; it must not become a second one here.
+            let _ = reader.join();
+        }
+    }
+}
+
+/// Batches of one epoch.
+pub fn batches_per_epoch(samples: usize, batch_size: usize) -> u64 {
+    samples.div_ceil(batch_size) as u64
+}
+
+fn read(
+    dataset: &Dataset,
+    samples: &Samples,
+    plan: &FeedPlan,
+    reader: usize,
+    ready: &Sender<Result<HostBatch, FeedError>>,
+    empty: &Receiver<HostBatch>,
+) {
+    let per_epoch = batches_per_epoch(samples.rows.len(), plan.batch_size);
+    let first = plan.start.epoch * per_epoch + plan.start.batch;
+    let mut order = (u64::MAX, Vec::new());
+    for number in (first + reader as u64..plan.epochs * per_epoch).step_by(plan.readers) {
+        let (epoch, batch) = (number / per_epoch, number % per_epoch);
+        if order.0 != epoch {
+            order = (epoch, permutation(&samples.hash, samples.rows.len(), plan.order, epoch));
+        }
+        // A consumer that keeps its batches costs an allocation each, no more.
+        let mut buffer = empty.try_pop().unwrap_or_default();
+        let positions = &order.1[span(batch, plan.batch_size, samples.rows.len())];
+        let filled = buffer.fill(dataset, &samples.rows, positions, plan.form, plan.pad).map(|()| {
+            buffer.cursor = FeedCursor { epoch: (number + 1) / per_epoch, batch: (number + 1) % per_epoch };
+            buffer
+        });
+        if ready.push(filled).is_err() {
+            return;
+        }
+    }
+}
+
+fn span(batch: u64, batch_size: usize, samples: usize) -> Range<usize> {
+    let start = batch as usize * batch_size;
+    start..(start + batch_size).min(samples)
+}

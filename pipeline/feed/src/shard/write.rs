@@ -1,0 +1,134 @@
+//! Writing a shard: one call a row group, then the commit that makes the file appear.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use med2e3_schemas::index::ShardEntry;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::{KeyValue, ParquetMetaData};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::FeedError;
+use crate::map::MappedFile;
+use crate::shard::commit::{publish, sibling};
+
+/// What a shard holds, which decides how its pages are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Rows with a voxel cell: one row a page, so that one volume is one read; no dictionary or statistics on it.
+    Volumes,
+    /// Rows of text and ids.
+    Samples,
+    /// Small tables: manifest, quarantine, subsets.
+    Table,
+}
+
+impl Layout {
+    /// Rows of one row group: as many cells as stay within 64 MiB, or a fixed number of text rows.
+    pub fn rows_per_group(self, cell_bytes: usize) -> usize {
+        match self {
+            Layout::Volumes => ((64 << 20) / cell_bytes.max(1)).max(1),
+            Layout::Samples | Layout::Table => 4096,
+        }
+    }
+
+    fn properties(self) -> WriterProperties {
+        let level = ZstdLevel::try_new(1).expect("1 is a zstd level");
+        let base = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(level))
+            .set_created_by(concat!("med2e3 ", env!("CARGO_PKG_VERSION")).to_owned());
+        match self {
+            Layout::Samples | Layout::Table => base.build(),
+            Layout::Volumes => {
+                let voxels = ColumnPath::from("voxels");
+                base.set_data_page_row_count_limit(1)
+                    .set_write_batch_size(1)
+                    .set_column_dictionary_enabled(voxels.clone(), false)
+                    .set_column_statistics_enabled(voxels, EnabledStatistics::None)
+                    .build()
+            }
+        }
+    }
+}
+
+/// A shard that is being written under a temporary name. Dropped without [`ShardWriter::commit`], it leaves the
+/// temporary file, which the next attempt overwrites.
+pub struct ShardWriter {
+    writer: ArrowWriter<File>,
+    file: File,
+    path: PathBuf,
+    rows: u64,
+}
+
+impl ShardWriter {
+    /// Starts a shard that will appear at `path`.
+    ///
+    /// # Errors
+    /// A file that can't be created, a schema that parquet can't hold.
+    pub fn create(path: &Path, schema: SchemaRef, layout: Layout) -> Result<ShardWriter, FeedError> {
+        let part = sibling(path);
+        let file = File::create(&part).map_err(FeedError::io(&part, "create"))?;
+        let twin = file.try_clone().map_err(FeedError::io(&part, "open"))?;
+        let writer =
+            ArrowWriter::try_new(twin, schema, Some(layout.properties())).map_err(FeedError::parquet(&part))?;
+        Ok(ShardWriter { writer, file, path: path.to_owned(), rows: 0 })
+    }
+
+    /// Writes one batch as one row group.
+    ///
+    /// # Errors
+    /// The system refuses the write.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), FeedError> {
+        self.rows += batch.num_rows() as u64;
+        let result = self.writer.write(batch).and_then(|()| self.writer.flush());
+        result.map_err(FeedError::parquet(&self.path))
+    }
+
+    /// Puts key and value texts into the footer, makes the file appear, and says what the index should.
+    ///
+    /// `relative` is the path that the index will state.
+    ///
+    /// # Errors
+    /// The system refuses to write, sync or rename.
+    pub fn commit(mut self, relative: &str, footer: &[(&str, String)]) -> Result<ShardEntry, FeedError> {
+        for (key, value) in footer {
+            self.writer.append_key_value_metadata(KeyValue::new((*key).to_owned(), value.clone()));
+        }
+        let metadata = self.writer.close().map_err(FeedError::parquet(&self.path))?;
+        publish(&self.file, &self.path)?;
+        entry(&MappedFile::open(&self.path)?, relative, self.rows, &metadata)
+    }
+}
+
+/// What the index says of a shard.
+pub(crate) fn entry(
+    file: &MappedFile,
+    relative: &str,
+    rows: u64,
+    metadata: &ParquetMetaData,
+) -> Result<ShardEntry, FeedError> {
+    let bytes = file.as_ref();
+    let hash = |group: &parquet::file::metadata::RowGroupMetaData| {
+        let ranges = group.columns().iter().map(|column| column.byte_range());
+        let (start, end) = ranges.fold((u64::MAX, 0), |(start, end), (from, length)| {
+            (start.min(from), end.max(from.saturating_add(length)))
+        });
+        let slice = bytes.get(start.min(end) as usize..end as usize).ok_or_else(|| FeedError::Mismatch {
+            path: file.path().to_owned(),
+            expected: format!("{end} bytes or more"),
+            found: format!("{} bytes", bytes.len()),
+        })?;
+        Ok(format!("{:016x}", xxh3_64(slice)))
+    };
+    Ok(ShardEntry {
+        path: relative.to_owned(),
+        rows,
+        bytes: bytes.len() as u64,
+        row_groups_xxh3: metadata.row_groups().iter().map(hash).collect::<Result<_, FeedError>>()?,
+    })
+}

@@ -1,0 +1,229 @@
+//! The feed against a dataset written to disk: every sample once an epoch, in the same order whatever the threads, and
+//! the same batches after a resume.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use med2e3_feed::order::Order;
+use med2e3_feed::shard::{Layout, ShardWriter};
+use med2e3_feed::{Dataset, Feed, FeedCursor, FeedPlan, HostBatch, Samples, Selection, TextForm};
+use med2e3_schemas::index::DatasetIndex;
+use med2e3_schemas::sample::{self, IMAGE3D, SampleRow, Split, Task, Topic};
+use med2e3_schemas::volume::{self, VolumeRow, VoxelCode, VoxelFormat};
+use med2e3_schemas::{Id, SCHEMA_VERSION};
+
+const VOLUMES: usize = 11;
+const MISSING: usize = 4;
+
+fn volume_id(i: usize) -> Id {
+    Id::of_volume(&format!("volume {i}"))
+}
+
+fn volume(i: usize, format: &VoxelFormat) -> VolumeRow {
+    VolumeRow {
+        volume_id: volume_id(i),
+        voxels: vec![i as u8; format.cell_bytes()],
+        source_path: None,
+        content_hash: [i as u8; 32],
+        case_id: None,
+        series: None,
+        plane: None,
+        orientation: None,
+        source_shape: [1; 3],
+        crop_start: [0; 3],
+        crop_stop: [1; 3],
+        spacing_mm: None,
+        hu_known: false,
+        value_min: 0.0,
+        value_max: 1.0,
+        slices_dropped: vec![],
+    }
+}
+
+/// Two samples a volume, the volume's number as a token, answers of different lengths.
+fn samples() -> Vec<SampleRow> {
+    (0..2 * VOLUMES)
+        .map(|i| {
+            let answer: Vec<i32> = (0..1 + i as i32 % 5).map(|k| 100 + k).collect();
+            let mut ids = vec![1, IMAGE3D, (i / 2) as i32];
+            let start = ids.len() as u32;
+            ids.extend(&answer);
+            SampleRow {
+                sample_id: Id::of_volume(&format!("sample {i}")),
+                volume_ids: vec![volume_id(i / 2)],
+                task: if i % 2 == 0 { Task::Caption } else { Task::OpenVqa },
+                topic: (i % 2 == 1).then_some(Topic::Plane),
+                split: Split::Train,
+                case_id: "1".into(),
+                question: "?".into(),
+                answer: "!".into(),
+                choices: None,
+                answer_choice: None,
+                target_spans: vec![(start, ids.len() as u32)],
+                pretrain_ids: (i % 2 == 0).then(|| [vec![IMAGE3D], answer].concat()),
+                ids,
+                question_ids_llm: vec![7; i % 3],
+                truncated: false,
+            }
+        })
+        .collect()
+}
+
+fn write(root: &Path) {
+    for folder in ["volumes", "samples", "subsets"] {
+        std::fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    let format = VoxelFormat::unit_range([2, 4, 4], VoxelCode::U8);
+    let present: Vec<_> = (0..VOLUMES).filter(|&i| i != MISSING).map(|i| volume(i, &format)).collect();
+    let mut entries = Vec::new();
+    for (shard, rows) in present.chunks(4).enumerate() {
+        let path = format!("volumes/{shard:05}.parquet");
+        let mut writer =
+            ShardWriter::create(&root.join(&path), volume::schema(&format), Layout::Volumes).unwrap();
+        rows.chunks(3).for_each(|group| writer.write(&volume::to_batch(group, &format)).unwrap());
+        entries.push(writer.commit(&path, &[]).unwrap());
+    }
+    let path = "samples/00000.parquet";
+    let mut writer = ShardWriter::create(&root.join(path), sample::schema(), Layout::Samples).unwrap();
+    writer.write(&sample::to_batch(&samples())).unwrap();
+    let index = DatasetIndex {
+        schema_version: SCHEMA_VERSION,
+        recipe: "test".into(),
+        recipe_hash: String::new(),
+        voxels: format,
+        visual_tokens: 4,
+        tokenizer: "tokenizer.json".into(),
+        end_token: 0,
+        volumes: entries,
+        samples: vec![writer.commit(path, &[]).unwrap()],
+        counts: BTreeMap::new(),
+    };
+    std::fs::write(root.join("dataset.json"), serde_json::to_string(&index).unwrap()).unwrap();
+}
+
+fn open(root: &Path, tasks: &[Task]) -> (Arc<Dataset>, Arc<Samples>) {
+    let dataset = Dataset::open(root).unwrap();
+    let selection = Selection { split: Split::Train, tasks: tasks.to_vec(), subset: None };
+    let samples = dataset.select(&selection).unwrap();
+    (Arc::new(dataset), Arc::new(samples))
+}
+
+fn plan(readers: usize, depth: usize) -> FeedPlan {
+    FeedPlan {
+        order: Order::Shuffled { seed: 3 },
+        form: TextForm::Conversation,
+        batch_size: 3,
+        epochs: 3,
+        start: FeedCursor::default(),
+        readers,
+        depth,
+        pad: 0,
+    }
+}
+
+/// What a batch says, without its buffers.
+fn gist(batch: &HostBatch) -> (Vec<u32>, Vec<i64>, Vec<i64>, Vec<u8>, FeedCursor) {
+    (batch.samples.clone(), batch.ids.clone(), batch.labels.clone(), batch.voxels.clone(), batch.cursor)
+}
+
+fn run(root: &Path, plan: FeedPlan) -> Vec<(Vec<u32>, Vec<i64>, Vec<i64>, Vec<u8>, FeedCursor)> {
+    let (dataset, samples) = open(root, &[Task::Caption, Task::OpenVqa]);
+    let mut feed = Feed::start(dataset, samples, plan);
+    let mut gists = Vec::new();
+    while let Some(batch) = feed.next_batch() {
+        let batch = batch.unwrap();
+        gists.push(gist(&batch));
+        feed.recycle(batch);
+    }
+    gists
+}
+
+#[test]
+fn every_sample_comes_once_an_epoch_with_its_own_voxels() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let (_, samples) = open(folder.path(), &[Task::Caption, Task::OpenVqa]);
+    assert_eq!((samples.rows.len(), samples.without_volume), (2 * (VOLUMES - 1), 2));
+    let gists = run(folder.path(), plan(2, 2));
+    let per_epoch = samples.rows.len().div_ceil(3);
+    assert_eq!(gists.len(), 3 * per_epoch);
+    for epoch in gists.chunks(per_epoch) {
+        let mut seen: Vec<u32> = epoch.iter().flat_map(|gist| gist.0.clone()).collect();
+        seen.sort_unstable();
+        assert!(seen.into_iter().eq(0..samples.rows.len() as u32));
+    }
+    for (positions, ids, labels, voxels, _) in &gists {
+        let width = ids.len() / positions.len();
+        for (i, position) in positions.iter().enumerate() {
+            let row = &samples.rows[*position as usize];
+            assert!(voxels[i * 32..(i + 1) * 32].iter().all(|&code| i32::from(code) == row.ids[2]));
+            let (start, end) = row.target_spans[0];
+            for t in 0..width {
+                let expected = row.ids.get(t).copied().unwrap_or(0);
+                assert_eq!(ids[i * width + t], i64::from(expected));
+                let target = (start as usize..end as usize).contains(&t);
+                assert_eq!(labels[i * width + t], if target { i64::from(expected) } else { -100 });
+            }
+        }
+    }
+}
+
+#[test]
+fn order_is_the_same_for_any_number_of_readers_and_any_depth() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let reference = run(folder.path(), plan(1, 1));
+    for (readers, depth) in [(2, 1), (3, 4), (7, 2)] {
+        assert_eq!(run(folder.path(), plan(readers, depth)), reference, "{readers} readers, depth {depth}");
+    }
+}
+
+#[test]
+fn a_resumed_feed_goes_on_where_the_cursor_says() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let reference = run(folder.path(), plan(2, 2));
+    for stop in [1, 6, 7, 13] {
+        let start = reference[stop - 1].4;
+        assert_eq!(run(folder.path(), FeedPlan { start, ..plan(3, 1) }), reference[stop..], "after {stop}");
+    }
+}
+
+#[test]
+fn prompts_end_where_the_answer_begins_and_pretrain_holds_captions_only() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let (dataset, samples) = open(folder.path(), &[Task::Caption]);
+    let mut batch = HostBatch::default();
+    batch.fill(&dataset, &samples.rows, &[0, 1], TextForm::Prompt, 0).unwrap();
+    assert_eq!((batch.width, batch.lengths.clone()), (3, vec![3, 3]));
+    assert!(batch.labels.iter().all(|&label| label == -100));
+    batch.fill(&dataset, &samples.rows, &[0], TextForm::Pretrain, 0).unwrap();
+    assert_eq!(batch.ids[0], i64::from(IMAGE3D));
+    assert_eq!(batch.labels[0], -100);
+    assert_eq!(batch.labels[1..], batch.ids[1..]);
+
+    let (dataset, samples) = open(folder.path(), &[Task::OpenVqa]);
+    assert!(batch.fill(&dataset, &samples.rows, &[0], TextForm::Pretrain, 0).is_err());
+}
+
+#[test]
+fn an_error_in_one_batch_leaves_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let (dataset, samples) = open(folder.path(), &[Task::Caption, Task::OpenVqa]);
+    let mut feed = Feed::start(dataset, samples, FeedPlan { form: TextForm::Pretrain, batch_size: 1, ..plan(2, 1) });
+    let results: Vec<bool> = std::iter::from_fn(|| feed.next_batch()).map(|batch| batch.is_ok()).collect();
+    assert!(results.contains(&true) && results.contains(&false));
+}
+
+#[test]
+fn a_selection_without_samples_says_what_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let dataset = Dataset::open(folder.path()).unwrap();
+    let selection = Selection { split: Split::Test, tasks: vec![Task::ClosedVqa], subset: None };
+    let error = dataset.select(&selection).err().unwrap().to_string();
+    assert!(error.contains("split test and task closed_vqa"), "{error}");
+}

@@ -1,0 +1,344 @@
+//! NIfTI files made byte by byte: what is read, how it lies, and what is refused.
+
+use std::fs;
+use std::path::PathBuf;
+
+use libdeflater::{CompressionLvl, Compressor};
+use med2e3_input::InputError;
+use med2e3_input::orientation::Plane;
+use med2e3_input::volume::{self, ReadLimits, Rescale, Samples, Volume};
+use tempfile::TempDir;
+
+/// A NIfTI-1 file of 2 x 3 x 4 voxels, value i + 10 j + 100 k, int16, LPS, 1 x 1 x 2.5 mm; tests change bytes of it.
+fn sample_file() -> Vec<u8> {
+    let mut file = vec![0; 352];
+    put(&mut file, 0, &348_i32.to_le_bytes());
+    for (n, dim) in [3_i16, 2, 3, 4, 1, 1, 1, 1].into_iter().enumerate() {
+        put(&mut file, 40 + 2 * n, &dim.to_le_bytes());
+    }
+    put(&mut file, 70, &4_i16.to_le_bytes());
+    put(&mut file, 72, &16_i16.to_le_bytes());
+    floats(&mut file, 76, &[1.0, 1.0, 1.0, 2.5]);
+    floats(&mut file, 108, &[352.0, 1.0, 0.0]);
+    file[123] = 2;
+    put(&mut file, 254, &1_i16.to_le_bytes());
+    floats(
+        &mut file,
+        280,
+        &[-1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 2.5, 0.0],
+    );
+    put(&mut file, 344, b"n+1\0");
+    for k in 0..4_i16 {
+        for j in 0..3 {
+            for i in 0..2 {
+                file.extend((i + 10 * j + 100 * k).to_le_bytes());
+            }
+        }
+    }
+    file
+}
+
+fn put(file: &mut [u8], at: usize, bytes: &[u8]) {
+    file[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+fn floats(file: &mut [u8], at: usize, values: &[f32]) {
+    for (n, value) in values.iter().enumerate() {
+        put(file, at + 4 * n, &value.to_le_bytes());
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut compressor = Compressor::new(CompressionLvl::default());
+    let mut out = vec![0; compressor.gzip_compress_bound(bytes.len())];
+    let len = compressor.gzip_compress(bytes, &mut out).unwrap();
+    out.truncate(len);
+    out
+}
+
+fn saved(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    fs::write(&path, bytes).unwrap();
+    (folder, path)
+}
+
+fn read(name: &str, bytes: &[u8]) -> Result<Volume, InputError> {
+    let (_folder, path) = saved(name, bytes);
+    volume::read(&path, &ReadLimits::default())
+}
+
+fn refused(name: &str, bytes: &[u8]) -> (&'static str, Option<u64>) {
+    let error = read(name, bytes).unwrap_err();
+    assert!(error.to_string().contains(name), "{error}");
+    (error.reason().as_str(), error.byte_offset())
+}
+
+fn ramp() -> Samples {
+    Samples::I16(
+        (0..4)
+            .flat_map(|k| (0..3).flat_map(move |j| (0..2).map(move |i| i + 10 * j + 100 * k)))
+            .collect(),
+    )
+}
+
+#[test]
+fn an_lps_file_is_read_in_its_own_order() {
+    let volume = read("a.nii", &sample_file()).unwrap();
+    assert_eq!(volume.shape_dhw, [4, 3, 2]);
+    assert_eq!(volume.samples, ramp());
+    assert_eq!(volume.rescale, Rescale::IDENTITY);
+    assert_eq!(volume.spacing_mm_dhw, Some([2.5, 1.0, 1.0]));
+    assert_eq!(
+        (volume.orientation.as_deref(), volume.plane),
+        (Some("LPS"), Some(Plane::Axial))
+    );
+    assert!(!volume.hu_known);
+}
+
+#[test]
+fn gzip_is_known_by_its_magic_and_may_have_several_members() {
+    let file = sample_file();
+    let (first, second) = file.split_at(370);
+    let members = [gzip(first), gzip(&[]), gzip(second)].concat();
+    let padded = [gzip(&file), vec![0; 512]].concat();
+    for bytes in [gzip(&file), members, padded] {
+        for name in ["a.nii.gz", "a.nii", "nameless"] {
+            assert_eq!(read(name, &bytes).unwrap().samples, ramp());
+        }
+    }
+    assert_eq!(read("plain.nii.gz", &file).unwrap().samples, ramp());
+}
+
+#[test]
+fn every_axis_code_agrees_with_nibabel() {
+    // tests/golden/orientation.py made the expected codes and arrays.
+    let golden = include_str!("golden/orientation.txt");
+    let mut cases = 0;
+    for line in golden.lines().filter(|line| !line.starts_with('#')) {
+        let fields = line.split(' ').collect::<Vec<_>>();
+        let matrix = fields[..9]
+            .iter()
+            .map(|field| field.parse::<f32>().unwrap())
+            .collect::<Vec<_>>();
+        let mut file = sample_file();
+        for row in 0..3 {
+            floats(&mut file, 280 + 16 * row, &matrix[3 * row..3 * row + 3]);
+        }
+        let volume = read("a.nii", &file).unwrap();
+        cases += 1;
+        if fields[9] == "-" {
+            assert_eq!((volume.orientation, volume.plane, volume.samples), (None, None, ramp()));
+            continue;
+        }
+        assert_eq!(volume.orientation.as_deref(), Some(fields[9]), "{line}");
+        let (shape, values) = fields[10].split_once(':').unwrap();
+        let shape = shape.split('x').map(|dim| dim.parse().unwrap()).collect::<Vec<usize>>();
+        let values = values.split(',').map(|value| value.parse().unwrap()).collect();
+        assert_eq!(
+            (volume.shape_dhw.to_vec(), volume.samples),
+            (shape, Samples::I16(values)),
+            "{line}"
+        );
+    }
+    assert_eq!(cases, 109);
+}
+
+#[test]
+fn large_slices_are_transposed_tile_by_tile() {
+    let (ni, nj) = (70_usize, 45_usize);
+    let mut file = sample_file();
+    put(&mut file, 42, &(ni as i16).to_le_bytes());
+    put(&mut file, 44, &(nj as i16).to_le_bytes());
+    put(&mut file, 46, &1_i16.to_le_bytes());
+    // i runs to posterior, j to the left: the display's rows are i.
+    floats(
+        &mut file,
+        280,
+        &[0.0, -1.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+    );
+    file.truncate(352);
+    (0..ni * nj).for_each(|n| file.extend((n as i16).to_le_bytes()));
+    let volume = read("a.nii", &file).unwrap();
+    assert_eq!(
+        (volume.shape_dhw, volume.orientation.as_deref()),
+        ([1, ni, nj], Some("PLS"))
+    );
+    let expected = (0..ni)
+        .flat_map(|i| (0..nj).map(move |j| (j * ni + i) as i16))
+        .collect();
+    assert_eq!(volume.samples, Samples::I16(expected));
+}
+
+#[test]
+fn all_types_and_both_byte_orders_are_read() {
+    let kinds: [(i16, usize, &str); 8] = [
+        (2, 1, "u8"),
+        (256, 1, "i8"),
+        (4, 2, "i16"),
+        (512, 2, "u16"),
+        (8, 4, "i32"),
+        (768, 4, "u32"),
+        (16, 4, "f32"),
+        (64, 8, "f64"),
+    ];
+    for (code, width, name) in kinds {
+        for big in [false, true] {
+            let mut file = sample_file();
+            put(&mut file, 70, &code.to_le_bytes());
+            file.truncate(352);
+            for value in 0..24_u8 {
+                let bytes = match code {
+                    16 => f32::from(value).to_le_bytes().to_vec(),
+                    64 => f64::from(value).to_le_bytes().to_vec(),
+                    _ => u64::from(value).to_le_bytes()[..width].to_vec(),
+                };
+                file.extend(bytes);
+            }
+            if big {
+                swap(&mut file, width);
+            }
+            let volume = read("a.nii", &file).unwrap();
+            assert_eq!(volume.samples.type_name(), name);
+            assert!((0..24).all(|n| volume.samples.get(n) == n as f64), "{name} big {big}");
+        }
+    }
+}
+
+/// Turns the fields that the reader uses, and the voxels, to big endian.
+fn swap(file: &mut [u8], width: usize) {
+    let fields = [
+        (0, 4, 1),
+        (40, 2, 8),
+        (70, 2, 2),
+        (76, 4, 8),
+        (108, 4, 3),
+        (252, 2, 2),
+        (256, 4, 18),
+    ];
+    for (at, size, count) in fields {
+        file[at..at + size * count]
+            .chunks_exact_mut(size)
+            .for_each(<[u8]>::reverse);
+    }
+    file[352..].chunks_exact_mut(width).for_each(<[u8]>::reverse);
+}
+
+#[test]
+fn scaling_follows_nibabel() {
+    let with = |slope: f32, intercept: f32| {
+        let mut file = sample_file();
+        floats(&mut file, 112, &[slope, intercept]);
+        read("a.nii", &file)
+    };
+    assert_eq!(
+        with(0.5, -1024.0).unwrap().rescale,
+        Rescale {
+            slope: 0.5,
+            intercept: -1024.0
+        }
+    );
+    assert!(with(1.0, -1024.0).unwrap().hu_known);
+    for slope in [0.0, f32::NAN, f32::INFINITY] {
+        assert_eq!(with(slope, 7.0).unwrap().rescale, Rescale::IDENTITY);
+    }
+    assert_eq!(with(1.0, f32::NAN).unwrap_err().reason().as_str(), "bad_header");
+}
+
+#[test]
+fn the_affine_comes_from_sform_then_qform_then_pixdim() {
+    let mut file = sample_file();
+    put(&mut file, 252, &1_i16.to_le_bytes());
+    assert_eq!(read("a.nii", &file).unwrap().orientation.as_deref(), Some("LPS"));
+    // A zero sform says nothing; the quaternion (0, 0, 0, 1) turns by 180 degrees about the third axis.
+    floats(&mut file, 256, &[0.0, 0.0, 1.0]);
+    floats(&mut file, 280, &[0.0; 12]);
+    assert_eq!(read("a.nii", &file).unwrap().orientation.as_deref(), Some("LPS"));
+    floats(&mut file, 76, &[-1.0]);
+    assert_eq!(read("a.nii", &file).unwrap().orientation.as_deref(), Some("LPI"));
+    put(&mut file, 252, &0_i16.to_le_bytes());
+    assert_eq!(read("a.nii", &file).unwrap().orientation, None);
+    put(&mut file, 254, &0_i16.to_le_bytes());
+    assert_eq!(read("a.nii", &file).unwrap().orientation.as_deref(), Some("LAS"));
+    // Micrometers.
+    file[123] = 3;
+    assert_eq!(
+        read("a.nii", &file).unwrap().spacing_mm_dhw,
+        Some([0.0025, 0.001, 0.001])
+    );
+    floats(&mut file, 88, &[0.0]);
+    assert_eq!(read("a.nii", &file).unwrap().spacing_mm_dhw, None);
+}
+
+#[test]
+fn trailing_axes_of_one_are_dropped_and_time_is_refused() {
+    let mut file = sample_file();
+    put(&mut file, 40, &5_i16.to_le_bytes());
+    assert_eq!(read("a.nii", &file).unwrap().shape_dhw, [4, 3, 2]);
+    put(&mut file, 48, &2_i16.to_le_bytes());
+    assert_eq!(refused("a.nii", &file).0, "unsupported_format");
+    put(&mut file, 40, &2_i16.to_le_bytes());
+    assert_eq!(refused("a.nii", &file).0, "unsupported_format");
+}
+
+#[test]
+fn damage_is_named_with_its_place() {
+    let file = sample_file();
+    assert_eq!(refused("a.nii", &file[..380]), ("lying_header", Some(380)));
+    assert_eq!(refused("a.nii", &file[..100]), ("bad_header", None));
+    assert_eq!(refused("a.nii", &[]), ("bad_header", None));
+    let zipped = gzip(&file);
+    assert_eq!(
+        refused("a.nii.gz", &zipped[..zipped.len() / 2]),
+        ("truncated_gzip", Some(zipped.len() as u64 / 2))
+    );
+    assert_eq!(refused("a.nii.gz", &zipped[..zipped.len() - 5]).0, "truncated_gzip");
+    let mut damaged = zipped.clone();
+    let at = zipped.len() - 8;
+    damaged[at] ^= 1;
+    assert_eq!(refused("a.nii.gz", &damaged), ("corrupt_gzip", Some(0)));
+    let short = gzip(&file[..380]);
+    assert_eq!(refused("a.nii.gz", &short), ("lying_header", Some(short.len() as u64)));
+}
+
+#[test]
+fn a_lying_header_is_refused_before_memory_is_taken() {
+    let mut file = sample_file();
+    for axis in 0..3 {
+        put(&mut file, 42 + 2 * axis, &i16::MAX.to_le_bytes());
+    }
+    // 64 TiB of voxels.
+    assert_eq!(refused("a.nii", &file).0, "lying_header");
+    assert_eq!(refused("a.nii.gz", &gzip(&file)).0, "lying_header");
+    put(&mut file, 42, &(-3_i16).to_le_bytes());
+    assert_eq!(refused("a.nii", &file).0, "bad_header");
+    // A bomb: far more data than the header asks for.
+    let bomb = gzip(&[sample_file(), vec![0; 8 << 20]].concat());
+    assert_eq!(refused("a.nii.gz", &bomb).0, "lying_header");
+}
+
+#[test]
+fn the_limit_is_kept() {
+    let (_folder, path) = saved("a.nii", &sample_file());
+    let error = volume::read(&path, &ReadLimits { max_decoded_bytes: 47 }).unwrap_err();
+    assert_eq!(error.reason().as_str(), "too_large");
+    assert!(volume::read(&path, &ReadLimits { max_decoded_bytes: 48 }).is_ok());
+}
+
+#[test]
+fn relatives_of_the_format_are_called_by_name() {
+    let mut file = sample_file();
+    put(&mut file, 344, b"ni1\0");
+    assert!(read("a.nii", &file).unwrap_err().to_string().contains("pair"));
+    put(&mut file, 344, b"xxxx");
+    assert_eq!(refused("a.nii", &file).0, "bad_header");
+    put(&mut file, 0, &540_i32.to_le_bytes());
+    assert!(read("a.nii", &file).unwrap_err().to_string().contains("NIfTI-2"));
+    let mut rgb = sample_file();
+    put(&mut rgb, 70, &128_i16.to_le_bytes());
+    assert_eq!(refused("a.nii", &rgb).0, "unsupported_format");
+    assert_eq!(refused("a.txt", b"some text that is no volume").0, "unsupported_format");
+    assert_eq!(refused("a.png", b"\x89PNG\r\n\x1a\n").0, "unsupported_image2d");
+    let missing = volume::read(&PathBuf::from("/nowhere/a.nii"), &ReadLimits::default()).unwrap_err();
+    assert_eq!(missing.reason().as_str(), "not_found");
+}

@@ -1,0 +1,88 @@
+//! What a person may type.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use med2e3_schemas::Id;
+
+/// Turns CT volumes with captions and questions into verified parquet shards.
+#[derive(Debug, Parser)]
+#[command(name = "med2e3-data", version, arg_required_else_help = true, after_help = "\
+Exit codes: 0 fine, 1 finished but some inputs were set aside, 2 failed.
+MED2E3_LOG=info shows the query plan with its metrics.
+
+A first run:
+  cargo xtask demo                                   makes .demo/m3d, .demo/dataset and the rest
+  med2e3-data prepare configs/prepare/m3d.toml --set root=/data/m3d --out dataset
+  med2e3-data inspect dataset --row 0 --picture row.png
+  med2e3-data sql dataset \"SELECT task, count(*) FROM samples GROUP BY task\"")]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Read a manifest's volumes and texts, write parquet shards, set bad inputs aside with a reason
+    ///
+    /// A run that was stopped is started again with the same command: finished shards are kept.
+    Prepare(RunArgs),
+    /// Draw a seeded subset of a prepared dataset's samples; --out is the dataset
+    Sample(RunArgs),
+    /// Show one row of a dataset, and its slices as a picture
+    Inspect {
+        /// The dataset's folder
+        dataset: PathBuf,
+        /// Show this volume (32 hex digits)
+        #[arg(long, conflicts_with_all = ["sample", "row"])]
+        volume: Option<Id>,
+        /// Show this sample and its volume (32 hex digits)
+        #[arg(long, conflicts_with = "row")]
+        sample: Option<Id>,
+        /// Show the n-th volume
+        #[arg(long, default_value_t = 0)]
+        row: u64,
+        /// Write the volume's slices to this PNG file
+        #[arg(long, value_name = "FILE.png")]
+        picture: Option<PathBuf>,
+    },
+    /// Query a dataset: tables volumes, samples, quarantine, manifest_volumes, manifest_texts, subset_NAME
+    ///
+    /// Besides SQL's own: hex(id), foreground_fraction(voxels), draw(id, seed).
+    Sql {
+        /// The dataset's folder
+        dataset: PathBuf,
+        /// The query
+        query: String,
+        /// One JSON object a row instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Cut a small set in M3D's layout from a CT head atlas, with answers that are true by construction
+    DemoSet {
+        /// The atlas: a NIfTI file in Hounsfield units
+        atlas: PathBuf,
+        /// Folder to write; must not exist
+        #[arg(long)]
+        out: PathBuf,
+        /// Seed of boxes, planes and wording
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+}
+
+/// A run: one configuration file, overrides, and where the results go.
+#[derive(Debug, ClapArgs)]
+pub(super) struct RunArgs {
+    /// The run's TOML file
+    pub(super) config: PathBuf,
+    /// Override one value of the file, such as --set engine.threads=4; may be given again
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// Folder for the results
+    #[arg(long)]
+    pub(super) out: PathBuf,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}

@@ -1,0 +1,150 @@
+//! What the TOML file of a run may say. One file is one complete run; an unknown key is an error.
+
+use std::path::PathBuf;
+
+use med2e3_input::text::Template;
+use med2e3_schemas::sample::{Split, Task};
+use med2e3_schemas::volume::VoxelCode;
+use serde::{Deserialize, Serialize};
+
+/// `med2e3-data prepare`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrepareConfig {
+    /// Folder that the manifest's paths are relative to.
+    pub root: PathBuf,
+    /// Where rows come from.
+    pub manifest: ManifestConfig,
+    /// What is done to volumes.
+    pub volume: VolumeConfig,
+    /// What is done to texts.
+    pub text: TextConfig,
+    /// How the work is cut and shared.
+    pub engine: EngineConfig,
+    /// When to give up.
+    pub limits: LimitsConfig,
+}
+
+/// Manifest files, relative to the root.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestConfig {
+    /// Files like M3D_Cap.json.
+    pub captions: Vec<PathBuf>,
+    /// Files like M3D_VQA_train.csv.
+    pub questions: Vec<QuestionFile>,
+}
+
+/// One M3D-VQA CSV file and the split that it stands for.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuestionFile {
+    /// The file, relative to the root.
+    pub path: PathBuf,
+    /// Its split.
+    pub split: Split,
+}
+
+/// Named preparations of a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recipe {
+    /// M3D's official preparation: min-max, foreground crop, trilinear resize.
+    M3d,
+}
+
+/// What is done to volumes.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeConfig {
+    /// The preparation.
+    pub recipe: Recipe,
+    /// Slices, rows, columns.
+    pub shape: [usize; 3],
+    /// How voxels are stored.
+    pub voxels: VoxelCode,
+    /// Largest decoded input, in MiB.
+    pub max_decoded_mib: u64,
+}
+
+/// What is done to texts.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextConfig {
+    /// How instruction and answer are laid out.
+    pub template: Template,
+    /// Where the tokenizer comes from.
+    pub tokenizer: TokenizerConfig,
+    /// Longest sequence, visual tokens included.
+    pub length: usize,
+    /// Positions that a volume takes in it.
+    pub visual_tokens: usize,
+}
+
+/// Where the tokenizer comes from.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum TokenizerConfig {
+    /// A `tokenizer.json` as HF tokenizers writes it.
+    Path(PathBuf),
+    /// A byte-level BPE of this many entries, trained on the training split's texts.
+    Train(usize),
+}
+
+/// How the work is cut and shared.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineConfig {
+    /// Threads; 0 is one for each core.
+    pub threads: usize,
+    /// Manifest rows of one volume shard.
+    pub volumes_per_range: usize,
+    /// Manifest rows of one sample shard.
+    pub texts_per_range: usize,
+}
+
+/// When to give up: beyond both limits.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Rows that may be set aside whatever their share.
+    pub reject_rows: u64,
+    /// Share of rows that may be set aside whatever their number, in percent.
+    pub reject_percent: f64,
+}
+
+/// `med2e3-data sample`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SampleConfig {
+    /// The subset's name: `subsets/NAME.parquet`.
+    pub name: String,
+    /// Seed of the draw.
+    pub seed: u64,
+    /// The split to draw from.
+    pub split: Split,
+    /// Column to spread each task's draw evenly over: `topic` or `case_id`.
+    pub stratify: Option<Stratum>,
+    /// How many samples of each task.
+    pub counts: Vec<TaskCount>,
+}
+
+/// A column to spread a draw over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stratum {
+    /// Question types.
+    Topic,
+    /// Cases.
+    CaseId,
+}
+
+/// How many samples of a task.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskCount {
+    /// The task.
+    pub task: Task,
+    /// Samples; fewer existing ones are an error.
+    pub count: u64,
+}

@@ -1,0 +1,76 @@
+//! Captions, questions and answers of a series: nothing but how it was cut.
+
+use med2e3_schemas::sample::{Split, Topic};
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::cut::{Level, Series, Window};
+use crate::PrepareError;
+
+/// Rows of one M3D-VQA CSV.
+#[derive(Default)]
+pub(super) struct Texts {
+    rows: Vec<[String; 10]>,
+}
+
+/// The word of a split in M3D's file names.
+pub(super) fn file_word(split: Split) -> &'static str {
+    match split {
+        Split::Train => "train",
+        Split::Validation => "val",
+        Split::Test => "test",
+    }
+}
+
+/// What the report of a series says.
+pub(super) fn caption(series: &Series) -> String {
+    format!(
+        "A {} CT series of the brain at the {} level, shown in the {} window.",
+        series.plane.as_str(),
+        series.level.name(),
+        series.window.name()
+    )
+}
+
+impl Texts {
+    /// Adds the three questions on a series.
+    pub(super) fn add(&mut self, place: &str, series: &Series, rng: &mut ChaCha8Rng) {
+        let questions = [
+            (Topic::Plane, "Which plane is shown?", ["axial", "coronal", "sagittal"], series.plane.as_str()),
+            (Topic::Phase, "Which window is used?", Window::ALL.map(Window::name), series.window.name()),
+            (Topic::Location, "Which level is shown?", Level::ALL.map(Level::name), series.level.name()),
+        ];
+        for (topic, question, mut choices, answer) in questions {
+            choices.shuffle(rng);
+            let letter = choices.iter().position(|choice| *choice == answer).map_or("", |i| ["A", "B", "C"][i]);
+            let [a, b, c] = choices;
+            let number = topic.number().to_string();
+            let image = format!("M3D_Cap_npy/{place}.npy");
+            let text = format!("M3D_Cap_npy/{place}.txt");
+            self.rows.push(
+                [&image, &text, &number, question, a, b, c, "NA", answer, letter].map(str::to_owned),
+            );
+        }
+    }
+}
+
+/// The rows under M3D-VQA's header.
+pub(super) fn csv_of(texts: &Texts) -> Result<Vec<u8>, PrepareError> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let header = [
+        "Image Path",
+        "Text",
+        "Question Type",
+        "Question",
+        "Choice A",
+        "Choice B",
+        "Choice C",
+        "Choice D",
+        "Answer",
+        "Answer Choice",
+    ];
+    let engine = |e: csv::Error| PrepareError::Engine(Box::new(e));
+    writer.write_record(header).map_err(engine)?;
+    texts.rows.iter().try_for_each(|row| writer.write_record(row)).map_err(engine)?;
+    writer.into_inner().map_err(|e| PrepareError::Engine(Box::new(e.into_error())))
+}

@@ -1,0 +1,67 @@
+//! Everything that touches DataFusion: the manifest's scan, the node above it that makes shards, and SQL over a dataset.
+
+mod functions;
+mod manifest_files;
+mod prepare_exec;
+mod sql;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::error::DataFusionError;
+use datafusion::execution::context::SessionContext;
+use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::prelude::{ParquetReadOptions, SessionConfig};
+
+pub use manifest_files::write_manifest;
+pub use sql::{Catalog, to_json_lines, to_table};
+
+use crate::PrepareError;
+use crate::work::{Committed, RangeWork};
+use prepare_exec::PrepareExec;
+
+/// Runs a table's work over its manifest files: a parquet scan with [`PrepareExec`] above it.
+///
+/// The partitions are the manifest's files; the scan neither splits nor mixes them, so a range stays whole. Gives one
+/// [`Committed`] a range, in the order of the ranges, and logs the plan with its metrics.
+///
+/// # Errors
+/// The first error of the work, or what DataFusion says of the plan.
+pub async fn run(manifest: &Path, work: Arc<dyn RangeWork>, partitions: usize) -> Result<Vec<Committed>, PrepareError> {
+    let mut config = SessionConfig::new().with_target_partitions(partitions.max(1)).with_repartition_file_scans(false);
+    config.options_mut().execution.parquet.schema_force_view_types = false;
+    let context = SessionContext::new_with_config(config);
+    let scan = context.read_parquet(manifest.display().to_string(), ParquetReadOptions::default()).await?;
+    let scan = scan.create_physical_plan().await?;
+    let plan: Arc<dyn ExecutionPlan> = Arc::new(PrepareExec::new(scan, work));
+    let batches = collect(plan.clone(), context.task_ctx()).await?;
+    tracing::info!("\n{}", DisplayableExecutionPlan::with_metrics(plan.as_ref()).indent(false));
+    let mut committed = prepare_exec::committed_of(&batches)?;
+    committed.sort_by_key(|range| range.range_id);
+    Ok(committed)
+}
+
+impl From<DataFusionError> for PrepareError {
+    /// Our own errors travel through DataFusion as external ones and come out as they went in.
+    fn from(error: DataFusionError) -> PrepareError {
+        match error {
+            DataFusionError::External(inner) => match inner.downcast::<PrepareError>() {
+                Ok(own) => *own,
+                Err(inner) => PrepareError::Engine(inner),
+            },
+            DataFusionError::Context(_, inner) => PrepareError::from(*inner),
+            DataFusionError::Shared(shared) => match Arc::try_unwrap(shared) {
+                Ok(inner) => PrepareError::from(inner),
+                Err(shared) => PrepareError::Engine(Box::new(DataFusionError::Shared(shared))),
+            },
+            other => PrepareError::Engine(Box::new(other)),
+        }
+    }
+}
+
+impl From<PrepareError> for DataFusionError {
+    fn from(error: PrepareError) -> DataFusionError {
+        DataFusionError::External(Box::new(error))
+    }
+}

@@ -1,0 +1,87 @@
+//! SQL over a dataset: volumes, samples, quarantine and subsets as tables.
+
+use std::fs;
+use std::path::Path;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::json::LineDelimitedWriter;
+use datafusion::arrow::util::pretty::pretty_format_batches;
+use datafusion::execution::context::SessionContext;
+use datafusion::prelude::{ParquetReadOptions, SessionConfig};
+use med2e3_feed::Dataset;
+
+use super::functions;
+use crate::PrepareError;
+
+/// A dataset's tables, ready for queries.
+pub struct Catalog {
+    context: SessionContext,
+}
+
+impl Catalog {
+    /// Registers `volumes`, `samples`, `quarantine`, `manifest_volumes`, `manifest_texts`, one `subset_NAME` for each
+    /// subset, and the functions `hex(id)`, `foreground_fraction(voxels)` and `draw(id, seed)`.
+    ///
+    /// # Errors
+    /// A folder that is no dataset, a table that can't be read.
+    pub async fn open(root: &Path) -> Result<Catalog, PrepareError> {
+        let dataset = Dataset::open(root)?;
+        // Batches that carry voxels must stay small; a filter on ids must not decode the voxels of other rows.
+        let mut config = SessionConfig::new().with_batch_size(64);
+        let parquet = &mut config.options_mut().execution.parquet;
+        parquet.schema_force_view_types = false;
+        parquet.pushdown_filters = true;
+        let context = SessionContext::new_with_config(config);
+        for function in functions::all(dataset.voxels()) {
+            context.register_udf(function);
+        }
+        let tables = ["volumes", "samples", "quarantine.parquet", "manifest/volumes", "manifest/texts"];
+        let names = ["volumes", "samples", "quarantine", "manifest_volumes", "manifest_texts"];
+        for (table, name) in tables.into_iter().zip(names) {
+            register(&context, name, &root.join(table)).await?;
+        }
+        for entry in fs::read_dir(root.join("subsets")).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).filter(|_| path.extension().is_some_and(|e| e == "parquet"));
+            if let Some(stem) = stem {
+                register(&context, &format!("subset_{}", stem.replace(['-', '.'], "_")), &path).await?;
+            }
+        }
+        Ok(Catalog { context })
+    }
+
+    /// Runs a query.
+    ///
+    /// # Errors
+    /// What DataFusion says of the query.
+    pub async fn query(&self, query: &str) -> Result<Vec<RecordBatch>, PrepareError> {
+        Ok(self.context.sql(query).await?.collect().await?)
+    }
+}
+
+async fn register(context: &SessionContext, name: &str, path: &Path) -> Result<(), PrepareError> {
+    if path.exists() {
+        context.register_parquet(name, path.display().to_string(), ParquetReadOptions::default()).await?;
+    }
+    Ok(())
+}
+
+/// Rows as a table for people.
+///
+/// # Errors
+/// A type that has no text form.
+pub fn to_table(batches: &[RecordBatch]) -> Result<String, PrepareError> {
+    Ok(pretty_format_batches(batches).map_err(|e| PrepareError::Engine(Box::new(e)))?.to_string())
+}
+
+/// Rows as one JSON object a line.
+///
+/// # Errors
+/// A type that has no JSON form.
+pub fn to_json_lines(batches: &[RecordBatch]) -> Result<String, PrepareError> {
+    let engine = |e: datafusion::arrow::error::ArrowError| PrepareError::Engine(Box::new(e));
+    let mut writer = LineDelimitedWriter::new(Vec::new());
+    writer.write_batches(&batches.iter().collect::<Vec<_>>()).map_err(engine)?;
+    writer.finish().map_err(engine)?;
+    String::from_utf8(writer.into_inner()).map_err(|e| PrepareError::Engine(Box::new(e)))
+}

@@ -1,0 +1,102 @@
+//! M3D-VQA CSV: columns by name, each row one open and one closed question.
+
+use std::fs::File;
+use std::path::Path;
+
+use csv::ByteRecord;
+use med2e3_input::text::prompt::{closed_answer, closed_question};
+use med2e3_schemas::manifest::Refusal;
+use med2e3_schemas::quarantine::Reason;
+use med2e3_schemas::sample::{Split, Task, Topic};
+
+use super::{Builder, Row};
+use crate::PrepareError;
+
+const COLUMNS: [&str; 9] = [
+    "Image Path",
+    "Question Type",
+    "Question",
+    "Choice A",
+    "Choice B",
+    "Choice C",
+    "Choice D",
+    "Answer",
+    "Answer Choice",
+];
+
+/// Adds an open and a closed row for each line. Other columns than the named ones are ignored.
+pub(super) fn read(path: &Path, split: Split, builder: &mut Builder<'_>) -> Result<(), PrepareError> {
+    let file = File::open(path).map_err(PrepareError::io(path, "open"))?;
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
+    let error = |found: String| PrepareError::Manifest {
+        path: path.to_owned(),
+        expected: format!("a CSV with the columns {}", COLUMNS.join(", ")),
+        found,
+    };
+    let header = reader.headers().map_err(|e| error(e.to_string()))?.clone();
+    let mut places = [0; COLUMNS.len()];
+    for (place, column) in places.iter_mut().zip(COLUMNS) {
+        *place = header.iter().position(|name| name == column).ok_or_else(|| error(format!("no column `{column}`")))?;
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    for (number, record) in reader.byte_records().enumerate() {
+        let record = record.map_err(|e| error(format!("row {}: {e}", number + 1)))?;
+        // Lines are counted as a person's editor counts them.
+        let line = record.position().map_or(number as u64 + 2, |position| position.line());
+        let cells = places.map(|place| cell(&record, place));
+        for row in rows(cells, split, &format!("{name}:{line}")) {
+            builder.add(row);
+        }
+    }
+    Ok(())
+}
+
+/// A cell as text; a missing one is empty. `NA` stays `NA`, as the released prompts have it; a byte that is not UTF-8
+/// becomes U+FFFD, for which the row is refused.
+fn cell(record: &ByteRecord, place: usize) -> String {
+    String::from_utf8_lossy(record.get(place).unwrap_or_default()).trim().to_owned()
+}
+
+fn rows(cells: [String; COLUMNS.len()], split: Split, place: &str) -> [Row; 2] {
+    let [image, number, question, a, b, c, d, answer, letter] = cells;
+    let topic = number.parse().ok().and_then(Topic::of_number);
+    let letter = letter.chars().next().map(String::from).unwrap_or_default();
+    let refusal = |reason, detail: &str| Some(Refusal { reason, detail: detail.to_owned() });
+    let broken = [&image, &question, &a, &b, &c, &d, &answer].iter().any(|cell| cell.contains('\u{fffd}'));
+    let common = match () {
+        () if broken => refusal(Reason::BadRow, "expected UTF-8, found other bytes"),
+        () if question.is_empty() => refusal(Reason::BadRow, "expected a question, found an empty cell"),
+        () if answer.is_empty() => refusal(Reason::MissingAnswer, "expected an answer, found an empty cell"),
+        () if topic.is_none() => refusal(Reason::BadRow, &format!("expected a question type 1 to 5, found `{number}`")),
+        () => None,
+    };
+    let lettered = match ["A", "B", "C", "D"].contains(&letter.as_str()) {
+        true => None,
+        false => refusal(Reason::MissingAnswer, &format!("expected an answer choice A to D, found `{letter}`")),
+    };
+    let open = Row {
+        place: place.to_owned(),
+        image: image.clone(),
+        task: Task::OpenVqa,
+        topic,
+        split,
+        question: question.clone(),
+        answer: answer.clone(),
+        choices: None,
+        answer_choice: None,
+        refusal: common.clone(),
+    };
+    let closed = Row {
+        place: place.to_owned(),
+        image,
+        task: Task::ClosedVqa,
+        topic,
+        split,
+        question: closed_question(&question, [&a, &b, &c, &d]),
+        answer: closed_answer(&letter, &answer),
+        choices: Some(vec![a, b, c, d]),
+        answer_choice: Some(letter),
+        refusal: common.or(lettered),
+    };
+    [open, closed]
+}

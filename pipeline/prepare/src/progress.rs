@@ -1,0 +1,145 @@
+//! What a person sees while a run goes on, and the only clocks of this crate: a bar with a rate on a terminal, a line
+//! every few seconds otherwise, and thread seconds by step.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Seconds between lines where there is no terminal.
+const LINE_SECONDS: u64 = 10;
+
+/// Progress over a known number of things.
+pub struct Progress {
+    bar: ProgressBar,
+    what: &'static str,
+    started: Instant,
+    rejected: AtomicU64,
+    next_line: AtomicU64,
+    terminal: bool,
+}
+
+impl Progress {
+    /// A bar for `total` things such as "volumes".
+    pub fn new(total: u64, what: &'static str) -> Progress {
+        let terminal = std::io::stderr().is_terminal();
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        let template = format!("{{spinner}} {what:<8} {{bar:32}} {{pos}}/{{len}}  {{per_sec:>10}}  {{elapsed}}<{{eta}}  {{msg}}");
+        bar.set_style(ProgressStyle::with_template(&template).expect("the template is valid").progress_chars("=> "));
+        Progress {
+            bar,
+            what,
+            started: Instant::now(),
+            rejected: AtomicU64::new(0),
+            next_line: AtomicU64::new(LINE_SECONDS),
+            terminal,
+        }
+    }
+
+    /// One more thing is done; `accepted` says whether it became a row.
+    pub fn step(&self, accepted: bool) {
+        self.bar.inc(1);
+        if !accepted {
+            let rejected = self.rejected.fetch_add(1, Ordering::Relaxed) + 1;
+            self.bar.set_message(format!("{rejected} set aside"));
+        }
+        let seconds = self.started.elapsed().as_secs();
+        let due = self.next_line.load(Ordering::Relaxed);
+        let mine = seconds >= due
+            && self.next_line.compare_exchange(due, seconds + LINE_SECONDS, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if !self.terminal && mine {
+            self.line();
+        }
+    }
+
+    /// The last word: how many, how fast.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+        self.line();
+    }
+
+    fn line(&self) {
+        let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
+        let seconds = self.started.elapsed().as_secs_f64();
+        let rejected = self.rejected.load(Ordering::Relaxed);
+        eprintln!(
+            "{:<8} {done}/{total}, {rejected} set aside, {seconds:.1} s, {:.1}/s",
+            self.what,
+            done as f64 / seconds.max(1e-9)
+        );
+    }
+}
+
+/// Thread time spent in the steps of one piece of work.
+#[derive(Default)]
+pub struct StepClock {
+    nanoseconds: [AtomicU64; Step::ALL.len()],
+}
+
+/// The steps that are timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Opening, inflating and decoding an input.
+    Read,
+    /// Min-max, crop and resample.
+    Resample,
+    /// Values to codes, hashes.
+    Encode,
+    /// Tokenizing a text.
+    Tokenize,
+    /// Compressing and writing a shard.
+    Write,
+}
+
+impl Step {
+    /// Every step, in order.
+    pub const ALL: [Step; 5] = [Step::Read, Step::Resample, Step::Encode, Step::Tokenize, Step::Write];
+
+    /// The step's word in reports and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Step::Read => "read",
+            Step::Resample => "resample",
+            Step::Encode => "encode",
+            Step::Tokenize => "tokenize",
+            Step::Write => "write",
+        }
+    }
+}
+
+impl StepClock {
+    /// Runs `work` and adds its time to a step.
+    pub fn time<T>(&self, step: Step, work: impl FnOnce() -> T) -> T {
+        let started = Instant::now();
+        let result = work();
+        self.nanoseconds[step as usize].fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        result
+    }
+
+    /// The time of a step so far.
+    pub fn total(&self, step: Step) -> Duration {
+        Duration::from_nanos(self.nanoseconds[step as usize].load(Ordering::Relaxed))
+    }
+
+    /// Seconds by step.
+    pub fn seconds(&self) -> BTreeMap<String, f64> {
+        Step::ALL.into_iter().map(|step| (step.as_str().to_owned(), self.total(step).as_secs_f64())).collect()
+    }
+}
+
+/// A wall clock that starts with its making.
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts.
+    pub fn start() -> Stopwatch {
+        Stopwatch(Instant::now())
+    }
+
+    /// Seconds since the start.
+    pub fn seconds(&self) -> f64 {
+        self.0.elapsed().as_secs_f64()
+    }
+}

@@ -1,0 +1,112 @@
+//! Subsets: a seeded draw without replacement, stored as ids with the query, the seed and the counts that made it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use med2e3_feed::shard::{Layout, ShardWriter};
+use med2e3_schemas::Id;
+use serde::Serialize;
+
+use crate::PrepareError;
+use crate::config::{SampleConfig, Stratum, TaskCount};
+use crate::engine::Catalog;
+
+/// What was drawn.
+#[derive(Clone, Debug, Serialize)]
+pub struct Subset {
+    /// The subset's name.
+    pub name: String,
+    /// Seed of the draw.
+    pub seed: u64,
+    /// Samples by task.
+    pub counts: Vec<(String, u64)>,
+    /// The queries, one a task; run again they give the same ids.
+    pub queries: Vec<String>,
+}
+
+/// Draws the subset that `config` describes and stores it as `subsets/NAME.parquet` of the dataset.
+///
+/// Each task is drawn on its own, uniformly; with a stratum, evenly over its values as far as they go.
+///
+/// # Errors
+/// Fewer samples than asked for, a name that is no file name, a dataset that can't be read or written.
+pub async fn sample(config: &SampleConfig, dataset: &Path) -> Result<Subset, PrepareError> {
+    let catalog = Catalog::open(dataset).await?;
+    let mut subset = Subset { name: config.name.clone(), seed: config.seed, counts: Vec::new(), queries: Vec::new() };
+    let mut ids = Vec::new();
+    for wanted in &config.counts {
+        let query = query(config, wanted);
+        let batches = catalog.query(&query).await?;
+        let before = ids.len();
+        for batch in &batches {
+            ids.extend(batch.column(0).as_fixed_size_binary().iter().flatten().filter_map(Id::from_bytes));
+        }
+        let found = (ids.len() - before) as u64;
+        if found < wanted.count {
+            return Err(PrepareError::Request {
+                what: format!("{} samples of {} in split {}", wanted.count, wanted.task, config.split),
+                problem: format!("the dataset has {found}"),
+            });
+        }
+        subset.counts.push((wanted.task.to_string(), found));
+        subset.queries.push(query);
+    }
+    write(dataset, &subset, &ids)?;
+    Ok(subset)
+}
+
+/// Stores a named part of a split that the manifest lists.
+///
+/// # Errors
+/// A name that is no file name, a dataset that can't be written.
+pub fn write_part(dataset: &Path, name: &str, ids: &[Id]) -> Result<(), PrepareError> {
+    let counts = vec![("all".to_owned(), ids.len() as u64)];
+    let subset = Subset { name: name.to_owned(), seed: 0, counts, queries: vec!["as the manifest lists it".into()] };
+    write(dataset, &subset, ids)
+}
+
+fn query(config: &SampleConfig, wanted: &TaskCount) -> String {
+    let SampleConfig { seed, split, .. } = config;
+    let TaskCount { task, count } = wanted;
+    let rows = format!("FROM samples WHERE split = '{split}' AND task = '{task}'");
+    let rank = format!("draw(sample_id, {seed})");
+    match config.stratify {
+        None => format!("SELECT sample_id {rows} ORDER BY {rank}, sample_id LIMIT {count}"),
+        Some(stratum) => {
+            let column = match stratum {
+                Stratum::Topic => "topic",
+                Stratum::CaseId => "case_id",
+            };
+            format!(
+                "SELECT sample_id FROM (SELECT sample_id, {rank} AS rank, \
+                 row_number() OVER (PARTITION BY {column} ORDER BY {rank}, sample_id) AS turn {rows}) \
+                 ORDER BY turn, rank, sample_id LIMIT {count}"
+            )
+        }
+    }
+}
+
+fn write(dataset: &Path, subset: &Subset, ids: &[Id]) -> Result<(), PrepareError> {
+    let fit = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if subset.name.is_empty() || subset.name.starts_with('.') || !subset.name.chars().all(fit) {
+        return Err(PrepareError::Request {
+            what: format!("a subset named `{}`", subset.name),
+            problem: "a name has letters, digits, `-`, `_` and `.` only".into(),
+        });
+    }
+    let schema = Arc::new(Schema::new(vec![Field::new("sample_id", DataType::FixedSizeBinary(16), false)]));
+    let cells = ids.iter().map(|id| id.0);
+    let column: ArrayRef = match ids.is_empty() {
+        true => arrow::array::new_empty_array(&DataType::FixedSizeBinary(16)),
+        false => Arc::new(FixedSizeBinaryArray::try_from_iter(cells).expect("every id has 16 bytes")),
+    };
+    let batch = RecordBatch::try_new(schema.clone(), vec![column]).expect("the column is built from this schema");
+    let relative = format!("subsets/{}.parquet", subset.name);
+    let mut writer = ShardWriter::create(&dataset.join(&relative), schema, Layout::Table)?;
+    writer.write(&batch)?;
+    let footer = serde_json::to_string(subset).expect("a subset's description is plain data");
+    writer.commit(&relative, &[("med2e3.subset", footer)])?;
+    Ok(())
+}

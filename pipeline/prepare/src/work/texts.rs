@@ -1,0 +1,174 @@
+//! Texts: the template laid out and tokenized, targets known from the layout.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use med2e3_feed::shard::{Layout, ShardReader, ShardWriter};
+use med2e3_input::InputError;
+use med2e3_input::text::template::with_image;
+use med2e3_input::text::{LengthBudget, Template, Tokenizer, Turn};
+use med2e3_schemas::manifest::{self, ManifestText};
+use med2e3_schemas::outcome::RangeOutcome;
+use med2e3_schemas::quarantine::{QuarantineRecord, Reason, Table};
+use med2e3_schemas::sample::{SampleRow, Task, from_batch, schema, to_batch};
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use super::{Committed, RangeWork, ShardPlace};
+use crate::PrepareError;
+use crate::config::TextConfig;
+use crate::progress::{Progress, Step, StepClock};
+
+/// The work on ranges of texts.
+pub struct Texts {
+    place: ShardPlace,
+    template: Template,
+    budget: LengthBudget,
+    tokenizer: Tokenizer,
+    threads: Arc<ThreadPool>,
+    progress: Arc<Progress>,
+    clock: StepClock,
+}
+
+impl Texts {
+    /// Work that tokenizes with `tokenizer` and writes shards of `dataset`.
+    pub fn new(
+        dataset: &Path,
+        config: &TextConfig,
+        tokenizer: Tokenizer,
+        recipe_hash: &str,
+        threads: Arc<ThreadPool>,
+        progress: Arc<Progress>,
+    ) -> Texts {
+        Texts {
+            place: ShardPlace::new(dataset, "samples", recipe_hash),
+            template: config.template,
+            budget: LengthBudget { total: config.length, visual_tokens: config.visual_tokens, keep_end: false },
+            tokenizer,
+            threads,
+            progress,
+            clock: StepClock::default(),
+        }
+    }
+
+    fn encode(&self, entry: &ManifestText) -> Result<SampleRow, (Reason, String)> {
+        let error = |error: InputError| (error.reason(), error.to_string());
+        if let Some(refusal) = &entry.refusal {
+            return Err((refusal.reason, refusal.detail.clone()));
+        }
+        let turn = Turn { question: with_image(&entry.question), answer: Some(entry.answer.clone()) };
+        let turns = std::slice::from_ref(&turn);
+        let encoded = self.template.encode(&self.tokenizer, turns, &self.budget).map_err(error)?;
+        let pretrain_ids = match entry.task {
+            Task::Caption => {
+                let encoded = Template::PretrainVision3d.encode(&self.tokenizer, turns, &self.budget).map_err(error)?;
+                Some(encoded.ids)
+            }
+            Task::OpenVqa | Task::ClosedVqa => None,
+        };
+        Ok(SampleRow {
+            sample_id: entry.sample_id,
+            volume_ids: vec![entry.volume_id],
+            task: entry.task,
+            topic: entry.topic,
+            split: entry.split,
+            case_id: entry.case_id.clone(),
+            question: entry.question.clone(),
+            answer: entry.answer.clone(),
+            choices: entry.choices.clone(),
+            answer_choice: entry.answer_choice.clone(),
+            ids: encoded.ids,
+            target_spans: encoded.target_spans,
+            pretrain_ids,
+            question_ids_llm: self.tokenizer.encode(&entry.question).map_err(error)?,
+            truncated: encoded.truncated,
+        })
+    }
+}
+
+impl RangeWork for Texts {
+    fn table(&self) -> &'static str {
+        self.place.table
+    }
+
+    fn clock(&self) -> &StepClock {
+        &self.clock
+    }
+
+    fn commit(&self, range_id: u32, rows: &[RecordBatch]) -> Result<Committed, PrepareError> {
+        let mut entries = Vec::new();
+        for batch in rows {
+            let ordinals = manifest::keys_of(batch)?.into_iter().map(|(_, ordinal)| ordinal);
+            entries.extend(ordinals.zip(manifest::texts_from_batch(batch)?));
+        }
+        let range_hash = ShardPlace::range_hash(&entries);
+        if let Some((reader, outcome)) = self.place.finished(range_id, &range_hash) {
+            let shard = reader.entry(&self.place.relative(range_id))?;
+            entries.iter().for_each(|_| self.progress.step(true));
+            let counts = count(&sample_rows(&reader)?);
+            return Ok(Committed { range_id, shard, outcome, bytes_read: 0, reused: true, counts });
+        }
+        let mut outcome = RangeOutcome {
+            recipe_hash: self.place.recipe_hash.clone(),
+            range_hash,
+            manifest_rows: entries.len() as u64,
+            duplicates: entries.iter().filter(|(_, entry)| entry.duplicate).count() as u64,
+            ..RangeOutcome::default()
+        };
+        let encoded: Vec<_> = self.clock.time(Step::Tokenize, || {
+            self.threads.install(|| {
+                let fresh = entries.par_iter().filter(|(_, entry)| !entry.duplicate);
+                fresh.map(|(ordinal, entry)| (*ordinal, entry, self.encode(entry))).collect()
+            })
+        });
+        (0..outcome.duplicates).for_each(|_| self.progress.step(true));
+        let mut samples = Vec::with_capacity(encoded.len());
+        for (ordinal, entry, result) in encoded {
+            self.progress.step(result.is_ok());
+            match result {
+                Ok(row) => samples.push(row),
+                Err((reason, detail)) => outcome.rejects.push(QuarantineRecord {
+                    table: Table::Texts,
+                    ordinal,
+                    path: entry.image.clone(),
+                    row: entry.row.clone(),
+                    reason,
+                    detail,
+                    byte_offset: None,
+                }),
+            }
+        }
+        outcome.rows = samples.len() as u64;
+        outcome.truncated = samples.iter().filter(|row| row.truncated).count() as u64;
+        let shard = self.clock.time(Step::Write, || -> Result<_, PrepareError> {
+            let mut writer = ShardWriter::create(&self.place.path(range_id), schema(), Layout::Samples)?;
+            for group in samples.chunks(Layout::Samples.rows_per_group(0)) {
+                writer.write(&to_batch(group))?;
+            }
+            self.place.commit(writer, range_id, &outcome)
+        })?;
+        Ok(Committed { range_id, shard, outcome, bytes_read: 0, reused: false, counts: count(&samples) })
+    }
+}
+
+fn sample_rows(reader: &ShardReader) -> Result<Vec<SampleRow>, PrepareError> {
+    let mut rows = Vec::new();
+    for batch in reader.read(&[])? {
+        rows.extend(from_batch(&batch)?);
+    }
+    Ok(rows)
+}
+
+fn count(rows: &[SampleRow]) -> BTreeMap<String, BTreeMap<String, u64>> {
+    let mut counts: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+    for row in rows {
+        let key = match row.topic {
+            Some(topic) => format!("{}.{topic}", row.task),
+            None => row.task.to_string(),
+        };
+        *counts.entry(row.split.to_string()).or_default().entry(key).or_default() += 1;
+    }
+    counts
+}

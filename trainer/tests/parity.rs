@@ -1,0 +1,536 @@
+//! The model, its loss, its gradients, its generation and its optimizer against PyTorch, transformers and MONAI. The
+//! expected numbers and the scripts that made them lie in `golden/`.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use med2e3_trainer::generate::{greedy, greedy_after};
+use med2e3_trainer::model::{
+    M3dClipVisionConfig, Med2e3, Med2e3Config, ModelError, ModelInput, Part, Phi3Config, Scorer, SiglipVisionConfig,
+    Variant, VisualTokens,
+};
+use med2e3_trainer::optimizer::{AdamW, AdamWConfig, clip_grad_norm};
+use serde::de::DeserializeOwned;
+use tch::{Device, Kind, Tensor, no_grad};
+
+/// One golden file.
+struct Golden {
+    tensors: HashMap<String, Tensor>,
+    metadata: HashMap<String, String>,
+}
+
+impl Golden {
+    fn open(name: &str) -> Golden {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/golden")
+            .join(format!("{name}.safetensors"));
+        let bytes = std::fs::read(&path).unwrap();
+        let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+        let metadata = header.metadata().clone().unwrap_or_default();
+        let tensors = Tensor::read_safetensors(path).unwrap().into_iter().collect();
+        Golden { tensors, metadata }
+    }
+
+    fn config<T: DeserializeOwned>(&self, key: &str) -> T {
+        serde_json::from_str(&self.metadata[key]).unwrap()
+    }
+
+    fn get(&self, name: &str) -> Tensor {
+        self.tensors[name].shallow_clone()
+    }
+
+    /// The tensors below a prefix, without it.
+    fn below(&self, prefix: &str) -> Vec<(String, Tensor)> {
+        let strip = |(name, tensor): (&String, &Tensor)| {
+            name.strip_prefix(prefix)
+                .map(|rest| (rest.to_owned(), tensor.shallow_clone()))
+        };
+        self.tensors.iter().filter_map(strip).collect()
+    }
+}
+
+fn assert_close(what: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
+    assert_eq!(found.size(), expected.size(), "{what}");
+    let difference = (found.to_kind(Kind::Double) - expected.to_kind(Kind::Double))
+        .abs()
+        .max()
+        .double_value(&[]);
+    let scale = expected.to_kind(Kind::Double).abs().max().double_value(&[]).max(1.0);
+    println!("{what}: max difference {difference:.2e} at scale {scale:.2e}");
+    assert!(difference <= tolerance * scale, "{what}: max difference {difference:e}");
+}
+
+/// A small whole model, for tests that look at one part of it.
+fn small() -> Med2e3Config {
+    let golden = Golden::open("med2e3");
+    golden.config("config")
+}
+
+/// The golden whole model, its weights loaded, dropout off, every part trainable, and its batch.
+fn whole() -> (Golden, Med2e3, ModelInput) {
+    let golden = Golden::open("med2e3");
+    let mut config: Med2e3Config = golden.config("config");
+    config.variant.score_dropout = 0.0;
+    let model = with_golden_weights(&golden, &config);
+    model.set_trainable(&Part::ALL);
+    let input = ModelInput {
+        voxels_bcdhw: golden.get("voxels"),
+        ids_bt: golden.get("ids"),
+        lengths_b: Vec::try_from(golden.get("lengths")).unwrap(),
+        labels_bt: Some(golden.get("labels")),
+        question_ids_bt: golden.get("question_ids"),
+        question_mask_bt: golden.get("question_mask"),
+    };
+    (golden, model, input)
+}
+
+fn with_golden_weights(golden: &Golden, config: &Med2e3Config) -> Med2e3 {
+    let mut model = Med2e3::new(config, Device::Cpu, 0).unwrap();
+    for part in Part::ALL {
+        if !model.parameters(part).is_empty() {
+            model.load(part, golden.below(&format!("weights/{part}/"))).unwrap();
+        }
+    }
+    model
+}
+
+/// One row of a batch as a batch of its own, without the padding that the batch put behind it.
+fn row(input: &ModelInput, b: i64) -> ModelInput {
+    let one = |tensor: &Tensor| tensor.narrow(0, b, 1);
+    ModelInput {
+        voxels_bcdhw: one(&input.voxels_bcdhw),
+        ids_bt: one(&input.ids_bt).narrow(1, 0, input.lengths_b[b as usize]),
+        lengths_b: vec![input.lengths_b[b as usize]],
+        labels_bt: None,
+        question_ids_bt: one(&input.question_ids_bt),
+        question_mask_bt: one(&input.question_mask_bt),
+    }
+}
+
+#[test]
+fn phi3_equals_transformers() {
+    let golden = Golden::open("phi3");
+    for rope in ["plain", "longrope"] {
+        let llm: Phi3Config = golden.config(rope);
+        let mut model = Med2e3::new(&Med2e3Config { llm, ..small() }, Device::Cpu, 0).unwrap();
+        model.load(Part::Llm, golden.below("weights/")).unwrap();
+        let llm = model.llm();
+        for prompt in 0..2 {
+            let embeddings = llm.embed(&golden.get(&format!("{rope}.ids.{prompt}")));
+            let logits = no_grad(|| llm.logits(&llm.forward(&embeddings).unwrap()));
+            assert_close(
+                &format!("{rope} logits"),
+                &logits,
+                &golden.get(&format!("{rope}.logits.{prompt}")),
+                1e-5,
+            );
+            let length = embeddings.size()[1] as usize;
+            let answer = greedy_after(llm, &embeddings, &[length], 32, &[]).unwrap();
+            let expected: Vec<i64> = Vec::try_from(golden.get(&format!("{rope}.greedy.{prompt}"))).unwrap();
+            assert_eq!(answer, [expected]);
+        }
+    }
+}
+
+#[test]
+fn prompts_of_different_lengths_in_one_batch_equal_transformers() {
+    let golden = Golden::open("phi3");
+    let mut model = Med2e3::new(
+        &Med2e3Config {
+            llm: golden.config("plain"),
+            ..small()
+        },
+        Device::Cpu,
+        0,
+    )
+    .unwrap();
+    model.load(Part::Llm, golden.below("weights/")).unwrap();
+    let llm = model.llm();
+    let prompts = [golden.get("plain.ids.0"), golden.get("plain.ids.1")];
+    let short = Tensor::cat(
+        &[
+            prompts[0].shallow_clone(),
+            Tensor::zeros([1, 4], (Kind::Int64, Device::Cpu)),
+        ],
+        1,
+    );
+    let embeddings = llm.embed(&Tensor::cat(&[short, prompts[1].shallow_clone()], 0));
+    let answers = greedy_after(llm, &embeddings, &[5, 9], 32, &[]).unwrap();
+    for (prompt, answer) in answers.into_iter().enumerate() {
+        let expected: Vec<i64> = Vec::try_from(golden.get(&format!("plain.greedy.{prompt}"))).unwrap();
+        assert_eq!(answer, expected);
+    }
+}
+
+#[test]
+fn siglip_equals_transformers() {
+    let golden = Golden::open("siglip");
+    let vision2d: SiglipVisionConfig = golden.config("config");
+    let mut model = Med2e3::new(&Med2e3Config { vision2d, ..small() }, Device::Cpu, 0).unwrap();
+    model.load(Part::Vision2dModel, golden.below("weights/")).unwrap();
+    let features = no_grad(|| model.encoder2d().unwrap().forward(&golden.get("slices")).unwrap());
+    assert_close("2D features", &features, &golden.get("features"), 1e-5);
+}
+
+#[test]
+fn m3d_clip_equals_its_reference() {
+    let golden = Golden::open("m3d_clip");
+    let vision3d: M3dClipVisionConfig = golden.config("config");
+    for (expected, final_norm) in [("features", false), ("normed", true)] {
+        let variant = Variant {
+            final_norm,
+            visual_tokens: VisualTokens::Vision3d,
+            ..small().variant
+        };
+        let config = Med2e3Config {
+            vision3d: vision3d.clone(),
+            variant,
+            ..small()
+        };
+        let mut model = Med2e3::new(&config, Device::Cpu, 0).unwrap();
+        model.load(Part::Vision3dModel, golden.below("weights/")).unwrap();
+        let features = no_grad(|| model.encoder3d().unwrap().forward(&golden.get("voxels")).unwrap());
+        assert_close(expected, &features, &golden.get(expected), 1e-5);
+    }
+}
+
+#[test]
+fn whole_model_equals_torch_in_loss_scores_and_gradients() {
+    let (golden, model, input) = whole();
+    let visual = model.visual(&input, false).unwrap();
+    assert_close("visual tokens", &visual.tokens_bpe, &golden.get("visual"), 1e-5);
+
+    let output = model.forward(&input, true).unwrap();
+    assert_close("scores", &output.scores_bn, &golden.get("scores"), 1e-5);
+    assert_close("loss", &output.loss, &golden.get("loss"), 1e-5);
+    assert_eq!(output.target_count, golden.get("target_count").int64_value(&[]));
+    assert_eq!(
+        output.correct_count.int64_value(&[]),
+        golden.get("correct_count").int64_value(&[])
+    );
+
+    output.loss.backward();
+    let norms: HashMap<String, Tensor> = golden.below("norms/").into_iter().collect();
+    let mut compared = 0;
+    for (name, param) in model.trainable() {
+        let grad = param.grad();
+        assert_eq!(grad.defined(), norms.contains_key(&name), "{name}");
+        if grad.defined() {
+            assert_close(&name, &grad.norm(), &norms[&name], 2e-5);
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, norms.len());
+}
+
+#[test]
+fn without_training_there_is_no_graph_and_no_dropout() {
+    let (golden, model, input) = whole();
+    let mut config = model.config().clone();
+    config.variant.score_dropout = 0.9;
+    let model = with_golden_weights(&golden, &config);
+    model.set_trainable(&Part::ALL);
+    let output = model.forward(&input, false).unwrap();
+    assert!(!output.loss.requires_grad());
+    assert_close("loss", &output.loss, &golden.get("loss"), 1e-5);
+    let dropped = model.forward(&input, true).unwrap().scores_bn;
+    assert!(dropped.eq(0.0).any().int64_value(&[]) == 1);
+}
+
+#[test]
+fn frozen_parts_get_no_gradient() {
+    let (_, model, input) = whole();
+    model.set_trainable(&[Part::Vision2dConnector, Part::Vision3dConnector]);
+    model.forward(&input, true).unwrap().loss.backward();
+    let trained = model.trainable();
+    assert_eq!(trained.len(), 8);
+    assert!(trained.iter().all(|(_, param)| param.grad().defined()));
+    assert!(
+        model
+            .parameters(Part::Llm)
+            .iter()
+            .all(|(_, param)| !param.grad().defined())
+    );
+}
+
+#[test]
+fn an_answer_depends_neither_on_the_batch_nor_on_the_cache() {
+    let (_, model, input) = whole();
+    let together = greedy(&model, &input, 16, &[]).unwrap();
+    for b in 0..3 {
+        let mut alone = row(&input, b);
+        let cached = greedy(&model, &alone, 16, &[]).unwrap();
+        assert_eq!(cached.ids[0], together.ids[b as usize]);
+        assert_close("scores", &cached.scores_bn.squeeze(), &together.scores_bn.get(b), 1e-5);
+
+        let mut uncached = Vec::new();
+        for _ in 0..16 {
+            let id = greedy(&model, &alone, 1, &[]).unwrap().ids[0][0];
+            uncached.push(id);
+            alone.ids_bt = Tensor::cat(&[alone.ids_bt, Tensor::from_slice(&[id]).unsqueeze(0)], 1);
+            alone.lengths_b[0] += 1;
+        }
+        assert_eq!(uncached, together.ids[b as usize]);
+    }
+}
+
+#[test]
+fn a_stop_id_ends_its_row_only() {
+    let (_, model, input) = whole();
+    let free = greedy(&model, &input, 16, &[]).unwrap().ids;
+    let stop = free[0][3];
+    let stopped = greedy(&model, &input, 16, &[stop]).unwrap().ids;
+    for (free, stopped) in free.iter().zip(stopped) {
+        let until = free.iter().position(|id| *id == stop).unwrap_or(free.len());
+        assert_eq!(stopped, free[..until]);
+    }
+}
+
+#[test]
+fn several_volumes_in_a_row_and_rows_of_text_alone() {
+    let (_, model, input) = whole();
+    let ids = |rows: &[i64]| Tensor::from_slice(rows).view([2, -1]);
+    let mut mixed = unlabelled(&input);
+    mixed.ids_bt = ids(&[-201, 5, -201, 6, -201, 7, 8, 9, 2, 0, 0, 0]);
+    mixed.lengths_b = vec![6, 3];
+    mixed.labels_bt = Some(ids(&[-100, -100, -100, 6, -100, 7, -100, 9, 2, -100, -100, -100]));
+    mixed.question_ids_bt = ids(&[7, 8, 9, 9]);
+    mixed.question_mask_bt = ids(&[1, 1, 1, 1]);
+    let output = model.forward(&mixed, true).unwrap();
+    // The first row is cut at 24: both of its targets lie past the cut.
+    assert_eq!((output.target_count, output.scores_bn.size()), (2, vec![3, 8]));
+    output.loss.backward();
+
+    mixed.ids_bt = ids(&[1, 5, 6, 7, 8, 9]);
+    mixed.lengths_b = vec![3, 3];
+    mixed.labels_bt = Some(ids(&[-100, 5, 6, -100, 8, 9]));
+    mixed.voxels_bcdhw = input.voxels_bcdhw.narrow(0, 0, 0);
+    let output = model.forward(&mixed, true).unwrap();
+    assert_eq!((output.target_count, output.scores_bn.size()), (4, vec![0, 8]));
+    output.loss.backward();
+
+    mixed.labels_bt = None;
+    let output = model.forward(&mixed, true).unwrap();
+    assert_eq!((output.target_count, output.loss.double_value(&[])), (0, 0.0));
+    output.loss.backward();
+}
+
+/// The published sizes: facts of M3D-CLIP and of both connectors, for the language model's width of 3,072.
+#[test]
+fn paper_sizes_have_the_published_parameter_counts() {
+    let mut config = Med2e3Config::paper();
+    config.llm.num_hidden_layers = 0;
+    config.llm.vocab_size = 8;
+    config.vision2d.num_hidden_layers = 0;
+    assert_eq!(config.visual_token_count(), 512);
+    let model = Med2e3::new(&config, Device::Cpu, 0).unwrap();
+    let count = |part| {
+        model
+            .parameters(part)
+            .iter()
+            .map(|(_, tensor)| tensor.numel())
+            .sum::<usize>()
+    };
+    assert_eq!(count(Part::Vision3dModel), 87_389_184);
+    assert_eq!(count(Part::Vision3dConnector), 11_802_624);
+    assert_eq!(count(Part::Vision2dConnector), 12_589_056);
+}
+
+#[test]
+fn every_variant_trains() {
+    use med2e3_trainer::model::{Aggregate, LocalFeature, SliceNorm};
+    let (golden, model, input) = whole();
+    let base = model.config().variant.clone();
+    let mut variants = vec![Variant {
+        slice_norm: SliceNorm::Siglip,
+        ..base.clone()
+    }];
+    variants.extend(
+        [LocalFeature::Vision3d, LocalFeature::Vision2d].map(|local_feature| Variant {
+            local_feature,
+            ..base.clone()
+        }),
+    );
+    variants.extend(
+        [Scorer::Linear, Scorer::Uniform, Scorer::Random, Scorer::Gauss]
+            .map(|scorer| Variant { scorer, ..base.clone() }),
+    );
+    variants.extend(
+        [Aggregate::Mean, Aggregate::Max, Aggregate::TopK(3)].map(|aggregate| Variant {
+            aggregate,
+            ..base.clone()
+        }),
+    );
+    variants.extend(
+        [VisualTokens::Vision3d, VisualTokens::Vision2d].map(|visual_tokens| Variant {
+            visual_tokens,
+            ..base.clone()
+        }),
+    );
+    for variant in variants {
+        let text = serde_json::to_string(&variant).unwrap();
+        assert_eq!(serde_json::from_str::<Variant>(&text).unwrap(), variant);
+        let config = Med2e3Config {
+            variant: variant.clone(),
+            ..model.config().clone()
+        };
+        let mut model = Med2e3::new(&config, Device::Cpu, 1).unwrap();
+        model.load(Part::Llm, golden.below("weights/llm/")).unwrap();
+        model.set_trainable(&Part::ALL);
+        let output = model.forward(&input, true).unwrap();
+        output.loss.backward();
+        assert!(output.loss.double_value(&[]).is_finite(), "{text}");
+        if variant.visual_tokens != VisualTokens::Vision3d {
+            let sums = output.scores_bn.sum_dim_intlist([1i64].as_slice(), false, Kind::Double);
+            assert_close(&text, &sums, &sums.ones_like(), 1e-6);
+        }
+    }
+}
+
+#[test]
+fn equal_seeds_give_equal_weights() {
+    let config = small();
+    let [a, b, c] = [1, 1, 2].map(|seed| Med2e3::new(&config, Device::Cpu, seed).unwrap());
+    let head = |model: &Med2e3| model.parameters(Part::Vision3dConnector)[0].1.shallow_clone();
+    assert!(head(&a) == head(&b));
+    assert!(head(&a) != head(&c));
+    assert!((head(&a).std(false).double_value(&[]) - 0.02).abs() < 0.002);
+}
+
+#[test]
+fn loading_is_strict_and_names_the_nearest_key() {
+    let golden = Golden::open("med2e3");
+    let mut model = Med2e3::new(&small(), Device::Cpu, 0).unwrap();
+    let good = || golden.below("weights/vision2d_connector/");
+    let without = |name: &str| good().into_iter().filter(|(n, _)| n != name).collect::<Vec<_>>();
+
+    let missing = model
+        .load(Part::Vision2dConnector, without("_connector.2.bias"))
+        .unwrap_err();
+    assert_eq!(
+        missing.to_string(),
+        "vision2d_connector: weight _connector.2.bias is missing; nearest name given: _connector.0.bias"
+    );
+    let mut extra = good();
+    extra.push((
+        "_connector.3.bias".to_owned(),
+        Tensor::zeros([1], (Kind::Float, Device::Cpu)),
+    ));
+    let unexpected = model.load(Part::Vision2dConnector, extra).unwrap_err();
+    assert!(matches!(unexpected, ModelError::UnexpectedWeight { name, .. } if name == "_connector.3.bias"));
+    let mut misshapen = without("_connector.2.bias");
+    misshapen.push((
+        "_connector.2.bias".to_owned(),
+        Tensor::zeros([7], (Kind::Float, Device::Cpu)),
+    ));
+    let shape = model.load(Part::Vision2dConnector, misshapen).unwrap_err();
+    assert!(matches!(shape, ModelError::WeightShape { expected, found, .. } if expected == [32] && found == [7]));
+    model.load(Part::Vision2dConnector, good()).unwrap();
+}
+
+#[test]
+fn wrong_inputs_are_errors_not_panics() {
+    let (_, model, input) = whole();
+    let fewer = ModelInput {
+        voxels_bcdhw: input.voxels_bcdhw.narrow(0, 0, 2),
+        ..unlabelled(&input)
+    };
+    assert!(matches!(
+        model.forward(&fewer, false),
+        Err(ModelError::VolumeCount { expected: 3, found: 2 })
+    ));
+    let flat = ModelInput {
+        voxels_bcdhw: input.voxels_bcdhw.narrow(2, 0, 4),
+        ..unlabelled(&input)
+    };
+    assert!(matches!(
+        model.forward(&flat, false),
+        Err(ModelError::Shape { what: "voxels", .. })
+    ));
+    let mut foreign = unlabelled(&input);
+    foreign.ids_bt = &input.ids_bt + input.ids_bt.eq(7) * 1000;
+    assert!(matches!(
+        model.forward(&foreign, false),
+        Err(ModelError::TokenId {
+            expected: 61,
+            found: 1007,
+            ..
+        })
+    ));
+    let long = greedy(&model, &input, 10_000, &[]).err().unwrap();
+    assert!(matches!(long, ModelError::TooLong { expected: 256, .. }));
+    let mut config = small();
+    config.llm.num_attention_heads = 5;
+    assert!(matches!(
+        Med2e3::new(&config, Device::Cpu, 0),
+        Err(ModelError::Config { .. })
+    ));
+}
+
+fn unlabelled(input: &ModelInput) -> ModelInput {
+    ModelInput {
+        voxels_bcdhw: input.voxels_bcdhw.shallow_clone(),
+        ids_bt: input.ids_bt.shallow_clone(),
+        lengths_b: input.lengths_b.clone(),
+        labels_bt: None,
+        question_ids_bt: input.question_ids_bt.shallow_clone(),
+        question_mask_bt: input.question_mask_bt.shallow_clone(),
+    }
+}
+
+/// Two optimizers over copies of the same parameters; the second is restored from the first's state after step 1.
+#[test]
+fn adamw_equals_torch_and_resumes_exactly() {
+    let golden = Golden::open("adamw");
+    let params = |step: u64| {
+        ["matrix", "bias"].map(|name| {
+            (
+                name.to_owned(),
+                golden.get(&format!("{name}.{step}")).copy().set_requires_grad(true),
+            )
+        })
+    };
+    let config = AdamWConfig {
+        weight_decay: 0.1,
+        ..AdamWConfig::default()
+    };
+    let step = |optimizer: &mut AdamW, params: &[(String, Tensor)], number: u64, lr: f64| {
+        optimizer.zero_grad().unwrap();
+        for (name, param) in params {
+            (param * golden.get(&format!("{name}_grad.{number}")))
+                .sum(Kind::Float)
+                .backward();
+        }
+        let norm = clip_grad_norm(params, Some(1.0)).unwrap();
+        assert_close("norm", &norm, &golden.get(&format!("norm.{number}")), 1e-6);
+        optimizer.step(lr).unwrap();
+        for (name, param) in params {
+            assert_close(name, &param.detach(), &golden.get(&format!("{name}.{number}")), 1e-6);
+        }
+    };
+    let first = params(0);
+    let mut optimizer = AdamW::new(
+        first.iter().map(|(n, p)| (n.clone(), p.shallow_clone())).collect(),
+        config,
+    );
+    step(&mut optimizer, &first, 1, 1e-2);
+
+    let second = first
+        .each_ref()
+        .map(|(name, param)| (name.clone(), param.detach().copy().set_requires_grad(true)));
+    let mut resumed = AdamW::new(
+        second.iter().map(|(n, p)| (n.clone(), p.shallow_clone())).collect(),
+        config,
+    );
+    resumed.load_state(optimizer.state()).unwrap();
+    for (optimizer, params) in [(&mut optimizer, &first), (&mut resumed, &second)] {
+        step(optimizer, params, 2, 5e-3);
+        step(optimizer, params, 3, 2e-3);
+        for (name, moment) in optimizer.state().tensors {
+            let (kind, param) = name.split_once('/').unwrap();
+            assert_close(&name, &moment, &golden.get(&format!("{param}.{kind}")), 1e-6);
+        }
+    }
+    assert!(first.iter().zip(&second).all(|((_, a), (_, b))| a == b));
+    assert_eq!(resumed.step_count(), 3);
+}
