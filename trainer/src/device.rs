@@ -6,7 +6,7 @@ use tch::{Cuda, Device};
 use crate::libtorch::{self, LibtorchError};
 
 /// The device named in a config.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceChoice {
     /// CUDA where libraries and a GPU are found, else the CPU.
@@ -57,6 +57,9 @@ fn open_cuda() -> Result<Device, DeviceError> {
 }
 
 /// Sets how many CPU threads one operation may use. Results may differ in the last bits between counts.
+///
+/// Where other programs want the same cores, start the process with `OMP_WAIT_POLICY=passive` (libgomp reads it when it
+/// is loaded): threads that spin for each other then cost several times the work itself.
 pub fn set_threads(count: usize) {
     tch::set_num_threads(i32::try_from(count).unwrap_or(i32::MAX));
 }

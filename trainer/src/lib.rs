@@ -1,9 +1,48 @@
-//! Host batches to device, model, loss, checkpoint, answers and report.
+//! Host batches to device, model, loss, checkpoint, answers and report: the library of `med2e3`.
+//!
+//! # Layout
+//! - [`train`]: FLOW 3 on one page; `run` opens and checks what its loop needs
+//! - [`evaluate`]: FLOW 4 on one page; [`explain`] shows which slices a question looks at; [`ask`] answers one question
+//! - [`config`]: what the TOML file of a run may say
+//! - [`device`], [`device_batch`]: where tensors live, and how a batch gets there
+//! - [`model`]: Med-2E3 and its parts
+//! - [`loss`], [`optimizer`], [`schedule`]: what training needs besides
+//! - [`generate`]: greedy answers
+//! - [`checkpoint`]: weights and state on disk
+//! - [`metric`]: BLEU@1, ROUGE@1, closed accuracy
+//! - [`report`]: all runs of a demo as one page
+//! - [`progress`]: bars, rates and clocks
+//! - [`libtorch`]: what tch lacks, through a small C++ shim; the crate's one place with `unsafe`
+//! - [`cli`]: the command line
+//! - [`error`]: the crate's one error type
+//!
+//! # Axis letters
+//! B batch, N slices, D H W voxels, P 3D tokens, Q tokens of a slice, T text tokens, E width, V vocabulary: a name such as
+//! `scores_bn` says its tensor's axes.
+//!
+//! Nothing here knows DataFusion.
 
+mod answer;
+pub mod ask;
+pub mod checkpoint;
+pub mod cli;
+pub mod config;
 pub mod device;
+pub mod device_batch;
+pub mod error;
+pub mod evaluate;
+pub mod explain;
 pub mod generate;
 pub mod libtorch;
 pub mod loss;
+pub mod metric;
 pub mod model;
 pub mod optimizer;
+mod output;
+pub mod progress;
+pub mod report;
+mod run;
 pub mod schedule;
+pub mod train;
+
+pub use error::TrainerError;

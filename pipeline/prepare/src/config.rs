@@ -148,3 +148,37 @@ pub struct TaskCount {
     /// Samples; fewer existing ones are an error.
     pub count: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    use med2e3_schemas::config::parse;
+
+    #[test]
+    fn every_configuration_of_the_project_parses() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+        let text = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+        for name in ["prepare/m3d.toml", "demo/prepare.toml"] {
+            parse::<PrepareConfig>(name, &text(name), &[]).unwrap();
+        }
+        for name in ["sample/ablation-100k.toml", "demo/sample.toml"] {
+            parse::<SampleConfig>(name, &text(name), &[]).unwrap();
+        }
+        // A new file must be added above; the demo's other files are the trainer's.
+        let count = |folder: &str| fs::read_dir(root.join(folder)).unwrap().count();
+        assert_eq!((count("prepare"), count("sample"), count("demo"), count("")), (1, 1, 6, 3));
+    }
+
+    #[test]
+    fn a_configuration_is_written_back_unchanged() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+        let text = fs::read_to_string(root.join("prepare/m3d.toml")).unwrap();
+        let config: PrepareConfig = parse("m3d.toml", &text, &[]).unwrap();
+        let written = toml::to_string(&config).unwrap();
+        let again: PrepareConfig = parse("written", &written, &[]).unwrap();
+        assert_eq!(toml::to_string(&again).unwrap(), written);
+    }
+}

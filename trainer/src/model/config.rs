@@ -9,6 +9,7 @@ use super::language_model::Phi3Config;
 
 /// A whole model: the sizes of its parts and the choices between them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Med2e3Config {
     /// Language model.
     pub llm: Phi3Config,
@@ -36,7 +37,8 @@ pub struct Variant {
     pub visual_tokens: VisualTokens,
     /// Divides the relevance of a text-guided scorer before the softmax.
     pub temperature: f64,
-    /// Dropout on the scores after the softmax, in training only.
+    /// Dropout on the scores after the softmax, in training only; drawn, as the random scorer's scores are, from
+    /// libtorch's global generator.
     pub score_dropout: f64,
     /// Take 3D features after the encoder's last norm (M3D-LaMed) instead of before it (Med-2E3).
     pub final_norm: bool,

@@ -6,6 +6,7 @@ use crate::model::error::{ModelError, expect_multiple};
 
 /// The vision fields of SigLIP's config.json, as transformers' SiglipVisionConfig names them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SiglipVisionConfig {
     /// Token width.
     pub hidden_size: i64,

@@ -9,6 +9,7 @@ pub(super) const LAYER_NORM_EPS: f64 = 1e-5;
 
 /// The vision fields of M3D-CLIP's config.json.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct M3dClipVisionConfig {
     /// Volume shape, D H W.
     pub img_size: [i64; 3],

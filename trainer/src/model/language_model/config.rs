@@ -6,6 +6,7 @@ use crate::model::error::{ModelError, expect_multiple};
 
 /// Phi-3's config.json, as far as it decides numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Phi3Config {
     /// Token width.
     pub hidden_size: i64,

@@ -1,0 +1,116 @@
+//! Answers of a checkpoint to a dataset's samples: text, slice scores and metrics by sample.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use med2e3_feed::order::Order;
+use med2e3_feed::{Dataset, Feed, FeedCursor, FeedPlan, Samples, TextForm};
+use med2e3_input::text::Tokenizer;
+use med2e3_schemas::report::Answer;
+use med2e3_schemas::sample::{SampleRow, Task};
+use tch::{Device, Kind};
+
+use crate::TrainerError;
+use crate::checkpoint::Checkpoint;
+use crate::device::{DeviceChoice, set_threads};
+use crate::device_batch::to_device;
+use crate::generate::greedy;
+use crate::metric::bleu::bleu1;
+use crate::metric::closed_accuracy::{is_correct, is_correct_strict};
+use crate::metric::rouge::rouge1;
+use crate::model::Med2e3;
+use crate::progress::Progress;
+
+/// A checkpoint, ready to answer.
+pub(crate) struct Answerer {
+    pub(crate) model: Med2e3,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) device: Device,
+    pub(crate) end_token: i64,
+}
+
+impl Answerer {
+    pub(crate) fn open(checkpoint: &Path, device: DeviceChoice, threads: usize) -> Result<Answerer, TrainerError> {
+        if threads > 0 {
+            set_threads(threads);
+        }
+        let device = device.open()?;
+        let checkpoint = Checkpoint::open(checkpoint)?;
+        let tokenizer = Tokenizer::load(&checkpoint.tokenizer())?;
+        let end = med2e3_input::text::template::END_TOKEN;
+        let end_token = tokenizer.token_to_id(end).ok_or_else(|| TrainerError::File {
+            path: checkpoint.tokenizer(),
+            expected: format!("the token {end}"),
+            found: "none".into(),
+        })?;
+        Ok(Answerer { model: checkpoint.model(device)?, tokenizer, device, end_token: i64::from(end_token) })
+    }
+
+    /// Answers every sample, in the order of the selection.
+    pub(crate) fn answer(
+        &self,
+        dataset: &Arc<Dataset>,
+        samples: &Arc<Samples>,
+        batch_size: usize,
+        max_new_tokens: usize,
+    ) -> Result<Vec<Answer>, TrainerError> {
+        let plan = FeedPlan {
+            order: Order::ById,
+            form: TextForm::Prompt,
+            batch_size,
+            epochs: 1,
+            start: FeedCursor::default(),
+            readers: 1,
+            depth: 2,
+            pad: self.end_token,
+        };
+        let mut feed = Feed::start(dataset.clone(), samples.clone(), plan);
+        let mut progress = Progress::new(samples.rows.len() as u64, 0, "answers");
+        let mut answers = Vec::with_capacity(samples.rows.len());
+        while let Some(batch) = feed.next_batch() {
+            let batch = batch?;
+            let input = to_device(&batch, dataset.voxels(), self.device);
+            let generated = greedy(&self.model, &input, max_new_tokens, &[self.end_token])?;
+            let scores_bn = generated.scores_bn.to_device(Device::Cpu).to_kind(Kind::Float);
+            for (row, &position) in batch.samples.iter().enumerate() {
+                let ids: Vec<i32> = generated.ids[row].iter().map(|&id| id as i32).collect();
+                let text = self.tokenizer.decode(&ids)?.trim().to_owned();
+                let scores = Vec::<f32>::try_from(scores_bn.get(row as i64)).unwrap_or_default();
+                answers.push(judged(&samples.rows[position as usize], text, scores));
+            }
+            progress.step(batch.rows() as u64, String::new());
+            feed.recycle(batch);
+        }
+        progress.finish();
+        Ok(answers)
+    }
+}
+
+/// One answer with its metrics.
+fn judged(sample: &SampleRow, text: String, scores: Vec<f32>) -> Answer {
+    let right = |judge: fn(&str, &str) -> bool| {
+        sample.answer_choice.as_deref().map_or(0.0, |choice| f64::from(judge(&text, choice)))
+    };
+    let metrics: HashMap<&str, f64> = match sample.task {
+        Task::Caption | Task::OpenVqa => HashMap::from([
+            ("bleu1", bleu1(&text, &sample.answer)),
+            ("rouge1", rouge1(&text, &sample.answer)),
+        ]),
+        Task::ClosedVqa => {
+            HashMap::from([("correct", right(is_correct)), ("correct_strict", right(is_correct_strict))])
+        }
+    };
+    Answer {
+        sample_id: sample.sample_id.to_string(),
+        volume_id: sample.volume_ids.first().map(ToString::to_string).unwrap_or_default(),
+        task: sample.task,
+        topic: sample.topic,
+        question: sample.question.clone(),
+        expected: sample.answer.clone(),
+        answer: text,
+        answer_choice: sample.answer_choice.clone(),
+        metrics: metrics.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>(),
+        scores,
+    }
+}

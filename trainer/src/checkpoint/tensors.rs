@@ -1,0 +1,110 @@
+//! Tensors to and from safetensors files.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use med2e3_feed::map::MappedFile;
+use med2e3_feed::shard::commit::{publish, sibling};
+use safetensors::tensor::{Dtype, View};
+use safetensors::{SafeTensors, serialize_to_file};
+use tch::{Device, Kind, Tensor};
+
+use crate::TrainerError;
+
+/// A tensor's bytes on the host.
+struct HostTensor {
+    kind: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl View for HostTensor {
+    fn dtype(&self) -> Dtype {
+        self.kind
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+const KINDS: [(Kind, Dtype); 5] = [
+    (Kind::Float, Dtype::F32),
+    (Kind::BFloat16, Dtype::BF16),
+    (Kind::Half, Dtype::F16),
+    (Kind::Int64, Dtype::I64),
+    (Kind::Uint8, Dtype::U8),
+];
+
+/// Writes named tensors; the file appears whole.
+pub(super) fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), TrainerError> {
+    let error = |found: String| TrainerError::File { path: path.to_owned(), expected: "tensors to write".into(), found };
+    let views = tensors.iter().map(|(name, tensor)| {
+        let kind = KINDS.iter().find(|(kind, _)| *kind == tensor.kind());
+        let kind = kind.ok_or_else(|| error(format!("{name} of kind {:?}", tensor.kind())))?.1;
+        let tensor = tensor.detach().to_device(Device::Cpu).contiguous();
+        let elements = tensor.numel();
+        let mut bytes = vec![0; elements * tensor.kind().elt_size_in_bytes()];
+        tensor.f_copy_data_u8(&mut bytes, elements).map_err(|e| error(e.to_string()))?;
+        let shape = tensor.size().iter().map(|&n| n as usize).collect();
+        Ok((name.clone(), HostTensor { kind, shape, bytes }))
+    });
+    let views = views.collect::<Result<Vec<_>, TrainerError>>()?;
+    let part = sibling(path);
+    serialize_to_file(views, None, &part).map_err(|e| error(e.to_string()))?;
+    let file = std::fs::File::open(&part).map_err(TrainerError::io(&part, "open"))?;
+    Ok(publish(&file, path)?)
+}
+
+/// Every tensor of a file, on the CPU.
+pub(super) fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, TrainerError> {
+    let error =
+        |found: String| TrainerError::File { path: path.to_owned(), expected: "a safetensors file".into(), found };
+    let map = MappedFile::open(path)?;
+    let file = SafeTensors::deserialize(map.as_ref()).map_err(|e| error(e.to_string()))?;
+    let tensor = |(name, view): (String, safetensors::tensor::TensorView<'_>)| {
+        let kind = KINDS.iter().find(|(_, dtype)| *dtype == view.dtype());
+        let kind = kind.ok_or_else(|| error(format!("{name} of type {:?}", view.dtype())))?.0;
+        let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
+        Ok((name, Tensor::from_data_size(view.data(), &shape, kind)))
+    };
+    file.tensors().into_iter().map(tensor).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_come_back_bit_for_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.safetensors");
+        let values = Tensor::from_slice(&[0.1f32, -1e-30, f32::MAX, 3.0]).view([2, 2]);
+        let tensors = vec![("a".to_owned(), values.shallow_clone()), ("b".to_owned(), values.to_kind(Kind::BFloat16))];
+        write_tensors(&path, &tensors).unwrap();
+        let mut back = read_tensors(&path).unwrap();
+        back.sort_by(|a, b| a.0.cmp(&b.0));
+        for ((name, tensor), (again, read)) in tensors.iter().zip(&back) {
+            assert_eq!((name, tensor.kind(), tensor.size()), (again, read.kind(), read.size()));
+            assert!(tensor.equal(read));
+        }
+    }
+
+    #[test]
+    fn a_cut_file_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.safetensors");
+        write_tensors(&path, &[("a".to_owned(), Tensor::from_slice(&[1f32; 100]))]).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
+        assert!(read_tensors(&path).unwrap_err().to_string().contains("x.safetensors"));
+    }
+}

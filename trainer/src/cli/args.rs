@@ -1,0 +1,77 @@
+//! What a person may type.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+use crate::device::DeviceChoice;
+use crate::report::Places;
+
+/// Trains, evaluates and explains the Med-2E3 model on prepared datasets.
+#[derive(Debug, Parser)]
+#[command(name = "med2e3", version, arg_required_else_help = true, after_help = "\
+Exit codes: 0 fine, 2 failed.
+
+A first run:
+  cargo xtask demo                                   prepares, trains, evaluates and explains on a CPU
+  med2e3 train configs/train/pretrain.toml --set data.dataset=dataset --out run
+  med2e3 generate --checkpoint run --volume ct.nii.gz --question \"Which plane is shown?\"")]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Train a model on a prepared dataset
+    Train {
+        #[command(flatten)]
+        run: RunArgs,
+        /// Go on from the last checkpoint of the run in --out
+        #[arg(long)]
+        resume: bool,
+    },
+    /// Answer a split's samples and score the answers
+    Evaluate(RunArgs),
+    /// Answer one question about one volume: a NIfTI file or a folder of slices
+    Generate {
+        /// A run's folder (its last checkpoint) or one checkpoint's folder
+        #[arg(long)]
+        checkpoint: PathBuf,
+        /// A NIfTI file or a folder of PNG or JPEG slices
+        #[arg(long)]
+        volume: PathBuf,
+        /// The question, without image tokens
+        #[arg(long)]
+        question: String,
+        /// Longest answer
+        #[arg(long, default_value_t = 256)]
+        max_new_tokens: usize,
+        /// Where to run
+        #[arg(long, value_enum, default_value = "auto")]
+        device: DeviceChoice,
+        /// Print the answer and one score a slice as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show which slices each question about a volume looks at
+    Explain(RunArgs),
+    /// Join the reports of a demo's runs to one HTML page and one JSON file
+    Report(Places),
+}
+
+/// A run: one configuration file, overrides, and where the results go.
+#[derive(Debug, ClapArgs)]
+pub(super) struct RunArgs {
+    /// The run's TOML file
+    pub(super) config: PathBuf,
+    /// Override one value of the file, such as --set seed=2; may be given again
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// Folder for the results
+    #[arg(long)]
+    pub(super) out: PathBuf,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}

@@ -1,0 +1,187 @@
+//! What the TOML file of a run may say. One file is one complete run; an unknown key is an error.
+
+use std::path::PathBuf;
+
+use med2e3_feed::TextForm;
+use med2e3_schemas::sample::{Split, Task};
+use serde::{Deserialize, Serialize};
+
+use crate::device::DeviceChoice;
+use crate::model::{Med2e3Config, Part};
+
+/// `med2e3 train`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// The run's name in reports.
+    pub name: String,
+    /// Seed of fresh weights, order and dropout.
+    pub seed: u64,
+    /// Where to run.
+    pub device: DeviceChoice,
+    /// CPU threads of one operation; 0 leaves libtorch's choice.
+    pub threads: usize,
+    /// What is fed.
+    pub data: DataConfig,
+    /// What is trained.
+    pub model: ModelConfig,
+    /// How it is trained.
+    pub optimizer: OptimizerConfig,
+    /// When the validation loss is measured.
+    pub validation: Option<ValidationConfig>,
+    /// Steps between checkpoints; the last step always has one.
+    pub checkpoint_every: Option<u64>,
+}
+
+/// What is fed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// A prepared dataset.
+    pub dataset: PathBuf,
+    /// Part of the study.
+    pub split: Split,
+    /// Kinds of pair.
+    pub tasks: Vec<Task>,
+    /// A subset that `med2e3-data sample` stored; all samples without it.
+    pub subset: Option<String>,
+    /// Form of the text.
+    pub form: TextForm,
+    /// Samples of one step.
+    pub batch_size: usize,
+    /// Passes over the selection.
+    pub epochs: u64,
+    /// Stop after this many steps although epochs are left.
+    pub max_steps: Option<u64>,
+    /// Reader threads.
+    pub readers: usize,
+    /// Batches that each reader may be ahead.
+    pub depth: usize,
+}
+
+/// What is trained.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Where the weights come from.
+    pub start: Start,
+    /// Parts that are trained; the others stay as they are.
+    pub train: Vec<Part>,
+}
+
+/// Where the weights come from.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// Drawn from the run's seed, for a model of these sizes.
+    Fresh(Box<Med2e3Config>),
+    /// The last checkpoint of another run, or one checkpoint's folder.
+    Checkpoint(PathBuf),
+}
+
+/// AdamW under a cosine schedule with linear warm-up.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptimizerConfig {
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Share of the steps that warm up.
+    pub warmup_ratio: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Largest norm of all gradients; none clips nothing, as the released configurations act.
+    pub clip: Option<f64>,
+}
+
+/// When the validation loss is measured.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidationConfig {
+    /// Steps between measurements.
+    pub every: u64,
+    /// Batches of one measurement, the same ones each time.
+    pub batches: usize,
+}
+
+/// `med2e3 evaluate`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluateConfig {
+    /// Where to run.
+    pub device: DeviceChoice,
+    /// CPU threads of one operation; 0 leaves libtorch's choice.
+    pub threads: usize,
+    /// A run's folder (its last checkpoint) or one checkpoint's folder.
+    pub checkpoint: PathBuf,
+    /// A prepared dataset.
+    pub dataset: PathBuf,
+    /// Part of the study.
+    pub split: Split,
+    /// Kinds of pair.
+    pub tasks: Vec<Task>,
+    /// A stored subset; all samples without it.
+    pub subset: Option<String>,
+    /// Prompts answered together.
+    pub batch_size: usize,
+    /// Longest answer.
+    pub max_new_tokens: usize,
+}
+
+/// `med2e3 explain`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainConfig {
+    /// Where to run.
+    pub device: DeviceChoice,
+    /// CPU threads of one operation; 0 leaves libtorch's choice.
+    pub threads: usize,
+    /// A run's folder (its last checkpoint) or one checkpoint's folder.
+    pub checkpoint: PathBuf,
+    /// A prepared dataset.
+    pub dataset: PathBuf,
+    /// Part of the study.
+    pub split: Split,
+    /// Volumes to explain, the first by id.
+    pub volumes: usize,
+    /// Slices shown of each volume, spread evenly.
+    pub slices: usize,
+    /// Longest answer.
+    pub max_new_tokens: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    use med2e3_schemas::config::parse;
+
+    fn text(name: &str) -> String {
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs").join(name)).unwrap()
+    }
+
+    #[test]
+    fn every_configuration_of_the_project_parses() {
+        for name in ["demo/pretrain.toml", "demo/finetune.toml"] {
+            let config: TrainConfig = parse(name, &text(name), &[]).unwrap();
+            let written = toml::to_string(&config).unwrap();
+            parse::<TrainConfig>("written", &written, &[]).unwrap();
+        }
+        parse::<EvaluateConfig>("evaluate", &text("demo/evaluate.toml"), &[]).unwrap();
+        parse::<ExplainConfig>("explain", &text("demo/explain.toml"), &[]).unwrap();
+    }
+
+    #[test]
+    fn an_unknown_key_deep_in_the_model_names_the_nearest() {
+        let wrong = text("demo/pretrain.toml").replace("score_dropout", "scores_dropout");
+        let message = parse::<TrainConfig>("pretrain.toml", &wrong, &[]).unwrap_err().to_string();
+        assert!(message.contains("did you mean `score_dropout`?"), "{message}");
+    }
+}

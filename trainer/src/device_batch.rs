@@ -1,0 +1,59 @@
+//! A host batch to the tensors that the model takes: codes become values on the device.
+
+use med2e3_feed::HostBatch;
+use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
+use tch::{Device, Kind, Tensor};
+
+use crate::model::ModelInput;
+
+/// The model's input for a batch. Ids stay on the CPU, where the splice reads them; voxels go to the device as codes,
+/// one to four bytes each, and become values there.
+pub fn to_device(batch: &HostBatch, format: &VoxelFormat, device: Device) -> ModelInput {
+    let rows = batch.rows() as i64;
+    let matrix = |values: &[i64], width: usize| Tensor::from_slice(values).view([rows, width as i64]);
+    let question_lengths_b1 = Tensor::from_slice(&batch.question_lengths).unsqueeze(1);
+    let places_1t = Tensor::arange(batch.question_width as i64, (Kind::Int64, Device::Cpu)).unsqueeze(0);
+    ModelInput {
+        voxels_bcdhw: voxels(&batch.voxels, rows, format, device),
+        ids_bt: matrix(&batch.ids, batch.width),
+        lengths_b: batch.lengths.clone(),
+        labels_bt: Some(matrix(&batch.labels, batch.width)),
+        question_ids_bt: matrix(&batch.question_ids, batch.question_width),
+        question_mask_bt: places_1t.lt_tensor(&question_lengths_b1),
+    }
+}
+
+/// Cells of `rows` volumes as f32 values, (rows, 1, D, H, W).
+pub fn voxels(cells: &[u8], rows: i64, format: &VoxelFormat, device: Device) -> Tensor {
+    let [depth, height, width] = format.shape_dhw.map(|n| n as i64);
+    let kind = match format.code {
+        VoxelCode::U8 => Kind::Uint8,
+        VoxelCode::I16 => Kind::Int16,
+        VoxelCode::F32 => Kind::Float,
+    };
+    let codes = Tensor::from_data_size(cells, &[rows, 1, depth, height, width], kind).to_device(device);
+    let values = codes.to_kind(Kind::Float) * f64::from(format.scale);
+    if format.offset == 0.0 { values } else { values + f64::from(format.offset) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use med2e3_feed::shard::codes::{decode, encode};
+
+    #[test]
+    fn values_on_the_device_are_those_of_the_host_decoder() {
+        let values: Vec<f32> = (0..24).map(|i| i as f32 / 23.0).collect();
+        for code in [VoxelCode::U8, VoxelCode::I16, VoxelCode::F32] {
+            let format = VoxelFormat::unit_range([2, 3, 4], code);
+            let mut cell = Vec::new();
+            encode(&values, &format, &mut cell);
+            let tensor = voxels(&cell, 1, &format, Device::Cpu);
+            assert_eq!(tensor.size(), [1, 1, 2, 3, 4]);
+            let back = Vec::<f32>::try_from(tensor.flatten(0, -1)).unwrap();
+            for (a, b) in decode(&cell, &format).iter().zip(back) {
+                assert!((a - b).abs() < 1e-6);
+            }
+        }
+    }
+}

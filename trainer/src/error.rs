@@ -1,0 +1,95 @@
+//! The crate's error: a run that can't go on, with the file, key or shape that is in the way.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use med2e3_feed::FeedError;
+use med2e3_input::InputError;
+use med2e3_schemas::SchemaError;
+
+use crate::device::DeviceError;
+use crate::libtorch::LibtorchError;
+use crate::model::ModelError;
+use crate::optimizer::OptimizerError;
+
+/// Why a run stops.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainerError {
+    /// The system refused to read or write a file.
+    #[error("{path}: {action} failed")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A file that is not what its place says.
+    #[error("{path}: expected {expected}, found {found}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What belongs there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A configuration that does not fit itself or the dataset.
+    #[error("{key}: expected {expected}, found {found}")]
+    Config {
+        /// The configuration's key.
+        key: String,
+        /// What would fit.
+        expected: String,
+        /// What it says.
+        found: String,
+    },
+    /// The output folder holds something else.
+    #[error("{path}: {problem}\nhint: {hint}")]
+    Output {
+        /// The folder.
+        path: PathBuf,
+        /// What is in the way.
+        problem: String,
+        /// What to do.
+        hint: String,
+    },
+    /// The loss is no number any more.
+    #[error("step {step}: the loss is {loss}; the last good checkpoint is kept\nhint: a lower learning rate, or clipping")]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// NaN or infinite.
+        loss: f64,
+    },
+    /// A text of the schema that does not read.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// Data that can't be fed.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// An input or a tokenizer that can't be read.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// A model whose parts do not fit.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// An optimizer state that does not fit.
+    #[error(transparent)]
+    Optimizer(#[from] OptimizerError),
+    /// A device that is not there.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// An operation that libtorch refused.
+    #[error(transparent)]
+    Libtorch(#[from] LibtorchError),
+}
+
+impl TrainerError {
+    /// Wraps a system error with the path and what was tried.
+    pub fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> TrainerError {
+        let path = path.to_owned();
+        move |source| TrainerError::Io { path, action, source }
+    }
+}

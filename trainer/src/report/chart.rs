@@ -1,0 +1,109 @@
+//! Charts as SVG text.
+
+use plotters::prelude::*;
+
+const BLUE: RGBColor = RGBColor(38, 98, 158);
+const ORANGE: RGBColor = RGBColor(208, 110, 30);
+const RED: RGBColor = RGBColor(200, 40, 40);
+const GREY: RGBColor = RGBColor(120, 126, 134);
+
+/// A loss curve: each step faint, a running mean on top, validation as points.
+pub(super) fn loss(steps: &[(u64, f64)], validation: &[(u64, f64)]) -> String {
+    let last = steps.last().map_or(1, |(step, _)| *step).max(1);
+    let all = steps.iter().chain(validation).map(|(_, loss)| *loss);
+    let highest = all.fold(0.1, f64::max) * 1.05;
+    draw((620, 260), |area| {
+        let mut chart = ChartBuilder::on(area)
+            .margin(10)
+            .x_label_area_size(34)
+            .y_label_area_size(44)
+            .build_cartesian_2d(0..last, 0.0..highest)?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GREY.mix(0.2))
+            .axis_style(GREY)
+            .x_desc("step")
+            .y_desc("loss (nats per token)")
+            .label_style(("sans-serif", 12))
+            .y_label_formatter(&|loss| format!("{loss:.1}"))
+            .draw()?;
+        chart.draw_series(LineSeries::new(steps.iter().copied(), BLUE.mix(0.25)))?;
+        chart.draw_series(LineSeries::new(running_mean(steps), BLUE.stroke_width(2)))?;
+        chart.draw_series(validation.iter().map(|point| Circle::new(*point, 4, ORANGE.filled())))?;
+        Ok(())
+    })
+}
+
+/// One bar a slice, and a dashed line where all slices would count the same.
+pub(super) fn scores(scores: &[f32]) -> String {
+    let count = scores.len().max(1);
+    let uniform = 1.0 / count as f64;
+    let highest = scores.iter().copied().fold(0.0f32, f32::max).max(1.6 / count as f32) * 1.05;
+    draw((1040, 110), |area| {
+        let mut chart = ChartBuilder::on(area)
+            .margin(4)
+            .x_label_area_size(18)
+            .y_label_area_size(40)
+            .build_cartesian_2d(0.0..count as f64, 0.0..f64::from(highest))?;
+        chart
+            .configure_mesh()
+            .disable_mesh()
+            .axis_style(GREY)
+            .label_style(("sans-serif", 11))
+            .x_labels(9)
+            .y_labels(3)
+            .x_label_formatter(&|slice| format!("{slice:.0}"))
+            .y_label_formatter(&|score| format!("{score:.3}"))
+            .draw()?;
+        chart.draw_series(scores.iter().enumerate().map(|(slice, &score)| {
+            let (left, right) = (slice as f64 + 0.12, slice as f64 + 0.88);
+            Rectangle::new([(left, 0.0), (right, f64::from(score))], BLUE.filled())
+        }))?;
+        let line = [(0.0, uniform), (count as f64, uniform)];
+        chart.draw_series(DashedLineSeries::new(line, 6, 4, RED.stroke_width(1)))?;
+        Ok(())
+    })
+}
+
+/// Means over a window that follows the curve.
+fn running_mean(steps: &[(u64, f64)]) -> Vec<(u64, f64)> {
+    let window = (steps.len() / 20).max(1);
+    (0..steps.len())
+        .map(|i| {
+            let recent = &steps[(i + 1).saturating_sub(window)..=i];
+            (steps[i].0, recent.iter().map(|(_, loss)| loss).sum::<f64>() / recent.len() as f64)
+        })
+        .collect()
+}
+
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+fn draw(size: (u32, u32), draw: impl FnOnce(&DrawingArea<SVGBackend<'_>, plotters::coord::Shift>) -> Drawn) -> String {
+    let mut svg = String::new();
+    let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+    draw(&area).and_then(|()| Ok(area.present()?)).expect("a string takes any drawing");
+    drop(area);
+    svg
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn charts_hold_what_they_are_given() {
+        let svg = loss(&[(1, 3.0), (2, 2.0), (3, 1.0)], &[(3, 1.5)]);
+        assert_eq!(svg.matches("<circle").count(), 1);
+        assert!(svg.matches("<polyline").count() >= 2);
+        let svg = scores(&[0.25; 4]);
+        assert_eq!(svg.matches("<rect").count(), 4);
+    }
+
+    #[test]
+    fn a_running_mean_of_a_constant_is_it() {
+        let steps: Vec<(u64, f64)> = (0..50).map(|step| (step, 2.0)).collect();
+        assert_eq!(running_mean(&steps), steps);
+    }
+}

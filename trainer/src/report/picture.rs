@@ -1,0 +1,70 @@
+//! Pictures for the page, as data addresses: the page needs no other file.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+
+use arrow::array::AsArray;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use image::codecs::jpeg::JpegEncoder;
+use image::imageops::{FilterType, resize};
+use image::{ExtendedColorType, GrayImage, ImageEncoder};
+use med2e3_feed::Dataset;
+use med2e3_feed::shard::codes::decode;
+use med2e3_input::slices::AxialSlices;
+use med2e3_schemas::Id;
+
+use crate::TrainerError;
+
+/// Slices of a volume in the page's montage.
+const SLICES: usize = 8;
+/// Side of a slice there, in pixels.
+const SIDE: u32 = 128;
+const JPEG_QUALITY: u8 = 85;
+
+/// A picture file as it is.
+pub(super) fn data_address(path: &Path) -> Result<String, TrainerError> {
+    let bytes = fs::read(path).map_err(TrainerError::io(path, "read"))?;
+    Ok(format!("data:image/png;base64,{}", STANDARD.encode(bytes)))
+}
+
+/// One volume of each series name, by name, with eight of its slices side by side.
+pub(super) fn of_volumes(dataset: &Dataset) -> Result<Vec<(String, String)>, TrainerError> {
+    let mut chosen: BTreeMap<String, Id> = BTreeMap::new();
+    for shard in dataset.volume_shards() {
+        for batch in shard.read(&["volume_id", "series"])? {
+            let columns = ["volume_id", "series"].map(|name| batch.column_by_name(name));
+            let [Some(ids), Some(names)] = columns else { continue };
+            for (id, name) in ids.as_fixed_size_binary().iter().zip(names.as_string::<i32>()) {
+                if let (Some(id), Some(name)) = (id.and_then(Id::from_bytes), name) {
+                    chosen.entry(name.to_owned()).or_insert(id);
+                }
+            }
+        }
+    }
+    let picture = |(name, id): (String, Id)| Ok((name.replace('_', " "), of_volume(dataset, id)?));
+    chosen.into_iter().map(picture).collect()
+}
+
+fn of_volume(dataset: &Dataset, id: Id) -> Result<String, TrainerError> {
+    let format = dataset.voxels();
+    let mut cell = vec![0; format.cell_bytes()];
+    dataset.read_voxels(id, &mut cell)?;
+    let grey: Vec<u8> = decode(&cell, format).into_iter().map(|value| (value * 255.0).round() as u8).collect();
+    let slices = AxialSlices::new(&grey, format.shape_dhw).expect("a cell has the format's voxels");
+    let montage = slices.montage(slices.evenly(SLICES), SLICES);
+    let [height, width] = montage.shape_hw.map(|n| n as u32);
+    let picture = GrayImage::from_raw(width, height, montage.pixels).expect("a montage has height x width pixels");
+    let picture = resize(&picture, SIDE * SLICES as u32, SIDE, FilterType::Triangle);
+    let mut bytes = Cursor::new(Vec::new());
+    let written = JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY).write_image(
+        picture.as_raw(),
+        picture.width(),
+        picture.height(),
+        ExtendedColorType::L8,
+    );
+    written.expect("memory takes any picture");
+    Ok(format!("data:image/jpeg;base64,{}", STANDARD.encode(bytes.into_inner())))
+}
