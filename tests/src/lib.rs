@@ -4,6 +4,10 @@
 //!
 //! - `source`: the repository's files, with Rust code told from comments and text
 //! - `packages`: the workspace's packages as cargo sees them
+//! - `program`: the products, run
+//! - `phantom`: a made-up study in M3D's layout, with broken inputs
 
 pub mod packages;
+pub mod phantom;
+pub mod program;
 pub mod source;

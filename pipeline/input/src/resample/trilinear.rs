@@ -75,7 +75,8 @@ impl AxisTable {
         // In f32 as torch computes it: the rounding shows in the weights of long axes.
         let scale = source as f32 / target as f32;
         let taps = (0..target).map(|n| {
-            let place = (scale * (n as f32 + 0.5) - 0.5).max(0.0);
+            // One rounding, as torch's own kernels have it: the product and the half are fused.
+            let place = scale.mul_add(n as f32 + 0.5, -0.5).max(0.0);
             let low = (place as usize).min(source - 1);
             Tap {
                 low,
