@@ -19,6 +19,18 @@ pub struct Med2e3Config {
     pub vision3d: M3dClipVisionConfig,
     /// Everything between them.
     pub variant: Variant,
+    /// First values of weights that no checkpoint brings.
+    pub initializer: Initializer,
+}
+
+/// First values of matrices, embeddings and positions; biases start at zero, norms at one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Initializer {
+    /// Normal with this deviation, whatever the sizes: 0.02 in the released code's `_init_weights`.
+    Normal(f64),
+    /// Normal with one over the root of the inputs, so that small models start with signals of unit size too.
+    FanIn,
 }
 
 /// The choices of the paper's ablations.
@@ -181,6 +193,7 @@ impl Med2e3Config {
             vision2d: SiglipVisionConfig::large_patch16_256(),
             vision3d: M3dClipVisionConfig::m3d_clip(),
             variant: Variant::paper(),
+            initializer: Initializer::Normal(0.02),
         }
     }
 

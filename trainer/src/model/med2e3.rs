@@ -69,7 +69,7 @@ impl Med2e3 {
     pub fn new(config: &Med2e3Config, device: Device, seed: u64) -> Result<Med2e3, ModelError> {
         config.check()?;
         let (variant, width) = (&config.variant, config.llm.hidden_size);
-        let init = Init::new(device, config.llm.initializer_range, seed);
+        let init = Init::new(device, config.initializer, seed);
         let llm = Phi3::from_init(&config.llm, &init, device)?;
         let (mut encoder3d, mut connector3d, mut encoder2d, mut connector2d) = (None, None, None, None);
         if variant.needs_3d() {

@@ -10,7 +10,7 @@ from m3d_clip import VisionTransformer
 
 LLM = dict(
     hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4,
-    vocab_size=61, rms_norm_eps=1e-5, rope_theta=10000.0, max_position_embeddings=256, initializer_range=0.02,
+    vocab_size=61, rms_norm_eps=1e-5, rope_theta=10000.0, max_position_embeddings=256,
     sliding_window=None, rope_scaling=None,
 )
 VISION2D = dict(
@@ -100,4 +100,5 @@ variant = dict(
     text_feature="llm_embedding", local_feature="both", scorer="text_guided", aggregate="scores", visual_tokens="both",
     temperature=1.0, score_dropout=0.1, final_norm=False, slice_norm="none", pool=[2, 2, 2], max_length=MAX_LENGTH,
 )
-write(__file__, tensors, config=dict(llm=LLM, vision2d=VISION2D, vision3d=VISION3D, variant=variant))
+write(__file__, tensors, config=dict(llm=LLM, vision2d=VISION2D, vision3d=VISION3D, variant=variant,
+                                   initializer={"normal": 0.02}))

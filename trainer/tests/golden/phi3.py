@@ -14,7 +14,6 @@ SIZES = dict(
     vocab_size=101,
     rms_norm_eps=1e-5,
     rope_theta=10000.0,
-    initializer_range=0.02,
     sliding_window=None,
 )
 LONGROPE = dict(

@@ -39,7 +39,7 @@ impl Window {
     }
 }
 
-/// Thirds of the head's height.
+/// Thirds of the brain's height.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
     Lower,
@@ -61,9 +61,9 @@ impl Level {
     /// Heights that a box of this level lies within, in mm.
     fn z_mm(self) -> Range<usize> {
         match self {
-            Level::Lower => 28..75,
-            Level::Middle => 75..120,
-            Level::Upper => 120..166,
+            Level::Lower => 40..75,
+            Level::Middle => 80..115,
+            Level::Upper => 120..155,
         }
     }
 }
@@ -77,7 +77,7 @@ pub(super) struct Series {
     /// First corner and size of the box in the atlas, in mm along x, y, z.
     origin_mm: [usize; 3],
     size_mm: [usize; 3],
-    /// Whether left and right are exchanged: a left half-head looks like a right one.
+    /// Whether left and right are exchanged, so that a left half looks like a right one.
     mirrored: bool,
     slice_spacing_mm: f32,
     pixel_spacing_mm: f32,
@@ -92,21 +92,22 @@ pub(super) struct Slices {
 }
 
 const PLANES: [Plane; 3] = [Plane::Axial, Plane::Coronal, Plane::Sagittal];
-/// Extents of a box along x, y, z, in mm: small enough to lie in many places, large enough to show anatomy.
-const SIZES_MM: [Range<usize>; 3] = [54..63, 66..77, 40..46];
-/// Share of a box that must be head.
-const LEAST_HEAD: f64 = 0.2;
-/// Above this, a voxel is head: the atlas' background is -1000 and fluid lies near 5.
-const HEAD_HU: f32 = 5.0;
+/// Extents of a box along x, y, z, in mm. A box is flat, so that a plane shows in how its slices are stretched to the
+/// prepared shape, besides in the anatomy.
+const SIZES_MM: [Range<usize>; 3] = [54..63, 72..77, 28..32];
+/// Share of a box that must be brain.
+const LEAST_BRAIN: f64 = 0.2;
+/// Above this, a voxel is brain: the atlas' background is 0, and brain lies between 20 and 50.
+const BRAIN_HU: f32 = 5.0;
 
-/// Where boxes of a split may lie, x and y in mm: the left half-head, and front and back of the right one. The regions
-/// are 8 mm or more apart.
+/// Where boxes of a split may lie, x and y in mm: the left half of the brain, and front and back of the right one. The
+/// regions of different splits are 8 mm or more apart.
 fn region(split: Split, number: usize) -> [Range<usize>; 2] {
     match split {
         Split::Train if (number / 3).is_multiple_of(2) => [36..98, 14..96],
         Split::Train => [36..98, 104..180],
         Split::Validation => [108..174, 104..180],
-        Split::Test => [108..174, 12..96],
+        Split::Test => [108..174, 14..96],
     }
 }
 
@@ -131,11 +132,11 @@ pub(super) fn series_of_split(atlas: &Atlas, split: Split, rng: &mut ChaCha8Rng)
                     let Range { start, end } = place[axis];
                     rng.random_range(start..=end - size[axis])
                 });
-                if head_share(atlas, origin, size) >= LEAST_HEAD {
+                if brain_share(atlas, origin, size) >= LEAST_BRAIN {
                     break (origin, size);
                 }
             };
-            // The right half-head is unseen in training; a mirrored left one looks like it.
+            // The right half is unseen in training; a mirrored left half looks like it.
             let mirrored = split == Split::Train;
             std::array::from_fn(|plane| Series {
                 plane: PLANES[plane],
@@ -151,17 +152,17 @@ pub(super) fn series_of_split(atlas: &Atlas, split: Split, rng: &mut ChaCha8Rng)
         .collect()
 }
 
-fn head_share(atlas: &Atlas, origin: [usize; 3], size: [usize; 3]) -> f64 {
-    let (step, mut head, mut all) = (2, 0u32, 0u32);
+fn brain_share(atlas: &Atlas, origin: [usize; 3], size: [usize; 3]) -> f64 {
+    let (step, mut brain, mut all) = (2, 0u32, 0u32);
     for z in (origin[2]..origin[2] + size[2]).step_by(step) {
         for y in (origin[1]..origin[1] + size[1]).step_by(step) {
             for x in (origin[0]..origin[0] + size[0]).step_by(step) {
                 all += 1;
-                head += u32::from(atlas.at([x as f32, y as f32, z as f32]) > HEAD_HU);
+                brain += u32::from(atlas.at([x as f32, y as f32, z as f32]) > BRAIN_HU);
             }
         }
     }
-    f64::from(head) / f64::from(all.max(1))
+    f64::from(brain) / f64::from(all.max(1))
 }
 
 impl Series {

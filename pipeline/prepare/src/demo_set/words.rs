@@ -24,9 +24,11 @@ pub(super) fn file_word(split: Split) -> &'static str {
 
 /// What the report of a series says.
 pub(super) fn caption(series: &Series) -> String {
+    let plane = series.plane.as_str();
     format!(
-        "A {} CT series of the brain at the {} level, shown in the {} window.",
-        series.plane.as_str(),
+        "{}{} CT of the brain at the {} level, shown in the {} window.",
+        plane[..1].to_uppercase(),
+        &plane[1..],
         series.level.name(),
         series.window.name()
     )
@@ -36,9 +38,9 @@ impl Texts {
     /// Adds the three questions on a series.
     pub(super) fn add(&mut self, place: &str, series: &Series, rng: &mut ChaCha8Rng) {
         let questions = [
-            (Topic::Plane, "Which plane is shown?", ["axial", "coronal", "sagittal"], series.plane.as_str()),
-            (Topic::Phase, "Which window is used?", Window::ALL.map(Window::name), series.window.name()),
-            (Topic::Location, "Which level is shown?", Level::ALL.map(Level::name), series.level.name()),
+            (Topic::Plane, "Which plane is this series in?", ["axial", "coronal", "sagittal"], series.plane.as_str()),
+            (Topic::Phase, "Which window is shown?", Window::ALL.map(Window::name), series.window.name()),
+            (Topic::Location, "Which level of the brain is shown?", Level::ALL.map(Level::name), series.level.name()),
         ];
         for (topic, question, mut choices, answer) in questions {
             choices.shuffle(rng);

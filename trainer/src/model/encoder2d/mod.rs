@@ -27,9 +27,9 @@ impl Encoder2d {
         config.check()?;
         let (width, patch) = (config.hidden_size, config.patch_size);
         Ok(Encoder2d {
-            patch_weight: init.normal(&[width, config.num_channels, patch, patch]),
+            patch_weight: init.matrix(&[width, config.num_channels, patch, patch]),
             patch_bias: init.zeros(&[width]),
-            positions: init.normal(&[config.token_count(), width]),
+            positions: init.positions(&[config.token_count(), width]),
             blocks: (0..config.num_hidden_layers)
                 .map(|_| Block::new(config, init))
                 .collect(),

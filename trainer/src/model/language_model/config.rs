@@ -26,8 +26,6 @@ pub struct Phi3Config {
     pub rope_theta: f64,
     /// Longest sequence.
     pub max_position_embeddings: usize,
-    /// Deviation of fresh weights, those of connectors and scorer included.
-    pub initializer_range: f64,
     /// Keys that a query sees at most; sequences here must stay within it.
     pub sliding_window: Option<usize>,
     /// LongRoPE (the 128k model); plain rotary embedding where absent.
@@ -62,7 +60,6 @@ impl Phi3Config {
             rms_norm_eps: 1e-5,
             rope_theta: 10000.0,
             max_position_embeddings: 4096,
-            initializer_range: 0.02,
             sliding_window: Some(2047),
             rope_scaling: None,
             original_max_position_embeddings: Some(4096),

@@ -26,18 +26,18 @@ pub struct Phi3 {
 }
 
 impl Phi3 {
-    /// Fresh weights from a seed.
+    /// Fresh weights from a seed, of deviation 0.02 as Phi-3's own.
     ///
     /// # Errors
     /// The config's sizes do not fit together.
     pub fn new(config: &Phi3Config, device: Device, seed: u64) -> Result<Phi3, ModelError> {
-        Phi3::from_init(config, &Init::new(device, config.initializer_range, seed), device)
+        Phi3::from_init(config, &Init::new(device, Initializer::Normal(0.02), seed), device)
     }
 
     pub(crate) fn from_init(config: &Phi3Config, init: &Init, device: Device) -> Result<Phi3, ModelError> {
         config.check()?;
         Ok(Phi3 {
-            embedding: init.normal(&[config.vocab_size, config.hidden_size]),
+            embedding: init.embeddings(&[config.vocab_size, config.hidden_size]),
             blocks: (0..config.num_hidden_layers)
                 .map(|_| Block::new(config, init))
                 .collect(),

@@ -1,35 +1,56 @@
-//! Fresh weights: N(0, std) for matrices, embeddings and positions, zeros for biases, ones for norms, as the released
-//! code's `_init_weights`.
+//! Fresh weights: normal draws for matrices, embeddings and positions, zeros for biases, ones for norms.
 
 use std::cell::Cell;
 
 use tch::{Device, Kind, Tensor};
 
 use crate::libtorch;
+use crate::model::config::Initializer;
 
 /// Makes the first values of weights. They depend on the seed and on the order of the calls alone: not on the device,
 /// nor on what else draws random numbers.
 pub(crate) struct Init {
     device: Device,
-    std: f64,
+    initializer: Initializer,
     next_seed: Cell<u64>,
 }
 
 impl Init {
-    pub(crate) fn new(device: Device, std: f64, seed: u64) -> Init {
+    pub(crate) fn new(device: Device, initializer: Initializer, seed: u64) -> Init {
         Init {
             device,
-            std,
+            initializer,
             next_seed: Cell::new(seed),
         }
     }
 
-    pub(crate) fn normal(&self, shape: &[i64]) -> Tensor {
+    /// A matrix or kernel whose first axis is the output's.
+    pub(crate) fn matrix(&self, shape: &[i64]) -> Tensor {
+        let fan_in: i64 = shape[1..].iter().product();
+        self.normal(shape, || 1.0 / (fan_in as f64).sqrt())
+    }
+
+    /// A table of embeddings, looked up by id.
+    pub(crate) fn embeddings(&self, shape: &[i64]) -> Tensor {
+        let width = shape[shape.len() - 1];
+        self.normal(shape, || 1.0 / (width as f64).sqrt())
+    }
+
+    /// Learned positions and other vectors that are added to tokens of about unit size.
+    pub(crate) fn positions(&self, shape: &[i64]) -> Tensor {
+        self.normal(shape, || 1.0)
+    }
+
+    fn normal(&self, shape: &[i64], scaled: impl Fn() -> f64) -> Tensor {
+        let std = match self.initializer {
+            Initializer::Normal(std) => std,
+            Initializer::FanIn => scaled(),
+        };
         // The increment of splitmix64: runs of nearby seeds share no tensor's seed.
         self.next_seed
             .set(self.next_seed.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
         let mut tensor = Tensor::empty(shape, (Kind::Float, Device::Cpu));
-        libtorch::fill_normal(&mut tensor, self.std, self.next_seed.get()).expect("a fresh f32 tensor on the CPU");
+        libtorch::fill_normal(&mut tensor, std, self.next_seed.get()).expect("a fresh f32 tensor on the CPU");
         tensor.to_device(self.device)
     }
 

@@ -13,14 +13,14 @@ pub(crate) struct Linear {
 impl Linear {
     pub(crate) fn new(init: &Init, input: i64, output: i64) -> Linear {
         Linear {
-            weight: init.normal(&[output, input]),
+            weight: init.matrix(&[output, input]),
             bias: Some(init.zeros(&[output])),
         }
     }
 
     pub(crate) fn without_bias(init: &Init, input: i64, output: i64) -> Linear {
         Linear {
-            weight: init.normal(&[output, input]),
+            weight: init.matrix(&[output, input]),
             bias: None,
         }
     }

@@ -1,0 +1,142 @@
+//! `med2e3` from the outside: train, stop and go on, evaluate, explain, generate, on a phantom study and a tiny model.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use med2e3_tests::phantom;
+use med2e3_tests::program::{program, run_to};
+use serde_json::Value;
+
+const SHAPE: &str = "[4,16,16]";
+
+/// The demo's runs, turned to the phantom's dataset and a model of a few thousand weights.
+const TINY: [&str; 14] = [
+    "model.start.fresh.llm.hidden_size=32",
+    "model.start.fresh.llm.intermediate_size=48",
+    "model.start.fresh.llm.num_hidden_layers=2",
+    "model.start.fresh.vision2d.hidden_size=32",
+    "model.start.fresh.vision2d.intermediate_size=32",
+    "model.start.fresh.vision2d.image_size=16",
+    "model.start.fresh.vision2d.patch_size=4",
+    "model.start.fresh.vision3d.img_size=[4,16,16]",
+    "model.start.fresh.vision3d.patch_size=[2,4,4]",
+    "model.start.fresh.vision3d.hidden_size=32",
+    "model.start.fresh.vision3d.mlp_dim=32",
+    "model.start.fresh.llm.vocab_size=512",
+    "device=cpu",
+    "threads=1",
+];
+
+fn dataset(folder: &Path) {
+    phantom::write(&folder.join("study"));
+    let mut command = program("med2e3-data");
+    command.args(["prepare", "configs/demo/prepare.toml", "--out"]).arg(folder.join("dataset"));
+    let root = format!("root={:?}", folder.join("study").display().to_string());
+    let questions = r#"manifest.questions=[{path="M3D_VQA_train.csv",split="train"},{path="M3D_VQA_test.csv",split="test"}]"#;
+    for set in [&root, questions, &format!("volume.shape={SHAPE}"), "limits.reject_rows=100"] {
+        command.args(["--set", set]);
+    }
+    run_to(1, &mut command);
+}
+
+fn train(folder: &Path, out: &str, more: &[&str]) -> Command {
+    let mut command = program("med2e3");
+    command.args(["train", "configs/demo/pretrain.toml", "--json", "--out"]).arg(folder.join(out));
+    let data = format!("data.dataset={:?}", folder.join("dataset").display().to_string());
+    for set in TINY.iter().chain(&[data.as_str(), "data.batch_size=2", "data.max_steps=6", "checkpoint_every=3"]).chain(more) {
+        command.args(["--set", set]);
+    }
+    command
+}
+
+fn losses(report: &Path) -> Vec<f64> {
+    let report: Value = serde_json::from_str(&fs::read_to_string(report).unwrap()).unwrap();
+    report["steps"].as_array().unwrap().iter().map(|step| step["loss"].as_f64().unwrap()).collect()
+}
+
+#[test]
+fn a_stopped_run_goes_on_to_the_same_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder);
+    run_to(0, &mut train(folder, "whole", &[]));
+    run_to(0, &mut train(folder, "stopped", &[]));
+    // As if killed after the first checkpoint: a later step is logged, the last checkpoint never appeared.
+    fs::remove_dir_all(folder.join("stopped/step-6")).unwrap();
+    fs::remove_file(folder.join("stopped/report.json")).unwrap();
+    run_to(0, train(folder, "stopped", &[]).arg("--resume"));
+    assert_eq!(losses(&folder.join("whole/report.json")), losses(&folder.join("stopped/report.json")));
+    for file in ["llm/model.safetensors", "vision2d_model/model.safetensors", "state/optimizer.safetensors"] {
+        let bytes = |run: &str| fs::read(folder.join(run).join("step-6").join(file)).unwrap();
+        assert!(bytes("whole") == bytes("stopped"), "{file} differs");
+    }
+
+    let said = run_to(2, &mut train(folder, "whole", &[]));
+    assert!(said.err.contains("--resume"), "{}", said.err);
+    let said = run_to(2, &mut train(folder, "whole", &["seed=9"]));
+    assert!(said.err.contains("something else"), "{}", said.err);
+}
+
+#[test]
+fn a_trained_model_answers_and_says_where_it_looked() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder);
+    run_to(0, &mut train(folder, "run", &[]));
+    let path = |name: &str| format!("{:?}", folder.join(name).display().to_string());
+    let verb = |verb: &str, out: &str| {
+        let mut command = program("med2e3");
+        command.args([verb, &format!("configs/demo/{verb}.toml"), "--json", "--out"]).arg(folder.join(out));
+        command.args(["--set", &format!("dataset={}", path("dataset")), "--set", &format!("checkpoint={}", path("run"))]);
+        command.args(["--set", "device=cpu", "--set", "threads=1"]);
+        command
+    };
+
+    let said = run_to(0, &mut verb("evaluate", "evaluate"));
+    let report: Value = serde_json::from_str(&said.out).unwrap();
+    // Two test captions, two rows of the test CSV in two forms.
+    assert_eq!(report["answers"].as_array().unwrap().len(), 6);
+    let closed = report["scores"].as_array().unwrap().iter().find(|s| s["metric"] == "correct").unwrap();
+    assert_eq!((closed["count"].as_u64(), closed["chance"].as_f64()), (Some(2), Some(0.5)));
+
+    run_to(0, &mut verb("explain", "explain"));
+    let csv = fs::read_to_string(folder.join("explain/scores.csv")).unwrap();
+    let scores: Vec<f64> = csv.lines().nth(1).unwrap().split(',').skip(4).map(|s| s.parse().unwrap()).collect();
+    assert_eq!(scores.len(), 4);
+    assert!((scores.iter().sum::<f64>() - 1.0).abs() < 1e-5, "{scores:?}");
+
+    let mut command = program("med2e3");
+    command.args(["generate", "--json", "--question", "Is the number even, or odd?", "--max-new-tokens", "4"]);
+    command.args(["--device", "cpu"]).arg("--checkpoint").arg(folder.join("run"));
+    command.arg("--volume").arg(folder.join("study/M3D_Cap/ct_case/000001/Series_1.nii.gz"));
+    let reply: Value = serde_json::from_str(&run_to(0, &mut command).out).unwrap();
+    assert_eq!(reply["scores"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn a_flipped_bit_in_a_checkpoint_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder);
+    run_to(0, &mut train(folder, "run", &["data.max_steps=1"]));
+    let weights = folder.join("run/step-1/llm/model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&weights, bytes).unwrap();
+    let mut command = program("med2e3");
+    command.args(["generate", "--question", "?", "--checkpoint"]).arg(folder.join("run"));
+    command.arg("--volume").arg(folder.join("study/M3D_Cap/ct_case/000001/Series_1.nii.gz"));
+    let said = run_to(2, &mut command);
+    assert!(said.err.contains("llm/model.safetensors") && said.err.contains("blake3"), "{}", said.err);
+}
+
+#[test]
+fn a_model_that_does_not_fit_the_dataset_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder);
+    let said = run_to(2, &mut train(folder, "run", &["model.start.fresh.vision3d.img_size=[8,16,16]"]));
+    assert!(said.err.contains("img_size") && said.err.contains("[4, 16, 16]"), "{}", said.err);
+}
