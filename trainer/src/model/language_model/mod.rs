@@ -10,6 +10,7 @@ use tch::{Device, Tensor};
 pub use cache::KvCache;
 pub use config::{Phi3Config, RopeScaling};
 
+use super::config::Initializer;
 use super::error::ModelError;
 use super::layers::{Init, Linear, RmsNorm};
 use block::Block;
