@@ -40,7 +40,9 @@ impl<'a> Columns<'a> {
 
     pub(crate) fn maybe_text(&self, name: &str, row: usize) -> Result<Option<String>, SchemaError> {
         let array = self.get(name)?;
-        Ok(array.is_valid(row).then(|| array.as_string::<i32>().value(row).to_owned()))
+        Ok(array
+            .is_valid(row)
+            .then(|| array.as_string::<i32>().value(row).to_owned()))
     }
 
     pub(crate) fn maybe_texts(&self, name: &str, row: usize) -> Result<Option<Vec<String>>, SchemaError> {
@@ -61,13 +63,22 @@ impl<'a> Columns<'a> {
 
     pub(crate) fn topic(&self, row: usize) -> Result<Option<Topic>, SchemaError> {
         let array = self.get("topic")?;
-        let number = array.is_valid(row).then(|| array.as_primitive::<arrow::datatypes::UInt8Type>().value(row));
+        let number = array
+            .is_valid(row)
+            .then(|| array.as_primitive::<arrow::datatypes::UInt8Type>().value(row));
         Ok(number.and_then(Topic::of_number))
     }
 
     pub(crate) fn maybe_ints(&self, name: &str, row: usize) -> Result<Option<Vec<i32>>, SchemaError> {
         let array = self.get(name)?;
-        let values = || array.as_list::<i32>().value(row).as_primitive::<Int32Type>().values().to_vec();
+        let values = || {
+            array
+                .as_list::<i32>()
+                .value(row)
+                .as_primitive::<Int32Type>()
+                .values()
+                .to_vec()
+        };
         Ok(array.is_valid(row).then(values))
     }
 

@@ -56,7 +56,9 @@ pub enum TrainerError {
         hint: String,
     },
     /// The loss is no number any more.
-    #[error("step {step}: the loss is {loss}; the last good checkpoint is kept\nhint: a lower learning rate, or clipping")]
+    #[error(
+        "step {step}: the loss is {loss}; the last good checkpoint is kept\nhint: a lower learning rate, or clipping"
+    )]
     Diverged {
         /// The step.
         step: u64,

@@ -169,7 +169,10 @@ mod tests {
         }
         // A new file must be added above; the demo's other files are the trainer's.
         let count = |folder: &str| fs::read_dir(root.join(folder)).unwrap().count();
-        assert_eq!((count("prepare"), count("sample"), count("demo"), count("")), (1, 1, 6, 3));
+        assert_eq!(
+            (count("prepare"), count("sample"), count("demo"), count("")),
+            (1, 1, 6, 3)
+        );
     }
 
     #[test]

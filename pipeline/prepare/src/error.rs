@@ -53,7 +53,9 @@ pub enum PrepareError {
     #[error("query engine")]
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// More rejects than the configuration allows.
-    #[error("{rejected} of {rows} rows were set aside, more than {limit_rows} rows and {limit_percent} %; see {quarantine}\nhint: raise [limits] in the configuration if this is as expected")]
+    #[error(
+        "{rejected} of {rows} rows were set aside, more than {limit_rows} rows and {limit_percent} %; see {quarantine}\nhint: raise [limits] in the configuration if this is as expected"
+    )]
     TooManyRejects {
         /// Rows set aside.
         rejected: u64,

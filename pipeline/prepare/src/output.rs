@@ -50,7 +50,10 @@ pub fn recipe_hash(config: &PrepareConfig, tokenizer: &Tokenizer) -> String {
     let parts = [
         RECIPE_REVISION.to_string(),
         format!("{:?}", config.volume),
-        format!("{:?} {} {}", config.text.template, config.text.length, config.text.visual_tokens),
+        format!(
+            "{:?} {} {}",
+            config.text.template, config.text.length, config.text.visual_tokens
+        ),
         format!("{} {}", config.engine.volumes_per_range, config.engine.texts_per_range),
         format!("{} {:?}", tokenizer.vocab_size(), tokenizer.encode(probe).ok()),
     ];
@@ -62,7 +65,9 @@ pub fn recipe_hash(config: &PrepareConfig, tokenizer: &Tokenizer) -> String {
 /// # Errors
 /// The system gives no threads.
 pub fn threads(count: usize) -> Result<ThreadPool, PrepareError> {
-    let builder = ThreadPoolBuilder::new().num_threads(count).thread_name(|i| format!("prepare-{i}"));
+    let builder = ThreadPoolBuilder::new()
+        .num_threads(count)
+        .thread_name(|i| format!("prepare-{i}"));
     builder.build().map_err(|e| PrepareError::Engine(Box::new(e)))
 }
 
@@ -71,11 +76,20 @@ pub fn threads(count: usize) -> Result<ThreadPool, PrepareError> {
 /// # Errors
 /// The system refuses to list or remove.
 pub fn remove_other_shards(out: &Path, index: &DatasetIndex) -> Result<(), PrepareError> {
-    let named: HashSet<_> = index.volumes.iter().chain(&index.samples).map(|shard| out.join(&shard.path)).collect();
+    let named: HashSet<_> = index
+        .volumes
+        .iter()
+        .chain(&index.samples)
+        .map(|shard| out.join(&shard.path))
+        .collect();
     for folder in ["volumes", "samples"] {
         let folder = out.join(folder);
         let entries = fs::read_dir(&folder).map_err(PrepareError::io(&folder, "list"))?;
-        for path in entries.flatten().map(|entry| entry.path()).filter(|path| !named.contains(path)) {
+        for path in entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| !named.contains(path))
+        {
             fs::remove_file(&path).map_err(PrepareError::io(&path, "remove"))?;
         }
     }

@@ -50,22 +50,48 @@ pub async fn prepare(config: &PrepareConfig, out: &Path) -> Result<PrepareReport
     let root = fs::canonicalize(&config.root).map_err(PrepareError::io(&config.root, "open"))?;
 
     let progress = Arc::new(Progress::new(manifest.volumes.len() as u64, "volumes"));
-    let work = Volumes::new(&root, out, &config.volume, &recipe_hash, threads.clone(), progress.clone());
+    let work = Volumes::new(
+        &root,
+        out,
+        &config.volume,
+        &recipe_hash,
+        threads.clone(),
+        progress.clone(),
+    );
     let work: Arc<dyn RangeWork> = Arc::new(work);
-    let volumes = run(&out.join("manifest/volumes"), work.clone(), threads.current_num_threads()).await?;
+    let volumes = run(
+        &out.join("manifest/volumes"),
+        work.clone(),
+        threads.current_num_threads(),
+    )
+    .await?;
     progress.finish();
     let mut step_seconds = work.clock().seconds();
 
     let progress = Arc::new(Progress::new(manifest.texts.len() as u64, "texts"));
     let end_token = tokenizer::end_token(&tokenizer)?;
-    let work = Texts::new(out, &config.text, tokenizer, &recipe_hash, threads.clone(), progress.clone());
+    let work = Texts::new(
+        out,
+        &config.text,
+        tokenizer,
+        &recipe_hash,
+        threads.clone(),
+        progress.clone(),
+    );
     let work: Arc<dyn RangeWork> = Arc::new(work);
     let texts = run(&out.join("manifest/texts"), work.clone(), threads.current_num_threads()).await?;
     progress.finish();
-    work.clock().seconds().into_iter().for_each(|(step, seconds)| *step_seconds.entry(step).or_default() += seconds);
+    work.clock()
+        .seconds()
+        .into_iter()
+        .for_each(|(step, seconds)| *step_seconds.entry(step).or_default() += seconds);
 
     // What was set aside, the named parts, the index, the report.
-    let rejects: Vec<_> = [&volumes, &texts].into_iter().flatten().flat_map(|r| r.outcome.rejects.clone()).collect();
+    let rejects: Vec<_> = [&volumes, &texts]
+        .into_iter()
+        .flatten()
+        .flat_map(|r| r.outcome.rejects.clone())
+        .collect();
     write_quarantine(out, &rejects)?;
     for (name, ids) in &manifest.parts {
         sample::write_part(out, name, ids)?;
@@ -75,13 +101,24 @@ pub async fn prepare(config: &PrepareConfig, out: &Path) -> Result<PrepareReport
         volumes: count(&volumes, manifest.volumes.len()),
         texts: count(&texts, manifest.texts.len()),
         bytes_read: volumes.iter().map(|range| range.bytes_read).sum(),
-        bytes_written: [&volumes, &texts].into_iter().flatten().map(|range| range.shard.bytes).sum(),
+        bytes_written: [&volumes, &texts]
+            .into_iter()
+            .flatten()
+            .map(|range| range.shard.bytes)
+            .sum(),
         truncated: texts.iter().map(|range| range.outcome.truncated).sum(),
-        shards_reused: [&volumes, &texts].into_iter().flatten().filter(|range| range.reused).count() as u64,
+        shards_reused: [&volumes, &texts]
+            .into_iter()
+            .flatten()
+            .filter(|range| range.reused)
+            .count() as u64,
         step_seconds,
         seconds: watch.seconds(),
     };
-    write_whole(&out.join("report.json"), &serde_json::to_vec_pretty(&report).expect("a report is plain data"))?;
+    write_whole(
+        &out.join("report.json"),
+        &serde_json::to_vec_pretty(&report).expect("a report is plain data"),
+    )?;
     check(&report, &config.limits, out)?;
     Ok(report)
 }
@@ -94,7 +131,9 @@ fn cut<T>(
 ) -> Vec<arrow::array::RecordBatch> {
     let per_range = per_range.max(1);
     let ranges = rows.chunks(per_range).enumerate();
-    ranges.map(|(range, rows)| to_batch(range as u32, (range * per_range) as u64, rows)).collect()
+    ranges
+        .map(|(range, rows)| to_batch(range as u32, (range * per_range) as u64, rows))
+        .collect()
 }
 
 fn count(ranges: &[Committed], manifest_rows: usize) -> TableCounts {
@@ -134,7 +173,9 @@ fn write_index(
     };
     for (split, counts) in texts.iter().flat_map(|range| &range.counts) {
         let total = index.counts.entry(split.clone()).or_default();
-        counts.iter().for_each(|(key, count)| *total.entry(key.clone()).or_default() += count);
+        counts
+            .iter()
+            .for_each(|(key, count)| *total.entry(key.clone()).or_default() += count);
     }
     output::remove_other_shards(out, &index)?;
     let text = serde_json::to_vec_pretty(&index).expect("an index is plain data");
@@ -145,7 +186,10 @@ fn write_index(
 fn check(report: &PrepareReport, limits: &LimitsConfig, out: &Path) -> Result<(), PrepareError> {
     for (table, counts) in [("volumes", &report.volumes), ("texts", &report.texts)] {
         if !counts.add_up() {
-            return Err(PrepareError::Request { what: table.into(), problem: format!("the counts do not add up: {counts:?}") });
+            return Err(PrepareError::Request {
+                what: table.into(),
+                problem: format!("the counts do not add up: {counts:?}"),
+            });
         }
     }
     let mut all = report.volumes.clone();

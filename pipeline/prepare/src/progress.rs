@@ -26,8 +26,13 @@ impl Progress {
     pub fn new(total: u64, what: &'static str) -> Progress {
         let terminal = std::io::stderr().is_terminal();
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-        let template = format!("{{spinner}} {what:<8} {{bar:32}} {{pos}}/{{len}}  {{per_sec:>10}}  {{elapsed}}<{{eta}}  {{msg}}");
-        bar.set_style(ProgressStyle::with_template(&template).expect("the template is valid").progress_chars("=> "));
+        let template =
+            format!("{{spinner}} {what:<8} {{bar:32}} {{pos}}/{{len}}  {{per_sec:>10}}  {{elapsed}}<{{eta}}  {{msg}}");
+        bar.set_style(
+            ProgressStyle::with_template(&template)
+                .expect("the template is valid")
+                .progress_chars("=> "),
+        );
         Progress {
             bar,
             what,
@@ -48,7 +53,10 @@ impl Progress {
         let seconds = self.started.elapsed().as_secs();
         let due = self.next_line.load(Ordering::Relaxed);
         let mine = seconds >= due
-            && self.next_line.compare_exchange(due, seconds + LINE_SECONDS, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            && self
+                .next_line
+                .compare_exchange(due, seconds + LINE_SECONDS, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
         if !self.terminal && mine {
             self.line();
         }
@@ -125,7 +133,10 @@ impl StepClock {
 
     /// Seconds by step.
     pub fn seconds(&self) -> BTreeMap<String, f64> {
-        Step::ALL.into_iter().map(|step| (step.as_str().to_owned(), self.total(step).as_secs_f64())).collect()
+        Step::ALL
+            .into_iter()
+            .map(|step| (step.as_str().to_owned(), self.total(step).as_secs_f64()))
+            .collect()
     }
 }
 

@@ -19,7 +19,10 @@ pub fn provide(config: &TokenizerConfig, manifest: &Manifest, out: &Path) -> Res
         TokenizerConfig::Path(path) => Tokenizer::load(path)?,
         TokenizerConfig::Train(entries) => {
             // Never a validation or test text: their words are not known when a model is trained.
-            let seen = manifest.texts.iter().filter(|text| text.split == Split::Train && text.refusal.is_none());
+            let seen = manifest
+                .texts
+                .iter()
+                .filter(|text| text.split == Split::Train && text.refusal.is_none());
             let texts = seen.flat_map(|text| [text.question.clone(), text.answer.clone()]);
             let template = std::iter::once(Template::Phi.words());
             Tokenizer::train_bpe(template.chain(texts), *entries, &[END_TOKEN])?

@@ -9,13 +9,18 @@ use crate::report::Places;
 
 /// Trains, evaluates and explains the Med-2E3 model on prepared datasets.
 #[derive(Debug, Parser)]
-#[command(name = "med2e3", version, arg_required_else_help = true, after_help = "\
+#[command(
+    name = "med2e3",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
 Exit codes: 0 fine, 2 failed.
 
 A first run:
   cargo xtask demo                                   prepares, trains, evaluates and explains on a CPU
   med2e3 train configs/train/pretrain.toml --set data.dataset=dataset --out run
-  med2e3 generate --checkpoint run --volume ct.nii.gz --question \"Which plane is shown?\"")]
+  med2e3 generate --checkpoint run --volume ct.nii.gz --question \"Which plane is shown?\""
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     pub(super) verb: Verb,

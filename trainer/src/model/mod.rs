@@ -27,7 +27,9 @@ pub mod scorer;
 pub mod splice;
 pub mod weights;
 
-pub use config::{Aggregate, Initializer, LocalFeature, Med2e3Config, Scorer, SliceNorm, TextFeature, Variant, VisualTokens};
+pub use config::{
+    Aggregate, Initializer, LocalFeature, Med2e3Config, Scorer, SliceNorm, TextFeature, Variant, VisualTokens,
+};
 pub use encoder2d::SiglipVisionConfig;
 pub use encoder3d::M3dClipVisionConfig;
 pub use error::ModelError;

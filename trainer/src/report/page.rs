@@ -69,17 +69,23 @@ fn tiles(material: &Material) -> Markup {
         (tile(joined.texts.rows.to_string(), "texts prepared"))
         (tile(joined.quarantined.values().sum::<u64>().to_string(), "inputs set aside"))
         @if let Some(value) = accuracy("plane") { (tile(value, "right on \u{201c}which plane?\u{201d} (chance 33.3 %)")) }
-        (tile(format!("{:.0} s", joined.seconds.values().sum::<f64>()), "all stages")) 
+        (tile(format!("{:.0} s", joined.seconds.values().sum::<f64>()), "all stages"))
     } }
 }
 
 fn prepared(material: &Material) -> Markup {
-    let row = |table: &str, counts: &TableCounts| html! { tr {
-        td { (table) } td.n { (counts.manifest_rows) } td.n { (counts.rows) } td.n { (counts.quarantined_rows()) } td.n { (counts.duplicates) }
-    } };
+    let row = |table: &str, counts: &TableCounts| {
+        html! { tr {
+            td { (table) } td.n { (counts.manifest_rows) } td.n { (counts.rows) } td.n { (counts.quarantined_rows()) } td.n { (counts.duplicates) }
+        } }
+    };
     let demo_set = &material.demo_set;
     let list = |counts: &std::collections::BTreeMap<String, u64>| {
-        counts.iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
+        counts
+            .iter()
+            .map(|(name, count)| format!("{count} {name}"))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     html! {
         h2 { "What was prepared" }
@@ -179,8 +185,11 @@ fn verdict(answer: &Answer) -> Markup {
 }
 
 fn explanations(material: &Material) -> Markup {
-    let volumes: Vec<&[Explanation]> =
-        material.explain.explanations.chunk_by(|a, b| a.answer.volume_id == b.answer.volume_id).collect();
+    let volumes: Vec<&[Explanation]> = material
+        .explain
+        .explanations
+        .chunk_by(|a, b| a.answer.volume_id == b.answer.volume_id)
+        .collect();
     html! {
         h2 { "Where it looks" }
         p { "For each question, how much each of the volume's slices counts when their 2D features are joined. The dashed line is where all "

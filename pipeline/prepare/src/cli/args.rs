@@ -7,7 +7,11 @@ use med2e3_schemas::Id;
 
 /// Turns CT volumes with captions and questions into verified parquet shards.
 #[derive(Debug, Parser)]
-#[command(name = "med2e3-data", version, arg_required_else_help = true, after_help = "\
+#[command(
+    name = "med2e3-data",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
 Exit codes: 0 fine, 1 finished but some inputs were set aside, 2 failed.
 MED2E3_LOG=info shows the query plan with its metrics.
 
@@ -15,7 +19,8 @@ A first run:
   cargo xtask demo                                   makes .demo/m3d, .demo/dataset and the rest
   med2e3-data prepare configs/prepare/m3d.toml --set root=/data/m3d --out dataset
   med2e3-data inspect dataset --row 0 --picture row.png
-  med2e3-data sql dataset \"SELECT task, count(*) FROM samples GROUP BY task\"")]
+  med2e3-data sql dataset \"SELECT task, count(*) FROM samples GROUP BY task\""
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     pub(super) verb: Verb,

@@ -91,7 +91,8 @@ pub(super) struct Slices {
     pub(super) spacing_mm_dhw: [f32; 3],
 }
 
-const PLANES: [Plane; 3] = [Plane::Axial, Plane::Coronal, Plane::Sagittal];
+/// The planes of a box's series, in the order of a form.
+pub(super) const PLANES: [Plane; 3] = [Plane::Axial, Plane::Coronal, Plane::Sagittal];
 /// Extents of a box along x, y, z, in mm. A box is flat, so that a plane shows in how its slices are stretched to the
 /// prepared shape, besides in the anatomy.
 const SIZES_MM: [Range<usize>; 3] = [54..63, 72..77, 28..32];
@@ -198,7 +199,11 @@ impl Series {
                 }
             }
         }
-        Slices { shape_dhw, hu, spacing_mm_dhw }
+        Slices {
+            shape_dhw,
+            hu,
+            spacing_mm_dhw,
+        }
     }
 }
 
@@ -209,8 +214,10 @@ mod tests {
 
     #[test]
     fn regions_of_different_splits_are_apart() {
-        let regions: Vec<(Split, [Range<usize>; 2])> =
-            Split::ALL.iter().flat_map(|&split| (0..6).map(move |number| (split, region(split, number)))).collect();
+        let regions: Vec<(Split, [Range<usize>; 2])> = Split::ALL
+            .iter()
+            .flat_map(|&split| (0..6).map(move |number| (split, region(split, number))))
+            .collect();
         for (a, first) in &regions {
             for (b, second) in regions.iter().filter(|(b, _)| b != a) {
                 let gap = |i: usize| {

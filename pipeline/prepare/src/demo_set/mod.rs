@@ -20,6 +20,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::PrepareError;
+use crate::progress::Progress;
 use atlas::Atlas;
 use cut::{Series, series_of_split};
 use words::{Texts, csv_of};
@@ -50,11 +51,15 @@ pub fn cut(atlas: &Path, out: &Path, seed: u64) -> Result<DemoSetReport, Prepare
         forms: BTreeMap::new(),
         broken: Vec::new(),
     };
+    let boxes: BTreeMap<Split, Vec<[Series; 3]>> = Split::ALL
+        .iter()
+        .map(|&split| (split, series_of_split(&head, split, &mut rng)))
+        .collect();
+    let progress = Progress::new(boxes.values().map(|boxes| 3 * boxes.len() as u64).sum(), "series");
     let mut captions: BTreeMap<&str, Vec<BTreeMap<&str, String>>> = BTreeMap::new();
     let mut case = 0;
-    for &split in Split::ALL {
+    for (split, boxes) in boxes {
         let mut texts = Texts::default();
-        let boxes = series_of_split(&head, split, &mut rng);
         report.boxes.insert(split.to_string(), boxes.len() as u64);
         for (number, series) in boxes.iter().enumerate() {
             case += 1;
@@ -65,29 +70,44 @@ pub fn cut(atlas: &Path, out: &Path, seed: u64) -> Result<DemoSetReport, Prepare
                 write_series(&head, series, form, out, &place)?;
                 write_report(out, &place, series)?;
                 captions.entry(split.as_str()).or_default().push(caption_entry(&place));
-                texts.add(&place, series, &mut rng);
+                texts.add(&place, series);
+                progress.step(true);
                 *report.series.entry(split.to_string()).or_default() += 1;
                 *report.forms.entry(form.as_str().into()).or_default() += 1;
             }
         }
-        write_whole(&out.join(format!("M3D_VQA_{}.csv", words::file_word(split))), &csv_of(&texts)?)?;
+        write_whole(
+            &out.join(format!("M3D_VQA_{}.csv", words::file_word(split))),
+            &csv_of(&texts)?,
+        )?;
     }
+    progress.finish();
     // Two inputs that are broken on purpose: each must end in quarantine and harm nothing else.
     for (place, what) in write_broken(out, case + 1)? {
         write_text(out, &place, "This series can not be read.")?;
-        captions.entry(Split::Train.as_str()).or_default().push(caption_entry(&place));
+        captions
+            .entry(Split::Train.as_str())
+            .or_default()
+            .push(caption_entry(&place));
         report.broken.push(format!("{place}: {what}"));
     }
     let json = serde_json::to_vec_pretty(&captions).expect("a manifest is plain data");
     write_whole(&out.join("M3D_Cap.json"), &json)?;
-    write_whole(&out.join("demo-set.json"), &serde_json::to_vec_pretty(&report).expect("a report is plain data"))?;
+    write_whole(
+        &out.join("demo-set.json"),
+        &serde_json::to_vec_pretty(&report).expect("a report is plain data"),
+    )?;
     Ok(report)
 }
 
 /// The set in one line.
 pub fn in_words(report: &DemoSetReport) -> String {
     let list = |counts: &BTreeMap<String, u64>| {
-        counts.iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
+        counts
+            .iter()
+            .map(|(name, count)| format!("{count} {name}"))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     format!(
         "{} series ({}) from {} boxes, as {}; {} inputs broken on purpose",
@@ -101,13 +121,15 @@ pub fn in_words(report: &DemoSetReport) -> String {
 
 /// Path of a series below `M3D_Cap`, without ending.
 fn place(case: usize, series: &Series) -> String {
-    let (plane, window) = (series.plane.as_str(), series.window.name());
-    let capital = format!("{}{}", plane[..1].to_uppercase(), &plane[1..]);
-    format!("ct_case/{case:06}/{capital}_{window}_window")
+    let (plane, window) = (words::capitalized(series.plane.as_str()), series.window.name());
+    format!("ct_case/{case:06}/{plane}_{window}_window")
 }
 
 fn caption_entry(place: &str) -> BTreeMap<&'static str, String> {
-    BTreeMap::from([("image", format!("M3D_Cap_npy/{place}.npy")), ("text", format!("M3D_Cap_npy/{place}.txt"))])
+    BTreeMap::from([
+        ("image", format!("M3D_Cap_npy/{place}.npy")),
+        ("text", format!("M3D_Cap_npy/{place}.txt")),
+    ])
 }
 
 fn write_report(out: &Path, place: &str, series: &Series) -> Result<(), PrepareError> {

@@ -16,9 +16,7 @@ use datafusion::physical_plan::execution_plan::{
 };
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
-};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use med2e3_schemas::manifest::keys_of;
 
@@ -42,13 +40,21 @@ impl PrepareExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         ));
-        PrepareExec { input, work, properties, metrics: ExecutionPlanMetricsSet::new() }
+        PrepareExec {
+            input,
+            work,
+            properties,
+            metrics: ExecutionPlanMetricsSet::new(),
+        }
     }
 }
 
 impl fmt::Debug for PrepareExec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PrepareExec").field("table", &self.work.table()).field("input", &self.input).finish()
+        f.debug_struct("PrepareExec")
+            .field("table", &self.work.table())
+            .field("input", &self.input)
+            .finish()
     }
 }
 
@@ -168,7 +174,11 @@ fn ranges(input: SendableRecordBatchStream) -> impl Stream<Item = Result<(u32, V
         slices: VecDeque<(u32, RecordBatch)>,
         open: Option<(u32, Vec<RecordBatch>)>,
     }
-    let start = Cutter { input, slices: VecDeque::new(), open: None };
+    let start = Cutter {
+        input,
+        slices: VecDeque::new(),
+        open: None,
+    };
     stream::try_unfold(start, |mut cutter| async move {
         loop {
             if let Some((range_id, slice)) = cutter.slices.pop_front() {
@@ -229,6 +239,10 @@ fn commit_row(committed: &Committed) -> Result<RecordBatch> {
 
 /// The commits in batches of the node's output.
 pub(super) fn committed_of(batches: &[RecordBatch]) -> Result<Vec<Committed>, PrepareError> {
-    let texts = batches.iter().flat_map(|batch| batch.column(4).as_string::<i32>().iter().flatten());
-    texts.map(|text| serde_json::from_str(text).map_err(|e| PrepareError::Engine(Box::new(e)))).collect()
+    let texts = batches
+        .iter()
+        .flat_map(|batch| batch.column(4).as_string::<i32>().iter().flatten());
+    texts
+        .map(|text| serde_json::from_str(text).map_err(|e| PrepareError::Engine(Box::new(e))))
+        .collect()
 }

@@ -35,14 +35,23 @@ impl Catalog {
         for function in functions::all(dataset.voxels()) {
             context.register_udf(function);
         }
-        let tables = ["volumes", "samples", "quarantine.parquet", "manifest/volumes", "manifest/texts"];
+        let tables = [
+            "volumes",
+            "samples",
+            "quarantine.parquet",
+            "manifest/volumes",
+            "manifest/texts",
+        ];
         let names = ["volumes", "samples", "quarantine", "manifest_volumes", "manifest_texts"];
         for (table, name) in tables.into_iter().zip(names) {
             register(&context, name, &root.join(table)).await?;
         }
         for entry in fs::read_dir(root.join("subsets")).into_iter().flatten().flatten() {
             let path = entry.path();
-            let stem = path.file_stem().and_then(|stem| stem.to_str()).filter(|_| path.extension().is_some_and(|e| e == "parquet"));
+            let stem = path
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .filter(|_| path.extension().is_some_and(|e| e == "parquet"));
             if let Some(stem) = stem {
                 register(&context, &format!("subset_{}", stem.replace(['-', '.'], "_")), &path).await?;
             }
@@ -61,7 +70,9 @@ impl Catalog {
 
 async fn register(context: &SessionContext, name: &str, path: &Path) -> Result<(), PrepareError> {
     if path.exists() {
-        context.register_parquet(name, path.display().to_string(), ParquetReadOptions::default()).await?;
+        context
+            .register_parquet(name, path.display().to_string(), ParquetReadOptions::default())
+            .await?;
     }
     Ok(())
 }
@@ -71,7 +82,9 @@ async fn register(context: &SessionContext, name: &str, path: &Path) -> Result<(
 /// # Errors
 /// A type that has no text form.
 pub fn to_table(batches: &[RecordBatch]) -> Result<String, PrepareError> {
-    Ok(pretty_format_batches(batches).map_err(|e| PrepareError::Engine(Box::new(e)))?.to_string())
+    Ok(pretty_format_batches(batches)
+        .map_err(|e| PrepareError::Engine(Box::new(e)))?
+        .to_string())
 }
 
 /// Rows as one JSON object a line.
@@ -81,7 +94,9 @@ pub fn to_table(batches: &[RecordBatch]) -> Result<String, PrepareError> {
 pub fn to_json_lines(batches: &[RecordBatch]) -> Result<String, PrepareError> {
     let engine = |e: datafusion::arrow::error::ArrowError| PrepareError::Engine(Box::new(e));
     let mut writer = LineDelimitedWriter::new(Vec::new());
-    writer.write_batches(&batches.iter().collect::<Vec<_>>()).map_err(engine)?;
+    writer
+        .write_batches(&batches.iter().collect::<Vec<_>>())
+        .map_err(engine)?;
     writer.finish().map_err(engine)?;
     String::from_utf8(writer.into_inner()).map_err(|e| PrepareError::Engine(Box::new(e)))
 }

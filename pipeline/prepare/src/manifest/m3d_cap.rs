@@ -34,8 +34,14 @@ pub(super) fn read(path: &Path, builder: &mut Builder<'_>) -> Result<(), Prepare
     let mut ordered: Vec<_> = splits.into_iter().collect();
     ordered.sort_by_key(|(split, _)| (split.parse::<Split>().is_err(), split.clone()));
     for (part, entries) in ordered {
-        let Some(split) = Split::ALL.iter().copied().find(|split| part.starts_with(split.as_str())) else {
-            return Err(error(format!("a split `{part}` that begins with none of train, validation, test")));
+        let Some(split) = Split::ALL
+            .iter()
+            .copied()
+            .find(|split| part.starts_with(split.as_str()))
+        else {
+            return Err(error(format!(
+                "a split `{part}` that begins with none of train, validation, test"
+            )));
         };
         for (number, entry) in entries.into_iter().enumerate() {
             let id = builder.add(row(builder.root, entry, split, format!("{name} {part}[{number}]")));
@@ -50,9 +56,10 @@ pub(super) fn read(path: &Path, builder: &mut Builder<'_>) -> Result<(), Prepare
 fn row(root: &Path, entry: Entry, split: Split, place: String) -> Row {
     let image = entry.image.unwrap_or_default();
     let report = match entry.text.as_deref() {
-        None | Some("") => {
-            Err(Refusal { reason: Reason::MissingAnswer, detail: "expected a text path, found none".into() })
-        }
+        None | Some("") => Err(Refusal {
+            reason: Reason::MissingAnswer,
+            detail: "expected a text path, found none".into(),
+        }),
         Some(text) => report(root, text),
     };
     let (answer, refusal) = match report {
@@ -84,7 +91,10 @@ fn report(root: &Path, text: &str) -> Result<String, Refusal> {
         return Err(outside());
     }
     let raw = text.replacen("M3D_Cap_npy/", "M3D_Cap/", 1);
-    let path = [text, &raw].into_iter().map(|path| root.join(path)).find(|path| path.is_file());
+    let path = [text, &raw]
+        .into_iter()
+        .map(|path| root.join(path))
+        .find(|path| path.is_file());
     let path = path.ok_or_else(|| Refusal {
         reason: Reason::TextUnreadable,
         detail: format!("expected a report at {raw}, found none"),
@@ -92,10 +102,15 @@ fn report(root: &Path, text: &str) -> Result<String, Refusal> {
     if !fs::canonicalize(&path).is_ok_and(|real| real.starts_with(root)) {
         return Err(outside());
     }
-    let findings = read_findings(&path)
-        .map_err(|_| Refusal { reason: Reason::TextUnreadable, detail: format!("{raw}: not readable as UTF-8") })?;
+    let findings = read_findings(&path).map_err(|_| Refusal {
+        reason: Reason::TextUnreadable,
+        detail: format!("{raw}: not readable as UTF-8"),
+    })?;
     match findings.is_empty() {
-        true => Err(Refusal { reason: Reason::MissingAnswer, detail: format!("{raw}: the report is empty") }),
+        true => Err(Refusal {
+            reason: Reason::MissingAnswer,
+            detail: format!("{raw}: the report is empty"),
+        }),
         false => Ok(findings),
     }
 }

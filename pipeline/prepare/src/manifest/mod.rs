@@ -69,7 +69,12 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn new(root: &Path) -> Builder<'_> {
-        Builder { root, manifest: Manifest::default(), volumes: HashSet::new(), samples: HashSet::new() }
+        Builder {
+            root,
+            manifest: Manifest::default(),
+            volumes: HashSet::new(),
+            samples: HashSet::new(),
+        }
     }
 
     /// Adds the row, and its volume where it is new; gives the sample's id.
@@ -92,10 +97,19 @@ impl Builder<'_> {
             });
         }
         let choices = row.choices.clone().unwrap_or_default().join("\u{1f}");
-        let words = [row.split.as_str(), row.task.as_str(), &row.question, &row.answer, &choices];
+        let words = [
+            row.split.as_str(),
+            row.task.as_str(),
+            &row.question,
+            &row.answer,
+            &choices,
+        ];
         let sample_id = Id::of_parts([volume_id.0.as_slice()].into_iter().chain(words.map(str::as_bytes)));
         let refusal = match row.image.is_empty() {
-            true => Some(Refusal { reason: Reason::MissingImage, detail: "expected an image path, found none".into() }),
+            true => Some(Refusal {
+                reason: Reason::MissingImage,
+                detail: "expected an image path, found none".into(),
+            }),
             false => row.refusal,
         };
         // A refused row is no duplicate of another refused row: both are listed with their reason.

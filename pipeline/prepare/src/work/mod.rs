@@ -62,7 +62,11 @@ struct ShardPlace {
 
 impl ShardPlace {
     fn new(dataset: &Path, table: &'static str, recipe_hash: &str) -> ShardPlace {
-        ShardPlace { dataset: dataset.to_owned(), table, recipe_hash: recipe_hash.to_owned() }
+        ShardPlace {
+            dataset: dataset.to_owned(),
+            table,
+            recipe_hash: recipe_hash.to_owned(),
+        }
     }
 
     fn relative(&self, range_id: u32) -> String {
@@ -75,7 +79,13 @@ impl ShardPlace {
 
     /// A range's identity: its manifest rows, as text that names every field.
     fn range_hash(rows: &[impl std::fmt::Debug]) -> String {
-        let id = Id::of_parts(rows.iter().map(|row| format!("{row:?}").into_bytes()).collect::<Vec<_>>().iter().map(Vec::as_slice));
+        let id = Id::of_parts(
+            rows.iter()
+                .map(|row| format!("{row:?}").into_bytes())
+                .collect::<Vec<_>>()
+                .iter()
+                .map(Vec::as_slice),
+        );
         id.to_string()
     }
 

@@ -45,7 +45,11 @@ impl Texts {
         Texts {
             place: ShardPlace::new(dataset, "samples", recipe_hash),
             template: config.template,
-            budget: LengthBudget { total: config.length, visual_tokens: config.visual_tokens, keep_end: false },
+            budget: LengthBudget {
+                total: config.length,
+                visual_tokens: config.visual_tokens,
+                keep_end: false,
+            },
             tokenizer,
             threads,
             progress,
@@ -58,12 +62,20 @@ impl Texts {
         if let Some(refusal) = &entry.refusal {
             return Err((refusal.reason, refusal.detail.clone()));
         }
-        let turn = Turn { question: with_image(&entry.question), answer: Some(entry.answer.clone()) };
+        let turn = Turn {
+            question: with_image(&entry.question),
+            answer: Some(entry.answer.clone()),
+        };
         let turns = std::slice::from_ref(&turn);
-        let encoded = self.template.encode(&self.tokenizer, turns, &self.budget).map_err(error)?;
+        let encoded = self
+            .template
+            .encode(&self.tokenizer, turns, &self.budget)
+            .map_err(error)?;
         let pretrain_ids = match entry.task {
             Task::Caption => {
-                let encoded = Template::PretrainVision3d.encode(&self.tokenizer, turns, &self.budget).map_err(error)?;
+                let encoded = Template::PretrainVision3d
+                    .encode(&self.tokenizer, turns, &self.budget)
+                    .map_err(error)?;
                 Some(encoded.ids)
             }
             Task::OpenVqa | Task::ClosedVqa => None,
@@ -108,7 +120,14 @@ impl RangeWork for Texts {
             let shard = reader.entry(&self.place.relative(range_id))?;
             entries.iter().for_each(|_| self.progress.step(true));
             let counts = count(&sample_rows(&reader)?);
-            return Ok(Committed { range_id, shard, outcome, bytes_read: 0, reused: true, counts });
+            return Ok(Committed {
+                range_id,
+                shard,
+                outcome,
+                bytes_read: 0,
+                reused: true,
+                counts,
+            });
         }
         let mut outcome = RangeOutcome {
             recipe_hash: self.place.recipe_hash.clone(),
@@ -120,7 +139,9 @@ impl RangeWork for Texts {
         let encoded: Vec<_> = self.clock.time(Step::Tokenize, || {
             self.threads.install(|| {
                 let fresh = entries.par_iter().filter(|(_, entry)| !entry.duplicate);
-                fresh.map(|(ordinal, entry)| (*ordinal, entry, self.encode(entry))).collect()
+                fresh
+                    .map(|(ordinal, entry)| (*ordinal, entry, self.encode(entry)))
+                    .collect()
             })
         });
         (0..outcome.duplicates).for_each(|_| self.progress.step(true));
@@ -149,7 +170,14 @@ impl RangeWork for Texts {
             }
             self.place.commit(writer, range_id, &outcome)
         })?;
-        Ok(Committed { range_id, shard, outcome, bytes_read: 0, reused: false, counts: count(&samples) })
+        Ok(Committed {
+            range_id,
+            shard,
+            outcome,
+            bytes_read: 0,
+            reused: false,
+            counts: count(&samples),
+        })
     }
 }
 

@@ -51,7 +51,9 @@ impl Volumes {
             root: root.to_owned(),
             place: ShardPlace::new(dataset, "volumes", recipe_hash),
             format: VoxelFormat::unit_range(config.shape, config.voxels),
-            limits: ReadLimits { max_decoded_bytes: config.max_decoded_mib << 20 },
+            limits: ReadLimits {
+                max_decoded_bytes: config.max_decoded_mib << 20,
+            },
             threads,
             progress,
             clock: StepClock::default(),
@@ -62,7 +64,11 @@ impl Volumes {
         let reject = |reason: Reason, detail: String, byte_offset: Option<u64>| QuarantineRecord {
             table: Table::Volumes,
             ordinal,
-            path: if entry.source_path.is_empty() { entry.image.clone() } else { entry.source_path.clone() },
+            path: if entry.source_path.is_empty() {
+                entry.image.clone()
+            } else {
+                entry.source_path.clone()
+            },
             row: entry.row.clone(),
             reason,
             detail,
@@ -83,7 +89,9 @@ impl Volumes {
     fn read_and_map(&self, path: &Path, entry: &ManifestVolume) -> Result<VolumeRow, med2e3_input::InputError> {
         let volume = self.clock.time(Step::Read, || volume::read(path, &self.limits))?;
         let mut values = Vec::new();
-        let info = self.clock.time(Step::Resample, || recipe::m3d(&volume, self.format.shape_dhw, &mut values))?;
+        let info = self.clock.time(Step::Resample, || {
+            recipe::m3d(&volume, self.format.shape_dhw, &mut values)
+        })?;
         let (voxels, content_hash) = self.clock.time(Step::Encode, || {
             let mut cell = Vec::with_capacity(self.format.cell_bytes());
             encode(&values, &self.format, &mut cell);
@@ -108,7 +116,12 @@ impl Volumes {
             hu_known: volume.hu_known,
             value_min: info.value_min,
             value_max: info.value_max,
-            slices_dropped: dropped.map(|s| SliceDropped { slice: s.slice, reason: s.reason }).collect(),
+            slices_dropped: dropped
+                .map(|s| SliceDropped {
+                    slice: s.slice,
+                    reason: s.reason,
+                })
+                .collect(),
         })
     }
 
@@ -140,14 +153,16 @@ impl Volumes {
                     Err(reject) => outcome.rejects.push(reject),
                 }
                 if pending.len() == group {
-                    self.clock.time(Step::Write, || writer.write(&to_batch(&pending, &self.format)))?;
+                    self.clock
+                        .time(Step::Write, || writer.write(&to_batch(&pending, &self.format)))?;
                     outcome.rows += pending.len() as u64;
                     pending.clear();
                 }
             }
         }
         if !pending.is_empty() {
-            self.clock.time(Step::Write, || writer.write(&to_batch(&pending, &self.format)))?;
+            self.clock
+                .time(Step::Write, || writer.write(&to_batch(&pending, &self.format)))?;
             outcome.rows += pending.len() as u64;
         }
         Ok(writer)
@@ -173,7 +188,14 @@ impl RangeWork for Volumes {
         if let Some((reader, outcome)) = self.place.finished(range_id, &range_hash) {
             let shard = reader.entry(&self.place.relative(range_id))?;
             entries.iter().for_each(|_| self.progress.step(true));
-            return Ok(Committed { range_id, shard, outcome, bytes_read: 0, reused: true, counts: BTreeMap::new() });
+            return Ok(Committed {
+                range_id,
+                shard,
+                outcome,
+                bytes_read: 0,
+                reused: true,
+                counts: BTreeMap::new(),
+            });
         }
         let mut outcome = RangeOutcome {
             recipe_hash: self.place.recipe_hash.clone(),
@@ -183,9 +205,18 @@ impl RangeWork for Volumes {
         };
         let bytes_read = AtomicU64::new(0);
         let writer = self.write(range_id, &entries, &mut outcome, &bytes_read)?;
-        let shard = self.clock.time(Step::Write, || self.place.commit(writer, range_id, &outcome))?;
+        let shard = self
+            .clock
+            .time(Step::Write, || self.place.commit(writer, range_id, &outcome))?;
         let bytes_read = bytes_read.into_inner();
-        Ok(Committed { range_id, shard, outcome, bytes_read, reused: false, counts: BTreeMap::new() })
+        Ok(Committed {
+            range_id,
+            shard,
+            outcome,
+            bytes_read,
+            reused: false,
+            counts: BTreeMap::new(),
+        })
     }
 }
 
@@ -193,5 +224,9 @@ impl RangeWork for Volumes {
 fn size_on_disk(path: &Path) -> u64 {
     let own = fs::metadata(path).map_or(0, |metadata| if metadata.is_file() { metadata.len() } else { 0 });
     let inner = fs::read_dir(path).into_iter().flatten().flatten();
-    own + inner.filter_map(|entry| entry.metadata().ok()).filter(|m| m.is_file()).map(|m| m.len()).sum::<u64>()
+    own + inner
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(|m| m.is_file())
+        .map(|m| m.len())
+        .sum::<u64>()
 }
