@@ -11,11 +11,7 @@ fn main() {
 
     let lib = library_folder();
     let include = lib.parent().expect(MISSING).join("include");
-    assert!(
-        include.join("ATen/ATen.h").is_file(),
-        "{MISSING} ({} holds no ATen headers)",
-        include.display()
-    );
+    assert!(include.join("ATen/ATen.h").is_file(), "{MISSING} ({} holds no ATen headers)", include.display());
 
     cc::Build::new()
         .cpp(true)
@@ -39,10 +35,6 @@ fn library_folder() -> PathBuf {
         .map(PathBuf::from)
         .or_else(|| env::var_os("LIBTORCH").map(|root| Path::new(&root).join("lib")))
         .expect(MISSING);
-    assert!(
-        lib.join("libtorch_cpu.so").is_file(),
-        "{MISSING} ({} holds no libtorch_cpu.so)",
-        lib.display()
-    );
+    assert!(lib.join("libtorch_cpu.so").is_file(), "{MISSING} ({} holds no libtorch_cpu.so)", lib.display());
     lib
 }

@@ -22,11 +22,8 @@ pub(crate) struct Columns<'a> {
 impl<'a> Columns<'a> {
     pub(crate) fn get(&self, name: &str) -> Result<&'a ArrayRef, SchemaError> {
         let field = self.expected.field_with_name(name).expect("the name is of this schema");
-        let error = |found: String| SchemaError::Column {
-            column: name.into(),
-            expected: field.data_type().to_string(),
-            found,
-        };
+        let error =
+            |found: String| SchemaError::Column { column: name.into(), expected: field.data_type().to_string(), found };
         let array = self.batch.column_by_name(name).ok_or_else(|| error("none".into()))?;
         match array.data_type().equals_datatype(field.data_type()) {
             true => Ok(array),
@@ -40,9 +37,7 @@ impl<'a> Columns<'a> {
 
     pub(crate) fn maybe_text(&self, name: &str, row: usize) -> Result<Option<String>, SchemaError> {
         let array = self.get(name)?;
-        Ok(array
-            .is_valid(row)
-            .then(|| array.as_string::<i32>().value(row).to_owned()))
+        Ok(array.is_valid(row).then(|| array.as_string::<i32>().value(row).to_owned()))
     }
 
     pub(crate) fn maybe_texts(&self, name: &str, row: usize) -> Result<Option<Vec<String>>, SchemaError> {
@@ -63,22 +58,13 @@ impl<'a> Columns<'a> {
 
     pub(crate) fn topic(&self, row: usize) -> Result<Option<Topic>, SchemaError> {
         let array = self.get("topic")?;
-        let number = array
-            .is_valid(row)
-            .then(|| array.as_primitive::<arrow::datatypes::UInt8Type>().value(row));
+        let number = array.is_valid(row).then(|| array.as_primitive::<arrow::datatypes::UInt8Type>().value(row));
         Ok(number.and_then(Topic::of_number))
     }
 
     pub(crate) fn maybe_ints(&self, name: &str, row: usize) -> Result<Option<Vec<i32>>, SchemaError> {
         let array = self.get(name)?;
-        let values = || {
-            array
-                .as_list::<i32>()
-                .value(row)
-                .as_primitive::<Int32Type>()
-                .values()
-                .to_vec()
-        };
+        let values = || array.as_list::<i32>().value(row).as_primitive::<Int32Type>().values().to_vec();
         Ok(array.is_valid(row).then(values))
     }
 

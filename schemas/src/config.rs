@@ -14,9 +14,8 @@ use crate::SchemaError;
 /// # Errors
 /// Text that is not TOML, an override without `=`, an unknown key, a missing key, a value of the wrong type.
 pub fn parse<T: DeserializeOwned>(name: &str, text: &str, overrides: &[String]) -> Result<T, SchemaError> {
-    let error = |message: String| SchemaError::Config {
-        message: format!("{name}: {}", with_nearest(message.trim_end())),
-    };
+    let error =
+        |message: String| SchemaError::Config { message: format!("{name}: {}", with_nearest(message.trim_end())) };
     // The text alone first: its errors can point to the line.
     if overrides.is_empty() {
         return toml::from_str(text).map_err(|e| error(e.to_string()));
@@ -29,18 +28,13 @@ pub fn parse<T: DeserializeOwned>(name: &str, text: &str, overrides: &[String]) 
 }
 
 fn set(table: &mut Table, entry: &str) -> Result<(), String> {
-    let (path, text) = entry
-        .split_once('=')
-        .ok_or_else(|| format!("--set {entry}: expected KEY=VALUE"))?;
+    let (path, text) = entry.split_once('=').ok_or_else(|| format!("--set {entry}: expected KEY=VALUE"))?;
     let value = toml::from_str::<Table>(&format!("value = {text}"))
         .ok()
         .and_then(|mut parsed| parsed.remove("value"))
         .unwrap_or_else(|| Value::String(text.to_owned()));
     let mut keys = path.trim().split('.').collect::<Vec<_>>();
-    let last = keys
-        .pop()
-        .filter(|key| !key.is_empty())
-        .ok_or_else(|| format!("--set {entry}: the key is empty"))?;
+    let last = keys.pop().filter(|key| !key.is_empty()).ok_or_else(|| format!("--set {entry}: the key is empty"))?;
     let mut place = table;
     for key in keys {
         place = place
@@ -55,9 +49,7 @@ fn set(table: &mut Table, entry: &str) -> Result<(), String> {
 
 /// Adds "did you mean" to serde's message about an unknown field or variant, from the valid names that it lists.
 fn with_nearest(message: &str) -> String {
-    let unknown = ["unknown field `", "unknown variant `"]
-        .iter()
-        .find_map(|lead| message.split_once(lead));
+    let unknown = ["unknown field `", "unknown variant `"].iter().find_map(|lead| message.split_once(lead));
     let Some((unknown, rest)) = unknown.and_then(|(_, after)| after.split_once('`')) else {
         return message.to_owned();
     };
@@ -92,22 +84,9 @@ mod tests {
 
     #[test]
     fn overrides_are_laid_over_the_file() {
-        let run: Run = parse(
-            "run.toml",
-            TEXT,
-            &["optimizer.learning_rate=2e-4".into(), "optimizer.name=sgd".into()],
-        )
-        .unwrap();
-        assert_eq!(
-            run,
-            Run {
-                seed: 1,
-                optimizer: Optimizer {
-                    learning_rate: 2e-4,
-                    name: "sgd".into()
-                }
-            }
-        );
+        let run: Run =
+            parse("run.toml", TEXT, &["optimizer.learning_rate=2e-4".into(), "optimizer.name=sgd".into()]).unwrap();
+        assert_eq!(run, Run { seed: 1, optimizer: Optimizer { learning_rate: 2e-4, name: "sgd".into() } });
     }
 
     #[test]
@@ -117,10 +96,7 @@ mod tests {
             parse::<Run>("run.toml", TEXT, &["optimizer.learning_rat=1".into()]),
         ] {
             let message = result.unwrap_err().to_string();
-            assert!(
-                message.contains("run.toml") && message.contains("did you mean `learning_rate`?"),
-                "{message}"
-            );
+            assert!(message.contains("run.toml") && message.contains("did you mean `learning_rate`?"), "{message}");
         }
     }
 

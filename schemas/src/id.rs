@@ -53,11 +53,7 @@ impl FromStr for Id {
     type Err = SchemaError;
 
     fn from_str(text: &str) -> Result<Id, SchemaError> {
-        let error = || SchemaError::Word {
-            what: "id",
-            expected: "32 hex digits".into(),
-            found: text.into(),
-        };
+        let error = || SchemaError::Word { what: "id", expected: "32 hex digits".into(), found: text.into() };
         if text.len() != 32 || !text.is_ascii() {
             return Err(error());
         }
@@ -78,9 +74,7 @@ impl Serialize for Id {
 
 impl<'de> Deserialize<'de> for Id {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Id, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -96,10 +90,7 @@ mod tests {
 
     #[test]
     fn parts_do_not_run_together() {
-        assert_ne!(
-            Id::of_parts([b"ab".as_slice(), b"c"]),
-            Id::of_parts([b"a".as_slice(), b"bc"])
-        );
+        assert_ne!(Id::of_parts([b"ab".as_slice(), b"c"]), Id::of_parts([b"a".as_slice(), b"bc"]));
     }
 
     #[test]

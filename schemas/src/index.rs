@@ -55,15 +55,10 @@ impl DatasetIndex {
         struct Version {
             schema_version: u32,
         }
-        let config = |e: serde_json::Error| SchemaError::Config {
-            message: format!("dataset.json: {e}"),
-        };
+        let config = |e: serde_json::Error| SchemaError::Config { message: format!("dataset.json: {e}") };
         let Version { schema_version } = serde_json::from_str(text).map_err(config)?;
         if schema_version != SCHEMA_VERSION {
-            return Err(SchemaError::Version {
-                expected: SCHEMA_VERSION,
-                found: schema_version,
-            });
+            return Err(SchemaError::Version { expected: SCHEMA_VERSION, found: schema_version });
         }
         serde_json::from_str(text).map_err(config)
     }

@@ -81,10 +81,7 @@ const RANGE: &str = "range_id";
 const ORDINAL: &str = "ordinal";
 
 fn refusal_fields() -> [Field; 2] {
-    [
-        Field::new("refusal_reason", DataType::Utf8, true),
-        Field::new("refusal_detail", DataType::Utf8, true),
-    ]
+    [Field::new("refusal_reason", DataType::Utf8, true), Field::new("refusal_detail", DataType::Utf8, true)]
 }
 
 /// The schema of `manifest/volumes/*.parquet`.
@@ -141,11 +138,7 @@ fn ids(values: impl Iterator<Item = Id>) -> ArrayRef {
 fn keys(range_id: u32, first_ordinal: u64, rows: usize) -> [ArrayRef; 2] {
     [
         Arc::new(UInt32Array::from(vec![range_id; rows])),
-        Arc::new(
-            (first_ordinal..first_ordinal + rows as u64)
-                .map(Some)
-                .collect::<UInt64Array>(),
-        ),
+        Arc::new((first_ordinal..first_ordinal + rows as u64).map(Some).collect::<UInt64Array>()),
     ]
 }
 
@@ -174,8 +167,7 @@ pub fn volumes_to_batch(range_id: u32, first_ordinal: u64, rows: &[ManifestVolum
 /// One range of texts as a batch of [`texts_schema`].
 pub fn texts_to_batch(range_id: u32, first_ordinal: u64, rows: &[ManifestText]) -> RecordBatch {
     let mut choices = ListBuilder::new(StringBuilder::new());
-    rows.iter()
-        .for_each(|row| choices.append_option(row.choices.as_ref().map(|list| list.iter().map(Some))));
+    rows.iter().for_each(|row| choices.append_option(row.choices.as_ref().map(|list| list.iter().map(Some))));
     let mut columns = keys(range_id, first_ordinal, rows.len()).to_vec();
     columns.extend([
         ids(rows.iter().map(|r| r.sample_id)),
@@ -205,10 +197,7 @@ fn refusal_of(columns: &Columns<'_>, row: usize) -> Result<Option<Refusal>, Sche
         expected: Reason::ALL.map(Reason::as_str).join(", "),
         found: word,
     })?;
-    Ok(Some(Refusal {
-        reason,
-        detail: columns.maybe_text("refusal_detail", row)?.unwrap_or_default(),
-    }))
+    Ok(Some(Refusal { reason, detail: columns.maybe_text("refusal_detail", row)?.unwrap_or_default() }))
 }
 
 /// The (range, ordinal) of each row of a manifest batch.
@@ -216,10 +205,7 @@ fn refusal_of(columns: &Columns<'_>, row: usize) -> Result<Option<Refusal>, Sche
 /// # Errors
 /// A missing key column.
 pub fn keys_of(batch: &RecordBatch) -> Result<Vec<(u32, u64)>, SchemaError> {
-    let columns = Columns {
-        batch,
-        expected: volumes_schema(),
-    };
+    let columns = Columns { batch, expected: volumes_schema() };
     let ranges = columns.get(RANGE)?.as_primitive::<UInt32Type>().values();
     let ordinals = columns.get(ORDINAL)?.as_primitive::<UInt64Type>().values();
     Ok(ranges.iter().copied().zip(ordinals.iter().copied()).collect())
@@ -230,10 +216,7 @@ pub fn keys_of(batch: &RecordBatch) -> Result<Vec<(u32, u64)>, SchemaError> {
 /// # Errors
 /// A missing column, a column of another type, an unknown word.
 pub fn volumes_from_batch(batch: &RecordBatch) -> Result<Vec<ManifestVolume>, SchemaError> {
-    let columns = Columns {
-        batch,
-        expected: volumes_schema(),
-    };
+    let columns = Columns { batch, expected: volumes_schema() };
     (0..batch.num_rows())
         .map(|row| {
             Ok(ManifestVolume {
@@ -254,10 +237,7 @@ pub fn volumes_from_batch(batch: &RecordBatch) -> Result<Vec<ManifestVolume>, Sc
 /// # Errors
 /// A missing column, a column of another type, an unknown word.
 pub fn texts_from_batch(batch: &RecordBatch) -> Result<Vec<ManifestText>, SchemaError> {
-    let columns = Columns {
-        batch,
-        expected: texts_schema(),
-    };
+    let columns = Columns { batch, expected: texts_schema() };
     (0..batch.num_rows())
         .map(|row| {
             Ok(ManifestText {
@@ -293,10 +273,7 @@ mod tests {
             case_id: "1".into(),
             series: "a".into(),
             row: "M3D_Cap.json train[0]".into(),
-            refusal: Some(Refusal {
-                reason: Reason::PathOutsideRoot,
-                detail: "..".into(),
-            }),
+            refusal: Some(Refusal { reason: Reason::PathOutsideRoot, detail: "..".into() }),
         };
         let batch = volumes_to_batch(3, 384, std::slice::from_ref(&volume));
         assert_eq!(volumes_from_batch(&batch).unwrap(), vec![volume]);

@@ -37,11 +37,6 @@ impl RangeOutcome {
         for reject in &self.rejects {
             *quarantined.entry(reject.reason.to_string()).or_default() += 1;
         }
-        TableCounts {
-            manifest_rows: self.manifest_rows,
-            rows: self.rows,
-            quarantined,
-            duplicates: self.duplicates,
-        }
+        TableCounts { manifest_rows: self.manifest_rows, rows: self.rows, quarantined, duplicates: self.duplicates }
     }
 }

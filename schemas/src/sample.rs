@@ -139,11 +139,7 @@ pub struct SampleRow {
 }
 
 fn span_fields() -> Fields {
-    vec![
-        Field::new("start", DataType::UInt32, false),
-        Field::new("end", DataType::UInt32, false),
-    ]
-    .into()
+    vec![Field::new("start", DataType::UInt32, false), Field::new("end", DataType::UInt32, false)].into()
 }
 
 /// The schema of `samples/*.parquet`.
@@ -175,8 +171,7 @@ pub fn to_batch(rows: &[SampleRow]) -> RecordBatch {
     };
     let ints = |get: &dyn Fn(&SampleRow) -> Option<Vec<i32>>| -> ArrayRef {
         let mut builder = ListBuilder::new(Int32Builder::new());
-        rows.iter()
-            .for_each(|row| builder.append_option(get(row).map(|ids| ids.into_iter().map(Some))));
+        rows.iter().for_each(|row| builder.append_option(get(row).map(|ids| ids.into_iter().map(Some))));
         Arc::new(builder.finish())
     };
     let mut sample_ids = FixedSizeBinaryBuilder::new(16);
@@ -185,21 +180,13 @@ pub fn to_batch(rows: &[SampleRow]) -> RecordBatch {
     let mut spans = ListBuilder::new(StructBuilder::from_fields(span_fields(), 0));
     for row in rows {
         sample_ids.append_value(row.sample_id.0).expect("an id has 16 bytes");
-        row.volume_ids
-            .iter()
-            .for_each(|id| volume_ids.values().append_value(id.0).expect("an id has 16 bytes"));
+        row.volume_ids.iter().for_each(|id| volume_ids.values().append_value(id.0).expect("an id has 16 bytes"));
         volume_ids.append(true);
         choices.append_option(row.choices.as_ref().map(|list| list.iter().map(Some)));
         for (start, end) in &row.target_spans {
             let fields = spans.values();
-            fields
-                .field_builder::<UInt32Builder>(0)
-                .expect("start is UInt32")
-                .append_value(*start);
-            fields
-                .field_builder::<UInt32Builder>(1)
-                .expect("end is UInt32")
-                .append_value(*end);
+            fields.field_builder::<UInt32Builder>(0).expect("start is UInt32").append_value(*start);
+            fields.field_builder::<UInt32Builder>(1).expect("end is UInt32").append_value(*end);
             fields.append(true);
         }
         spans.append(true);
@@ -229,30 +216,15 @@ pub fn to_batch(rows: &[SampleRow]) -> RecordBatch {
 /// # Errors
 /// A missing column, a column of another type, an unknown word.
 pub fn from_batch(batch: &RecordBatch) -> Result<Vec<SampleRow>, SchemaError> {
-    let columns = Columns {
-        batch,
-        expected: schema(),
-    };
+    let columns = Columns { batch, expected: schema() };
     (0..batch.num_rows())
         .map(|row| {
             let volumes = columns.get("volume_ids")?.as_list::<i32>().value(row);
             let spans = columns.get("target_spans")?.as_list::<i32>().value(row);
-            let bound = |side: usize| {
-                spans
-                    .as_struct()
-                    .column(side)
-                    .as_primitive::<UInt32Type>()
-                    .values()
-                    .to_vec()
-            };
+            let bound = |side: usize| spans.as_struct().column(side).as_primitive::<UInt32Type>().values().to_vec();
             Ok(SampleRow {
                 sample_id: columns.id("sample_id", row)?,
-                volume_ids: volumes
-                    .as_fixed_size_binary()
-                    .iter()
-                    .flatten()
-                    .filter_map(Id::from_bytes)
-                    .collect(),
+                volume_ids: volumes.as_fixed_size_binary().iter().flatten().filter_map(Id::from_bytes).collect(),
                 task: columns.text("task", row)?.parse()?,
                 topic: columns.topic(row)?,
                 split: columns.text("split", row)?.parse()?,

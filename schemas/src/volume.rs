@@ -78,12 +78,7 @@ pub struct VoxelFormat {
 impl VoxelFormat {
     /// Values in 0..1 under `code`.
     pub fn unit_range(shape_dhw: [usize; 3], code: VoxelCode) -> VoxelFormat {
-        VoxelFormat {
-            shape_dhw,
-            code,
-            scale: 1.0 / code.maximum(),
-            offset: 0.0,
-        }
+        VoxelFormat { shape_dhw, code, scale: 1.0 / code.maximum(), offset: 0.0 }
     }
 
     /// Voxels in one cell.
@@ -132,17 +127,10 @@ impl VoxelFormat {
             found,
         };
         let field = schema.field_with_name("voxels").map_err(|_| error("none".into()))?;
-        let text = field
-            .metadata()
-            .get("ARROW:extension:metadata")
-            .ok_or_else(|| error("no metadata".into()))?;
+        let text = field.metadata().get("ARROW:extension:metadata").ok_or_else(|| error("no metadata".into()))?;
         let stated: Stated = serde_json::from_str(text).map_err(|e| error(format!("{text} ({e})")))?;
-        let format = VoxelFormat {
-            shape_dhw: stated.shape,
-            code: stated.code,
-            scale: stated.scale,
-            offset: stated.offset,
-        };
+        let format =
+            VoxelFormat { shape_dhw: stated.shape, code: stated.code, scale: stated.scale, offset: stated.offset };
         match field.data_type() {
             DataType::FixedSizeBinary(width) if *width as usize == format.cell_bytes() => Ok(format),
             other => Err(error(format!("{other} for {} bytes", format.cell_bytes()))),
@@ -197,11 +185,7 @@ pub struct VolumeRow {
 }
 
 fn dropped_fields() -> Fields {
-    vec![
-        Field::new("slice", DataType::UInt32, false),
-        Field::new("reason", DataType::Utf8, false),
-    ]
-    .into()
+    vec![Field::new("slice", DataType::UInt32, false), Field::new("reason", DataType::Utf8, false)].into()
 }
 
 /// The schema of `volumes/*.parquet`.
@@ -234,8 +218,7 @@ pub fn schema(format: &VoxelFormat) -> SchemaRef {
 pub fn to_batch(rows: &[VolumeRow], format: &VoxelFormat) -> RecordBatch {
     let binary = |width: usize, get: &dyn Fn(&VolumeRow) -> Vec<u8>| -> ArrayRef {
         let mut builder = FixedSizeBinaryBuilder::with_capacity(rows.len(), width as i32);
-        rows.iter()
-            .for_each(|row| builder.append_value(get(row)).expect("the cell has the format's size"));
+        rows.iter().for_each(|row| builder.append_value(get(row)).expect("the cell has the format's size"));
         Arc::new(builder.finish())
     };
     let text = |get: &dyn Fn(&VolumeRow) -> Option<String>| -> ArrayRef {
@@ -251,14 +234,9 @@ pub fn to_batch(rows: &[VolumeRow], format: &VoxelFormat) -> RecordBatch {
     };
 
     let mut voxels = FixedSizeBinaryBuilder::with_capacity(rows.len(), format.cell_bytes() as i32);
-    rows.iter().for_each(|row| {
-        voxels
-            .append_value(&row.voxels)
-            .expect("the cell has the format's size")
-    });
+    rows.iter().for_each(|row| voxels.append_value(&row.voxels).expect("the cell has the format's size"));
     let mut spacing = ListBuilder::new(Float32Builder::new());
-    rows.iter()
-        .for_each(|row| spacing.append_option(row.spacing_mm.map(|mm| mm.map(Some))));
+    rows.iter().for_each(|row| spacing.append_option(row.spacing_mm.map(|mm| mm.map(Some))));
     let mut dropped = ListBuilder::new(StructBuilder::from_fields(dropped_fields(), 0)).with_field(Field::new(
         "item",
         DataType::Struct(dropped_fields()),
@@ -267,14 +245,8 @@ pub fn to_batch(rows: &[VolumeRow], format: &VoxelFormat) -> RecordBatch {
     for row in rows {
         for slice in &row.slices_dropped {
             let fields = dropped.values();
-            fields
-                .field_builder::<UInt32Builder>(0)
-                .expect("slice is UInt32")
-                .append_value(slice.slice);
-            fields
-                .field_builder::<StringBuilder>(1)
-                .expect("reason is Utf8")
-                .append_value(&slice.reason);
+            fields.field_builder::<UInt32Builder>(0).expect("slice is UInt32").append_value(slice.slice);
+            fields.field_builder::<StringBuilder>(1).expect("reason is Utf8").append_value(&slice.reason);
             fields.append(true);
         }
         dropped.append(true);
@@ -331,21 +303,9 @@ mod tests {
             hu_known: false,
             value_min: 0.0,
             value_max: 1.0,
-            slices_dropped: vec![SliceDropped {
-                slice: 3,
-                reason: "unreadable".into(),
-            }],
+            slices_dropped: vec![SliceDropped { slice: 3, reason: "unreadable".into() }],
         };
-        let batch = to_batch(
-            &[
-                row.clone(),
-                VolumeRow {
-                    slices_dropped: vec![],
-                    ..row
-                },
-            ],
-            &format,
-        );
+        let batch = to_batch(&[row.clone(), VolumeRow { slices_dropped: vec![], ..row }], &format);
         assert_eq!(batch.num_rows(), 2);
     }
 }

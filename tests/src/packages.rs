@@ -40,10 +40,7 @@ pub fn packages() -> Vec<Package> {
             .to_string(),
         dependencies: list(&package["dependencies"])
             .iter()
-            .map(|line| Dependency {
-                name: text(&line["name"]),
-                is_normal: line["kind"].is_null(),
-            })
+            .map(|line| Dependency { name: text(&line["name"]), is_normal: line["kind"].is_null() })
             .collect(),
     };
     list(&metadata["packages"]).into_iter().map(package).collect()
@@ -63,10 +60,7 @@ pub fn names_in(tree: &str) -> BTreeSet<&str> {
 /// The packages in both trees that have other features in one than in the other.
 pub fn differing<'a>(one: &'a str, other: &'a str) -> Vec<&'a str> {
     let (one, other) = (features(one), features(other));
-    one.iter()
-        .filter(|(package, sets)| other.get(*package).is_some_and(|its| its != *sets))
-        .map(|(p, _)| *p)
-        .collect()
+    one.iter().filter(|(package, sets)| other.get(*package).is_some_and(|its| its != *sets)).map(|(p, _)| *p).collect()
 }
 
 /// `NAME vVERSION` to each set of features it is built with.
@@ -74,9 +68,7 @@ fn features(tree: &str) -> BTreeMap<&str, BTreeSet<&str>> {
     let mut found: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for line in tree.lines().map(|line| line.trim_end_matches("(*)").trim_end()) {
         let after_name = line.find(' ').map_or(line.len(), |space| space + 1);
-        let end = line[after_name..]
-            .find(' ')
-            .map_or(line.len(), |space| after_name + space);
+        let end = line[after_name..].find(' ').map_or(line.len(), |space| after_name + space);
         found.entry(&line[..end]).or_default().insert(line[end..].trim());
     }
     found
@@ -84,17 +76,8 @@ fn features(tree: &str) -> BTreeMap<&str, BTreeSet<&str>> {
 
 fn cargo(args: &[&str]) -> String {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(program)
-        .current_dir(repository())
-        .args(args)
-        .output()
-        .expect("cargo starts");
-    assert!(
-        output.status.success(),
-        "cargo {}: {}",
-        args.join(" "),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = Command::new(program).current_dir(repository()).args(args).output().expect("cargo starts");
+    assert!(output.status.success(), "cargo {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("cargo writes UTF-8")
 }
 
@@ -116,15 +99,7 @@ mod tests {
         let packages = packages();
         let feed = packages.iter().find(|package| package.name == "med2e3-feed").unwrap();
         assert_eq!(feed.folder, "pipeline/feed/");
-        assert!(
-            feed.dependencies
-                .iter()
-                .any(|line| line.name == "parquet" && line.is_normal)
-        );
-        assert!(
-            feed.dependencies
-                .iter()
-                .any(|line| line.name == "tempfile" && !line.is_normal)
-        );
+        assert!(feed.dependencies.iter().any(|line| line.name == "parquet" && line.is_normal));
+        assert!(feed.dependencies.iter().any(|line| line.name == "tempfile" && !line.is_normal));
     }
 }

@@ -33,26 +33,11 @@ pub fn write(root: &Path) {
         let shape = [6 + number, 20 + number, 24];
         match number % 2 {
             0 => slices(&case.join(&name), shape, number),
-            _ => fs::write(
-                case.join(format!("{name}.nii.gz")),
-                gzip(&nifti(shape, &voxels(shape, number))),
-            )
-            .unwrap(),
+            _ => fs::write(case.join(format!("{name}.nii.gz")), gzip(&nifti(shape, &voxels(shape, number)))).unwrap(),
         }
-        fs::write(
-            case.join("text.txt"),
-            format!("study_findings: A disc of size {number}."),
-        )
-        .unwrap();
-        captions.push((
-            format!("ct_case/{number:06}/{name}"),
-            format!("ct_case/{number:06}/text.txt"),
-        ));
-        rows.push(row(
-            &format!("ct_case/{number:06}/{name}"),
-            ["even", "odd"][number % 2],
-            ["A", "B"][number % 2],
-        ));
+        fs::write(case.join("text.txt"), format!("study_findings: A disc of size {number}.")).unwrap();
+        captions.push((format!("ct_case/{number:06}/{name}"), format!("ct_case/{number:06}/text.txt")));
+        rows.push(row(&format!("ct_case/{number:06}/{name}"), ["even", "odd"][number % 2], ["A", "B"][number % 2]));
     }
     broken(root);
     for (name, _) in BROKEN {
@@ -67,13 +52,7 @@ pub fn write(root: &Path) {
         format!(r#"{{"image": "M3D_Cap_npy/{image}.npy", "text": "M3D_Cap_npy/{text}"}}"#)
     };
     let pick = |keep: &dyn Fn(usize) -> bool| {
-        captions
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| keep(*i))
-            .map(|(_, c)| entry(c))
-            .collect::<Vec<_>>()
-            .join(",\n")
+        captions.iter().enumerate().filter(|(i, _)| keep(*i)).map(|(_, c)| entry(c)).collect::<Vec<_>>().join(",\n")
     };
     let json = format!(
         "{{\"train\": [{}],\n\"validation\": [{}],\n\"test\": [{}],\n\"test1k\": [{}]}}",
@@ -84,10 +63,7 @@ pub fn write(root: &Path) {
     );
     fs::write(root.join("M3D_Cap.json"), json).unwrap();
     fs::write(root.join("M3D_VQA_train.csv"), rows.join("\n")).unwrap();
-    let test: Vec<String> = [HEADER.to_owned()]
-        .into_iter()
-        .chain(rows[7..=SERIES].iter().cloned())
-        .collect();
+    let test: Vec<String> = [HEADER.to_owned()].into_iter().chain(rows[7..=SERIES].iter().cloned()).collect();
     fs::write(root.join("M3D_VQA_test.csv"), test.join("\n")).unwrap();
 }
 
@@ -114,9 +90,7 @@ fn broken(root: &Path) {
     let mixed = case.join("Mixed_sizes");
     fs::create_dir_all(&mixed).unwrap();
     for number in 0..6u32 {
-        GrayImage::from_pixel(8 + number, 8, image::Luma([90]))
-            .save(mixed.join(format!("{number}.png")))
-            .unwrap();
+        GrayImage::from_pixel(8 + number, 8, image::Luma([90])).save(mixed.join(format!("{number}.png"))).unwrap();
     }
     let garbled = case.join("Garbled_slices");
     fs::create_dir_all(&garbled).unwrap();
@@ -167,10 +141,7 @@ fn nifti(shape_dhw: [usize; 3], voxels: &[i16]) -> Vec<u8> {
     put(108, &352f32.to_le_bytes()); // vox_offset
     put(112, &1f32.to_le_bytes()); // scl_slope
     put(254, &1i16.to_le_bytes()); // sform_code
-    for (i, value) in [-1f32, 0., 0., 0., 0., -1., 0., 0., 0., 0., 2., 0.]
-        .into_iter()
-        .enumerate()
-    {
+    for (i, value) in [-1f32, 0., 0., 0., 0., -1., 0., 0., 0., 0., 2., 0.].into_iter().enumerate() {
         put(280 + 4 * i, &value.to_le_bytes());
     }
     put(344, b"n+1\0");

@@ -10,16 +10,9 @@ use std::process::{Command, Output};
 pub fn program(name: &str) -> Command {
     let test = std::env::current_exe().expect("a test knows its own path");
     // target/debug/deps/test-hash -> target/debug/name
-    let folder = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("tests lie two folders deep");
+    let folder = test.parent().and_then(Path::parent).expect("tests lie two folders deep");
     let path = folder.join(name);
-    assert!(
-        path.is_file(),
-        "{} is missing: run `cargo build --workspace --bins`",
-        path.display()
-    );
+    assert!(path.is_file(), "{} is missing: run `cargo build --workspace --bins`", path.display());
     let mut command = Command::new(path);
     command.current_dir(root());
     command
@@ -44,20 +37,12 @@ pub struct Said {
 pub fn run(command: &mut Command) -> Said {
     let Output { status, stdout, stderr } = command.output().expect("the program starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("programs speak UTF-8");
-    Said {
-        code: status.code().unwrap_or(-1),
-        out: text(stdout),
-        err: text(stderr),
-    }
+    Said { code: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
 }
 
 /// Runs a command that must end with this code; shows what it said where it does not.
 pub fn run_to(code: i32, command: &mut Command) -> Said {
     let said = run(command);
-    assert_eq!(
-        said.code, code,
-        "{command:?}\n--- stdout\n{}\n--- stderr\n{}",
-        said.out, said.err
-    );
+    assert_eq!(said.code, code, "{command:?}\n--- stdout\n{}\n--- stderr\n{}", said.out, said.err);
     said
 }

@@ -15,10 +15,7 @@ pub struct Source {
 impl Source {
     /// A file that need not exist.
     pub fn new(path: &str, text: &str) -> Self {
-        Self {
-            path: path.into(),
-            text: text.into(),
-        }
+        Self { path: path.into(), text: text.into() }
     }
 
     /// Whether it is Rust.
@@ -28,17 +25,13 @@ impl Source {
 
     /// Whether the whole file serves tests or benches.
     pub fn is_test(&self) -> bool {
-        self.path
-            .split('/')
-            .any(|part| ["tests", "tests.rs", "benches"].contains(&part))
+        self.path.split('/').any(|part| ["tests", "tests.rs", "benches"].contains(&part))
     }
 
     /// Whether it lies under one of the places: the start of a path, or a bare file name that holds anywhere.
     pub fn is_under(&self, places: &[&str]) -> bool {
         let name = self.path.rsplit('/').next();
-        places
-            .iter()
-            .any(|place| self.path.starts_with(place) || name == Some(place))
+        places.iter().any(|place| self.path.starts_with(place) || name == Some(place))
     }
 
     /// The Rust code alone: comments and what stands between quotes are blank, lines stay where they are.
@@ -69,10 +62,7 @@ fn until_tests(code: String) -> String {
 /// Where the repository lies.
 pub fn repository() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package
-        .parent()
-        .expect("tests is a folder of the workspace")
-        .to_path_buf()
+    package.parent().expect("tests is a folder of the workspace").to_path_buf()
 }
 
 /// Every text file of the repository, in order of paths; what is built, installed or made by a demo is left out.
@@ -83,11 +73,7 @@ pub fn sources() -> Vec<Source> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a folder of the repository can be listed") {
             let path = entry.expect("an entry can be read").path();
-            let relative = path
-                .strip_prefix(&root)
-                .expect("it lies in the repository")
-                .to_string_lossy()
-                .into_owned();
+            let relative = path.strip_prefix(&root).expect("it lies in the repository").to_string_lossy().into_owned();
             let left_out = relative == ".git" || relative == "target" || relative == ".demo";
             if left_out || relative.starts_with(".libtorch") || relative.contains("__pycache__") || path.is_symlink() {
                 continue;
@@ -107,14 +93,8 @@ pub fn sources() -> Vec<Source> {
 pub fn names(text: &str, word: &str) -> bool {
     let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
     text.match_indices(word).any(|(start, _)| {
-        let before = text[..start]
-            .chars()
-            .next_back()
-            .filter(|_| word.starts_with(part_of_name));
-        let after = text[start + word.len()..]
-            .chars()
-            .next()
-            .filter(|_| word.ends_with(part_of_name));
+        let before = text[..start].chars().next_back().filter(|_| word.starts_with(part_of_name));
+        let after = text[start + word.len()..].chars().next().filter(|_| word.ends_with(part_of_name));
         !before.is_some_and(part_of_name) && !after.is_some_and(part_of_name)
     })
 }
@@ -146,10 +126,7 @@ enum Piece {
 /// The piece that `rest` begins with, and its length.
 fn next_piece(rest: &[char]) -> (Piece, usize) {
     match rest {
-        ['/', '/', ..] => (
-            Piece::Comment,
-            rest.iter().position(|c| *c == '\n').unwrap_or(rest.len()),
-        ),
+        ['/', '/', ..] => (Piece::Comment, rest.iter().position(|c| *c == '\n').unwrap_or(rest.len())),
         ['/', '*', ..] => (Piece::Comment, block_comment(rest)),
         ['"', ..] => (Piece::Text, quoted(rest, '"')),
         ['r', '"', ..] | ['r', '#', '"' | '#', ..] => match raw(rest) {
@@ -160,10 +137,7 @@ fn next_piece(rest: &[char]) -> (Piece, usize) {
         ['\'', _, '\'', ..] => (Piece::Text, 3),
         [c, ..] if c.is_alphanumeric() || *c == '_' => {
             // A name as a whole, so that the `r` at its end opens no raw string; `b` and `c` are prefixes of one.
-            let length = rest
-                .iter()
-                .position(|c| !c.is_alphanumeric() && *c != '_')
-                .unwrap_or(rest.len());
+            let length = rest.iter().position(|c| !c.is_alphanumeric() && *c != '_').unwrap_or(rest.len());
             let prefixes_raw = length == 2 && ['b', 'c'].contains(c) && rest[1] == 'r';
             (Piece::Code, if prefixes_raw { 1 } else { length })
         }

@@ -12,23 +12,12 @@ use serde_json::Value;
 /// The demo's configuration, turned to a phantom study and small volumes.
 fn prepare(study: &Path, out: &Path, more: &[&str]) -> Command {
     let mut command = program("med2e3-data");
-    command
-        .args(["prepare", "configs/demo/prepare.toml", "--json", "--out"])
-        .arg(out);
+    command.args(["prepare", "configs/demo/prepare.toml", "--json", "--out"]).arg(out);
     let questions =
         r#"manifest.questions=[{path="M3D_VQA_train.csv",split="train"},{path="M3D_VQA_test.csv",split="test"}]"#;
     let shape = "volume.shape=[4,16,16]";
     let root = format!("root={:?}", study.display().to_string());
-    for set in [
-        questions,
-        shape,
-        &root,
-        "limits.reject_rows=100",
-        "engine.volumes_per_range=4",
-    ]
-    .iter()
-    .chain(more)
-    {
+    for set in [questions, shape, &root, "limits.reject_rows=100", "engine.volumes_per_range=4"].iter().chain(more) {
         command.args(["--set", set]);
     }
     command
@@ -59,14 +48,8 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn sql(dataset: &Path, query: &str) -> Vec<Value> {
-    let said = run_to(
-        0,
-        program("med2e3-data").arg("sql").arg(dataset).arg(query).arg("--json"),
-    );
-    said.out
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    let said = run_to(0, program("med2e3-data").arg("sql").arg(dataset).arg(query).arg("--json"));
+    said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
@@ -91,33 +74,16 @@ fn every_row_ends_as_a_row_a_reason_or_a_duplicate() {
     assert_eq!(texts["quarantined"], serde_json::json!({"missing_answer": 2}));
     assert_eq!(texts["duplicates"], 3);
     for counts in [volumes, texts] {
-        let quarantined: u64 = counts["quarantined"]
-            .as_object()
-            .unwrap()
-            .values()
-            .map(|n| n.as_u64().unwrap())
-            .sum();
+        let quarantined: u64 = counts["quarantined"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
         let number = |key: &str| counts[key].as_u64().unwrap();
-        assert_eq!(
-            number("manifest_rows"),
-            number("rows") + quarantined + number("duplicates")
-        );
+        assert_eq!(number("manifest_rows"), number("rows") + quarantined + number("duplicates"));
     }
 
-    let rows = sql(
-        &out,
-        "SELECT path, reason, detail FROM quarantine WHERE \"table\" = 'volumes' ORDER BY ordinal",
-    );
+    let rows = sql(&out, "SELECT path, reason, detail FROM quarantine WHERE \"table\" = 'volumes' ORDER BY ordinal");
     assert_eq!(rows.len(), BROKEN.len() + 1);
     for row in rows {
         assert!(!row["detail"].as_str().unwrap().is_empty(), "{row}");
-        assert!(
-            !row["detail"]
-                .as_str()
-                .unwrap()
-                .contains(folder.path().to_str().unwrap()),
-            "{row}"
-        );
+        assert!(!row["detail"].as_str().unwrap().contains(folder.path().to_str().unwrap()), "{row}");
     }
 }
 
@@ -147,12 +113,8 @@ fn bytes_do_not_depend_on_threads_or_restarts() {
 fn voxels_do_not_depend_on_the_range_size() {
     let folder = study();
     let study = folder.path().join("study");
-    let voxels = |out: &Path| {
-        sql(
-            out,
-            "SELECT hex(volume_id) AS id, hex(content_hash) AS hash FROM volumes ORDER BY id",
-        )
-    };
+    let voxels =
+        |out: &Path| sql(out, "SELECT hex(volume_id) AS id, hex(content_hash) AS hash FROM volumes ORDER BY id");
     let (a, b) = (folder.path().join("a"), folder.path().join("b"));
     run_to(1, &mut prepare(&study, &a, &[]));
     run_to(1, &mut prepare(&study, &b, &["engine.volumes_per_range=1000"]));
@@ -167,18 +129,9 @@ fn sampling_is_a_seeded_draw_without_replacement() {
     run_to(1, &mut prepare(&folder.path().join("study"), &out, &[]));
     let draw = |name: &str, seed: u64, count: u64| {
         let mut command = program("med2e3-data");
-        command
-            .args(["sample", "configs/demo/sample.toml", "--json", "--out"])
-            .arg(&out);
+        command.args(["sample", "configs/demo/sample.toml", "--json", "--out"]).arg(&out);
         let counts = format!("counts=[{{task=\"open_vqa\",count={count}}}]");
-        command.args([
-            "--set",
-            &format!("name={name}"),
-            "--set",
-            &format!("seed={seed}"),
-            "--set",
-            &counts,
-        ]);
+        command.args(["--set", &format!("name={name}"), "--set", &format!("seed={seed}"), "--set", &counts]);
         command
     };
     for (name, seed) in [("first", 1), ("again", 1), ("other", 2)] {
@@ -186,10 +139,7 @@ fn sampling_is_a_seeded_draw_without_replacement() {
     }
     let ids = |name: &str| {
         let query = format!("SELECT hex(sample_id) AS id FROM subset_{name}");
-        sql(&out, &query)
-            .iter()
-            .map(|row| row["id"].as_str().unwrap().to_owned())
-            .collect::<Vec<_>>()
+        sql(&out, &query).iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let first = ids("first");
     assert_eq!(first, ids("again"));
@@ -202,11 +152,7 @@ fn sampling_is_a_seeded_draw_without_replacement() {
     assert_eq!(ids("test1k").len(), 1);
 
     let said = run_to(2, &mut draw("many", 1, 1000));
-    assert!(
-        said.err.contains("1000 samples of open_vqa in split train"),
-        "{}",
-        said.err
-    );
+    assert!(said.err.contains("1000 samples of open_vqa in split train"), "{}", said.err);
 }
 
 #[test]
@@ -214,27 +160,13 @@ fn inspect_shows_a_row_and_its_slices() {
     let folder = study();
     let (out, picture) = (folder.path().join("dataset"), folder.path().join("row.png"));
     run_to(1, &mut prepare(&folder.path().join("study"), &out, &[]));
-    let said = run_to(
-        0,
-        program("med2e3-data")
-            .arg("inspect")
-            .arg(&out)
-            .args(["--row", "1", "--picture"])
-            .arg(&picture),
-    );
-    assert!(
-        said.out.contains("series") && said.out.contains("Series_1"),
-        "{}",
-        said.out
-    );
+    let said =
+        run_to(0, program("med2e3-data").arg("inspect").arg(&out).args(["--row", "1", "--picture"]).arg(&picture));
+    assert!(said.out.contains("series") && said.out.contains("Series_1"), "{}", said.out);
     // Four slices of 16 x 16 side by side.
     assert_eq!(image::image_dimensions(&picture).unwrap(), (64, 16));
     let said = run_to(2, program("med2e3-data").arg("inspect").arg(&out).args(["--row", "99"]));
-    assert!(
-        said.err.contains("row 99") && said.err.contains("8 volumes"),
-        "{}",
-        said.err
-    );
+    assert!(said.err.contains("row 99") && said.err.contains("8 volumes"), "{}", said.err);
 }
 
 #[test]
@@ -243,31 +175,19 @@ fn what_can_not_run_says_why_and_what_to_do() {
     let (study, out) = (folder.path().join("study"), folder.path().join("dataset"));
     let fails = |more: &[&str], words: &[&str]| {
         let said = run_to(2, &mut prepare(&study, &out, more));
-        words
-            .iter()
-            .for_each(|word| assert!(said.err.contains(word), "{word}: {}", said.err));
+        words.iter().for_each(|word| assert!(said.err.contains(word), "{word}: {}", said.err));
         let _ = fs::remove_dir_all(&out);
     };
-    fails(
-        &["text.tokenizer={path=\"nowhere/tokenizer.json\"}"],
-        &["nowhere/tokenizer.json"],
-    );
+    fails(&["text.tokenizer={path=\"nowhere/tokenizer.json\"}"], &["nowhere/tokenizer.json"]);
     fails(&["volume.recipy=\"m3d\""], &["recipy", "did you mean `recipe`?"]);
     fails(&["manifest.captions=[\"Missing.json\"]"], &["Missing.json"]);
-    fails(
-        &["limits.reject_rows=3"],
-        &["set aside", "quarantine.parquet", "limits"],
-    );
+    fails(&["limits.reject_rows=3"], &["set aside", "quarantine.parquet", "limits"]);
 
     // A folder with something else in it is left alone.
     fs::create_dir_all(&out).unwrap();
     fs::write(out.join("precious"), b"x").unwrap();
     let said = run_to(2, &mut prepare(&study, &out, &[]));
-    assert!(
-        said.err.contains("not empty") && said.err.contains("hint"),
-        "{}",
-        said.err
-    );
+    assert!(said.err.contains("not empty") && said.err.contains("hint"), "{}", said.err);
     assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
 }
 

@@ -48,15 +48,9 @@ impl Confined {
     /// Fails unless the planted violation is found and the tree has none.
     fn holds(&self) {
         let (path, text) = self.planted;
-        assert!(
-            !self.violations(&Source::new(path, text)).is_empty(),
-            "the planted violation is not found"
-        );
+        assert!(!self.violations(&Source::new(path, text)).is_empty(), "the planted violation is not found");
         for place in self.allowed.iter().filter(|place| place.contains('/')) {
-            assert!(
-                self.violations(&Source::new(place, text)).is_empty(),
-                "{place} is refused what it may name"
-            );
+            assert!(self.violations(&Source::new(place, text)).is_empty(), "{place} is refused what it may name");
         }
         assert_none(sources().iter().flat_map(|source| self.violations(source)));
     }
@@ -113,10 +107,7 @@ fn the_demo_set_writes_ct_files_and_reads_none() {
         part: Part::Product,
         within: &["pipeline/prepare/src/demo_set"],
         allowed: &[],
-        planted: (
-            "pipeline/prepare/src/demo_set/scan.rs",
-            "let object = nifti::ReaderOptions::new();",
-        ),
+        planted: ("pipeline/prepare/src/demo_set/scan.rs", "let object = nifti::ReaderOptions::new();"),
     }
     .holds();
 }
@@ -156,20 +147,11 @@ fn crossbeam_is_named_only_by_the_queue() {
 #[test]
 fn published_weight_names_stand_only_with_the_weights() {
     Confined {
-        words: &[
-            "qkv_proj",
-            "gate_up_proj",
-            "patch_embeddings.1",
-            "vision_model.embeddings",
-            "_connector.",
-        ],
+        words: &["qkv_proj", "gate_up_proj", "patch_embeddings.1", "vision_model.embeddings", "_connector."],
         part: Part::Strings,
         within: &[],
         allowed: &["trainer/src/model/weights"],
-        planted: (
-            "trainer/src/model/layers/attention.rs",
-            "load(\"self_attn.qkv_proj.weight\")",
-        ),
+        planted: ("trainer/src/model/layers/attention.rs", "load(\"self_attn.qkv_proj.weight\")"),
     }
     .holds();
 }
@@ -189,15 +171,7 @@ fn unsafe_code_is_in_two_places() {
 #[test]
 fn randomness_comes_from_a_seed() {
     Confined {
-        words: &[
-            "thread_rng",
-            "rand::rng",
-            "rand::random",
-            "from_os_rng",
-            "from_entropy",
-            "OsRng",
-            "getrandom",
-        ],
+        words: &["thread_rng", "rand::rng", "rand::random", "from_os_rng", "from_entropy", "OsRng", "getrandom"],
         part: Part::Code,
         within: &[],
         allowed: &[],
@@ -225,10 +199,7 @@ fn models_know_nothing_of_files() {
         part: Part::Product,
         within: &["trainer/src/model"],
         allowed: &["trainer/src/model/weights"],
-        planted: (
-            "trainer/src/model/med2e3.rs",
-            "let sizes = std::fs::read_to_string(path)?;",
-        ),
+        planted: ("trainer/src/model/med2e3.rs", "let sizes = std::fs::read_to_string(path)?;"),
     }
     .holds();
 }
@@ -285,11 +256,7 @@ fn the_repository_names_no_place_outside_itself() {
     let outside = |source: &Source| places.into_iter().find(|place| source.text.contains(place));
     assert!(outside(&Source::new("README.md", &format!("see {}/x", places[0]))).is_some());
     let sources = sources();
-    assert_none(
-        sources
-            .iter()
-            .filter_map(|source| Some(format!("{} names {}", source.path, outside(source)?))),
-    );
+    assert_none(sources.iter().filter_map(|source| Some(format!("{} names {}", source.path, outside(source)?))));
 }
 
 /// Who may depend on whom, tests included.
@@ -306,10 +273,7 @@ const EDGES: [(&str, &[&str]); 7] = [
 #[test]
 fn packages_depend_in_one_direction() {
     let refused = |package: &str, dependency: &str| {
-        let allowed = EDGES
-            .iter()
-            .find(|(name, _)| *name == package)
-            .map(|(_, allowed)| *allowed);
+        let allowed = EDGES.iter().find(|(name, _)| *name == package).map(|(_, allowed)| *allowed);
         match allowed {
             Some(allowed) => EDGES.iter().any(|(name, _)| *name == dependency) && !allowed.contains(&dependency),
             None => true,
@@ -319,10 +283,7 @@ fn packages_depend_in_one_direction() {
     assert!(refused("xtask", "med2e3-schemas") && !refused("med2e3-feed", "med2e3-schemas"));
     let packages = packages();
     assert_none(packages.iter().flat_map(|package| {
-        let refused = package
-            .dependencies
-            .iter()
-            .filter(|line| refused(&package.name, &line.name));
+        let refused = package.dependencies.iter().filter(|line| refused(&package.name, &line.name));
         refused.map(|line| format!("{} depends on {}", package.name, line.name))
     }));
 }
@@ -330,21 +291,13 @@ fn packages_depend_in_one_direction() {
 /// The product code of a package, put together.
 fn code_of(package: &Package, sources: &[Source]) -> String {
     let source_folder = format!("{}src/", package.folder);
-    let own = sources
-        .iter()
-        .filter(|source| source.is_rust() && source.path.starts_with(&source_folder));
-    own.filter(|source| !source.is_test())
-        .map(Source::product_code)
-        .collect()
+    let own = sources.iter().filter(|source| source.is_rust() && source.path.starts_with(&source_folder));
+    own.filter(|source| !source.is_test()).map(Source::product_code).collect()
 }
 
 /// What a package's Cargo.toml names and its product code does not.
 fn unused<'a>(package: &'a Package, code: &str) -> Vec<&'a str> {
-    let normal = package
-        .dependencies
-        .iter()
-        .filter(|line| line.is_normal)
-        .map(|line| line.name.as_str());
+    let normal = package.dependencies.iter().filter(|line| line.is_normal).map(|line| line.name.as_str());
     normal.filter(|name| !names(code, &name.replace('-', "_"))).collect()
 }
 
@@ -352,18 +305,13 @@ fn unused<'a>(package: &'a Package, code: &str) -> Vec<&'a str> {
 fn every_dependency_is_used_outside_tests() {
     let sources = sources();
     let packages = packages();
-    let feed = packages
-        .iter()
-        .find(|package| package.name == "med2e3-feed")
-        .expect("feed is a member");
+    let feed = packages.iter().find(|package| package.name == "med2e3-feed").expect("feed is a member");
     assert!(unused(feed, "use arrow::array::Array;").contains(&"parquet"));
     let products = packages.iter().filter(|package| package.name != "med2e3-tests");
     assert_none(products.flat_map(|package| {
         let code = code_of(package, &sources);
         let unused = unused(package, &code).into_iter();
-        unused
-            .map(|name| format!("{} does not use {name} outside tests", package.name))
-            .collect::<Vec<_>>()
+        unused.map(|name| format!("{} does not use {name} outside tests", package.name)).collect::<Vec<_>>()
     }));
 }
 
@@ -371,29 +319,11 @@ fn every_dependency_is_used_outside_tests() {
 fn the_pillars_are_direct_dependencies() {
     let packages = packages();
     let lines = packages.iter().flat_map(|package| &package.dependencies);
-    let direct: BTreeSet<&str> = lines
-        .filter(|line| line.is_normal)
-        .map(|line| line.name.as_str())
-        .collect();
+    let direct: BTreeSet<&str> = lines.filter(|line| line.is_normal).map(|line| line.name.as_str()).collect();
     let absent = |name: &&str| !direct.contains(name);
     assert!(absent(&"no-such-crate"));
-    let pillars = [
-        "arrow",
-        "parquet",
-        "datafusion",
-        "nifti",
-        "image",
-        "tch",
-        "tokio",
-        "crossbeam",
-        "tokenizers",
-    ];
-    assert_none(
-        pillars
-            .into_iter()
-            .filter(absent)
-            .map(|name| format!("no package depends on {name}")),
-    );
+    let pillars = ["arrow", "parquet", "datafusion", "nifti", "image", "tch", "tokio", "crossbeam", "tokenizers"];
+    assert_none(pillars.into_iter().filter(absent).map(|name| format!("no package depends on {name}")));
 }
 
 #[test]
@@ -401,10 +331,7 @@ fn each_program_carries_only_its_own_weight() {
     let heavy = |tree: &str, prefix: &str| names_in(tree).iter().any(|name| name.starts_with(prefix));
     let prepare = tree(&["--package", "med2e3-prepare"], "normal");
     let trainer = tree(&["--package", "med2e3-trainer"], "normal");
-    assert!(
-        heavy(&prepare, "datafusion") && heavy(&trainer, "torch-sys"),
-        "the trees are not read"
-    );
+    assert!(heavy(&prepare, "datafusion") && heavy(&trainer, "torch-sys"), "the trees are not read");
     assert!(!heavy(&trainer, "datafusion"), "the trainer's tree holds DataFusion");
     for name in ["tch", "torch-sys"] {
         assert!(!names_in(&prepare).contains(name), "prepare's tree holds {name}");
@@ -417,11 +344,7 @@ fn programs_and_tests_share_one_build() {
     // `cargo test --workspace` must agree, or DataFusion is compiled twice.
     let programs = tree(&["--workspace"], "normal,build");
     let tests = tree(&["--workspace"], "normal,build,dev");
-    assert_none(
-        differing(&programs, &tests)
-            .iter()
-            .map(|package| format!("{package} has other features in tests")),
-    );
+    assert_none(differing(&programs, &tests).iter().map(|package| format!("{package} has other features in tests")));
 }
 
 /// What both programs stand on and what takes long to build. Smaller crates below these may still differ, so a build of
@@ -436,14 +359,9 @@ fn one_program_builds_what_both_build() {
         let one = tree(&["--package", package], "normal,build");
         let shared = |line: &&str| {
             let name = line.split(' ').next().unwrap_or_default();
-            SHARED
-                .iter()
-                .any(|shared| name == *shared || shared.ends_with('-') && name.starts_with(shared))
+            SHARED.iter().any(|shared| name == *shared || shared.ends_with('-') && name.starts_with(shared))
         };
-        assert!(
-            one.lines().any(|line| shared(&line)),
-            "the tree of {package} is not read"
-        );
+        assert!(one.lines().any(|line| shared(&line)), "the tree of {package} is not read");
         let differing = differing(&one, &both);
         assert_none(differing.iter().filter(|line| shared(line)).map(|line| {
             format!("{line} has other features when {package} is built alone; name them in the workspace's Cargo.toml")

@@ -31,18 +31,11 @@ const TINY: [&str; 14] = [
 fn dataset(folder: &Path) {
     phantom::write(&folder.join("study"));
     let mut command = program("med2e3-data");
-    command
-        .args(["prepare", "configs/demo/prepare.toml", "--out"])
-        .arg(folder.join("dataset"));
+    command.args(["prepare", "configs/demo/prepare.toml", "--out"]).arg(folder.join("dataset"));
     let root = format!("root={:?}", folder.join("study").display().to_string());
     let questions =
         r#"manifest.questions=[{path="M3D_VQA_train.csv",split="train"},{path="M3D_VQA_test.csv",split="test"}]"#;
-    for set in [
-        &root,
-        questions,
-        &format!("volume.shape={SHAPE}"),
-        "limits.reject_rows=100",
-    ] {
+    for set in [&root, questions, &format!("volume.shape={SHAPE}"), "limits.reject_rows=100"] {
         command.args(["--set", set]);
     }
     run_to(1, &mut command);
@@ -50,19 +43,10 @@ fn dataset(folder: &Path) {
 
 fn train(folder: &Path, out: &str, more: &[&str]) -> Command {
     let mut command = program("med2e3");
-    command
-        .args(["train", "configs/demo/pretrain.toml", "--json", "--out"])
-        .arg(folder.join(out));
+    command.args(["train", "configs/demo/pretrain.toml", "--json", "--out"]).arg(folder.join(out));
     let data = format!("data.dataset={:?}", folder.join("dataset").display().to_string());
-    for set in TINY
-        .iter()
-        .chain(&[
-            data.as_str(),
-            "data.batch_size=2",
-            "data.max_steps=6",
-            "checkpoint_every=3",
-        ])
-        .chain(more)
+    for set in
+        TINY.iter().chain(&[data.as_str(), "data.batch_size=2", "data.max_steps=6", "checkpoint_every=3"]).chain(more)
     {
         command.args(["--set", set]);
     }
@@ -71,12 +55,7 @@ fn train(folder: &Path, out: &str, more: &[&str]) -> Command {
 
 fn losses(report: &Path) -> Vec<f64> {
     let report: Value = serde_json::from_str(&fs::read_to_string(report).unwrap()).unwrap();
-    report["steps"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|step| step["loss"].as_f64().unwrap())
-        .collect()
+    report["steps"].as_array().unwrap().iter().map(|step| step["loss"].as_f64().unwrap()).collect()
 }
 
 #[test]
@@ -90,15 +69,8 @@ fn a_stopped_run_goes_on_to_the_same_weights() {
     fs::remove_dir_all(folder.join("stopped/step-6")).unwrap();
     fs::remove_file(folder.join("stopped/report.json")).unwrap();
     run_to(0, train(folder, "stopped", &[]).arg("--resume"));
-    assert_eq!(
-        losses(&folder.join("whole/report.json")),
-        losses(&folder.join("stopped/report.json"))
-    );
-    for file in [
-        "llm/model.safetensors",
-        "vision2d_model/model.safetensors",
-        "state/optimizer.safetensors",
-    ] {
+    assert_eq!(losses(&folder.join("whole/report.json")), losses(&folder.join("stopped/report.json")));
+    for file in ["llm/model.safetensors", "vision2d_model/model.safetensors", "state/optimizer.safetensors"] {
         let bytes = |run: &str| fs::read(folder.join(run).join("step-6").join(file)).unwrap();
         assert!(bytes("whole") == bytes("stopped"), "{file} differs");
     }
@@ -118,9 +90,7 @@ fn a_trained_model_answers_and_says_where_it_looked() {
     let path = |name: &str| format!("{:?}", folder.join(name).display().to_string());
     let verb = |verb: &str, out: &str| {
         let mut command = program("med2e3");
-        command
-            .args([verb, &format!("configs/demo/{verb}.toml"), "--json", "--out"])
-            .arg(folder.join(out));
+        command.args([verb, &format!("configs/demo/{verb}.toml"), "--json", "--out"]).arg(folder.join(out));
         command.args([
             "--set",
             &format!("dataset={}", path("dataset")),
@@ -135,46 +105,19 @@ fn a_trained_model_answers_and_says_where_it_looked() {
     let report: Value = serde_json::from_str(&said.out).unwrap();
     // Two test captions, two rows of the test CSV in two forms.
     assert_eq!(report["answers"].as_array().unwrap().len(), 6);
-    let closed = report["scores"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|s| s["metric"] == "correct")
-        .unwrap();
-    assert_eq!(
-        (closed["count"].as_u64(), closed["chance"].as_f64()),
-        (Some(2), Some(0.5))
-    );
+    let closed = report["scores"].as_array().unwrap().iter().find(|s| s["metric"] == "correct").unwrap();
+    assert_eq!((closed["count"].as_u64(), closed["chance"].as_f64()), (Some(2), Some(0.5)));
 
     run_to(0, &mut verb("explain", "explain"));
     let csv = fs::read_to_string(folder.join("explain/scores.csv")).unwrap();
-    let scores: Vec<f64> = csv
-        .lines()
-        .nth(1)
-        .unwrap()
-        .split(',')
-        .skip(4)
-        .map(|s| s.parse().unwrap())
-        .collect();
+    let scores: Vec<f64> = csv.lines().nth(1).unwrap().split(',').skip(4).map(|s| s.parse().unwrap()).collect();
     assert_eq!(scores.len(), 4);
     assert!((scores.iter().sum::<f64>() - 1.0).abs() < 1e-5, "{scores:?}");
 
     let mut command = program("med2e3");
-    command.args([
-        "generate",
-        "--json",
-        "--question",
-        "Is the number even, or odd?",
-        "--max-new-tokens",
-        "4",
-    ]);
-    command
-        .args(["--device", "cpu"])
-        .arg("--checkpoint")
-        .arg(folder.join("run"));
-    command
-        .arg("--volume")
-        .arg(folder.join("study/M3D_Cap/ct_case/000001/Series_1.nii.gz"));
+    command.args(["generate", "--json", "--question", "Is the number even, or odd?", "--max-new-tokens", "4"]);
+    command.args(["--device", "cpu"]).arg("--checkpoint").arg(folder.join("run"));
+    command.arg("--volume").arg(folder.join("study/M3D_Cap/ct_case/000001/Series_1.nii.gz"));
     let reply: Value = serde_json::from_str(&run_to(0, &mut command).out).unwrap();
     assert_eq!(reply["scores"].as_array().unwrap().len(), 4);
 }
@@ -191,18 +134,10 @@ fn a_flipped_bit_in_a_checkpoint_is_named() {
     bytes[last] ^= 1;
     fs::write(&weights, bytes).unwrap();
     let mut command = program("med2e3");
-    command
-        .args(["generate", "--question", "?", "--checkpoint"])
-        .arg(folder.join("run"));
-    command
-        .arg("--volume")
-        .arg(folder.join("study/M3D_Cap/ct_case/000001/Series_1.nii.gz"));
+    command.args(["generate", "--question", "?", "--checkpoint"]).arg(folder.join("run"));
+    command.arg("--volume").arg(folder.join("study/M3D_Cap/ct_case/000001/Series_1.nii.gz"));
     let said = run_to(2, &mut command);
-    assert!(
-        said.err.contains("llm/model.safetensors") && said.err.contains("blake3"),
-        "{}",
-        said.err
-    );
+    assert!(said.err.contains("llm/model.safetensors") && said.err.contains("blake3"), "{}", said.err);
 }
 
 #[test]
@@ -210,13 +145,6 @@ fn a_model_that_does_not_fit_the_dataset_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     dataset(folder);
-    let said = run_to(
-        2,
-        &mut train(folder, "run", &["model.start.fresh.vision3d.img_size=[8,16,16]"]),
-    );
-    assert!(
-        said.err.contains("img_size") && said.err.contains("[4, 16, 16]"),
-        "{}",
-        said.err
-    );
+    let said = run_to(2, &mut train(folder, "run", &["model.start.fresh.vision3d.img_size=[8,16,16]"]));
+    assert!(said.err.contains("img_size") && said.err.contains("[4, 16, 16]"), "{}", said.err);
 }

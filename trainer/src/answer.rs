@@ -44,12 +44,7 @@ impl Answerer {
             expected: format!("the token {end}"),
             found: "none".into(),
         })?;
-        Ok(Answerer {
-            model: checkpoint.model(device)?,
-            tokenizer,
-            device,
-            end_token: i64::from(end_token),
-        })
+        Ok(Answerer { model: checkpoint.model(device)?, tokenizer, device, end_token: i64::from(end_token) })
     }
 
     /// Answers every sample, in the order of the selection.
@@ -95,20 +90,15 @@ impl Answerer {
 /// One answer with its metrics.
 fn judged(sample: &SampleRow, text: String, scores: Vec<f32>) -> Answer {
     let right = |judge: fn(&str, &str) -> bool| {
-        sample
-            .answer_choice
-            .as_deref()
-            .map_or(0.0, |choice| f64::from(judge(&text, choice)))
+        sample.answer_choice.as_deref().map_or(0.0, |choice| f64::from(judge(&text, choice)))
     };
     let metrics: HashMap<&str, f64> = match sample.task {
-        Task::Caption | Task::OpenVqa => HashMap::from([
-            ("bleu1", bleu1(&text, &sample.answer)),
-            ("rouge1", rouge1(&text, &sample.answer)),
-        ]),
-        Task::ClosedVqa => HashMap::from([
-            ("correct", right(is_correct)),
-            ("correct_strict", right(is_correct_strict)),
-        ]),
+        Task::Caption | Task::OpenVqa => {
+            HashMap::from([("bleu1", bleu1(&text, &sample.answer)), ("rouge1", rouge1(&text, &sample.answer))])
+        }
+        Task::ClosedVqa => {
+            HashMap::from([("correct", right(is_correct)), ("correct_strict", right(is_correct_strict))])
+        }
     };
     Answer {
         sample_id: sample.sample_id.to_string(),
@@ -119,10 +109,7 @@ fn judged(sample: &SampleRow, text: String, scores: Vec<f32>) -> Answer {
         expected: sample.answer.clone(),
         answer: text,
         answer_choice: sample.answer_choice.clone(),
-        metrics: metrics
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect::<BTreeMap<_, _>>(),
+        metrics: metrics.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>(),
         scores,
     }
 }

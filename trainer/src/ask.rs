@@ -56,10 +56,7 @@ pub fn ask(question: &Question<'_>) -> Result<Reply, TrainerError> {
         visual_tokens: config.visual_token_count() as usize,
         keep_end: false,
     };
-    let turn = Turn {
-        question: with_image(question.text),
-        answer: None,
-    };
+    let turn = Turn { question: with_image(question.text), answer: None };
     let prompt = Template::Phi.encode(&answerer.tokenizer, &[turn], &budget)?;
     let row = |ids: &[i32]| {
         let ids: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
@@ -67,9 +64,7 @@ pub fn ask(question: &Question<'_>) -> Result<Reply, TrainerError> {
     };
     let question_ids_bt = row(&answerer.tokenizer.encode(question.text)?);
     let input = ModelInput {
-        voxels_bcdhw: Tensor::from_slice(&values)
-            .view([1, 1, depth, height, width])
-            .to_device(answerer.device),
+        voxels_bcdhw: Tensor::from_slice(&values).view([1, 1, depth, height, width]).to_device(answerer.device),
         ids_bt: row(&prompt.ids),
         lengths_b: vec![prompt.ids.len() as i64],
         labels_bt: None,

@@ -181,9 +181,7 @@ mod tests {
     #[test]
     fn an_unknown_key_deep_in_the_model_names_the_nearest() {
         let wrong = text("demo/pretrain.toml").replace("score_dropout", "scores_dropout");
-        let message = parse::<TrainConfig>("pretrain.toml", &wrong, &[])
-            .unwrap_err()
-            .to_string();
+        let message = parse::<TrainConfig>("pretrain.toml", &wrong, &[]).unwrap_err().to_string();
         assert!(message.contains("did you mean `score_dropout`?"), "{message}");
     }
 }

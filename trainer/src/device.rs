@@ -49,11 +49,7 @@ impl DeviceChoice {
 
 fn open_cuda() -> Result<Device, DeviceError> {
     libtorch::open_cuda().map_err(DeviceError::CudaLibraries)?;
-    if Cuda::is_available() {
-        Ok(Device::Cuda(0))
-    } else {
-        Err(DeviceError::NoGpu)
-    }
+    if Cuda::is_available() { Ok(Device::Cuda(0)) } else { Err(DeviceError::NoGpu) }
 }
 
 /// Sets how many CPU threads one operation may use. Results may differ in the last bits between counts.

@@ -33,11 +33,7 @@ pub fn voxels(cells: &[u8], rows: i64, format: &VoxelFormat, device: Device) -> 
     };
     let codes = Tensor::from_data_size(cells, &[rows, 1, depth, height, width], kind).to_device(device);
     let values = codes.to_kind(Kind::Float) * f64::from(format.scale);
-    if format.offset == 0.0 {
-        values
-    } else {
-        values + f64::from(format.offset)
-    }
+    if format.offset == 0.0 { values } else { values + f64::from(format.offset) }
 }
 
 #[cfg(test)]

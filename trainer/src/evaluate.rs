@@ -24,11 +24,7 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
     claim(out, "evaluate.toml", config)?;
     let answerer = Answerer::open(&config.checkpoint, config.device, config.threads)?;
     let dataset = Arc::new(Dataset::open(&config.dataset)?);
-    let selection = Selection {
-        split: config.split,
-        tasks: config.tasks.clone(),
-        subset: config.subset.clone(),
-    };
+    let selection = Selection { split: config.split, tasks: config.tasks.clone(), subset: config.subset.clone() };
     let samples = Arc::new(dataset.select(&selection)?);
     let answers = answerer.answer(&dataset, &samples, config.batch_size, config.max_new_tokens)?;
     let report = EvaluateReport {
@@ -48,10 +44,7 @@ fn table(answers: &[Answer], samples: &[SampleRow]) -> Vec<Score> {
     let mut values: BTreeMap<(Task, &str), Vec<(Option<Topic>, f64)>> = BTreeMap::new();
     for answer in answers {
         for (metric, &value) in &answer.metrics {
-            values
-                .entry((answer.task, metric))
-                .or_default()
-                .push((answer.topic, value));
+            values.entry((answer.task, metric)).or_default().push((answer.topic, value));
         }
     }
     let mut scores = Vec::new();
@@ -71,11 +64,7 @@ fn table(answers: &[Answer], samples: &[SampleRow]) -> Vec<Score> {
                 micro: averages.micro_mean,
                 macro_mean: averages.macro_mean,
                 half_interval: 1.96 * averages.standard_error,
-                chance: if task == Task::ClosedVqa {
-                    chance(samples, topic)
-                } else {
-                    None
-                },
+                chance: if task == Task::ClosedVqa { chance(samples, topic) } else { None },
             });
         }
     }

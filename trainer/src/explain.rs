@@ -30,11 +30,7 @@ pub fn explain(config: &ExplainConfig, out: &Path) -> Result<ExplainReport, Trai
     claim(out, "explain.toml", config)?;
     let answerer = Answerer::open(&config.checkpoint, config.device, config.threads)?;
     let dataset = Arc::new(Dataset::open(&config.dataset)?);
-    let selection = Selection {
-        split: config.split,
-        tasks: Task::ALL.to_vec(),
-        subset: None,
-    };
+    let selection = Selection { split: config.split, tasks: Task::ALL.to_vec(), subset: None };
     let samples = Arc::new(first_volumes(dataset.select(&selection)?, config.volumes));
 
     let mut answers = answerer.answer(&dataset, &samples, 8, config.max_new_tokens)?;
@@ -44,19 +40,11 @@ pub fn explain(config: &ExplainConfig, out: &Path) -> Result<ExplainReport, Trai
         let picture = format!("{}.png", answer.volume_id);
         let shown = write_slices(&dataset, &answer.volume_id, config.slices, &out.join(&picture))?;
         let slices = dataset.voxels().shape_dhw[0] as u32;
-        explanations.push(Explanation {
-            answer,
-            slices,
-            shown,
-            picture,
-        });
+        explanations.push(Explanation { answer, slices, shown, picture });
     }
     write_whole(&out.join("scores.csv"), scores_csv(&explanations).as_bytes())?;
-    let report = ExplainReport {
-        checkpoint: config.checkpoint.display().to_string(),
-        explanations,
-        seconds: watch.seconds(),
-    };
+    let report =
+        ExplainReport { checkpoint: config.checkpoint.display().to_string(), explanations, seconds: watch.seconds() };
     write_report(out, &report)?;
     Ok(report)
 }
@@ -66,11 +54,7 @@ fn first_volumes(samples: Samples, count: usize) -> Samples {
     let volume = |row: &SampleRow| row.volume_ids.first().copied();
     let volumes: BTreeSet<Id> = samples.rows.iter().filter_map(volume).collect();
     let chosen: BTreeSet<Id> = volumes.into_iter().take(count).collect();
-    let rows = samples
-        .rows
-        .into_iter()
-        .filter(|row| volume(row).is_some_and(|id| chosen.contains(&id)))
-        .collect();
+    let rows = samples.rows.into_iter().filter(|row| volume(row).is_some_and(|id| chosen.contains(&id))).collect();
     Samples { rows, ..samples }
 }
 
@@ -79,10 +63,7 @@ fn write_slices(dataset: &Dataset, volume: &str, count: usize, path: &Path) -> R
     let format = dataset.voxels();
     let mut cell = vec![0; format.cell_bytes()];
     dataset.read_voxels(volume.parse()?, &mut cell)?;
-    let grey: Vec<u8> = decode(&cell, format)
-        .into_iter()
-        .map(|value| (value * 255.0).round() as u8)
-        .collect();
+    let grey: Vec<u8> = decode(&cell, format).into_iter().map(|value| (value * 255.0).round() as u8).collect();
     let slices = AxialSlices::new(&grey, format.shape_dhw).expect("a cell has the format's voxels");
     let shown: Vec<usize> = slices.evenly(count).collect();
     if !path.exists() {
@@ -103,16 +84,8 @@ fn scores_csv(explanations: &[Explanation]) -> String {
     for explanation in explanations {
         let answer = &explanation.answer;
         let topic = answer.topic.map_or("", |topic| topic.as_str());
-        write!(
-            text,
-            "\n{},{},{},{topic}",
-            answer.sample_id, answer.volume_id, answer.task
-        )
-        .expect("as above");
-        answer
-            .scores
-            .iter()
-            .for_each(|score| write!(text, ",{score}").expect("as above"));
+        write!(text, "\n{},{},{},{topic}", answer.sample_id, answer.volume_id, answer.task).expect("as above");
+        answer.scores.iter().for_each(|score| write!(text, ",{score}").expect("as above"));
     }
     text.push('\n');
     text

@@ -45,11 +45,7 @@ pub fn greedy_after(
     let longest = lengths.iter().max().copied().unwrap_or(0) + max_new_tokens;
     let expected = llm.config().longest_sequence();
     if longest > expected {
-        return Err(ModelError::TooLong {
-            what: "prompt and answer",
-            expected,
-            found: longest,
-        });
+        return Err(ModelError::TooLong { what: "prompt and answer", expected, found: longest });
     }
     no_grad(|| {
         let (batch, device) = (lengths.len() as i64, embeddings_bte.device());

@@ -18,16 +18,11 @@ pub fn next_token_loss(llm: &Phi3, hidden_bte: &Tensor, target_places: &[i64], t
     let device = hidden_bte.device();
     if target_places.is_empty() {
         let correct_count = Tensor::zeros([0i64; 0].as_slice(), (Kind::Int64, device));
-        return TokenLoss {
-            mean: (hidden_bte * 0.0).sum(Kind::Float),
-            correct_count,
-        };
+        return TokenLoss { mean: (hidden_bte * 0.0).sum(Kind::Float), correct_count };
     }
     let places = Tensor::from_slice(target_places).to_device(device);
     let targets = Tensor::from_slice(target_ids).to_device(device);
-    let logits = llm
-        .logits(&hidden_bte.flatten(0, 1).index_select(0, &places))
-        .to_kind(Kind::Float);
+    let logits = llm.logits(&hidden_bte.flatten(0, 1).index_select(0, &places)).to_kind(Kind::Float);
     let mean = logits.cross_entropy_loss(&targets, None::<&Tensor>, Reduction::Mean, -100, 0.0);
     let correct_count = logits.detach().argmax(-1, false).eq_tensor(&targets).sum(Kind::Int64);
     TokenLoss { mean, correct_count }

@@ -24,11 +24,7 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr()).with_position(done);
         let template =
             format!("{{spinner}} {what:<8} {{bar:32}} {{pos}}/{{len}}  {{per_sec:>10}}  {{elapsed}}<{{eta}}  {{msg}}");
-        bar.set_style(
-            ProgressStyle::with_template(&template)
-                .expect("the template is valid")
-                .progress_chars("=> "),
-        );
+        bar.set_style(ProgressStyle::with_template(&template).expect("the template is valid").progress_chars("=> "));
         bar.reset_eta();
         Progress {
             bar,
@@ -62,10 +58,7 @@ impl Progress {
         let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
         let seconds = self.watch.seconds();
         let rate = done as f64 / seconds.max(1e-9);
-        eprintln!(
-            "{:<8} {done}/{total}, {seconds:.1} s, {rate:.2}/s  {}",
-            self.what, self.message
-        );
+        eprintln!("{:<8} {done}/{total}, {seconds:.1} s, {rate:.2}/s  {}", self.what, self.message);
     }
 }
 

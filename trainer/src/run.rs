@@ -52,9 +52,7 @@ impl Run {
         let device = config.device.open()?;
         let dataset = Arc::new(Dataset::open(&config.data.dataset)?);
         let samples = Arc::new(dataset.select(&selection(&config.data, config.data.split))?);
-        let validation_samples = config
-            .validation
-            .map(|_| dataset.select(&selection(&config.data, Split::Validation)));
+        let validation_samples = config.validation.map(|_| dataset.select(&selection(&config.data, Split::Validation)));
         let validation_samples = validation_samples.transpose()?.map(Arc::new);
 
         let resumed = claim(config, out, existing)?;
@@ -66,36 +64,15 @@ impl Run {
         check_fit(&model, &dataset)?;
         model.set_trainable(&config.model.train);
         let trainable = model.trainable();
-        let OptimizerConfig {
-            learning_rate: _,
-            warmup_ratio,
-            beta1,
-            beta2,
-            eps,
-            weight_decay,
-            clip: _,
-        } = config.optimizer;
-        let parameters = trainable
-            .iter()
-            .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
-            .collect();
-        let mut optimizer = AdamW::new(
-            parameters,
-            AdamWConfig {
-                beta1,
-                beta2,
-                eps,
-                weight_decay,
-            },
-        );
+        let OptimizerConfig { learning_rate: _, warmup_ratio, beta1, beta2, eps, weight_decay, clip: _ } =
+            config.optimizer;
+        let parameters = trainable.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
+        let mut optimizer = AdamW::new(parameters, AdamWConfig { beta1, beta2, eps, weight_decay });
 
         let per_epoch = batches_per_epoch(samples.rows.len(), config.data.batch_size);
         let all = config.data.epochs * per_epoch;
         let total_steps = config.data.max_steps.map_or(all, |most| all.min(most));
-        let mut state = TrainState {
-            step: 0,
-            cursor: FeedCursor::default(),
-        };
+        let mut state = TrainState { step: 0, cursor: FeedCursor::default() };
         let mut steps = Vec::new();
         if let Some(checkpoint) = &resumed {
             let (saved, moments) = checkpoint.state()?;
@@ -146,20 +123,13 @@ impl Run {
         let Some(samples) = &self.validation_samples else {
             return Ok(f64::NAN);
         };
-        let plan = FeedPlan {
-            order: Order::ById,
-            epochs: 1,
-            start: FeedCursor::default(),
-            ..self.plan.clone()
-        };
+        let plan = FeedPlan { order: Order::ById, epochs: 1, start: FeedCursor::default(), ..self.plan.clone() };
         let mut feed = Feed::start(self.dataset.clone(), samples.clone(), plan);
         let (mut sum, mut targets) = (0.0, 0);
         for _ in 0..config.batches {
             let Some(batch) = feed.next_batch() else { break };
             let batch = batch?;
-            let output = self
-                .model
-                .forward(&to_device(&batch, self.dataset.voxels(), self.device), false)?;
+            let output = self.model.forward(&to_device(&batch, self.dataset.voxels(), self.device), false)?;
             sum += output.loss.double_value(&[]) * output.target_count as f64;
             targets += output.target_count;
             feed.recycle(batch);
@@ -173,14 +143,8 @@ impl Run {
         let mean = |get: fn(&TrainStep) -> f64| recent.iter().map(get).sum::<f64>() / recent.len().max(1) as f64;
         let (seconds, wait) = (mean(|s| s.seconds), mean(|s| s.wait_seconds));
         let share = 100.0 * wait / seconds.max(1e-9);
-        let validation = self
-            .validation
-            .last()
-            .map_or(String::new(), |(_, loss)| format!(", validation {loss:.3}"));
-        format!(
-            "loss {:.3}{validation}, {seconds:.2} s/step, waiting for data {share:.1} %",
-            mean(|s| s.loss)
-        )
+        let validation = self.validation.last().map_or(String::new(), |(_, loss)| format!(", validation {loss:.3}"));
+        format!("loss {:.3}{validation}, {seconds:.2} s/step, waiting for data {share:.1} %", mean(|s| s.loss))
     }
 
     /// Writes `report.json` and gives it.
@@ -191,12 +155,7 @@ impl Run {
         seconds: f64,
     ) -> Result<TrainReport, TrainerError> {
         let count = |part: Part| {
-            let elements = self
-                .model
-                .parameters(part)
-                .iter()
-                .map(|(_, tensor)| tensor.numel() as u64)
-                .sum();
+            let elements = self.model.parameters(part).iter().map(|(_, tensor)| tensor.numel() as u64).sum();
             (part.name().to_owned(), elements)
         };
         let report = TrainReport {
@@ -231,11 +190,7 @@ pub(crate) fn seed_of(seed: u64, step: u64) -> i64 {
 fn selection(data: &DataConfig, split: Split) -> Selection {
     // A subset is drawn from the training split; the validation split is used as it is.
     let subset = if split == data.split { data.subset.clone() } else { None };
-    Selection {
-        split,
-        tasks: data.tasks.clone(),
-        subset,
-    }
+    Selection { split, tasks: data.tasks.clone(), subset }
 }
 
 /// Makes the folder this run's; gives the checkpoint to go on from.
@@ -246,27 +201,18 @@ fn claim(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Option<
     if occupied {
         let same = fs::read_to_string(&path).is_ok_and(|found| found == text);
         let refuse = |problem: &str, hint: &str| {
-            Err(TrainerError::Output {
-                path: out.to_owned(),
-                problem: problem.into(),
-                hint: hint.into(),
-            })
+            Err(TrainerError::Output { path: out.to_owned(), problem: problem.into(), hint: hint.into() })
         };
         match (same, existing) {
             (false, _) => {
-                return refuse(
-                    "holds something else than this run",
-                    "give another --out, or remove the folder",
-                );
+                return refuse("holds something else than this run", "give another --out, or remove the folder");
             }
             (true, Existing::Refuse) => {
                 return refuse("holds this run already", "--resume goes on from its last checkpoint");
             }
             (true, Existing::Resume) => {}
         }
-        return checkpoint::last(out)
-            .map(|folder| Checkpoint::open(&folder))
-            .transpose();
+        return checkpoint::last(out).map(|folder| Checkpoint::open(&folder)).transpose();
     }
     fs::create_dir_all(out).map_err(TrainerError::io(out, "create"))?;
     write_whole(&path, text.as_bytes())?;
@@ -280,11 +226,7 @@ fn check_fit(model: &Med2e3, dataset: &Dataset) -> Result<(), TrainerError> {
     let (config, shape) = (model.config(), index.voxels.shape_dhw.map(|n| n as i64));
     let check = |key: &str, fits: bool, expected: String, found: String| match fits {
         true => Ok(()),
-        false => Err(TrainerError::Config {
-            key: key.into(),
-            expected,
-            found,
-        }),
+        false => Err(TrainerError::Config { key: key.into(), expected, found }),
     };
     let (entries, vocabulary) = (tokenizer.vocab_size() as i64, config.llm.vocab_size);
     check(
@@ -312,20 +254,13 @@ fn check_fit(model: &Med2e3, dataset: &Dataset) -> Result<(), TrainerError> {
 fn read_log(path: &Path, until: u64) -> Result<Vec<TrainStep>, TrainerError> {
     let text = fs::read_to_string(path).map_err(TrainerError::io(path, "read"))?;
     // A killed run may have logged steps after its last checkpoint, the last of them in part.
-    let steps = text
-        .lines()
-        .filter_map(|line| serde_json::from_str::<TrainStep>(line).ok());
+    let steps = text.lines().filter_map(|line| serde_json::from_str::<TrainStep>(line).ok());
     Ok(steps.filter(|step| step.step <= until).collect())
 }
 
 fn open_log(path: &Path, steps: &[TrainStep]) -> Result<File, TrainerError> {
-    let lines: Vec<String> = steps
-        .iter()
-        .map(|s| serde_json::to_string(s).expect("a step is plain data") + "\n")
-        .collect();
+    let lines: Vec<String> =
+        steps.iter().map(|s| serde_json::to_string(s).expect("a step is plain data") + "\n").collect();
     write_whole(path, lines.concat().as_bytes())?;
-    OpenOptions::new()
-        .append(true)
-        .open(path)
-        .map_err(TrainerError::io(path, "open"))
+    OpenOptions::new().append(true).open(path).map_err(TrainerError::io(path, "open"))
 }

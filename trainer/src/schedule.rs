@@ -13,10 +13,7 @@ pub struct CosineSchedule {
 impl CosineSchedule {
     /// Warm-up as a share of the whole, rounded up as transformers' Trainer does.
     pub fn with_warmup_ratio(total_steps: u64, ratio: f64) -> CosineSchedule {
-        CosineSchedule {
-            warmup_steps: (total_steps as f64 * ratio).ceil() as u64,
-            total_steps,
-        }
+        CosineSchedule { warmup_steps: (total_steps as f64 * ratio).ceil() as u64, total_steps }
     }
 
     /// The factor on the peak rate for the optimizer step that follows `step` finished ones. The very first step has
@@ -52,10 +49,7 @@ mod tests {
 
     #[test]
     fn equals_transformers() {
-        let schedule = CosineSchedule {
-            warmup_steps: 3,
-            total_steps: 10,
-        };
+        let schedule = CosineSchedule { warmup_steps: 3, total_steps: 10 };
         for (step, expected) in TRANSFORMERS.into_iter().enumerate() {
             assert!((schedule.factor(step as u64) - expected).abs() < 1e-15, "step {step}");
         }

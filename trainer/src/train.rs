@@ -58,10 +58,7 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Tra
         if !loss.is_finite() {
             return Err(TrainerError::Diverged { step, loss });
         }
-        run.state = TrainState {
-            step,
-            cursor: batch.cursor,
-        };
+        run.state = TrainState { step, cursor: batch.cursor };
         let targets = output.target_count as u64;
         run.log(TrainStep {
             step,
@@ -93,19 +90,12 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Tra
 
 /// The epoch that the batch before this cursor belongs to.
 fn epoch_of(cursor: &FeedCursor) -> u64 {
-    if cursor.batch == 0 {
-        cursor.epoch.saturating_sub(1)
-    } else {
-        cursor.epoch
-    }
+    if cursor.batch == 0 { cursor.epoch.saturating_sub(1) } else { cursor.epoch }
 }
 
 impl Run {
     /// What the feed is asked for.
     fn plan(&self) -> FeedPlan {
-        FeedPlan {
-            start: self.state.cursor,
-            ..self.plan.clone()
-        }
+        FeedPlan { start: self.state.cursor, ..self.plan.clone() }
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use med2e3_trainer::generate::{greedy, greedy_after};
 use med2e3_trainer::model::{
     M3dClipVisionConfig, Med2e3, Med2e3Config, ModelError, ModelInput, Part, Phi3Config, Scorer, SiglipVisionConfig,
-    Variant, VisualTokens,
+    SliceNorm, Variant, VisualTokens,
 };
 use med2e3_trainer::optimizer::{AdamW, AdamWConfig, clip_grad_norm};
 use serde::de::DeserializeOwned;
@@ -21,9 +21,7 @@ struct Golden {
 
 impl Golden {
     fn open(name: &str) -> Golden {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/golden")
-            .join(format!("{name}.safetensors"));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.safetensors"));
         let bytes = std::fs::read(&path).unwrap();
         let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
         let metadata = header.metadata().clone().unwrap_or_default();
@@ -42,8 +40,7 @@ impl Golden {
     /// The tensors below a prefix, without it.
     fn below(&self, prefix: &str) -> Vec<(String, Tensor)> {
         let strip = |(name, tensor): (&String, &Tensor)| {
-            name.strip_prefix(prefix)
-                .map(|rest| (rest.to_owned(), tensor.shallow_clone()))
+            name.strip_prefix(prefix).map(|rest| (rest.to_owned(), tensor.shallow_clone()))
         };
         self.tensors.iter().filter_map(strip).collect()
     }
@@ -51,10 +48,7 @@ impl Golden {
 
 fn assert_close(what: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
     assert_eq!(found.size(), expected.size(), "{what}");
-    let difference = (found.to_kind(Kind::Double) - expected.to_kind(Kind::Double))
-        .abs()
-        .max()
-        .double_value(&[]);
+    let difference = (found.to_kind(Kind::Double) - expected.to_kind(Kind::Double)).abs().max().double_value(&[]);
     let scale = expected.to_kind(Kind::Double).abs().max().double_value(&[]).max(1.0);
     println!("{what}: max difference {difference:.2e} at scale {scale:.2e}");
     assert!(difference <= tolerance * scale, "{what}: max difference {difference:e}");
@@ -118,12 +112,7 @@ fn phi3_equals_transformers() {
         for prompt in 0..2 {
             let embeddings = llm.embed(&golden.get(&format!("{rope}.ids.{prompt}")));
             let logits = no_grad(|| llm.logits(&llm.forward(&embeddings).unwrap()));
-            assert_close(
-                &format!("{rope} logits"),
-                &logits,
-                &golden.get(&format!("{rope}.logits.{prompt}")),
-                1e-5,
-            );
+            assert_close(&format!("{rope} logits"), &logits, &golden.get(&format!("{rope}.logits.{prompt}")), 1e-5);
             let length = embeddings.size()[1] as usize;
             let answer = greedy_after(llm, &embeddings, &[length], 32, &[]).unwrap();
             let expected: Vec<i64> = Vec::try_from(golden.get(&format!("{rope}.greedy.{prompt}"))).unwrap();
@@ -135,25 +124,11 @@ fn phi3_equals_transformers() {
 #[test]
 fn prompts_of_different_lengths_in_one_batch_equal_transformers() {
     let golden = Golden::open("phi3");
-    let mut model = Med2e3::new(
-        &Med2e3Config {
-            llm: golden.config("plain"),
-            ..small()
-        },
-        Device::Cpu,
-        0,
-    )
-    .unwrap();
+    let mut model = Med2e3::new(&Med2e3Config { llm: golden.config("plain"), ..small() }, Device::Cpu, 0).unwrap();
     model.load(Part::Llm, golden.below("weights/")).unwrap();
     let llm = model.llm();
     let prompts = [golden.get("plain.ids.0"), golden.get("plain.ids.1")];
-    let short = Tensor::cat(
-        &[
-            prompts[0].shallow_clone(),
-            Tensor::zeros([1, 4], (Kind::Int64, Device::Cpu)),
-        ],
-        1,
-    );
+    let short = Tensor::cat(&[prompts[0].shallow_clone(), Tensor::zeros([1, 4], (Kind::Int64, Device::Cpu))], 1);
     let embeddings = llm.embed(&Tensor::cat(&[short, prompts[1].shallow_clone()], 0));
     let answers = greedy_after(llm, &embeddings, &[5, 9], 32, &[]).unwrap();
     for (prompt, answer) in answers.into_iter().enumerate() {
@@ -168,8 +143,13 @@ fn siglip_equals_transformers() {
     let vision2d: SiglipVisionConfig = golden.config("config");
     let mut model = Med2e3::new(&Med2e3Config { vision2d, ..small() }, Device::Cpu, 0).unwrap();
     model.load(Part::Vision2dModel, golden.below("weights/")).unwrap();
-    let features = no_grad(|| model.encoder2d().unwrap().forward(&golden.get("slices")).unwrap());
+    let features = no_grad(|| model.encoder2d().unwrap().forward(&golden.get("slices"), SliceNorm::None).unwrap());
     assert_close("2D features", &features, &golden.get("features"), 1e-5);
+
+    // Slices that the norm folded into the kernel brings to the golden ones.
+    let raw = (golden.get("slices") + 1.0) / 2.0;
+    let features = no_grad(|| model.encoder2d().unwrap().forward(&raw, SliceNorm::Siglip).unwrap());
+    assert_close("2D features of raw slices", &features, &golden.get("features"), 1e-5);
 }
 
 #[test]
@@ -177,16 +157,8 @@ fn m3d_clip_equals_its_reference() {
     let golden = Golden::open("m3d_clip");
     let vision3d: M3dClipVisionConfig = golden.config("config");
     for (expected, final_norm) in [("features", false), ("normed", true)] {
-        let variant = Variant {
-            final_norm,
-            visual_tokens: VisualTokens::Vision3d,
-            ..small().variant
-        };
-        let config = Med2e3Config {
-            vision3d: vision3d.clone(),
-            variant,
-            ..small()
-        };
+        let variant = Variant { final_norm, visual_tokens: VisualTokens::Vision3d, ..small().variant };
+        let config = Med2e3Config { vision3d: vision3d.clone(), variant, ..small() };
         let mut model = Med2e3::new(&config, Device::Cpu, 0).unwrap();
         model.load(Part::Vision3dModel, golden.below("weights/")).unwrap();
         let features = no_grad(|| model.encoder3d().unwrap().forward(&golden.get("voxels")).unwrap());
@@ -204,10 +176,7 @@ fn whole_model_equals_torch_in_loss_scores_and_gradients() {
     assert_close("scores", &output.scores_bn, &golden.get("scores"), 1e-5);
     assert_close("loss", &output.loss, &golden.get("loss"), 1e-5);
     assert_eq!(output.target_count, golden.get("target_count").int64_value(&[]));
-    assert_eq!(
-        output.correct_count.int64_value(&[]),
-        golden.get("correct_count").int64_value(&[])
-    );
+    assert_eq!(output.correct_count.int64_value(&[]), golden.get("correct_count").int64_value(&[]));
 
     output.loss.backward();
     let norms: HashMap<String, Tensor> = golden.below("norms/").into_iter().collect();
@@ -245,12 +214,7 @@ fn frozen_parts_get_no_gradient() {
     let trained = model.trainable();
     assert_eq!(trained.len(), 8);
     assert!(trained.iter().all(|(_, param)| param.grad().defined()));
-    assert!(
-        model
-            .parameters(Part::Llm)
-            .iter()
-            .all(|(_, param)| !param.grad().defined())
-    );
+    assert!(model.parameters(Part::Llm).iter().all(|(_, param)| !param.grad().defined()));
 }
 
 #[test]
@@ -324,13 +288,7 @@ fn paper_sizes_have_the_published_parameter_counts() {
     config.vision2d.num_hidden_layers = 0;
     assert_eq!(config.visual_token_count(), 512);
     let model = Med2e3::new(&config, Device::Cpu, 0).unwrap();
-    let count = |part| {
-        model
-            .parameters(part)
-            .iter()
-            .map(|(_, tensor)| tensor.numel())
-            .sum::<usize>()
-    };
+    let count = |part| model.parameters(part).iter().map(|(_, tensor)| tensor.numel()).sum::<usize>();
     assert_eq!(count(Part::Vision3dModel), 87_389_184);
     assert_eq!(count(Part::Vision3dConnector), 11_802_624);
     assert_eq!(count(Part::Vision2dConnector), 12_589_056);
@@ -341,39 +299,24 @@ fn every_variant_trains() {
     use med2e3_trainer::model::{Aggregate, LocalFeature, SliceNorm};
     let (golden, model, input) = whole();
     let base = model.config().variant.clone();
-    let mut variants = vec![Variant {
-        slice_norm: SliceNorm::Siglip,
-        ..base.clone()
-    }];
+    let mut variants = vec![Variant { slice_norm: SliceNorm::Siglip, ..base.clone() }];
     variants.extend(
-        [LocalFeature::Vision3d, LocalFeature::Vision2d].map(|local_feature| Variant {
-            local_feature,
-            ..base.clone()
-        }),
+        [LocalFeature::Vision3d, LocalFeature::Vision2d].map(|local_feature| Variant { local_feature, ..base.clone() }),
     );
     variants.extend(
         [Scorer::Linear, Scorer::Uniform, Scorer::Random, Scorer::Gauss]
             .map(|scorer| Variant { scorer, ..base.clone() }),
     );
     variants.extend(
-        [Aggregate::Mean, Aggregate::Max, Aggregate::TopK(3)].map(|aggregate| Variant {
-            aggregate,
-            ..base.clone()
-        }),
+        [Aggregate::Mean, Aggregate::Max, Aggregate::TopK(3)].map(|aggregate| Variant { aggregate, ..base.clone() }),
     );
     variants.extend(
-        [VisualTokens::Vision3d, VisualTokens::Vision2d].map(|visual_tokens| Variant {
-            visual_tokens,
-            ..base.clone()
-        }),
+        [VisualTokens::Vision3d, VisualTokens::Vision2d].map(|visual_tokens| Variant { visual_tokens, ..base.clone() }),
     );
     for variant in variants {
         let text = serde_json::to_string(&variant).unwrap();
         assert_eq!(serde_json::from_str::<Variant>(&text).unwrap(), variant);
-        let config = Med2e3Config {
-            variant: variant.clone(),
-            ..model.config().clone()
-        };
+        let config = Med2e3Config { variant: variant.clone(), ..model.config().clone() };
         let mut model = Med2e3::new(&config, Device::Cpu, 1).unwrap();
         model.load(Part::Llm, golden.below("weights/llm/")).unwrap();
         model.set_trainable(&Part::ALL);
@@ -404,25 +347,17 @@ fn loading_is_strict_and_names_the_nearest_key() {
     let good = || golden.below("weights/vision2d_connector/");
     let without = |name: &str| good().into_iter().filter(|(n, _)| n != name).collect::<Vec<_>>();
 
-    let missing = model
-        .load(Part::Vision2dConnector, without("_connector.2.bias"))
-        .unwrap_err();
+    let missing = model.load(Part::Vision2dConnector, without("_connector.2.bias")).unwrap_err();
     assert_eq!(
         missing.to_string(),
         "vision2d_connector: weight _connector.2.bias is missing; nearest name given: _connector.0.bias"
     );
     let mut extra = good();
-    extra.push((
-        "_connector.3.bias".to_owned(),
-        Tensor::zeros([1], (Kind::Float, Device::Cpu)),
-    ));
+    extra.push(("_connector.3.bias".to_owned(), Tensor::zeros([1], (Kind::Float, Device::Cpu))));
     let unexpected = model.load(Part::Vision2dConnector, extra).unwrap_err();
     assert!(matches!(unexpected, ModelError::UnexpectedWeight { name, .. } if name == "_connector.3.bias"));
     let mut misshapen = without("_connector.2.bias");
-    misshapen.push((
-        "_connector.2.bias".to_owned(),
-        Tensor::zeros([7], (Kind::Float, Device::Cpu)),
-    ));
+    misshapen.push(("_connector.2.bias".to_owned(), Tensor::zeros([7], (Kind::Float, Device::Cpu))));
     let shape = model.load(Part::Vision2dConnector, misshapen).unwrap_err();
     assert!(matches!(shape, ModelError::WeightShape { expected, found, .. } if expected == [32] && found == [7]));
     model.load(Part::Vision2dConnector, good()).unwrap();
@@ -431,40 +366,18 @@ fn loading_is_strict_and_names_the_nearest_key() {
 #[test]
 fn wrong_inputs_are_errors_not_panics() {
     let (_, model, input) = whole();
-    let fewer = ModelInput {
-        voxels_bcdhw: input.voxels_bcdhw.narrow(0, 0, 2),
-        ..unlabelled(&input)
-    };
-    assert!(matches!(
-        model.forward(&fewer, false),
-        Err(ModelError::VolumeCount { expected: 3, found: 2 })
-    ));
-    let flat = ModelInput {
-        voxels_bcdhw: input.voxels_bcdhw.narrow(2, 0, 4),
-        ..unlabelled(&input)
-    };
-    assert!(matches!(
-        model.forward(&flat, false),
-        Err(ModelError::Shape { what: "voxels", .. })
-    ));
+    let fewer = ModelInput { voxels_bcdhw: input.voxels_bcdhw.narrow(0, 0, 2), ..unlabelled(&input) };
+    assert!(matches!(model.forward(&fewer, false), Err(ModelError::VolumeCount { expected: 3, found: 2 })));
+    let flat = ModelInput { voxels_bcdhw: input.voxels_bcdhw.narrow(2, 0, 4), ..unlabelled(&input) };
+    assert!(matches!(model.forward(&flat, false), Err(ModelError::Shape { what: "voxels", .. })));
     let mut foreign = unlabelled(&input);
     foreign.ids_bt = &input.ids_bt + input.ids_bt.eq(7) * 1000;
-    assert!(matches!(
-        model.forward(&foreign, false),
-        Err(ModelError::TokenId {
-            expected: 61,
-            found: 1007,
-            ..
-        })
-    ));
+    assert!(matches!(model.forward(&foreign, false), Err(ModelError::TokenId { expected: 61, found: 1007, .. })));
     let long = greedy(&model, &input, 10_000, &[]).err().unwrap();
     assert!(matches!(long, ModelError::TooLong { expected: 256, .. }));
     let mut config = small();
     config.llm.num_attention_heads = 5;
-    assert!(matches!(
-        Med2e3::new(&config, Device::Cpu, 0),
-        Err(ModelError::Config { .. })
-    ));
+    assert!(matches!(Med2e3::new(&config, Device::Cpu, 0), Err(ModelError::Config { .. })));
 }
 
 fn unlabelled(input: &ModelInput) -> ModelInput {
@@ -483,23 +396,14 @@ fn unlabelled(input: &ModelInput) -> ModelInput {
 fn adamw_equals_torch_and_resumes_exactly() {
     let golden = Golden::open("adamw");
     let params = |step: u64| {
-        ["matrix", "bias"].map(|name| {
-            (
-                name.to_owned(),
-                golden.get(&format!("{name}.{step}")).copy().set_requires_grad(true),
-            )
-        })
+        ["matrix", "bias"]
+            .map(|name| (name.to_owned(), golden.get(&format!("{name}.{step}")).copy().set_requires_grad(true)))
     };
-    let config = AdamWConfig {
-        weight_decay: 0.1,
-        ..AdamWConfig::default()
-    };
+    let config = AdamWConfig { weight_decay: 0.1, ..AdamWConfig::default() };
     let step = |optimizer: &mut AdamW, params: &[(String, Tensor)], number: u64, lr: f64| {
         optimizer.zero_grad().unwrap();
         for (name, param) in params {
-            (param * golden.get(&format!("{name}_grad.{number}")))
-                .sum(Kind::Float)
-                .backward();
+            (param * golden.get(&format!("{name}_grad.{number}"))).sum(Kind::Float).backward();
         }
         let norm = clip_grad_norm(params, Some(1.0)).unwrap();
         assert_close("norm", &norm, &golden.get(&format!("norm.{number}")), 1e-6);
@@ -509,19 +413,11 @@ fn adamw_equals_torch_and_resumes_exactly() {
         }
     };
     let first = params(0);
-    let mut optimizer = AdamW::new(
-        first.iter().map(|(n, p)| (n.clone(), p.shallow_clone())).collect(),
-        config,
-    );
+    let mut optimizer = AdamW::new(first.iter().map(|(n, p)| (n.clone(), p.shallow_clone())).collect(), config);
     step(&mut optimizer, &first, 1, 1e-2);
 
-    let second = first
-        .each_ref()
-        .map(|(name, param)| (name.clone(), param.detach().copy().set_requires_grad(true)));
-    let mut resumed = AdamW::new(
-        second.iter().map(|(n, p)| (n.clone(), p.shallow_clone())).collect(),
-        config,
-    );
+    let second = first.each_ref().map(|(name, param)| (name.clone(), param.detach().copy().set_requires_grad(true)));
+    let mut resumed = AdamW::new(second.iter().map(|(n, p)| (n.clone(), p.shallow_clone())).collect(), config);
     resumed.load_state(optimizer.state()).unwrap();
     for (optimizer, params) in [(&mut optimizer, &first), (&mut resumed, &second)] {
         step(optimizer, params, 2, 5e-3);

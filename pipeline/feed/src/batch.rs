@@ -66,10 +66,7 @@ impl HostBatch {
         pad: i64,
     ) -> Result<(), FeedError> {
         let samples: Vec<&SampleRow> = positions.iter().map(|&position| &rows[position as usize]).collect();
-        let texts = samples
-            .iter()
-            .map(|sample| text_of(sample, form))
-            .collect::<Result<Vec<_>, _>>()?;
+        let texts = samples.iter().map(|sample| text_of(sample, form)).collect::<Result<Vec<_>, _>>()?;
         self.samples.clear();
         self.samples.extend_from_slice(positions);
 
@@ -80,32 +77,21 @@ impl HostBatch {
         (self.ids.clear(), self.labels.clear());
         for text in &texts {
             let padding = self.width - text.ids.len();
-            let is_target = |position: u32| {
-                text.targets
-                    .iter()
-                    .any(|&(start, end)| (start..end).contains(&position))
-            };
+            let is_target = |position: u32| text.targets.iter().any(|&(start, end)| (start..end).contains(&position));
             self.ids.extend(text.ids.iter().map(|&id| i64::from(id)));
             self.ids.extend(std::iter::repeat_n(pad, padding));
             let labels = (0u32..).zip(text.ids);
-            self.labels
-                .extend(labels.map(|(i, &id)| if is_target(i) { i64::from(id) } else { IGNORED }));
+            self.labels.extend(labels.map(|(i, &id)| if is_target(i) { i64::from(id) } else { IGNORED }));
             self.labels.extend(std::iter::repeat_n(IGNORED, padding));
         }
 
-        self.question_width = samples
-            .iter()
-            .map(|sample| sample.question_ids_llm.len())
-            .max()
-            .unwrap_or(0)
-            .max(1);
+        self.question_width = samples.iter().map(|sample| sample.question_ids_llm.len()).max().unwrap_or(0).max(1);
         (self.question_ids.clear(), self.question_lengths.clear());
         for sample in &samples {
             let ids = &sample.question_ids_llm;
             self.question_lengths.push(ids.len() as i64);
             self.question_ids.extend(ids.iter().map(|&id| i64::from(id)));
-            self.question_ids
-                .extend(std::iter::repeat_n(pad, self.question_width - ids.len()));
+            self.question_ids.extend(std::iter::repeat_n(pad, self.question_width - ids.len()));
         }
 
         let cell = dataset.voxels().cell_bytes();
@@ -123,36 +109,18 @@ struct Text<'a> {
 }
 
 fn text_of(sample: &SampleRow, form: TextForm) -> Result<Text<'_>, FeedError> {
-    let error = |problem: &str| FeedError::Sample {
-        sample: sample.sample_id.to_string(),
-        problem: problem.to_owned(),
-    };
+    let error = |problem: &str| FeedError::Sample { sample: sample.sample_id.to_string(), problem: problem.to_owned() };
     match form {
-        TextForm::Conversation => Ok(Text {
-            ids: &sample.ids,
-            targets: sample.target_spans.clone(),
-        }),
+        TextForm::Conversation => Ok(Text { ids: &sample.ids, targets: sample.target_spans.clone() }),
         TextForm::Pretrain => {
-            let ids = sample
-                .pretrain_ids
-                .as_deref()
-                .ok_or_else(|| error("only captions have a pretrain form"))?;
+            let ids = sample.pretrain_ids.as_deref().ok_or_else(|| error("only captions have a pretrain form"))?;
             let is_image = |position: &u32| ids[*position as usize] == IMAGE3D;
-            let targets = (0..ids.len() as u32)
-                .filter(|position| !is_image(position))
-                .map(|i| (i, i + 1))
-                .collect();
+            let targets = (0..ids.len() as u32).filter(|position| !is_image(position)).map(|i| (i, i + 1)).collect();
             Ok(Text { ids, targets })
         }
         TextForm::Prompt => {
-            let first = sample
-                .target_spans
-                .first()
-                .ok_or_else(|| error("no target span, so no end of the prompt"))?;
-            Ok(Text {
-                ids: &sample.ids[..first.0 as usize],
-                targets: Vec::new(),
-            })
+            let first = sample.target_spans.first().ok_or_else(|| error("no target span, so no end of the prompt"))?;
+            Ok(Text { ids: &sample.ids[..first.0 as usize], targets: Vec::new() })
         }
     }
 }

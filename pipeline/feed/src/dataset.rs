@@ -77,13 +77,7 @@ impl Dataset {
                 }
             }
         }
-        Ok(Dataset {
-            root: root.to_owned(),
-            index,
-            volumes,
-            samples,
-            places,
-        })
+        Ok(Dataset { root: root.to_owned(), index, volumes, samples, places })
     }
 
     /// The folder.
@@ -163,25 +157,14 @@ impl Dataset {
         }
         rows.sort_unstable_by_key(|row| row.sample_id);
         let hash = selection_hash(rows.iter().map(|row| row.sample_id));
-        Ok(Samples {
-            rows,
-            without_volume,
-            hash,
-        })
+        Ok(Samples { rows, without_volume, hash })
     }
 
     fn subset(&self, name: &str) -> Result<HashSet<Id>, FeedError> {
         let shard = ShardReader::open(&self.root.join("subsets").join(format!("{name}.parquet")))?;
         let mut ids = HashSet::new();
         for batch in shard.read(&["sample_id"])? {
-            ids.extend(
-                batch
-                    .column(0)
-                    .as_fixed_size_binary()
-                    .iter()
-                    .flatten()
-                    .filter_map(Id::from_bytes),
-            );
+            ids.extend(batch.column(0).as_fixed_size_binary().iter().flatten().filter_map(Id::from_bytes));
         }
         Ok(ids)
     }

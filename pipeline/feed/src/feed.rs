@@ -67,11 +67,7 @@ impl Feed {
             plan.batch_size > 0 && plan.readers > 0 && plan.depth > 0,
             "batch size, readers and depth are positive"
         );
-        let mut feed = Feed {
-            lanes: Vec::new(),
-            readers: Vec::new(),
-            next_lane: 0,
-        };
+        let mut feed = Feed { lanes: Vec::new(), readers: Vec::new(), next_lane: 0 };
         for reader in 0..plan.readers {
             let (ready, ready_end) = queue::bounded(plan.depth);
             // The batches that wait, the one that is being filled, and the one that the consumer holds.
@@ -79,16 +75,8 @@ impl Feed {
             let (dataset, samples, plan) = (dataset.clone(), samples.clone(), plan.clone());
             let name = format!("feed-{reader}");
             let body = move || read(&dataset, &samples, &plan, reader, &ready, &empty_end);
-            feed.readers.push(
-                thread::Builder::new()
-                    .name(name)
-                    .spawn(body)
-                    .expect("the system gives a thread"),
-            );
-            feed.lanes.push(Lane {
-                ready: ready_end,
-                empty,
-            });
+            feed.readers.push(thread::Builder::new().name(name).spawn(body).expect("the system gives a thread"));
+            feed.lanes.push(Lane { ready: ready_end, empty });
         }
         feed
     }
@@ -146,15 +134,10 @@ fn read(
         // A consumer that keeps its batches costs an allocation each, no more.
         let mut buffer = empty.try_pop().unwrap_or_default();
         let positions = &order.1[span(batch, plan.batch_size, samples.rows.len())];
-        let filled = buffer
-            .fill(dataset, &samples.rows, positions, plan.form, plan.pad)
-            .map(|()| {
-                buffer.cursor = FeedCursor {
-                    epoch: (number + 1) / per_epoch,
-                    batch: (number + 1) % per_epoch,
-                };
-                buffer
-            });
+        let filled = buffer.fill(dataset, &samples.rows, positions, plan.form, plan.pad).map(|()| {
+            buffer.cursor = FeedCursor { epoch: (number + 1) / per_epoch, batch: (number + 1) % per_epoch };
+            buffer
+        });
         if ready.push(filled).is_err() {
             return;
         }

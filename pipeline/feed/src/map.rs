@@ -31,10 +31,7 @@ impl MappedFile {
             0 => None,
             _ => Some(unsafe { memmap2::Mmap::map(&file) }.map_err(FeedError::io(path, "map"))?),
         };
-        Ok(MappedFile {
-            map,
-            path: path.to_owned(),
-        })
+        Ok(MappedFile { map, path: path.to_owned() })
     }
 
     /// The file's path.

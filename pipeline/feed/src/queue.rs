@@ -34,23 +34,12 @@ pub struct Receiver<T> {
 /// # Panics
 /// A depth of zero.
 pub fn bounded<T>(depth: usize) -> (Sender<T>, Receiver<T>) {
-    let shared = Arc::new(Shared {
-        items: ArrayQueue::new(depth),
-        closed: AtomicBool::new(false),
-    });
+    let shared = Arc::new(Shared { items: ArrayQueue::new(depth), closed: AtomicBool::new(false) });
     let (of_sender, of_receiver) = (Parker::new(), Parker::new());
     let (wake_sender, wake_receiver) = (of_sender.unparker().clone(), of_receiver.unparker().clone());
     (
-        Sender {
-            shared: shared.clone(),
-            parker: of_sender,
-            receiver: wake_receiver,
-        },
-        Receiver {
-            shared,
-            parker: of_receiver,
-            sender: wake_sender,
-        },
+        Sender { shared: shared.clone(), parker: of_sender, receiver: wake_receiver },
+        Receiver { shared, parker: of_receiver, sender: wake_sender },
     )
 }
 
@@ -146,10 +135,7 @@ mod tests {
         sender.push(1).unwrap();
         sender.push(2).unwrap();
         drop(sender);
-        assert_eq!(
-            (receiver.pop(), receiver.pop(), receiver.pop()),
-            (Some(1), Some(2), None)
-        );
+        assert_eq!((receiver.pop(), receiver.pop(), receiver.pop()), (Some(1), Some(2), None));
     }
 
     #[test]

@@ -75,16 +75,12 @@ fn write(root: &Path) {
         std::fs::create_dir_all(root.join(folder)).unwrap();
     }
     let format = VoxelFormat::unit_range([2, 4, 4], VoxelCode::U8);
-    let present: Vec<_> = (0..VOLUMES)
-        .filter(|&i| i != MISSING)
-        .map(|i| volume(i, &format))
-        .collect();
+    let present: Vec<_> = (0..VOLUMES).filter(|&i| i != MISSING).map(|i| volume(i, &format)).collect();
     let mut entries = Vec::new();
     for (shard, rows) in present.chunks(4).enumerate() {
         let path = format!("volumes/{shard:05}.parquet");
         let mut writer = ShardWriter::create(&root.join(&path), volume::schema(&format), Layout::Volumes).unwrap();
-        rows.chunks(3)
-            .for_each(|group| writer.write(&volume::to_batch(group, &format)).unwrap());
+        rows.chunks(3).for_each(|group| writer.write(&volume::to_batch(group, &format)).unwrap());
         entries.push(writer.commit(&path, &[]).unwrap());
     }
     let path = "samples/00000.parquet";
@@ -107,11 +103,7 @@ fn write(root: &Path) {
 
 fn open(root: &Path, tasks: &[Task]) -> (Arc<Dataset>, Arc<Samples>) {
     let dataset = Dataset::open(root).unwrap();
-    let selection = Selection {
-        split: Split::Train,
-        tasks: tasks.to_vec(),
-        subset: None,
-    };
+    let selection = Selection { split: Split::Train, tasks: tasks.to_vec(), subset: None };
     let samples = dataset.select(&selection).unwrap();
     (Arc::new(dataset), Arc::new(samples))
 }
@@ -131,13 +123,7 @@ fn plan(readers: usize, depth: usize) -> FeedPlan {
 
 /// What a batch says, without its buffers.
 fn gist(batch: &HostBatch) -> (Vec<u32>, Vec<i64>, Vec<i64>, Vec<u8>, FeedCursor) {
-    (
-        batch.samples.clone(),
-        batch.ids.clone(),
-        batch.labels.clone(),
-        batch.voxels.clone(),
-        batch.cursor,
-    )
+    (batch.samples.clone(), batch.ids.clone(), batch.labels.clone(), batch.voxels.clone(), batch.cursor)
 }
 
 fn run(root: &Path, plan: FeedPlan) -> Vec<(Vec<u32>, Vec<i64>, Vec<i64>, Vec<u8>, FeedCursor)> {
@@ -170,11 +156,7 @@ fn every_sample_comes_once_an_epoch_with_its_own_voxels() {
         let width = ids.len() / positions.len();
         for (i, position) in positions.iter().enumerate() {
             let row = &samples.rows[*position as usize];
-            assert!(
-                voxels[i * 32..(i + 1) * 32]
-                    .iter()
-                    .all(|&code| i32::from(code) == row.ids[2])
-            );
+            assert!(voxels[i * 32..(i + 1) * 32].iter().all(|&code| i32::from(code) == row.ids[2]));
             let (start, end) = row.target_spans[0];
             for t in 0..width {
                 let expected = row.ids.get(t).copied().unwrap_or(0);
@@ -192,11 +174,7 @@ fn order_is_the_same_for_any_number_of_readers_and_any_depth() {
     write(folder.path());
     let reference = run(folder.path(), plan(1, 1));
     for (readers, depth) in [(2, 1), (3, 4), (7, 2)] {
-        assert_eq!(
-            run(folder.path(), plan(readers, depth)),
-            reference,
-            "{readers} readers, depth {depth}"
-        );
+        assert_eq!(run(folder.path(), plan(readers, depth)), reference, "{readers} readers, depth {depth}");
     }
 }
 
@@ -207,11 +185,7 @@ fn a_resumed_feed_goes_on_where_the_cursor_says() {
     let reference = run(folder.path(), plan(2, 2));
     for stop in [1, 6, 7, 13] {
         let start = reference[stop - 1].4;
-        assert_eq!(
-            run(folder.path(), FeedPlan { start, ..plan(3, 1) }),
-            reference[stop..],
-            "after {stop}"
-        );
+        assert_eq!(run(folder.path(), FeedPlan { start, ..plan(3, 1) }), reference[stop..], "after {stop}");
     }
 }
 
@@ -221,24 +195,16 @@ fn prompts_end_where_the_answer_begins_and_pretrain_holds_captions_only() {
     write(folder.path());
     let (dataset, samples) = open(folder.path(), &[Task::Caption]);
     let mut batch = HostBatch::default();
-    batch
-        .fill(&dataset, &samples.rows, &[0, 1], TextForm::Prompt, 0)
-        .unwrap();
+    batch.fill(&dataset, &samples.rows, &[0, 1], TextForm::Prompt, 0).unwrap();
     assert_eq!((batch.width, batch.lengths.clone()), (3, vec![3, 3]));
     assert!(batch.labels.iter().all(|&label| label == -100));
-    batch
-        .fill(&dataset, &samples.rows, &[0], TextForm::Pretrain, 0)
-        .unwrap();
+    batch.fill(&dataset, &samples.rows, &[0], TextForm::Pretrain, 0).unwrap();
     assert_eq!(batch.ids[0], i64::from(IMAGE3D));
     assert_eq!(batch.labels[0], -100);
     assert_eq!(batch.labels[1..], batch.ids[1..]);
 
     let (dataset, samples) = open(folder.path(), &[Task::OpenVqa]);
-    assert!(
-        batch
-            .fill(&dataset, &samples.rows, &[0], TextForm::Pretrain, 0)
-            .is_err()
-    );
+    assert!(batch.fill(&dataset, &samples.rows, &[0], TextForm::Pretrain, 0).is_err());
 }
 
 #[test]
@@ -246,18 +212,8 @@ fn an_error_in_one_batch_leaves_the_others() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
     let (dataset, samples) = open(folder.path(), &[Task::Caption, Task::OpenVqa]);
-    let mut feed = Feed::start(
-        dataset,
-        samples,
-        FeedPlan {
-            form: TextForm::Pretrain,
-            batch_size: 1,
-            ..plan(2, 1)
-        },
-    );
-    let results: Vec<bool> = std::iter::from_fn(|| feed.next_batch())
-        .map(|batch| batch.is_ok())
-        .collect();
+    let mut feed = Feed::start(dataset, samples, FeedPlan { form: TextForm::Pretrain, batch_size: 1, ..plan(2, 1) });
+    let results: Vec<bool> = std::iter::from_fn(|| feed.next_batch()).map(|batch| batch.is_ok()).collect();
     assert!(results.contains(&true) && results.contains(&false));
 }
 
@@ -266,11 +222,7 @@ fn a_selection_without_samples_says_what_there_is() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
     let dataset = Dataset::open(folder.path()).unwrap();
-    let selection = Selection {
-        split: Split::Test,
-        tasks: vec![Task::ClosedVqa],
-        subset: None,
-    };
+    let selection = Selection { split: Split::Test, tasks: vec![Task::ClosedVqa], subset: None };
     let error = dataset.select(&selection).err().unwrap().to_string();
     assert!(error.contains("split test and task closed_vqa"), "{error}");
 }

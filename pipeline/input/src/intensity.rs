@@ -30,10 +30,7 @@ impl ValueRange {
     pub(crate) fn between<T: Sample>(low: T, high: T, rescale: Rescale) -> ValueRange {
         // A negative slope swaps the two.
         let [a, b] = [low, high].map(|sample| rescale.value(sample.to_f64()));
-        ValueRange {
-            min: a.min(b),
-            max: a.max(b),
-        }
+        ValueRange { min: a.min(b), max: a.max(b) }
     }
 }
 
@@ -51,10 +48,7 @@ impl<T: Sample> MinMax<T> {
     pub fn new(low: T, high: T, rescale: Rescale) -> MinMax<T> {
         let slope = f64::from(rescale.slope);
         let range = (high.to_f64() - low.to_f64()) * slope.abs();
-        MinMax {
-            zero: if slope < 0.0 { high } else { low },
-            scale: (slope / range.max(MIN_RANGE)) as f32,
-        }
+        MinMax { zero: if slope < 0.0 { high } else { low }, scale: (slope / range.max(MIN_RANGE)) as f32 }
     }
 
     /// The mapped value of a sample.
@@ -77,13 +71,6 @@ pub(crate) fn extremes<T: Sample>(volume: &Volume, samples: &[T]) -> Result<(T, 
     if finite {
         return Ok((low, high));
     }
-    let index = samples
-        .iter()
-        .position(|sample| !sample.is_finite())
-        .expect("one was seen");
-    Err(InputError::NotFinite {
-        path: volume.path.clone(),
-        found: samples[index].to_f64() as f32,
-        index,
-    })
+    let index = samples.iter().position(|sample| !sample.is_finite()).expect("one was seen");
+    Err(InputError::NotFinite { path: volume.path.clone(), found: samples[index].to_f64() as f32, index })
 }

@@ -85,10 +85,7 @@ impl Orientation {
         let strength = |axis: usize| (0..3).map(|world| rotation[world][axis].abs()).fold(0.0, f64::max);
         let mut order = [(0, strength(0)), (1, strength(1)), (2, strength(2))];
         order.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let mut axes = [Axis {
-            world: 0,
-            positive: true,
-        }; 3];
+        let mut axes = [Axis { world: 0, positive: true }; 3];
         for (axis, _) in order {
             let mut best = 0;
             for world in 1..3 {
@@ -100,10 +97,7 @@ impl Orientation {
             if value.abs() <= 1e-8 {
                 return None;
             }
-            axes[axis] = Axis {
-                world: best,
-                positive: value > 0.0,
-            };
+            axes[axis] = Axis { world: best, positive: value > 0.0 };
             // A patient axis belongs to one voxel axis only.
             rotation[best] = [0.0; 3];
         }
@@ -164,9 +158,7 @@ fn closest_orthogonal(directions: &Directions) -> Option<Directions> {
         // The inverse transposed is the cofactor matrix over the determinant.
         let next: Directions =
             std::array::from_fn(|r| std::array::from_fn(|c| (x[r][c] + cofactor(&x, r, c) / det) / 2.0));
-        let change = (0..9)
-            .map(|n| (next[n / 3][n % 3] - x[n / 3][n % 3]).abs())
-            .fold(0.0, f64::max);
+        let change = (0..9).map(|n| (next[n / 3][n % 3] - x[n / 3][n % 3]).abs()).fold(0.0, f64::max);
         x = next;
         if change < 1e-14 {
             break;
@@ -200,10 +192,7 @@ mod tests {
     #[test]
     fn a_degenerate_affine_says_nothing() {
         assert_eq!(Orientation::from_directions(&[[0.0; 3]; 3]), None);
-        assert_eq!(
-            Orientation::from_directions(&[[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
-            None
-        );
+        assert_eq!(Orientation::from_directions(&[[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]), None);
         assert_eq!(Orientation::from_directions(&[[f64::NAN; 3]; 3]), None);
     }
 }

@@ -43,16 +43,8 @@ fn m3d_samples<T: Sample>(
     let ValueRange { min, max } = ValueRange::between(low, high, volume.rescale);
     let map = MinMax::new(low, high, volume.rescale);
     let Some(crop) = resample::foreground(samples, volume.shape_dhw, map.zero) else {
-        return Err(InputError::AllZero {
-            path: volume.path.clone(),
-            found: min,
-        });
+        return Err(InputError::AllZero { path: volume.path.clone(), found: min });
     };
     resample::trilinear(samples, volume.shape_dhw, &crop, map, target_dhw, out);
-    Ok(PreparedInfo {
-        source_shape_dhw: volume.shape_dhw,
-        crop,
-        value_min: min,
-        value_max: max,
-    })
+    Ok(PreparedInfo { source_shape_dhw: volume.shape_dhw, crop, value_min: min, value_max: max })
 }

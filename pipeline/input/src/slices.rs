@@ -39,10 +39,7 @@ impl<'a, T> AxialSlices<'a, T> {
 
     /// The slices in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [T]> + use<'a, T> {
-        let view = AxialSlices {
-            voxels: self.voxels,
-            shape_dhw: self.shape_dhw,
-        };
+        let view = AxialSlices { voxels: self.voxels, shape_dhw: self.shape_dhw };
         (0..self.shape_dhw[0]).map(move |index| view.slice(index))
     }
 
@@ -94,13 +91,7 @@ mod tests {
         let voxels: Vec<u8> = (0..3).flat_map(|slice| [10 * slice, 10 * slice + 1]).collect();
         let slices = AxialSlices::new(&voxels, [3, 1, 2]).unwrap();
         let montage = slices.montage([2, 0, 1], 2);
-        assert_eq!(
-            montage,
-            Montage {
-                shape_hw: [2, 4],
-                pixels: vec![20, 21, 0, 1, 10, 11, 0, 0]
-            }
-        );
+        assert_eq!(montage, Montage { shape_hw: [2, 4], pixels: vec![20, 21, 0, 1, 10, 11, 0, 0] });
     }
 
     #[test]

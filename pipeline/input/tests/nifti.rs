@@ -22,11 +22,7 @@ fn sample_file() -> Vec<u8> {
     floats(&mut file, 108, &[352.0, 1.0, 0.0]);
     file[123] = 2;
     put(&mut file, 254, &1_i16.to_le_bytes());
-    floats(
-        &mut file,
-        280,
-        &[-1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 2.5, 0.0],
-    );
+    floats(&mut file, 280, &[-1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 2.5, 0.0]);
     put(&mut file, 344, b"n+1\0");
     for k in 0..4_i16 {
         for j in 0..3 {
@@ -75,11 +71,7 @@ fn refused(name: &str, bytes: &[u8]) -> (&'static str, Option<u64>) {
 }
 
 fn ramp() -> Samples {
-    Samples::I16(
-        (0..4)
-            .flat_map(|k| (0..3).flat_map(move |j| (0..2).map(move |i| i + 10 * j + 100 * k)))
-            .collect(),
-    )
+    Samples::I16((0..4).flat_map(|k| (0..3).flat_map(move |j| (0..2).map(move |i| i + 10 * j + 100 * k))).collect())
 }
 
 #[test]
@@ -89,10 +81,7 @@ fn an_lps_file_is_read_in_its_own_order() {
     assert_eq!(volume.samples, ramp());
     assert_eq!(volume.rescale, Rescale::IDENTITY);
     assert_eq!(volume.spacing_mm_dhw, Some([2.5, 1.0, 1.0]));
-    assert_eq!(
-        (volume.orientation.as_deref(), volume.plane),
-        (Some("LPS"), Some(Plane::Axial))
-    );
+    assert_eq!((volume.orientation.as_deref(), volume.plane), (Some("LPS"), Some(Plane::Axial)));
     assert!(!volume.hu_known);
 }
 
@@ -117,10 +106,7 @@ fn every_axis_code_agrees_with_nibabel() {
     let mut cases = 0;
     for line in golden.lines().filter(|line| !line.starts_with('#')) {
         let fields = line.split(' ').collect::<Vec<_>>();
-        let matrix = fields[..9]
-            .iter()
-            .map(|field| field.parse::<f32>().unwrap())
-            .collect::<Vec<_>>();
+        let matrix = fields[..9].iter().map(|field| field.parse::<f32>().unwrap()).collect::<Vec<_>>();
         let mut file = sample_file();
         for row in 0..3 {
             floats(&mut file, 280 + 16 * row, &matrix[3 * row..3 * row + 3]);
@@ -135,11 +121,7 @@ fn every_axis_code_agrees_with_nibabel() {
         let (shape, values) = fields[10].split_once(':').unwrap();
         let shape = shape.split('x').map(|dim| dim.parse().unwrap()).collect::<Vec<usize>>();
         let values = values.split(',').map(|value| value.parse().unwrap()).collect();
-        assert_eq!(
-            (volume.shape_dhw.to_vec(), volume.samples),
-            (shape, Samples::I16(values)),
-            "{line}"
-        );
+        assert_eq!((volume.shape_dhw.to_vec(), volume.samples), (shape, Samples::I16(values)), "{line}");
     }
     assert_eq!(cases, 109);
 }
@@ -152,21 +134,12 @@ fn large_slices_are_transposed_tile_by_tile() {
     put(&mut file, 44, &(nj as i16).to_le_bytes());
     put(&mut file, 46, &1_i16.to_le_bytes());
     // i runs to posterior, j to the left: the display's rows are i.
-    floats(
-        &mut file,
-        280,
-        &[0.0, -1.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0],
-    );
+    floats(&mut file, 280, &[0.0, -1.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
     file.truncate(352);
     (0..ni * nj).for_each(|n| file.extend((n as i16).to_le_bytes()));
     let volume = read("a.nii", &file).unwrap();
-    assert_eq!(
-        (volume.shape_dhw, volume.orientation.as_deref()),
-        ([1, ni, nj], Some("PLS"))
-    );
-    let expected = (0..ni)
-        .flat_map(|i| (0..nj).map(move |j| (j * ni + i) as i16))
-        .collect();
+    assert_eq!((volume.shape_dhw, volume.orientation.as_deref()), ([1, ni, nj], Some("PLS")));
+    let expected = (0..ni).flat_map(|i| (0..nj).map(move |j| (j * ni + i) as i16)).collect();
     assert_eq!(volume.samples, Samples::I16(expected));
 }
 
@@ -207,19 +180,9 @@ fn all_types_and_both_byte_orders_are_read() {
 
 /// Turns the fields that the reader uses, and the voxels, to big endian.
 fn swap(file: &mut [u8], width: usize) {
-    let fields = [
-        (0, 4, 1),
-        (40, 2, 8),
-        (70, 2, 2),
-        (76, 4, 8),
-        (108, 4, 3),
-        (252, 2, 2),
-        (256, 4, 18),
-    ];
+    let fields = [(0, 4, 1), (40, 2, 8), (70, 2, 2), (76, 4, 8), (108, 4, 3), (252, 2, 2), (256, 4, 18)];
     for (at, size, count) in fields {
-        file[at..at + size * count]
-            .chunks_exact_mut(size)
-            .for_each(<[u8]>::reverse);
+        file[at..at + size * count].chunks_exact_mut(size).for_each(<[u8]>::reverse);
     }
     file[352..].chunks_exact_mut(width).for_each(<[u8]>::reverse);
 }
@@ -231,13 +194,7 @@ fn scaling_follows_nibabel() {
         floats(&mut file, 112, &[slope, intercept]);
         read("a.nii", &file)
     };
-    assert_eq!(
-        with(0.5, -1024.0).unwrap().rescale,
-        Rescale {
-            slope: 0.5,
-            intercept: -1024.0
-        }
-    );
+    assert_eq!(with(0.5, -1024.0).unwrap().rescale, Rescale { slope: 0.5, intercept: -1024.0 });
     assert!(with(1.0, -1024.0).unwrap().hu_known);
     for slope in [0.0, f32::NAN, f32::INFINITY] {
         assert_eq!(with(slope, 7.0).unwrap().rescale, Rescale::IDENTITY);
@@ -262,10 +219,7 @@ fn the_affine_comes_from_sform_then_qform_then_pixdim() {
     assert_eq!(read("a.nii", &file).unwrap().orientation.as_deref(), Some("LAS"));
     // Micrometers.
     file[123] = 3;
-    assert_eq!(
-        read("a.nii", &file).unwrap().spacing_mm_dhw,
-        Some([0.0025, 0.001, 0.001])
-    );
+    assert_eq!(read("a.nii", &file).unwrap().spacing_mm_dhw, Some([0.0025, 0.001, 0.001]));
     floats(&mut file, 88, &[0.0]);
     assert_eq!(read("a.nii", &file).unwrap().spacing_mm_dhw, None);
 }
@@ -288,10 +242,7 @@ fn damage_is_named_with_its_place() {
     assert_eq!(refused("a.nii", &file[..100]), ("bad_header", None));
     assert_eq!(refused("a.nii", &[]), ("bad_header", None));
     let zipped = gzip(&file);
-    assert_eq!(
-        refused("a.nii.gz", &zipped[..zipped.len() / 2]),
-        ("truncated_gzip", Some(zipped.len() as u64 / 2))
-    );
+    assert_eq!(refused("a.nii.gz", &zipped[..zipped.len() / 2]), ("truncated_gzip", Some(zipped.len() as u64 / 2)));
     assert_eq!(refused("a.nii.gz", &zipped[..zipped.len() - 5]).0, "truncated_gzip");
     let mut damaged = zipped.clone();
     let at = zipped.len() - 8;

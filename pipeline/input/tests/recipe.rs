@@ -10,17 +10,11 @@ use proptest::prelude::*;
 
 /// The sources of tests/golden/trilinear.py.
 fn noise(count: usize, seed: u64) -> Vec<f32> {
-    (0..count as u64)
-        .map(|n| (((n + seed * 1_000_003) * 2_654_435_761 % (1 << 32)) >> 20) as f32)
-        .collect()
+    (0..count as u64).map(|n| (((n + seed * 1_000_003) * 2_654_435_761 % (1 << 32)) >> 20) as f32).collect()
 }
 
 fn shape(text: &str) -> [usize; 3] {
-    text.split('x')
-        .map(|dim| dim.parse().unwrap())
-        .collect::<Vec<_>>()
-        .try_into()
-        .unwrap()
+    text.split('x').map(|dim| dim.parse().unwrap()).collect::<Vec<_>>().try_into().unwrap()
 }
 
 fn volume(samples: Samples, shape_dhw: [usize; 3], rescale: Rescale) -> Volume {
@@ -45,23 +39,15 @@ fn farthest(a: &[f32], b: &[f32]) -> f32 {
 #[test]
 fn equals_torch_within_a_millionth() {
     let golden = include_bytes!("golden/trilinear.bin");
-    let mut expected = golden
-        .chunks_exact(4)
-        .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
+    let mut expected = golden.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
     let mut out = Vec::new();
     let (mut plain, mut full) = (0, 100);
-    for line in include_str!("golden/trilinear.txt")
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-    {
+    for line in include_str!("golden/trilinear.txt").lines().filter(|line| !line.starts_with('#')) {
         let fields = line.split(' ').collect::<Vec<_>>();
         let (source, target) = (shape(fields[1]), shape(fields[2]));
         let count = source.iter().product();
         if fields[0] == "plain" {
-            let samples = noise(count, plain)
-                .into_iter()
-                .map(|value| value as u16)
-                .collect::<Vec<_>>();
+            let samples = noise(count, plain).into_iter().map(|value| value as u16).collect::<Vec<_>>();
             let map = MinMax::new(0, 4095, Rescale::IDENTITY);
             resample::trilinear(&samples, source, &Crop::whole(source), map, target, &mut out);
             plain += 1;
@@ -70,22 +56,10 @@ fn equals_torch_within_a_millionth() {
             let inside = |n: usize, size: usize| size <= 3 || (n > 0 && n < size - 1);
             let samples = (0..count).map(|n| {
                 let place = [n / (source[1] * source[2]), n / source[2] % source[1], n % source[2]];
-                if (0..3).all(|axis| inside(place[axis], source[axis])) {
-                    values[n] as u32 as u8
-                } else {
-                    0
-                }
+                if (0..3).all(|axis| inside(place[axis], source[axis])) { values[n] as u32 as u8 } else { 0 }
             });
-            let rescale = Rescale {
-                slope: 1.0 / 255.0,
-                intercept: 0.0,
-            };
-            let info = recipe::m3d(
-                &volume(Samples::U8(samples.collect()), source, rescale),
-                target,
-                &mut out,
-            )
-            .unwrap();
+            let rescale = Rescale { slope: 1.0 / 255.0, intercept: 0.0 };
+            let info = recipe::m3d(&volume(Samples::U8(samples.collect()), source, rescale), target, &mut out).unwrap();
             assert_eq!(info.source_shape_dhw, source);
             assert!(info.crop.shape()[1] <= source[1] - 2);
             full += 1;
@@ -102,10 +76,7 @@ fn naive(values: &[f64], source: [usize; 3], target: [usize; 3]) -> Vec<f32> {
     let place = |axis: usize, n: usize| {
         let place = ((n as f64 + 0.5) * source[axis] as f64 / target[axis] as f64 - 0.5).max(0.0);
         let low = place as usize;
-        [
-            (low, 1.0 - place.fract()),
-            ((low + 1).min(source[axis] - 1), place.fract()),
-        ]
+        [(low, 1.0 - place.fract()), ((low + 1).min(source[axis] - 1), place.fract())]
     };
     let mut out = Vec::new();
     for d in 0..target[0] {
@@ -130,10 +101,7 @@ fn naive(values: &[f64], source: [usize; 3], target: [usize; 3]) -> Vec<f32> {
 fn naive_recipe(values: &[f64], source: [usize; 3], target: [usize; 3]) -> Option<Vec<f32>> {
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mapped = values
-        .iter()
-        .map(|value| (value - low) / (high - low).max(1e-8))
-        .collect::<Vec<_>>();
+    let mapped = values.iter().map(|value| (value - low) / (high - low).max(1e-8)).collect::<Vec<_>>();
     let inside = (0..mapped.len())
         .filter(|n| mapped[*n] > 0.0)
         .map(|n| [n / (source[1] * source[2]), n / source[2] % source[1], n % source[2]]);
@@ -149,11 +117,7 @@ fn naive_recipe(values: &[f64], source: [usize; 3], target: [usize; 3]) -> Optio
             cropped.extend((start[2]..stop[2]).map(|w| mapped[(d * source[1] + h) * source[2] + w]));
         }
     }
-    Some(naive(
-        &cropped,
-        std::array::from_fn(|axis| stop[axis] - start[axis]),
-        target,
-    ))
+    Some(naive(&cropped, std::array::from_fn(|axis| stop[axis] - start[axis]), target))
 }
 
 fn small_shape() -> impl Strategy<Value = [usize; 3]> {
@@ -191,13 +155,7 @@ proptest! {
 fn constant_and_not_finite_volumes_are_refused() {
     let mut out = Vec::new();
     let constant = volume(Samples::I16(vec![-1024; 24]), [2, 3, 4], Rescale::IDENTITY);
-    assert_eq!(
-        recipe::m3d(&constant, [2, 2, 2], &mut out)
-            .unwrap_err()
-            .reason()
-            .as_str(),
-        "all_zero"
-    );
+    assert_eq!(recipe::m3d(&constant, [2, 2, 2], &mut out).unwrap_err().reason().as_str(), "all_zero");
     let mut samples = vec![0.5; 24];
     samples[7] = f32::NAN;
     let broken = volume(Samples::F32(samples), [2, 3, 4], Rescale::IDENTITY);
@@ -210,18 +168,7 @@ fn constant_and_not_finite_volumes_are_refused() {
 fn the_range_is_of_values_not_of_samples() {
     let mut out = Vec::new();
     let samples = Samples::U16((0..24).collect());
-    let info = recipe::m3d(
-        &volume(
-            samples,
-            [2, 3, 4],
-            Rescale {
-                slope: -2.0,
-                intercept: 5.0,
-            },
-        ),
-        [1, 1, 1],
-        &mut out,
-    )
-    .unwrap();
+    let info =
+        recipe::m3d(&volume(samples, [2, 3, 4], Rescale { slope: -2.0, intercept: 5.0 }), [1, 1, 1], &mut out).unwrap();
     assert_eq!((info.value_min, info.value_max), (-41.0, 5.0));
 }

@@ -38,39 +38,23 @@ fn slices_are_ordered_by_number_and_read_by_content() {
     let volume = read(&folder).unwrap();
     assert_eq!(volume.shape_dhw, [4, 3, 4]);
     assert_eq!(first_pixels(&volume), [2.0, 7.0, 9.0, 10.0]);
-    assert_eq!(
-        volume.rescale,
-        Rescale {
-            slope: 1.0 / 255.0,
-            intercept: 0.0
-        }
-    );
-    assert_eq!(
-        (volume.orientation, volume.plane, volume.spacing_mm_dhw, volume.hu_known),
-        (None, None, None, false)
-    );
+    assert_eq!(volume.rescale, Rescale { slope: 1.0 / 255.0, intercept: 0.0 });
+    assert_eq!((volume.orientation, volume.plane, volume.spacing_mm_dhw, volume.hu_known), (None, None, None, false));
 }
 
 #[test]
 fn grey_is_pillows() {
     // tests/golden/grey.py made the pictures and the expected values.
-    for line in include_str!("golden/grey.txt")
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-    {
+    for line in include_str!("golden/grey.txt").lines().filter(|line| !line.starts_with('#')) {
         let fields = line.split(' ').collect::<Vec<_>>();
         let folder = series();
         let extension = Path::new(fields[0]).extension().unwrap().to_str().unwrap();
-        let picture = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/golden/grey")
-            .join(fields[0]);
+        let picture = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/grey").join(fields[0]);
         fs::copy(picture, folder.path().join(format!("0.{extension}"))).unwrap();
         let volume = read(&folder).unwrap();
         let [_, height, width] = volume.shape_dhw;
         assert_eq!(format!("{height}x{width}"), fields[1]);
-        let Samples::U8(pixels) = volume.samples else {
-            panic!("slices are 8-bit")
-        };
+        let Samples::U8(pixels) = volume.samples else { panic!("slices are 8-bit") };
         // JPEG decoders may differ by one level.
         let allowed = if extension == "jpeg" { 1 } else { 0 };
         let expected = fields[2].split(',').map(|value| value.parse::<u8>().unwrap());
@@ -89,11 +73,7 @@ fn unreadable_slices_are_dropped_and_recorded() {
     slice(folder.path(), "7.jpg", [3, 4], 7);
     let volume = read(&folder).unwrap();
     assert_eq!(first_pixels(&volume), [0.0, 1.0, 3.0, 4.0]);
-    let dropped = volume
-        .slices_dropped
-        .iter()
-        .map(|dropped| dropped.slice)
-        .collect::<Vec<_>>();
+    let dropped = volume.slices_dropped.iter().map(|dropped| dropped.slice).collect::<Vec<_>>();
     assert_eq!(dropped, [2, 3, 7]);
     assert!(volume.slices_dropped[1].reason.contains("end marker"));
     assert!(volume.slices_dropped[2].reason.contains(".jpg"));

@@ -7,6 +7,8 @@ use med2e3_schemas::sample::{Split, Task};
 use med2e3_schemas::volume::VoxelCode;
 use serde::{Deserialize, Serialize};
 
+use crate::PrepareError;
+
 /// `med2e3-data prepare`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +25,34 @@ pub struct PrepareConfig {
     pub engine: EngineConfig,
     /// When to give up.
     pub limits: LimitsConfig,
+}
+
+impl PrepareConfig {
+    /// Whether every number is one that can be worked with.
+    ///
+    /// # Errors
+    /// The first key whose value is out of range.
+    pub fn check(&self) -> Result<(), PrepareError> {
+        let fail = |key: &str, expected: &str, found: String| {
+            Err(PrepareError::Config { key: key.into(), expected: expected.into(), found })
+        };
+        let (shape, engine) = (self.volume.shape, &self.engine);
+        let voxels = shape.iter().try_fold(1usize, |product, n| product.checked_mul(*n));
+        let bytes = voxels.and_then(|voxels| voxels.checked_mul(self.volume.voxels.width()));
+        match () {
+            () if !bytes.is_some_and(|bytes| (1..1 << 30).contains(&bytes)) => {
+                fail("volume.shape", "three numbers above 0 whose cell is under 1 GiB", format!("{shape:?}"))
+            }
+            () if engine.volumes_per_range == 0 => fail("engine.volumes_per_range", "1 or more", "0".into()),
+            () if engine.texts_per_range == 0 => fail("engine.texts_per_range", "1 or more", "0".into()),
+            () if self.text.length <= self.text.visual_tokens => fail(
+                "text.length",
+                "more than text.visual_tokens",
+                format!("{} beside {}", self.text.length, self.text.visual_tokens),
+            ),
+            () => Ok(()),
+        }
+    }
 }
 
 /// Manifest files, relative to the root.
@@ -169,10 +199,7 @@ mod tests {
         }
         // A new file must be added above; the demo's other files are the trainer's.
         let count = |folder: &str| fs::read_dir(root.join(folder)).unwrap().count();
-        assert_eq!(
-            (count("prepare"), count("sample"), count("demo"), count("")),
-            (1, 1, 6, 3)
-        );
+        assert_eq!((count("prepare"), count("sample"), count("demo"), count("")), (1, 1, 6, 3));
     }
 
     #[test]

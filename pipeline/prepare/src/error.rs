@@ -39,6 +39,16 @@ pub enum PrepareError {
         /// What this one has.
         found: String,
     },
+    /// A configuration's value that can't be worked with.
+    #[error("{key}: expected {expected}, found {found}")]
+    Config {
+        /// The configuration's key.
+        key: String,
+        /// What would do.
+        expected: String,
+        /// What it says.
+        found: String,
+    },
     /// The output folder holds something else.
     #[error("{path}: {problem}\nhint: {hint}")]
     Output {

@@ -42,23 +42,14 @@ pub struct Inspection {
 /// A row that is not in the dataset, a shard that can't be read.
 pub fn inspect(dataset: &Dataset, which: Which) -> Result<Inspection, PrepareError> {
     match which {
-        Which::Volume(id) => Ok(Inspection {
-            fields: volume_fields(dataset, id)?,
-            volume_id: id,
-        }),
+        Which::Volume(id) => Ok(Inspection { fields: volume_fields(dataset, id)?, volume_id: id }),
         Which::Row(row) => {
             let id = nth_volume(dataset, row)?;
-            Ok(Inspection {
-                fields: volume_fields(dataset, id)?,
-                volume_id: id,
-            })
+            Ok(Inspection { fields: volume_fields(dataset, id)?, volume_id: id })
         }
         Which::Sample(id) => {
             let row = find_sample(dataset, id)?;
-            let volume_id = *row
-                .volume_ids
-                .first()
-                .ok_or_else(|| missing("volume of sample", &id.to_string()))?;
+            let volume_id = *row.volume_ids.first().ok_or_else(|| missing("volume of sample", &id.to_string()))?;
             let mut fields = sample_fields(&row);
             fields.extend(volume_fields(dataset, volume_id)?);
             Ok(Inspection { fields, volume_id })
@@ -74,10 +65,7 @@ pub fn write_montage(dataset: &Dataset, volume: Id, path: &Path) -> Result<(), P
     let format = dataset.voxels();
     let mut cell = vec![0; format.cell_bytes()];
     dataset.read_voxels(volume, &mut cell)?;
-    let grey: Vec<u8> = decode(&cell, format)
-        .into_iter()
-        .map(|value| (value * 255.0).round() as u8)
-        .collect();
+    let grey: Vec<u8> = decode(&cell, format).into_iter().map(|value| (value * 255.0).round() as u8).collect();
     let slices = AxialSlices::new(&grey, format.shape_dhw).expect("a cell has the format's voxels");
     let montage = slices.montage(0..slices.len(), COLUMNS);
     let [height, width] = montage.shape_hw.map(|n| n as u32);
@@ -90,21 +78,14 @@ pub fn write_montage(dataset: &Dataset, volume: Id, path: &Path) -> Result<(), P
 }
 
 fn missing(what: &str, name: &str) -> PrepareError {
-    PrepareError::Request {
-        what: format!("{what} {name}"),
-        problem: "the dataset has none".into(),
-    }
+    PrepareError::Request { what: format!("{what} {name}"), problem: "the dataset has none".into() }
 }
 
 fn volume_fields(dataset: &Dataset, id: Id) -> Result<Vec<(String, String)>, PrepareError> {
     let (shard, row) = dataset.place(id).ok_or_else(|| missing("volume", &id.to_string()))?;
     let schema = shard.schema();
-    let names: Vec<&str> = schema
-        .fields()
-        .iter()
-        .map(|field| field.name().as_str())
-        .filter(|n| *n != "voxels")
-        .collect();
+    let names: Vec<&str> =
+        schema.fields().iter().map(|field| field.name().as_str()).filter(|n| *n != "voxels").collect();
     let batch = shard.read_row(row, &names)?;
     let options = FormatOptions::default().with_null("-");
     let mut fields = vec![("shard".to_owned(), format!("{} row {row}", shard.path().display()))];
@@ -113,10 +94,7 @@ fn volume_fields(dataset: &Dataset, id: Id) -> Result<Vec<(String, String)>, Pre
         fields.push((field.name().clone(), text.value(0).to_string()));
     }
     let voxels = dataset.voxels();
-    fields.push((
-        "voxels".into(),
-        format!("{:?} {}", voxels.shape_dhw, voxels.code.as_str()),
-    ));
+    fields.push(("voxels".into(), format!("{:?} {}", voxels.shape_dhw, voxels.code.as_str())));
     Ok(fields)
 }
 
@@ -130,10 +108,7 @@ fn nth_volume(dataset: &Dataset, row: u64) -> Result<Id, PrepareError> {
         }
         before += shard.rows() as u64;
     }
-    Err(PrepareError::Request {
-        what: format!("row {row}"),
-        problem: format!("the dataset has {before} volumes"),
-    })
+    Err(PrepareError::Request { what: format!("row {row}"), problem: format!("the dataset has {before} volumes") })
 }
 
 fn find_sample(dataset: &Dataset, id: Id) -> Result<SampleRow, PrepareError> {

@@ -5,29 +5,31 @@ use std::fs;
 use std::path::Path;
 
 use med2e3_feed::shard::commit::write_whole;
-use med2e3_input::text::Tokenizer;
 use med2e3_schemas::Id;
+use med2e3_schemas::config::parse;
 use med2e3_schemas::index::DatasetIndex;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::PrepareError;
-use crate::config::PrepareConfig;
+use crate::config::{EngineConfig, LimitsConfig, PrepareConfig};
 
 /// Rises when the bytes of a shard change for the same recipe and inputs, so that old shards are made again.
 const RECIPE_REVISION: u64 = 1;
 
-/// Makes the folder this run's: new, or the same configuration's from before, which is then resumed.
+/// Makes the folder this run's: new, or the same configuration's from before, which is then resumed. Limits and threads
+/// may differ: they change no row.
 ///
 /// # Errors
 /// A folder that holds another run or something else.
-pub fn claim(out: &Path, config: &str) -> Result<(), PrepareError> {
+pub fn claim(out: &Path, config: &PrepareConfig) -> Result<(), PrepareError> {
     let path = out.join("prepare.toml");
     let occupied = fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
     if occupied {
-        let problem = match fs::read_to_string(&path) {
-            Ok(text) if text == config => None,
-            Ok(_) => Some("holds a dataset of another configuration"),
-            Err(_) => Some("is not empty and holds no dataset"),
+        let found = fs::read_to_string(&path).ok().map(|text| parse::<PrepareConfig>("prepare.toml", &text, &[]));
+        let problem = match found {
+            Some(Ok(found)) if what_matters(&found) == what_matters(config) => None,
+            Some(_) => Some("holds a dataset of another configuration"),
+            None => Some("is not empty and holds no dataset"),
         };
         if let Some(problem) = problem {
             return Err(PrepareError::Output {
@@ -37,27 +39,58 @@ pub fn claim(out: &Path, config: &str) -> Result<(), PrepareError> {
             });
         }
     }
+    fs::create_dir_all(out).map_err(PrepareError::io(out, "create"))?;
+    // Until this run ends there is no dataset: an old index over new shards would be wrong.
+    let index = out.join("dataset.json");
+    if index.exists() {
+        fs::remove_file(&index).map_err(PrepareError::io(&index, "remove"))?;
+    }
+    write_whole(&path, text_of(config).as_bytes())?;
     for folder in ["volumes", "samples", "subsets", "manifest"] {
         let folder = out.join(folder);
         fs::create_dir_all(&folder).map_err(PrepareError::io(&folder, "create"))?;
     }
-    Ok(write_whole(&path, config.as_bytes())?)
+    Ok(())
 }
 
-/// Everything in the configuration that changes a shard's bytes, as a hash.
-pub fn recipe_hash(config: &PrepareConfig, tokenizer: &Tokenizer) -> String {
-    let probe = "The quick brown fox: 32x256x256, \u{b5}m \u{2265} 10 mm. <|endoftext|>";
-    let parts = [
-        RECIPE_REVISION.to_string(),
-        format!("{:?}", config.volume),
-        format!(
-            "{:?} {} {}",
-            config.text.template, config.text.length, config.text.visual_tokens
-        ),
-        format!("{} {}", config.engine.volumes_per_range, config.engine.texts_per_range),
-        format!("{} {:?}", tokenizer.vocab_size(), tokenizer.encode(probe).ok()),
-    ];
-    Id::of_parts(parts.iter().map(String::as_bytes)).to_string()
+fn text_of(config: &PrepareConfig) -> String {
+    toml::to_string(config).expect("a parsed configuration can be written")
+}
+
+fn what_matters(config: &PrepareConfig) -> String {
+    let engine = EngineConfig { threads: 0, ..config.engine.clone() };
+    let limits = LimitsConfig { reject_rows: 0, reject_percent: 0.0 };
+    text_of(&PrepareConfig { engine, limits, ..config.clone() })
+}
+
+/// Everything in the configuration that changes the bytes of a table's shards, as a hash for each table.
+#[derive(Clone, Debug)]
+pub struct RecipeHashes {
+    /// Of volume shards.
+    pub volumes: String,
+    /// Of sample shards.
+    pub samples: String,
+}
+
+impl RecipeHashes {
+    /// The hashes of a configuration; `tokenizer` is the text of its tokenizer.json.
+    pub fn of(config: &PrepareConfig, tokenizer: &[u8]) -> RecipeHashes {
+        let hash =
+            |parts: &[String], more: &[u8]| Id::of_parts(parts.iter().map(String::as_bytes).chain([more])).to_string();
+        let revision = RECIPE_REVISION.to_string();
+        let (volume, text, engine) = (&config.volume, &config.text, &config.engine);
+        let volume = format!("{:?} {:?} {:?}", volume.recipe, volume.shape, volume.voxels);
+        let text = format!("{:?} {} {}", text.template, text.length, text.visual_tokens);
+        RecipeHashes {
+            volumes: hash(&[revision.clone(), volume, engine.volumes_per_range.to_string()], b""),
+            samples: hash(&[revision, text, engine.texts_per_range.to_string()], tokenizer),
+        }
+    }
+
+    /// Both as one.
+    pub fn joined(&self) -> String {
+        Id::of_parts([self.volumes.as_bytes(), self.samples.as_bytes()]).to_string()
+    }
 }
 
 /// A pool of its own, so that the work's threads are counted and named; 0 is one for each core.
@@ -65,9 +98,7 @@ pub fn recipe_hash(config: &PrepareConfig, tokenizer: &Tokenizer) -> String {
 /// # Errors
 /// The system gives no threads.
 pub fn threads(count: usize) -> Result<ThreadPool, PrepareError> {
-    let builder = ThreadPoolBuilder::new()
-        .num_threads(count)
-        .thread_name(|i| format!("prepare-{i}"));
+    let builder = ThreadPoolBuilder::new().num_threads(count).thread_name(|i| format!("prepare-{i}"));
     builder.build().map_err(|e| PrepareError::Engine(Box::new(e)))
 }
 
@@ -76,20 +107,11 @@ pub fn threads(count: usize) -> Result<ThreadPool, PrepareError> {
 /// # Errors
 /// The system refuses to list or remove.
 pub fn remove_other_shards(out: &Path, index: &DatasetIndex) -> Result<(), PrepareError> {
-    let named: HashSet<_> = index
-        .volumes
-        .iter()
-        .chain(&index.samples)
-        .map(|shard| out.join(&shard.path))
-        .collect();
+    let named: HashSet<_> = index.volumes.iter().chain(&index.samples).map(|shard| out.join(&shard.path)).collect();
     for folder in ["volumes", "samples"] {
         let folder = out.join(folder);
         let entries = fs::read_dir(&folder).map_err(PrepareError::io(&folder, "list"))?;
-        for path in entries
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| !named.contains(path))
-        {
+        for path in entries.flatten().map(|entry| entry.path()).filter(|path| !named.contains(path)) {
             fs::remove_file(&path).map_err(PrepareError::io(&path, "remove"))?;
         }
     }

@@ -20,7 +20,7 @@ use crate::PrepareError;
 use crate::config::{LimitsConfig, PrepareConfig};
 use crate::engine::{run, write_manifest};
 use crate::manifest;
-use crate::output;
+use crate::output::{self, RecipeHashes};
 use crate::progress::{Progress, Stopwatch};
 use crate::sample;
 use crate::tokenizer;
@@ -32,11 +32,14 @@ use crate::work::{Committed, RangeWork, Texts, Volumes};
 /// A run that can't go on; single bad inputs are counted in the report instead.
 pub async fn prepare(config: &PrepareConfig, out: &Path) -> Result<PrepareReport, PrepareError> {
     let watch = Stopwatch::start();
-    let text = toml::to_string(config).expect("a parsed configuration can be written");
-    output::claim(out, &text)?;
+    // Whatever the whole run needs is read first, so that a wrong path leaves no folder behind.
+    config.check()?;
+    let manifest = manifest::read(&config.root, &config.manifest)?;
+    let tokenizer = tokenizer::provide(&config.text.tokenizer, &manifest)?;
+    let end_token = tokenizer::end_token(&tokenizer)?;
+    output::claim(out, config)?;
 
     // The two tables, cut into ranges and written where DataFusion's scan finds them.
-    let manifest = manifest::read(&config.root, &config.manifest)?;
     let (volumes, texts) = (&config.engine.volumes_per_range, &config.engine.texts_per_range);
     let ranges = cut(&manifest.volumes, *volumes, tables::volumes_to_batch);
     write_manifest(&out.join("manifest/volumes"), &tables::volumes_schema(), &ranges)?;
@@ -44,83 +47,48 @@ pub async fn prepare(config: &PrepareConfig, out: &Path) -> Result<PrepareReport
     write_manifest(&out.join("manifest/texts"), &tables::texts_schema(), &ranges)?;
 
     // Each table: scan -> PrepareExec -> one shard a range.
-    let tokenizer = tokenizer::provide(&config.text.tokenizer, &manifest, out)?;
-    let recipe_hash = output::recipe_hash(config, &tokenizer);
+    let hashes = RecipeHashes::of(config, &tokenizer::store(&tokenizer, out)?);
     let threads = Arc::new(output::threads(config.engine.threads)?);
     let root = fs::canonicalize(&config.root).map_err(PrepareError::io(&config.root, "open"))?;
 
     let progress = Arc::new(Progress::new(manifest.volumes.len() as u64, "volumes"));
-    let work = Volumes::new(
-        &root,
-        out,
-        &config.volume,
-        &recipe_hash,
-        threads.clone(),
-        progress.clone(),
-    );
+    let work = Volumes::new(&root, out, &config.volume, &hashes.volumes, threads.clone(), progress.clone());
     let work: Arc<dyn RangeWork> = Arc::new(work);
-    let volumes = run(
-        &out.join("manifest/volumes"),
-        work.clone(),
-        threads.current_num_threads(),
-    )
-    .await?;
+    let volumes = run(&out.join("manifest/volumes"), work.clone(), threads.current_num_threads()).await?;
     progress.finish();
     let mut step_seconds = work.clock().seconds();
 
     let progress = Arc::new(Progress::new(manifest.texts.len() as u64, "texts"));
-    let end_token = tokenizer::end_token(&tokenizer)?;
-    let work = Texts::new(
-        out,
-        &config.text,
-        tokenizer,
-        &recipe_hash,
-        threads.clone(),
-        progress.clone(),
-    );
+    let work = Texts::new(out, &config.text, tokenizer, &hashes.samples, threads.clone(), progress.clone());
     let work: Arc<dyn RangeWork> = Arc::new(work);
     let texts = run(&out.join("manifest/texts"), work.clone(), threads.current_num_threads()).await?;
     progress.finish();
-    work.clock()
-        .seconds()
-        .into_iter()
-        .for_each(|(step, seconds)| *step_seconds.entry(step).or_default() += seconds);
+    work.clock().seconds().into_iter().for_each(|(step, seconds)| *step_seconds.entry(step).or_default() += seconds);
 
     // What was set aside, the named parts, the index, the report.
-    let rejects: Vec<_> = [&volumes, &texts]
-        .into_iter()
-        .flatten()
-        .flat_map(|r| r.outcome.rejects.clone())
-        .collect();
+    let rejects: Vec<_> = [&volumes, &texts].into_iter().flatten().flat_map(|r| r.outcome.rejects.clone()).collect();
     write_quarantine(out, &rejects)?;
     for (name, ids) in &manifest.parts {
         sample::write_part(out, name, ids)?;
     }
-    write_index(config, out, &recipe_hash, end_token, &volumes, &texts)?;
     let report = PrepareReport {
         volumes: count(&volumes, manifest.volumes.len()),
         texts: count(&texts, manifest.texts.len()),
         bytes_read: volumes.iter().map(|range| range.bytes_read).sum(),
-        bytes_written: [&volumes, &texts]
-            .into_iter()
-            .flatten()
-            .map(|range| range.shard.bytes)
-            .sum(),
+        bytes_written: fresh(&volumes).chain(fresh(&texts)).map(|range| range.shard.bytes).sum(),
         truncated: texts.iter().map(|range| range.outcome.truncated).sum(),
-        shards_reused: [&volumes, &texts]
-            .into_iter()
-            .flatten()
-            .filter(|range| range.reused)
-            .count() as u64,
+        shards_reused: [&volumes, &texts].into_iter().flatten().filter(|range| range.reused).count() as u64,
         step_seconds,
         seconds: watch.seconds(),
     };
-    write_whole(
-        &out.join("report.json"),
-        &serde_json::to_vec_pretty(&report).expect("a report is plain data"),
-    )?;
+    write_whole(&out.join("report.json"), &serde_json::to_vec_pretty(&report).expect("a report is plain data"))?;
     check(&report, &config.limits, out)?;
+    write_index(config, out, &hashes.joined(), end_token, &volumes, &texts)?;
     Ok(report)
+}
+
+fn fresh(ranges: &[Committed]) -> impl Iterator<Item = &Committed> {
+    ranges.iter().filter(|range| !range.reused)
 }
 
 /// Cuts a table into ranges and makes each a batch.
@@ -129,11 +97,12 @@ fn cut<T>(
     per_range: usize,
     to_batch: impl Fn(u32, u64, &[T]) -> arrow::array::RecordBatch,
 ) -> Vec<arrow::array::RecordBatch> {
-    let per_range = per_range.max(1);
+    if rows.is_empty() {
+        // A file without rows still tells the scan its schema.
+        return vec![to_batch(0, 0, rows)];
+    }
     let ranges = rows.chunks(per_range).enumerate();
-    ranges
-        .map(|(range, rows)| to_batch(range as u32, (range * per_range) as u64, rows))
-        .collect()
+    ranges.map(|(range, rows)| to_batch(range as u32, (range * per_range) as u64, rows)).collect()
 }
 
 fn count(ranges: &[Committed], manifest_rows: usize) -> TableCounts {
@@ -173,9 +142,7 @@ fn write_index(
     };
     for (split, counts) in texts.iter().flat_map(|range| &range.counts) {
         let total = index.counts.entry(split.clone()).or_default();
-        counts
-            .iter()
-            .for_each(|(key, count)| *total.entry(key.clone()).or_default() += count);
+        counts.iter().for_each(|(key, count)| *total.entry(key.clone()).or_default() += count);
     }
     output::remove_other_shards(out, &index)?;
     let text = serde_json::to_vec_pretty(&index).expect("an index is plain data");

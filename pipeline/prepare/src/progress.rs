@@ -28,11 +28,7 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
         let template =
             format!("{{spinner}} {what:<8} {{bar:32}} {{pos}}/{{len}}  {{per_sec:>10}}  {{elapsed}}<{{eta}}  {{msg}}");
-        bar.set_style(
-            ProgressStyle::with_template(&template)
-                .expect("the template is valid")
-                .progress_chars("=> "),
-        );
+        bar.set_style(ProgressStyle::with_template(&template).expect("the template is valid").progress_chars("=> "));
         Progress {
             bar,
             what,
@@ -133,10 +129,7 @@ impl StepClock {
 
     /// Seconds by step.
     pub fn seconds(&self) -> BTreeMap<String, f64> {
-        Step::ALL
-            .into_iter()
-            .map(|step| (step.as_str().to_owned(), self.total(step).as_secs_f64()))
-            .collect()
+        Step::ALL.into_iter().map(|step| (step.as_str().to_owned(), self.total(step).as_secs_f64())).collect()
     }
 }
 

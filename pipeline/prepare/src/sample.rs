@@ -34,26 +34,14 @@ pub struct Subset {
 /// Fewer samples than asked for, a name that is no file name, a dataset that can't be read or written.
 pub async fn sample(config: &SampleConfig, dataset: &Path) -> Result<Subset, PrepareError> {
     let catalog = Catalog::open(dataset).await?;
-    let mut subset = Subset {
-        name: config.name.clone(),
-        seed: config.seed,
-        counts: Vec::new(),
-        queries: Vec::new(),
-    };
+    let mut subset = Subset { name: config.name.clone(), seed: config.seed, counts: Vec::new(), queries: Vec::new() };
     let mut ids = Vec::new();
     for wanted in &config.counts {
         let query = query(config, wanted);
         let batches = catalog.query(&query).await?;
         let before = ids.len();
         for batch in &batches {
-            ids.extend(
-                batch
-                    .column(0)
-                    .as_fixed_size_binary()
-                    .iter()
-                    .flatten()
-                    .filter_map(Id::from_bytes),
-            );
+            ids.extend(batch.column(0).as_fixed_size_binary().iter().flatten().filter_map(Id::from_bytes));
         }
         let found = (ids.len() - before) as u64;
         if found < wanted.count {
@@ -75,12 +63,7 @@ pub async fn sample(config: &SampleConfig, dataset: &Path) -> Result<Subset, Pre
 /// A name that is no file name, a dataset that can't be written.
 pub fn write_part(dataset: &Path, name: &str, ids: &[Id]) -> Result<(), PrepareError> {
     let counts = vec![("all".to_owned(), ids.len() as u64)];
-    let subset = Subset {
-        name: name.to_owned(),
-        seed: 0,
-        counts,
-        queries: vec!["as the manifest lists it".into()],
-    };
+    let subset = Subset { name: name.to_owned(), seed: 0, counts, queries: vec!["as the manifest lists it".into()] };
     write(dataset, &subset, ids)
 }
 
@@ -113,11 +96,7 @@ fn write(dataset: &Path, subset: &Subset, ids: &[Id]) -> Result<(), PrepareError
             problem: "a name has letters, digits, `-`, `_` and `.` only".into(),
         });
     }
-    let schema = Arc::new(Schema::new(vec![Field::new(
-        "sample_id",
-        DataType::FixedSizeBinary(16),
-        false,
-    )]));
+    let schema = Arc::new(Schema::new(vec![Field::new("sample_id", DataType::FixedSizeBinary(16), false)]));
     let cells = ids.iter().map(|id| id.0);
     let column: ArrayRef = match ids.is_empty() {
         true => arrow::array::new_empty_array(&DataType::FixedSizeBinary(16)),

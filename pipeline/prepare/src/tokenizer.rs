@@ -1,5 +1,6 @@
 //! The run's tokenizer: read from a file, or trained on the training split's texts; either way it lies in the dataset.
 
+use std::fs;
 use std::path::Path;
 
 use med2e3_input::text::template::END_TOKEN;
@@ -10,26 +11,31 @@ use crate::PrepareError;
 use crate::config::TokenizerConfig;
 use crate::manifest::Manifest;
 
-/// Provides the tokenizer and writes it to `out/tokenizer.json`.
+/// Provides the tokenizer.
 ///
 /// # Errors
 /// A file that is missing or no tokenizer; texts that none can be trained on.
-pub fn provide(config: &TokenizerConfig, manifest: &Manifest, out: &Path) -> Result<Tokenizer, PrepareError> {
-    let tokenizer = match config {
-        TokenizerConfig::Path(path) => Tokenizer::load(path)?,
+pub fn provide(config: &TokenizerConfig, manifest: &Manifest) -> Result<Tokenizer, PrepareError> {
+    match config {
+        TokenizerConfig::Path(path) => Ok(Tokenizer::load(path)?),
         TokenizerConfig::Train(entries) => {
             // Never a validation or test text: their words are not known when a model is trained.
-            let seen = manifest
-                .texts
-                .iter()
-                .filter(|text| text.split == Split::Train && text.refusal.is_none());
+            let seen = manifest.texts.iter().filter(|text| text.split == Split::Train && text.refusal.is_none());
             let texts = seen.flat_map(|text| [text.question.clone(), text.answer.clone()]);
             let template = std::iter::once(Template::Phi.words());
-            Tokenizer::train_bpe(template.chain(texts), *entries, &[END_TOKEN])?
+            Ok(Tokenizer::train_bpe(template.chain(texts), *entries, &[END_TOKEN])?)
         }
-    };
-    tokenizer.save(&out.join("tokenizer.json"))?;
-    Ok(tokenizer)
+    }
+}
+
+/// Writes the tokenizer to `out/tokenizer.json` and gives the file's bytes.
+///
+/// # Errors
+/// The system refuses to write.
+pub fn store(tokenizer: &Tokenizer, out: &Path) -> Result<Vec<u8>, PrepareError> {
+    let path = out.join("tokenizer.json");
+    tokenizer.save(&path)?;
+    fs::read(&path).map_err(PrepareError::io(&path, "read"))
 }
 
 /// The id that ends an answer.

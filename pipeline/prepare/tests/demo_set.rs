@@ -25,10 +25,7 @@ fn atlas(shape_xyz: [usize; 3], folder: &std::path::Path) -> std::path::PathBuf 
         let inside = away(x, 101.0).powi(2) + away(y, 101.0).powi(2) + away(z, 90.0).powi(2) < 1.0;
         if inside { 45 - (x / 10) as i16 } else { -1000 }
     });
-    WriterOptions::new(&path)
-        .reference_header(&header)
-        .write_nifti(&voxels)
-        .unwrap();
+    WriterOptions::new(&path).reference_header(&header).write_nifti(&voxels).unwrap();
     path
 }
 
@@ -51,15 +48,36 @@ fn every_split_has_its_series_and_every_answer_its_letter() {
         // The answer is in the series' own name where the name says it.
         match cells[2] {
             "1" => assert!(cells[0].contains(&format!("/{}_", cells[8])), "{line}"),
-            "2" => assert!(
-                cells[0].contains(&format!("_{}_window", cells[8].to_lowercase())),
-                "{line}"
-            ),
+            "2" => assert!(cells[0].contains(&format!("_{}_window", cells[8].to_lowercase())), "{line}"),
             _ => {}
         }
         letters.insert(cells[9].to_owned());
     }
     assert_eq!(letters.len(), 3);
+}
+
+#[test]
+fn no_answer_can_be_told_from_the_form_of_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("set");
+    demo_set::cut(&atlas([202, 202, 179], folder.path()), &out, 1).unwrap();
+    let csv = fs::read_to_string(out.join("M3D_VQA_train.csv")).unwrap();
+    let mut seen = HashSet::new();
+    for line in csv.lines().skip(1) {
+        let cells: Vec<&str> = line.split(',').collect();
+        let series = out.join(cells[0].replace("M3D_Cap_npy", "M3D_Cap"));
+        let form = ["nii.gz", ""].iter().position(|ending| series.with_extension(ending).exists()).unwrap();
+        let form = if form == 0 {
+            "nifti"
+        } else if series.with_extension("").join("0.png").exists() {
+            "png"
+        } else {
+            "jpeg"
+        };
+        seen.insert((form, cells[8].to_owned()));
+    }
+    // Three forms, each with all nine answers.
+    assert_eq!(seen.len(), 27, "{seen:?}");
 }
 
 #[test]

@@ -78,9 +78,7 @@ pub fn save(
     write_whole(&file("tokenizer.json".to_owned())?, &bytes)?;
 
     let hash = |relative: &String| Ok((relative.clone(), hash_of(&part.join(relative))?));
-    let manifest = Manifest {
-        files: files.iter().map(hash).collect::<Result<_, TrainerError>>()?,
-    };
+    let manifest = Manifest { files: files.iter().map(hash).collect::<Result<_, TrainerError>>()? };
     let text = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
     write_whole(&part.join("manifest.json"), &text)?;
     fs::rename(&part, &folder).map_err(TrainerError::io(&folder, "rename"))?;
@@ -103,11 +101,7 @@ impl Checkpoint {
             false => last(path).ok_or_else(|| TrainerError::File {
                 path: path.to_owned(),
                 expected: "a checkpoint, or a run with one".into(),
-                found: if path.exists() {
-                    "no step-N folder with a manifest".into()
-                } else {
-                    "nothing".into()
-                },
+                found: if path.exists() { "no step-N folder with a manifest".into() } else { "nothing".into() },
             })?,
         };
         let path = folder.join("manifest.json");
@@ -116,17 +110,9 @@ impl Checkpoint {
             let inside = |part: Component<'_>| matches!(part, Component::Normal(_));
             let within = Path::new(&relative).components().all(inside);
             let path = folder.join(&relative);
-            let found = if within {
-                hash_of(&path)?
-            } else {
-                "a path that leads out of the checkpoint".into()
-            };
+            let found = if within { hash_of(&path)? } else { "a path that leads out of the checkpoint".into() };
             if found != expected {
-                return Err(TrainerError::File {
-                    path,
-                    expected: format!("blake3 {expected}"),
-                    found,
-                });
+                return Err(TrainerError::File { path, expected: format!("blake3 {expected}"), found });
             }
         }
         Ok(Checkpoint { folder })
@@ -166,13 +152,7 @@ impl Checkpoint {
     pub fn state(&self) -> Result<(TrainState, AdamWState), TrainerError> {
         let state: TrainState = parse_json(&self.folder.join(STATE))?;
         let tensors = read_tensors(&self.folder.join(MOMENTS))?;
-        Ok((
-            state,
-            AdamWState {
-                step: state.step,
-                tensors,
-            },
-        ))
+        Ok((state, AdamWState { step: state.step, tensors }))
     }
 }
 
@@ -180,11 +160,7 @@ impl Checkpoint {
 pub fn last(run: &Path) -> Option<PathBuf> {
     let steps = fs::read_dir(run).ok()?.flatten().filter_map(|entry| {
         let step: u64 = entry.file_name().to_str()?.strip_prefix("step-")?.parse().ok()?;
-        entry
-            .path()
-            .join("manifest.json")
-            .is_file()
-            .then_some((step, entry.path()))
+        entry.path().join("manifest.json").is_file().then_some((step, entry.path()))
     });
     steps.max().map(|(_, path)| path)
 }

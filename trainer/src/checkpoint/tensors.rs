@@ -46,22 +46,15 @@ const KINDS: [(Kind, Dtype); 5] = [
 
 /// Writes named tensors; the file appears whole.
 pub(super) fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), TrainerError> {
-    let error = |found: String| TrainerError::File {
-        path: path.to_owned(),
-        expected: "tensors to write".into(),
-        found,
-    };
+    let error =
+        |found: String| TrainerError::File { path: path.to_owned(), expected: "tensors to write".into(), found };
     let views = tensors.iter().map(|(name, tensor)| {
         let kind = KINDS.iter().find(|(kind, _)| *kind == tensor.kind());
-        let kind = kind
-            .ok_or_else(|| error(format!("{name} of kind {:?}", tensor.kind())))?
-            .1;
+        let kind = kind.ok_or_else(|| error(format!("{name} of kind {:?}", tensor.kind())))?.1;
         let tensor = tensor.detach().to_device(Device::Cpu).contiguous();
         let elements = tensor.numel();
         let mut bytes = vec![0; elements * tensor.kind().elt_size_in_bytes()];
-        tensor
-            .f_copy_data_u8(&mut bytes, elements)
-            .map_err(|e| error(e.to_string()))?;
+        tensor.f_copy_data_u8(&mut bytes, elements).map_err(|e| error(e.to_string()))?;
         let shape = tensor.size().iter().map(|&n| n as usize).collect();
         Ok((name.clone(), HostTensor { kind, shape, bytes }))
     });
@@ -74,18 +67,13 @@ pub(super) fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result
 
 /// Every tensor of a file, on the CPU.
 pub(super) fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, TrainerError> {
-    let error = |found: String| TrainerError::File {
-        path: path.to_owned(),
-        expected: "a safetensors file".into(),
-        found,
-    };
+    let error =
+        |found: String| TrainerError::File { path: path.to_owned(), expected: "a safetensors file".into(), found };
     let map = MappedFile::open(path)?;
     let file = SafeTensors::deserialize(map.as_ref()).map_err(|e| error(e.to_string()))?;
     let tensor = |(name, view): (String, safetensors::tensor::TensorView<'_>)| {
         let kind = KINDS.iter().find(|(_, dtype)| *dtype == view.dtype());
-        let kind = kind
-            .ok_or_else(|| error(format!("{name} of type {:?}", view.dtype())))?
-            .0;
+        let kind = kind.ok_or_else(|| error(format!("{name} of type {:?}", view.dtype())))?.0;
         let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
         Ok((name, Tensor::from_data_size(view.data(), &shape, kind)))
     };
@@ -101,10 +89,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.safetensors");
         let values = Tensor::from_slice(&[0.1f32, -1e-30, f32::MAX, 3.0]).view([2, 2]);
-        let tensors = vec![
-            ("a".to_owned(), values.shallow_clone()),
-            ("b".to_owned(), values.to_kind(Kind::BFloat16)),
-        ];
+        let tensors = vec![("a".to_owned(), values.shallow_clone()), ("b".to_owned(), values.to_kind(Kind::BFloat16))];
         write_tensors(&path, &tensors).unwrap();
         let mut back = read_tensors(&path).unwrap();
         back.sort_by(|a, b| a.0.cmp(&b.0));

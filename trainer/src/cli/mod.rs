@@ -25,10 +25,7 @@ use args::{Args, RunArgs, Verb};
 pub fn main() -> ExitCode {
     let args = Args::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("MED2E3_LOG").unwrap_or_else(|_| "warn".into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match run(args.verb) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -53,21 +50,8 @@ fn run(verb: Verb) -> anyhow::Result<()> {
             let report = explain(&read_config(&run)?, &run.out)?;
             print(&run, &report, explained_in_words)
         }
-        Verb::Generate {
-            checkpoint,
-            volume,
-            question,
-            max_new_tokens,
-            device,
-            json,
-        } => {
-            let asked = Question {
-                checkpoint: &checkpoint,
-                volume: &volume,
-                text: &question,
-                max_new_tokens,
-                device,
-            };
+        Verb::Generate { checkpoint, volume, question, max_new_tokens, device, json } => {
+            let asked = Question { checkpoint: &checkpoint, volume: &volume, text: &question, max_new_tokens, device };
             let reply = ask(&asked)?;
             match json {
                 true => println!("{}", serde_json::to_string(&reply)?),
@@ -114,15 +98,11 @@ fn trained_in_words(report: &TrainReport) -> String {
 }
 
 fn evaluated_in_words(report: &EvaluateReport) -> String {
-    let mut text = format!(
-        "{:<12}{:<13}{:<16}{:>7}{:>9}{:>9}{:>9}\n",
-        "task", "topic", "metric", "count", "%", "+-", "chance"
-    );
+    let mut text =
+        format!("{:<12}{:<13}{:<16}{:>7}{:>9}{:>9}{:>9}\n", "task", "topic", "metric", "count", "%", "+-", "chance");
     for score in &report.scores {
         let topic = score.topic.map_or("all", |topic| topic.as_str());
-        let chance = score
-            .chance
-            .map_or("-".into(), |chance| format!("{:.1}", 100.0 * chance));
+        let chance = score.chance.map_or("-".into(), |chance| format!("{:.1}", 100.0 * chance));
         text += &format!(
             "{:<12}{topic:<13}{:<16}{:>7}{:>9.2}{:>9.2}{chance:>9}\n",
             score.task.as_str(),

@@ -73,11 +73,7 @@ pub struct AdamWNumbers {
 /// When the lists differ in length.
 pub fn fused_adamw(lists: &AdamWLists, step: &Tensor, numbers: AdamWNumbers) -> Result<(), LibtorchError> {
     let count = lists.params.len();
-    assert!(
-        [&lists.grads, &lists.exp_avgs, &lists.exp_avg_sqs]
-            .iter()
-            .all(|list| list.len() == count)
-    );
+    assert!([&lists.grads, &lists.exp_avgs, &lists.exp_avg_sqs].iter().all(|list| list.len() == count));
     let (params, grads) = (pointers(&lists.params), pointers(&lists.grads));
     let (exp_avgs, exp_avg_sqs) = (pointers(&lists.exp_avgs), pointers(&lists.exp_avg_sqs));
     // SAFETY: four arrays of `count` live tensors, borrowed for the call; the shim keeps none of them.
@@ -173,7 +169,5 @@ fn check(status: c_int) -> Result<(), LibtorchError> {
     // SAFETY: a NUL-terminated string that lives until this thread's next shim call; copied at once.
     let message = unsafe { CStr::from_ptr(med2e3_last_error()) };
     // libtorch appends a C++ backtrace from the second line on.
-    Err(LibtorchError(
-        message.to_string_lossy().lines().next().unwrap_or_default().to_owned(),
-    ))
+    Err(LibtorchError(message.to_string_lossy().lines().next().unwrap_or_default().to_owned()))
 }

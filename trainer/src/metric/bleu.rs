@@ -29,30 +29,14 @@ pub(super) fn tokens(text: &str) -> Vec<String> {
 
     let mut spaced = vec![' '];
     for c in text.chars() {
-        if is_punctuation(c) {
-            spaced.extend([' ', c, ' '])
-        } else {
-            spaced.push(c)
-        }
+        if is_punctuation(c) { spaced.extend([' ', c, ' ']) } else { spaced.push(c) }
     }
     spaced.push(' ');
 
-    let spaced = replace_pairs(
-        &spaced,
-        |a, b| !a.is_ascii_digit() && is_point(b),
-        |a, b| [a, ' ', b, ' '],
-    );
-    let spaced = replace_pairs(
-        &spaced,
-        |a, b| is_point(a) && !b.is_ascii_digit(),
-        |a, b| [' ', a, ' ', b],
-    );
+    let spaced = replace_pairs(&spaced, |a, b| !a.is_ascii_digit() && is_point(b), |a, b| [a, ' ', b, ' ']);
+    let spaced = replace_pairs(&spaced, |a, b| is_point(a) && !b.is_ascii_digit(), |a, b| [' ', a, ' ', b]);
     let spaced = replace_pairs(&spaced, |a, b| a.is_ascii_digit() && b == '-', |a, b| [a, ' ', b, ' ']);
-    spaced
-        .split(|c| is_space(*c))
-        .filter(|token| !token.is_empty())
-        .map(|token| token.iter().collect())
-        .collect()
+    spaced.split(|c| is_space(*c)).filter(|token| !token.is_empty()).map(|token| token.iter().collect()).collect()
 }
 
 /// ASCII punctuation without the apostrophe and what numbers hold: comma, dash and point.
@@ -89,10 +73,7 @@ mod tests {
 
     #[test]
     fn numbers_stay_whole_and_sentences_end() {
-        assert_eq!(
-            tokens("a 2.5 cm lesion, 1,000 HU."),
-            ["a", "2.5", "cm", "lesion", ",", "1,000", "HU", "."]
-        );
+        assert_eq!(tokens("a 2.5 cm lesion, 1,000 HU."), ["a", "2.5", "cm", "lesion", ",", "1,000", "HU", "."]);
         assert_eq!(tokens("T1-2 isn't"), ["T1", "-", "2", "isn't"]);
     }
 

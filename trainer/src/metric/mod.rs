@@ -45,11 +45,7 @@ impl Averages {
             .collect();
         let type_means: Vec<f64> = per_type.values().map(|(_, mean)| *mean).collect();
         let squares: f64 = all.iter().map(|score| (score - micro_mean).powi(2)).sum();
-        let variance = if all.len() > 1 {
-            squares / (all.len() - 1) as f64
-        } else {
-            0.0
-        };
+        let variance = if all.len() > 1 { squares / (all.len() - 1) as f64 } else { 0.0 };
         Some(Self {
             macro_mean: mean(&type_means)?,
             micro_mean,
@@ -80,9 +76,7 @@ fn overlap<T: Ord>(left: &[T], right: &[T]) -> usize {
         counts
     };
     let (left, right) = (counts(left), counts(right));
-    left.iter()
-        .map(|(token, count)| right.get(token).map_or(0, |other| *count.min(other)))
-        .sum()
+    left.iter().map(|(token, count)| right.get(token).map_or(0, |other| *count.min(other))).sum()
 }
 
 #[cfg(test)]
@@ -98,23 +92,12 @@ mod tests {
         let cases = cases.as_array().unwrap();
         assert!(cases.len() >= 40);
         for case in cases {
-            let (prediction, reference) = (
-                case["prediction"].as_str().unwrap(),
-                case["reference"].as_str().unwrap(),
-            );
-            let tokens: Vec<&str> = case["tokens"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|t| t.as_str().unwrap())
-                .collect();
+            let (prediction, reference) = (case["prediction"].as_str().unwrap(), case["reference"].as_str().unwrap());
+            let tokens: Vec<&str> = case["tokens"].as_array().unwrap().iter().map(|t| t.as_str().unwrap()).collect();
             assert_eq!(bleu::tokens(prediction), tokens, "tokens of {prediction:?}");
             let near = |score: f64, name: &str| {
                 let expected = case[name].as_f64().unwrap();
-                assert!(
-                    (score - expected).abs() < 1e-12,
-                    "{name} of {case}: {score}, {expected} expected"
-                );
+                assert!((score - expected).abs() < 1e-12, "{name} of {case}: {score}, {expected} expected");
             };
             near(bleu::bleu1(prediction, reference), "bleu1");
             near(rouge::rouge1(prediction, reference), "rouge1");

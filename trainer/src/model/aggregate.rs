@@ -20,17 +20,13 @@ impl Aggregate {
 fn weighted_sum(tokens_bnqe: &Tensor, weights_bn: &Tensor) -> Tensor {
     let (batch, slices, tokens, width) = tokens_bnqe.size4().expect("2D tokens have four axes");
     let weights_b1n = weights_bn.to_kind(tokens_bnqe.kind()).unsqueeze(1);
-    weights_b1n
-        .bmm(&tokens_bnqe.reshape([batch, slices, tokens * width]))
-        .view([batch, tokens, width])
+    weights_b1n.bmm(&tokens_bnqe.reshape([batch, slices, tokens * width])).view([batch, tokens, width])
 }
 
 /// 1 / k at the k highest scores, 0 elsewhere; no gradient reaches the scores.
 fn top_k_weights(scores_bn: &Tensor, k: i64) -> Tensor {
     let (_, best_bk) = scores_bn.topk(k, -1, true, false);
-    Tensor::zeros_like(scores_bn)
-        .scatter_value(-1, &best_bk, 1.0 / k as f64)
-        .detach()
+    Tensor::zeros_like(scores_bn).scatter_value(-1, &best_bk, 1.0 / k as f64).detach()
 }
 
 #[cfg(test)]

@@ -154,12 +154,7 @@ impl Variant {
 
     /// M3D-LaMed: 3D tokens alone, after the encoder's last norm.
     pub fn m3d_lamed() -> Variant {
-        Variant {
-            visual_tokens: VisualTokens::Vision3d,
-            final_norm: true,
-            max_length: 512,
-            ..Variant::paper()
-        }
+        Variant { visual_tokens: VisualTokens::Vision3d, final_norm: true, max_length: 512, ..Variant::paper() }
     }
 
     /// Whether any result depends on 2D tokens.
@@ -225,30 +220,18 @@ impl Med2e3Config {
         let [_, height, width] = self.vision3d.img_size;
         let size = self.vision2d.image_size;
         if variant.needs_2d() && [height, width] != [size; 2] {
-            return config(
-                "vision2d.image_size",
-                format!("{height} = {width}, the volume's slice"),
-                size.to_string(),
-            );
+            return config("vision2d.image_size", format!("{height} = {width}, the volume's slice"), size.to_string());
         }
         if !(f64::MIN_POSITIVE..f64::INFINITY).contains(&variant.temperature) {
             return config("variant.temperature", "above 0".into(), variant.temperature.to_string());
         }
         if !(0.0..1.0).contains(&variant.score_dropout) {
-            return config(
-                "variant.score_dropout",
-                "0 to below 1".into(),
-                variant.score_dropout.to_string(),
-            );
+            return config("variant.score_dropout", "0 to below 1".into(), variant.score_dropout.to_string());
         }
         if let Aggregate::TopK(k) = variant.aggregate
             && !(1..=self.slice_count() as usize).contains(&k)
         {
-            return config(
-                "variant.aggregate.top_k",
-                format!("1 to {}", self.slice_count()),
-                k.to_string(),
-            );
+            return config("variant.aggregate.top_k", format!("1 to {}", self.slice_count()), k.to_string());
         }
         Ok(())
     }

@@ -23,20 +23,20 @@ impl Connector3d {
         for axis in 0..3 {
             expect_multiple("vision3d grid under variant.pool", grid[axis], pool[axis])?;
         }
-        Ok(Connector3d {
-            mlp: Mlp::new(init, from, to, to, Gelu::Exact),
-            grid,
-            pool,
-        })
+        Ok(Connector3d { mlp: Mlp::new(init, from, to, to, Gelu::Exact), grid, pool })
     }
 
     /// (B, patches, encoder width) to (B, P, E), depth slowest.
     pub(crate) fn forward(&self, patches_bpe: &Tensor) -> Tensor {
         let [d, h, w] = self.grid;
-        let pooled_bedhw = patches_bpe
-            .transpose(1, 2)
-            .reshape([patches_bpe.size()[0], -1, d, h, w])
-            .avg_pool3d(self.pool, self.pool, [0, 0, 0], false, true, None);
+        let pooled_bedhw = patches_bpe.transpose(1, 2).reshape([patches_bpe.size()[0], -1, d, h, w]).avg_pool3d(
+            self.pool,
+            self.pool,
+            [0, 0, 0],
+            false,
+            true,
+            None,
+        );
         self.mlp.forward(&pooled_bedhw.flatten(2, 4).transpose(1, 2))
     }
 }
@@ -48,9 +48,7 @@ pub struct Connector2d {
 
 impl Connector2d {
     pub(crate) fn new(init: &Init, from: i64, to: i64) -> Connector2d {
-        Connector2d {
-            mlp: Mlp::new(init, from, to, to, Gelu::Exact),
-        }
+        Connector2d { mlp: Mlp::new(init, from, to, to, Gelu::Exact) }
     }
 
     /// (.., encoder width) to (.., E).

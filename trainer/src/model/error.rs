@@ -91,15 +91,7 @@ pub enum ModelError {
 pub(crate) fn expect_shape(what: &'static str, tensor: &tch::Tensor, expected: &[i64]) -> Result<(), ModelError> {
     let found = tensor.size();
     let same = found.len() == expected.len() && expected.iter().zip(&found).all(|(e, f)| *e == -1 || e == f);
-    if same {
-        Ok(())
-    } else {
-        Err(ModelError::Shape {
-            what,
-            expected: expected.to_vec(),
-            found,
-        })
-    }
+    if same { Ok(()) } else { Err(ModelError::Shape { what, expected: expected.to_vec(), found }) }
 }
 
 /// Fails with [`ModelError::Config`] unless `whole` is a positive multiple of `divisor`.
@@ -107,9 +99,5 @@ pub(crate) fn expect_multiple(field: &'static str, whole: i64, divisor: i64) -> 
     if divisor > 0 && whole > 0 && whole % divisor == 0 {
         return Ok(());
     }
-    Err(ModelError::Config {
-        field,
-        expected: format!("a positive multiple of {divisor}"),
-        found: whole.to_string(),
-    })
+    Err(ModelError::Config { field, expected: format!("a positive multiple of {divisor}"), found: whole.to_string() })
 }

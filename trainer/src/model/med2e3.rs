@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor, no_grad};
 
-use super::config::{Med2e3Config, SliceNorm, VisualTokens};
+use super::config::{Med2e3Config, VisualTokens};
 use super::connector::{Connector2d, Connector3d};
 use super::encoder2d::Encoder2d;
 use super::encoder3d::Encoder3d;
@@ -75,35 +75,17 @@ impl Med2e3 {
         if variant.needs_3d() {
             let from = config.vision3d.hidden_size;
             encoder3d = Some(Encoder3d::new(&config.vision3d, variant.final_norm, &init)?);
-            connector3d = Some(Connector3d::new(
-                &init,
-                config.vision3d.grid(),
-                variant.pool,
-                from,
-                width,
-            )?);
+            connector3d = Some(Connector3d::new(&init, config.vision3d.grid(), variant.pool, from, width)?);
         }
         if variant.needs_2d() {
             encoder2d = Some(Encoder2d::new(&config.vision2d, &init)?);
             connector2d = Some(Connector2d::new(&init, config.vision2d.hidden_size, width));
         }
         if variant.needs_2d() && variant.needs_3d() {
-            expect_multiple(
-                "slices over pooled depth",
-                config.slice_count(),
-                config.pooled_grid()[0],
-            )?;
+            expect_multiple("slices over pooled depth", config.slice_count(), config.pooled_grid()[0])?;
         }
         let scorer = scorer::build(variant, width, &init);
-        Ok(Med2e3 {
-            config: config.clone(),
-            llm,
-            encoder3d,
-            connector3d,
-            encoder2d,
-            connector2d,
-            scorer,
-        })
+        Ok(Med2e3 { config: config.clone(), llm, encoder3d, connector3d, encoder2d, connector2d, scorer })
     }
 
     /// The config it was built with.
@@ -173,11 +155,7 @@ impl Med2e3 {
         no_grad(|| {
             let splice = self.splice(input, usize::MAX)?;
             let visual = self.see(input, &splice.volume_samples, false)?;
-            Ok((
-                self.embed(&splice, &visual.tokens_bpe),
-                splice.lengths,
-                visual.scores_bn,
-            ))
+            Ok((self.embed(&splice, &visual.tokens_bpe), splice.lengths, visual.scores_bn))
         })
     }
 
@@ -186,11 +164,7 @@ impl Med2e3 {
         expect_shape("ids", &input.ids_bt, &[rows as i64, -1])?;
         if let Some(longest) = input.lengths_b.iter().max().filter(|longest| **longest > width) {
             let (expected, found) = (width as usize, *longest as usize);
-            return Err(ModelError::TooLong {
-                what: "row of ids",
-                expected,
-                found,
-            });
+            return Err(ModelError::TooLong { what: "row of ids", expected, found });
         }
         let ids = host_ids(&input.ids_bt);
         let labels = match &input.labels_bt {
@@ -226,20 +200,13 @@ impl Med2e3 {
     fn see(&self, input: &ModelInput, samples: &[i64], train: bool) -> Result<Visual, ModelError> {
         let [d, h, w] = self.config.vision3d.img_size;
         let voxels_bcdhw = &input.voxels_bcdhw;
-        expect_shape(
-            "voxels",
-            voxels_bcdhw,
-            &[samples.len() as i64, self.config.vision3d.in_channels, d, h, w],
-        )?;
+        expect_shape("voxels", voxels_bcdhw, &[samples.len() as i64, self.config.vision3d.in_channels, d, h, w])?;
 
         if samples.is_empty() {
             let options = (Kind::Float, self.device());
             let shape = [0, self.config.visual_token_count(), self.config.llm.hidden_size];
             let scores_bn = Tensor::zeros([0, self.config.slice_count()], options);
-            return Ok(Visual {
-                tokens_bpe: Tensor::zeros(shape, options),
-                scores_bn,
-            });
+            return Ok(Visual { tokens_bpe: Tensor::zeros(shape, options), scores_bn });
         }
         let tokens3d_bpe = match (&self.encoder3d, &self.connector3d) {
             (Some(encoder), Some(connector)) => Some(connector.forward(&encoder.forward(voxels_bcdhw)?)),
@@ -248,10 +215,7 @@ impl Med2e3 {
         let Some(tokens2d_bnqe) = self.see_slices(voxels_bcdhw)? else {
             let none = Tensor::zeros([samples.len() as i64, 0], (Kind::Float, self.device()));
             let tokens_bpe = tokens3d_bpe.expect("a model without 2D tokens has 3D tokens");
-            return Ok(Visual {
-                tokens_bpe,
-                scores_bn: none,
-            });
+            return Ok(Visual { tokens_bpe, scores_bn: none });
         };
         let scores_bn = self.score(input, samples, tokens3d_bpe.as_ref(), &tokens2d_bnqe, train)?;
         let tokens2d_bqe = self.config.variant.aggregate.forward(&tokens2d_bnqe, &scores_bn);
@@ -268,11 +232,7 @@ impl Med2e3 {
             return Ok(None);
         };
         let slices_bhw = voxels_bcdhw.flatten(0, 2);
-        let slices_bhw = match self.config.variant.slice_norm {
-            SliceNorm::None => slices_bhw,
-            SliceNorm::Siglip => slices_bhw * 2.0 - 1.0,
-        };
-        let tokens_bqe = connector.forward(&encoder.forward(&slices_bhw)?);
+        let tokens_bqe = connector.forward(&encoder.forward(&slices_bhw, self.config.variant.slice_norm)?);
         Ok(Some(tokens_bqe.unflatten(0, [-1, self.config.slice_count()])))
     }
 
@@ -289,11 +249,7 @@ impl Med2e3 {
             let shape = [samples.len() as i64, slice_count];
             return Ok(Tensor::full(shape, 1.0 / slice_count as f64, (Kind::Float, device)));
         }
-        expect_shape(
-            "question ids",
-            &input.question_ids_bt,
-            &[input.lengths_b.len() as i64, -1],
-        )?;
+        expect_shape("question ids", &input.question_ids_bt, &[input.lengths_b.len() as i64, -1])?;
         expect_shape("question mask", &input.question_mask_bt, &input.question_ids_bt.size())?;
         self.check_ids("question ids", host_ids(&input.question_ids_bt).iter())?;
         let samples = Tensor::from_slice(samples).to_device(device);
@@ -301,23 +257,10 @@ impl Med2e3 {
         let question_bte = self.llm.embed(&of_volumes(&input.question_ids_bt));
         let text_be = scorer::mean_embedding(&question_bte, &of_volumes(&input.question_mask_bt));
         let slices_bne = variant.uses_slice_features().then(|| {
-            scorer::slice_features(
-                variant.local_feature,
-                tokens3d_bpe,
-                tokens2d_bnqe,
-                self.config.pooled_grid()[0],
-            )
+            scorer::slice_features(variant.local_feature, tokens3d_bpe, tokens2d_bnqe, self.config.pooled_grid()[0])
         });
-        let evidence = Evidence {
-            slices_bne: slices_bne.as_ref(),
-            text_be: &text_be,
-            slice_count,
-        };
-        Ok(scorer::scores(
-            &self.scorer.relevance(&evidence),
-            variant.score_dropout,
-            train,
-        ))
+        let evidence = Evidence { slices_bne: slices_bne.as_ref(), text_be: &text_be, slice_count };
+        Ok(scorer::scores(&self.scorer.relevance(&evidence), variant.score_dropout, train))
     }
 
     /// Text embeddings with the visual tokens in their places, (B, T, E).
@@ -325,9 +268,7 @@ impl Med2e3 {
         let device = self.device();
         let on_device = |values: &[i64]| Tensor::from_slice(values).to_device(device);
         let text_re = self.llm.embed(&on_device(&splice.text_ids));
-        let visual_re = tokens_bpe
-            .flatten(0, 1)
-            .index_select(0, &on_device(&splice.visual_rows));
+        let visual_re = tokens_bpe.flatten(0, 1).index_select(0, &on_device(&splice.visual_rows));
         text_re
             .index_copy(0, &on_device(&splice.visual_places), &visual_re)
             .unflatten(0, [splice.lengths.len() as i64, -1])

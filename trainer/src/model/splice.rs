@@ -33,11 +33,8 @@ impl Splice {
     /// `visual_tokens` rows, whose labels are [`IGNORED`]. Every row is cut at `max_length` after splicing. Labels, where
     /// given, have the shape of the ids.
     pub fn plan(ids: &[&[i64]], labels: Option<&[&[i64]]>, visual_tokens: usize, max_length: usize) -> Splice {
-        let spliced = |row: &[i64]| {
-            row.iter()
-                .map(|id| if *id == VOLUME_ID { visual_tokens } else { 1 })
-                .sum::<usize>()
-        };
+        let spliced =
+            |row: &[i64]| row.iter().map(|id| if *id == VOLUME_ID { visual_tokens } else { 1 }).sum::<usize>();
         let lengths: Vec<usize> = ids.iter().map(|row| spliced(row).min(max_length)).collect();
         let width = lengths.iter().copied().max().unwrap_or(0);
         let mut splice = Splice {

@@ -22,12 +22,7 @@ pub struct AdamWConfig {
 impl Default for AdamWConfig {
     /// transformers' defaults, which the released recipes keep.
     fn default() -> AdamWConfig {
-        AdamWConfig {
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: 0.0,
-        }
+        AdamWConfig { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 }
     }
 }
 
@@ -77,18 +72,9 @@ impl AdamW {
     pub fn new(params: Vec<(String, Tensor)>, config: AdamWConfig) -> AdamW {
         let slot = |(name, param): (String, Tensor)| {
             let zeros = || no_grad(|| param.zeros_like());
-            Slot {
-                name,
-                exp_avg: zeros(),
-                exp_avg_sq: zeros(),
-                param,
-            }
+            Slot { name, exp_avg: zeros(), exp_avg_sq: zeros(), param }
         };
-        AdamW {
-            config,
-            step: 0,
-            slots: params.into_iter().map(slot).collect(),
-        }
+        AdamW { config, step: 0, slots: params.into_iter().map(slot).collect() }
     }
 
     /// Finished steps.
@@ -120,17 +106,7 @@ impl AdamW {
             let Some(param) = lists.params.first() else { continue };
             let step = Tensor::full([0i64; 0].as_slice(), self.step as f64, (Kind::Float, param.device()));
             let AdamWConfig { beta1, beta2, eps, .. } = self.config;
-            libtorch::fused_adamw(
-                &lists,
-                &step,
-                AdamWNumbers {
-                    lr,
-                    beta1,
-                    beta2,
-                    weight_decay,
-                    eps,
-                },
-            )?;
+            libtorch::fused_adamw(&lists, &step, AdamWNumbers { lr, beta1, beta2, weight_decay, eps })?;
         }
         Ok(())
     }
@@ -152,10 +128,7 @@ impl AdamW {
                 (format!("exp_avg_sq/{}", slot.name), slot.exp_avg_sq.shallow_clone()),
             ]
         };
-        AdamWState {
-            step: self.step,
-            tensors: self.slots.iter().flat_map(named).collect(),
-        }
+        AdamWState { step: self.step, tensors: self.slots.iter().flat_map(named).collect() }
     }
 
     /// Goes on from a stored state, copying its tensors.
@@ -170,17 +143,10 @@ impl AdamW {
             let (expected, found) = (shape(&own), shape(&given));
             if expected != found {
                 let (expected, found) = (expected.unwrap_or_default(), found.unwrap_or_default());
-                return Err(OptimizerError::State {
-                    name: name.clone(),
-                    expected,
-                    found,
-                });
+                return Err(OptimizerError::State { name: name.clone(), expected, found });
             }
         }
-        no_grad(|| {
-            own.iter()
-                .for_each(|(name, tensor)| tensor.shallow_clone().copy_(&given[name]))
-        });
+        no_grad(|| own.iter().for_each(|(name, tensor)| tensor.shallow_clone().copy_(&given[name])));
         self.step = state.step;
         Ok(())
     }

@@ -11,11 +11,7 @@ use crate::libtorch::{self, LibtorchError};
 /// # Errors
 /// No parameter has a gradient, or libtorch rejects them.
 pub fn clip_grad_norm(params: &[(String, Tensor)], max_norm: Option<f64>) -> Result<Tensor, LibtorchError> {
-    let grads: Vec<Tensor> = params
-        .iter()
-        .map(|(_, param)| param.grad())
-        .filter(Tensor::defined)
-        .collect();
+    let grads: Vec<Tensor> = params.iter().map(|(_, param)| param.grad()).filter(Tensor::defined).collect();
     let norm = libtorch::global_norm(&grads)?;
     if let Some(max_norm) = max_norm {
         // The same small term as torch has, and no branch on the norm: the device never waits.

@@ -73,10 +73,7 @@ fn running_mean(steps: &[(u64, f64)]) -> Vec<(u64, f64)> {
     (0..steps.len())
         .map(|i| {
             let recent = &steps[(i + 1).saturating_sub(window)..=i];
-            (
-                steps[i].0,
-                recent.iter().map(|(_, loss)| loss).sum::<f64>() / recent.len() as f64,
-            )
+            (steps[i].0, recent.iter().map(|(_, loss)| loss).sum::<f64>() / recent.len() as f64)
         })
         .collect()
 }
@@ -86,9 +83,7 @@ type Drawn = Result<(), Box<dyn std::error::Error>>;
 fn draw(size: (u32, u32), draw: impl FnOnce(&DrawingArea<SVGBackend<'_>, plotters::coord::Shift>) -> Drawn) -> String {
     let mut svg = String::new();
     let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-    draw(&area)
-        .and_then(|()| Ok(area.present()?))
-        .expect("a string takes any drawing");
+    draw(&area).and_then(|()| Ok(area.present()?)).expect("a string takes any drawing");
     drop(area);
     svg
 }

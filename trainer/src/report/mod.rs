@@ -73,10 +73,7 @@ pub fn join(places: &Places) -> Result<(), TrainerError> {
     let prepare: PrepareReport = parse(&places.dataset.join("report.json"))?;
     let evaluate: EvaluateReport = parse(&places.evaluate.join("report.json"))?;
     let explain: ExplainReport = parse(&places.explain.join("report.json"))?;
-    let trained = [
-        parse(&places.pretrain.join("report.json"))?,
-        parse(&places.finetune.join("report.json"))?,
-    ];
+    let trained = [parse(&places.pretrain.join("report.json"))?, parse(&places.finetune.join("report.json"))?];
     let joined = joined(&prepare, &trained, &evaluate, parse(&places.seconds)?);
     let mut strips = BTreeMap::new();
     for explanation in &explain.explanations {
@@ -109,21 +106,11 @@ fn joined(
 ) -> JoinedReport {
     let mut all = prepare.volumes.clone();
     all.add(&prepare.texts);
-    let closed = evaluate
-        .scores
-        .iter()
-        .filter(|score| score.task == Task::ClosedVqa && score.metric == "correct");
+    let closed = evaluate.scores.iter().filter(|score| score.task == Task::ClosedVqa && score.metric == "correct");
     let closed_accuracy = closed.filter_map(|score| {
         let chance = score.chance?;
         let topic = score.topic.map_or("all", |topic| topic.as_str()).to_owned();
-        Some((
-            topic,
-            AccuracyAndChance {
-                accuracy: score.micro,
-                chance,
-                count: score.count,
-            },
-        ))
+        Some((topic, AccuracyAndChance { accuracy: score.micro, chance, count: score.count }))
     });
     let curve = |run: &TrainReport| (run.name.clone(), run.steps.iter().map(|s| (s.step, s.loss)).collect());
     JoinedReport {

@@ -81,11 +81,7 @@ fn prepared(material: &Material) -> Markup {
     };
     let demo_set = &material.demo_set;
     let list = |counts: &std::collections::BTreeMap<String, u64>| {
-        counts
-            .iter()
-            .map(|(name, count)| format!("{count} {name}"))
-            .collect::<Vec<_>>()
-            .join(", ")
+        counts.iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
     };
     html! {
         h2 { "What was prepared" }
@@ -185,11 +181,8 @@ fn verdict(answer: &Answer) -> Markup {
 }
 
 fn explanations(material: &Material) -> Markup {
-    let volumes: Vec<&[Explanation]> = material
-        .explain
-        .explanations
-        .chunk_by(|a, b| a.answer.volume_id == b.answer.volume_id)
-        .collect();
+    let volumes: Vec<&[Explanation]> =
+        material.explain.explanations.chunk_by(|a, b| a.answer.volume_id == b.answer.volume_id).collect();
     html! {
         h2 { "Where it looks" }
         p { "For each question, how much each of the volume's slices counts when their 2D features are joined. The dashed line is where all "

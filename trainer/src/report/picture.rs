@@ -52,10 +52,7 @@ fn of_volume(dataset: &Dataset, id: Id) -> Result<String, TrainerError> {
     let format = dataset.voxels();
     let mut cell = vec![0; format.cell_bytes()];
     dataset.read_voxels(id, &mut cell)?;
-    let grey: Vec<u8> = decode(&cell, format)
-        .into_iter()
-        .map(|value| (value * 255.0).round() as u8)
-        .collect();
+    let grey: Vec<u8> = decode(&cell, format).into_iter().map(|value| (value * 255.0).round() as u8).collect();
     let slices = AxialSlices::new(&grey, format.shape_dhw).expect("a cell has the format's voxels");
     let montage = slices.montage(slices.evenly(SLICES), SLICES);
     let [height, width] = montage.shape_hw.map(|n| n as u32);
@@ -69,8 +66,5 @@ fn of_volume(dataset: &Dataset, id: Id) -> Result<String, TrainerError> {
         ExtendedColorType::L8,
     );
     written.expect("memory takes any picture");
-    Ok(format!(
-        "data:image/jpeg;base64,{}",
-        STANDARD.encode(bytes.into_inner())
-    ))
+    Ok(format!("data:image/jpeg;base64,{}", STANDARD.encode(bytes.into_inner())))
 }

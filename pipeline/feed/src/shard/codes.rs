@@ -16,11 +16,7 @@ pub fn encode(values: &[f32], format: &VoxelFormat, cell: &mut Vec<u8>) {
     match format.code {
         VoxelCode::U8 => cell.extend(values.iter().map(|&v| code(v) as u8)),
         VoxelCode::I16 => {
-            cell.extend(
-                values
-                    .iter()
-                    .flat_map(|&v| (code(v).clamp(0.0, 32767.0) as i16).to_le_bytes()),
-            );
+            cell.extend(values.iter().flat_map(|&v| (code(v).clamp(0.0, 32767.0) as i16).to_le_bytes()));
         }
         VoxelCode::F32 => cell.extend(values.iter().flat_map(|&v| ((v - offset) * inverse).to_le_bytes())),
     }

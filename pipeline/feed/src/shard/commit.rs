@@ -23,9 +23,7 @@ pub fn publish(file: &File, path: &Path) -> Result<(), FeedError> {
     fs::rename(&part, path).map_err(FeedError::io(path, "rename"))?;
     // The rename itself is on the disk only when the folder is.
     let folder = path.parent().unwrap_or(Path::new("."));
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(FeedError::io(folder, "sync"))
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(FeedError::io(folder, "sync"))
 }
 
 /// Writes a small file whole.

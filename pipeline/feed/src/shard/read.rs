@@ -39,12 +39,7 @@ impl ShardReader {
         for group in metadata.metadata().row_groups() {
             group_starts.push(group_starts[group_starts.len() - 1] + group.num_rows() as usize);
         }
-        Ok(ShardReader {
-            bytes,
-            metadata,
-            group_starts,
-            path: path.to_owned(),
-        })
+        Ok(ShardReader { bytes, metadata, group_starts, path: path.to_owned() })
     }
 
     /// Rows.
@@ -67,12 +62,7 @@ impl ShardReader {
     /// # Errors
     /// A file shorter than its own footer says.
     pub fn entry(&self, relative: &str) -> Result<ShardEntry, FeedError> {
-        entry(
-            &MappedFile::open(&self.path)?,
-            relative,
-            self.rows() as u64,
-            self.metadata.metadata(),
-        )
+        entry(&MappedFile::open(&self.path)?, relative, self.rows() as u64, self.metadata.metadata())
     }
 
     /// The text that the footer holds under a key.
@@ -91,14 +81,8 @@ impl ShardReader {
     /// # Errors
     /// Pages that can't be decoded.
     pub fn read(&self, columns: &[&str]) -> Result<Vec<RecordBatch>, FeedError> {
-        let reader = self
-            .builder(columns)
-            .with_batch_size(4096)
-            .build()
-            .map_err(FeedError::parquet(&self.path))?;
-        reader
-            .collect::<Result<_, _>>()
-            .map_err(|e| FeedError::parquet(&self.path)(e.into()))
+        let reader = self.builder(columns).with_batch_size(4096).build().map_err(FeedError::parquet(&self.path))?;
+        reader.collect::<Result<_, _>>().map_err(|e| FeedError::parquet(&self.path)(e.into()))
     }
 
     /// One row of the named columns.
@@ -119,10 +103,7 @@ impl ShardReader {
         let mut reader = self
             .builder(columns)
             .with_row_groups(vec![group])
-            .with_row_selection(RowSelection::from(vec![
-                RowSelector::skip(skip),
-                RowSelector::select(1),
-            ]))
+            .with_row_selection(RowSelection::from(vec![RowSelector::skip(skip), RowSelector::select(1)]))
             .with_batch_size(1)
             .build()
             .map_err(FeedError::parquet(&self.path))?;
@@ -137,9 +118,7 @@ impl ShardReader {
     pub fn read_voxels(&self, row: usize, cell: &mut [u8]) -> Result<(), FeedError> {
         let batch = self.read_row(row, &["voxels"])?;
         let column = batch.column(0).as_fixed_size_binary_opt();
-        let value = column
-            .map(|column| column.value(0))
-            .filter(|value| value.len() == cell.len());
+        let value = column.map(|column| column.value(0)).filter(|value| value.len() == cell.len());
         let value = value.ok_or_else(|| FeedError::Mismatch {
             path: self.path.clone(),
             expected: format!("a cell of {} bytes", cell.len()),
@@ -195,23 +174,14 @@ mod tests {
         for group in rows(7, &format).chunks(3) {
             writer.write(&volume::to_batch(group, &format)).unwrap();
         }
-        writer
-            .commit(
-                "volumes/00000.parquet",
-                &[(FOOTER_KEY, serde_json::to_string(outcome).unwrap())],
-            )
-            .unwrap()
+        writer.commit("volumes/00000.parquet", &[(FOOTER_KEY, serde_json::to_string(outcome).unwrap())]).unwrap()
     }
 
     #[test]
     fn a_row_is_read_by_its_number() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("00000.parquet");
-        let outcome = RangeOutcome {
-            rows: 7,
-            range_hash: "ab".into(),
-            ..RangeOutcome::default()
-        };
+        let outcome = RangeOutcome { rows: 7, range_hash: "ab".into(), ..RangeOutcome::default() };
         let written = write(&path, &outcome);
         let reader = ShardReader::open(&path).unwrap();
         assert_eq!((reader.rows(), written.row_groups_xxh3.len()), (7, 3));
@@ -222,10 +192,7 @@ mod tests {
             reader.read_voxels(row, &mut cell).unwrap();
             assert!(cell.iter().all(|&byte| usize::from(byte) == row));
         }
-        assert!(matches!(
-            reader.read_voxels(7, &mut cell),
-            Err(FeedError::Mismatch { .. })
-        ));
+        assert!(matches!(reader.read_voxels(7, &mut cell), Err(FeedError::Mismatch { .. })));
         assert!(!crate::shard::commit::sibling(&path).exists());
     }
 
@@ -251,10 +218,7 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         for keep in [0, 4, bytes.len() / 2, bytes.len() - 1] {
             std::fs::write(&path, &bytes[..keep]).unwrap();
-            let error = ShardReader::open(&path)
-                .err()
-                .map(|e| e.to_string())
-                .unwrap_or_default();
+            let error = ShardReader::open(&path).err().map(|e| e.to_string()).unwrap_or_default();
             assert!(error.contains("x.parquet"), "{keep}: {error}");
         }
     }

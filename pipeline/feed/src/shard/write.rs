@@ -76,12 +76,7 @@ impl ShardWriter {
         let twin = file.try_clone().map_err(FeedError::io(&part, "open"))?;
         let writer =
             ArrowWriter::try_new(twin, schema, Some(layout.properties())).map_err(FeedError::parquet(&part))?;
-        Ok(ShardWriter {
-            writer,
-            file,
-            path: path.to_owned(),
-            rows: 0,
-        })
+        Ok(ShardWriter { writer, file, path: path.to_owned(), rows: 0 })
     }
 
     /// Writes one batch as one row group.
@@ -102,8 +97,7 @@ impl ShardWriter {
     /// The system refuses to write, sync or rename.
     pub fn commit(mut self, relative: &str, footer: &[(&str, String)]) -> Result<ShardEntry, FeedError> {
         for (key, value) in footer {
-            self.writer
-                .append_key_value_metadata(KeyValue::new((*key).to_owned(), value.clone()));
+            self.writer.append_key_value_metadata(KeyValue::new((*key).to_owned(), value.clone()));
         }
         let metadata = self.writer.close().map_err(FeedError::parquet(&self.path))?;
         publish(&self.file, &self.path)?;
@@ -124,23 +118,17 @@ pub(crate) fn entry(
         let (start, end) = ranges.fold((u64::MAX, 0), |(start, end), (from, length)| {
             (start.min(from), end.max(from.saturating_add(length)))
         });
-        let slice = bytes
-            .get(start.min(end) as usize..end as usize)
-            .ok_or_else(|| FeedError::Mismatch {
-                path: file.path().to_owned(),
-                expected: format!("{end} bytes or more"),
-                found: format!("{} bytes", bytes.len()),
-            })?;
+        let slice = bytes.get(start.min(end) as usize..end as usize).ok_or_else(|| FeedError::Mismatch {
+            path: file.path().to_owned(),
+            expected: format!("{end} bytes or more"),
+            found: format!("{} bytes", bytes.len()),
+        })?;
         Ok(format!("{:016x}", xxh3_64(slice)))
     };
     Ok(ShardEntry {
         path: relative.to_owned(),
         rows,
         bytes: bytes.len() as u64,
-        row_groups_xxh3: metadata
-            .row_groups()
-            .iter()
-            .map(hash)
-            .collect::<Result<_, FeedError>>()?,
+        row_groups_xxh3: metadata.row_groups().iter().map(hash).collect::<Result<_, FeedError>>()?,
     })
 }

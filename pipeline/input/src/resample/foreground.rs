@@ -33,13 +33,7 @@ mod tests {
     fn one_voxel_is_a_box() {
         let mut samples = [0; 3 * 4 * 5];
         samples[4 * 5 + 2 * 5 + 3] = 9;
-        assert_eq!(
-            foreground(&samples, [3, 4, 5], 0),
-            Some(Crop {
-                start: [1, 2, 3],
-                stop: [2, 3, 4]
-            })
-        );
+        assert_eq!(foreground(&samples, [3, 4, 5], 0), Some(Crop { start: [1, 2, 3], stop: [2, 3, 4] }));
         assert_eq!(foreground(&[7; 60], [3, 4, 5], 7), None);
     }
 
@@ -48,12 +42,6 @@ mod tests {
         let mut samples = [1; 3 * 4 * 5];
         samples[5] = 0; // d 0, h 1, w 0
         samples[2 * 20 + 2 * 5 + 4] = 0; // d 2, h 2, w 4
-        assert_eq!(
-            foreground(&samples, [3, 4, 5], 1),
-            Some(Crop {
-                start: [0, 1, 0],
-                stop: [3, 3, 5]
-            })
-        );
+        assert_eq!(foreground(&samples, [3, 4, 5], 1), Some(Crop { start: [0, 1, 0], stop: [3, 3, 5] }));
     }
 }

@@ -18,10 +18,7 @@ pub struct Crop {
 impl Crop {
     /// The box that keeps all of a volume.
     pub fn whole(shape_dhw: [usize; 3]) -> Crop {
-        Crop {
-            start: [0; 3],
-            stop: shape_dhw,
-        }
+        Crop { start: [0; 3], stop: shape_dhw }
     }
 
     /// Voxels along each axis.

@@ -33,12 +33,7 @@ pub fn trilinear<T: Sample>(
     out.reserve(target_dhw.iter().product());
     for d in &along_d.taps {
         for h in &along_h.taps {
-            let rows = [
-                row(d.low, h.low),
-                row(d.low, h.high),
-                row(d.high, h.low),
-                row(d.high, h.high),
-            ];
+            let rows = [row(d.low, h.low), row(d.low, h.high), row(d.high, h.low), row(d.high, h.high)];
             blend_rows(rows, map.zero, d.weight, h.weight, &mut blend);
             out.extend(along_w.taps.iter().map(|w| {
                 let value = (1.0 - w.weight) * blend[w.low] + w.weight * blend[w.high];
@@ -78,11 +73,7 @@ impl AxisTable {
             // One rounding, as torch's own kernels have it: the product and the half are fused.
             let place = scale.mul_add(n as f32 + 0.5, -0.5).max(0.0);
             let low = (place as usize).min(source - 1);
-            Tap {
-                low,
-                high: (low + 1).min(source - 1),
-                weight: (place - low as f32).min(1.0),
-            }
+            Tap { low, high: (low + 1).min(source - 1), weight: (place - low as f32).min(1.0) }
         });
         AxisTable { taps: taps.collect() }
     }

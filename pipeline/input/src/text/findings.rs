@@ -17,10 +17,8 @@ const MIN_CHARACTERS: usize = 5;
 /// # Errors
 /// [`InputError::TextUnreadable`] where the file is missing, unreadable or not UTF-8.
 pub fn read_findings(path: &Path) -> Result<String, InputError> {
-    let text = fs::read_to_string(path).map_err(|source| InputError::TextUnreadable {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text =
+        fs::read_to_string(path).map_err(|source| InputError::TextUnreadable { path: path.to_owned(), source })?;
     Ok(findings(&text))
 }
 
@@ -51,10 +49,7 @@ mod tests {
 
     #[test]
     fn as_good_as_empty_falls_back_to_discussion_then_to_all() {
-        assert_eq!(
-            findings("discussion:\nA talk.\nstudy_findings:\n - \n"),
-            "A talk. study_findings:  -"
-        );
+        assert_eq!(findings("discussion:\nA talk.\nstudy_findings:\n - \n"), "A talk. study_findings:  -");
         assert_eq!(findings("discussion: ab\nstudy_findings: cd"), "ab study_findings: cd");
         assert_eq!(findings("a discussion:  \n b"), "a discussion:    b");
         assert_eq!(findings("discussion: ok\nstudy_findings:"), "ok study_findings:");

@@ -23,9 +23,9 @@ pub const CAPTION_PROMPTS: [&str; 16] = [
 /// The caption instruction of a row, chosen by a stable hash of its key: the same on every machine and in every order.
 pub fn caption_prompt(key: &[u8]) -> &'static str {
     // FNV-1a, folded so that the high half counts too.
-    let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-    });
+    let hash = key
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
     let folded = (hash ^ (hash >> 32)) as usize;
     CAPTION_PROMPTS[folded % CAPTION_PROMPTS.len()]
 }
@@ -60,10 +60,7 @@ mod tests {
     #[test]
     fn closed_wording_is_m3ds() {
         let question = closed_question("Which plane?", ["Axial", "Coronal", "Sagittal", "Oblique"]);
-        assert_eq!(
-            question,
-            "Which plane? Choices: A. Axial B. Coronal C. Sagittal D. Oblique"
-        );
+        assert_eq!(question, "Which plane? Choices: A. Axial B. Coronal C. Sagittal D. Oblique");
         assert_eq!(closed_answer("B", "Coronal"), "B. Coronal");
     }
 }

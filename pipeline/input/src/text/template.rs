@@ -127,21 +127,13 @@ impl Template {
         };
         let encoded = draft.encode(tokenizer)?;
         let asks = turns.iter().any(|turn| turn.answer.is_none());
-        if asks {
-            fit_prompt(encoded, budget)
-        } else {
-            fit_targets(encoded, budget, end)
-        }
+        if asks { fit_prompt(encoded, budget) } else { fit_targets(encoded, budget, end) }
     }
 }
 
 /// A question for the text-guided scorer: the instruction without its images' marks, trimmed.
 pub fn instruction(question: &str) -> String {
-    question
-        .replace(IMAGE3D_TOKEN, "")
-        .replace(IMAGE2D_TOKEN, "")
-        .trim()
-        .to_owned()
+    question.replace(IMAGE3D_TOKEN, "").replace(IMAGE2D_TOKEN, "").trim().to_owned()
 }
 
 /// An instruction about one volume as the released data writes it: the image, a line break, the text.
@@ -150,12 +142,7 @@ pub fn with_image(instruction: &str) -> String {
 }
 
 fn check(turns: &[Turn]) -> Result<(), InputError> {
-    let bad = |expected, found: &str| {
-        Err(InputError::BadTurn {
-            expected,
-            found: found.to_owned(),
-        })
-    };
+    let bad = |expected, found: &str| Err(InputError::BadTurn { expected, found: found.to_owned() });
     let Some((_, earlier)) = turns.split_last() else {
         return bad("at least one turn", "none");
     };
@@ -164,9 +151,7 @@ fn check(turns: &[Turn]) -> Result<(), InputError> {
     }
     for (turn, Turn { question, answer }) in turns.iter().enumerate() {
         if question.contains(IMAGE2D_TOKEN) {
-            return Err(InputError::UnsupportedImage2d {
-                place: format!("turn {turn}"),
-            });
+            return Err(InputError::UnsupportedImage2d { place: format!("turn {turn}") });
         }
         match answer.as_deref().map(str::trim) {
             Some("") => return Err(InputError::MissingAnswer { turn }),
@@ -205,10 +190,7 @@ enum Piece {
 impl Draft {
     fn open(&mut self) -> (&mut String, &mut Vec<Range<usize>>) {
         if !matches!(self.pieces.last(), Some(Piece::Text { .. })) {
-            self.pieces.push(Piece::Text {
-                text: String::new(),
-                targets: Vec::new(),
-            });
+            self.pieces.push(Piece::Text { text: String::new(), targets: Vec::new() });
         }
         match self.pieces.last_mut() {
             Some(Piece::Text { text, targets }) => (text, targets),
@@ -262,13 +244,7 @@ impl Draft {
             }
             ids.extend(tokens.iter().map(|token| token.id));
         }
-        Ok(EncodedText {
-            ids,
-            target_spans,
-            images,
-            truncated: false,
-            ids_cut: 0,
-        })
+        Ok(EncodedText { ids, target_spans, images, truncated: false, ids_cut: 0 })
     }
 }
 
@@ -295,24 +271,15 @@ impl LengthBudget {
 fn fit_prompt(encoded: EncodedText, budget: &LengthBudget) -> Result<EncodedText, InputError> {
     let found = budget.positions_of(&encoded.ids);
     if found > budget.total {
-        return Err(InputError::PromptTooLong {
-            expected: budget.total,
-            found,
-        });
+        return Err(InputError::PromptTooLong { expected: budget.total, found });
     }
     // Earlier turns are context here.
-    Ok(EncodedText {
-        target_spans: Vec::new(),
-        ..encoded
-    })
+    Ok(EncodedText { target_spans: Vec::new(), ..encoded })
 }
 
 fn fit_targets(mut encoded: EncodedText, budget: &LengthBudget, end: Option<i32>) -> Result<EncodedText, InputError> {
     let before_target = |encoded: &EncodedText| {
-        let first = encoded
-            .target_spans
-            .first()
-            .map_or(encoded.ids.len(), |span| span.0 as usize);
+        let first = encoded.target_spans.first().map_or(encoded.ids.len(), |span| span.0 as usize);
         budget.positions_of(&encoded.ids[..first])
     };
     let prompt = before_target(&encoded);
@@ -333,10 +300,7 @@ fn fit_targets(mut encoded: EncodedText, budget: &LengthBudget, end: Option<i32>
         }
     }
     if encoded.target_spans.is_empty() {
-        return Err(InputError::NoTarget {
-            expected: budget.total,
-            found: prompt,
-        });
+        return Err(InputError::NoTarget { expected: budget.total, found: prompt });
     }
     Ok(encoded)
 }

@@ -34,21 +34,14 @@ impl Tokenizer {
     /// # Errors
     /// [`InputError::TokenizerMissing`] where there is none, [`InputError::Tokenizer`] where it cannot be parsed.
     pub fn load(path: &Path) -> Result<Tokenizer, InputError> {
-        let path = if path.is_dir() {
-            path.join("tokenizer.json")
-        } else {
-            path.to_owned()
-        };
+        let path = if path.is_dir() { path.join("tokenizer.json") } else { path.to_owned() };
         let text = fs::read_to_string(&path).map_err(|e| match InputError::io(&path, e) {
             InputError::NotFound { path } => InputError::TokenizerMissing { path },
             other => other,
         })?;
         let place = path.display().to_string();
         let mut inner = tokenizers::Tokenizer::from_str(&text).map_err(|e| fault(&place, "a tokenizer.json", e))?;
-        inner
-            .with_truncation(None)
-            .map_err(|e| fault(&place, "a tokenizer.json", e))?
-            .with_padding(None);
+        inner.with_truncation(None).map_err(|e| fault(&place, "a tokenizer.json", e))?.with_padding(None);
         Tokenizer::new(inner, &place)
     }
 
@@ -64,9 +57,7 @@ impl Tokenizer {
         special: &[&str],
     ) -> Result<Tokenizer, InputError> {
         let mut inner = tokenizers::Tokenizer::new(BPE::default());
-        inner
-            .with_pre_tokenizer(Some(ByteLevel::new(false, true, true)))
-            .with_decoder(Some(ByteLevel::default()));
+        inner.with_pre_tokenizer(Some(ByteLevel::new(false, true, true))).with_decoder(Some(ByteLevel::default()));
         let trainer = BpeTrainer::builder()
             .show_progress(false)
             .vocab_size(vocab_size)
@@ -75,9 +66,7 @@ impl Tokenizer {
             .special_tokens(special.iter().map(|token| AddedToken::from(*token, true)).collect())
             .build();
         let mut trainer = TrainerWrapper::from(trainer);
-        inner
-            .train(&mut trainer, texts)
-            .map_err(|e| fault("text", "texts to train on", e))?;
+        inner.train(&mut trainer, texts).map_err(|e| fault("text", "texts to train on", e))?;
         Tokenizer::new(inner, "text")
     }
 
@@ -95,17 +84,12 @@ impl Tokenizer {
     /// # Errors
     /// [`InputError::Unreadable`] where the folder is missing or not writable.
     pub fn save(&self, path: &Path) -> Result<(), InputError> {
-        let text = self
-            .inner
-            .to_string(true)
-            .map_err(|e| fault(&path.display().to_string(), "a tokenizer to write", e))?;
+        let text =
+            self.inner.to_string(true).map_err(|e| fault(&path.display().to_string(), "a tokenizer to write", e))?;
         let sibling = path.with_extension("json.partial");
         fs::write(&sibling, text)
             .and_then(|()| fs::rename(&sibling, path))
-            .map_err(|source| InputError::Unreadable {
-                path: path.to_owned(),
-                source,
-            })
+            .map_err(|source| InputError::Unreadable { path: path.to_owned(), source })
     }
 
     /// Token ids of a text, without start or end tokens.
@@ -113,10 +97,7 @@ impl Tokenizer {
     /// # Errors
     /// [`InputError::Tokenizer`] where the tokenizer refuses the text.
     pub fn encode(&self, text: &str) -> Result<Vec<i32>, InputError> {
-        let encoding = self
-            .inner
-            .encode_fast(text, false)
-            .map_err(|e| fault("text", "a text that encodes", e))?;
+        let encoding = self.inner.encode_fast(text, false).map_err(|e| fault("text", "a text that encodes", e))?;
         Ok(encoding.get_ids().iter().map(|id| *id as i32).collect())
     }
 
@@ -125,17 +106,9 @@ impl Tokenizer {
     /// # Errors
     /// [`InputError::Tokenizer`] where the tokenizer refuses the text.
     pub fn encode_with_bytes(&self, text: &str) -> Result<Vec<Token>, InputError> {
-        let encoding = self
-            .inner
-            .encode(text, false)
-            .map_err(|e| fault("text", "a text that encodes", e))?;
+        let encoding = self.inner.encode(text, false).map_err(|e| fault("text", "a text that encodes", e))?;
         let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
-        Ok(tokens
-            .map(|(id, (start, end))| Token {
-                id: *id as i32,
-                bytes: *start..*end,
-            })
-            .collect())
+        Ok(tokens.map(|(id, (start, end))| Token { id: *id as i32, bytes: *start..*end }).collect())
     }
 
     /// The text of token ids. Special tokens and negative ids (images) are left out.
@@ -144,9 +117,7 @@ impl Tokenizer {
     /// [`InputError::Tokenizer`] where the decoder fails.
     pub fn decode(&self, ids: &[i32]) -> Result<String, InputError> {
         let ids = ids.iter().filter_map(|id| u32::try_from(*id).ok()).collect::<Vec<_>>();
-        self.inner
-            .decode(&ids, true)
-            .map_err(|e| fault("token ids", "ids that decode", e))
+        self.inner.decode(&ids, true).map_err(|e| fault("token ids", "ids that decode", e))
     }
 
     /// The id of a token by its exact text.
@@ -166,9 +137,5 @@ impl Tokenizer {
 }
 
 fn fault(place: &str, expected: &'static str, error: tokenizers::Error) -> InputError {
-    InputError::Tokenizer {
-        place: place.to_owned(),
-        expected,
-        found: error.to_string(),
-    }
+    InputError::Tokenizer { place: place.to_owned(), expected, found: error.to_string() }
 }

@@ -61,12 +61,7 @@ pub(super) fn head(bytes: &[u8], len: usize) -> Vec<u8> {
 pub(super) fn inflate(path: &Path, bytes: &[u8], expected: usize) -> Result<Vec<u8>, InputError> {
     let lying = |found: usize| {
         let (expected, found, offset) = (expected as u64, found as u64, Some(bytes.len() as u64));
-        InputError::LyingHeader {
-            path: path.to_owned(),
-            expected,
-            found,
-            offset,
-        }
+        InputError::LyingHeader { path: path.to_owned(), expected, found, offset }
     };
     let most = expected * 2 + (1 << 20);
     let mut out = vec![0; expected];
@@ -89,18 +84,11 @@ pub(super) fn inflate(path: &Path, bytes: &[u8], expected: usize) -> Result<Vec<
             }
             Err(DecompressionError::InsufficientSpace) => return Err(lying(out.len())),
             Err(DecompressionError::BadData) if trailer_fits(bytes, expected - filled, most) => {
-                return Err(InputError::CorruptGzip {
-                    path: path.to_owned(),
-                    offset: at as u64,
-                });
+                return Err(InputError::CorruptGzip { path: path.to_owned(), offset: at as u64 });
             }
             Err(DecompressionError::BadData) => {
                 let (expected, found) = (expected as u64, bytes.len() as u64);
-                return Err(InputError::TruncatedGzip {
-                    path: path.to_owned(),
-                    expected,
-                    found,
-                });
+                return Err(InputError::TruncatedGzip { path: path.to_owned(), expected, found });
             }
         }
     }
@@ -116,14 +104,10 @@ fn member_end(bytes: &[u8], at: usize, decoded: &[u8]) -> Option<usize> {
     trailer[..4].copy_from_slice(&crc.sum().to_le_bytes());
     trailer[4..].copy_from_slice(&(decoded.len() as u32).to_le_bytes());
     let first = at + MIN_MEMBER - trailer.len();
-    let found = bytes
-        .get(first..)?
-        .windows(trailer.len())
-        .enumerate()
-        .find(|(offset, window)| {
-            let rest = &bytes[first + offset + trailer.len()..];
-            *window == trailer && (is_gzip(rest) || rest.iter().all(|byte| *byte == 0))
-        });
+    let found = bytes.get(first..)?.windows(trailer.len()).enumerate().find(|(offset, window)| {
+        let rest = &bytes[first + offset + trailer.len()..];
+        *window == trailer && (is_gzip(rest) || rest.iter().all(|byte| *byte == 0))
+    });
     found.map(|(offset, _)| first + offset + trailer.len())
 }
 

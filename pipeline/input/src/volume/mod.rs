@@ -54,10 +54,7 @@ pub struct Rescale {
 
 impl Rescale {
     /// Values are the stored numbers.
-    pub const IDENTITY: Rescale = Rescale {
-        slope: 1.0,
-        intercept: 0.0,
-    };
+    pub const IDENTITY: Rescale = Rescale { slope: 1.0, intercept: 0.0 };
 
     /// The value of a stored number.
     pub fn value(self, sample: f64) -> f32 {
@@ -84,9 +81,7 @@ pub struct ReadLimits {
 impl Default for ReadLimits {
     /// 8 GiB: 2048 slices of 1024 x 1024 floats, more than any CT has.
     fn default() -> Self {
-        ReadLimits {
-            max_decoded_bytes: 8 << 30,
-        }
+        ReadLimits { max_decoded_bytes: 8 << 30 }
     }
 }
 
@@ -113,38 +108,24 @@ pub fn read(path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
     if !metadata.is_file() {
         return Err(unsupported(path, "neither a file nor a folder"));
     }
-    let name = path
-        .file_name()
-        .map(|name| name.to_string_lossy().to_lowercase())
-        .unwrap_or_default();
+    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let head = first_bytes(path)?;
     if name.ends_with(".nii") || name.ends_with(".nii.gz") || gzip::is_gzip(&head) || nifti::is_header(&head) {
         NiftiReader.read(path, limits)
     } else if slice_stack::is_picture(&head) {
-        Err(InputError::UnsupportedImage2d {
-            place: path.display().to_string(),
-        })
+        Err(InputError::UnsupportedImage2d { place: path.display().to_string() })
     } else {
-        Err(unsupported(
-            path,
-            &format!("a file that starts with {:02x?}", &head[..head.len().min(4)]),
-        ))
+        Err(unsupported(path, &format!("a file that starts with {:02x?}", &head[..head.len().min(4)])))
     }
 }
 
 fn unsupported(path: &Path, found: &str) -> InputError {
     let expected = "a series folder of .jpeg or .png slices, or a NIfTI-1 file";
-    InputError::UnsupportedFormat {
-        path: path.to_owned(),
-        expected,
-        found: found.to_owned(),
-    }
+    InputError::UnsupportedFormat { path: path.to_owned(), expected, found: found.to_owned() }
 }
 
 fn first_bytes(path: &Path) -> Result<Vec<u8>, InputError> {
     let mut head = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(352).read_to_end(&mut head))
-        .map_err(|e| InputError::io(path, e))?;
+    File::open(path).and_then(|file| file.take(352).read_to_end(&mut head)).map_err(|e| InputError::io(path, e))?;
     Ok(head)
 }

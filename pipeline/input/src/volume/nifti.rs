@@ -30,9 +30,7 @@ pub(super) fn is_header(head: &[u8]) -> bool {
 
 fn header_length(head: &[u8]) -> Option<u32> {
     let length = u32::from_le_bytes(*head.first_chunk()?);
-    [length, length.swap_bytes()]
-        .into_iter()
-        .find(|length| matches!(length, 348 | 540))
+    [length, length.swap_bytes()].into_iter().find(|length| matches!(length, 348 | 540))
 }
 
 impl VolumeReader for NiftiReader {
@@ -50,41 +48,21 @@ impl VolumeReader for NiftiReader {
         }
         let file = fs::read(path).map_err(|e| InputError::io(path, e))?;
         let gzipped = gzip::is_gzip(&file);
-        let header = if gzipped {
-            gzipped_header(path, &file)?
-        } else {
-            header(path, &file[..file.len().min(DATA_START)])?
-        };
+        let header =
+            if gzipped { gzipped_header(path, &file)? } else { header(path, &file[..file.len().min(DATA_START)])? };
         let extent = Extent::of(path, &header)?;
         let expected = extent.data_start as u64 + extent.data_bytes;
-        let available = if gzipped {
-            gzip::most_decoded(file.len())
-        } else {
-            file.len() as u64
-        };
+        let available = if gzipped { gzip::most_decoded(file.len()) } else { file.len() as u64 };
         if expected > available {
             let offset = (!gzipped).then_some(available);
-            return Err(InputError::LyingHeader {
-                path: path.to_owned(),
-                expected,
-                found: available,
-                offset,
-            });
+            return Err(InputError::LyingHeader { path: path.to_owned(), expected, found: available, offset });
         }
         if extent.data_bytes > limits.max_decoded_bytes {
             let (expected, found) = (limits.max_decoded_bytes, extent.data_bytes);
-            return Err(InputError::TooLarge {
-                path: path.to_owned(),
-                expected,
-                found,
-            });
+            return Err(InputError::TooLarge { path: path.to_owned(), expected, found });
         }
         let end = extent.data_start + extent.data_bytes as usize;
-        let decoded = if gzipped {
-            gzip::inflate(path, &file, end)?
-        } else {
-            file
-        };
+        let decoded = if gzipped { gzip::inflate(path, &file, end)? } else { file };
         volume(path, &header, &extent, &decoded[extent.data_start..end])
     }
 }
@@ -92,10 +70,7 @@ impl VolumeReader for NiftiReader {
 fn volume(path: &Path, header: &NiftiHeader, extent: &Extent, data: &[u8]) -> Result<Volume, InputError> {
     let rescale = rescale(path, header)?;
     let geometry = Geometry::of(header);
-    let layout = geometry
-        .orientation
-        .map(|orientation| orientation.layout())
-        .unwrap_or_default();
+    let layout = geometry.orientation.map(|orientation| orientation.layout()).unwrap_or_default();
     let shape_dhw = samples::display_shape(extent.shape_ijk, layout);
     let samples = read_samples(extent, data, layout, header.endianness == Endianness::Big);
     let [di, dj, dk] = [0, 1, 2].map(|axis| geometry.spacing_mm.map(|spacing| spacing[axis]));
@@ -125,19 +100,10 @@ fn gzipped_header(path: &Path, file: &[u8]) -> Result<NiftiHeader, InputError> {
 fn header(path: &Path, head: &[u8]) -> Result<NiftiHeader, InputError> {
     let unsupported = |found: &str| {
         let expected = "a single-file NIfTI-1 volume (.nii or .nii.gz)";
-        Err(InputError::UnsupportedFormat {
-            path: path.to_owned(),
-            expected,
-            found: found.to_owned(),
-        })
+        Err(InputError::UnsupportedFormat { path: path.to_owned(), expected, found: found.to_owned() })
     };
     if head.len() < DATA_START {
-        return Err(bad(
-            path,
-            "length",
-            "352 bytes or more",
-            format!("{} bytes", head.len()),
-        ));
+        return Err(bad(path, "length", "352 bytes or more", format!("{} bytes", head.len())));
     }
     match header_length(head) {
         Some(540) => return unsupported("NIfTI-2"),
@@ -153,12 +119,7 @@ fn header(path: &Path, head: &[u8]) -> Result<NiftiHeader, InputError> {
 }
 
 fn bad(path: &Path, field: &'static str, expected: &'static str, found: String) -> InputError {
-    InputError::BadHeader {
-        path: path.to_owned(),
-        field,
-        expected,
-        found,
-    }
+    InputError::BadHeader { path: path.to_owned(), field, expected, found }
 }
 
 /// Where the voxels lie in the decoded file, how many and of what type.
@@ -182,22 +143,12 @@ impl Extent {
         }
         if rank < 3 || dims[3..].iter().any(|dim| *dim != 1) {
             let (expected, found) = ("a volume of three axes", format!("an array of shape {dims:?}"));
-            return Err(InputError::UnsupportedFormat {
-                path: path.to_owned(),
-                expected,
-                found,
-            });
+            return Err(InputError::UnsupportedFormat { path: path.to_owned(), expected, found });
         }
-        let kind = header
-            .data_type()
-            .map_err(|e| bad(path, "datatype", "a code of NIfTI-1", e.to_string()))?;
+        let kind = header.data_type().map_err(|e| bad(path, "datatype", "a code of NIfTI-1", e.to_string()))?;
         let Some(sample_bytes) = sample_bytes(kind) else {
             let expected = "integers of 8 to 32 bits or floats of 32 or 64 bits";
-            return Err(InputError::UnsupportedFormat {
-                path: path.to_owned(),
-                expected,
-                found: format!("{kind:?}"),
-            });
+            return Err(InputError::UnsupportedFormat { path: path.to_owned(), expected, found: format!("{kind:?}") });
         };
         let shape_ijk = [dims[0], dims[1], dims[2]].map(usize::from);
         let start = header.vox_offset;
@@ -207,12 +158,7 @@ impl Extent {
         // Three dims below 2^15 and at most 8 bytes: below 2^48.
         let data_bytes = shape_ijk.iter().map(|dim| *dim as u64).product::<u64>() * sample_bytes;
         // Some writers leave zero; the specification has no single file with voxels before byte 352.
-        Ok(Extent {
-            shape_ijk,
-            kind,
-            data_start: (start as usize).max(DATA_START),
-            data_bytes,
-        })
+        Ok(Extent { shape_ijk, kind, data_start: (start as usize).max(DATA_START), data_bytes })
     }
 }
 
@@ -291,17 +237,11 @@ impl Geometry {
             .find_map(|(directions, sized)| Some((Orientation::from_directions(&directions)?, directions, sized)));
         let Some((orientation, directions, sized)) = known else {
             let spacing_mm = zooms_given.then(|| zooms.map(|zoom| (zoom * millimeters(header)) as f32));
-            return Geometry {
-                orientation: None,
-                spacing_mm,
-            };
+            return Geometry { orientation: None, spacing_mm };
         };
         let steps = orientation::step_lengths(&directions);
         let spacing_mm = sized.then(|| steps.map(|step| (step * millimeters(header)) as f32));
-        Geometry {
-            orientation: Some(orientation),
-            spacing_mm,
-        }
+        Geometry { orientation: Some(orientation), spacing_mm }
     }
 }
 
@@ -324,11 +264,7 @@ fn qform(header: &NiftiHeader, zooms: [f64; 3]) -> Directions {
     let squares = x * x + y * y + z * z;
     // Rounding in f32 may leave a little less than nothing for the scalar part (nibabel's threshold).
     let scalar_square = 1.0 - squares;
-    let w = if scalar_square < 3.0 * f64::from(f32::EPSILON) {
-        0.0
-    } else {
-        scalar_square.sqrt()
-    };
+    let w = if scalar_square < 3.0 * f64::from(f32::EPSILON) { 0.0 } else { scalar_square.sqrt() };
     let s = 2.0 / (w * w + squares);
     let rotation = [
         [1.0 - s * (y * y + z * z), s * (x * y - w * z), s * (x * z + w * y)],

@@ -182,14 +182,9 @@ fn copy_slice<T: Sample>(
         let j = if layout.flip_h { nj - 1 - h } else { h };
         let samples = source[j * ni * T::BYTES..][..ni * T::BYTES].chunks_exact(T::BYTES);
         if layout.flip_w {
-            row.iter_mut()
-                .rev()
-                .zip(samples)
-                .for_each(|(out, sample)| *out = from(sample));
+            row.iter_mut().rev().zip(samples).for_each(|(out, sample)| *out = from(sample));
         } else {
-            row.iter_mut()
-                .zip(samples)
-                .for_each(|(out, sample)| *out = from(sample));
+            row.iter_mut().zip(samples).for_each(|(out, sample)| *out = from(sample));
         }
     }
 }

@@ -37,31 +37,17 @@ impl VolumeReader for SliceStackReader {
                 Ok(shape) => stack.push(*number, shape),
                 Err(SliceFault::TooLarge(bytes)) => {
                     let (expected, found) = (limits.max_decoded_bytes, stack.pixels.len() as u64 + bytes);
-                    return Err(InputError::TooLarge {
-                        path: path.to_owned(),
-                        expected,
-                        found,
-                    });
+                    return Err(InputError::TooLarge { path: path.to_owned(), expected, found });
                 }
                 Err(SliceFault::Unreadable(why)) => {
-                    listing.dropped.push(SliceDropped {
-                        slice: *number,
-                        reason: format!("unreadable: {why}"),
-                    });
+                    listing.dropped.push(SliceDropped { slice: *number, reason: format!("unreadable: {why}") });
                 }
             }
         }
         if stack.slices.is_empty() {
-            let first = listing
-                .dropped
-                .iter()
-                .find(|dropped| dropped.reason.starts_with("unreadable"));
+            let first = listing.dropped.iter().find(|dropped| dropped.reason.starts_with("unreadable"));
             let first = first.map(|dropped| dropped.reason.clone()).unwrap_or_default();
-            return Err(InputError::NoReadableSlice {
-                path: path.to_owned(),
-                slices: listing.slices.len(),
-                first,
-            });
+            return Err(InputError::NoReadableSlice { path: path.to_owned(), slices: listing.slices.len(), first });
         }
         let [height, width] = stack.vote(path, &mut listing.dropped)?;
         listing.dropped.sort_by_key(|dropped| dropped.slice);
@@ -69,10 +55,7 @@ impl VolumeReader for SliceStackReader {
             path: path.to_owned(),
             shape_dhw: [stack.slices.len(), height, width],
             samples: Samples::U8(stack.pixels),
-            rescale: Rescale {
-                slope: 1.0 / 255.0,
-                intercept: 0.0,
-            },
+            rescale: Rescale { slope: 1.0 / 255.0, intercept: 0.0 },
             spacing_mm_dhw: None,
             orientation: None,
             plane: None,
@@ -94,24 +77,14 @@ impl Listing {
         let mut dropped = Vec::new();
         let mut others = 0;
         for entry in fs::read_dir(path).map_err(|e| InputError::io(path, e))? {
-            let name = entry
-                .map_err(|e| InputError::io(path, e))?
-                .file_name()
-                .to_string_lossy()
-                .into_owned();
-            let number = |stem: &str| {
-                stem.parse::<u32>()
-                    .ok()
-                    .filter(|_| stem.bytes().all(|byte| byte.is_ascii_digit()))
-            };
+            let name = entry.map_err(|e| InputError::io(path, e))?.file_name().to_string_lossy().into_owned();
+            let number =
+                |stem: &str| stem.parse::<u32>().ok().filter(|_| stem.bytes().all(|byte| byte.is_ascii_digit()));
             if let Some(stem) = name.strip_suffix(".jpeg").or_else(|| name.strip_suffix(".png")) {
                 match number(stem) {
                     Some(number) => slices.push((number, name)),
                     None => {
-                        return Err(InputError::BadSliceName {
-                            path: path.to_owned(),
-                            found: name,
-                        });
+                        return Err(InputError::BadSliceName { path: path.to_owned(), found: name });
                     }
                 }
             } else if let Some(slice) = name.strip_suffix(".jpg").and_then(number) {
@@ -123,10 +96,7 @@ impl Listing {
         }
         if slices.is_empty() {
             let found = format!("{} .jpg and {others} other files", dropped.len());
-            return Err(InputError::EmptyFolder {
-                path: path.to_owned(),
-                found,
-            });
+            return Err(InputError::EmptyFolder { path: path.to_owned(), found });
         }
         // The name breaks a tie such as 7.jpeg beside 7.png, whatever order the file system lists them in.
         slices.sort();
@@ -150,11 +120,7 @@ struct Slice {
 impl Stack {
     fn push(&mut self, number: u32, shape_hw: [usize; 2]) {
         let start = self.slices.last().map_or(0, |slice| slice.pixels.end);
-        self.slices.push(Slice {
-            number,
-            shape_hw,
-            pixels: start..self.pixels.len(),
-        });
+        self.slices.push(Slice { number, shape_hw, pixels: start..self.pixels.len() });
     }
 
     /// Keeps the slices of the most common shape (the first seen among equals) and closes the gaps.
@@ -164,35 +130,19 @@ impl Stack {
             *counts.entry(slice.shape_hw).or_insert(0) += 1;
         }
         // Of equal counts `max_by_key` takes the last, so from the end it is the first seen.
-        let winner = self
-            .slices
-            .iter()
-            .rev()
-            .max_by_key(|slice| counts[&slice.shape_hw])
-            .expect("at least one slice")
-            .shape_hw;
+        let winner =
+            self.slices.iter().rev().max_by_key(|slice| counts[&slice.shape_hw]).expect("at least one slice").shape_hw;
         let [height, width] = winner;
         if counts[&winner] * 2 < self.slices.len() {
-            let found = format!(
-                "{} of {height}x{width} as the most, and {} shapes",
-                counts[&winner],
-                counts.len()
-            );
-            return Err(InputError::MixedSliceSizes {
-                path: path.to_owned(),
-                slices: self.slices.len(),
-                found,
-            });
+            let found = format!("{} of {height}x{width} as the most, and {} shapes", counts[&winner], counts.len());
+            return Err(InputError::MixedSliceSizes { path: path.to_owned(), slices: self.slices.len(), found });
         }
         let mut end = 0;
         self.slices.retain(|slice| {
             if slice.shape_hw != winner {
                 let [h, w] = slice.shape_hw;
                 let reason = format!("shape {h}x{w}: most are {height}x{width}");
-                dropped.push(SliceDropped {
-                    slice: slice.number,
-                    reason,
-                });
+                dropped.push(SliceDropped { slice: slice.number, reason });
                 return false;
             }
             if slice.pixels.start != end {
@@ -233,10 +183,7 @@ fn grey(path: &Path, size_limit: u64, out: &mut Vec<u8>) -> Result<[usize; 2], S
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
     if pixels > bytes.len() as u64 * MAX_PIXELS_PER_BYTE {
-        return Err(SliceFault::Unreadable(format!(
-            "{width}x{height} pixels in {} bytes",
-            bytes.len()
-        )));
+        return Err(SliceFault::Unreadable(format!("{width}x{height} pixels in {} bytes", bytes.len())));
     }
     if pixels > size_limit {
         return Err(SliceFault::TooLarge(pixels));
@@ -264,17 +211,10 @@ fn append_grey(picture: DynamicImage, out: &mut Vec<u8>) {
         DynamicImage::ImageLuma16(picture) => out.extend(picture.iter().map(|sample| (*sample).min(255) as u8)),
         DynamicImage::ImageLumaA16(picture) => out.extend(picture.chunks_exact(2).map(|pixel| high(pixel[0]))),
         DynamicImage::ImageRgb16(picture) => {
-            out.extend(
-                picture
-                    .chunks_exact(3)
-                    .map(|pixel| luma(high(pixel[0]), high(pixel[1]), high(pixel[2]))),
-            );
+            out.extend(picture.chunks_exact(3).map(|pixel| luma(high(pixel[0]), high(pixel[1]), high(pixel[2]))));
         }
         picture => out.extend(
-            picture
-                .to_rgba16()
-                .chunks_exact(4)
-                .map(|pixel| luma(high(pixel[0]), high(pixel[1]), high(pixel[2]))),
+            picture.to_rgba16().chunks_exact(4).map(|pixel| luma(high(pixel[0]), high(pixel[1]), high(pixel[2]))),
         ),
     }
 }

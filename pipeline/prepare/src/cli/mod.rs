@@ -26,10 +26,7 @@ use args::{Args, RunArgs, Verb};
 pub fn main() -> ExitCode {
     let args = Args::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("MED2E3_LOG").unwrap_or_else(|_| "warn".into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match run(args.verb) {
         Ok(code) => code,
         Err(error) => {
@@ -40,9 +37,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .build()
-        .context("starting the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().build().context("starting the runtime")?;
     match verb {
         Verb::Prepare(args) => {
             let config: PrepareConfig = read_config(&args)?;
@@ -57,23 +52,13 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             if args.json {
                 println!("{}", serde_json::to_string(&subset)?);
             } else {
-                let counts: Vec<_> = subset
-                    .counts
-                    .iter()
-                    .map(|(task, count)| format!("{count} {task}"))
-                    .collect();
+                let counts: Vec<_> = subset.counts.iter().map(|(task, count)| format!("{count} {task}")).collect();
                 let path = args.out.join("subsets").join(format!("{}.parquet", subset.name));
                 println!("{}: {} (seed {})", path.display(), counts.join(", "), subset.seed);
             }
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Inspect {
-            dataset,
-            volume,
-            sample,
-            row,
-            picture,
-        } => {
+        Verb::Inspect { dataset, volume, sample, row, picture } => {
             let which = match (volume, sample) {
                 (Some(id), _) => Which::Volume(id),
                 (None, Some(id)) => Which::Sample(id),
@@ -118,20 +103,12 @@ fn print_prepared(report: &PrepareReport, args: &RunArgs) -> anyhow::Result<()> 
         return Ok(());
     }
     let line = |table: &str, counts: &TableCounts| {
-        let TableCounts {
-            manifest_rows,
-            rows,
-            duplicates,
-            ..
-        } = counts;
+        let TableCounts { manifest_rows, rows, duplicates, .. } = counts;
         println!(
             "{table:<8} {manifest_rows} in the manifest = {rows} rows + {} set aside + {duplicates} duplicates",
             counts.quarantined_rows()
         );
-        counts
-            .quarantined
-            .iter()
-            .for_each(|(reason, count)| println!("         {count:>6} {reason}"));
+        counts.quarantined.iter().for_each(|(reason, count)| println!("         {count:>6} {reason}"));
     };
     line("volumes", &report.volumes);
     line("texts", &report.texts);

@@ -26,10 +26,7 @@ impl Atlas {
             return Err(wrong(format!("slices, rows, columns {:?}", volume.shape_dhw)));
         }
         match volume.samples {
-            Samples::I16(hu) => Ok(Atlas {
-                hu,
-                shape_dhw: volume.shape_dhw,
-            }),
+            Samples::I16(hu) => Ok(Atlas { hu, shape_dhw: volume.shape_dhw }),
             other => Err(wrong(format!("samples of type {}", other.type_name()))),
         }
     }
@@ -47,11 +44,8 @@ impl Atlas {
             let low = (position as usize).min(count.saturating_sub(2));
             (low, position - low as f32)
         };
-        let [(x, fx), (y, fy), (z, fz)] = [
-            corner(point_xyz[0], columns),
-            corner(point_xyz[1], rows),
-            corner(point_xyz[2], depth),
-        ];
+        let [(x, fx), (y, fy), (z, fz)] =
+            [corner(point_xyz[0], columns), corner(point_xyz[1], rows), corner(point_xyz[2], depth)];
         let mix = |a: f32, b: f32, f: f32| a + (b - a) * f;
         let line = |y: usize, z: usize| mix(self.voxel(x, y, z), self.voxel(x + 1, y, z), fx);
         let plane = |z: usize| mix(line(y, z), line(y + 1, z), fy);

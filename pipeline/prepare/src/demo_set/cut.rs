@@ -199,11 +199,7 @@ impl Series {
                 }
             }
         }
-        Slices {
-            shape_dhw,
-            hu,
-            spacing_mm_dhw,
-        }
+        Slices { shape_dhw, hu, spacing_mm_dhw }
     }
 }
 
@@ -214,10 +210,8 @@ mod tests {
 
     #[test]
     fn regions_of_different_splits_are_apart() {
-        let regions: Vec<(Split, [Range<usize>; 2])> = Split::ALL
-            .iter()
-            .flat_map(|&split| (0..6).map(move |number| (split, region(split, number))))
-            .collect();
+        let regions: Vec<(Split, [Range<usize>; 2])> =
+            Split::ALL.iter().flat_map(|&split| (0..6).map(move |number| (split, region(split, number)))).collect();
         for (a, first) in &regions {
             for (b, second) in regions.iter().filter(|(b, _)| b != a) {
                 let gap = |i: usize| {

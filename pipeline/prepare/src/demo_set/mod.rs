@@ -51,10 +51,8 @@ pub fn cut(atlas: &Path, out: &Path, seed: u64) -> Result<DemoSetReport, Prepare
         forms: BTreeMap::new(),
         broken: Vec::new(),
     };
-    let boxes: BTreeMap<Split, Vec<[Series; 3]>> = Split::ALL
-        .iter()
-        .map(|&split| (split, series_of_split(&head, split, &mut rng)))
-        .collect();
+    let boxes: BTreeMap<Split, Vec<[Series; 3]>> =
+        Split::ALL.iter().map(|&split| (split, series_of_split(&head, split, &mut rng))).collect();
     let progress = Progress::new(boxes.values().map(|boxes| 3 * boxes.len() as u64).sum(), "series");
     let mut captions: BTreeMap<&str, Vec<BTreeMap<&str, String>>> = BTreeMap::new();
     let mut case = 0;
@@ -64,8 +62,9 @@ pub fn cut(atlas: &Path, out: &Path, seed: u64) -> Result<DemoSetReport, Prepare
         for (number, series) in boxes.iter().enumerate() {
             case += 1;
             for series in series {
-                // Forms take turns over the boxes, so that no plane, level or window has a form of its own.
-                let form = Form::ALL[number % Form::ALL.len()];
+                // Nine boxes in a row hold every level with every turn of the windows: forms change after them, so that
+                // no plane, level or window has a form of its own to be known by.
+                let form = Form::ALL[number / 9 % Form::ALL.len()];
                 let place = place(case, series);
                 write_series(&head, series, form, out, &place)?;
                 write_report(out, &place, series)?;
@@ -76,38 +75,25 @@ pub fn cut(atlas: &Path, out: &Path, seed: u64) -> Result<DemoSetReport, Prepare
                 *report.forms.entry(form.as_str().into()).or_default() += 1;
             }
         }
-        write_whole(
-            &out.join(format!("M3D_VQA_{}.csv", words::file_word(split))),
-            &csv_of(&texts)?,
-        )?;
+        write_whole(&out.join(format!("M3D_VQA_{}.csv", words::file_word(split))), &csv_of(&texts)?)?;
     }
     progress.finish();
     // Two inputs that are broken on purpose: each must end in quarantine and harm nothing else.
     for (place, what) in write_broken(out, case + 1)? {
         write_text(out, &place, "This series can not be read.")?;
-        captions
-            .entry(Split::Train.as_str())
-            .or_default()
-            .push(caption_entry(&place));
+        captions.entry(Split::Train.as_str()).or_default().push(caption_entry(&place));
         report.broken.push(format!("{place}: {what}"));
     }
     let json = serde_json::to_vec_pretty(&captions).expect("a manifest is plain data");
     write_whole(&out.join("M3D_Cap.json"), &json)?;
-    write_whole(
-        &out.join("demo-set.json"),
-        &serde_json::to_vec_pretty(&report).expect("a report is plain data"),
-    )?;
+    write_whole(&out.join("demo-set.json"), &serde_json::to_vec_pretty(&report).expect("a report is plain data"))?;
     Ok(report)
 }
 
 /// The set in one line.
 pub fn in_words(report: &DemoSetReport) -> String {
     let list = |counts: &BTreeMap<String, u64>| {
-        counts
-            .iter()
-            .map(|(name, count)| format!("{count} {name}"))
-            .collect::<Vec<_>>()
-            .join(", ")
+        counts.iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
     };
     format!(
         "{} series ({}) from {} boxes, as {}; {} inputs broken on purpose",
@@ -126,10 +112,7 @@ fn place(case: usize, series: &Series) -> String {
 }
 
 fn caption_entry(place: &str) -> BTreeMap<&'static str, String> {
-    BTreeMap::from([
-        ("image", format!("M3D_Cap_npy/{place}.npy")),
-        ("text", format!("M3D_Cap_npy/{place}.txt")),
-    ])
+    BTreeMap::from([("image", format!("M3D_Cap_npy/{place}.npy")), ("text", format!("M3D_Cap_npy/{place}.txt"))])
 }
 
 fn write_report(out: &Path, place: &str, series: &Series) -> Result<(), PrepareError> {

@@ -34,9 +34,7 @@ pub(super) fn caption(series: &Series) -> String {
 /// A word as it begins a line.
 pub(super) fn capitalized(word: &str) -> String {
     let mut letters = word.chars();
-    letters
-        .next()
-        .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 impl Texts {
@@ -44,37 +42,18 @@ impl Texts {
     /// which answer is the same in every row, since a model this small does not learn to look letters up in its budget.
     pub(super) fn add(&mut self, place: &str, series: &Series) {
         let questions = [
-            (
-                Topic::Plane,
-                "Which plane is this series in?",
-                PLANES.map(Plane::as_str),
-                series.plane.as_str(),
-            ),
-            (
-                Topic::Phase,
-                "Which window is shown?",
-                Window::ALL.map(Window::name),
-                series.window.name(),
-            ),
-            (
-                Topic::Location,
-                "Which level of the brain is shown?",
-                Level::ALL.map(Level::name),
-                series.level.name(),
-            ),
+            (Topic::Plane, "Which plane is this series in?", PLANES.map(Plane::as_str), series.plane.as_str()),
+            (Topic::Phase, "Which window is shown?", Window::ALL.map(Window::name), series.window.name()),
+            (Topic::Location, "Which level of the brain is shown?", Level::ALL.map(Level::name), series.level.name()),
         ];
         for (topic, question, choices, answer) in questions {
-            let letter = choices
-                .iter()
-                .position(|choice| *choice == answer)
-                .map_or("", |i| ["A", "B", "C"][i]);
+            let letter = choices.iter().position(|choice| *choice == answer).map_or("", |i| ["A", "B", "C"][i]);
             let [a, b, c] = choices.map(capitalized);
             let answer = capitalized(answer);
             let number = topic.number().to_string();
             let image = format!("M3D_Cap_npy/{place}.npy");
             let text = format!("M3D_Cap_npy/{place}.txt");
-            self.rows
-                .push([&image, &text, &number, question, &a, &b, &c, "NA", &answer, letter].map(str::to_owned));
+            self.rows.push([&image, &text, &number, question, &a, &b, &c, "NA", &answer, letter].map(str::to_owned));
         }
     }
 }
@@ -96,12 +75,6 @@ pub(super) fn csv_of(texts: &Texts) -> Result<Vec<u8>, PrepareError> {
     ];
     let engine = |e: csv::Error| PrepareError::Engine(Box::new(e));
     writer.write_record(header).map_err(engine)?;
-    texts
-        .rows
-        .iter()
-        .try_for_each(|row| writer.write_record(row))
-        .map_err(engine)?;
-    writer
-        .into_inner()
-        .map_err(|e| PrepareError::Engine(Box::new(e.into_error())))
+    texts.rows.iter().try_for_each(|row| writer.write_record(row)).map_err(engine)?;
+    writer.into_inner().map_err(|e| PrepareError::Engine(Box::new(e.into_error())))
 }

@@ -82,11 +82,7 @@ fn write_nifti(slices: &Slices, plane: Plane, path: &Path) -> Result<(), Prepare
         slices.hu[(d * height + h) * width + w].round() as i16
     });
     let written = WriterOptions::new(path).reference_header(&header).write_nifti(&voxels);
-    written.map_err(|e| PrepareError::Io {
-        path: path.to_owned(),
-        action: "write",
-        source: std::io::Error::other(e),
-    })
+    written.map_err(|e| PrepareError::Io { path: path.to_owned(), action: "write", source: std::io::Error::other(e) })
 }
 
 fn write_folder(slices: &Slices, series: &Series, form: Form, folder: &Path) -> Result<(), PrepareError> {
@@ -105,9 +101,7 @@ fn write_folder(slices: &Slices, series: &Series, form: Form, folder: &Path) -> 
         if form == Form::Jpeg {
             let file = File::create(&path).map_err(PrepareError::io(&path, "create"))?;
             let encoder = JpegEncoder::new_with_quality(BufWriter::new(file), JPEG_QUALITY);
-            encoder
-                .write_image(&pixels, width, height, ExtendedColorType::L8)
-                .map_err(error)?;
+            encoder.write_image(&pixels, width, height, ExtendedColorType::L8).map_err(error)?;
         } else {
             let picture = GrayImage::from_raw(width, height, pixels).expect("a slice has height x width pixels");
             picture.save(&path).map_err(error)?;
@@ -128,11 +122,7 @@ pub(super) fn write_broken(out: &Path, case: usize) -> Result<[(String, &'static
         fs::write(&path, b"not a picture").map_err(PrepareError::io(&path, "write"))?;
     }
     let path = cap.join(format!("{cut}.nii.gz"));
-    let slices = Slices {
-        shape_dhw: [8, 16, 16],
-        hu: vec![40.0; 2048],
-        spacing_mm_dhw: [1.0; 3],
-    };
+    let slices = Slices { shape_dhw: [8, 16, 16], hu: vec![40.0; 2048], spacing_mm_dhw: [1.0; 3] };
     write_nifti(&slices, Plane::Axial, &path)?;
     let bytes = fs::read(&path).map_err(PrepareError::io(&path, "read"))?;
     fs::write(&path, &bytes[..bytes.len() * 2 / 3]).map_err(PrepareError::io(&path, "write"))?;

@@ -15,12 +15,7 @@ pub(super) fn all(format: &VoxelFormat) -> Vec<ScalarUDF> {
     let width = format.code.width();
     vec![
         ScalarUDF::from(Function::new("hex", DataType::Utf8, 1, Kind::Hex)),
-        ScalarUDF::from(Function::new(
-            "foreground_fraction",
-            DataType::Float64,
-            1,
-            Kind::ForegroundFraction { width },
-        )),
+        ScalarUDF::from(Function::new("foreground_fraction", DataType::Float64, 1, Kind::ForegroundFraction { width })),
         ScalarUDF::from(Function::new("draw", DataType::UInt64, 2, Kind::Draw)),
     ]
 }
@@ -75,20 +70,13 @@ impl ScalarUDFImpl for Function {
         let rows = args.number_rows;
         let cells = args.args[0].to_array(rows)?;
         let Some(cells) = cells.as_fixed_size_binary_opt() else {
-            return exec_err!(
-                "{}: expected a fixed-size binary column, found {}",
-                self.name,
-                cells.data_type()
-            );
+            return exec_err!("{}: expected a fixed-size binary column, found {}", self.name, cells.data_type());
         };
         let result: ArrayRef = match self.kind {
             Kind::Hex => Arc::new(cells.iter().map(|cell| cell.map(hex)).collect::<StringArray>()),
-            Kind::ForegroundFraction { width } => Arc::new(
-                cells
-                    .iter()
-                    .map(|cell| cell.map(|cell| foreground(cell, width)))
-                    .collect::<Float64Array>(),
-            ),
+            Kind::ForegroundFraction { width } => {
+                Arc::new(cells.iter().map(|cell| cell.map(|cell| foreground(cell, width))).collect::<Float64Array>())
+            }
             Kind::Draw => {
                 let seed = args.args[1].cast_to(&DataType::UInt64, None)?.to_array(rows)?;
                 let seeds = seed.as_primitive::<datafusion::arrow::datatypes::UInt64Type>();
@@ -106,10 +94,7 @@ fn hex(bytes: &[u8]) -> String {
 
 fn foreground(cell: &[u8], width: usize) -> f64 {
     let voxels = cell.len() / width;
-    let above = cell
-        .chunks_exact(width)
-        .filter(|code| code.iter().any(|&byte| byte != 0))
-        .count();
+    let above = cell.chunks_exact(width).filter(|code| code.iter().any(|&byte| byte != 0)).count();
     above as f64 / voxels.max(1) as f64
 }
 

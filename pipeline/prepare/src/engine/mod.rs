@@ -29,21 +29,14 @@ use prepare_exec::PrepareExec;
 /// # Errors
 /// The first error of the work, or what DataFusion says of the plan.
 pub async fn run(manifest: &Path, work: Arc<dyn RangeWork>, partitions: usize) -> Result<Vec<Committed>, PrepareError> {
-    let mut config = SessionConfig::new()
-        .with_target_partitions(partitions.max(1))
-        .with_repartition_file_scans(false);
+    let mut config = SessionConfig::new().with_target_partitions(partitions.max(1)).with_repartition_file_scans(false);
     config.options_mut().execution.parquet.schema_force_view_types = false;
     let context = SessionContext::new_with_config(config);
-    let scan = context
-        .read_parquet(manifest.display().to_string(), ParquetReadOptions::default())
-        .await?;
+    let scan = context.read_parquet(manifest.display().to_string(), ParquetReadOptions::default()).await?;
     let scan = scan.create_physical_plan().await?;
     let plan: Arc<dyn ExecutionPlan> = Arc::new(PrepareExec::new(scan, work));
     let batches = collect(plan.clone(), context.task_ctx()).await?;
-    tracing::info!(
-        "\n{}",
-        DisplayableExecutionPlan::with_metrics(plan.as_ref()).indent(false)
-    );
+    tracing::info!("\n{}", DisplayableExecutionPlan::with_metrics(plan.as_ref()).indent(false));
     let mut committed = prepare_exec::committed_of(&batches)?;
     committed.sort_by_key(|range| range.range_id);
     Ok(committed)

@@ -40,21 +40,13 @@ impl PrepareExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         ));
-        PrepareExec {
-            input,
-            work,
-            properties,
-            metrics: ExecutionPlanMetricsSet::new(),
-        }
+        PrepareExec { input, work, properties, metrics: ExecutionPlanMetricsSet::new() }
     }
 }
 
 impl fmt::Debug for PrepareExec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PrepareExec")
-            .field("table", &self.work.table())
-            .field("input", &self.input)
-            .finish()
+        f.debug_struct("PrepareExec").field("table", &self.work.table()).field("input", &self.input).finish()
     }
 }
 
@@ -174,11 +166,7 @@ fn ranges(input: SendableRecordBatchStream) -> impl Stream<Item = Result<(u32, V
         slices: VecDeque<(u32, RecordBatch)>,
         open: Option<(u32, Vec<RecordBatch>)>,
     }
-    let start = Cutter {
-        input,
-        slices: VecDeque::new(),
-        open: None,
-    };
+    let start = Cutter { input, slices: VecDeque::new(), open: None };
     stream::try_unfold(start, |mut cutter| async move {
         loop {
             if let Some((range_id, slice)) = cutter.slices.pop_front() {
@@ -239,10 +227,6 @@ fn commit_row(committed: &Committed) -> Result<RecordBatch> {
 
 /// The commits in batches of the node's output.
 pub(super) fn committed_of(batches: &[RecordBatch]) -> Result<Vec<Committed>, PrepareError> {
-    let texts = batches
-        .iter()
-        .flat_map(|batch| batch.column(4).as_string::<i32>().iter().flatten());
-    texts
-        .map(|text| serde_json::from_str(text).map_err(|e| PrepareError::Engine(Box::new(e))))
-        .collect()
+    let texts = batches.iter().flat_map(|batch| batch.column(4).as_string::<i32>().iter().flatten());
+    texts.map(|text| serde_json::from_str(text).map_err(|e| PrepareError::Engine(Box::new(e)))).collect()
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::json::LineDelimitedWriter;
 use datafusion::arrow::util::pretty::pretty_format_batches;
-use datafusion::execution::context::SessionContext;
+use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::prelude::{ParquetReadOptions, SessionConfig};
 use med2e3_feed::Dataset;
 
@@ -35,13 +35,7 @@ impl Catalog {
         for function in functions::all(dataset.voxels()) {
             context.register_udf(function);
         }
-        let tables = [
-            "volumes",
-            "samples",
-            "quarantine.parquet",
-            "manifest/volumes",
-            "manifest/texts",
-        ];
+        let tables = ["volumes", "samples", "quarantine.parquet", "manifest/volumes", "manifest/texts"];
         let names = ["volumes", "samples", "quarantine", "manifest_volumes", "manifest_texts"];
         for (table, name) in tables.into_iter().zip(names) {
             register(&context, name, &root.join(table)).await?;
@@ -64,15 +58,15 @@ impl Catalog {
     /// # Errors
     /// What DataFusion says of the query.
     pub async fn query(&self, query: &str) -> Result<Vec<RecordBatch>, PrepareError> {
-        Ok(self.context.sql(query).await?.collect().await?)
+        // Reading only: no table is made, no file is written.
+        let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        Ok(self.context.sql_with_options(query, options).await?.collect().await?)
     }
 }
 
 async fn register(context: &SessionContext, name: &str, path: &Path) -> Result<(), PrepareError> {
     if path.exists() {
-        context
-            .register_parquet(name, path.display().to_string(), ParquetReadOptions::default())
-            .await?;
+        context.register_parquet(name, path.display().to_string(), ParquetReadOptions::default()).await?;
     }
     Ok(())
 }
@@ -82,9 +76,7 @@ async fn register(context: &SessionContext, name: &str, path: &Path) -> Result<(
 /// # Errors
 /// A type that has no text form.
 pub fn to_table(batches: &[RecordBatch]) -> Result<String, PrepareError> {
-    Ok(pretty_format_batches(batches)
-        .map_err(|e| PrepareError::Engine(Box::new(e)))?
-        .to_string())
+    Ok(pretty_format_batches(batches).map_err(|e| PrepareError::Engine(Box::new(e)))?.to_string())
 }
 
 /// Rows as one JSON object a line.
@@ -94,9 +86,7 @@ pub fn to_table(batches: &[RecordBatch]) -> Result<String, PrepareError> {
 pub fn to_json_lines(batches: &[RecordBatch]) -> Result<String, PrepareError> {
     let engine = |e: datafusion::arrow::error::ArrowError| PrepareError::Engine(Box::new(e));
     let mut writer = LineDelimitedWriter::new(Vec::new());
-    writer
-        .write_batches(&batches.iter().collect::<Vec<_>>())
-        .map_err(engine)?;
+    writer.write_batches(&batches.iter().collect::<Vec<_>>()).map_err(engine)?;
     writer.finish().map_err(engine)?;
     String::from_utf8(writer.into_inner()).map_err(|e| PrepareError::Engine(Box::new(e)))
 }

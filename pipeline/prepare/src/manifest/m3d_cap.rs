@@ -10,6 +10,7 @@ use med2e3_schemas::manifest::Refusal;
 use med2e3_schemas::quarantine::Reason;
 use med2e3_schemas::sample::{Split, Task};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Builder, Row};
 use crate::PrepareError;
@@ -28,38 +29,41 @@ pub(super) fn read(path: &Path, builder: &mut Builder<'_>) -> Result<(), Prepare
         expected: "an object from split names to lists of {image, text}".into(),
         found,
     };
-    let splits: BTreeMap<String, Vec<Entry>> = serde_json::from_str(&text).map_err(|e| error(e.to_string()))?;
+    let splits: BTreeMap<String, Vec<Value>> = serde_json::from_str(&text).map_err(|e| error(e.to_string()))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     // Whole splits first, so that a part's rows are the duplicates.
     let mut ordered: Vec<_> = splits.into_iter().collect();
     ordered.sort_by_key(|(split, _)| (split.parse::<Split>().is_err(), split.clone()));
     for (part, entries) in ordered {
-        let Some(split) = Split::ALL
-            .iter()
-            .copied()
-            .find(|split| part.starts_with(split.as_str()))
-        else {
-            return Err(error(format!(
-                "a split `{part}` that begins with none of train, validation, test"
-            )));
+        let Some(split) = Split::ALL.iter().copied().find(|split| part.starts_with(split.as_str())) else {
+            return Err(error(format!("a split `{part}` that begins with none of train, validation, test")));
         };
         for (number, entry) in entries.into_iter().enumerate() {
             let id = builder.add(row(builder.root, entry, split, format!("{name} {part}[{number}]")));
             if part != split.as_str() {
-                builder.manifest.parts.entry(part.clone()).or_default().push(id);
+                builder.manifest.parts.entry(part.clone()).or_default().extend(id);
             }
         }
     }
     Ok(())
 }
 
-fn row(root: &Path, entry: Entry, split: Split, place: String) -> Row {
+fn row(root: &Path, entry: Value, split: Split, place: String) -> Row {
+    let image_alone = entry.get("image").and_then(Value::as_str).map(str::to_owned);
+    let entry = serde_json::from_value::<Entry>(entry).map_err(|error| Refusal {
+        reason: Reason::BadRow,
+        detail: format!("expected {{image, text}} with paths, found something else: {error}"),
+    });
+    let (entry, malformed) = match entry {
+        Ok(entry) => (entry, None),
+        Err(refusal) => (Entry { image: image_alone, text: None }, Some(refusal)),
+    };
     let image = entry.image.unwrap_or_default();
     let report = match entry.text.as_deref() {
-        None | Some("") => Err(Refusal {
-            reason: Reason::MissingAnswer,
-            detail: "expected a text path, found none".into(),
-        }),
+        _ if malformed.is_some() => Err(malformed.expect("looked at just above")),
+        None | Some("") => {
+            Err(Refusal { reason: Reason::MissingAnswer, detail: "expected a text path, found none".into() })
+        }
         Some(text) => report(root, text),
     };
     let (answer, refusal) = match report {
@@ -91,10 +95,7 @@ fn report(root: &Path, text: &str) -> Result<String, Refusal> {
         return Err(outside());
     }
     let raw = text.replacen("M3D_Cap_npy/", "M3D_Cap/", 1);
-    let path = [text, &raw]
-        .into_iter()
-        .map(|path| root.join(path))
-        .find(|path| path.is_file());
+    let path = [text, &raw].into_iter().map(|path| root.join(path)).find(|path| path.is_file());
     let path = path.ok_or_else(|| Refusal {
         reason: Reason::TextUnreadable,
         detail: format!("expected a report at {raw}, found none"),
@@ -102,15 +103,12 @@ fn report(root: &Path, text: &str) -> Result<String, Refusal> {
     if !fs::canonicalize(&path).is_ok_and(|real| real.starts_with(root)) {
         return Err(outside());
     }
-    let findings = read_findings(&path).map_err(|_| Refusal {
+    let findings = read_findings(&path).map_err(|error| Refusal {
         reason: Reason::TextUnreadable,
-        detail: format!("{raw}: not readable as UTF-8"),
+        detail: format!("{raw}: {}", error.to_string().replace(&format!("{}/", root.display()), "")),
     })?;
     match findings.is_empty() {
-        true => Err(Refusal {
-            reason: Reason::MissingAnswer,
-            detail: format!("{raw}: the report is empty"),
-        }),
+        true => Err(Refusal { reason: Reason::MissingAnswer, detail: format!("{raw}: the report is empty") }),
         false => Ok(findings),
     }
 }

@@ -36,10 +36,7 @@ pub(super) fn read(path: &Path, split: Split, builder: &mut Builder<'_>) -> Resu
     let header = reader.headers().map_err(|e| error(e.to_string()))?.clone();
     let mut places = [0; COLUMNS.len()];
     for (place, column) in places.iter_mut().zip(COLUMNS) {
-        *place = header
-            .iter()
-            .position(|name| name == column)
-            .ok_or_else(|| error(format!("no column `{column}`")))?;
+        *place = header.iter().position(|name| name == column).ok_or_else(|| error(format!("no column `{column}`")))?;
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     for (number, record) in reader.byte_records().enumerate() {
@@ -57,40 +54,31 @@ pub(super) fn read(path: &Path, split: Split, builder: &mut Builder<'_>) -> Resu
 /// A cell as text; a missing one is empty. `NA` stays `NA`, as the released prompts have it; a byte that is not UTF-8
 /// becomes U+FFFD, for which the row is refused.
 fn cell(record: &ByteRecord, place: usize) -> String {
-    String::from_utf8_lossy(record.get(place).unwrap_or_default())
-        .trim()
-        .to_owned()
+    String::from_utf8_lossy(record.get(place).unwrap_or_default()).trim().to_owned()
+}
+
+/// `B` of `B`, `B.` or `(B)`; anything else stays as it is, and is then no letter.
+fn bare_letter(cell: &str) -> String {
+    let bare = cell.trim_start_matches('(').trim_end_matches(['.', ')']);
+    if bare.chars().count() == 1 { bare.to_owned() } else { cell.to_owned() }
 }
 
 fn rows(cells: [String; COLUMNS.len()], split: Split, place: &str) -> [Row; 2] {
     let [image, number, question, a, b, c, d, answer, letter] = cells;
     let topic = number.parse().ok().and_then(Topic::of_number);
-    let letter = letter.chars().next().map(String::from).unwrap_or_default();
-    let refusal = |reason, detail: &str| {
-        Some(Refusal {
-            reason,
-            detail: detail.to_owned(),
-        })
-    };
-    let broken = [&image, &question, &a, &b, &c, &d, &answer]
-        .iter()
-        .any(|cell| cell.contains('\u{fffd}'));
+    let letter = bare_letter(&letter);
+    let refusal = |reason, detail: &str| Some(Refusal { reason, detail: detail.to_owned() });
+    let broken = [&image, &question, &a, &b, &c, &d, &answer].iter().any(|cell| cell.contains('\u{fffd}'));
     let common = match () {
         () if broken => refusal(Reason::BadRow, "expected UTF-8, found other bytes"),
         () if question.is_empty() => refusal(Reason::BadRow, "expected a question, found an empty cell"),
         () if answer.is_empty() => refusal(Reason::MissingAnswer, "expected an answer, found an empty cell"),
-        () if topic.is_none() => refusal(
-            Reason::BadRow,
-            &format!("expected a question type 1 to 5, found `{number}`"),
-        ),
+        () if topic.is_none() => refusal(Reason::BadRow, &format!("expected a question type 1 to 5, found `{number}`")),
         () => None,
     };
     let lettered = match ["A", "B", "C", "D"].contains(&letter.as_str()) {
         true => None,
-        false => refusal(
-            Reason::MissingAnswer,
-            &format!("expected an answer choice A to D, found `{letter}`"),
-        ),
+        false => refusal(Reason::MissingAnswer, &format!("expected an answer choice A to D, found `{letter}`")),
     };
     let open = Row {
         place: place.to_owned(),

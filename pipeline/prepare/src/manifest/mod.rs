@@ -69,16 +69,11 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn new(root: &Path) -> Builder<'_> {
-        Builder {
-            root,
-            manifest: Manifest::default(),
-            volumes: HashSet::new(),
-            samples: HashSet::new(),
-        }
+        Builder { root, manifest: Manifest::default(), volumes: HashSet::new(), samples: HashSet::new() }
     }
 
-    /// Adds the row, and its volume where it is new; gives the sample's id.
-    fn add(&mut self, row: Row) -> Id {
+    /// Adds the row, and its volume where it is new; gives the sample's id unless the row is refused.
+    fn add(&mut self, row: Row) -> Option<Id> {
         let volume_id = Id::of_volume(&row.image);
         let names = source::names(&row.image);
         if !row.image.is_empty() && self.volumes.insert(volume_id) {
@@ -97,23 +92,15 @@ impl Builder<'_> {
             });
         }
         let choices = row.choices.clone().unwrap_or_default().join("\u{1f}");
-        let words = [
-            row.split.as_str(),
-            row.task.as_str(),
-            &row.question,
-            &row.answer,
-            &choices,
-        ];
+        let words = [row.split.as_str(), row.task.as_str(), &row.question, &row.answer, &choices];
         let sample_id = Id::of_parts([volume_id.0.as_slice()].into_iter().chain(words.map(str::as_bytes)));
-        let refusal = match row.image.is_empty() {
-            true => Some(Refusal {
-                reason: Reason::MissingImage,
-                detail: "expected an image path, found none".into(),
-            }),
+        let refusal = match row.image.is_empty() && row.refusal.is_none() {
+            true => Some(Refusal { reason: Reason::MissingImage, detail: "expected an image path, found none".into() }),
             false => row.refusal,
         };
         // A refused row is no duplicate of another refused row: both are listed with their reason.
-        let duplicate = refusal.is_none() && !self.samples.insert(sample_id);
+        let accepted = refusal.is_none().then_some(sample_id);
+        let duplicate = accepted.is_some_and(|id| !self.samples.insert(id));
         self.manifest.texts.push(ManifestText {
             sample_id,
             volume_id,
@@ -130,6 +117,6 @@ impl Builder<'_> {
             refusal,
             duplicate,
         });
-        sample_id
+        accepted
     }
 }

@@ -19,17 +19,11 @@ pub(super) struct Names {
 pub(super) fn names(image: &str) -> Names {
     let mut parts = image.rsplit('/');
     let series = stem(parts.next().unwrap_or_default()).to_owned();
-    Names {
-        case_id: parts.next().unwrap_or_default().to_owned(),
-        series,
-    }
+    Names { case_id: parts.next().unwrap_or_default().to_owned(), series }
 }
 
 fn stem(name: &str) -> &str {
-    [".npy", ".nii.gz", ".nii"]
-        .iter()
-        .find_map(|ending| name.strip_suffix(ending))
-        .unwrap_or(name)
+    [".npy", ".nii.gz", ".nii"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
 }
 
 /// The path, relative to the root, of the volume that `image` stands for.
@@ -54,40 +48,29 @@ pub(super) fn find(root: &Path, image: &str) -> Result<String, Refusal> {
     let candidates = [stem.to_owned(), format!("{stem}.nii.gz"), format!("{stem}.nii")];
     let there = candidates.iter().find(|path| root.join(path).exists()).cloned();
     let Some(path) = there.or_else(|| folded_sibling(root, stem)) else {
-        return Err(Refusal {
-            reason: Reason::NotFound,
-            detail: format!("expected one of {}", candidates.join(", ")),
-        });
+        return Err(Refusal { reason: Reason::NotFound, detail: format!("expected one of {}", candidates.join(", ")) });
     };
     // A link may still lead out.
-    let real = fs::canonicalize(root.join(&path)).map_err(|error| Refusal {
-        reason: Reason::Unreadable,
-        detail: error.to_string(),
-    })?;
-    if real.starts_with(root) {
-        Ok(path)
-    } else {
-        Err(outside(&format!("a link from {path}")))
-    }
+    let real = fs::canonicalize(root.join(&path))
+        .map_err(|error| Refusal { reason: Reason::Unreadable, detail: error.to_string() })?;
+    if real.starts_with(root) { Ok(path) } else { Err(outside(&format!("a link from {path}"))) }
 }
 
 /// The entry beside `path` whose name is equal once accents are taken off.
 fn folded_sibling(root: &Path, path: &str) -> Option<String> {
     let (folder, wanted) = path.rsplit_once('/')?;
-    let names = fs::read_dir(root.join(folder))
-        .ok()?
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok());
-    let mut matching: Vec<String> = names.filter(|name| fold(stem(name)) == wanted).collect();
-    matching.sort();
-    matching.first().map(|name| format!("{folder}/{name}"))
+    let names =
+        fs::read_dir(root.join(folder)).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let wanted = fold(wanted);
+    let matching: Vec<String> = names.filter(|name| fold(stem(name)) == wanted).collect();
+    // Two names that differ by accents alone: which one is meant can't be known.
+    let [name] = matching.as_slice() else { return None };
+    Some(format!("{folder}/{name}"))
 }
 
 /// A name without its combining marks.
 fn fold(name: &str) -> String {
-    name.nfd()
-        .filter(|c| !unicode_normalization::char::is_combining_mark(*c))
-        .collect()
+    name.nfd().filter(|c| !unicode_normalization::char::is_combining_mark(*c)).collect()
 }
 
 #[cfg(test)]
@@ -105,10 +88,7 @@ mod tests {
         let find = |name: &str| super::find(&root, &format!("M3D_Cap_npy/ct_case/000001/{name}.npy"));
         assert_eq!(find("Axial").unwrap(), "M3D_Cap/ct_case/000001/Axial");
         assert_eq!(find("Coronal").unwrap(), "M3D_Cap/ct_case/000001/Coronal.nii.gz");
-        assert_eq!(
-            find("Axial_Poschl_view").unwrap(),
-            "M3D_Cap/ct_case/000001/Axial_P\u{f6}schl_view"
-        );
+        assert_eq!(find("Axial_Poschl_view").unwrap(), "M3D_Cap/ct_case/000001/Axial_P\u{f6}schl_view");
         assert_eq!(find("Sagittal").unwrap_err().reason, Reason::NotFound);
     }
 
@@ -119,27 +99,14 @@ mod tests {
         fs::create_dir_all(&root).unwrap();
         fs::write(folder.path().join("secret.nii"), b"x").unwrap();
         std::os::unix::fs::symlink(folder.path().join("secret.nii"), root.join("link.nii")).unwrap();
-        for image in [
-            "../secret.nii",
-            "a/../../secret.nii",
-            "/etc/passwd",
-            "a\\..\\b",
-            "link.nii",
-        ] {
-            assert_eq!(
-                find(&root, image).unwrap_err().reason,
-                Reason::PathOutsideRoot,
-                "{image}"
-            );
+        for image in ["../secret.nii", "a/../../secret.nii", "/etc/passwd", "a\\..\\b", "link.nii"] {
+            assert_eq!(find(&root, image).unwrap_err().reason, Reason::PathOutsideRoot, "{image}");
         }
     }
 
     #[test]
     fn names_are_the_last_two_parts() {
         let names = names("M3D_Cap_npy/ct_case/000001/Axial_bone.npy");
-        assert_eq!(
-            (names.case_id.as_str(), names.series.as_str()),
-            ("000001", "Axial_bone")
-        );
+        assert_eq!((names.case_id.as_str(), names.series.as_str()), ("000001", "Axial_bone"));
     }
 }

@@ -53,6 +53,12 @@ pub struct Committed {
     pub counts: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// Where a table's shards lie and which recipe they follow.
 struct ShardPlace {
     dataset: PathBuf,
@@ -62,11 +68,7 @@ struct ShardPlace {
 
 impl ShardPlace {
     fn new(dataset: &Path, table: &'static str, recipe_hash: &str) -> ShardPlace {
-        ShardPlace {
-            dataset: dataset.to_owned(),
-            table,
-            recipe_hash: recipe_hash.to_owned(),
-        }
+        ShardPlace { dataset: dataset.to_owned(), table, recipe_hash: recipe_hash.to_owned() }
     }
 
     fn relative(&self, range_id: u32) -> String {
@@ -80,11 +82,7 @@ impl ShardPlace {
     /// A range's identity: its manifest rows, as text that names every field.
     fn range_hash(rows: &[impl std::fmt::Debug]) -> String {
         let id = Id::of_parts(
-            rows.iter()
-                .map(|row| format!("{row:?}").into_bytes())
-                .collect::<Vec<_>>()
-                .iter()
-                .map(Vec::as_slice),
+            rows.iter().map(|row| format!("{row:?}").into_bytes()).collect::<Vec<_>>().iter().map(Vec::as_slice),
         );
         id.to_string()
     }

@@ -16,7 +16,7 @@ use med2e3_schemas::sample::{SampleRow, Task, from_batch, schema, to_batch};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::{Committed, RangeWork, ShardPlace};
+use super::{Committed, RangeWork, ShardPlace, chain};
 use crate::PrepareError;
 use crate::config::TextConfig;
 use crate::progress::{Progress, Step, StepClock};
@@ -45,11 +45,7 @@ impl Texts {
         Texts {
             place: ShardPlace::new(dataset, "samples", recipe_hash),
             template: config.template,
-            budget: LengthBudget {
-                total: config.length,
-                visual_tokens: config.visual_tokens,
-                keep_end: false,
-            },
+            budget: LengthBudget { total: config.length, visual_tokens: config.visual_tokens, keep_end: false },
             tokenizer,
             threads,
             progress,
@@ -58,24 +54,20 @@ impl Texts {
     }
 
     fn encode(&self, entry: &ManifestText) -> Result<SampleRow, (Reason, String)> {
-        let error = |error: InputError| (error.reason(), error.to_string());
+        let error = |error: InputError| (error.reason(), chain(&error));
         if let Some(refusal) = &entry.refusal {
             return Err((refusal.reason, refusal.detail.clone()));
         }
-        let turn = Turn {
-            question: with_image(&entry.question),
-            answer: Some(entry.answer.clone()),
-        };
+        let turn = Turn { question: with_image(&entry.question), answer: Some(entry.answer.clone()) };
         let turns = std::slice::from_ref(&turn);
-        let encoded = self
-            .template
-            .encode(&self.tokenizer, turns, &self.budget)
-            .map_err(error)?;
+        let encoded = self.template.encode(&self.tokenizer, turns, &self.budget).map_err(error)?;
+        if encoded.images != 1 {
+            let detail = format!("expected one image mark, found {}", encoded.images);
+            return Err((Reason::BadRow, detail));
+        }
         let pretrain_ids = match entry.task {
             Task::Caption => {
-                let encoded = Template::PretrainVision3d
-                    .encode(&self.tokenizer, turns, &self.budget)
-                    .map_err(error)?;
+                let encoded = Template::PretrainVision3d.encode(&self.tokenizer, turns, &self.budget).map_err(error)?;
                 Some(encoded.ids)
             }
             Task::OpenVqa | Task::ClosedVqa => None,
@@ -120,14 +112,7 @@ impl RangeWork for Texts {
             let shard = reader.entry(&self.place.relative(range_id))?;
             entries.iter().for_each(|_| self.progress.step(true));
             let counts = count(&sample_rows(&reader)?);
-            return Ok(Committed {
-                range_id,
-                shard,
-                outcome,
-                bytes_read: 0,
-                reused: true,
-                counts,
-            });
+            return Ok(Committed { range_id, shard, outcome, bytes_read: 0, reused: true, counts });
         }
         let mut outcome = RangeOutcome {
             recipe_hash: self.place.recipe_hash.clone(),
@@ -139,9 +124,7 @@ impl RangeWork for Texts {
         let encoded: Vec<_> = self.clock.time(Step::Tokenize, || {
             self.threads.install(|| {
                 let fresh = entries.par_iter().filter(|(_, entry)| !entry.duplicate);
-                fresh
-                    .map(|(ordinal, entry)| (*ordinal, entry, self.encode(entry)))
-                    .collect()
+                fresh.map(|(ordinal, entry)| (*ordinal, entry, self.encode(entry))).collect()
             })
         });
         (0..outcome.duplicates).for_each(|_| self.progress.step(true));
@@ -170,14 +153,7 @@ impl RangeWork for Texts {
             }
             self.place.commit(writer, range_id, &outcome)
         })?;
-        Ok(Committed {
-            range_id,
-            shard,
-            outcome,
-            bytes_read: 0,
-            reused: false,
-            counts: count(&samples),
-        })
+        Ok(Committed { range_id, shard, outcome, bytes_read: 0, reused: false, counts: count(&samples) })
     }
 }
 

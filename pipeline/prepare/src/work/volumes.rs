@@ -18,7 +18,7 @@ use med2e3_schemas::volume::{SliceDropped, VolumeRow, VoxelFormat, schema, to_ba
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::{Committed, RangeWork, ShardPlace};
+use super::{Committed, RangeWork, ShardPlace, chain};
 use crate::PrepareError;
 use crate::config::VolumeConfig;
 use crate::progress::{Progress, Step, StepClock};
@@ -51,9 +51,7 @@ impl Volumes {
             root: root.to_owned(),
             place: ShardPlace::new(dataset, "volumes", recipe_hash),
             format: VoxelFormat::unit_range(config.shape, config.voxels),
-            limits: ReadLimits {
-                max_decoded_bytes: config.max_decoded_mib << 20,
-            },
+            limits: ReadLimits { max_decoded_bytes: config.max_decoded_mib << 20 },
             threads,
             progress,
             clock: StepClock::default(),
@@ -64,11 +62,7 @@ impl Volumes {
         let reject = |reason: Reason, detail: String, byte_offset: Option<u64>| QuarantineRecord {
             table: Table::Volumes,
             ordinal,
-            path: if entry.source_path.is_empty() {
-                entry.image.clone()
-            } else {
-                entry.source_path.clone()
-            },
+            path: if entry.source_path.is_empty() { entry.image.clone() } else { entry.source_path.clone() },
             row: entry.row.clone(),
             reason,
             detail,
@@ -80,7 +74,7 @@ impl Volumes {
         let path = self.root.join(&entry.source_path);
         let row = self.read_and_map(&path, entry).map_err(|error| {
             // The message names files by their path on this machine; the record keeps what is below the root.
-            let detail = error.to_string().replace(&format!("{}/", self.root.display()), "");
+            let detail = chain(&error).replace(&format!("{}/", self.root.display()), "");
             reject(error.reason(), detail, error.byte_offset())
         });
         (row, size_on_disk(&path))
@@ -89,9 +83,7 @@ impl Volumes {
     fn read_and_map(&self, path: &Path, entry: &ManifestVolume) -> Result<VolumeRow, med2e3_input::InputError> {
         let volume = self.clock.time(Step::Read, || volume::read(path, &self.limits))?;
         let mut values = Vec::new();
-        let info = self.clock.time(Step::Resample, || {
-            recipe::m3d(&volume, self.format.shape_dhw, &mut values)
-        })?;
+        let info = self.clock.time(Step::Resample, || recipe::m3d(&volume, self.format.shape_dhw, &mut values))?;
         let (voxels, content_hash) = self.clock.time(Step::Encode, || {
             let mut cell = Vec::with_capacity(self.format.cell_bytes());
             encode(&values, &self.format, &mut cell);
@@ -116,12 +108,7 @@ impl Volumes {
             hu_known: volume.hu_known,
             value_min: info.value_min,
             value_max: info.value_max,
-            slices_dropped: dropped
-                .map(|s| SliceDropped {
-                    slice: s.slice,
-                    reason: s.reason,
-                })
-                .collect(),
+            slices_dropped: dropped.map(|s| SliceDropped { slice: s.slice, reason: s.reason }).collect(),
         })
     }
 
@@ -135,7 +122,7 @@ impl Volumes {
         let path = self.place.path(range_id);
         let mut writer = ShardWriter::create(&path, schema(&self.format), Layout::Volumes)?;
         let group = Layout::Volumes.rows_per_group(self.format.cell_bytes());
-        let mut pending: Vec<VolumeRow> = Vec::with_capacity(group);
+        let mut pending: Vec<VolumeRow> = Vec::with_capacity(group.min(entries.len()));
         // A window bounds how many prepared volumes wait for their turn to be written.
         for window in entries.chunks(2 * self.threads.current_num_threads()) {
             let fates: Vec<Fate> = self.threads.install(|| {
@@ -153,16 +140,14 @@ impl Volumes {
                     Err(reject) => outcome.rejects.push(reject),
                 }
                 if pending.len() == group {
-                    self.clock
-                        .time(Step::Write, || writer.write(&to_batch(&pending, &self.format)))?;
+                    self.clock.time(Step::Write, || writer.write(&to_batch(&pending, &self.format)))?;
                     outcome.rows += pending.len() as u64;
                     pending.clear();
                 }
             }
         }
         if !pending.is_empty() {
-            self.clock
-                .time(Step::Write, || writer.write(&to_batch(&pending, &self.format)))?;
+            self.clock.time(Step::Write, || writer.write(&to_batch(&pending, &self.format)))?;
             outcome.rows += pending.len() as u64;
         }
         Ok(writer)
@@ -188,14 +173,7 @@ impl RangeWork for Volumes {
         if let Some((reader, outcome)) = self.place.finished(range_id, &range_hash) {
             let shard = reader.entry(&self.place.relative(range_id))?;
             entries.iter().for_each(|_| self.progress.step(true));
-            return Ok(Committed {
-                range_id,
-                shard,
-                outcome,
-                bytes_read: 0,
-                reused: true,
-                counts: BTreeMap::new(),
-            });
+            return Ok(Committed { range_id, shard, outcome, bytes_read: 0, reused: true, counts: BTreeMap::new() });
         }
         let mut outcome = RangeOutcome {
             recipe_hash: self.place.recipe_hash.clone(),
@@ -205,18 +183,9 @@ impl RangeWork for Volumes {
         };
         let bytes_read = AtomicU64::new(0);
         let writer = self.write(range_id, &entries, &mut outcome, &bytes_read)?;
-        let shard = self
-            .clock
-            .time(Step::Write, || self.place.commit(writer, range_id, &outcome))?;
+        let shard = self.clock.time(Step::Write, || self.place.commit(writer, range_id, &outcome))?;
         let bytes_read = bytes_read.into_inner();
-        Ok(Committed {
-            range_id,
-            shard,
-            outcome,
-            bytes_read,
-            reused: false,
-            counts: BTreeMap::new(),
-        })
+        Ok(Committed { range_id, shard, outcome, bytes_read, reused: false, counts: BTreeMap::new() })
     }
 }
 
@@ -224,9 +193,5 @@ impl RangeWork for Volumes {
 fn size_on_disk(path: &Path) -> u64 {
     let own = fs::metadata(path).map_or(0, |metadata| if metadata.is_file() { metadata.len() } else { 0 });
     let inner = fs::read_dir(path).into_iter().flatten().flatten();
-    own + inner
-        .filter_map(|entry| entry.metadata().ok())
-        .filter(|m| m.is_file())
-        .map(|m| m.len())
-        .sum::<u64>()
+    own + inner.filter_map(|entry| entry.metadata().ok()).filter(|m| m.is_file()).map(|m| m.len()).sum::<u64>()
 }

@@ -35,11 +35,7 @@ impl Block {
     pub(super) fn forward(&self, hidden_bqe: Tensor) -> Tensor {
         let (batch, tokens, width) = hidden_bqe.size3().expect("tokens have three axes");
         let normed_bqe = self.attention_norm.forward(&hidden_bqe);
-        let heads = |linear: &Linear| {
-            linear
-                .forward(&normed_bqe)
-                .view([batch, tokens, self.heads, width / self.heads])
-        };
+        let heads = |linear: &Linear| linear.forward(&normed_bqe).view([batch, tokens, self.heads, width / self.heads]);
         let attended_bqe = attention(&heads(&self.query), &heads(&self.key), &heads(&self.value), Sight::All);
         let hidden_bqe = hidden_bqe + self.out.forward(&attended_bqe);
         let mlp_bqe = self.mlp.forward(&self.mlp_norm.forward(&hidden_bqe));

@@ -8,6 +8,7 @@ use tch::{Kind, Tensor};
 
 pub use config::SiglipVisionConfig;
 
+use super::config::SliceNorm;
 use super::error::{ModelError, expect_shape};
 use super::layers::{Init, LayerNorm};
 use block::Block;
@@ -29,31 +30,31 @@ impl Encoder2d {
         Ok(Encoder2d {
             patch_weight: init.matrix(&[width, config.num_channels, patch, patch]),
             patch_bias: init.zeros(&[width]),
-            positions: init.positions(&[config.token_count(), width]),
-            blocks: (0..config.num_hidden_layers)
-                .map(|_| Block::new(config, init))
-                .collect(),
+            positions: init.table(&[config.token_count(), width]),
+            blocks: (0..config.num_hidden_layers).map(|_| Block::new(config, init)).collect(),
             post_norm: LayerNorm::new(init, width, config.layer_norm_eps),
             config: config.clone(),
         })
     }
 
-    /// Slices (B, H, W) to one feature a patch, (B, Q, E); patches in order height, width.
+    /// Slices (B, H, W) to one feature a patch, (B, Q, E); patches in order height, width. `norm` says what a slice goes
+    /// through before; it is folded into the patch kernel, so no normalized copy of the slices is made.
     ///
     /// # Errors
     /// A slice has another size than the config's.
-    pub fn forward(&self, slices_bhw: &Tensor) -> Result<Tensor, ModelError> {
-        expect_shape(
-            "slices",
-            slices_bhw,
-            &[-1, self.config.image_size, self.config.image_size],
-        )?;
+    pub fn forward(&self, slices_bhw: &Tensor, norm: SliceNorm) -> Result<Tensor, ModelError> {
+        expect_shape("slices", slices_bhw, &[-1, self.config.image_size, self.config.image_size])?;
         // All channels of a slice are equal, so the kernel summed over channels on one of them is the same convolution.
-        let kernel = self
-            .patch_weight
-            .sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)
-            .flatten(1, 2);
-        let mut hidden_bqe = self.patchify(slices_bhw).linear(&kernel, Some(&self.patch_bias)) + &self.positions;
+        let kernel = self.patch_weight.sum_dim_intlist([1i64].as_slice(), false, None::<Kind>).flatten(1, 2);
+        let (kernel, bias) = match norm {
+            SliceNorm::None => (kernel, self.patch_bias.shallow_clone()),
+            // k (2 x - 1) + b = (2 k) x + (b - sum of k)
+            SliceNorm::Siglip => {
+                let sum_e = kernel.sum_dim_intlist([1i64].as_slice(), false, None::<Kind>);
+                (kernel * 2.0, &self.patch_bias - sum_e)
+            }
+        };
+        let mut hidden_bqe = self.patchify(slices_bhw).linear(&kernel, Some(&bias)) + &self.positions;
         for block in &self.blocks {
             hidden_bqe = block.forward(hidden_bqe);
         }
@@ -63,9 +64,6 @@ impl Encoder2d {
     /// Each patch as a row, its pixels in order height, width.
     fn patchify(&self, slices_bhw: &Tensor) -> Tensor {
         let (patch, grid) = (self.config.patch_size, self.config.image_size / self.config.patch_size);
-        slices_bhw
-            .reshape([-1, grid, patch, grid, patch])
-            .transpose(2, 3)
-            .reshape([-1, grid * grid, patch * patch])
+        slices_bhw.reshape([-1, grid, patch, grid, patch]).transpose(2, 3).reshape([-1, grid * grid, patch * patch])
     }
 }

@@ -29,8 +29,8 @@ impl Encoder3d {
         config.check()?;
         let width = config.hidden_size;
         Ok(Encoder3d {
-            class_token: init.positions(&[1, 1, width]),
-            positions: init.positions(&[1, config.token_count(), width]),
+            class_token: init.table(&[1, 1, width]),
+            positions: init.table(&[1, config.token_count(), width]),
             patch: Linear::new(init, config.patch_width(), width),
             blocks: (0..config.num_layers).map(|_| Block::new(config, init)).collect(),
             norm: LayerNorm::new(init, width, config::LAYER_NORM_EPS),

@@ -53,14 +53,8 @@ impl Block {
     fn project(&self, normed_bte: &Tensor, angles: &Angles) -> (Tensor, Tensor, Tensor) {
         let heads = self.qkv.forward(normed_bte).unflatten(-1, [-1, self.head_width]);
         let parts = heads.split_with_sizes([self.heads + self.key_value_heads, self.key_value_heads], 2);
-        let turned = angles
-            .turn(&parts[0])
-            .split_with_sizes([self.heads, self.key_value_heads], 2);
-        (
-            turned[0].shallow_clone(),
-            turned[1].shallow_clone(),
-            parts[1].shallow_clone(),
-        )
+        let turned = angles.turn(&parts[0]).split_with_sizes([self.heads, self.key_value_heads], 2);
+        (turned[0].shallow_clone(), turned[1].shallow_clone(), parts[1].shallow_clone())
     }
 
     fn mlp(&self, normed_bte: &Tensor) -> Tensor {

@@ -34,20 +34,9 @@ impl KvCache {
     /// Room for `slots` tokens in each of `batch` rows.
     pub fn new(config: &Phi3Config, batch: i64, slots: i64, kind: Kind, device: Device) -> KvCache {
         // Zeros, not uninitialized memory: a hidden slot still meets a weight of 0, and 0 times NaN is NaN.
-        let empty = || {
-            Tensor::zeros(
-                [batch, slots, config.num_key_value_heads, config.head_width()],
-                (kind, device),
-            )
-        };
-        let layer = |_| LayerCache {
-            keys: empty(),
-            values: empty(),
-            step: None,
-        };
-        KvCache {
-            layers: (0..config.num_hidden_layers).map(layer).collect(),
-        }
+        let empty = || Tensor::zeros([batch, slots, config.num_key_value_heads, config.head_width()], (kind, device));
+        let layer = |_| LayerCache { keys: empty(), values: empty(), step: None };
+        KvCache { layers: (0..config.num_hidden_layers).map(layer).collect() }
     }
 
     /// Announces that the next forward pass brings one token a row, at these places.
@@ -58,10 +47,7 @@ impl KvCache {
         let slots_b = Tensor::from_slice(places_b).to_device(device);
         let used = places_b.iter().max().map_or(0, |place| place + 1);
         let options = (Kind::Int64, device);
-        let mask = Tensor::arange(used, options)
-            .le_tensor(&slots_b.unsqueeze(1))
-            .unsqueeze(1)
-            .unsqueeze(1);
+        let mask = Tensor::arange(used, options).le_tensor(&slots_b.unsqueeze(1)).unsqueeze(1).unsqueeze(1);
         let rows_b = Tensor::arange(places_b.len() as i64, options);
         for layer in &mut self.layers {
             layer.step = Some(Step {
@@ -86,11 +72,6 @@ impl LayerCache {
         let _ = self.keys.index_put_(&place, &k_bthe.squeeze_dim(1), false);
         let _ = self.values.index_put_(&place, &v_bthe.squeeze_dim(1), false);
         let used = step.mask.size()[3];
-        attention(
-            q_bthe,
-            &self.keys.narrow(1, 0, used),
-            &self.values.narrow(1, 0, used),
-            Sight::Mask(&step.mask),
-        )
+        attention(q_bthe, &self.keys.narrow(1, 0, used), &self.values.narrow(1, 0, used), Sight::Mask(&step.mask))
     }
 }

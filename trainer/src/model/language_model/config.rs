@@ -74,20 +74,12 @@ impl Phi3Config {
     /// The longest sequence that this implementation computes as published: full causal attention, short rotary factors.
     pub fn longest_sequence(&self) -> usize {
         let original = self.rope_scaling.as_ref().and(self.original_max_position_embeddings);
-        [Some(self.max_position_embeddings), self.sliding_window, original]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(0)
+        [Some(self.max_position_embeddings), self.sliding_window, original].into_iter().flatten().min().unwrap_or(0)
     }
 
     pub(super) fn check(&self) -> Result<(), ModelError> {
         expect_multiple("llm.hidden_size", self.hidden_size, 2 * self.num_attention_heads)?;
-        expect_multiple(
-            "llm.num_attention_heads",
-            self.num_attention_heads,
-            self.num_key_value_heads,
-        )?;
+        expect_multiple("llm.num_attention_heads", self.num_attention_heads, self.num_key_value_heads)?;
         let Some(scaling) = &self.rope_scaling else {
             return Ok(());
         };
@@ -101,11 +93,7 @@ impl Phi3Config {
             return fail("llm.rope_scaling.short_factor", format!("{frequencies} factors"), found);
         }
         if self.original_max_position_embeddings.is_none() {
-            return fail(
-                "llm.original_max_position_embeddings",
-                "a length, as LongRoPE needs".into(),
-                "none".into(),
-            );
+            return fail("llm.original_max_position_embeddings", "a length, as LongRoPE needs".into(), "none".into());
         }
         Ok(())
     }

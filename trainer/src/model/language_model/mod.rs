@@ -38,10 +38,8 @@ impl Phi3 {
     pub(crate) fn from_init(config: &Phi3Config, init: &Init, device: Device) -> Result<Phi3, ModelError> {
         config.check()?;
         Ok(Phi3 {
-            embedding: init.embeddings(&[config.vocab_size, config.hidden_size]),
-            blocks: (0..config.num_hidden_layers)
-                .map(|_| Block::new(config, init))
-                .collect(),
+            embedding: init.table(&[config.vocab_size, config.hidden_size]),
+            blocks: (0..config.num_hidden_layers).map(|_| Block::new(config, init)).collect(),
             norm: RmsNorm::new(init, config.hidden_size, config.rms_norm_eps),
             head: Linear::without_bias(init, config.hidden_size, config.vocab_size),
             rope: Rope::new(config, device),
@@ -88,9 +86,7 @@ impl Phi3 {
     ) -> Result<Tensor, ModelError> {
         self.check_length(positions_b.iter().max().map_or(0, |position| *position as usize + 1))?;
         cache.begin_step(positions_b);
-        let positions_b1 = Tensor::from_slice(positions_b)
-            .to_device(embeddings_b1e.device())
-            .unsqueeze(1);
+        let positions_b1 = Tensor::from_slice(positions_b).to_device(embeddings_b1e.device()).unsqueeze(1);
         let angles = self.rope.angles(&positions_b1, embeddings_b1e.kind());
         let mut hidden_b1e = embeddings_b1e.shallow_clone();
         for (block, layer) in self.blocks.iter().zip(&mut cache.layers) {
@@ -118,14 +114,6 @@ impl Phi3 {
 
     fn check_length(&self, found: usize) -> Result<(), ModelError> {
         let expected = self.config.longest_sequence();
-        if found <= expected {
-            Ok(())
-        } else {
-            Err(ModelError::TooLong {
-                what: "sequence",
-                expected,
-                found,
-            })
-        }
+        if found <= expected { Ok(()) } else { Err(ModelError::TooLong { what: "sequence", expected, found }) }
     }
 }

@@ -17,11 +17,7 @@ pub(crate) struct Init {
 
 impl Init {
     pub(crate) fn new(device: Device, initializer: Initializer, seed: u64) -> Init {
-        Init {
-            device,
-            initializer,
-            next_seed: Cell::new(seed),
-        }
+        Init { device, initializer, next_seed: Cell::new(seed) }
     }
 
     /// A matrix or kernel whose first axis is the output's.
@@ -30,15 +26,10 @@ impl Init {
         self.normal(shape, || 1.0 / (fan_in as f64).sqrt())
     }
 
-    /// A table of embeddings, looked up by id.
-    pub(crate) fn embeddings(&self, shape: &[i64]) -> Tensor {
+    /// A table of vectors, the last axis their width: embeddings, positions, a class token. As SigLIP's own positions.
+    pub(crate) fn table(&self, shape: &[i64]) -> Tensor {
         let width = shape[shape.len() - 1];
         self.normal(shape, || 1.0 / (width as f64).sqrt())
-    }
-
-    /// Learned positions and other vectors that are added to tokens of about unit size.
-    pub(crate) fn positions(&self, shape: &[i64]) -> Tensor {
-        self.normal(shape, || 1.0)
     }
 
     fn normal(&self, shape: &[i64], scaled: impl Fn() -> f64) -> Tensor {
@@ -47,8 +38,7 @@ impl Init {
             Initializer::FanIn => scaled(),
         };
         // The increment of splitmix64: runs of nearby seeds share no tensor's seed.
-        self.next_seed
-            .set(self.next_seed.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
+        self.next_seed.set(self.next_seed.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
         let mut tensor = Tensor::empty(shape, (Kind::Float, Device::Cpu));
         libtorch::fill_normal(&mut tensor, std, self.next_seed.get()).expect("a fresh f32 tensor on the CPU");
         tensor.to_device(self.device)

@@ -12,17 +12,11 @@ pub(crate) struct Linear {
 
 impl Linear {
     pub(crate) fn new(init: &Init, input: i64, output: i64) -> Linear {
-        Linear {
-            weight: init.matrix(&[output, input]),
-            bias: Some(init.zeros(&[output])),
-        }
+        Linear { weight: init.matrix(&[output, input]), bias: Some(init.zeros(&[output])) }
     }
 
     pub(crate) fn without_bias(init: &Init, input: i64, output: i64) -> Linear {
-        Linear {
-            weight: init.matrix(&[output, input]),
-            bias: None,
-        }
+        Linear { weight: init.matrix(&[output, input]), bias: None }
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {

@@ -22,11 +22,7 @@ pub(crate) struct Mlp {
 
 impl Mlp {
     pub(crate) fn new(init: &Init, input: i64, hidden: i64, output: i64, gelu: Gelu) -> Mlp {
-        Mlp {
-            up: Linear::new(init, input, hidden),
-            down: Linear::new(init, hidden, output),
-            gelu,
-        }
+        Mlp { up: Linear::new(init, input, hidden), down: Linear::new(init, hidden, output), gelu }
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {

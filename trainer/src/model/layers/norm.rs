@@ -13,11 +13,7 @@ pub(crate) struct LayerNorm {
 
 impl LayerNorm {
     pub(crate) fn new(init: &Init, width: i64, eps: f64) -> LayerNorm {
-        LayerNorm {
-            weight: init.ones(&[width]),
-            bias: init.zeros(&[width]),
-            eps,
-        }
+        LayerNorm { weight: init.ones(&[width]), bias: init.zeros(&[width]), eps }
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
@@ -33,10 +29,7 @@ pub(crate) struct RmsNorm {
 
 impl RmsNorm {
     pub(crate) fn new(init: &Init, width: i64, eps: f64) -> RmsNorm {
-        RmsNorm {
-            weight: init.ones(&[width]),
-            eps,
-        }
+        RmsNorm { weight: init.ones(&[width]), eps }
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {

@@ -39,12 +39,8 @@ pub(crate) trait SliceScorer {
 /// The scorer that the variant names; `width` is the language model's.
 pub(crate) fn build(variant: &Variant, width: i64, init: &Init) -> Box<dyn SliceScorer> {
     match variant.scorer {
-        Scorer::TextGuided => Box::new(TextGuided {
-            temperature: variant.temperature,
-        }),
-        Scorer::Linear => Box::new(LinearScorer {
-            head: Linear::new(init, width, 1),
-        }),
+        Scorer::TextGuided => Box::new(TextGuided { temperature: variant.temperature }),
+        Scorer::Linear => Box::new(LinearScorer { head: Linear::new(init, width, 1) }),
         Scorer::Uniform => Box::new(Uniform),
         Scorer::Random => Box::new(Random),
         Scorer::Gauss => Box::new(Gauss),
@@ -55,11 +51,7 @@ pub(crate) fn build(variant: &Variant, width: i64, init: &Init) -> Box<dyn Slice
 /// Dropout comes after the softmax, so in training scores need not sum to 1.
 pub(crate) fn scores(relevance_bn: &Tensor, dropout: f64, train: bool) -> Tensor {
     let scores_bn = relevance_bn.softmax(-1, Kind::Float);
-    if train && dropout > 0.0 {
-        scores_bn.dropout(dropout, true)
-    } else {
-        scores_bn
-    }
+    if train && dropout > 0.0 { scores_bn.dropout(dropout, true) } else { scores_bn }
 }
 
 /// One feature a slice, (B, N, E). A depth layer of 3D tokens serves the N / depth slices that it covers.
@@ -74,9 +66,7 @@ pub(crate) fn slice_features(
     let (_, slices, tokens2d, _) = tokens2d_bnqe.size4().expect("2D tokens have four axes");
     let mean = |x: &Tensor| x.mean_dim([2i64].as_slice(), false, None::<Kind>);
     let mean3d_bne = || {
-        let layers_bdpe = tokens3d_bpe
-            .expect("the variant makes 3D tokens")
-            .unflatten(1, [depth, -1]);
+        let layers_bdpe = tokens3d_bpe.expect("the variant makes 3D tokens").unflatten(1, [depth, -1]);
         mean(&layers_bdpe).repeat_interleave_self_int(slices / depth, 1, slices)
     };
     match local {
@@ -94,9 +84,7 @@ pub(crate) fn slice_features(
 /// The mean of the question's embeddings, (B, E); a question without tokens gives zeros.
 pub(crate) fn mean_embedding(embeddings_bte: &Tensor, mask_bt: &Tensor) -> Tensor {
     let mask_b1t = mask_bt.to_kind(embeddings_bte.kind()).unsqueeze(1);
-    let count_b1 = mask_b1t
-        .sum_dim_intlist([2i64].as_slice(), false, None::<Kind>)
-        .clamp_min(1.0);
+    let count_b1 = mask_b1t.sum_dim_intlist([2i64].as_slice(), false, None::<Kind>).clamp_min(1.0);
     mask_b1t.bmm(embeddings_bte).squeeze_dim(1) / count_b1
 }
 
@@ -109,41 +97,26 @@ mod tests {
 
     fn fixed(scorer: &dyn SliceScorer) -> Vec<f64> {
         let text_be = Tensor::zeros([1, 4], CPU);
-        let evidence = Evidence {
-            slices_bne: None,
-            text_be: &text_be,
-            slice_count: 6,
-        };
+        let evidence = Evidence { slices_bne: None, text_be: &text_be, slice_count: 6 };
         Vec::try_from(scores(&scorer.relevance(&evidence), 0.0, false).squeeze()).unwrap()
     }
 
     #[test]
     fn uniform_gives_each_slice_its_share() {
-        assert!(
-            fixed(&Uniform)
-                .into_iter()
-                .all(|score| (score - 1.0 / 6.0).abs() < 1e-7)
-        );
+        assert!(fixed(&Uniform).into_iter().all(|score| (score - 1.0 / 6.0).abs() < 1e-7));
     }
 
     #[test]
     fn gauss_is_the_normalized_bell() {
         let bell: Vec<f64> = (0..6).map(|i| (-(i as f64 - 2.5).powi(2) / 2.0).exp()).collect();
         let sum: f64 = bell.iter().sum();
-        fixed(&Gauss)
-            .iter()
-            .zip(bell)
-            .for_each(|(score, bell)| assert!((score - bell / sum).abs() < 1e-6));
+        fixed(&Gauss).iter().zip(bell).for_each(|(score, bell)| assert!((score - bell / sum).abs() < 1e-6));
     }
 
     #[test]
     fn equal_slices_score_the_same_whatever_is_asked() {
         let (slices_bne, text_be) = (Tensor::ones([2, 32, 8], CPU), Tensor::randn([2, 8], CPU));
-        let evidence = Evidence {
-            slices_bne: Some(&slices_bne),
-            text_be: &text_be,
-            slice_count: 32,
-        };
+        let evidence = Evidence { slices_bne: Some(&slices_bne), text_be: &text_be, slice_count: 32 };
         let scores_bn = scores(&TextGuided { temperature: 5.0 }.relevance(&evidence), 0.0, false);
         assert!((scores_bn - 1.0 / 32.0).abs().max().double_value(&[]) < 1e-7);
     }

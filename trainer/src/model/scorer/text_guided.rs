@@ -11,9 +11,7 @@ pub(crate) struct TextGuided {
 
 impl SliceScorer for TextGuided {
     fn relevance(&self, evidence: &Evidence) -> Tensor {
-        let slices_bne = evidence
-            .slices_bne
-            .expect("a text-guided scorer is given slice features");
+        let slices_bne = evidence.slices_bne.expect("a text-guided scorer is given slice features");
         slices_bne.bmm(&evidence.text_be.unsqueeze(2)).squeeze_dim(2) / self.temperature
     }
 }

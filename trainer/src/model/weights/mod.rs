@@ -32,13 +32,8 @@ pub enum Part {
 
 impl Part {
     /// Every part, in the order of a checkpoint.
-    pub const ALL: [Part; 5] = [
-        Part::Llm,
-        Part::Vision2dModel,
-        Part::Vision2dConnector,
-        Part::Vision3dModel,
-        Part::Vision3dConnector,
-    ];
+    pub const ALL: [Part; 5] =
+        [Part::Llm, Part::Vision2dModel, Part::Vision2dConnector, Part::Vision3dModel, Part::Vision3dConnector];
 
     /// The name in configs and checkpoint folders.
     pub fn name(self) -> &'static str {
@@ -73,20 +68,14 @@ impl Med2e3 {
     /// A name is missing or unexpected, or a shape differs; the model is then unchanged.
     pub fn load(&mut self, part: Part, tensors: Vec<(String, Tensor)>) -> Result<(), ModelError> {
         let own: HashMap<String, Tensor> = self.parameters(part).into_iter().collect();
-        let given: HashMap<String, Tensor> = tensors
-            .into_iter()
-            .filter(|(name, _)| own.contains_key(name) || !names::is_foreign(part, name))
-            .collect();
+        let given: HashMap<String, Tensor> =
+            tensors.into_iter().filter(|(name, _)| own.contains_key(name) || !names::is_foreign(part, name)).collect();
 
         let mut unexpected: Vec<&String> = given.keys().filter(|name| !own.contains_key(*name)).collect();
         unexpected.sort();
         if let Some(name) = unexpected.first() {
             let nearest = nearest(name, own.keys());
-            return Err(ModelError::UnexpectedWeight {
-                part,
-                name: name.to_string(),
-                nearest,
-            });
+            return Err(ModelError::UnexpectedWeight { part, name: name.to_string(), nearest });
         }
         for (name, tensor) in self.parameters(part) {
             let Some(found) = given.get(&name) else {
@@ -94,19 +83,10 @@ impl Med2e3 {
                 return Err(ModelError::MissingWeight { part, name, nearest });
             };
             if found.size() != tensor.size() {
-                return Err(ModelError::WeightShape {
-                    part,
-                    name,
-                    expected: tensor.size(),
-                    found: found.size(),
-                });
+                return Err(ModelError::WeightShape { part, name, expected: tensor.size(), found: found.size() });
             }
         }
-        no_grad(|| {
-            given
-                .iter()
-                .for_each(|(name, tensor)| own[name].shallow_clone().copy_(tensor))
-        });
+        no_grad(|| given.iter().for_each(|(name, tensor)| own[name].shallow_clone().copy_(tensor)));
         Ok(())
     }
 
@@ -126,10 +106,6 @@ impl Med2e3 {
             let named = self.parameters(part).into_iter();
             named.map(move |(name, tensor)| (format!("{part}/{name}"), tensor))
         };
-        Part::ALL
-            .into_iter()
-            .flat_map(of_part)
-            .filter(|(_, tensor)| tensor.requires_grad())
-            .collect()
+        Part::ALL.into_iter().flat_map(of_part).filter(|(_, tensor)| tensor.requires_grad()).collect()
     }
 }

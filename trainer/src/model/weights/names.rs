@@ -20,20 +20,10 @@ pub(super) fn of(model: &Med2e3, part: Part) -> Vec<(String, Tensor)> {
         Part::Llm => named.phi3(&model.llm),
         Part::Vision2dModel => model.encoder2d.iter().for_each(|encoder| named.siglip(encoder)),
         Part::Vision3dModel => model.encoder3d.iter().for_each(|encoder| named.m3d_clip(encoder)),
-        Part::Vision2dConnector => model
-            .connector2d
-            .iter()
-            .for_each(|connector| named.connector(&connector.mlp)),
+        Part::Vision2dConnector => model.connector2d.iter().for_each(|connector| named.connector(&connector.mlp)),
         Part::Vision3dConnector => {
-            model
-                .connector3d
-                .iter()
-                .for_each(|connector| named.connector(&connector.mlp));
-            model
-                .scorer
-                .head()
-                .into_iter()
-                .for_each(|head| named.linear("scoring_module", head));
+            model.connector3d.iter().for_each(|connector| named.connector(&connector.mlp));
+            model.scorer.head().into_iter().for_each(|head| named.linear("scoring_module", head));
         }
     }
     named.0
@@ -43,12 +33,7 @@ pub(super) fn of(model: &Med2e3, part: Part) -> Vec<(String, Tensor)> {
 pub(super) fn is_foreign(part: Part, name: &str) -> bool {
     let prefixes: &[&str] = match part {
         Part::Vision2dModel => &["text_model.", "vision_model.head.", "logit_scale", "logit_bias"],
-        Part::Vision3dModel => &[
-            "language_encoder.",
-            "mm_vision_proj.",
-            "mm_language_proj.",
-            "logit_scale",
-        ],
+        Part::Vision3dModel => &["language_encoder.", "mm_vision_proj.", "mm_language_proj.", "logit_scale"],
         Part::Llm | Part::Vision2dConnector | Part::Vision3dConnector => &[],
     };
     prefixes.iter().any(|prefix| name.starts_with(prefix))

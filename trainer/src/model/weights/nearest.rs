@@ -3,9 +3,7 @@
 /// The known name with the fewest single-character edits to `name`; `none` where nothing is known.
 pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> String {
     // The name itself breaks ties, so that the message does not depend on a map's order.
-    known
-        .min_by_key(|candidate| (edits(name, candidate), candidate.as_str()))
-        .map_or("none".into(), Clone::clone)
+    known.min_by_key(|candidate| (edits(name, candidate), candidate.as_str())).map_or("none".into(), Clone::clone)
 }
 
 /// Levenshtein distance over bytes, one row of the table at a time.
@@ -36,11 +34,7 @@ mod tests {
 
     #[test]
     fn finds_the_likely_name() {
-        let known = [
-            "layers.0.norm".to_owned(),
-            "layers.1.norm".to_owned(),
-            "head".to_owned(),
-        ];
+        let known = ["layers.0.norm".to_owned(), "layers.1.norm".to_owned(), "head".to_owned()];
         assert_eq!(nearest("layer.1.norm", known.iter()), "layers.1.norm");
         assert_eq!(nearest("x", [].iter()), "none");
     }
