@@ -1,7 +1,7 @@
 //! Answers of a checkpoint to a dataset's samples: text, slice scores and metrics by sample.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use med2e3_feed::order::Order;
@@ -15,6 +15,7 @@ use crate::TrainerError;
 use crate::checkpoint::Checkpoint;
 use crate::device::{DeviceChoice, set_threads};
 use crate::device_batch::to_device;
+use crate::fit;
 use crate::generate::greedy;
 use crate::metric::bleu::bleu1;
 use crate::metric::closed_accuracy::{is_correct, is_correct_strict};
@@ -28,6 +29,7 @@ pub(crate) struct Answerer {
     pub(crate) tokenizer: Tokenizer,
     pub(crate) device: Device,
     pub(crate) end_token: i64,
+    tokenizer_file: PathBuf,
 }
 
 impl Answerer {
@@ -44,7 +46,13 @@ impl Answerer {
             expected: format!("the token {end}"),
             found: "none".into(),
         })?;
-        Ok(Answerer { model: checkpoint.model(device)?, tokenizer, device, end_token: i64::from(end_token) })
+        let (model, end_token) = (checkpoint.model(device)?, i64::from(end_token));
+        Ok(Answerer { model, tokenizer, device, end_token, tokenizer_file: checkpoint.tokenizer() })
+    }
+
+    /// Whether the checkpoint was made for this dataset.
+    pub(crate) fn check_fit(&self, dataset: &Dataset) -> Result<(), TrainerError> {
+        fit::check(&self.model, Some(&self.tokenizer_file), dataset)
     }
 
     /// Answers every sample, in the order of the selection.
@@ -83,6 +91,7 @@ impl Answerer {
             feed.recycle(batch);
         }
         progress.finish();
+        assert_eq!(answers.len(), samples.rows.len(), "a feed that ends early ends with an error");
         Ok(answers)
     }
 }

@@ -6,6 +6,7 @@ use med2e3_feed::TextForm;
 use med2e3_schemas::sample::{Split, Task};
 use serde::{Deserialize, Serialize};
 
+use crate::TrainerError;
 use crate::device::DeviceChoice;
 use crate::model::{Med2e3Config, Part};
 
@@ -31,6 +32,31 @@ pub struct TrainConfig {
     pub validation: Option<ValidationConfig>,
     /// Steps between checkpoints; the last step always has one.
     pub checkpoint_every: Option<u64>,
+}
+
+impl TrainConfig {
+    /// Whether every number is one that can be worked with.
+    ///
+    /// # Errors
+    /// The first key whose value is out of range.
+    pub(crate) fn check(&self) -> Result<(), TrainerError> {
+        let DataConfig { batch_size, readers, depth, .. } = self.data;
+        let positive = [("data.batch_size", batch_size), ("data.readers", readers), ("data.depth", depth)];
+        let validation =
+            self.validation.map(|v| [("validation.every", v.every as usize), ("validation.batches", v.batches)]);
+        let checkpoint_every = self.checkpoint_every.map(|every| ("checkpoint_every", every as usize));
+        check_positive(positive.into_iter().chain(validation.into_iter().flatten()).chain(checkpoint_every))
+    }
+}
+
+/// Every value above zero, or an error that names its key.
+pub(crate) fn check_positive<'a>(values: impl IntoIterator<Item = (&'a str, usize)>) -> Result<(), TrainerError> {
+    match values.into_iter().find(|(_, value)| *value == 0) {
+        None => Ok(()),
+        Some((key, _)) => {
+            Err(TrainerError::Config { key: key.into(), expected: "1 or more".into(), found: "0".into() })
+        }
+    }
 }
 
 /// What is fed.

@@ -57,7 +57,7 @@ pub enum TrainerError {
     },
     /// The loss is no number any more.
     #[error(
-        "step {step}: the loss is {loss}; the last good checkpoint is kept\nhint: a lower learning rate, or clipping"
+        "step {step}: loss {loss} or its gradients are no numbers any more; the last good checkpoint is kept\nhint: a lower learning rate, or clipping"
     )]
     Diverged {
         /// The step.

@@ -10,7 +10,7 @@ use med2e3_schemas::sample::{SampleRow, Task, Topic};
 
 use crate::TrainerError;
 use crate::answer::Answerer;
-use crate::config::EvaluateConfig;
+use crate::config::{EvaluateConfig, check_positive};
 use crate::metric::Averages;
 use crate::output::{claim, write_report};
 use crate::progress::Stopwatch;
@@ -21,11 +21,13 @@ use crate::progress::Stopwatch;
 /// A checkpoint or dataset that does not read or does not fit.
 pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, TrainerError> {
     let watch = Stopwatch::start();
-    claim(out, "evaluate.toml", config)?;
-    let answerer = Answerer::open(&config.checkpoint, config.device, config.threads)?;
+    check_positive([("batch_size", config.batch_size), ("max_new_tokens", config.max_new_tokens)])?;
     let dataset = Arc::new(Dataset::open(&config.dataset)?);
+    let answerer = Answerer::open(&config.checkpoint, config.device, config.threads)?;
+    answerer.check_fit(&dataset)?;
     let selection = Selection { split: config.split, tasks: config.tasks.clone(), subset: config.subset.clone() };
     let samples = Arc::new(dataset.select(&selection)?);
+    claim(out, "evaluate.toml", config)?;
     let answers = answerer.answer(&dataset, &samples, config.batch_size, config.max_new_tokens)?;
     let report = EvaluateReport {
         split: config.split,

@@ -17,7 +17,7 @@ use med2e3_schemas::sample::{SampleRow, Task};
 
 use crate::TrainerError;
 use crate::answer::Answerer;
-use crate::config::ExplainConfig;
+use crate::config::{ExplainConfig, check_positive};
 use crate::output::{claim, write_report};
 use crate::progress::Stopwatch;
 
@@ -27,11 +27,17 @@ use crate::progress::Stopwatch;
 /// A checkpoint or dataset that does not read or does not fit.
 pub fn explain(config: &ExplainConfig, out: &Path) -> Result<ExplainReport, TrainerError> {
     let watch = Stopwatch::start();
-    claim(out, "explain.toml", config)?;
-    let answerer = Answerer::open(&config.checkpoint, config.device, config.threads)?;
+    check_positive([
+        ("volumes", config.volumes),
+        ("slices", config.slices),
+        ("max_new_tokens", config.max_new_tokens),
+    ])?;
     let dataset = Arc::new(Dataset::open(&config.dataset)?);
+    let answerer = Answerer::open(&config.checkpoint, config.device, config.threads)?;
+    answerer.check_fit(&dataset)?;
     let selection = Selection { split: config.split, tasks: Task::ALL.to_vec(), subset: None };
     let samples = Arc::new(first_volumes(dataset.select(&selection)?, config.volumes));
+    claim(out, "explain.toml", config)?;
 
     let mut answers = answerer.answer(&dataset, &samples, 8, config.max_new_tokens)?;
     answers.sort_by(|a, b| (&a.volume_id, a.task, a.topic).cmp(&(&b.volume_id, b.task, b.topic)));

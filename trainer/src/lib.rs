@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`train`]: FLOW 3 on one page; `run` opens and checks what its loop needs
 //! - [`evaluate`]: FLOW 4 on one page; [`explain`] shows which slices a question looks at; [`ask`] answers one question
+//! - `answer`, `fit`, `output`: what these share
 //! - [`config`]: what the TOML file of a run may say
 //! - [`device`], [`device_batch`]: where tensors live, and how a batch gets there
 //! - [`model`]: Med-2E3 and its parts
@@ -32,6 +33,7 @@ pub mod device_batch;
 pub mod error;
 pub mod evaluate;
 pub mod explain;
+mod fit;
 pub mod generate;
 pub mod libtorch;
 pub mod loss;

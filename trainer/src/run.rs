@@ -10,7 +10,6 @@ use med2e3_feed::feed::batches_per_epoch;
 use med2e3_feed::order::Order;
 use med2e3_feed::shard::commit::write_whole;
 use med2e3_feed::{Dataset, Feed, FeedCursor, FeedPlan, Samples, Selection};
-use med2e3_input::text::Tokenizer;
 use med2e3_schemas::report::{TrainReport, TrainStep};
 use med2e3_schemas::sample::Split;
 use tch::{Device, Tensor};
@@ -20,6 +19,7 @@ use crate::checkpoint::{self, Checkpoint, TrainState};
 use crate::config::{DataConfig, OptimizerConfig, Start, TrainConfig, ValidationConfig};
 use crate::device::set_threads;
 use crate::device_batch::to_device;
+use crate::fit;
 use crate::model::{Med2e3, Part};
 use crate::optimizer::{AdamW, AdamWConfig};
 use crate::schedule::CosineSchedule;
@@ -37,7 +37,6 @@ pub(crate) struct Run {
     pub(crate) total_steps: u64,
     pub(crate) state: TrainState,
     pub(crate) plan: FeedPlan,
-    pub(crate) validation: Vec<(u64, f64)>,
     validation_samples: Option<Arc<Samples>>,
     steps: Vec<TrainStep>,
     log: File,
@@ -46,6 +45,7 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn open(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Run, TrainerError> {
+        config.check()?;
         if config.threads > 0 {
             set_threads(config.threads);
         }
@@ -55,13 +55,20 @@ impl Run {
         let validation_samples = config.validation.map(|_| dataset.select(&selection(&config.data, Split::Validation)));
         let validation_samples = validation_samples.transpose()?.map(Arc::new);
 
-        let resumed = claim(config, out, existing)?;
-        let model = match (&resumed, &config.model.start) {
-            (Some(checkpoint), _) => checkpoint.model(device)?,
-            (None, Start::Checkpoint(path)) => Checkpoint::open(path)?.model(device)?,
-            (None, Start::Fresh(sizes)) => Med2e3::new(sizes, device, config.seed)?,
+        let text = toml::to_string(config).expect("a parsed configuration can be written");
+        let resumed = resumable(&text, out, existing)?;
+        let start = match (resumed, &config.model.start) {
+            (Some(checkpoint), _) => Some((checkpoint, true)),
+            (None, Start::Checkpoint(path)) => Some((Checkpoint::open(path)?, false)),
+            (None, Start::Fresh(_)) => None,
         };
-        check_fit(&model, &dataset)?;
+        let model = match (&start, &config.model.start) {
+            (None, Start::Fresh(sizes)) => Med2e3::new(sizes, device, config.seed)?,
+            (Some((checkpoint, _)), _) => checkpoint.model(device)?,
+            (None, Start::Checkpoint(_)) => unreachable!("a start from a checkpoint was opened just above"),
+        };
+        let tokenizer = start.as_ref().map(|(checkpoint, _)| checkpoint.tokenizer());
+        fit::check(&model, tokenizer.as_deref(), &dataset)?;
         model.set_trainable(&config.model.train);
         let trainable = model.trainable();
         let OptimizerConfig { learning_rate: _, warmup_ratio, beta1, beta2, eps, weight_decay, clip: _ } =
@@ -72,14 +79,31 @@ impl Run {
         let per_epoch = batches_per_epoch(samples.rows.len(), config.data.batch_size);
         let all = config.data.epochs * per_epoch;
         let total_steps = config.data.max_steps.map_or(all, |most| all.min(most));
-        let mut state = TrainState { step: 0, cursor: FeedCursor::default() };
+        if total_steps == 0 {
+            return Err(TrainerError::Config {
+                key: "data.epochs".into(),
+                expected: "one step or more".into(),
+                found: "none".into(),
+            });
+        }
+        let selection: String = samples.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut state = TrainState { step: 0, cursor: FeedCursor::default(), selection, validation: Vec::new() };
         let mut steps = Vec::new();
-        if let Some(checkpoint) = &resumed {
+        if let Some((checkpoint, true)) = &start {
             let (saved, moments) = checkpoint.state()?;
+            if saved.selection != state.selection {
+                return Err(TrainerError::Config {
+                    key: "data".into(),
+                    expected: "the samples that the run began with".into(),
+                    found: "others; the dataset or its subset has changed".into(),
+                });
+            }
             optimizer.load_state(moments)?;
             state = saved;
             steps = read_log(&out.join("train.jsonl"), state.step)?;
         }
+        fs::create_dir_all(out).map_err(TrainerError::io(out, "create"))?;
+        write_whole(&out.join("train.toml"), text.as_bytes())?;
         let log = open_log(&out.join("train.jsonl"), &steps)?;
         let plan = FeedPlan {
             order: Order::Shuffled { seed: config.seed },
@@ -102,7 +126,6 @@ impl Run {
             total_steps,
             state,
             plan,
-            validation: Vec::new(),
             validation_samples,
             steps,
             log,
@@ -134,7 +157,11 @@ impl Run {
             targets += output.target_count;
             feed.recycle(batch);
         }
-        Ok(sum / targets.max(1) as f64)
+        let loss = sum / targets.max(1) as f64;
+        match loss.is_finite() {
+            true => Ok(loss),
+            false => Err(TrainerError::Diverged { step: self.state.step, loss }),
+        }
     }
 
     /// The last step in a few words, for the progress bar.
@@ -143,17 +170,13 @@ impl Run {
         let mean = |get: fn(&TrainStep) -> f64| recent.iter().map(get).sum::<f64>() / recent.len().max(1) as f64;
         let (seconds, wait) = (mean(|s| s.seconds), mean(|s| s.wait_seconds));
         let share = 100.0 * wait / seconds.max(1e-9);
-        let validation = self.validation.last().map_or(String::new(), |(_, loss)| format!(", validation {loss:.3}"));
+        let validation =
+            self.state.validation.last().map_or(String::new(), |(_, loss)| format!(", validation {loss:.3}"));
         format!("loss {:.3}{validation}, {seconds:.2} s/step, waiting for data {share:.1} %", mean(|s| s.loss))
     }
 
     /// Writes `report.json` and gives it.
-    pub(crate) fn report(
-        self,
-        config: &TrainConfig,
-        checkpoint: String,
-        seconds: f64,
-    ) -> Result<TrainReport, TrainerError> {
+    pub(crate) fn report(self, config: &TrainConfig, seconds: f64) -> Result<TrainReport, TrainerError> {
         let count = |part: Part| {
             let elements = self.model.parameters(part).iter().map(|(_, tensor)| tensor.numel() as u64).sum();
             (part.name().to_owned(), elements)
@@ -167,9 +190,9 @@ impl Run {
             samples: self.samples.rows.len() as u64,
             samples_without_volume: self.samples.without_volume,
             steps: self.steps,
-            validation: self.validation,
+            validation: self.state.validation,
             seconds,
-            checkpoint,
+            checkpoint: format!("step-{}", self.state.step),
         };
         let text = serde_json::to_vec_pretty(&report).expect("a report is plain data");
         write_whole(&self.out.join("report.json"), &text)?;
@@ -193,62 +216,18 @@ fn selection(data: &DataConfig, split: Split) -> Selection {
     Selection { split, tasks: data.tasks.clone(), subset }
 }
 
-/// Makes the folder this run's; gives the checkpoint to go on from.
-fn claim(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Option<Checkpoint>, TrainerError> {
-    let text = toml::to_string(config).expect("a parsed configuration can be written");
-    let path = out.join("train.toml");
-    let occupied = fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
-    if occupied {
-        let same = fs::read_to_string(&path).is_ok_and(|found| found == text);
-        let refuse = |problem: &str, hint: &str| {
-            Err(TrainerError::Output { path: out.to_owned(), problem: problem.into(), hint: hint.into() })
-        };
-        match (same, existing) {
-            (false, _) => {
-                return refuse("holds something else than this run", "give another --out, or remove the folder");
-            }
-            (true, Existing::Refuse) => {
-                return refuse("holds this run already", "--resume goes on from its last checkpoint");
-            }
-            (true, Existing::Resume) => {}
-        }
-        return checkpoint::last(out).map(|folder| Checkpoint::open(&folder)).transpose();
+/// The checkpoint to go on from, where the folder holds this run already.
+fn resumable(text: &str, out: &Path, existing: Existing) -> Result<Option<Checkpoint>, TrainerError> {
+    if !fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Ok(None);
     }
-    fs::create_dir_all(out).map_err(TrainerError::io(out, "create"))?;
-    write_whole(&path, text.as_bytes())?;
-    Ok(None)
-}
-
-/// Whether the model was made for this dataset.
-fn check_fit(model: &Med2e3, dataset: &Dataset) -> Result<(), TrainerError> {
-    let index = dataset.index();
-    let tokenizer = Tokenizer::load(&dataset.root().join(&index.tokenizer))?;
-    let (config, shape) = (model.config(), index.voxels.shape_dhw.map(|n| n as i64));
-    let check = |key: &str, fits: bool, expected: String, found: String| match fits {
-        true => Ok(()),
-        false => Err(TrainerError::Config { key: key.into(), expected, found }),
+    let same = fs::read_to_string(out.join("train.toml")).is_ok_and(|found| found == text);
+    let (problem, hint) = match (same, existing) {
+        (true, Existing::Resume) => return checkpoint::last(out).map(|folder| Checkpoint::open(&folder)).transpose(),
+        (true, Existing::Refuse) => ("holds this run already", "--resume goes on from its last checkpoint"),
+        (false, _) => ("holds something else than this run", "give another --out, or remove the folder"),
     };
-    let (entries, vocabulary) = (tokenizer.vocab_size() as i64, config.llm.vocab_size);
-    check(
-        "model.llm.vocab_size",
-        vocabulary >= entries,
-        format!("{entries} or more, as the dataset's tokenizer has"),
-        vocabulary.to_string(),
-    )?;
-    let sizes = config.vision3d.img_size;
-    check(
-        "model.vision3d.img_size",
-        sizes == shape,
-        format!("{shape:?}, the dataset's volumes"),
-        format!("{sizes:?}"),
-    )?;
-    let (visual, stated) = (config.visual_token_count(), i64::from(index.visual_tokens));
-    check(
-        "model",
-        visual <= stated,
-        format!("at most {stated} visual tokens, as the dataset's length budget counted"),
-        visual.to_string(),
-    )
+    Err(TrainerError::Output { path: out.to_owned(), problem: problem.into(), hint: hint.into() })
 }
 
 fn read_log(path: &Path, until: u64) -> Result<Vec<TrainStep>, TrainerError> {

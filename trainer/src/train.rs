@@ -9,7 +9,7 @@ use med2e3_feed::{Feed, FeedCursor, FeedPlan};
 use med2e3_schemas::report::{TrainReport, TrainStep};
 
 use crate::TrainerError;
-use crate::checkpoint::{self, TrainState};
+use crate::checkpoint;
 use crate::config::TrainConfig;
 use crate::device_batch::to_device;
 use crate::optimizer::clip_grad_norm;
@@ -34,7 +34,6 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Tra
     let mut run = Run::open(config, out, existing)?;
     let mut feed = Feed::start(run.dataset.clone(), run.samples.clone(), run.plan());
     let mut progress = Progress::new(run.total_steps, run.state.step, "steps");
-    let mut checkpoint = String::new();
 
     while run.state.step < run.total_steps {
         let step_watch = Stopwatch::start();
@@ -48,17 +47,17 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Tra
         tch::manual_seed(run::seed_of(config.seed, step));
         let output = run.model.forward(&input, true)?;
         output.loss.backward();
-        let norm = clip_grad_norm(&run.trainable, config.optimizer.clip)?;
+        let norm = clip_grad_norm(&run.trainable, config.optimizer.clip)?.double_value(&[]);
+
+        // Reading norm and loss waits for the device. Neither may spoil the weights that a checkpoint keeps.
+        let loss = output.loss.double_value(&[]);
+        if !(loss.is_finite() && norm.is_finite()) {
+            return Err(TrainerError::Diverged { step, loss });
+        }
         let learning_rate = config.optimizer.learning_rate * run.schedule.factor(run.state.step);
         run.optimizer.step(learning_rate)?;
         run.optimizer.zero_grad()?;
-
-        // Reading the loss waits for the device.
-        let loss = output.loss.double_value(&[]);
-        if !loss.is_finite() {
-            return Err(TrainerError::Diverged { step, loss });
-        }
-        run.state = TrainState { step, cursor: batch.cursor };
+        (run.state.step, run.state.cursor) = (step, batch.cursor);
         let targets = output.target_count as u64;
         run.log(TrainStep {
             step,
@@ -66,7 +65,7 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Tra
             loss,
             token_accuracy: output.correct_count.double_value(&[]) / targets.max(1) as f64,
             learning_rate,
-            gradient_norm: norm.double_value(&[]),
+            gradient_norm: norm,
             targets,
             seconds: step_watch.seconds(),
             wait_seconds,
@@ -76,16 +75,15 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Tra
         let last = step == run.total_steps;
         if let Some(validation) = config.validation.filter(|v| last || step.is_multiple_of(v.every)) {
             let loss = run.validation_loss(&validation)?;
-            run.validation.push((step, loss));
+            run.state.validation.push((step, loss));
         }
         if last || config.checkpoint_every.is_some_and(|every| step.is_multiple_of(every)) {
-            let tokenizer = run.dataset.root().join(&run.dataset.index().tokenizer);
-            checkpoint = checkpoint::save(out, &run.model, &run.optimizer, run.state, &tokenizer)?;
+            checkpoint::save(out, &run.model, &run.optimizer, &run.state, &run.dataset.tokenizer())?;
         }
         progress.step(1, run.in_words());
     }
     progress.finish();
-    run.report(config, checkpoint, watch.seconds())
+    run.report(config, watch.seconds())
 }
 
 /// The epoch that the batch before this cursor belongs to.

@@ -110,6 +110,10 @@ struct Text<'a> {
 
 fn text_of(sample: &SampleRow, form: TextForm) -> Result<Text<'_>, FeedError> {
     let error = |problem: &str| FeedError::Sample { sample: sample.sample_id.to_string(), problem: problem.to_owned() };
+    let end = sample.ids.len() as u32;
+    if sample.target_spans.iter().any(|&(start, stop)| start > stop || stop > end) {
+        return Err(error("a target span lies outside the ids"));
+    }
     match form {
         TextForm::Conversation => Ok(Text { ids: &sample.ids, targets: sample.target_spans.clone() }),
         TextForm::Pretrain => {

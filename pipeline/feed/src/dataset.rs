@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use arrow::array::AsArray;
 use med2e3_schemas::Id;
@@ -55,16 +55,19 @@ impl Dataset {
         let text = fs::read_to_string(&path).map_err(FeedError::io(&path, "read"))?;
         let index = DatasetIndex::parse(&text).map_err(FeedError::schema(&path))?;
         let open = |entry: &ShardEntry| {
-            let reader = ShardReader::open(&root.join(&entry.path))?;
-            match reader.rows() as u64 == entry.rows {
+            let path = within(root, &entry.path)?;
+            let reader = ShardReader::open(&path)?;
+            let (rows, bytes) = (reader.rows() as u64, reader.bytes());
+            match (rows, bytes) == (entry.rows, entry.bytes) {
                 true => Ok(reader),
                 false => Err(FeedError::Mismatch {
-                    path: reader.path().to_owned(),
-                    expected: format!("{} rows", entry.rows),
-                    found: format!("{} rows", reader.rows()),
+                    path,
+                    expected: format!("{} rows in {} bytes", entry.rows, entry.bytes),
+                    found: format!("{rows} rows in {bytes} bytes"),
                 }),
             }
         };
+        within(root, &index.tokenizer)?;
         let volumes = index.volumes.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let samples = index.samples.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let mut places = HashMap::new();
@@ -130,10 +133,11 @@ impl Dataset {
     pub fn select(&self, selection: &Selection) -> Result<Samples, FeedError> {
         let subset = selection.subset.as_deref().map(|name| self.subset(name)).transpose()?;
         let mut rows = Vec::new();
-        let mut without_volume = 0;
+        let (mut without_volume, mut known) = (0, 0);
         for shard in &self.samples {
             for batch in shard.read(&[])? {
                 for row in sample::from_batch(&batch).map_err(FeedError::schema(shard.path()))? {
+                    known += u64::from(subset.as_ref().is_some_and(|ids| ids.contains(&row.sample_id)));
                     let wanted = row.split == selection.split
                         && selection.tasks.contains(&row.task)
                         && subset.as_ref().is_none_or(|ids| ids.contains(&row.sample_id));
@@ -146,6 +150,14 @@ impl Dataset {
                     }
                 }
             }
+        }
+        if let Some(missing) = subset.as_ref().map(|ids| ids.len() as u64).filter(|&ids| ids > known) {
+            let name = selection.subset.as_deref().unwrap_or_default();
+            return Err(FeedError::Mismatch {
+                path: self.root.join("subsets").join(format!("{name}.parquet")),
+                expected: format!("{missing} samples of this dataset"),
+                found: format!("{known}; draw the subset again"),
+            });
         }
         if rows.is_empty() {
             let tasks: Vec<_> = selection.tasks.iter().map(|task| task.as_str()).collect();
@@ -160,6 +172,11 @@ impl Dataset {
         Ok(Samples { rows, without_volume, hash })
     }
 
+    /// The tokenizer's file.
+    pub fn tokenizer(&self) -> PathBuf {
+        self.root.join(&self.index.tokenizer)
+    }
+
     fn subset(&self, name: &str) -> Result<HashSet<Id>, FeedError> {
         let shard = ShardReader::open(&self.root.join("subsets").join(format!("{name}.parquet")))?;
         let mut ids = HashSet::new();
@@ -167,5 +184,18 @@ impl Dataset {
             ids.extend(batch.column(0).as_fixed_size_binary().iter().flatten().filter_map(Id::from_bytes));
         }
         Ok(ids)
+    }
+}
+
+/// A path that a file states, below the folder that it is relative to.
+fn within(root: &Path, relative: &str) -> Result<PathBuf, FeedError> {
+    let inside = Path::new(relative).components().all(|part| matches!(part, Component::Normal(_)));
+    match inside {
+        true => Ok(root.join(relative)),
+        false => Err(FeedError::Mismatch {
+            path: root.join("dataset.json"),
+            expected: "paths within the dataset".into(),
+            found: relative.to_owned(),
+        }),
     }
 }

@@ -44,6 +44,12 @@ pub enum FeedError {
         /// What the file has.
         found: String,
     },
+    /// A reader thread ended before its last batch; what it met stands on standard error.
+    #[error("{path}: a reader of the dataset stopped early")]
+    Reader {
+        /// The dataset.
+        path: PathBuf,
+    },
     /// No sample is left to feed.
     #[error("{path}: no sample of {wanted}; {hint}")]
     Empty {

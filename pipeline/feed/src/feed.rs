@@ -55,6 +55,9 @@ pub struct Feed {
     lanes: Vec<Lane>,
     readers: Vec<JoinHandle<()>>,
     next_lane: usize,
+    // Batches still to come: a lane that ends before has lost its reader.
+    left: u64,
+    dataset: Arc<Dataset>,
 }
 
 impl Feed {
@@ -67,7 +70,10 @@ impl Feed {
             plan.batch_size > 0 && plan.readers > 0 && plan.depth > 0,
             "batch size, readers and depth are positive"
         );
-        let mut feed = Feed { lanes: Vec::new(), readers: Vec::new(), next_lane: 0 };
+        let per_epoch = batches_per_epoch(samples.rows.len(), plan.batch_size);
+        let done = plan.start.epoch * per_epoch + plan.start.batch;
+        let left = (plan.epochs * per_epoch).saturating_sub(done);
+        let mut feed = Feed { lanes: Vec::new(), readers: Vec::new(), next_lane: 0, left, dataset: dataset.clone() };
         for reader in 0..plan.readers {
             let (ready, ready_end) = queue::bounded(plan.depth);
             // The batches that wait, the one that is being filled, and the one that the consumer holds.
@@ -86,17 +92,20 @@ impl Feed {
     /// # Errors
     /// What the reader met in making this batch; the feed may be asked for the next one.
     pub fn next_batch(&mut self) -> Option<Result<HostBatch, FeedError>> {
+        self.left = self.left.checked_sub(1)?;
         let lane = self.next_lane;
-        let batch = self.lanes.get(lane)?.ready.pop()?;
         self.next_lane = (lane + 1) % self.lanes.len();
-        Some(batch)
+        Some(self.lanes[lane].ready.pop().unwrap_or_else(|| {
+            self.left = 0;
+            Err(FeedError::Reader { path: self.dataset.root().to_owned() })
+        }))
     }
 
-    /// Gives a used batch back to be filled again.
+    /// Gives a used batch back to be filled again; call it before the next [`Feed::next_batch`]. Never blocks.
     pub fn recycle(&self, batch: HostBatch) {
-        // The batch came from the lane before the next one. A reader that has ended needs no buffer.
+        // The batch came from the lane before the next one. A reader that has ended, or has enough, needs no buffer.
         let lane = (self.next_lane + self.lanes.len() - 1) % self.lanes.len();
-        let _ = self.lanes[lane].empty.push(batch);
+        let _ = self.lanes[lane].empty.try_push(batch);
     }
 }
 

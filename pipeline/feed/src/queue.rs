@@ -65,6 +65,21 @@ impl<T> Sender<T> {
     }
 }
 
+impl<T> Sender<T> {
+    /// Puts an item in if there is room now.
+    ///
+    /// # Errors
+    /// The item, when the queue is full or the receiver was dropped.
+    pub fn try_push(&self, item: T) -> Result<(), T> {
+        if self.shared.closed.load(Ordering::Acquire) {
+            return Err(item);
+        }
+        self.shared.items.push(item)?;
+        self.receiver.unpark();
+        Ok(())
+    }
+}
+
 impl<T> Receiver<T> {
     /// Takes the next item; blocks while the queue is empty. `None` when it is empty and the writer is gone.
     pub fn pop(&self) -> Option<T> {

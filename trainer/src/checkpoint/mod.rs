@@ -4,7 +4,7 @@
 mod tensors;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Component, Path, PathBuf};
 
 use med2e3_feed::FeedCursor;
@@ -23,12 +23,16 @@ const MOMENTS: &str = "state/optimizer.safetensors";
 const STATE: &str = "state/state.json";
 
 /// What goes on exactly besides weights and moments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainState {
     /// Finished optimizer steps. Dropout is seeded by it, so no generator state needs to be stored.
     pub step: u64,
     /// Where the feed stands.
     pub cursor: FeedCursor,
+    /// Hash of the samples that the cursor counts in, as hex.
+    pub selection: String,
+    /// Validation loss by step so far.
+    pub validation: Vec<(u64, f64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -37,7 +41,7 @@ struct Manifest {
     files: BTreeMap<String, String>,
 }
 
-/// Writes `run/step-N/` and gives its name. `tokenizer` is copied in, so that the folder answers by itself.
+/// Writes `run/step-N/`. `tokenizer` is copied in, so that the folder answers by itself.
 ///
 /// # Errors
 /// The system refuses to write.
@@ -45,9 +49,9 @@ pub fn save(
     run: &Path,
     model: &Med2e3,
     optimizer: &AdamW,
-    state: TrainState,
+    state: &TrainState,
     tokenizer: &Path,
-) -> Result<String, TrainerError> {
+) -> Result<(), TrainerError> {
     let name = format!("step-{}", state.step);
     let (folder, part) = (run.join(&name), run.join(format!("{name}.part")));
     for leftover in [&part, &folder] {
@@ -70,7 +74,7 @@ pub fn save(
         }
     }
     write_tensors(&file(MOMENTS.to_owned())?, &optimizer.state().tensors)?;
-    let text = serde_json::to_vec_pretty(&state).expect("a state is plain data");
+    let text = serde_json::to_vec_pretty(state).expect("a state is plain data");
     write_whole(&file(STATE.to_owned())?, &text)?;
     let text = toml::to_string(model.config()).expect("a configuration is plain data");
     write_whole(&file("med2e3.toml".to_owned())?, text.as_bytes())?;
@@ -82,7 +86,7 @@ pub fn save(
     let text = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
     write_whole(&part.join("manifest.json"), &text)?;
     fs::rename(&part, &folder).map_err(TrainerError::io(&folder, "rename"))?;
-    Ok(name)
+    File::open(run).and_then(|run| run.sync_all()).map_err(TrainerError::io(run, "sync"))
 }
 
 /// An open checkpoint: its files checked against the manifest.
@@ -110,6 +114,10 @@ impl Checkpoint {
             let inside = |part: Component<'_>| matches!(part, Component::Normal(_));
             let within = Path::new(&relative).components().all(inside);
             let path = folder.join(&relative);
+            // What only training needs may be left out.
+            if relative.starts_with("state/") && !path.exists() {
+                continue;
+            }
             let found = if within { hash_of(&path)? } else { "a path that leads out of the checkpoint".into() };
             if found != expected {
                 return Err(TrainerError::File { path, expected: format!("blake3 {expected}"), found });
@@ -152,7 +160,8 @@ impl Checkpoint {
     pub fn state(&self) -> Result<(TrainState, AdamWState), TrainerError> {
         let state: TrainState = parse_json(&self.folder.join(STATE))?;
         let tensors = read_tensors(&self.folder.join(MOMENTS))?;
-        Ok((state, AdamWState { step: state.step, tensors }))
+        let moments = AdamWState { step: state.step, tensors };
+        Ok((state, moments))
     }
 }
 

@@ -18,7 +18,7 @@ Exit codes: 0 fine, 2 failed.
 
 A first run:
   cargo xtask demo                                   prepares, trains, evaluates and explains on a CPU
-  med2e3 train configs/train/pretrain.toml --set data.dataset=dataset --out run
+  med2e3 train configs/demo/pretrain.toml --set data.dataset=dataset --out run
   med2e3 generate --checkpoint run --volume ct.nii.gz --question \"Which plane is shown?\""
 )]
 pub(super) struct Args {

@@ -85,10 +85,11 @@ fn trained_in_words(report: &TrainReport) -> String {
     let parameters: u64 = report.parameters.values().sum();
     let loss = |step: Option<&med2e3_schemas::report::TrainStep>| step.map_or("-".into(), |s| format!("{:.3}", s.loss));
     format!(
-        "{}: {} steps over {} samples on {}, {:.2} M parameters, loss {} to {}, {:.1} s\n",
+        "{}: {} steps over {} samples ({} left out for want of their volume) on {}, {:.2} M parameters, loss {} to {}, {:.1} s\n",
         report.name,
         report.steps.len(),
         report.samples,
+        report.samples_without_volume,
         report.device,
         parameters as f64 / 1e6,
         loss(report.steps.first()),
@@ -98,8 +99,12 @@ fn trained_in_words(report: &TrainReport) -> String {
 }
 
 fn evaluated_in_words(report: &EvaluateReport) -> String {
-    let mut text =
-        format!("{:<12}{:<13}{:<16}{:>7}{:>9}{:>9}{:>9}\n", "task", "topic", "metric", "count", "%", "+-", "chance");
+    let mut text = match report.samples_without_volume {
+        0 => String::new(),
+        count => format!("{count} samples left out for want of their volume\n"),
+    };
+    text +=
+        &format!("{:<12}{:<13}{:<16}{:>7}{:>9}{:>9}{:>9}\n", "task", "topic", "metric", "count", "%", "+-", "chance");
     for score in &report.scores {
         let topic = score.topic.map_or("all", |topic| topic.as_str());
         let chance = score.chance.map_or("-".into(), |chance| format!("{:.1}", 100.0 * chance));

@@ -78,7 +78,9 @@ pub fn join(places: &Places) -> Result<(), TrainerError> {
     let mut strips = BTreeMap::new();
     for explanation in &explain.explanations {
         if !strips.contains_key(&explanation.picture) {
-            let path = places.explain.join(&explanation.picture);
+            // A picture lies in the run's own folder, whatever its report says.
+            let name = Path::new(&explanation.picture).file_name().unwrap_or_default();
+            let path = places.explain.join(name);
             strips.insert(explanation.picture.clone(), picture::data_address(&path)?);
         }
     }

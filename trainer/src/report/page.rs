@@ -63,12 +63,14 @@ pub(super) fn html(material: &Material) -> String {
 fn tiles(material: &Material) -> Markup {
     let joined = &material.joined;
     let tile = |value: String, what: &str| html! { div.tile { b { (value) } span { (what) } } };
-    let accuracy = |topic: &str| joined.closed_accuracy.get(topic).map(|a| percent(a.accuracy));
+    let plane = joined.closed_accuracy.get("plane");
     html! { div.tiles {
         (tile(joined.volumes.rows.to_string(), "volumes prepared"))
         (tile(joined.texts.rows.to_string(), "texts prepared"))
         (tile(joined.quarantined.values().sum::<u64>().to_string(), "inputs set aside"))
-        @if let Some(value) = accuracy("plane") { (tile(value, "right on \u{201c}which plane?\u{201d} (chance 33.3 %)")) }
+        @if let Some(plane) = plane {
+            (tile(percent(plane.accuracy), &format!("right on \u{201c}which plane?\u{201d} (chance {})", percent(plane.chance))))
+        }
         (tile(format!("{:.0} s", joined.seconds.values().sum::<f64>()), "all stages"))
     } }
 }
@@ -136,7 +138,9 @@ fn training(material: &Material) -> Markup {
 fn metrics(material: &Material) -> Markup {
     html! {
         h2 { "How well it answers" }
-        p { "The " (material.evaluate.split) " split: boxes of the head that training never saw. The red mark is what guessing reaches; \u{b1} is half of "
+        p { "The " (material.evaluate.split) " split: boxes of the brain that training never saw. A plane shows in the anatomy and in how "
+            "a flat box is stretched; choices stand in the same order in every row."  }
+        p { " The red mark is what guessing reaches; \u{b1} is half of "
             "the 95 % confidence interval." }
         section { table {
             tr { th { "task" } th { "topic" } th { "metric" } th.n { "samples" } th.n { "mean" } th.n { "\u{b1}" } th.n { "chance" } th { "" } }

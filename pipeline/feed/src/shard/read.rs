@@ -47,6 +47,11 @@ impl ShardReader {
         self.group_starts[self.group_starts.len() - 1]
     }
 
+    /// Size of the file.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
     /// The Arrow schema with its metadata.
     pub fn schema(&self) -> &SchemaRef {
         self.metadata.schema()

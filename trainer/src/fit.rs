@@ -1,0 +1,48 @@
+//! Whether a model was made for a dataset: sizes, vocabulary, and the very same tokenizer.
+
+use std::path::Path;
+
+use med2e3_feed::Dataset;
+use med2e3_feed::map::MappedFile;
+use med2e3_input::text::Tokenizer;
+
+use crate::TrainerError;
+use crate::model::Med2e3;
+
+/// Checks a model against a dataset; `tokenizer` is that of its checkpoint, where it comes from one.
+pub(crate) fn check(model: &Med2e3, tokenizer: Option<&Path>, dataset: &Dataset) -> Result<(), TrainerError> {
+    let index = dataset.index();
+    let check = |key: &str, fits: bool, expected: String, found: String| match fits {
+        true => Ok(()),
+        false => Err(TrainerError::Config { key: key.into(), expected, found }),
+    };
+    let (config, shape) = (model.config(), index.voxels.shape_dhw.map(|n| n as i64));
+    let entries = Tokenizer::load(&dataset.tokenizer())?.vocab_size() as i64;
+    let vocabulary = config.llm.vocab_size;
+    check(
+        "model.llm.vocab_size",
+        vocabulary >= entries,
+        format!("{entries} or more, as the dataset's tokenizer has"),
+        vocabulary.to_string(),
+    )?;
+    let sizes = config.vision3d.img_size;
+    check(
+        "model.vision3d.img_size",
+        sizes == shape,
+        format!("{shape:?}, the dataset's volumes"),
+        format!("{sizes:?}"),
+    )?;
+    let (visual, stated) = (config.visual_token_count(), i64::from(index.visual_tokens));
+    check(
+        "model",
+        visual <= stated,
+        format!("at most {stated} visual tokens, as the dataset's length budget counted"),
+        visual.to_string(),
+    )?;
+    if let Some(path) = tokenizer {
+        let same = MappedFile::open(path)?.as_ref() == MappedFile::open(&dataset.tokenizer())?.as_ref();
+        let expected = format!("the tokenizer of {}", dataset.tokenizer().display());
+        check("checkpoint", same, expected, format!("another one in {}", path.display()))?;
+    }
+    Ok(())
+}
