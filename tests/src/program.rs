@@ -14,8 +14,17 @@ pub fn program(name: &str) -> Command {
     let path = folder.join(name);
     assert!(path.is_file(), "{} is missing: run `cargo build --workspace --bins`", path.display());
     let mut command = Command::new(path);
-    command.current_dir(root());
+    // Help is wrapped to the terminal's width where one is stated.
+    command.current_dir(root()).env_remove("COLUMNS");
     command
+}
+
+/// How often a test with random places runs: a few times, or many where `cargo xtask test --thorough` asks for it.
+pub fn rounds(few: usize, many: usize) -> usize {
+    match std::env::var_os("MED2E3_THOROUGH") {
+        Some(_) => many,
+        None => few,
+    }
 }
 
 /// The repository's root.

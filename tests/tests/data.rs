@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use med2e3_tests::phantom::{self, BROKEN, SERIES};
-use med2e3_tests::program::{program, root, run_to};
+use med2e3_tests::program::{program, root, rounds, run_to};
 use serde_json::Value;
 
 /// The demo's configuration, turned to a phantom study and small volumes.
@@ -110,6 +110,41 @@ fn bytes_do_not_depend_on_threads_or_restarts() {
 }
 
 #[test]
+fn a_killed_run_ends_as_an_unbroken_one() {
+    let folder = study();
+    let study = folder.path().join("study");
+    let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
+    let started = std::time::Instant::now();
+    run_to(1, &mut prepare(&study, &whole, &["engine.volumes_per_range=1"]));
+    let duration = started.elapsed();
+    let expected = files(&whole);
+    let rounds = rounds(4, 100);
+    for round in 0..rounds {
+        let _ = fs::remove_dir_all(&killed);
+        let mut command = prepare(&study, &killed, &["engine.volumes_per_range=1"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(duration.mul_f64((round as f64 + 0.5) / rounds as f64));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        run_to(1, &mut prepare(&study, &killed, &["engine.volumes_per_range=1"]));
+        assert!(files(&killed) == expected, "round {round} differs");
+    }
+}
+
+#[test]
+fn a_repaired_input_is_read_again() {
+    let folder = study();
+    let (study, out) = (folder.path().join("study"), folder.path().join("dataset"));
+    run_to(1, &mut prepare(&study, &out, &[]));
+    let case = study.join("M3D_Cap/ct_case");
+    fs::copy(case.join("000001/Series_1.nii.gz"), case.join("900000/Truncated_gzip.nii.gz")).unwrap();
+    let said = run_to(1, &mut prepare(&study, &out, &[]));
+    let report: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(report["volumes"]["rows"], (SERIES + 1) as u64, "{report}");
+    assert!(report["shards_reused"].as_u64().unwrap() >= 2, "{report}");
+}
+
+#[test]
 fn voxels_do_not_depend_on_the_range_size() {
     let folder = study();
     let study = folder.path().join("study");
@@ -162,7 +197,7 @@ fn inspect_shows_a_row_and_its_slices() {
     run_to(1, &mut prepare(&folder.path().join("study"), &out, &[]));
     let said =
         run_to(0, program("med2e3-data").arg("inspect").arg(&out).args(["--row", "1", "--picture"]).arg(&picture));
-    assert!(said.out.contains("series") && said.out.contains("Series_1"), "{}", said.out);
+    assert!(said.out.contains("series") && said.out.contains("Series_7"), "{}", said.out);
     // Four slices of 16 x 16 side by side.
     assert_eq!(image::image_dimensions(&picture).unwrap(), (64, 16));
     let said = run_to(2, program("med2e3-data").arg("inspect").arg(&out).args(["--row", "99"]));

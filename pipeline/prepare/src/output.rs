@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-use med2e3_feed::shard::commit::write_whole;
+use med2e3_feed::shard::commit::{sibling, write_whole};
 use med2e3_schemas::Id;
 use med2e3_schemas::config::parse;
 use med2e3_schemas::index::DatasetIndex;
@@ -23,7 +23,9 @@ const RECIPE_REVISION: u64 = 1;
 /// A folder that holds another run or something else.
 pub fn claim(out: &Path, config: &PrepareConfig) -> Result<(), PrepareError> {
     let path = out.join("prepare.toml");
-    let occupied = fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
+    // A run that was killed at its very start leaves the temporary file of its configuration, no more.
+    let entries = fs::read_dir(out).into_iter().flatten().flatten().map(|entry| entry.path());
+    let occupied = entries.into_iter().any(|entry| entry != sibling(&path));
     if occupied {
         let found = fs::read_to_string(&path).ok().map(|text| parse::<PrepareConfig>("prepare.toml", &text, &[]));
         let problem = match found {
@@ -46,7 +48,7 @@ pub fn claim(out: &Path, config: &PrepareConfig) -> Result<(), PrepareError> {
         fs::remove_file(&index).map_err(PrepareError::io(&index, "remove"))?;
     }
     write_whole(&path, text_of(config).as_bytes())?;
-    for folder in ["volumes", "samples", "subsets", "manifest"] {
+    for folder in ["volumes", "samples", "subsets", "manifest/inputs"] {
         let folder = out.join(folder);
         fs::create_dir_all(&folder).map_err(PrepareError::io(&folder, "create"))?;
     }

@@ -95,7 +95,7 @@ pub(super) struct Slices {
 pub(super) const PLANES: [Plane; 3] = [Plane::Axial, Plane::Coronal, Plane::Sagittal];
 /// Extents of a box along x, y, z, in mm. A box is flat, so that a plane shows in how its slices are stretched to the
 /// prepared shape, besides in the anatomy.
-const SIZES_MM: [Range<usize>; 3] = [54..63, 72..77, 28..32];
+const SIZES_MM: [Range<usize>; 3] = [57..63, 74..77, 32..36];
 /// Share of a box that must be brain.
 const LEAST_BRAIN: f64 = 0.2;
 /// Above this, a voxel is brain: the atlas' background is 0, and brain lies between 20 and 50.

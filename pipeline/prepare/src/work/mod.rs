@@ -4,9 +4,11 @@ mod texts;
 mod volumes;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
+use med2e3_feed::shard::commit::write_whole;
 use med2e3_feed::shard::{ShardReader, ShardWriter};
 use med2e3_schemas::Id;
 use med2e3_schemas::index::ShardEntry;
@@ -93,6 +95,20 @@ impl ShardPlace {
         let outcome = reader.outcome()?;
         let same = outcome.range_hash == range_hash && outcome.recipe_hash == self.recipe_hash;
         same.then_some((reader, outcome))
+    }
+
+    /// What the inputs of a range were when its shard was made. It stands beside the dataset's shards, not in them: a
+    /// shard's bytes depend on manifest and recipe alone.
+    fn stamp(&self, range_id: u32) -> Option<String> {
+        fs::read_to_string(self.stamp_path(range_id)).ok()
+    }
+
+    fn write_stamp(&self, range_id: u32, stamp: &str) -> Result<(), PrepareError> {
+        Ok(write_whole(&self.stamp_path(range_id), stamp.as_bytes())?)
+    }
+
+    fn stamp_path(&self, range_id: u32) -> PathBuf {
+        self.dataset.join(format!("manifest/inputs/{range_id:05}"))
     }
 
     fn commit(&self, writer: ShardWriter, range_id: u32, outcome: &RangeOutcome) -> Result<ShardEntry, PrepareError> {

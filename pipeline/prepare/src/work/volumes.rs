@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -56,6 +57,16 @@ impl Volumes {
             progress,
             clock: StepClock::default(),
         }
+    }
+
+    /// Size and time of every input of a range, as one hash: equal when no input was touched since.
+    fn stamp(&self, entries: &[(u64, ManifestVolume)]) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for (_, entry) in entries.iter().filter(|(_, entry)| entry.refusal.is_none()) {
+            hasher.update(entry.source_path.as_bytes());
+            hasher.update(&input_stamp(&self.root.join(&entry.source_path)));
+        }
+        hasher.finalize().to_hex().to_string()
     }
 
     fn prepare(&self, ordinal: u64, entry: &ManifestVolume) -> Fate {
@@ -170,7 +181,9 @@ impl RangeWork for Volumes {
             entries.extend(ordinals.zip(manifest::volumes_from_batch(batch)?));
         }
         let range_hash = ShardPlace::range_hash(&entries);
-        if let Some((reader, outcome)) = self.place.finished(range_id, &range_hash) {
+        let stamp = self.stamp(&entries);
+        let fresh = self.place.stamp(range_id).is_some_and(|known| known == stamp);
+        if let Some((reader, outcome)) = self.place.finished(range_id, &range_hash).filter(|_| fresh) {
             let shard = reader.entry(&self.place.relative(range_id))?;
             entries.iter().for_each(|_| self.progress.step(true));
             return Ok(Committed { range_id, shard, outcome, bytes_read: 0, reused: true, counts: BTreeMap::new() });
@@ -184,9 +197,23 @@ impl RangeWork for Volumes {
         let bytes_read = AtomicU64::new(0);
         let writer = self.write(range_id, &entries, &mut outcome, &bytes_read)?;
         let shard = self.clock.time(Step::Write, || self.place.commit(writer, range_id, &outcome))?;
+        self.place.write_stamp(range_id, &stamp)?;
         let bytes_read = bytes_read.into_inner();
         Ok(Committed { range_id, shard, outcome, bytes_read, reused: false, counts: BTreeMap::new() })
     }
+}
+
+/// Name, size and time of a file and, for a folder, of what is in it, as one hash.
+fn input_stamp(path: &Path) -> [u8; 32] {
+    let inner = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut paths: Vec<PathBuf> = inner.chain([path.to_owned()]).collect();
+    paths.sort();
+    let mut hasher = blake3::Hasher::new();
+    for path in paths {
+        let times = fs::metadata(&path).map(|m| (m.len(), m.mtime(), m.mtime_nsec()));
+        hasher.update(format!("{:?} {:?}", path.file_name(), times.ok()).as_bytes());
+    }
+    *hasher.finalize().as_bytes()
 }
 
 /// Bytes of a file, or of the files of a folder.
