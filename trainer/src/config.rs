@@ -121,6 +121,8 @@ pub struct OptimizerConfig {
     pub eps: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
+    /// Inputs up to which a matrix learns at the full rate, see [`crate::optimizer::AdamWConfig::full_rate_inputs`].
+    pub full_rate_inputs: Option<u32>,
     /// Largest norm of all gradients; none clips nothing, as the released configurations act.
     pub clip: Option<f64>,
 }

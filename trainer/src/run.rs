@@ -71,10 +71,9 @@ impl Run {
         fit::check(&model, tokenizer.as_deref(), &dataset)?;
         model.set_trainable(&config.model.train);
         let trainable = model.trainable();
-        let OptimizerConfig { learning_rate: _, warmup_ratio, beta1, beta2, eps, weight_decay, clip: _ } =
-            config.optimizer;
+        let OptimizerConfig { warmup_ratio, beta1, beta2, eps, weight_decay, full_rate_inputs, .. } = config.optimizer;
         let parameters = trainable.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
-        let mut optimizer = AdamW::new(parameters, AdamWConfig { beta1, beta2, eps, weight_decay });
+        let mut optimizer = AdamW::new(parameters, AdamWConfig { beta1, beta2, eps, weight_decay, full_rate_inputs });
 
         let per_epoch = batches_per_epoch(samples.rows.len(), config.data.batch_size);
         let all = config.data.epochs * per_epoch;

@@ -16,12 +16,14 @@ use med2e3_schemas::report::{PrepareReport, TableCounts};
 use med2e3_schemas::volume::VoxelFormat;
 use med2e3_schemas::{SCHEMA_VERSION, manifest as tables};
 
+use rayon::ThreadPool;
+
 use crate::PrepareError;
 use crate::config::{LimitsConfig, PrepareConfig};
 use crate::engine::{run, write_manifest};
 use crate::manifest;
 use crate::output::{self, RecipeHashes};
-use crate::progress::{Progress, Stopwatch};
+use crate::progress::{Progress, Step, StepSeconds, Stopwatch};
 use crate::sample;
 use crate::tokenizer;
 use crate::work::{Committed, RangeWork, Texts, Volumes};
@@ -50,23 +52,15 @@ pub async fn prepare(config: &PrepareConfig, out: &Path) -> Result<PrepareReport
     let hashes = RecipeHashes::of(config, &tokenizer::store(&tokenizer, out)?);
     let threads = Arc::new(output::threads(config.engine.threads)?);
     let root = fs::canonicalize(&config.root).map_err(PrepareError::io(&config.root, "open"))?;
-
     let progress = Arc::new(Progress::new(manifest.volumes.len() as u64, "volumes"));
     let work = Volumes::new(&root, out, &config.volume, &hashes.volumes, threads.clone(), progress.clone());
-    let work: Arc<dyn RangeWork> = Arc::new(work);
-    let volumes = run(&out.join("manifest/volumes"), work.clone(), threads.current_num_threads()).await?;
-    progress.finish();
-    let mut step_seconds = work.clock().seconds();
-
+    let (volumes, volume_seconds) = run_table(out, "manifest/volumes", work, &progress, &threads).await?;
     let progress = Arc::new(Progress::new(manifest.texts.len() as u64, "texts"));
     let work = Texts::new(out, &config.text, tokenizer, &hashes.samples, threads.clone(), progress.clone());
-    let work: Arc<dyn RangeWork> = Arc::new(work);
-    let texts = run(&out.join("manifest/texts"), work.clone(), threads.current_num_threads()).await?;
-    progress.finish();
-    work.clock().seconds().into_iter().for_each(|(step, seconds)| *step_seconds.entry(step).or_default() += seconds);
+    let (texts, text_seconds) = run_table(out, "manifest/texts", work, &progress, &threads).await?;
 
-    // What was set aside, the named parts, the index, the report.
-    let rejects: Vec<_> = [&volumes, &texts].into_iter().flatten().flat_map(|r| r.outcome.rejects.clone()).collect();
+    // What was set aside, the named parts, the report, and the index last.
+    let rejects: Vec<_> = volumes.iter().chain(&texts).flat_map(|range| range.outcome.rejects.clone()).collect();
     write_quarantine(out, &rejects)?;
     for (name, ids) in &manifest.parts {
         sample::write_part(out, name, ids)?;
@@ -77,8 +71,11 @@ pub async fn prepare(config: &PrepareConfig, out: &Path) -> Result<PrepareReport
         bytes_read: volumes.iter().map(|range| range.bytes_read).sum(),
         bytes_written: fresh(&volumes).chain(fresh(&texts)).map(|range| range.shard.bytes).sum(),
         truncated: texts.iter().map(|range| range.outcome.truncated).sum(),
-        shards_reused: [&volumes, &texts].into_iter().flatten().filter(|range| range.reused).count() as u64,
-        step_seconds,
+        shards_reused: volumes.iter().chain(&texts).filter(|range| range.reused).count() as u64,
+        step_seconds: Step::ALL
+            .into_iter()
+            .map(|step| (step.as_str().to_owned(), volume_seconds.of(step) + text_seconds.of(step)))
+            .collect(),
         seconds: watch.seconds(),
     };
     write_whole(&out.join("report.json"), &serde_json::to_vec_pretty(&report).expect("a report is plain data"))?;
@@ -89,6 +86,20 @@ pub async fn prepare(config: &PrepareConfig, out: &Path) -> Result<PrepareReport
 
 fn fresh(ranges: &[Committed]) -> impl Iterator<Item = &Committed> {
     ranges.iter().filter(|range| !range.reused)
+}
+
+/// Runs the work of one table over its manifest files.
+async fn run_table(
+    out: &Path,
+    manifest: &str,
+    work: impl RangeWork + 'static,
+    progress: &Progress,
+    threads: &ThreadPool,
+) -> Result<(Vec<Committed>, StepSeconds), PrepareError> {
+    let work: Arc<dyn RangeWork> = Arc::new(work);
+    let ranges = run(&out.join(manifest), work.clone(), threads.current_num_threads()).await?;
+    progress.finish();
+    Ok((ranges, work.clock().seconds()))
 }
 
 /// Cuts a table into ranges and makes each a batch.

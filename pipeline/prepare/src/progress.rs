@@ -1,7 +1,6 @@
 //! What a person sees while a run goes on, and the only clocks of this crate: a bar with a rate on a terminal, a line
 //! every few seconds otherwise, and thread seconds by step.
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -127,9 +126,20 @@ impl StepClock {
         Duration::from_nanos(self.nanoseconds[step as usize].load(Ordering::Relaxed))
     }
 
-    /// Seconds by step.
-    pub fn seconds(&self) -> BTreeMap<String, f64> {
-        Step::ALL.into_iter().map(|step| (step.as_str().to_owned(), self.total(step).as_secs_f64())).collect()
+    /// Seconds by step so far.
+    pub fn seconds(&self) -> StepSeconds {
+        StepSeconds(Step::ALL.map(|step| self.total(step).as_secs_f64()))
+    }
+}
+
+/// Thread seconds by step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepSeconds([f64; Step::ALL.len()]);
+
+impl StepSeconds {
+    /// The seconds of one step.
+    pub fn of(&self, step: Step) -> f64 {
+        self.0[step as usize]
     }
 }
 

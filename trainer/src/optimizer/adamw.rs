@@ -17,12 +17,17 @@ pub struct AdamWConfig {
     pub eps: f64,
     /// Decoupled decay of matrices; norms and biases, tensors of one axis, never decay.
     pub weight_decay: f64,
+    /// Inputs up to which a matrix learns at the full rate; one with more learns slower in proportion (maximal update
+    /// parametrization, Yang et al. 2022). AdamW moves every weight by about the rate, so thousands of inputs that rise
+    /// and fall together, as the voxels of a large patch do, would change an output by many times its size in one step.
+    /// None is AdamW as it is.
+    pub full_rate_inputs: Option<u32>,
 }
 
 impl Default for AdamWConfig {
     /// transformers' defaults, which the released recipes keep.
     fn default() -> AdamWConfig {
-        AdamWConfig { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 }
+        AdamWConfig { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, full_rate_inputs: None }
     }
 }
 
@@ -88,27 +93,40 @@ impl AdamW {
     /// libtorch rejects the tensors.
     pub fn step(&mut self, lr: f64) -> Result<(), OptimizerError> {
         self.step += 1;
-        let (mut decaying, mut plain) = (AdamWLists::default(), AdamWLists::default());
+        // One call to libtorch for all parameters of the same rate and decay.
+        let mut groups: Vec<(f64, f64, AdamWLists)> = Vec::new();
         for slot in &self.slots {
             let grad = slot.param.grad();
             if !grad.defined() {
                 continue;
             }
-            // Without decay both kinds are alike and go through libtorch as one list.
-            let decays = self.config.weight_decay != 0.0 && slot.param.dim() > 1;
-            let lists = if decays { &mut decaying } else { &mut plain };
+            let decay = if slot.param.dim() > 1 { self.config.weight_decay } else { 0.0 };
+            let rate = lr * self.rate_of(&slot.param);
+            let group = groups.iter().position(|(r, d, _)| (*r, *d) == (rate, decay)).unwrap_or_else(|| {
+                groups.push((rate, decay, AdamWLists::default()));
+                groups.len() - 1
+            });
+            let lists = &mut groups[group].2;
             lists.params.push(slot.param.shallow_clone());
             lists.grads.push(grad);
             lists.exp_avgs.push(slot.exp_avg.shallow_clone());
             lists.exp_avg_sqs.push(slot.exp_avg_sq.shallow_clone());
         }
-        for (lists, weight_decay) in [(decaying, self.config.weight_decay), (plain, 0.0)] {
-            let Some(param) = lists.params.first() else { continue };
-            let step = Tensor::full([0i64; 0].as_slice(), self.step as f64, (Kind::Float, param.device()));
+        for (lr, weight_decay, lists) in groups {
+            let step = Tensor::full([0i64; 0].as_slice(), self.step as f64, (Kind::Float, lists.params[0].device()));
             let AdamWConfig { beta1, beta2, eps, .. } = self.config;
             libtorch::fused_adamw(&lists, &step, AdamWNumbers { lr, beta1, beta2, weight_decay, eps })?;
         }
         Ok(())
+    }
+
+    /// The share of the learning rate that a parameter gets, see [`AdamWConfig::full_rate_inputs`].
+    fn rate_of(&self, param: &Tensor) -> f64 {
+        let inputs: i64 = param.size().iter().skip(1).product();
+        match self.config.full_rate_inputs {
+            Some(full) if inputs > full as i64 => f64::from(full) / inputs as f64,
+            _ => 1.0,
+        }
     }
 
     /// Drops all gradients.
