@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Field, Int32Type, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int32Type, SchemaRef, UInt8Type};
 
 use crate::sample::Topic;
 use crate::{Id, SchemaError};
@@ -58,8 +58,12 @@ impl<'a> Columns<'a> {
 
     pub(crate) fn topic(&self, row: usize) -> Result<Option<Topic>, SchemaError> {
         let array = self.get("topic")?;
-        let number = array.is_valid(row).then(|| array.as_primitive::<arrow::datatypes::UInt8Type>().value(row));
-        Ok(number.and_then(Topic::of_number))
+        if array.is_null(row) {
+            return Ok(None);
+        }
+        let number = array.as_primitive::<UInt8Type>().value(row);
+        let error = || SchemaError::Word { what: "topic", expected: "1 to 5".into(), found: number.to_string() };
+        Topic::of_number(number).map(Some).ok_or_else(error)
     }
 
     pub(crate) fn maybe_ints(&self, name: &str, row: usize) -> Result<Option<Vec<i32>>, SchemaError> {

@@ -11,6 +11,8 @@ const LINE_SECONDS: f64 = 10.0;
 /// A bar over a known number of things, with a message of the moment; lines where there is no terminal.
 pub struct Progress {
     bar: ProgressBar,
+    // Things that an earlier run had done.
+    before: u64,
     what: String,
     watch: Stopwatch,
     last_line: f64,
@@ -28,6 +30,7 @@ impl Progress {
         bar.reset_eta();
         Progress {
             bar,
+            before: done,
             what: what.to_owned(),
             watch: Stopwatch::start(),
             last_line: 0.0,
@@ -57,7 +60,7 @@ impl Progress {
     fn line(&self) {
         let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
         let seconds = self.watch.seconds();
-        let rate = done as f64 / seconds.max(1e-9);
+        let rate = (done - self.before) as f64 / seconds.max(1e-9);
         eprintln!("{:<8} {done}/{total}, {seconds:.1} s, {rate:.2}/s  {}", self.what, self.message);
     }
 }

@@ -69,6 +69,16 @@ impl Dataset {
         };
         within(root, &index.tokenizer)?;
         let volumes = index.volumes.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        for shard in &volumes {
+            let stated = VoxelFormat::of_schema(shard.schema()).map_err(FeedError::schema(shard.path()))?;
+            if stated != index.voxels {
+                return Err(FeedError::Mismatch {
+                    path: shard.path().to_owned(),
+                    expected: format!("{:?}", index.voxels),
+                    found: format!("{stated:?}"),
+                });
+            }
+        }
         let samples = index.samples.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let mut places = HashMap::new();
         for (shard, reader) in volumes.iter().enumerate() {

@@ -43,6 +43,20 @@ fn slices_are_ordered_by_number_and_read_by_content() {
 }
 
 #[test]
+fn a_link_is_no_slice() {
+    let folder = series();
+    slice(folder.path(), "0.png", [3, 4], 1);
+    slice(folder.path(), "1.png", [3, 4], 1);
+    let elsewhere = series();
+    slice(elsewhere.path(), "2.png", [3, 4], 9);
+    std::os::unix::fs::symlink(elsewhere.path().join("2.png"), folder.path().join("2.png")).unwrap();
+    let volume = read(&folder).unwrap();
+    assert_eq!(first_pixels(&volume), [1.0, 1.0]);
+    assert_eq!(volume.slices_dropped.len(), 1);
+    assert!(volume.slices_dropped[0].reason.contains("not a regular file"));
+}
+
+#[test]
 fn grey_is_pillows() {
     // tests/golden/grey.py made the pictures and the expected values.
     for line in include_str!("golden/grey.txt").lines().filter(|line| !line.starts_with('#')) {

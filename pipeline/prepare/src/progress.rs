@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use med2e3_schemas::outcome::RangeOutcome;
 
 /// Seconds between lines where there is no terminal.
 const LINE_SECONDS: u64 = 10;
@@ -55,6 +56,12 @@ impl Progress {
         if !self.terminal && mine {
             self.line();
         }
+    }
+
+    /// A whole range that an earlier run had done.
+    pub fn skip(&self, outcome: &RangeOutcome) {
+        let rejects = outcome.rejects.len() as u64;
+        (0..outcome.manifest_rows).for_each(|row| self.step(row >= rejects));
     }
 
     /// The last word: how many, how fast.

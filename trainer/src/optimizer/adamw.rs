@@ -169,3 +169,26 @@ impl AdamW {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    #[test]
+    fn a_matrix_of_many_inputs_learns_slower_in_proportion() {
+        let moved = |inputs: i64, full_rate_inputs: Option<u32>| {
+            let param = Tensor::zeros([1, inputs], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+            let config = AdamWConfig { full_rate_inputs, ..AdamWConfig::default() };
+            let mut optimizer = AdamW::new(vec![("x".into(), param.shallow_clone())], config);
+            param.sum(Kind::Float).backward();
+            optimizer.step(0.01).unwrap();
+            -param.double_value(&[0, 0])
+        };
+        // The first step of Adam moves every weight by the rate.
+        for (inputs, full, expected) in [(8, None, 0.01), (8, Some(8), 0.01), (8, Some(2), 0.0025), (4, Some(8), 0.01)]
+        {
+            assert!((moved(inputs, full) - expected).abs() < 1e-6, "{inputs} {full:?}");
+        }
+    }
+}

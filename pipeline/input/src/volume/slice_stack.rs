@@ -173,6 +173,10 @@ const MAX_PIXELS_PER_BYTE: u64 = 8 * 1032;
 
 /// Decodes one picture, whatever its name says it is, and appends its grey pixels; returns rows and columns.
 fn grey(path: &Path, size_limit: u64, out: &mut Vec<u8>) -> Result<[usize; 2], SliceFault> {
+    // A link could lead anywhere, and a pipe would never end.
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(SliceFault::Unreadable("not a regular file".to_owned()));
+    }
     let bytes = fs::read(path)?;
     if is_cut_jpeg(&bytes) {
         return Err(SliceFault::Unreadable("JPEG without an end marker".to_owned()));

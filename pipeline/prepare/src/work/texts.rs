@@ -110,7 +110,7 @@ impl RangeWork for Texts {
         let range_hash = ShardPlace::range_hash(&entries);
         if let Some((reader, outcome)) = self.place.finished(range_id, &range_hash) {
             let shard = reader.entry(&self.place.relative(range_id))?;
-            entries.iter().for_each(|_| self.progress.step(true));
+            self.progress.skip(&outcome);
             let counts = count(&sample_rows(&reader)?);
             return Ok(Committed { range_id, shard, outcome, bytes_read: 0, reused: true, counts });
         }

@@ -185,7 +185,7 @@ impl RangeWork for Volumes {
         let fresh = self.place.stamp(range_id).is_some_and(|known| known == stamp);
         if let Some((reader, outcome)) = self.place.finished(range_id, &range_hash).filter(|_| fresh) {
             let shard = reader.entry(&self.place.relative(range_id))?;
-            entries.iter().for_each(|_| self.progress.step(true));
+            self.progress.skip(&outcome);
             return Ok(Committed { range_id, shard, outcome, bytes_read: 0, reused: true, counts: BTreeMap::new() });
         }
         let mut outcome = RangeOutcome {
