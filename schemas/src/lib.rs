@@ -6,7 +6,7 @@
 //! - [`volume`], [`sample`]: the two kinds of shard
 //! - [`quarantine`]: why an input became no row
 //! - [`outcome`]: what became of one manifest range, in its shard's footer
-//! - [`index`]: `dataset.json`
+//! - [`index`]: the file `dataset.json`
 //! - [`report`]: what each program says about its run, as JSON
 //! - [`config`]: TOML text plus overrides to a typed value
 //! - [`error`]: the crate's one error type

@@ -56,7 +56,7 @@ pub fn write(root: &Path) {
     };
     let json = format!(
         "{{\"train\": [{}],\n\"validation\": [{}],\n\"test\": [{}],\n\"test1k\": [{}]}}",
-        pick(&|i| i < 5 || i >= SERIES),
+        pick(&|i| !(5..SERIES).contains(&i)),
         pick(&|i| i == 5),
         pick(&|i| (6..SERIES).contains(&i)),
         pick(&|i| i == 6),

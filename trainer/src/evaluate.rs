@@ -41,9 +41,12 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
     Ok(report)
 }
 
+/// A sample's question type and one of its metrics.
+type ByTopic = (Option<Topic>, f64);
+
 /// The result table: for each task and metric one row over all, then one row a topic.
 fn table(answers: &[Answer], samples: &[SampleRow]) -> Vec<Score> {
-    let mut values: BTreeMap<(Task, &str), Vec<(Option<Topic>, f64)>> = BTreeMap::new();
+    let mut values: BTreeMap<(Task, &str), Vec<ByTopic>> = BTreeMap::new();
     for answer in answers {
         for (metric, &value) in &answer.metrics {
             values.entry((answer.task, metric)).or_default().push((answer.topic, value));

@@ -74,7 +74,8 @@ impl HostBatch {
         let lengths = texts.iter().map(|text| text.ids.len() as i64);
         self.lengths.clear();
         self.lengths.extend(lengths);
-        (self.ids.clear(), self.labels.clear());
+        self.ids.clear();
+        self.labels.clear();
         for text in &texts {
             let padding = self.width - text.ids.len();
             let is_target = |position: u32| text.targets.iter().any(|&(start, end)| (start..end).contains(&position));
@@ -86,7 +87,8 @@ impl HostBatch {
         }
 
         self.question_width = samples.iter().map(|sample| sample.question_ids_llm.len()).max().unwrap_or(0).max(1);
-        (self.question_ids.clear(), self.question_lengths.clear());
+        self.question_ids.clear();
+        self.question_lengths.clear();
         for sample in &samples {
             let ids = &sample.question_ids_llm;
             self.question_lengths.push(ids.len() as i64);

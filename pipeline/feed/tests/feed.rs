@@ -121,12 +121,15 @@ fn plan(readers: usize, depth: usize) -> FeedPlan {
     }
 }
 
+/// Positions, ids, labels, voxels, cursor.
+type Gist = (Vec<u32>, Vec<i64>, Vec<i64>, Vec<u8>, FeedCursor);
+
 /// What a batch says, without its buffers.
-fn gist(batch: &HostBatch) -> (Vec<u32>, Vec<i64>, Vec<i64>, Vec<u8>, FeedCursor) {
+fn gist(batch: &HostBatch) -> Gist {
     (batch.samples.clone(), batch.ids.clone(), batch.labels.clone(), batch.voxels.clone(), batch.cursor)
 }
 
-fn run(root: &Path, plan: FeedPlan) -> Vec<(Vec<u32>, Vec<i64>, Vec<i64>, Vec<u8>, FeedCursor)> {
+fn run(root: &Path, plan: FeedPlan) -> Vec<Gist> {
     let (dataset, samples) = open(root, &[Task::Caption, Task::OpenVqa]);
     let mut feed = Feed::start(dataset, samples, plan);
     let mut gists = Vec::new();

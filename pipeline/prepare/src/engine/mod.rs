@@ -21,7 +21,7 @@ use crate::PrepareError;
 use crate::work::{Committed, RangeWork};
 use prepare_exec::PrepareExec;
 
-/// Runs a table's work over its manifest files: a parquet scan with [`PrepareExec`] above it.
+/// Runs a table's work over its manifest files: a parquet scan with `PrepareExec` above it.
 ///
 /// The partitions are the manifest's files; the scan neither splits nor mixes them, so a range stays whole. Gives one
 /// [`Committed`] a range, in the order of the ranges, and logs the plan with its metrics.

@@ -110,7 +110,7 @@ impl ExecutionPlan for PrepareExec {
                     Ok::<_, PrepareError>(committed)
                 });
                 let committed = task.await.map_err(|panic| PrepareError::Engine(Box::new(panic)))??;
-                Ok(commit_row(&committed)?)
+                commit_row(&committed)
             }
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(commit_schema(), rows)))
