@@ -190,7 +190,7 @@ fn explanations(material: &Material) -> Markup {
     html! {
         h2 { "Where it looks" }
         p { "For each question, how much each of the volume's slices counts when their 2D features are joined. The dashed line is where all "
-            "slices would count the same; the pictures are the slices below their places." }
+            "slices would count the same; each picture stands above the bars of its own and its neighbours' slices." }
         @for questions in volumes {
             section {
                 @let first = &questions[0];
