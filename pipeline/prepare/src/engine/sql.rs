@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::json::LineDelimitedWriter;
@@ -60,7 +61,14 @@ impl Catalog {
     pub async fn query(&self, query: &str) -> Result<Vec<RecordBatch>, PrepareError> {
         // Reading only: no table is made, no file is written.
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        Ok(self.context.sql_with_options(query, options).await?.collect().await?)
+        let frame = self.context.sql_with_options(query, options).await?;
+        let schema = Arc::new(frame.schema().as_arrow().clone());
+        let mut batches = frame.collect().await?;
+        if batches.is_empty() {
+            // No row is an answer too, with its columns.
+            batches.push(RecordBatch::new_empty(schema));
+        }
+        Ok(batches)
     }
 }
 
