@@ -1,9 +1,10 @@
 //! What a person sees while a run goes on, and the only clocks of this crate.
 
+use std::fmt;
 use std::io::IsTerminal;
 use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// Seconds between lines where there is no terminal.
 const LINE_SECONDS: f64 = 10.0;
@@ -25,8 +26,13 @@ impl Progress {
     pub fn new(total: u64, done: u64, what: &str) -> Progress {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr()).with_position(done);
         let template =
-            format!("{{spinner}} {what:<8} {{bar:32}} {{pos}}/{{len}}  {{per_sec:>10}}  {{elapsed}}<{{eta}}  {{msg}}");
-        bar.set_style(ProgressStyle::with_template(&template).expect("the template is valid").progress_chars("=> "));
+            format!("{{spinner}} {what:<8} {{bar:32}} {{pos}}/{{len}}  {{rate:>8}}  {{elapsed}}<{{eta}}  {{msg}}");
+        let rate = |state: &ProgressState, text: &mut dyn fmt::Write| {
+            // A terminal that refuses a few characters loses them, nothing else.
+            let _ = write!(text, "{:.1}/s", state.per_sec());
+        };
+        let style = ProgressStyle::with_template(&template).expect("the template is valid");
+        bar.set_style(style.with_key("rate", rate).progress_chars("=> "));
         bar.reset_eta();
         Progress {
             bar,

@@ -1,11 +1,12 @@
 //! What a person sees while a run goes on, and the only clocks of this crate: a bar with a rate on a terminal, a line
 //! every few seconds otherwise, and thread seconds by step.
 
+use std::fmt;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use med2e3_schemas::outcome::RangeOutcome;
 
 /// Seconds between lines where there is no terminal.
@@ -27,8 +28,13 @@ impl Progress {
         let terminal = std::io::stderr().is_terminal();
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
         let template =
-            format!("{{spinner}} {what:<8} {{bar:32}} {{pos}}/{{len}}  {{per_sec:>10}}  {{elapsed}}<{{eta}}  {{msg}}");
-        bar.set_style(ProgressStyle::with_template(&template).expect("the template is valid").progress_chars("=> "));
+            format!("{{spinner}} {what:<8} {{bar:32}} {{pos}}/{{len}}  {{rate:>8}}  {{elapsed}}<{{eta}}  {{msg}}");
+        let rate = |state: &ProgressState, text: &mut dyn fmt::Write| {
+            // A terminal that refuses a few characters loses them, nothing else.
+            let _ = write!(text, "{:.1}/s", state.per_sec());
+        };
+        let style = ProgressStyle::with_template(&template).expect("the template is valid");
+        bar.set_style(style.with_key("rate", rate).progress_chars("=> "));
         Progress {
             bar,
             what,
