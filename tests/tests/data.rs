@@ -183,6 +183,9 @@ fn sampling_is_a_seeded_draw_without_replacement() {
     distinct.sort();
     distinct.dedup();
     assert_eq!(distinct.len(), 4);
+    // A name keeps its draw.
+    let said = run_to(2, &mut draw("first", 2, 4));
+    assert!(said.err.contains("another draw") && ids("first") == first, "{}", said.err);
     // The manifest's own part is a subset too.
     assert_eq!(ids("test1k").len(), 1);
 

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
-use med2e3_feed::shard::{Layout, ShardWriter};
+use med2e3_feed::shard::{Layout, ShardReader, ShardWriter};
 use med2e3_schemas::Id;
 use serde::Serialize;
 
 use crate::PrepareError;
 use crate::config::{SampleConfig, Stratum, TaskCount};
 use crate::engine::Catalog;
+
+/// Key of a subset's description in its file's footer.
+const FOOTER_KEY: &str = "med2e3.subset";
 
 /// What was drawn.
 #[derive(Clone, Debug, Serialize)]
@@ -53,8 +56,26 @@ pub async fn sample(config: &SampleConfig, dataset: &Path) -> Result<Subset, Pre
         subset.counts.push((wanted.task.to_string(), found));
         subset.queries.push(query);
     }
+    refuse_another_draw(dataset, &subset)?;
     write(dataset, &subset, &ids)?;
     Ok(subset)
+}
+
+/// A name stands for one draw: what a run was trained on must not change under it.
+fn refuse_another_draw(dataset: &Path, subset: &Subset) -> Result<(), PrepareError> {
+    let path = dataset.join("subsets").join(format!("{}.parquet", subset.name));
+    if !path.exists() || ShardReader::open(&path)?.footer(FOOTER_KEY) == Some(&footer_of(subset)) {
+        return Ok(());
+    }
+    Err(PrepareError::Output {
+        path,
+        problem: "holds another draw of that name".into(),
+        hint: "give the subset another name, or remove the file".into(),
+    })
+}
+
+fn footer_of(subset: &Subset) -> String {
+    serde_json::to_string(subset).expect("a subset's description is plain data")
 }
 
 /// Stores a named part of a split that the manifest lists.
@@ -106,7 +127,6 @@ fn write(dataset: &Path, subset: &Subset, ids: &[Id]) -> Result<(), PrepareError
     let relative = format!("subsets/{}.parquet", subset.name);
     let mut writer = ShardWriter::create(&dataset.join(&relative), schema, Layout::Table)?;
     writer.write(&batch)?;
-    let footer = serde_json::to_string(subset).expect("a subset's description is plain data");
-    writer.commit(&relative, &[("med2e3.subset", footer)])?;
+    writer.commit(&relative, &[(FOOTER_KEY, footer_of(subset))])?;
     Ok(())
 }
