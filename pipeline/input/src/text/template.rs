@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::tokenizer::Tokenizer;
 use crate::error::InputError;
 
-/// The id that stands for one 3D image among token ids.
-pub const IMAGE3D: i32 = -201;
+pub use med2e3_schemas::sample::IMAGE3D;
 
 /// The image's mark in a question.
 pub const IMAGE3D_TOKEN: &str = "<image3d>";

@@ -16,6 +16,8 @@ pub use self::nifti::NiftiReader;
 pub(crate) use self::samples::with_samples;
 pub use self::samples::{Sample, Samples};
 pub use self::slice_stack::SliceStackReader;
+pub use med2e3_schemas::volume::SliceDropped;
+
 use crate::error::InputError;
 use crate::orientation::Plane;
 
@@ -60,15 +62,6 @@ impl Rescale {
     pub fn value(self, sample: f64) -> f32 {
         (sample * f64::from(self.slope) + f64::from(self.intercept)) as f32
     }
-}
-
-/// A slice that a reader left out, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SliceDropped {
-    /// The slice's number in its file name.
-    pub slice: u32,
-    /// Why, in words.
-    pub reason: String,
 }
 
 /// What reading one input may cost.

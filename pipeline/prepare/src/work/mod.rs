@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use arrow::array::RecordBatch;
 use med2e3_feed::shard::commit::write_whole;
 use med2e3_feed::shard::{ShardReader, ShardWriter};
-use med2e3_schemas::Id;
 use med2e3_schemas::index::ShardEntry;
+use med2e3_schemas::manifest::keys_of;
 use med2e3_schemas::outcome::{FOOTER_KEY, RangeOutcome};
+use med2e3_schemas::{Id, SchemaError};
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +54,19 @@ pub struct Committed {
     pub reused: bool,
     /// Sample rows by split and `task.topic`; empty for volumes.
     pub counts: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// A range's rows, each with its place in the manifest's table.
+fn entries_of<T>(
+    rows: &[RecordBatch],
+    read: impl Fn(&RecordBatch) -> Result<Vec<T>, SchemaError>,
+) -> Result<Vec<(u64, T)>, PrepareError> {
+    let mut entries = Vec::new();
+    for batch in rows {
+        let ordinals = keys_of(batch)?.into_iter().map(|(_, ordinal)| ordinal);
+        entries.extend(ordinals.zip(read(batch)?));
+    }
+    Ok(entries)
 }
 
 /// An error with its causes, in one line.

@@ -9,14 +9,14 @@ use med2e3_feed::shard::{Layout, ShardReader, ShardWriter};
 use med2e3_input::InputError;
 use med2e3_input::text::template::with_image;
 use med2e3_input::text::{LengthBudget, Template, Tokenizer, Turn};
-use med2e3_schemas::manifest::{self, ManifestText};
+use med2e3_schemas::manifest::{ManifestText, texts_from_batch};
 use med2e3_schemas::outcome::RangeOutcome;
 use med2e3_schemas::quarantine::{QuarantineRecord, Reason, Table};
 use med2e3_schemas::sample::{SampleRow, Task, from_batch, schema, to_batch};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::{Committed, RangeWork, ShardPlace, chain};
+use super::{Committed, RangeWork, ShardPlace, chain, entries_of};
 use crate::PrepareError;
 use crate::config::TextConfig;
 use crate::progress::{Progress, Step, StepClock};
@@ -102,11 +102,7 @@ impl RangeWork for Texts {
     }
 
     fn commit(&self, range_id: u32, rows: &[RecordBatch]) -> Result<Committed, PrepareError> {
-        let mut entries = Vec::new();
-        for batch in rows {
-            let ordinals = manifest::keys_of(batch)?.into_iter().map(|(_, ordinal)| ordinal);
-            entries.extend(ordinals.zip(manifest::texts_from_batch(batch)?));
-        }
+        let entries = entries_of(rows, texts_from_batch)?;
         let range_hash = ShardPlace::range_hash(&entries);
         if let Some((reader, outcome)) = self.place.finished(range_id, &range_hash) {
             let shard = reader.entry(&self.place.relative(range_id))?;

@@ -12,14 +12,14 @@ use med2e3_feed::shard::codes::encode;
 use med2e3_feed::shard::{Layout, ShardWriter};
 use med2e3_input::recipe;
 use med2e3_input::volume::{self, ReadLimits};
-use med2e3_schemas::manifest::{self, ManifestVolume};
+use med2e3_schemas::manifest::{ManifestVolume, volumes_from_batch};
 use med2e3_schemas::outcome::RangeOutcome;
 use med2e3_schemas::quarantine::{QuarantineRecord, Reason, Table};
-use med2e3_schemas::volume::{SliceDropped, VolumeRow, VoxelFormat, schema, to_batch};
+use med2e3_schemas::volume::{VolumeRow, VoxelFormat, schema, to_batch};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::{Committed, RangeWork, ShardPlace, chain};
+use super::{Committed, RangeWork, ShardPlace, chain, entries_of};
 use crate::PrepareError;
 use crate::config::VolumeConfig;
 use crate::progress::{Progress, Step, StepClock};
@@ -102,7 +102,6 @@ impl Volumes {
             (cell, hash)
         });
         let to_u32 = |shape: [usize; 3]| shape.map(|n| n as u32);
-        let dropped = volume.slices_dropped.into_iter();
         Ok(VolumeRow {
             volume_id: entry.volume_id,
             voxels,
@@ -119,7 +118,7 @@ impl Volumes {
             hu_known: volume.hu_known,
             value_min: info.value_min,
             value_max: info.value_max,
-            slices_dropped: dropped.map(|s| SliceDropped { slice: s.slice, reason: s.reason }).collect(),
+            slices_dropped: volume.slices_dropped,
         })
     }
 
@@ -175,11 +174,7 @@ impl RangeWork for Volumes {
     }
 
     fn commit(&self, range_id: u32, rows: &[RecordBatch]) -> Result<Committed, PrepareError> {
-        let mut entries = Vec::new();
-        for batch in rows {
-            let ordinals = manifest::keys_of(batch)?.into_iter().map(|(_, ordinal)| ordinal);
-            entries.extend(ordinals.zip(manifest::volumes_from_batch(batch)?));
-        }
+        let entries = entries_of(rows, volumes_from_batch)?;
         let range_hash = ShardPlace::range_hash(&entries);
         let stamp = self.stamp(&entries);
         let fresh = self.place.stamp(range_id).is_some_and(|known| known == stamp);
