@@ -20,20 +20,33 @@ pub struct DatasetIndex {
     pub voxels: VoxelFormat,
     /// Positions that one volume takes in a token sequence, as the length budget counted them.
     pub visual_tokens: u32,
-    /// The tokenizer's file, relative to the dataset.
-    pub tokenizer: String,
-    /// Id of the end token.
-    pub end_token: i32,
+    /// The tokenizer's file, relative to the dataset; `None` where there are no texts.
+    pub tokenizer: Option<String>,
+    /// Id of the end token; `None` where there are no texts.
+    pub end_token: Option<i32>,
     /// Volume shards in order.
     pub volumes: Vec<ShardEntry>,
     /// Sample shards in order.
     pub samples: Vec<ShardEntry>,
+    /// Every other file of the dataset, by its path relative to the folder.
+    pub files: BTreeMap<String, FileEntry>,
     /// Samples by split, then by task and topic, such as `train` / `closed_vqa.plane`.
     pub counts: BTreeMap<String, BTreeMap<String, u64>>,
+    /// xxh3 (64 bit) of this file's text with this value empty, as hex: see [`DatasetIndex::to_text`].
+    pub xxh3: String,
+}
+
+/// A file that is no shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Size.
+    pub bytes: u64,
+    /// xxh3 (64 bit) of the contents, as hex.
+    pub xxh3: String,
 }
 
 /// One shard.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardEntry {
     /// Path relative to the dataset folder, with `/`.
     pub path: String,
@@ -43,9 +56,20 @@ pub struct ShardEntry {
     pub bytes: u64,
     /// xxh3 (64 bit) of each row group's bytes, as hex, in order.
     pub row_groups_xxh3: Vec<String>,
+    /// xxh3 (64 bit) of all other bytes (magic numbers, indexes, footer), as hex: so no bit of the file is unguarded.
+    pub rest_xxh3: String,
 }
 
 impl DatasetIndex {
+    /// The text of `dataset.json`, with the hash of itself; `hash` is xxh3 (64 bit).
+    pub fn to_text(&self, hash: impl Fn(&[u8]) -> u64) -> String {
+        let text = |xxh3: String| {
+            let index = DatasetIndex { xxh3, ..self.clone() };
+            serde_json::to_string_pretty(&index).expect("an index is plain data")
+        };
+        text(format!("{:016x}", hash(text(String::new()).as_bytes())))
+    }
+
     /// Reads the index from its JSON text.
     ///
     /// # Errors

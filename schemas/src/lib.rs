@@ -29,4 +29,4 @@ pub use error::SchemaError;
 pub use id::Id;
 
 /// Version of everything in this crate that reaches a disk; rises when an old reader would misread a new file.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;

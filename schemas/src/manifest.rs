@@ -77,7 +77,8 @@ pub struct ManifestText {
     pub duplicate: bool,
 }
 
-const RANGE: &str = "range_id";
+/// The column that says which range a row belongs to.
+pub const RANGE: &str = "range_id";
 const ORDINAL: &str = "ordinal";
 
 fn refusal_fields() -> [Field; 2] {

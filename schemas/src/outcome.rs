@@ -18,6 +18,8 @@ pub struct RangeOutcome {
     pub recipe_hash: String,
     /// blake3 of the range's manifest rows, as hex.
     pub range_hash: String,
+    /// blake3 of the shard's rows, as hex (of a volume row its content hash and fields): the shard's own identity.
+    pub rows_hash: String,
     /// Rows in the range.
     pub manifest_rows: u64,
     /// Rows in the shard.

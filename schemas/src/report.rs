@@ -48,6 +48,8 @@ pub struct PrepareReport {
     pub volumes: TableCounts,
     /// The table of texts.
     pub texts: TableCounts,
+    /// Source files or series read.
+    pub inputs_read: u64,
     /// Bytes of source files read.
     pub bytes_read: u64,
     /// Bytes of shards written.

@@ -8,13 +8,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, FixedSizeBinaryBuilder, Float32Array, Float32Builder, ListBuilder, RecordBatch,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, Float32Array, Float32Builder, ListBuilder, RecordBatch,
     StringArray, StringBuilder, StructBuilder, UInt32Builder,
 };
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Float32Type, Schema, SchemaRef, UInt32Type};
 use serde::{Deserialize, Serialize};
 
-use crate::columns::list_of;
+use crate::columns::{Columns, list_of};
 use crate::{Id, SchemaError};
 
 /// Name of our extension type on the voxel field.
@@ -79,6 +79,20 @@ impl VoxelFormat {
     /// Values in 0..1 under `code`.
     pub fn unit_range(shape_dhw: [usize; 3], code: VoxelCode) -> VoxelFormat {
         VoxelFormat { shape_dhw, code, scale: 1.0 / code.maximum(), offset: 0.0 }
+    }
+
+    /// Hounsfield units, as recipe `ct` without a window leaves them: codes are steps of 0.5 HU from -4096 HU up, so whole
+    /// units are exact and -4096 to 12287 HU can be told apart; `F32` holds the value itself.
+    pub fn hounsfield(shape_dhw: [usize; 3], code: VoxelCode) -> VoxelFormat {
+        match code {
+            VoxelCode::F32 => VoxelFormat { shape_dhw, code, scale: 1.0, offset: 0.0 },
+            _ => VoxelFormat { shape_dhw, code, scale: 0.5, offset: -4096.0 },
+        }
+    }
+
+    /// Whether decoded values are in 0..1; else they are Hounsfield units.
+    pub fn is_unit_range(&self) -> bool {
+        *self == VoxelFormat::unit_range(self.shape_dhw, self.code)
     }
 
     /// Voxels in one cell.
@@ -182,6 +196,8 @@ pub struct VolumeRow {
     pub value_max: f32,
     /// Slices that were left out.
     pub slices_dropped: Vec<SliceDropped>,
+    /// What a user of the volume should know of its source, such as a gap between slices.
+    pub notes: Vec<String>,
 }
 
 fn dropped_fields() -> Fields {
@@ -208,6 +224,7 @@ pub fn schema(format: &VoxelFormat) -> SchemaRef {
         Field::new("value_min", DataType::Float32, false),
         Field::new("value_max", DataType::Float32, false),
         Field::new("slices_dropped", list_of(DataType::Struct(dropped_fields())), false),
+        Field::new("notes", list_of(DataType::Utf8), false),
     ]))
 }
 
@@ -251,6 +268,8 @@ pub fn to_batch(rows: &[VolumeRow], format: &VoxelFormat) -> RecordBatch {
         }
         dropped.append(true);
     }
+    let mut notes = ListBuilder::new(StringBuilder::new());
+    rows.iter().for_each(|row| notes.append_value(row.notes.iter().map(Some)));
     let columns: Vec<ArrayRef> = vec![
         binary(16, &|r| r.volume_id.0.to_vec()),
         Arc::new(voxels.finish()),
@@ -268,8 +287,53 @@ pub fn to_batch(rows: &[VolumeRow], format: &VoxelFormat) -> RecordBatch {
         float(&|r| r.value_min),
         float(&|r| r.value_max),
         Arc::new(dropped.finish()),
+        Arc::new(notes.finish()),
     ];
     RecordBatch::try_new(schema(format), columns).expect("the columns above are built from this schema")
+}
+
+/// The rows of a batch of [`schema`].
+///
+/// # Errors
+/// A missing column, a column of another type.
+pub fn from_batch(batch: &RecordBatch, format: &VoxelFormat) -> Result<Vec<VolumeRow>, SchemaError> {
+    let columns = Columns { batch, expected: schema(format) };
+    let bytes = |name: &str, row: usize| Ok::<_, SchemaError>(columns.get(name)?.as_fixed_size_binary().value(row));
+    let triple = |name: &str, row: usize| {
+        let list = columns.get(name)?.as_list::<i32>().value(row);
+        Ok::<_, SchemaError>(<[u32; 3]>::try_from(&list.as_primitive::<UInt32Type>().values()[..]).unwrap_or_default())
+    };
+    let float = |name: &str, row: usize| Ok::<_, SchemaError>(columns.get(name)?.as_primitive::<Float32Type>().value(row));
+    (0..batch.num_rows())
+        .map(|row| {
+            let spacing = columns.get("spacing_mm")?;
+            let mm = || spacing.as_list::<i32>().value(row).as_primitive::<Float32Type>().values().to_vec();
+            let dropped = columns.get("slices_dropped")?.as_list::<i32>().value(row);
+            let (numbers, reasons) = (dropped.as_struct().column(0), dropped.as_struct().column(1));
+            let slices = numbers.as_primitive::<UInt32Type>().values().iter().zip(reasons.as_string::<i32>());
+            Ok(VolumeRow {
+                volume_id: columns.id("volume_id", row)?,
+                voxels: bytes("voxels", row)?.to_vec(),
+                source_path: columns.maybe_text("source_path", row)?,
+                content_hash: bytes("content_hash", row)?.try_into().expect("the column has 32 bytes"),
+                case_id: columns.maybe_text("case_id", row)?,
+                series: columns.maybe_text("series", row)?,
+                plane: columns.maybe_text("plane", row)?,
+                orientation: columns.maybe_text("orientation", row)?,
+                source_shape: triple("source_shape", row)?,
+                crop_start: triple("crop_start", row)?,
+                crop_stop: triple("crop_stop", row)?,
+                spacing_mm: spacing.is_valid(row).then(|| mm().try_into().unwrap_or_default()),
+                hu_known: columns.flag("hu_known", row)?,
+                value_min: float("value_min", row)?,
+                value_max: float("value_max", row)?,
+                slices_dropped: slices
+                    .map(|(&slice, reason)| SliceDropped { slice, reason: reason.unwrap_or_default().to_owned() })
+                    .collect(),
+                notes: columns.maybe_texts("notes", row)?.unwrap_or_default(),
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -285,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_become_a_batch() {
+    fn rows_round_trip() {
         let format = VoxelFormat::unit_range([1, 2, 2], VoxelCode::U8);
         let row = VolumeRow {
             volume_id: Id::of_volume("a"),
@@ -304,8 +368,10 @@ mod tests {
             value_min: 0.0,
             value_max: 1.0,
             slices_dropped: vec![SliceDropped { slice: 3, reason: "unreadable".into() }],
+            notes: vec!["gap of 10 mm after slice 2 where slices are 5 mm apart".into()],
         };
-        let batch = to_batch(&[row.clone(), VolumeRow { slices_dropped: vec![], ..row }], &format);
-        assert_eq!(batch.num_rows(), 2);
+        let other = VolumeRow { slices_dropped: vec![], notes: vec![], spacing_mm: Some([5.0, 1.0, 1.0]), ..row.clone() };
+        let rows = vec![row, other];
+        assert_eq!(from_batch(&to_batch(&rows, &format), &format).unwrap(), rows);
     }
 }

@@ -112,7 +112,7 @@ impl Run {
             start: state.cursor,
             readers: config.data.readers,
             depth: config.data.depth,
-            pad: i64::from(dataset.index().end_token),
+            pad: dataset.index().end_token.map_or(0, i64::from),
         };
         Ok(Run {
             device,

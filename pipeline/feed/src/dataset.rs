@@ -14,6 +14,9 @@ use crate::FeedError;
 use crate::order::selection_hash;
 use crate::shard::ShardReader;
 
+/// Where a tokenizer lies unless the index says otherwise.
+const TOKENIZER: &str = "tokenizer.json";
+
 /// An open dataset. Voxels stay on disk; only ids and places are in memory.
 pub struct Dataset {
     root: PathBuf,
@@ -67,7 +70,7 @@ impl Dataset {
                 }),
             }
         };
-        within(root, &index.tokenizer)?;
+        within(root, index.tokenizer.as_deref().unwrap_or(TOKENIZER))?;
         let volumes = index.volumes.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         for shard in &volumes {
             let stated = VoxelFormat::of_schema(shard.schema()).map_err(FeedError::schema(shard.path()))?;
@@ -182,9 +185,9 @@ impl Dataset {
         Ok(Samples { rows, without_volume, hash })
     }
 
-    /// The tokenizer's file.
+    /// The tokenizer's file; a dataset without texts has none there.
     pub fn tokenizer(&self) -> PathBuf {
-        self.root.join(&self.index.tokenizer)
+        self.root.join(self.index.tokenizer.as_deref().unwrap_or(TOKENIZER))
     }
 
     fn subset(&self, name: &str) -> Result<HashSet<Id>, FeedError> {

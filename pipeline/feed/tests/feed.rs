@@ -38,6 +38,7 @@ fn volume(i: usize, format: &VoxelFormat) -> VolumeRow {
         value_min: 0.0,
         value_max: 1.0,
         slices_dropped: vec![],
+                notes: vec![],
     }
 }
 
@@ -92,7 +93,7 @@ fn write(root: &Path) {
         recipe_hash: String::new(),
         voxels: format,
         visual_tokens: 4,
-        tokenizer: "tokenizer.json".into(),
+        tokenizer: Some("tokenizer.json".into()),
         end_token: 0,
         volumes: entries,
         samples: vec![writer.commit(path, &[]).unwrap()],

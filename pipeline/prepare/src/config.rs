@@ -1,13 +1,17 @@
 //! What the TOML file of a run may say. One file is one complete run; an unknown key is an error.
 
+use std::fs;
 use std::path::PathBuf;
 
+use med2e3_input::InputError;
 use med2e3_input::text::Template;
 use med2e3_schemas::sample::{Split, Task};
-use med2e3_schemas::volume::VoxelCode;
+use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
 use serde::{Deserialize, Serialize};
 
 use crate::PrepareError;
+use crate::provenance::Paths;
+use crate::work::CheckInputs;
 
 /// `med2e3-data prepare`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -25,14 +29,28 @@ pub struct PrepareConfig {
     pub engine: EngineConfig,
     /// When to give up.
     pub limits: LimitsConfig,
+    /// What the dataset may say about paths.
+    #[serde(default)]
+    pub provenance: ProvenanceConfig,
 }
 
 impl PrepareConfig {
-    /// Whether every number is one that can be worked with.
+    /// Whether every number is one that can be worked with, and every file that the run needs is there.
     ///
     /// # Errors
-    /// The first key whose value is out of range.
+    /// The first key whose value is out of range, the first file that is missing.
     pub fn check(&self) -> Result<(), PrepareError> {
+        let manifest = &self.manifest;
+        let questions = manifest.questions.iter().map(|file| &file.path);
+        for file in manifest.captions.iter().chain(questions).chain(&manifest.folders) {
+            let path = self.root.join(file);
+            fs::metadata(&path).map_err(PrepareError::io(&path, "open"))?;
+        }
+        if let TokenizerConfig::Path(path) = &self.text.tokenizer
+            && !path.exists()
+        {
+            return Err(InputError::TokenizerMissing { path: path.clone() }.into());
+        }
         let fail = |key: &str, expected: &str, found: String| {
             Err(PrepareError::Config { key: key.into(), expected: expected.into(), found })
         };
@@ -56,13 +74,18 @@ impl PrepareConfig {
 }
 
 /// Manifest files, relative to the root.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestConfig {
     /// Files like M3D_Cap.json.
+    #[serde(default)]
     pub captions: Vec<PathBuf>,
     /// Files like M3D_VQA_train.csv.
+    #[serde(default)]
     pub questions: Vec<QuestionFile>,
+    /// Folders of volumes without texts, or single volumes.
+    #[serde(default)]
+    pub folders: Vec<PathBuf>,
 }
 
 /// One M3D-VQA CSV file and the split that it stands for.
@@ -83,6 +106,15 @@ pub enum Recipe {
     M3d,
 }
 
+impl Recipe {
+    /// The recipe's word.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Recipe::M3d => "m3d",
+        }
+    }
+}
+
 /// What is done to volumes.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -95,6 +127,15 @@ pub struct VolumeConfig {
     pub voxels: VoxelCode,
     /// Largest decoded input, in MiB.
     pub max_decoded_mib: u64,
+}
+
+impl VolumeConfig {
+    /// How the recipe's voxels are stored.
+    pub fn format(&self) -> VoxelFormat {
+        match self.recipe {
+            Recipe::M3d => VoxelFormat::unit_range(self.shape, self.voxels),
+        }
+    }
 }
 
 /// What is done to texts.
@@ -131,6 +172,17 @@ pub struct EngineConfig {
     pub volumes_per_range: usize,
     /// Manifest rows of one sample shard.
     pub texts_per_range: usize,
+    /// How hard a restarted run looks for inputs that changed.
+    #[serde(default)]
+    pub check_inputs: CheckInputs,
+}
+
+/// What the dataset may say about paths.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProvenanceConfig {
+    /// Kept, or only hashes of them.
+    pub paths: Paths,
 }
 
 /// When to give up: beyond both limits.

@@ -2,11 +2,14 @@
 //!
 //! # Layout
 //! - [`prepare`]: FLOW 1 on one page: manifest -> ranges -> rows -> commit
-//! - [`config`]: what the TOML file of a run may say
+//! - [`config`], [`recognize`]: what the TOML file of a run may say; the same made from a path
+//! - [`estimate`]: what a run will take, measured on a few inputs
 //! - [`manifest`]: M3D_Cap.json and M3D-VQA CSV to the two tables that prepare starts from
 //! - [`work`]: what is done to one range: volumes or texts
 //! - [`engine`]: everything that touches DataFusion: scans, the prepare node, SQL
+//! - [`tables`]: the manifest's two tables on disk, kept while nothing that they came from has changed
 //! - [`output`], [`tokenizer`]: the output folder and the run's tokenizer
+//! - [`provenance`]: what a dataset says about paths
 //! - [`sample`]: seeded, stratified subsets
 //! - [`inspect`]: one row and its picture
 //! - [`demo_set`]: a small set in M3D's layout, cut from a CT atlas
@@ -21,12 +24,16 @@ pub mod config;
 pub mod demo_set;
 pub mod engine;
 pub mod error;
+pub mod estimate;
 pub mod inspect;
 pub mod manifest;
 pub mod output;
 pub mod prepare;
 pub mod progress;
+pub mod provenance;
+pub mod recognize;
 pub mod sample;
+pub mod tables;
 pub mod tokenizer;
 pub mod work;
 

@@ -4,164 +4,183 @@
 //! up or the run fails. Shards appear whole, the index last: a run that was killed starts again and finds the shards
 //! that are finished.
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
 use med2e3_feed::shard::commit::write_whole;
 use med2e3_feed::shard::{Layout, ShardWriter};
+use med2e3_schemas::SCHEMA_VERSION;
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::quarantine::{self, QuarantineRecord};
 use med2e3_schemas::report::{PrepareReport, TableCounts};
-use med2e3_schemas::volume::VoxelFormat;
-use med2e3_schemas::{SCHEMA_VERSION, manifest as tables};
-
-use rayon::ThreadPool;
+use rayon::prelude::*;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::PrepareError;
 use crate::config::{LimitsConfig, PrepareConfig};
-use crate::engine::{run, write_manifest};
-use crate::manifest;
-use crate::output::{self, RecipeHashes};
+use crate::engine;
+use crate::output::{self, Part, RecipeHashes, Workplace};
 use crate::progress::{Progress, Step, StepSeconds, Stopwatch};
-use crate::sample;
+use crate::provenance::Provenance;
+use crate::tables::{Ranges, Tables};
 use crate::tokenizer;
-use crate::work::{Committed, RangeWork, Texts, Volumes};
+use crate::work::{Committed, RangeWork, Texts, Volumes, full_rejects};
 
-/// Prepares the dataset that `config` describes into `out`.
+/// Prepares the dataset that `config` describes into `out`; or, as one process of several, a part of its ranges, after
+/// which a run without a part writes the index.
 ///
 /// # Errors
 /// A run that can't go on; single bad inputs are counted in the report instead.
-pub async fn prepare(config: &PrepareConfig, out: &Path) -> Result<PrepareReport, PrepareError> {
+pub async fn prepare(config: &PrepareConfig, out: &std::path::Path, part: Part) -> Result<PrepareReport, PrepareError> {
     let watch = Stopwatch::start();
-    // Whatever the whole run needs is read first, so that a wrong path leaves no folder behind.
+    // Whatever the whole run needs is looked for first, so that a wrong path leaves no folder behind.
     config.check()?;
-    let manifest = manifest::read(&config.root, &config.manifest)?;
-    let tokenizer = tokenizer::provide(&config.text.tokenizer, &manifest)?;
-    let end_token = tokenizer::end_token(&tokenizer)?;
-    output::claim(out, config)?;
+    let place = Workplace::claim(out, config)?;
 
-    // The two tables, cut into ranges and written where DataFusion's scan finds them.
-    let (volumes, texts) = (&config.engine.volumes_per_range, &config.engine.texts_per_range);
-    let ranges = cut(&manifest.volumes, *volumes, tables::volumes_to_batch);
-    write_manifest(&out.join("manifest/volumes"), &tables::volumes_schema(), &ranges)?;
-    let ranges = cut(&manifest.texts, *texts, tables::texts_to_batch);
-    write_manifest(&out.join("manifest/texts"), &tables::texts_schema(), &ranges)?;
-
-    // Each table: scan -> PrepareExec -> one shard a range.
-    let hashes = RecipeHashes::of(config, &tokenizer::store(&tokenizer, out)?);
-    let threads = Arc::new(output::threads(config.engine.threads)?);
-    let root = fs::canonicalize(&config.root).map_err(PrepareError::io(&config.root, "open"))?;
-    let progress = Arc::new(Progress::new(manifest.volumes.len() as u64, "volumes"));
-    let work = Volumes::new(&root, out, &config.volume, &hashes.volumes, threads.clone(), progress.clone());
-    let (volumes, volume_seconds) = run_table(out, "manifest/volumes", work, &progress, &threads).await?;
-    let progress = Arc::new(Progress::new(manifest.texts.len() as u64, "texts"));
-    let work = Texts::new(out, &config.text, tokenizer, &hashes.samples, threads.clone(), progress.clone());
-    let (texts, text_seconds) = run_table(out, "manifest/texts", work, &progress, &threads).await?;
-
-    // What was set aside, the named parts, the report, and the index last.
-    let rejects: Vec<_> = volumes.iter().chain(&texts).flat_map(|range| range.outcome.rejects.clone()).collect();
-    write_quarantine(out, &rejects)?;
-    for (name, ids) in &manifest.parts {
-        sample::write_part(out, name, ids)?;
+    // The two tables, cut into ranges, where DataFusion's scan finds them.
+    let tables = Tables::provide(config, &place)?;
+    let tokenizer = tokenizer::stored(&place.dataset, &tables)?;
+    if part != Part::WHOLE {
+        place.share()?;
     }
-    let report = PrepareReport {
-        volumes: count(&volumes, manifest.volumes.len()),
-        texts: count(&texts, manifest.texts.len()),
-        bytes_read: volumes.iter().map(|range| range.bytes_read).sum(),
-        bytes_written: fresh(&volumes).chain(fresh(&texts)).map(|range| range.shard.bytes).sum(),
-        truncated: texts.iter().map(|range| range.outcome.truncated).sum(),
-        shards_reused: volumes.iter().chain(&texts).filter(|range| range.reused).count() as u64,
-        step_seconds: Step::ALL
-            .into_iter()
-            .map(|step| (step.as_str().to_owned(), volume_seconds.of(step) + text_seconds.of(step)))
-            .collect(),
-        seconds: watch.seconds(),
+
+    // Each table: what is finished already, then scan -> PrepareExec -> one shard a range.
+    let hashes = RecipeHashes::of(config, &place)?;
+    let threads = Arc::new(output::threads(config.engine.threads)?);
+    let progress = Arc::new(Progress::new(tables.volumes.rows, "volumes"));
+    let work = Volumes::new(&place, config, &hashes.volumes, threads.clone(), progress.clone());
+    let volumes = run_table(&place, "volumes", &tables.volumes, work, &threads, part, &progress).await?;
+    let texts = match &tokenizer {
+        Some(tokenizer) => {
+            let progress = Arc::new(Progress::new(tables.texts.rows, "texts"));
+            let work =
+                Texts::new(&place, &config.text, tokenizer.clone(), &hashes.samples, threads.clone(), progress.clone());
+            run_table(&place, "texts", &tables.texts, work, &threads, part, &progress).await?
+        }
+        None => Done::default(),
     };
+
+    // What was set aside, the report, and the index last.
+    let report = report(&volumes, &texts, &tables, watch.seconds());
+    if part != Part::WHOLE {
+        return Ok(report);
+    }
+    write_quarantine(&place, &volumes.ranges, &texts.ranges)?;
     write_whole(&out.join("report.json"), &serde_json::to_vec_pretty(&report).expect("a report is plain data"))?;
-    check(&report, &config.limits, out)?;
-    write_index(config, out, &hashes.joined(), end_token, &volumes, &texts)?;
+    check(&report, &config.limits, &place)?;
+    let end_token = tokenizer.as_ref().map(tokenizer::end_token).transpose()?;
+    let index = DatasetIndex {
+        schema_version: SCHEMA_VERSION,
+        recipe: config.volume.recipe.as_str().into(),
+        recipe_hash: hashes.joined(),
+        voxels: config.volume.format(),
+        visual_tokens: config.text.visual_tokens as u32,
+        tokenizer: tokenizer.map(|_| tokenizer::FILE.into()),
+        end_token,
+        volumes: volumes.ranges.iter().map(|range| range.shard.clone()).collect(),
+        samples: texts.ranges.iter().map(|range| range.shard.clone()).collect(),
+        files: place.files()?,
+        counts: texts.counts(),
+        xxh3: String::new(),
+    };
+    output::remove_others(&place, &index)?;
+    write_whole(&out.join("dataset.json"), index.to_text(xxh3_64).as_bytes())?;
     Ok(report)
 }
 
-fn fresh(ranges: &[Committed]) -> impl Iterator<Item = &Committed> {
-    ranges.iter().filter(|range| !range.reused)
+/// What one table's ranges became.
+#[derive(Default)]
+struct Done {
+    ranges: Vec<Committed>,
+    fresh: Vec<u32>,
+    seconds: StepSeconds,
 }
 
-/// Runs the work of one table over its manifest files.
-async fn run_table(
-    out: &Path,
-    manifest: &str,
-    work: impl RangeWork + 'static,
-    progress: &Progress,
-    threads: &ThreadPool,
-) -> Result<(Vec<Committed>, StepSeconds), PrepareError> {
-    let work: Arc<dyn RangeWork> = Arc::new(work);
-    let ranges = run(&out.join(manifest), work.clone(), threads.current_num_threads()).await?;
-    progress.finish();
-    Ok((ranges, work.clock().seconds()))
-}
-
-/// Cuts a table into ranges and makes each a batch.
-fn cut<T>(
-    rows: &[T],
-    per_range: usize,
-    to_batch: impl Fn(u32, u64, &[T]) -> arrow::array::RecordBatch,
-) -> Vec<arrow::array::RecordBatch> {
-    if rows.is_empty() {
-        // A file without rows still tells the scan its schema.
-        return vec![to_batch(0, 0, rows)];
+impl Done {
+    fn fresh(&self) -> impl Iterator<Item = &Committed> {
+        self.ranges.iter().filter(|range| self.fresh.contains(&range.range_id))
     }
-    let ranges = rows.chunks(per_range).enumerate();
-    ranges.map(|(range, rows)| to_batch(range as u32, (range * per_range) as u64, rows)).collect()
+
+    fn counts(&self) -> std::collections::BTreeMap<String, std::collections::BTreeMap<String, u64>> {
+        let mut all = std::collections::BTreeMap::new();
+        for (split, counts) in self.ranges.iter().flat_map(|range| &range.counts) {
+            let total: &mut std::collections::BTreeMap<String, u64> = all.entry(split.clone()).or_default();
+            counts.iter().for_each(|(key, count)| *total.entry(key.clone()).or_default() += count);
+        }
+        all
+    }
 }
 
-fn count(ranges: &[Committed], manifest_rows: usize) -> TableCounts {
-    let mut counts = TableCounts::default();
-    ranges.iter().for_each(|range| counts.add(&range.outcome.counts()));
-    // The manifest's own number, so that a lost range shows.
-    counts.manifest_rows = manifest_rows as u64;
-    counts
+/// Runs the work of one table over those of its ranges that no earlier run has finished.
+async fn run_table(
+    place: &Workplace,
+    table: &str,
+    ranges: &Ranges,
+    work: impl RangeWork + 'static,
+    threads: &rayon::ThreadPool,
+    part: Part,
+    progress: &Progress,
+) -> Result<Done, PrepareError> {
+    let work: Arc<dyn RangeWork> = Arc::new(work);
+    let mine: Vec<u32> = (0..ranges.hashes.len() as u32).filter(|range| part.holds(*range)).collect();
+    let finished = |range: &u32| work.finished(*range, &ranges.hashes[*range as usize]);
+    let mut done: Vec<Committed> = threads.install(|| mine.par_iter().filter_map(finished).collect());
+    let known: std::collections::HashSet<u32> = done.iter().map(|range| range.range_id).collect();
+    let fresh: Vec<u32> = mine.into_iter().filter(|range| !known.contains(range)).collect();
+    if !fresh.is_empty() {
+        place.remove_index()?;
+        done.extend(engine::run(&place.work.join(table), &fresh, work.clone(), threads.current_num_threads()).await?);
+        done.sort_by_key(|range| range.range_id);
+    }
+    progress.finish();
+    Ok(Done { ranges: done, fresh, seconds: work.clock().seconds() })
 }
 
-fn write_quarantine(out: &Path, rejects: &[QuarantineRecord]) -> Result<(), PrepareError> {
-    let mut writer = ShardWriter::create(&out.join("quarantine.parquet"), quarantine::schema(), Layout::Table)?;
-    writer.write(&quarantine::to_batch(rejects))?;
-    writer.commit("quarantine.parquet", &[])?;
+fn report(volumes: &Done, texts: &Done, tables: &Tables, seconds: f64) -> PrepareReport {
+    let count = |done: &Done, manifest_rows: u64| {
+        let mut counts = TableCounts::default();
+        done.ranges.iter().for_each(|range| counts.add(&range.outcome.counts()));
+        // The manifest's own number, so that a lost range shows.
+        counts.manifest_rows = manifest_rows;
+        counts
+    };
+    let step = |step: Step| (step.as_str().to_owned(), volumes.seconds.of(step) + texts.seconds.of(step));
+    let fresh = || volumes.fresh().chain(texts.fresh());
+    PrepareReport {
+        volumes: count(volumes, tables.volumes.rows),
+        texts: count(texts, tables.texts.rows),
+        inputs_read: fresh().map(|range| range.inputs_read).sum(),
+        bytes_read: fresh().map(|range| range.bytes_read).sum(),
+        bytes_written: fresh().map(|range| range.shard.bytes).sum(),
+        truncated: texts.ranges.iter().map(|range| range.outcome.truncated).sum(),
+        shards_reused: (volumes.ranges.len() + texts.ranges.len() - fresh().count()) as u64,
+        step_seconds: Step::ALL.into_iter().map(step).collect(),
+        seconds,
+    }
+}
+
+fn write_quarantine(place: &Workplace, volumes: &[Committed], texts: &[Committed]) -> Result<(), PrepareError> {
+    let write = |folder: &std::path::Path, records: &[QuarantineRecord]| -> Result<(), PrepareError> {
+        let mut writer = ShardWriter::create(&folder.join("quarantine.parquet"), quarantine::schema(), Layout::Table)?;
+        writer.write(&quarantine::to_batch(records))?;
+        writer.commit("quarantine.parquet", &[])?;
+        Ok(())
+    };
+    let told: Vec<_> = volumes.iter().chain(texts).flat_map(|range| range.outcome.rejects.clone()).collect();
+    write(&place.dataset, &told)?;
+    if matches!(place.provenance, Provenance::Hash { .. }) {
+        let mut full = Vec::new();
+        for (table, ranges) in [("volumes", volumes), ("samples", texts)] {
+            for range in ranges.iter().filter(|range| !range.outcome.rejects.is_empty()) {
+                full.extend(full_rejects(place, table, range)?);
+            }
+        }
+        write(&place.work, &full)?;
+    }
     Ok(())
 }
 
-fn write_index(
-    config: &PrepareConfig,
-    out: &Path,
-    recipe_hash: &str,
-    end_token: i32,
-    volumes: &[Committed],
-    texts: &[Committed],
-) -> Result<(), PrepareError> {
-    let mut index = DatasetIndex {
-        schema_version: SCHEMA_VERSION,
-        recipe: "m3d".into(),
-        recipe_hash: recipe_hash.to_owned(),
-        voxels: VoxelFormat::unit_range(config.volume.shape, config.volume.voxels),
-        visual_tokens: config.text.visual_tokens as u32,
-        tokenizer: "tokenizer.json".into(),
-        end_token,
-        volumes: volumes.iter().map(|range| range.shard.clone()).collect(),
-        samples: texts.iter().map(|range| range.shard.clone()).collect(),
-        counts: Default::default(),
-    };
-    for (split, counts) in texts.iter().flat_map(|range| &range.counts) {
-        let total = index.counts.entry(split.clone()).or_default();
-        counts.iter().for_each(|(key, count)| *total.entry(key.clone()).or_default() += count);
-    }
-    output::remove_other_shards(out, &index)?;
-    let text = serde_json::to_vec_pretty(&index).expect("an index is plain data");
-    Ok(write_whole(&out.join("dataset.json"), &text)?)
-}
-
 /// Whether the counts add up and the rejects stay within the limits.
-fn check(report: &PrepareReport, limits: &LimitsConfig, out: &Path) -> Result<(), PrepareError> {
+fn check(report: &PrepareReport, limits: &LimitsConfig, place: &Workplace) -> Result<(), PrepareError> {
     for (table, counts) in [("volumes", &report.volumes), ("texts", &report.texts)] {
         if !counts.add_up() {
             return Err(PrepareError::Request {
@@ -180,7 +199,7 @@ fn check(report: &PrepareReport, limits: &LimitsConfig, out: &Path) -> Result<()
             rows: all.manifest_rows,
             limit_rows: limits.reject_rows,
             limit_percent: limits.reject_percent,
-            quarantine: out.join("quarantine.parquet"),
+            quarantine: place.full_quarantine(),
         });
     }
     Ok(())

@@ -45,6 +45,11 @@ impl Progress {
         }
     }
 
+    /// Counts without a display.
+    pub fn hidden() -> Progress {
+        Progress { bar: ProgressBar::hidden(), terminal: true, ..Progress::new(0, "") }
+    }
+
     /// One more thing is done; `accepted` says whether it became a row.
     pub fn step(&self, accepted: bool) {
         self.bar.inc(1);
@@ -146,7 +151,7 @@ impl StepClock {
 }
 
 /// Thread seconds by step.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StepSeconds([f64; Step::ALL.len()]);
 
 impl StepSeconds {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use med2e3_feed::shard::commit::{sibling, write_whole};
 use med2e3_input::text::template::END_TOKEN;
 use med2e3_input::text::{Template, Tokenizer};
 use med2e3_schemas::sample::Split;
@@ -10,6 +11,7 @@ use med2e3_schemas::sample::Split;
 use crate::PrepareError;
 use crate::config::TokenizerConfig;
 use crate::manifest::Manifest;
+use crate::tables::Tables;
 
 /// Provides the tokenizer.
 ///
@@ -28,14 +30,30 @@ pub fn provide(config: &TokenizerConfig, manifest: &Manifest) -> Result<Tokenize
     }
 }
 
-/// Writes the tokenizer to `out/tokenizer.json` and gives the file's bytes.
+/// Where the tokenizer lies in a dataset.
+pub const FILE: &str = "tokenizer.json";
+
+/// Writes the tokenizer to the dataset.
 ///
 /// # Errors
 /// The system refuses to write.
-pub fn store(tokenizer: &Tokenizer, out: &Path) -> Result<Vec<u8>, PrepareError> {
-    let path = out.join("tokenizer.json");
-    tokenizer.save(&path)?;
-    fs::read(&path).map_err(PrepareError::io(&path, "read"))
+pub fn store(tokenizer: &Tokenizer, dataset: &Path) -> Result<(), PrepareError> {
+    let path = dataset.join(FILE);
+    let part = sibling(&path);
+    tokenizer.save(&part)?;
+    let bytes = fs::read(&part).map_err(PrepareError::io(&part, "read"))?;
+    Ok(write_whole(&path, &bytes)?)
+}
+
+/// The tokenizer in the dataset; `None` where there are no texts.
+///
+/// # Errors
+/// A file that is missing or no tokenizer.
+pub fn stored(dataset: &Path, tables: &Tables) -> Result<Option<Tokenizer>, PrepareError> {
+    match tables.texts.rows {
+        0 => Ok(None),
+        _ => Ok(Some(Tokenizer::load(&dataset.join(FILE))?)),
+    }
 }
 
 /// The id that ends an answer.

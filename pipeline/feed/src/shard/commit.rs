@@ -4,7 +4,11 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use med2e3_schemas::index::FileEntry;
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::FeedError;
+use crate::map::MappedFile;
 
 /// The temporary sibling of a file: same folder, so that the rename can't cross file systems.
 pub fn sibling(path: &Path) -> PathBuf {
@@ -35,4 +39,14 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), FeedError> {
     let mut file = File::create(&part).map_err(FeedError::io(&part, "create"))?;
     file.write_all(bytes).map_err(FeedError::io(&part, "write"))?;
     publish(&file, path)
+}
+
+/// What the index says of a file that is no shard.
+///
+/// # Errors
+/// The system refuses to read.
+pub fn file_entry(path: &Path) -> Result<FileEntry, FeedError> {
+    let file = MappedFile::open(path)?;
+    let bytes = file.as_ref();
+    Ok(FileEntry { bytes: bytes.len() as u64, xxh3: format!("{:016x}", xxh3_64(bytes)) })
 }

@@ -6,4 +6,4 @@ pub mod read;
 pub mod write;
 
 pub use read::ShardReader;
-pub use write::{Layout, ShardWriter};
+pub use write::{FinishedShard, Layout, ShardWriter};

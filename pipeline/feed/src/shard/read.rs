@@ -169,6 +169,7 @@ mod tests {
                 value_min: 0.0,
                 value_max: 1.0,
                 slices_dropped: vec![],
+                notes: vec![],
             })
             .collect()
     }

@@ -8,10 +8,10 @@ use arrow::datatypes::SchemaRef;
 use med2e3_schemas::index::ShardEntry;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::{KeyValue, ParquetMetaData};
+use parquet::file::metadata::{KeyValue, ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::FeedError;
 use crate::map::MappedFile;
@@ -89,19 +89,50 @@ impl ShardWriter {
         result.map_err(FeedError::parquet(&self.path))
     }
 
-    /// Puts key and value texts into the footer, makes the file appear, and says what the index should.
+    /// Puts key and value texts into the footer and ends the file, which still has its temporary name.
     ///
     /// `relative` is the path that the index will state.
     ///
     /// # Errors
-    /// The system refuses to write, sync or rename.
-    pub fn commit(mut self, relative: &str, footer: &[(&str, String)]) -> Result<ShardEntry, FeedError> {
+    /// The system refuses to write.
+    pub fn finish(mut self, relative: &str, footer: &[(&str, String)]) -> Result<FinishedShard, FeedError> {
         for (key, value) in footer {
             self.writer.append_key_value_metadata(KeyValue::new((*key).to_owned(), value.clone()));
         }
         let metadata = self.writer.close().map_err(FeedError::parquet(&self.path))?;
+        let entry = entry(&MappedFile::open(&sibling(&self.path))?, relative, self.rows, &metadata)?;
+        Ok(FinishedShard { file: self.file, path: self.path, entry })
+    }
+
+    /// [`ShardWriter::finish`] and [`FinishedShard::publish`] in one.
+    ///
+    /// # Errors
+    /// The system refuses to write, sync or rename.
+    pub fn commit(self, relative: &str, footer: &[(&str, String)]) -> Result<ShardEntry, FeedError> {
+        self.finish(relative, footer)?.publish()
+    }
+}
+
+/// A shard that is whole but has its temporary name yet.
+pub struct FinishedShard {
+    file: File,
+    path: PathBuf,
+    entry: ShardEntry,
+}
+
+impl FinishedShard {
+    /// What the index should say of it.
+    pub fn entry(&self) -> &ShardEntry {
+        &self.entry
+    }
+
+    /// Makes the file appear under its name, durably.
+    ///
+    /// # Errors
+    /// The system refuses to sync or rename.
+    pub fn publish(self) -> Result<ShardEntry, FeedError> {
         publish(&self.file, &self.path)?;
-        entry(&MappedFile::open(&self.path)?, relative, self.rows, &metadata)
+        Ok(self.entry)
     }
 }
 
@@ -113,22 +144,36 @@ pub(crate) fn entry(
     metadata: &ParquetMetaData,
 ) -> Result<ShardEntry, FeedError> {
     let bytes = file.as_ref();
-    let hash = |group: &parquet::file::metadata::RowGroupMetaData| {
-        let ranges = group.columns().iter().map(|column| column.byte_range());
-        let (start, end) = ranges.fold((u64::MAX, 0), |(start, end), (from, length)| {
-            (start.min(from), end.max(from.saturating_add(length)))
-        });
-        let slice = bytes.get(start.min(end) as usize..end as usize).ok_or_else(|| FeedError::Mismatch {
+    let cut = |range: std::ops::Range<u64>| {
+        bytes.get(range.start as usize..range.end as usize).ok_or_else(|| FeedError::Mismatch {
             path: file.path().to_owned(),
-            expected: format!("{end} bytes or more"),
+            expected: format!("{} bytes or more", range.end),
             found: format!("{} bytes", bytes.len()),
-        })?;
-        Ok(format!("{:016x}", xxh3_64(slice)))
+        })
     };
+    let groups: Vec<_> = metadata.row_groups().iter().map(bytes_of_group).collect();
+    let hashes = groups.iter().map(|range| Ok(format!("{:016x}", xxh3_64(cut(range.clone())?))));
+    // What lies between, before and after the groups.
+    let mut rest = Xxh3::new();
+    let mut end = 0;
+    for range in groups.iter().filter(|range| !range.is_empty()) {
+        rest.update(cut(end..range.start.max(end))?);
+        end = range.end;
+    }
+    rest.update(cut(end..bytes.len() as u64)?);
     Ok(ShardEntry {
         path: relative.to_owned(),
         rows,
         bytes: bytes.len() as u64,
-        row_groups_xxh3: metadata.row_groups().iter().map(hash).collect::<Result<_, FeedError>>()?,
+        row_groups_xxh3: hashes.collect::<Result<_, FeedError>>()?,
+        rest_xxh3: format!("{:016x}", rest.digest()),
     })
+}
+
+/// Where a row group's pages lie in its file.
+fn bytes_of_group(group: &RowGroupMetaData) -> std::ops::Range<u64> {
+    let ranges = group.columns().iter().map(|column| column.byte_range());
+    let (start, end) = ranges
+        .fold((u64::MAX, 0), |(start, end), (from, length)| (start.min(from), end.max(from.saturating_add(length))));
+    start.min(end)..end
 }

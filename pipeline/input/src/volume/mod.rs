@@ -8,8 +8,9 @@ mod nifti;
 mod samples;
 mod slice_stack;
 
+use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use self::nifti::NiftiReader;
@@ -110,6 +111,33 @@ pub fn read(path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
     } else {
         Err(unsupported(path, &format!("a file that starts with {:02x?}", &head[..head.len().min(4)])))
     }
+}
+
+/// What lies at a path, as far as names and first bytes tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Something that [`read`] takes for a volume.
+    Volume,
+    /// A folder that is no series: the names in it.
+    Folder(Vec<OsString>),
+    /// Any other file.
+    Other,
+}
+
+/// Looks whether a volume lies at the path, without reading it.
+///
+/// # Errors
+/// What the system says of the path.
+pub fn look(path: &Path) -> io::Result<Place> {
+    let metadata = fs::metadata(path)?;
+    if metadata.is_dir() {
+        let names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+        let series = names.iter().any(|name| slice_stack::is_slice_name(&name.to_string_lossy()));
+        return Ok(if series { Place::Volume } else { Place::Folder(names) });
+    }
+    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let volume = metadata.is_file() && [".nii", ".nii.gz"].iter().any(|ending| name.ends_with(ending));
+    Ok(if volume { Place::Volume } else { Place::Other })
 }
 
 fn unsupported(path: &Path, found: &str) -> InputError {

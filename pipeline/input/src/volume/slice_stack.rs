@@ -26,6 +26,12 @@ pub(super) fn is_picture(head: &[u8]) -> bool {
     head.starts_with(b"\x89PNG") || head.starts_with(&[0xff, 0xd8, 0xff])
 }
 
+/// Whether a file of this name belongs to a series of slices: `12.png`.
+pub(super) fn is_slice_name(name: &str) -> bool {
+    let stem = name.strip_suffix(".jpeg").or_else(|| name.strip_suffix(".png"));
+    stem.is_some_and(|stem| !stem.is_empty() && stem.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 impl VolumeReader for SliceStackReader {
     /// Values are 0 to 1 (grey over 255); neither spacing nor orientation is known.
     fn read(&self, path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {

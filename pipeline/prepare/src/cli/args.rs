@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use med2e3_schemas::Id;
 
+use crate::output::Part;
+
 /// Turns CT volumes with captions and questions into verified parquet shards.
 #[derive(Debug, Parser)]
 #[command(
@@ -17,6 +19,7 @@ MED2E3_LOG=info shows the query plan with its metrics.
 
 A first run:
   cargo xtask demo                                   makes .demo/m3d, .demo/dataset and the rest
+  med2e3-data prepare /data/m3d --out dataset --dry-run
   med2e3-data prepare configs/prepare/m3d.toml --set root=/data/m3d --out dataset
   med2e3-data inspect dataset --row 0 --picture row.png
   med2e3-data sql dataset \"SELECT task, count(*) FROM samples GROUP BY task\""
@@ -28,10 +31,12 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    /// Read a manifest's volumes and texts, write parquet shards, set bad inputs aside with a reason
+    /// Read volumes and texts, write parquet shards, set bad inputs aside with a reason
     ///
-    /// A run that was stopped is started again with the same command: finished shards are kept.
-    Prepare(RunArgs),
+    /// PATH is a run's TOML file, or the data itself: a folder laid out as M3D-Data is, a manifest (.json, .csv), a volume,
+    /// or a folder of NIfTI files, DICOM series and slice folders. A run that was stopped is started again with the same
+    /// command: finished shards are kept, rows of changed inputs are made again.
+    Prepare(PrepareArgs),
     /// Draw a seeded subset of a prepared dataset's samples; --out is the dataset
     Sample(RunArgs),
     /// Show one row of a dataset, and its slices as a picture
@@ -74,6 +79,59 @@ pub(super) enum Verb {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+}
+
+/// One preparation.
+#[derive(Debug, ClapArgs)]
+pub(super) struct PrepareArgs {
+    /// The run's TOML file, or the data
+    pub(super) path: PathBuf,
+    /// The dataset's folder
+    #[arg(long)]
+    pub(super) out: PathBuf,
+    /// Preparation of the volumes: m3d or ct
+    #[arg(long)]
+    pub(super) recipe: Option<String>,
+    /// Stored type of the voxels: u8, i16 or f32
+    #[arg(long)]
+    pub(super) voxels: Option<String>,
+    /// The language model's tokenizer.json
+    #[arg(long, value_name = "FILE")]
+    pub(super) tokenizer: Option<PathBuf>,
+    /// Threads; 0 is one for each core
+    #[arg(long)]
+    pub(super) threads: Option<usize>,
+    /// How a restart looks for changed inputs: quick (size and time) or full (contents)
+    #[arg(long, value_name = "HOW")]
+    pub(super) check_inputs: Option<String>,
+    /// Override any value of the configuration, such as --set text.length=1024; may be given again
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// Work at the I-th of N parts, beside other processes; a run without it ends the dataset
+    #[arg(long, value_name = "I/N", default_value = "1/1")]
+    pub(super) part: Part,
+    /// Say how many rows, bytes and hours, measured on a few inputs, and write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl PrepareArgs {
+    /// Every override in the order in which they are laid over the configuration.
+    pub(super) fn overrides(&self) -> Vec<String> {
+        let text = |key: &str, value: &Option<String>| value.as_ref().map(|value| format!("{key}={value:?}"));
+        let path = |path: &PathBuf| format!("text.tokenizer={{path={:?}}}", path.display().to_string());
+        let named = [
+            text("volume.recipe", &self.recipe),
+            text("volume.voxels", &self.voxels),
+            text("engine.check_inputs", &self.check_inputs),
+            self.tokenizer.as_ref().map(path),
+            self.threads.map(|threads| format!("engine.threads={threads}")),
+        ];
+        named.into_iter().flatten().chain(self.set.iter().cloned()).collect()
+    }
 }
 
 /// A run: one configuration file, overrides, and where the results go.

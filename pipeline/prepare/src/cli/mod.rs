@@ -20,7 +20,10 @@ use crate::demo_set;
 use crate::engine::{Catalog, to_json_lines, to_table};
 use crate::inspect::{Which, inspect, write_montage};
 use crate::{prepare, sample};
-use args::{Args, RunArgs, Verb};
+use crate::estimate::{self, Estimate};
+use crate::output::Part;
+use crate::recognize::{self, Recognized};
+use args::{Args, PrepareArgs, RunArgs, Verb};
 
 /// Parses the arguments, runs the verb, prints errors with their causes.
 pub fn main() -> ExitCode {
@@ -39,10 +42,24 @@ pub fn main() -> ExitCode {
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().build().context("starting the runtime")?;
     match verb {
+        Verb::Prepare(args) if args.dry_run => {
+            let estimate = estimate::estimate(&prepare_config(&args)?, &args.out)?;
+            if args.json {
+                println!("{}", serde_json::to_string(&estimate)?);
+            } else {
+                print_estimate(&estimate);
+            }
+            anyhow::ensure!(estimate.fits(), "{}: the disk is too small for the dataset", args.out.display());
+            Ok(ExitCode::SUCCESS)
+        }
         Verb::Prepare(args) => {
-            let config: PrepareConfig = read_config(&args)?;
-            let report = runtime.block_on(prepare::prepare(&config, &args.out))?;
-            print_prepared(&report, &args)?;
+            let report = runtime.block_on(prepare::prepare(&prepare_config(&args)?, &args.out, args.part))?;
+            if args.part == Part::WHOLE {
+                print_prepared(&report, &args)?;
+            } else {
+                let (done, all) = (report.volumes.rows, report.volumes.manifest_rows);
+                println!("part done: {done} of {all} volumes; when all parts are, run without --part");
+            }
             let rejected = report.volumes.quarantined_rows() + report.texts.quarantined_rows();
             Ok(ExitCode::from(u8::from(rejected > 0)))
         }
@@ -91,13 +108,43 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// The configuration that the arguments state: the file's, or one made from what lies at the path.
+fn prepare_config(args: &PrepareArgs) -> anyhow::Result<PrepareConfig> {
+    let name = args.path.display().to_string();
+    if args.path.extension().is_some_and(|ending| ending == "toml") {
+        let text = fs::read_to_string(&args.path).with_context(|| format!("{name}: read failed"))?;
+        return Ok(config::parse(&name, &text, &args.overrides())?);
+    }
+    let Recognized { what, config } = recognize::recognize(&args.path)?;
+    let text = toml::to_string(&config).context("writing the configuration")?;
+    let config: PrepareConfig = config::parse(&name, &text, &args.overrides())?;
+    let [d, h, w] = config.volume.shape;
+    let volume = &config.volume;
+    eprintln!("{name}: {what}");
+    eprintln!(
+        "recipe {}, {d}x{h}x{w} voxels as {}, to {}, where prepare.toml states the run in full",
+        volume.recipe.as_str(),
+        volume.voxels.as_str(),
+        args.out.display(),
+    );
+    Ok(config)
+}
+
+fn print_estimate(estimate: &Estimate) {
+    let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
+    let Estimate { volumes, volumes_refused, texts, volumes_per_second, bytes, hours, free_bytes } = estimate;
+    println!("rows     {volumes} volumes ({volumes_refused} not found), {texts} texts");
+    println!("disk     {:.2} GiB, of {:.2} GiB free", gib(*bytes), gib(*free_bytes));
+    println!("time     {hours:.2} hours at {volumes_per_second:.1} volumes/s, as measured here on a few");
+}
+
 /// The run's configuration: the file's text with the overrides laid over it.
 fn read_config<T: DeserializeOwned>(args: &RunArgs) -> anyhow::Result<T> {
     let text = fs::read_to_string(&args.config).with_context(|| format!("{}: read failed", args.config.display()))?;
     Ok(config::parse(&args.config.display().to_string(), &text, &args.set)?)
 }
 
-fn print_prepared(report: &PrepareReport, args: &RunArgs) -> anyhow::Result<()> {
+fn print_prepared(report: &PrepareReport, args: &PrepareArgs) -> anyhow::Result<()> {
     if args.json {
         println!("{}", serde_json::to_string(report)?);
         return Ok(());
@@ -114,8 +161,9 @@ fn print_prepared(report: &PrepareReport, args: &RunArgs) -> anyhow::Result<()> 
     line("texts", &report.texts);
     let quarantine: PathBuf = quarantine_path(&args.out);
     println!(
-        "{} shards found finished; {:.1} MiB read, {:.1} MiB written in {:.1} s; reasons in {}",
+        "{} shards found finished; {} inputs of {:.1} MiB read, {:.1} MiB written in {:.1} s; reasons in {}",
         report.shards_reused,
+        report.inputs_read,
         report.bytes_read as f64 / 1048576.0,
         report.bytes_written as f64 / 1048576.0,
         report.seconds,

@@ -12,7 +12,8 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::context::SessionContext;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{ExecutionPlan, collect};
-use datafusion::prelude::{ParquetReadOptions, SessionConfig};
+use datafusion::prelude::{ParquetReadOptions, SessionConfig, col, lit};
+use med2e3_schemas::manifest::RANGE;
 
 pub use manifest_files::write_manifest;
 pub use sql::{Catalog, to_json_lines, to_table};
@@ -21,19 +22,29 @@ use crate::PrepareError;
 use crate::work::{Committed, RangeWork};
 use prepare_exec::PrepareExec;
 
-/// Runs a table's work over its manifest files: a parquet scan with `PrepareExec` above it.
+/// Runs a table's work over those of its manifest's ranges that are to be done: a parquet scan with the ranges' numbers
+/// pushed down to it, and `PrepareExec` above.
 ///
 /// The partitions are the manifest's files; the scan neither splits nor mixes them, so a range stays whole. Gives one
 /// [`Committed`] a range, in the order of the ranges, and logs the plan with its metrics.
 ///
 /// # Errors
 /// The first error of the work, or what DataFusion says of the plan.
-pub async fn run(manifest: &Path, work: Arc<dyn RangeWork>, partitions: usize) -> Result<Vec<Committed>, PrepareError> {
+pub async fn run(
+    manifest: &Path,
+    ranges: &[u32],
+    work: Arc<dyn RangeWork>,
+    partitions: usize,
+) -> Result<Vec<Committed>, PrepareError> {
     let mut config = SessionConfig::new().with_target_partitions(partitions.max(1)).with_repartition_file_scans(false);
-    config.options_mut().execution.parquet.schema_force_view_types = false;
+    let parquet = &mut config.options_mut().execution.parquet;
+    parquet.schema_force_view_types = false;
+    // A range is a row group: others are neither decoded nor, by their statistics, read.
+    parquet.pushdown_filters = true;
     let context = SessionContext::new_with_config(config);
     let scan = context.read_parquet(manifest.display().to_string(), ParquetReadOptions::default()).await?;
-    let scan = scan.create_physical_plan().await?;
+    let wanted = ranges.iter().map(|range| lit(*range)).collect();
+    let scan = scan.filter(col(RANGE).in_list(wanted, false))?.create_physical_plan().await?;
     let plan: Arc<dyn ExecutionPlan> = Arc::new(PrepareExec::new(scan, work));
     let batches = collect(plan.clone(), context.task_ctx()).await?;
     tracing::info!("\n{}", DisplayableExecutionPlan::with_metrics(plan.as_ref()).indent(false));

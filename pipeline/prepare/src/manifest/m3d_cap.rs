@@ -39,6 +39,11 @@ pub(super) fn read(path: &Path, builder: &mut Builder<'_>) -> Result<(), Prepare
             return Err(error(format!("a split `{part}` that begins with none of train, validation, test")));
         };
         for (number, entry) in entries.into_iter().enumerate() {
+            if let Some(text) = entry.get("text").and_then(Value::as_str).filter(|text| is_inside(text)) {
+                for path in places(text) {
+                    builder.source(builder.root.join(path));
+                }
+            }
             let id = builder.add(row(builder.root, entry, split, format!("{name} {part}[{number}]")));
             if part != split.as_str() {
                 builder.manifest.parts.entry(part.clone()).or_default().extend(id);
@@ -84,18 +89,26 @@ fn row(root: &Path, entry: Value, split: Split, place: String) -> Row {
     }
 }
 
+fn is_inside(text: &str) -> bool {
+    Path::new(text).components().all(|part| matches!(part, std::path::Component::Normal(_)))
+}
+
+/// Where a report may lie: at its own path, or under the raw folder.
+fn places(text: &str) -> [String; 2] {
+    [text.to_owned(), text.replacen("M3D_Cap_npy/", "M3D_Cap/", 1)]
+}
+
 /// The findings of a report, whose prepared path is looked for under the raw folder where it is not there.
 fn report(root: &Path, text: &str) -> Result<String, Refusal> {
-    let inside = |part: std::path::Component<'_>| matches!(part, std::path::Component::Normal(_));
     let outside = || Refusal {
         reason: Reason::PathOutsideRoot,
         detail: format!("expected a path within the data root, found {text}"),
     };
-    if !Path::new(text).components().all(inside) {
+    if !is_inside(text) {
         return Err(outside());
     }
-    let raw = text.replacen("M3D_Cap_npy/", "M3D_Cap/", 1);
-    let path = [text, &raw].into_iter().map(|path| root.join(path)).find(|path| path.is_file());
+    let [_, raw] = places(text);
+    let path = places(text).into_iter().map(|path| root.join(path)).find(|path| path.is_file());
     let path = path.ok_or_else(|| Refusal {
         reason: Reason::TextUnreadable,
         detail: format!("expected a report at {raw}, found none"),

@@ -40,10 +40,7 @@ pub(super) fn find(root: &Path, image: &str) -> Result<String, Refusal> {
     if image.contains('\\') || !Path::new(image).components().all(inside) {
         return Err(outside(image));
     }
-    let raw = match image.strip_prefix("M3D_Cap_npy/") {
-        Some(rest) => format!("M3D_Cap/{rest}"),
-        None => image.to_owned(),
-    };
+    let raw = raw(image);
     let stem = stem(&raw);
     let candidates = [stem.to_owned(), format!("{stem}.nii.gz"), format!("{stem}.nii")];
     let there = candidates.iter().find(|path| root.join(path).exists()).cloned();
@@ -54,6 +51,14 @@ pub(super) fn find(root: &Path, image: &str) -> Result<String, Refusal> {
     let real = fs::canonicalize(root.join(&path))
         .map_err(|error| Refusal { reason: Reason::Unreadable, detail: error.to_string() })?;
     if real.starts_with(root) { Ok(path) } else { Err(outside(&format!("a link from {path}"))) }
+}
+
+/// The raw path that a prepared one stands for; any other as it is.
+pub(super) fn raw(image: &str) -> String {
+    match image.strip_prefix("M3D_Cap_npy/") {
+        Some(rest) => format!("M3D_Cap/{rest}"),
+        None => image.to_owned(),
+    }
 }
 
 /// The entry beside `path` whose name is equal once accents are taken off.

@@ -1,29 +1,32 @@
 //! Texts: the template laid out and tokenized, targets known from the layout.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use med2e3_feed::shard::{Layout, ShardReader, ShardWriter};
+use med2e3_feed::shard::{Layout, ShardWriter};
 use med2e3_input::InputError;
 use med2e3_input::text::template::with_image;
 use med2e3_input::text::{LengthBudget, Template, Tokenizer, Turn};
+use med2e3_schemas::Id;
 use med2e3_schemas::manifest::{ManifestText, texts_from_batch};
-use med2e3_schemas::outcome::RangeOutcome;
 use med2e3_schemas::quarantine::{QuarantineRecord, Reason, Table};
-use med2e3_schemas::sample::{SampleRow, Task, from_batch, schema, to_batch};
+use med2e3_schemas::sample::{SampleRow, Task, schema, to_batch};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::{Committed, RangeWork, ShardPlace, chain, entries_of};
+use super::receipt::ShardPlace;
+use super::{Committed, RangeWork, Receipt, chain, entries_of, range_hash};
 use crate::PrepareError;
 use crate::config::TextConfig;
+use crate::output::Workplace;
 use crate::progress::{Progress, Step, StepClock};
+use crate::provenance::Provenance;
 
 /// The work on ranges of texts.
 pub struct Texts {
     place: ShardPlace,
+    provenance: Provenance,
     template: Template,
     budget: LengthBudget,
     tokenizer: Tokenizer,
@@ -33,9 +36,9 @@ pub struct Texts {
 }
 
 impl Texts {
-    /// Work that tokenizes with `tokenizer` and writes shards of `dataset`.
+    /// Work that tokenizes with `tokenizer` and writes shards of the place's dataset.
     pub fn new(
-        dataset: &Path,
+        place: &Workplace,
         config: &TextConfig,
         tokenizer: Tokenizer,
         recipe_hash: &str,
@@ -43,7 +46,8 @@ impl Texts {
         progress: Arc<Progress>,
     ) -> Texts {
         Texts {
-            place: ShardPlace::new(dataset, "samples", recipe_hash),
+            place: ShardPlace::new(place, "samples", recipe_hash),
+            provenance: place.provenance.clone(),
             template: config.template,
             budget: LengthBudget { total: config.length, visual_tokens: config.visual_tokens, keep_end: false },
             tokenizer,
@@ -78,7 +82,7 @@ impl Texts {
             task: entry.task,
             topic: entry.topic,
             split: entry.split,
-            case_id: entry.case_id.clone(),
+            case_id: self.provenance.case(&entry.case_id),
             question: entry.question.clone(),
             answer: entry.answer.clone(),
             choices: entry.choices.clone(),
@@ -94,29 +98,24 @@ impl Texts {
 
 impl RangeWork for Texts {
     fn table(&self) -> &'static str {
-        self.place.table
+        self.place.table()
     }
 
     fn clock(&self) -> &StepClock {
         &self.clock
     }
 
+    fn finished(&self, range_id: u32, range_hash: &str) -> Option<Committed> {
+        let (_, Receipt { committed, .. }) = self.place.find(range_id)?;
+        (committed.outcome.range_hash == range_hash).then(|| self.progress.skip(&committed.outcome))?;
+        Some(committed)
+    }
+
     fn commit(&self, range_id: u32, rows: &[RecordBatch]) -> Result<Committed, PrepareError> {
         let entries = entries_of(rows, texts_from_batch)?;
-        let range_hash = ShardPlace::range_hash(&entries);
-        if let Some((reader, outcome)) = self.place.finished(range_id, &range_hash) {
-            let shard = reader.entry(&self.place.relative(range_id))?;
-            self.progress.skip(&outcome);
-            let counts = count(&sample_rows(&reader)?);
-            return Ok(Committed { range_id, shard, outcome, bytes_read: 0, reused: true, counts });
-        }
-        let mut outcome = RangeOutcome {
-            recipe_hash: self.place.recipe_hash.clone(),
-            range_hash,
-            manifest_rows: entries.len() as u64,
-            duplicates: entries.iter().filter(|(_, entry)| entry.duplicate).count() as u64,
-            ..RangeOutcome::default()
-        };
+        let range_hash = range_hash(&entries);
+        let mut outcome = self.place.outcome(range_hash.clone(), entries.len());
+        outcome.duplicates = entries.iter().filter(|(_, entry)| entry.duplicate).count() as u64;
         let encoded: Vec<_> = self.clock.time(Step::Tokenize, || {
             self.threads.install(|| {
                 let fresh = entries.par_iter().filter(|(_, entry)| !entry.duplicate);
@@ -142,23 +141,17 @@ impl RangeWork for Texts {
         }
         outcome.rows = samples.len() as u64;
         outcome.truncated = samples.iter().filter(|row| row.truncated).count() as u64;
-        let shard = self.clock.time(Step::Write, || -> Result<_, PrepareError> {
+        let counts = count(&samples);
+        let committed = Committed { range_id, outcome, counts, ..Committed::default() };
+        self.clock.time(Step::Write, || {
             let mut writer = ShardWriter::create(&self.place.path(range_id), schema(), Layout::Samples)?;
             for group in samples.chunks(Layout::Samples.rows_per_group(0)) {
                 writer.write(&to_batch(group))?;
             }
-            self.place.commit(writer, range_id, &outcome)
-        })?;
-        Ok(Committed { range_id, shard, outcome, bytes_read: 0, reused: false, counts: count(&samples) })
+            // A sample is a function of its manifest row and the recipe.
+            self.place.commit(writer, Id::of_parts([range_hash.as_bytes()]), committed, BTreeMap::new())
+        })
     }
-}
-
-fn sample_rows(reader: &ShardReader) -> Result<Vec<SampleRow>, PrepareError> {
-    let mut rows = Vec::new();
-    for batch in reader.read(&[])? {
-        rows.extend(from_batch(&batch)?);
-    }
-    Ok(rows)
 }
 
 fn count(rows: &[SampleRow]) -> BTreeMap<String, BTreeMap<String, u64>> {

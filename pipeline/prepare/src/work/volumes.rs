@@ -1,72 +1,71 @@
 //! Volumes: read, min-max, crop, resample, encode; in parallel within the range, written in the manifest's order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
 use med2e3_feed::shard::codes::encode;
-use med2e3_feed::shard::{Layout, ShardWriter};
+use med2e3_feed::shard::{Layout, ShardReader, ShardWriter};
 use med2e3_input::recipe;
 use med2e3_input::volume::{self, ReadLimits};
+use med2e3_schemas::Id;
 use med2e3_schemas::manifest::{ManifestVolume, volumes_from_batch};
-use med2e3_schemas::outcome::RangeOutcome;
 use med2e3_schemas::quarantine::{QuarantineRecord, Reason, Table};
-use med2e3_schemas::volume::{VolumeRow, VoxelFormat, schema, to_batch};
+use med2e3_schemas::volume::{VolumeRow, VoxelFormat, from_batch, schema, to_batch};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::{Committed, RangeWork, ShardPlace, chain, entries_of};
+use super::receipt::{Input, ShardPlace};
+use super::{CheckInputs, Committed, RangeWork, Receipt, chain, entries_of, range_hash};
 use crate::PrepareError;
-use crate::config::VolumeConfig;
+use crate::config::PrepareConfig;
+use crate::output::Workplace;
 use crate::progress::{Progress, Step, StepClock};
+use crate::provenance::Provenance;
 
 /// The work on ranges of volumes.
 pub struct Volumes {
     root: PathBuf,
     place: ShardPlace,
+    provenance: Provenance,
     format: VoxelFormat,
     limits: ReadLimits,
     threads: Arc<ThreadPool>,
     progress: Arc<Progress>,
     clock: StepClock,
+    check_inputs: CheckInputs,
 }
 
-/// What one manifest row became, and what reading it cost.
-type Fate = (Result<VolumeRow, QuarantineRecord>, u64);
+/// What one manifest row became, its input, and what reading it cost.
+struct Fate {
+    row: Result<VolumeRow, QuarantineRecord>,
+    input: Option<Input>,
+    bytes_read: u64,
+}
 
 impl Volumes {
-    /// Work that reads below `root` and writes shards of `dataset`.
+    /// Work that reads below the place's root and writes shards of its dataset.
     pub fn new(
-        root: &Path,
-        dataset: &Path,
-        config: &VolumeConfig,
+        place: &Workplace,
+        config: &PrepareConfig,
         recipe_hash: &str,
         threads: Arc<ThreadPool>,
         progress: Arc<Progress>,
     ) -> Volumes {
+        let volume = &config.volume;
         Volumes {
-            root: root.to_owned(),
-            place: ShardPlace::new(dataset, "volumes", recipe_hash),
-            format: VoxelFormat::unit_range(config.shape, config.voxels),
-            limits: ReadLimits { max_decoded_bytes: config.max_decoded_mib << 20 },
+            root: place.root.clone(),
+            place: ShardPlace::new(place, "volumes", recipe_hash),
+            provenance: place.provenance.clone(),
+            format: volume.format(),
+            limits: ReadLimits { max_decoded_bytes: volume.max_decoded_mib << 20 },
+            check_inputs: config.engine.check_inputs,
             threads,
             progress,
             clock: StepClock::default(),
         }
-    }
-
-    /// Size and time of every input of a range, as one hash: equal when no input was touched since.
-    fn stamp(&self, entries: &[(u64, ManifestVolume)]) -> String {
-        let mut hasher = blake3::Hasher::new();
-        for (_, entry) in entries.iter().filter(|(_, entry)| entry.refusal.is_none()) {
-            hasher.update(entry.source_path.as_bytes());
-            hasher.update(&input_stamp(&self.root.join(&entry.source_path)));
-        }
-        hasher.finalize().to_hex().to_string()
     }
 
     fn prepare(&self, ordinal: u64, entry: &ManifestVolume) -> Fate {
@@ -80,15 +79,18 @@ impl Volumes {
             byte_offset,
         };
         if let Some(refusal) = &entry.refusal {
-            return (Err(reject(refusal.reason, refusal.detail.clone(), None)), 0);
+            return Fate { row: Err(reject(refusal.reason, refusal.detail.clone(), None)), input: None, bytes_read: 0 };
         }
         let path = self.root.join(&entry.source_path);
-        let row = self.read_and_map(&path, entry).map_err(|error| {
+        // Before the reading: a change while it is read shows in the next run.
+        let input = Input::now(&self.root, &entry.source_path, self.check_inputs);
+        let row = self.read_and_map(&path, entry).map(|row| self.named(row, entry)).map_err(|error| {
             // The message names files by their path on this machine; the record keeps what is below the root.
             let detail = chain(&error).replace(&format!("{}/", self.root.display()), "");
             reject(error.reason(), detail, error.byte_offset())
         });
-        (row, size_on_disk(&path))
+        let input = if row.is_ok() { input } else { input.deepened(&self.root) };
+        Fate { row, input: Some(input), bytes_read: size_on_disk(&path) }
     }
 
     fn read_and_map(&self, path: &Path, entry: &ManifestVolume) -> Result<VolumeRow, med2e3_input::InputError> {
@@ -105,11 +107,11 @@ impl Volumes {
         Ok(VolumeRow {
             volume_id: entry.volume_id,
             voxels,
-            source_path: Some(entry.source_path.clone()),
+            source_path: None,
             content_hash,
-            case_id: Some(entry.case_id.clone()),
-            series: Some(entry.series.clone()),
-            plane: volume.plane.map(|plane| plane.as_str().to_owned()),
+            case_id: None,
+            series: None,
+            plane: volume.plane.map(|plane| plane.as_str()).or(plane_in(&entry.series)).map(str::to_owned),
             orientation: volume.orientation,
             source_shape: to_u32(info.source_shape_dhw),
             crop_start: to_u32(info.crop.start),
@@ -119,96 +121,176 @@ impl Volumes {
             value_min: info.value_min,
             value_max: info.value_max,
             slices_dropped: volume.slices_dropped,
+            notes: Vec::new(),
         })
+    }
+
+    /// The row with what the manifest says of it, as far as the dataset may hold it.
+    fn named(&self, row: VolumeRow, entry: &ManifestVolume) -> VolumeRow {
+        VolumeRow {
+            source_path: self.provenance.name(&entry.source_path),
+            case_id: Some(self.provenance.case(&entry.case_id)),
+            series: self.provenance.name(&entry.series),
+            ..row
+        }
+    }
+
+    /// Every row's fate in order: known from an earlier shard, or prepared now.
+    fn fates(&self, earlier: Option<&Earlier>, window: &[(u64, ManifestVolume)]) -> Vec<Fate> {
+        self.threads.install(|| {
+            let fates = window.par_iter().map(|(ordinal, entry)| {
+                let known = earlier.and_then(|earlier| self.known(earlier, *ordinal, entry));
+                let fate = known.unwrap_or_else(|| self.prepare(*ordinal, entry));
+                self.progress.step(fate.row.is_ok());
+                fate
+            });
+            fates.collect()
+        })
+    }
+
+    /// What an earlier run made of the entry, if its input is the same still.
+    fn known(&self, earlier: &Earlier, ordinal: u64, entry: &ManifestVolume) -> Option<Fate> {
+        let input = earlier.receipt.inputs.get(&entry.volume_id)?;
+        if input.path != entry.source_path || !input.is_unchanged(&self.root, self.check_inputs) {
+            return None;
+        }
+        let row = match earlier.rows.get(&entry.volume_id) {
+            Some(row) => {
+                let batch = earlier.reader.read_row(*row, &[]).ok()?;
+                let row = from_batch(&batch, &self.format).ok()?.pop()?;
+                // A cell that the disk has damaged is made again, not copied.
+                if *blake3::hash(&row.voxels).as_bytes() != row.content_hash {
+                    return None;
+                }
+                Ok(self.named(row, entry))
+            }
+            None => {
+                let record = earlier.receipt.rejects.iter().find(|record| record.path == entry.source_path)?;
+                Err(QuarantineRecord { ordinal, row: entry.row.clone(), ..record.clone() })
+            }
+        };
+        Some(Fate { row, input: Some(input.clone()), bytes_read: 0 })
     }
 
     fn write(
         &self,
-        range_id: u32,
+        writer: &mut ShardWriter,
+        earlier: Option<&Earlier>,
         entries: &[(u64, ManifestVolume)],
-        outcome: &mut RangeOutcome,
-        bytes_read: &AtomicU64,
-    ) -> Result<ShardWriter, PrepareError> {
-        let path = self.place.path(range_id);
-        let mut writer = ShardWriter::create(&path, schema(&self.format), Layout::Volumes)?;
+        range: &mut Range,
+    ) -> Result<(), PrepareError> {
         let group = Layout::Volumes.rows_per_group(self.format.cell_bytes());
         let mut pending: Vec<VolumeRow> = Vec::with_capacity(group.min(entries.len()));
+        let mut flush = |pending: &mut Vec<VolumeRow>| {
+            let result = self.clock.time(Step::Write, || writer.write(&to_batch(pending, &self.format)));
+            pending.clear();
+            result
+        };
         // A window bounds how many prepared volumes wait for their turn to be written.
         for window in entries.chunks(2 * self.threads.current_num_threads()) {
-            let fates: Vec<Fate> = self.threads.install(|| {
-                let prepared = window.par_iter().map(|(ordinal, entry)| {
-                    let fate = self.prepare(*ordinal, entry);
-                    self.progress.step(fate.0.is_ok());
-                    fate
-                });
-                prepared.collect()
-            });
-            for (row, bytes) in fates {
-                bytes_read.fetch_add(bytes, Ordering::Relaxed);
-                match row {
+            for ((_, entry), fate) in window.iter().zip(self.fates(earlier, window)) {
+                range.add(entry.volume_id, &fate);
+                match fate.row {
                     Ok(row) => pending.push(row),
-                    Err(reject) => outcome.rejects.push(reject),
+                    Err(reject) => range.committed.outcome.rejects.push(reject),
                 }
                 if pending.len() == group {
-                    self.clock.time(Step::Write, || writer.write(&to_batch(&pending, &self.format)))?;
-                    outcome.rows += pending.len() as u64;
-                    pending.clear();
+                    flush(&mut pending)?;
                 }
             }
         }
         if !pending.is_empty() {
-            self.clock.time(Step::Write, || writer.write(&to_batch(&pending, &self.format)))?;
-            outcome.rows += pending.len() as u64;
+            flush(&mut pending)?;
         }
-        Ok(writer)
+        Ok(())
     }
+}
+
+/// A range's shard of an earlier run.
+struct Earlier {
+    reader: ShardReader,
+    receipt: Receipt,
+    // Volume to row.
+    rows: HashMap<Id, usize>,
+}
+
+impl Earlier {
+    fn of((reader, receipt): (ShardReader, Receipt)) -> Option<Earlier> {
+        let mut rows = HashMap::new();
+        for batch in reader.read(&["volume_id"]).ok()? {
+            for id in batch.column(0).as_fixed_size_binary().iter().flatten().filter_map(Id::from_bytes) {
+                rows.insert(id, rows.len());
+            }
+        }
+        Some(Earlier { reader, receipt, rows })
+    }
+}
+
+/// What a range has become so far.
+struct Range {
+    committed: Committed,
+    inputs: BTreeMap<Id, Input>,
+    digest: blake3::Hasher,
+}
+
+impl Range {
+    fn add(&mut self, id: Id, fate: &Fate) {
+        self.committed.bytes_read += fate.bytes_read;
+        self.committed.inputs_read += u64::from(fate.bytes_read > 0);
+        self.inputs.extend(fate.input.clone().map(|input| (id, input)));
+        if let Ok(row) = &fate.row {
+            self.committed.outcome.rows += 1;
+            self.digest.update(&row.content_hash);
+            self.digest.update(described(row).as_bytes());
+        }
+    }
+}
+
+/// Every field of a row but the voxels, as text.
+fn described(row: &VolumeRow) -> String {
+    let VolumeRow { volume_id, source_path, case_id, series, plane, orientation, source_shape, .. } = row;
+    let VolumeRow { crop_start, crop_stop, spacing_mm, hu_known, value_min, value_max, slices_dropped, notes, .. } = row;
+    format!(
+        "{volume_id} {source_path:?} {case_id:?} {series:?} {plane:?} {orientation:?} {source_shape:?} {crop_start:?} \
+         {crop_stop:?} {spacing_mm:?} {hu_known} {value_min} {value_max} {slices_dropped:?} {notes:?}"
+    )
 }
 
 impl RangeWork for Volumes {
     fn table(&self) -> &'static str {
-        self.place.table
+        self.place.table()
     }
 
     fn clock(&self) -> &StepClock {
         &self.clock
     }
 
+    fn finished(&self, range_id: u32, range_hash: &str) -> Option<Committed> {
+        let (_, Receipt { committed, inputs, .. }) = self.place.find(range_id)?;
+        let same = committed.outcome.range_hash == range_hash
+            && inputs.values().all(|input| input.is_unchanged(&self.root, self.check_inputs));
+        same.then(|| self.progress.skip(&committed.outcome))?;
+        Some(committed)
+    }
+
     fn commit(&self, range_id: u32, rows: &[RecordBatch]) -> Result<Committed, PrepareError> {
         let entries = entries_of(rows, volumes_from_batch)?;
-        let range_hash = ShardPlace::range_hash(&entries);
-        let stamp = self.stamp(&entries);
-        let fresh = self.place.stamp(range_id).is_some_and(|known| known == stamp);
-        if let Some((reader, outcome)) = self.place.finished(range_id, &range_hash).filter(|_| fresh) {
-            let shard = reader.entry(&self.place.relative(range_id))?;
-            self.progress.skip(&outcome);
-            return Ok(Committed { range_id, shard, outcome, bytes_read: 0, reused: true, counts: BTreeMap::new() });
-        }
-        let mut outcome = RangeOutcome {
-            recipe_hash: self.place.recipe_hash.clone(),
-            range_hash,
-            manifest_rows: entries.len() as u64,
-            ..RangeOutcome::default()
-        };
-        let bytes_read = AtomicU64::new(0);
-        let writer = self.write(range_id, &entries, &mut outcome, &bytes_read)?;
-        let shard = self.clock.time(Step::Write, || self.place.commit(writer, range_id, &outcome))?;
-        self.place.write_stamp(range_id, &stamp)?;
-        let bytes_read = bytes_read.into_inner();
-        Ok(Committed { range_id, shard, outcome, bytes_read, reused: false, counts: BTreeMap::new() })
+        let outcome = self.place.outcome(range_hash(&entries), entries.len());
+        let committed = Committed { range_id, outcome, ..Committed::default() };
+        let mut range = Range { committed, inputs: BTreeMap::new(), digest: blake3::Hasher::new() };
+        let earlier = self.place.find(range_id).and_then(Earlier::of);
+        let mut writer = ShardWriter::create(&self.place.path(range_id), schema(&self.format), Layout::Volumes)?;
+        self.write(&mut writer, earlier.as_ref(), &entries, &mut range)?;
+        let Range { committed, inputs, digest } = range;
+        let rows = Id::of_parts([&digest.finalize().as_bytes()[..]]);
+        self.clock.time(Step::Write, || self.place.commit(writer, rows, committed, inputs))
     }
 }
 
-/// Name, size and time of a file and, for a folder, of what is in it, as one hash.
-fn input_stamp(path: &Path) -> [u8; 32] {
-    let inner = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut paths: Vec<PathBuf> = inner.chain([path.to_owned()]).collect();
-    paths.sort();
-    let mut hasher = blake3::Hasher::new();
-    for path in paths {
-        let times = fs::metadata(&path).map(|m| (m.len(), m.mtime(), m.mtime_nsec()));
-        hasher.update(format!("{:?} {:?}", path.file_name(), times.ok()).as_bytes());
-    }
-    *hasher.finalize().as_bytes()
+/// The plane that a series' name begins with, as M3D's do (`Axial_non_contrast`).
+fn plane_in(series: &str) -> Option<&'static str> {
+    let series = series.to_ascii_lowercase();
+    ["axial", "coronal", "sagittal"].into_iter().find(|plane| series.starts_with(plane))
 }
 
 /// Bytes of a file, or of the files of a folder.

@@ -1,0 +1,40 @@
+//! A folder of volumes without texts: every NIfTI or NumPy file, every folder of slices or of a DICOM series below it.
+
+use std::fs;
+use std::path::Path;
+
+use med2e3_input::volume::{Place, look};
+
+use super::Builder;
+use crate::PrepareError;
+
+/// Adds every volume at or below `root/folder`, in the order of the names.
+pub(super) fn read(root: &Path, folder: &Path, builder: &mut Builder<'_>) -> Result<(), PrepareError> {
+    let mut open = vec![folder.to_owned()];
+    // Depth first, names in order: the list, and with it every range, is the same on every machine.
+    while let Some(path) = open.pop() {
+        let place = root.join(&path);
+        let metadata = fs::symlink_metadata(&place).map_err(PrepareError::io(&place, "read"))?;
+        // A link could lead in a circle, or out of the root.
+        if metadata.is_symlink() {
+            continue;
+        }
+        match look(&place).map_err(PrepareError::io(&place, "list"))? {
+            Place::Volume => {
+                let image = path.to_str().ok_or_else(|| PrepareError::Manifest {
+                    path: place.clone(),
+                    expected: "names in UTF-8".into(),
+                    found: "other bytes".into(),
+                })?;
+                builder.add_volume(image, image.to_owned());
+            }
+            Place::Folder(mut names) => {
+                builder.source(place);
+                names.sort();
+                open.extend(names.into_iter().rev().map(|name| path.join(name)));
+            }
+            Place::Other => {}
+        }
+    }
+    Ok(())
+}

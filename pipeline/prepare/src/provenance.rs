@@ -1,0 +1,174 @@
+//! Provenance: whether a dataset says where its rows come from, or keeps to keyed ids.
+//!
+//! File and folder names can hold names of patients. With `paths = "hash"` no file of the dataset holds a path, a file
+//! name or a folder name: ids and cases are hashes under a key, and key, manifest and full reasons lie in a folder beside
+//! the dataset (`OUT.provenance`), which stays where the originals are.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use med2e3_feed::shard::commit::write_whole;
+use med2e3_schemas::Id;
+use med2e3_schemas::quarantine::QuarantineRecord;
+use serde::{Deserialize, Serialize};
+
+use crate::PrepareError;
+
+/// What a dataset may say about paths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Paths {
+    /// Paths below the data root, as the manifest writes them: for public data such as M3D's.
+    #[default]
+    Keep,
+    /// Keyed ids only: for one's own patients.
+    Hash,
+}
+
+/// How names become what a dataset holds.
+#[derive(Clone, Debug)]
+pub enum Provenance {
+    /// As they are.
+    Keep,
+    /// Hashed under a key that lies beside the dataset.
+    Hash {
+        /// The key.
+        key: [u8; 32],
+    },
+}
+
+/// What stands for a text that is withheld.
+const WITHHELD: &str = "withheld";
+
+impl Provenance {
+    /// The folder of a run's working files: in the dataset, or beside it where names are withheld.
+    pub fn folder(paths: Paths, out: &Path) -> PathBuf {
+        match paths {
+            Paths::Keep => out.join("manifest"),
+            Paths::Hash => {
+                let mut name = out.file_name().unwrap_or_default().to_owned();
+                name.push(".provenance");
+                out.with_file_name(name)
+            }
+        }
+    }
+
+    /// The provenance of a run; where names are withheld, with the key in `folder`, which is made where there is none.
+    ///
+    /// # Errors
+    /// A key that can't be read or written.
+    pub fn open(paths: Paths, folder: &Path) -> Result<Provenance, PrepareError> {
+        if paths == Paths::Keep {
+            return Ok(Provenance::Keep);
+        }
+        let path = folder.join("key");
+        if !path.exists() {
+            // The one place where chance does not come from a seed: a guessed key would give the names away.
+            let mut key = [0; 32];
+            let system = Path::new("/dev/urandom");
+            let read = File::open(system).and_then(|mut file| file.read_exact(&mut key));
+            read.map_err(PrepareError::io(system, "read"))?;
+            write_whole(&path, blake3::Hash::from_bytes(key).to_hex().as_bytes())?;
+        }
+        let text = fs::read_to_string(&path).map_err(PrepareError::io(&path, "read"))?;
+        let key = blake3::Hash::from_hex(text.trim()).map_err(|_| PrepareError::Manifest {
+            path,
+            expected: "64 hex digits".into(),
+            found: format!("{} bytes of something else", text.len()),
+        })?;
+        Ok(Provenance::Hash { key: *key.as_bytes() })
+    }
+
+    /// The id of the volume that a manifest names.
+    pub fn volume_id(&self, image: &str) -> Id {
+        match self {
+            Provenance::Keep => Id::of_volume(image),
+            Provenance::Hash { key } => keyed(key, &Id::of_volume(image).0),
+        }
+    }
+
+    /// A case's name, or what stands for it: equal for equal names.
+    pub fn case(&self, name: &str) -> String {
+        match self {
+            Provenance::Keep => name.to_owned(),
+            Provenance::Hash { key } => keyed(key, name.as_bytes()).to_string(),
+        }
+    }
+
+    /// A path or another name, where names are kept.
+    pub fn name(&self, name: &str) -> Option<String> {
+        matches!(self, Provenance::Keep).then(|| name.to_owned())
+    }
+
+    /// A record as the dataset may hold it.
+    pub fn record(&self, record: &QuarantineRecord) -> QuarantineRecord {
+        match self {
+            Provenance::Keep => record.clone(),
+            Provenance::Hash { key } => QuarantineRecord {
+                path: keyed(key, &Id::of_volume(&record.path).0).to_string(),
+                row: format!("{} {}", record.table.as_str(), record.ordinal),
+                detail: WITHHELD.into(),
+                ..record.clone()
+            },
+        }
+    }
+
+    /// A configuration's text as the dataset may hold it: without the files that it names.
+    pub fn configuration(&self, text: &str) -> String {
+        if matches!(self, Provenance::Keep) {
+            return text.to_owned();
+        }
+        let mut table: toml::Table = toml::from_str(text).expect("a written configuration parses");
+        table.remove("manifest");
+        table.insert("root".into(), WITHHELD.into());
+        table.iter_mut().for_each(|(_, value)| withhold_paths(value));
+        toml::to_string(&table).expect("a table can be written")
+    }
+}
+
+/// Replaces every text that looks like a path.
+fn withhold_paths(value: &mut toml::Value) {
+    match value {
+        toml::Value::String(text) if text.contains(['/', '\\', '.']) => *text = WITHHELD.into(),
+        toml::Value::Array(values) => values.iter_mut().for_each(withhold_paths),
+        toml::Value::Table(table) => table.iter_mut().for_each(|(_, value)| withhold_paths(value)),
+        _ => {}
+    }
+}
+
+fn keyed(key: &[u8; 32], bytes: &[u8]) -> Id {
+    let hash = blake3::keyed_hash(key, bytes);
+    Id::from_bytes(&hash.as_bytes()[..16]).expect("16 bytes were cut")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use med2e3_schemas::quarantine::{Reason, Table};
+
+    #[test]
+    fn nothing_of_a_name_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let provenance = Provenance::open(Paths::Hash, folder.path()).unwrap();
+        let record = QuarantineRecord {
+            table: Table::Volumes,
+            ordinal: 3,
+            path: "Doe/Jane.nii".into(),
+            row: "Doe.csv:2".into(),
+            reason: Reason::Unreadable,
+            detail: "Doe/Jane.nii: no".into(),
+            byte_offset: Some(7),
+        };
+        let text = "root = \"/data/Doe\"\n[manifest]\nfolders = [\"Doe\"]\n[text]\ntokenizer = { path = \"Doe/t.json\" }\n";
+        let kept = format!("{:?} {}", provenance.record(&record), provenance.configuration(text));
+        assert!(!kept.contains("Doe") && kept.contains("Unreadable"), "{kept}");
+        assert_eq!((provenance.name("Doe"), provenance.case("Doe").contains("Doe")), (None, false));
+        // The same key gives the same ids, another one others.
+        let again = Provenance::open(Paths::Hash, folder.path()).unwrap();
+        assert_eq!(again.volume_id("Doe/Jane.nii"), provenance.volume_id("Doe/Jane.nii"));
+        let other = Provenance::open(Paths::Hash, tempfile::tempdir().unwrap().path()).unwrap();
+        assert_ne!(other.volume_id("Doe/Jane.nii"), provenance.volume_id("Doe/Jane.nii"));
+        assert_eq!(Provenance::Keep.volume_id("a"), Id::of_volume("a"));
+    }
+}

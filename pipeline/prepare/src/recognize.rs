@@ -1,0 +1,147 @@
+//! What lies at a path, and the configuration that prepares it: so that a run needs no file to start from.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use med2e3_input::text::Template;
+use med2e3_input::volume::{Place, look};
+use med2e3_schemas::sample::Split;
+use med2e3_schemas::volume::VoxelCode;
+
+use crate::PrepareError;
+use crate::config::{
+    EngineConfig, LimitsConfig, ManifestConfig, PrepareConfig, ProvenanceConfig, QuestionFile, Recipe, TextConfig,
+    TokenizerConfig, VolumeConfig,
+};
+use crate::provenance::Paths;
+use crate::work::CheckInputs;
+
+/// What a path was taken for.
+#[derive(Clone, Debug)]
+pub struct Recognized {
+    /// In words, for the person who named the path.
+    pub what: String,
+    /// The whole run, as a configuration file would state it.
+    pub config: PrepareConfig,
+}
+
+/// Entries of a byte-level BPE that is trained where no tokenizer.json lies beside the data.
+const TRAINED_ENTRIES: usize = 8192;
+
+/// Recognizes an M3D root, a manifest file, a single volume, or a folder of volumes.
+///
+/// # Errors
+/// A path at which none of these lies.
+pub fn recognize(path: &Path) -> Result<Recognized, PrepareError> {
+    let metadata = fs::metadata(path).map_err(PrepareError::io(path, "open"))?;
+    if metadata.is_dir() {
+        return match m3d_root(path)? {
+            Some(manifest) => Ok(with_texts(path, manifest, "an M3D root")),
+            None => folder(path),
+        };
+    }
+    let name = path.file_name().map(PathBuf::from).unwrap_or_default();
+    let root = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut manifest = ManifestConfig::default();
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("csv") => manifest.questions.push(QuestionFile { split: split_of(&name), path: name }),
+        Some("json") => manifest.captions.push(name),
+        _ if matches!(look(path), Ok(Place::Volume)) => return folder(path),
+        _ => {
+            return Err(PrepareError::Request {
+                what: path.display().to_string(),
+                problem: "expected a configuration (.toml), a manifest (.json or .csv), a volume, or a folder of these"
+                    .into(),
+            });
+        }
+    }
+    Ok(with_texts(root, manifest, "a manifest"))
+}
+
+/// The manifest files of a folder laid out as M3D-Data is; `None` for another folder.
+fn m3d_root(root: &Path) -> Result<Option<ManifestConfig>, PrepareError> {
+    let mut manifest = ManifestConfig::default();
+    for folder in ["", "M3D_Cap", "M3D_Cap_npy"] {
+        let file = Path::new(folder).join("M3D_Cap.json");
+        if manifest.captions.is_empty() && root.join(&file).is_file() {
+            manifest.captions.push(file);
+        }
+    }
+    for folder in ["", "M3D-VQA", "M3D_VQA"] {
+        let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
+        let mut names: Vec<_> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        // The yes/no file is no part of Med-2E3's data, and test5k's rows are test's.
+        let wanted = |name: &String| name.starts_with("M3D_VQA_") && name.ends_with(".csv") && !name.contains("_yn_");
+        for name in names.into_iter().filter(wanted).filter(|name| !name.contains("test5k")) {
+            let path = Path::new(folder).join(name);
+            manifest.questions.push(QuestionFile { split: split_of(&path), path });
+        }
+    }
+    let found = !manifest.captions.is_empty() || !manifest.questions.is_empty();
+    Ok(found.then_some(manifest))
+}
+
+fn split_of(path: &Path) -> Split {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    match () {
+        () if name.contains("test") => Split::Test,
+        () if name.contains("val") => Split::Validation,
+        () => Split::Train,
+    }
+}
+
+fn with_texts(root: &Path, manifest: ManifestConfig, kind: &str) -> Recognized {
+    let files = manifest.captions.iter().chain(manifest.questions.iter().map(|file| &file.path));
+    let files: Vec<_> = files.map(|file| file.display().to_string()).collect();
+    let beside = root.join("tokenizer.json");
+    let (tokenizer, words) = match beside.is_file() {
+        true => (TokenizerConfig::Path(beside), "its tokenizer.json".to_owned()),
+        false => (
+            TokenizerConfig::Train(TRAINED_ENTRIES),
+            format!("a tokenizer of {TRAINED_ENTRIES} entries trained on its texts"),
+        ),
+    };
+    let config = config(root, manifest, Recipe::M3d, VoxelCode::U8, tokenizer, Paths::Keep);
+    Recognized { what: format!("{kind} with {}; {words}", files.join(", ")), config }
+}
+
+fn folder(path: &Path) -> Result<Recognized, PrepareError> {
+    let (root, entry) = match path.is_dir() && !matches!(look(path), Ok(Place::Volume)) {
+        true => (path, PathBuf::new()),
+        // The volume itself: what lies beside it is not asked for.
+        false => {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            (parent, path.file_name().map(PathBuf::from).unwrap_or_default())
+        }
+    };
+    let manifest = ManifestConfig { folders: vec![entry], ..ManifestConfig::default() };
+    let tokenizer = TokenizerConfig::Train(TRAINED_ENTRIES);
+    let config = config(root, manifest, Recipe::M3d, VoxelCode::U8, tokenizer, Paths::Hash);
+    let what = "volumes without texts; names are withheld from the dataset".to_owned();
+    Ok(Recognized { what, config })
+}
+
+fn config(
+    root: &Path,
+    manifest: ManifestConfig,
+    recipe: Recipe,
+    voxels: VoxelCode,
+    tokenizer: TokenizerConfig,
+    paths: Paths,
+) -> PrepareConfig {
+    PrepareConfig {
+        root: root.to_owned(),
+        manifest,
+        volume: VolumeConfig { recipe, shape: [32, 256, 256], voxels, max_decoded_mib: 8192 },
+        text: TextConfig { template: Template::Phi, tokenizer, length: 768, visual_tokens: 512 },
+        engine: EngineConfig {
+            threads: 0,
+            volumes_per_range: 128,
+            texts_per_range: 4096,
+            check_inputs: CheckInputs::Quick,
+        },
+        limits: LimitsConfig { reject_rows: 20, reject_percent: 1.0 },
+        provenance: ProvenanceConfig { paths },
+    }
+}

@@ -1,0 +1,103 @@
+//! Stamps: what an input was when it was read, so that a later run notices which inputs changed since.
+//!
+//! A quick stamp is size and time of the path that the manifest names: for a folder of slices the folder's own time, which
+//! changes when a file is added, removed or replaced by a rename, but not when one is written over in place. An input that
+//! was set aside is stamped with every file in it, so that a repair is never missed. A full stamp hashes contents.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// How hard a run looks for inputs that changed since they were read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckInputs {
+    /// Size and time of the path that the manifest names.
+    #[default]
+    Quick,
+    /// A hash of every file. An input whose last reading was checked quickly only is read again.
+    Full,
+}
+
+/// The stamp of one input, as text; equal stamps mean an unchanged input, as far as the kind of stamp can tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Stamp(String);
+
+impl Stamp {
+    /// Size and time of the path itself; of a path that is not there, that.
+    pub fn quick(path: &Path) -> Stamp {
+        Stamp(times(path))
+    }
+
+    /// Sizes and times of the path and of what is directly in it.
+    pub fn deep(path: &Path) -> Stamp {
+        let mut hasher = blake3::Hasher::new();
+        for path in with_contents(path) {
+            hasher.update(format!("{:?} {}\n", path.file_name(), times(&path)).as_bytes());
+        }
+        Stamp(format!("deep {}", hasher.finalize().to_hex()))
+    }
+
+    /// Whether the path has this stamp now.
+    pub fn is_current(&self, path: &Path) -> bool {
+        let now = match self.0.split_once(' ') {
+            Some(("deep", _)) => Stamp::deep(path),
+            Some(("full", _)) => Stamp::full(path),
+            _ => Stamp::quick(path),
+        };
+        *self == now
+    }
+
+    /// The contents of the file, or of every file that is directly in the folder.
+    pub fn full(path: &Path) -> Stamp {
+        let mut hasher = blake3::Hasher::new();
+        for path in with_contents(path) {
+            hasher.update(format!("{:?}\n", path.file_name()).as_bytes());
+            let content = fs::File::open(&path).ok().filter(|file| file.metadata().is_ok_and(|m| m.is_file()));
+            if content.is_none_or(|file| hasher.update_reader(file).is_err()) {
+                hasher.update(b"no readable file");
+            }
+        }
+        Stamp(format!("full {}", hasher.finalize().to_hex()))
+    }
+}
+
+fn times(path: &Path) -> String {
+    match fs::metadata(path) {
+        Ok(m) => format!("{} {}.{:09}", m.len(), m.mtime(), m.mtime_nsec()),
+        Err(error) => format!("{:?}", error.kind()),
+    }
+}
+
+fn with_contents(path: &Path) -> Vec<PathBuf> {
+    let inner = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut paths: Vec<PathBuf> = inner.chain([path.to_owned()]).collect();
+    paths.sort();
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_sees_what_it_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("0.png");
+        fs::write(&file, b"one").unwrap();
+        let stamps = || [Stamp::quick, Stamp::deep, Stamp::full].map(|stamp| stamp(folder.path()));
+        let [quick, deep, full] = stamps();
+        // Written over in place, with the same size, at another time.
+        fs::write(&file, b"two").unwrap();
+        let late = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
+        fs::File::options().write(true).open(&file).unwrap().set_modified(late).unwrap();
+        let [quick_now, deep_now, full_now] = stamps();
+        assert!(quick == quick_now && deep != deep_now && full != full_now);
+        fs::write(&file, b"one").unwrap();
+        assert_eq!(Stamp::full(folder.path()), full);
+        assert_eq!(Stamp::quick(&folder.path().join("none")), Stamp("NotFound".into()));
+    }
+}
