@@ -172,6 +172,8 @@ pub struct VolumeRow {
     pub source_path: Option<String>,
     /// blake3 of the voxel codes.
     pub content_hash: [u8; 32],
+    /// 256 bits by which copies of one image are found though no byte is equal.
+    pub perceptual_hash: [u8; 32],
     /// The case that the series belongs to.
     pub case_id: Option<String>,
     /// The series' name.
@@ -212,6 +214,7 @@ pub fn schema(format: &VoxelFormat) -> SchemaRef {
         format.field(),
         text("source_path"),
         Field::new("content_hash", DataType::FixedSizeBinary(32), false),
+        Field::new("perceptual_hash", DataType::FixedSizeBinary(32), false),
         text("case_id"),
         text("series"),
         text("plane"),
@@ -275,6 +278,7 @@ pub fn to_batch(rows: &[VolumeRow], format: &VoxelFormat) -> RecordBatch {
         Arc::new(voxels.finish()),
         text(&|r| r.source_path.clone()),
         binary(32, &|r| r.content_hash.to_vec()),
+        binary(32, &|r| r.perceptual_hash.to_vec()),
         text(&|r| r.case_id.clone()),
         text(&|r| r.series.clone()),
         text(&|r| r.plane.clone()),
@@ -316,6 +320,7 @@ pub fn from_batch(batch: &RecordBatch, format: &VoxelFormat) -> Result<Vec<Volum
                 voxels: bytes("voxels", row)?.to_vec(),
                 source_path: columns.maybe_text("source_path", row)?,
                 content_hash: bytes("content_hash", row)?.try_into().expect("the column has 32 bytes"),
+                perceptual_hash: bytes("perceptual_hash", row)?.try_into().expect("the column has 32 bytes"),
                 case_id: columns.maybe_text("case_id", row)?,
                 series: columns.maybe_text("series", row)?,
                 plane: columns.maybe_text("plane", row)?,
@@ -356,6 +361,7 @@ mod tests {
             voxels: vec![0, 1, 2, 3],
             source_path: Some("a".into()),
             content_hash: [7; 32],
+            perceptual_hash: [8; 32],
             case_id: None,
             series: Some("s".into()),
             plane: None,

@@ -131,17 +131,218 @@ fn a_killed_run_ends_as_an_unbroken_one() {
     }
 }
 
+/// What a run says as JSON.
+fn report(command: &mut Command) -> Value {
+    serde_json::from_str(&run_to(1, command).out).unwrap()
+}
+
 #[test]
-fn a_repaired_input_is_read_again() {
+fn a_repaired_input_is_read_alone() {
     let folder = study();
-    let (study, out) = (folder.path().join("study"), folder.path().join("dataset"));
-    run_to(1, &mut prepare(&study, &out, &[]));
+    let (study, out, fresh) = (folder.path().join("study"), folder.path().join("dataset"), folder.path().join("fresh"));
+    let first = report(&mut prepare(&study, &out, &[]));
+    let all = first["inputs_read"].as_u64().unwrap();
+    assert!(all > SERIES as u64, "{first}");
+    let again = report(&mut prepare(&study, &out, &[]));
+    assert_eq!((again["inputs_read"].as_u64(), again["bytes_written"].as_u64()), (Some(0), Some(0)), "{again}");
+
+    // A file that was cut, and a slice that was no picture and is written over in place.
     let case = study.join("M3D_Cap/ct_case");
     fs::copy(case.join("000001/Series_1.nii.gz"), case.join("900000/Truncated_gzip.nii.gz")).unwrap();
-    let said = run_to(1, &mut prepare(&study, &out, &[]));
-    let report: Value = serde_json::from_str(&said.out).unwrap();
-    assert_eq!(report["volumes"]["rows"], (SERIES + 1) as u64, "{report}");
-    assert!(report["shards_reused"].as_u64().unwrap() >= 2, "{report}");
+    fs::copy(case.join("000000/Series_0/1.png"), case.join("900000/Garbled_slices/0.png")).unwrap();
+    let repaired = report(&mut prepare(&study, &out, &[]));
+    assert_eq!(repaired["inputs_read"], 2, "{repaired}");
+    assert_eq!(repaired["volumes"]["rows"], (SERIES + 2) as u64, "{repaired}");
+    // A file that was not there appears.
+    fs::copy(case.join("000003/Series_3.nii.gz"), case.join("900000/Not_there.nii.gz")).unwrap();
+    let found = report(&mut prepare(&study, &out, &[]));
+    assert_eq!(found["inputs_read"], 1, "{found}");
+    // A good input changes: its row is made again, the others of its shard are copied.
+    fs::copy(case.join("000005/Series_5.nii.gz"), case.join("000001/Series_1.nii.gz")).unwrap();
+    let changed = report(&mut prepare(&study, &out, &[]));
+    assert_eq!(changed["inputs_read"], 1, "{changed}");
+    report(&mut prepare(&study, &fresh, &[]));
+    let shards = |folder: &Path| {
+        files(folder).into_iter().filter(|(name, _)| !name.contains("receipts") && name != "manifest/tables.json").collect::<BTreeMap<_, _>>()
+    };
+    assert!(shards(&out) == shards(&fresh), "rows that were copied differ from rows that were read");
+    run_to(0, program("med2e3-data").arg("verify").arg(&out));
+}
+
+#[test]
+fn contents_are_compared_where_that_is_asked_for() {
+    let folder = study();
+    let (study, out) = (folder.path().join("study"), folder.path().join("dataset"));
+    let full = ["engine.check_inputs=\"full\""];
+    report(&mut prepare(&study, &out, &full));
+    let slice = study.join("M3D_Cap/ct_case/000000/Series_0/2.png");
+    let other = fs::read(study.join("M3D_Cap/ct_case/000000/Series_0/3.png")).unwrap();
+    // Written over in place, at the same time: only the contents tell.
+    let time = fs::metadata(&slice).unwrap().modified().unwrap();
+    fs::write(&slice, other).unwrap();
+    fs::File::options().write(true).open(&slice).unwrap().set_modified(time).unwrap();
+    assert_eq!(report(&mut prepare(&study, &out, &[]))["inputs_read"], 0);
+    assert_eq!(report(&mut prepare(&study, &out, &full))["inputs_read"], 1);
+    assert_eq!(report(&mut prepare(&study, &out, &full))["inputs_read"], 0);
+}
+
+#[test]
+fn processes_share_the_ranges_and_the_bytes_are_the_same() {
+    let folder = study();
+    let (study, one, shared) = (folder.path().join("study"), folder.path().join("one"), folder.path().join("shared"));
+    report(&mut prepare(&study, &one, &["engine.volumes_per_range=2"]));
+    let part = |part: &str| {
+        let mut command = prepare(&study, &shared, &["engine.volumes_per_range=2"]);
+        command.args(["--part", part]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    // The first makes the tables; then two work at the same time.
+    run_to(1, &mut part("3/3"));
+    let children = [part("1/3").spawn().unwrap(), part("2/3").spawn().unwrap()];
+    for child in children {
+        let said = child.wait_with_output().unwrap();
+        // A process that finds the other still at the tables says so and can be started again.
+        assert!(said.status.code() == Some(1) || String::from_utf8_lossy(&said.stderr).contains("another process"));
+    }
+    for number in ["1/3", "2/3"] {
+        run_to(1, &mut part(number));
+    }
+    assert!(!shared.join("dataset.json").exists());
+    let last = report(&mut prepare(&study, &shared, &["engine.volumes_per_range=2"]));
+    assert_eq!(last["inputs_read"], 0, "{last}");
+    assert!(files(&one) == files(&shared), "one process and three differ");
+}
+
+#[test]
+fn every_state_that_a_commit_can_leave_is_resumed() {
+    let folder = study();
+    let (study, whole) = (folder.path().join("study"), folder.path().join("whole"));
+    let ranges = ["engine.volumes_per_range=4"];
+    report(&mut prepare(&study, &whole, &ranges));
+    let expected = files(&whole);
+    let receipt = expected.keys().find(|name| name.starts_with("manifest/receipts/volumes/00001-")).unwrap().clone();
+    let shard = "volumes/00001.parquet";
+    // What the disk holds when the run is killed after each step: names to remove, names that have their temporary name.
+    let states: [(&str, &[&str], &[&str]); 8] = [
+        ("claimed", &["dataset.json", "manifest", "volumes", "samples", "subsets", "tokenizer.json", "quarantine.parquet"], &[]),
+        ("tables half written", &["dataset.json", "manifest/tables.json", "manifest/receipts", "manifest/texts/00000.parquet"], &[]),
+        ("shard begun", &["dataset.json", &receipt, shard], &["volumes/00001.parquet.part"]),
+        ("shard ended", &["dataset.json", &receipt], &[shard]),
+        ("receipt begun", &["dataset.json"], &[shard, &receipt]),
+        ("receipt written", &["dataset.json"], &[shard]),
+        ("shard published", &["dataset.json", "quarantine.parquet", "samples/00000.parquet"], &[]),
+        ("index begun", &[], &["dataset.json"]),
+    ];
+    for (state, removed, part) in states {
+        let out = folder.path().join(state.replace(' ', "_"));
+        for (name, bytes) in &expected {
+            let path = out.join(name);
+            if removed.iter().any(|gone| name == gone || name.starts_with(&format!("{gone}/"))) {
+                continue;
+            }
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let renamed = part.contains(&name.as_str());
+            fs::write(if renamed { path.with_file_name(format!("{}.part", path.file_name().unwrap().to_str().unwrap())) } else { path }, bytes).unwrap();
+        }
+        fs::create_dir_all(&out).unwrap();
+        fs::copy(whole.join("prepare.toml"), out.join("prepare.toml")).unwrap();
+        for half in part.iter().filter(|name| name.ends_with(".part")) {
+            fs::create_dir_all(out.join(half).parent().unwrap()).unwrap();
+            fs::write(out.join(half), b"half").unwrap();
+        }
+        let said = report(&mut prepare(&study, &out, &ranges));
+        assert!(files(&out) == expected, "{state}: the resumed run differs");
+        // The other ranges' inputs are not read again: at most one range's.
+        let limit = if ["claimed", "tables half written"].contains(&state) { 100 } else { 4 };
+        assert!(said["inputs_read"].as_u64().unwrap() <= limit, "{state}: {said}");
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_is_said_and_the_run_resumed() {
+    let folder = study();
+    let (study, out, whole) = (folder.path().join("study"), folder.path().join("dataset"), folder.path().join("whole"));
+    report(&mut prepare(&study, &whole, &[]));
+    // A limit on file sizes stands for the full disk: the write fails in the middle of a shard.
+    let command = prepare(&study, &out, &[]);
+    let mut limited = Command::new("sh");
+    limited.current_dir(root()).args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "sh"]);
+    limited.arg(command.get_program()).args(command.get_args());
+    let said = run_to(2, &mut limited);
+    assert!(said.err.contains(".part") && said.err.contains("File too large"), "{}", said.err);
+    assert!(!out.join("dataset.json").exists());
+    report(&mut prepare(&study, &out, &[]));
+    assert!(files(&out) == files(&whole));
+}
+
+#[test]
+fn verify_names_what_is_damaged() {
+    let folder = study();
+    let (study, out) = (folder.path().join("study"), folder.path().join("dataset"));
+    report(&mut prepare(&study, &out, &[]));
+    let verify = |code: i32| run_to(code, program("med2e3-data").arg("verify").arg(&out)).out;
+    let said = verify(0);
+    assert!(said.contains("sound") && said.contains("set aside"), "{said}");
+    // Every file that the dataset consists of, at several places: one bit is enough.
+    let names: Vec<String> = files(&out).into_keys().filter(|name| !name.starts_with("manifest/")).collect();
+    assert!(names.len() >= 8, "{names:?}");
+    for name in &names {
+        let path = out.join(name);
+        let sound = fs::read(&path).unwrap();
+        for place in 0..rounds(3, 40) {
+            let mut bytes = sound.clone();
+            let at = (place * 7919 + bytes.len() / 3) % bytes.len();
+            bytes[at] ^= 1 << (place % 8);
+            fs::write(&path, bytes).unwrap();
+            let said = verify(1);
+            assert!(said.contains(name.as_str()), "{name} byte {at}: {said}");
+        }
+        fs::write(&path, sound).unwrap();
+    }
+    fs::write(out.join("volumes/extra.parquet"), b"x").unwrap();
+    assert!(verify(1).contains("volumes/extra.parquet: a stray file"));
+    fs::remove_file(out.join("volumes/extra.parquet")).unwrap();
+    fs::remove_file(out.join("volumes/00000.parquet")).unwrap();
+    assert!(verify(1).contains("volumes/00000.parquet"));
+}
+
+#[test]
+fn leaks_are_found_and_a_new_split_has_none() {
+    let folder = study();
+    let (study, out) = (folder.path().join("study"), folder.path().join("dataset"));
+    // A test series whose voxels and report are those of a training series.
+    let case = study.join("M3D_Cap/ct_case");
+    fs::copy(case.join("000001/Series_1.nii.gz"), case.join("000007/Series_7.nii.gz")).unwrap();
+    fs::copy(case.join("000001/text.txt"), case.join("000007/text.txt")).unwrap();
+    report(&mut prepare(&study, &out, &[]));
+    let said = run_to(1, program("med2e3-data").arg("leaks").arg(&out).arg("--json")).out;
+    let leaks: Vec<Value> = serde_json::from_str(&said).unwrap();
+    let of = |kind: &str| {
+        leaks.iter().find(|leak| leak["kind"] == kind && leak["from"] == "train" && leak["to"] == "test").unwrap().clone()
+    };
+    assert_eq!(of("report")["shared"], 1, "{said}");
+    assert_eq!(of("voxels")["shared"], 1, "{said}");
+    assert!(of("look")["shared"].as_u64().unwrap() >= 1, "{said}");
+    assert!(run_to(1, program("med2e3-data").arg("leaks").arg(&out)).out.contains("voxels"));
+
+    let split = ["--name", "clean", "--validation", "0.3", "--test", "0.3", "--seed", "3", "--json"];
+    let said = run_to(0, program("med2e3-data").arg("resplit").arg(&out).args(split)).out;
+    let made: Value = serde_json::from_str(&said).unwrap();
+    let total: u64 = made["samples"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
+    let rows = &sql(&out, "SELECT count(*) AS n FROM samples")[0]["n"];
+    assert_eq!(total, rows.as_u64().unwrap(), "{made}");
+    for column in ["case_id", "answer"] {
+        let shared = sql(
+            &out,
+            &format!(
+                "SELECT count(*) AS n FROM (SELECT DISTINCT s.{column} FROM samples s JOIN subset_clean_train t USING (sample_id) \
+                 WHERE task = 'caption' INTERSECT SELECT DISTINCT s.{column} FROM samples s JOIN subset_clean_test t USING (sample_id) \
+                 WHERE task = 'caption')"
+            ),
+        );
+        assert_eq!(shared[0]["n"], 0, "{column}");
+    }
+    run_to(0, program("med2e3-data").arg("verify").arg(&out));
 }
 
 #[test]
@@ -188,6 +389,11 @@ fn sampling_is_a_seeded_draw_without_replacement() {
     assert!(said.err.contains("another draw") && ids("first") == first, "{}", said.err);
     // The manifest's own part is a subset too.
     assert_eq!(ids("test1k").len(), 1);
+
+    // Whole cases: no case is torn apart.
+    let mut grouped = draw("grouped", 1, 4);
+    grouped.args(["--set", "stratify=\"topic\"", "--set", "group_by=\"case_id\""]);
+    assert!(run_to(2, &mut grouped).err.contains("either group_by or stratify"));
 
     let said = run_to(2, &mut draw("many", 1, 1000));
     assert!(said.err.contains("1000 samples of open_vqa in split train"), "{}", said.err);

@@ -51,8 +51,8 @@ impl Run {
         }
         let device = config.device.open()?;
         let dataset = Arc::new(Dataset::open(&config.data.dataset)?);
-        let samples = Arc::new(dataset.select(&selection(&config.data, config.data.split))?);
-        let validation_samples = config.validation.map(|_| dataset.select(&selection(&config.data, Split::Validation)));
+        let samples = Arc::new(dataset.select(&selection(&dataset, &config.data, config.data.split))?);
+        let validation_samples = config.validation.map(|_| dataset.select(&selection(&dataset, &config.data, Split::Validation)));
         let validation_samples = validation_samples.transpose()?.map(Arc::new);
 
         let text = toml::to_string(config).expect("a parsed configuration can be written");
@@ -209,9 +209,9 @@ pub(crate) fn seed_of(seed: u64, step: u64) -> i64 {
     i64::from_le_bytes(first[0])
 }
 
-fn selection(data: &DataConfig, split: Split) -> Selection {
-    // A subset is drawn from the training split; the validation split is used as it is.
-    let subset = if split == data.split { data.subset.clone() } else { None };
+fn selection(dataset: &Dataset, data: &DataConfig, split: Split) -> Selection {
+    // A subset is drawn from the training split, and the validation split is used as it is; a new split has both.
+    let subset = data.subset.clone().filter(|name| split == data.split || dataset.is_resplit(name));
     Selection { split, tasks: data.tasks.clone(), subset }
 }
 

@@ -17,6 +17,9 @@ use crate::shard::ShardReader;
 /// Where a tokenizer lies unless the index says otherwise.
 const TOKENIZER: &str = "tokenizer.json";
 
+/// Key of the footer of a subset that is one part of a new split: the split's word.
+pub const SPLIT_FOOTER_KEY: &str = "med2e3.split";
+
 /// An open dataset. Voxels stay on disk; only ids and places are in memory.
 pub struct Dataset {
     root: PathBuf,
@@ -144,14 +147,16 @@ impl Dataset {
     /// # Errors
     /// A subset that does not exist, shards that can't be read, a selection without any sample.
     pub fn select(&self, selection: &Selection) -> Result<Samples, FeedError> {
-        let subset = selection.subset.as_deref().map(|name| self.subset(name)).transpose()?;
+        let subset = selection.subset.as_deref().map(|name| self.subset(name, selection.split)).transpose()?;
+        // A part of a new split is a split of its own: what the row was in before does not matter.
+        let resplit = selection.subset.as_deref().is_some_and(|name| self.is_resplit(name));
         let mut rows = Vec::new();
         let (mut without_volume, mut known) = (0, 0);
         for shard in &self.samples {
             for batch in shard.read(&[])? {
                 for row in sample::from_batch(&batch).map_err(FeedError::schema(shard.path()))? {
                     known += u64::from(subset.as_ref().is_some_and(|ids| ids.contains(&row.sample_id)));
-                    let wanted = row.split == selection.split
+                    let wanted = (resplit || row.split == selection.split)
                         && selection.tasks.contains(&row.task)
                         && subset.as_ref().is_none_or(|ids| ids.contains(&row.sample_id));
                     if !wanted {
@@ -190,8 +195,23 @@ impl Dataset {
         self.root.join(self.index.tokenizer.as_deref().unwrap_or(TOKENIZER))
     }
 
-    fn subset(&self, name: &str) -> Result<HashSet<Id>, FeedError> {
-        let shard = ShardReader::open(&self.root.join("subsets").join(format!("{name}.parquet")))?;
+    /// Whether the name stands for a new split, whose parts are the subsets `NAME-train`, `NAME-validation` and
+    /// `NAME-test`, rather than for one subset.
+    pub fn is_resplit(&self, name: &str) -> bool {
+        let part = ShardReader::open(&self.subset_path(&format!("{name}-{}", Split::Train)));
+        !self.subset_path(name).exists() && part.is_ok_and(|part| part.footer(SPLIT_FOOTER_KEY).is_some())
+    }
+
+    fn subset_path(&self, name: &str) -> PathBuf {
+        self.root.join("subsets").join(format!("{name}.parquet"))
+    }
+
+    fn subset(&self, name: &str, split: Split) -> Result<HashSet<Id>, FeedError> {
+        let path = match self.is_resplit(name) {
+            true => self.subset_path(&format!("{name}-{split}")),
+            false => self.subset_path(name),
+        };
+        let shard = ShardReader::open(&path)?;
         let mut ids = HashSet::new();
         for batch in shard.read(&["sample_id"])? {
             ids.extend(batch.column(0).as_fixed_size_binary().iter().flatten().filter_map(Id::from_bytes));

@@ -26,6 +26,7 @@ fn volume(i: usize, format: &VoxelFormat) -> VolumeRow {
         voxels: vec![i as u8; format.cell_bytes()],
         source_path: None,
         content_hash: [i as u8; 32],
+        perceptual_hash: [0; 32],
         case_id: None,
         series: None,
         plane: None,
@@ -94,10 +95,12 @@ fn write(root: &Path) {
         voxels: format,
         visual_tokens: 4,
         tokenizer: Some("tokenizer.json".into()),
-        end_token: 0,
+        end_token: Some(0),
         volumes: entries,
         samples: vec![writer.commit(path, &[]).unwrap()],
+        files: BTreeMap::new(),
         counts: BTreeMap::new(),
+        xxh3: String::new(),
     };
     std::fs::write(root.join("dataset.json"), serde_json::to_string(&index).unwrap()).unwrap();
 }

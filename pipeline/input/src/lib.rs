@@ -6,6 +6,7 @@
 //! - [`intensity`]: value range and min-max mapping
 //! - [`resample`]: foreground box and trilinear resampling
 //! - [`recipe`]: the named preparations, each one call from `Volume` to voxels
+//! - [`perceptual`]: a hash by which copies of an image are found
 //! - [`slices`]: axial slices as views of a volume
 //! - [`text`]: tokenizer, chat templates, prompts, report findings
 //! - [`error`]: the crate's one error type
@@ -19,6 +20,7 @@ pub mod orientation;
 pub mod intensity;
 pub mod resample;
 
+pub mod perceptual;
 pub mod recipe;
 pub mod slices;
 

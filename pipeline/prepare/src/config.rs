@@ -207,7 +207,10 @@ pub struct SampleConfig {
     pub split: Split,
     /// Column to spread each task's draw evenly over: `topic` or `case_id`.
     pub stratify: Option<Stratum>,
-    /// How many samples of each task.
+    /// Column whose values are drawn whole, so that no case is torn apart; not together with `stratify`.
+    #[serde(default)]
+    pub group_by: Option<Stratum>,
+    /// How many samples of each task; with `group_by` at most so many.
     pub counts: Vec<TaskCount>,
 }
 

@@ -12,6 +12,8 @@
 //! - [`provenance`]: what a dataset says about paths
 //! - [`sample`]: seeded, stratified subsets
 //! - [`inspect`]: one row and its picture
+//! - [`verify`]: proof that a dataset is whole
+//! - [`leaks`]: what training shares with the other splits, and a split without that
 //! - [`demo_set`]: a small set in M3D's layout, cut from a CT atlas
 //! - [`progress`]: bars, rates and clocks
 //! - [`cli`]: the command line
@@ -26,6 +28,7 @@ pub mod engine;
 pub mod error;
 pub mod estimate;
 pub mod inspect;
+pub mod leaks;
 pub mod manifest;
 pub mod output;
 pub mod prepare;
@@ -35,6 +38,7 @@ pub mod recognize;
 pub mod sample;
 pub mod tables;
 pub mod tokenizer;
+pub mod verify;
 pub mod work;
 
 pub use error::PrepareError;

@@ -69,11 +69,12 @@ impl Workplace {
         }
         let lock = Some(lock(&work.join("lock"), out)?);
         let provenance = Provenance::open(config.provenance.paths, &work)?;
-        let text = text_of(config);
+        // How the work is shared is no part of what the dataset is.
+        let text = text_of(&PrepareConfig { engine: sharing_aside(config), ..config.clone() });
         write_whole(&path, text.as_bytes())?;
         write_whole(&out.join("prepare.toml"), provenance.configuration(&text).as_bytes())?;
-        for folder in ["volumes", "samples", "subsets"] {
-            let folder = out.join(folder);
+        let receipts = [work.join("receipts/volumes"), work.join("receipts/samples")];
+        for folder in ["volumes", "samples", "subsets"].map(|name| out.join(name)).into_iter().chain(receipts) {
             fs::create_dir_all(&folder).map_err(PrepareError::io(&folder, "create"))?;
         }
         Ok(Workplace { root, dataset: out.to_owned(), work, provenance, lock })
@@ -85,7 +86,7 @@ impl Workplace {
     /// The system refuses; a data root that is not there.
     pub fn temporary(folder: &Path, config: &PrepareConfig) -> Result<Workplace, PrepareError> {
         let root = fs::canonicalize(&config.root).map_err(PrepareError::io(&config.root, "open"))?;
-        for table in ["volumes", "samples"] {
+        for table in ["volumes", "samples", "manifest/receipts/volumes", "manifest/receipts/samples"] {
             let table = folder.join(table);
             fs::create_dir_all(&table).map_err(PrepareError::io(&table, "create"))?;
         }
@@ -122,18 +123,19 @@ impl Workplace {
         }
     }
 
-    /// Every file of the dataset but shards and the index, for the index.
-    ///
-    /// # Errors
-    /// A file that can't be read.
-    pub fn files(&self) -> Result<BTreeMap<String, FileEntry>, PrepareError> {
-        let own = ["prepare.toml", "quarantine.parquet", "tokenizer.json"].map(str::to_owned);
-        let subsets = fs::read_dir(self.dataset.join("subsets")).into_iter().flatten().flatten();
-        let subsets = subsets.map(|entry| format!("subsets/{}", entry.file_name().to_string_lossy()));
-        let names = own.into_iter().chain(subsets.filter(|name| name.ends_with(".parquet")));
-        let there = names.filter(|name| self.dataset.join(name).is_file());
-        there.map(|name| Ok((name.clone(), file_entry(&self.dataset.join(&name))?))).collect()
-    }
+}
+
+/// Every file of a dataset but shards, reports and the index, for the index.
+///
+/// # Errors
+/// A file that can't be read.
+pub fn files(dataset: &Path) -> Result<BTreeMap<String, FileEntry>, PrepareError> {
+    let own = ["prepare.toml", "quarantine.parquet", "tokenizer.json"].map(str::to_owned);
+    let subsets = fs::read_dir(dataset.join("subsets")).into_iter().flatten().flatten();
+    let subsets = subsets.map(|entry| format!("subsets/{}", entry.file_name().to_string_lossy()));
+    let names = own.into_iter().chain(subsets.filter(|name| name.ends_with(".parquet")));
+    let there = names.filter(|name| dataset.join(name).is_file());
+    there.map(|name| Ok((name.clone(), file_entry(&dataset.join(&name))?))).collect()
 }
 
 /// The ranges that one of several processes works at: those whose number leaves `index` when divided by `count`.
@@ -194,9 +196,12 @@ fn text_of(config: &PrepareConfig) -> String {
 }
 
 fn what_matters(config: &PrepareConfig) -> String {
-    let engine = EngineConfig { threads: 0, check_inputs: CheckInputs::Quick, ..config.engine.clone() };
     let limits = LimitsConfig { reject_rows: 0, reject_percent: 0.0 };
-    text_of(&PrepareConfig { engine, limits, ..config.clone() })
+    text_of(&PrepareConfig { engine: sharing_aside(config), limits, ..config.clone() })
+}
+
+fn sharing_aside(config: &PrepareConfig) -> EngineConfig {
+    EngineConfig { threads: 0, check_inputs: CheckInputs::Quick, ..config.engine.clone() }
 }
 
 /// Everything in the configuration that changes the bytes of a table's shards, as a hash for each table.

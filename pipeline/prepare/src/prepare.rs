@@ -78,7 +78,7 @@ pub async fn prepare(config: &PrepareConfig, out: &std::path::Path, part: Part) 
         end_token,
         volumes: volumes.ranges.iter().map(|range| range.shard.clone()).collect(),
         samples: texts.ranges.iter().map(|range| range.shard.clone()).collect(),
-        files: place.files()?,
+        files: output::files(out)?,
         counts: texts.counts(),
         xxh3: String::new(),
     };

@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use crate::PrepareError;
 use crate::config::{SampleConfig, Stratum, TaskCount};
-use crate::engine::Catalog;
+use crate::engine::{Batches, Catalog};
+use crate::leaks::note_files;
 
 /// Key of a subset's description in its file's footer.
 const FOOTER_KEY: &str = "med2e3.subset";
@@ -31,12 +32,20 @@ pub struct Subset {
 
 /// Draws the subset that `config` describes and stores it as `subsets/NAME.parquet` of the dataset.
 ///
-/// Each task is drawn on its own, uniformly; with a stratum, evenly over its values as far as they go.
+/// Each task is drawn on its own, uniformly; with a stratum, evenly over its values as far as they go; with a group, whole
+/// groups, as many as the count has room for.
 ///
 /// # Errors
 /// Fewer samples than asked for, a name that is no file name, a dataset that can't be read or written.
 pub async fn sample(config: &SampleConfig, dataset: &Path) -> Result<Subset, PrepareError> {
-    let catalog = Catalog::open(dataset).await?;
+    if config.group_by.is_some() && config.stratify.is_some() {
+        return Err(PrepareError::Config {
+            key: "group_by".into(),
+            expected: "either group_by or stratify".into(),
+            found: "both".into(),
+        });
+    }
+    let catalog = Catalog::open(dataset, Batches::Long).await?;
     let mut subset = Subset { name: config.name.clone(), seed: config.seed, counts: Vec::new(), queries: Vec::new() };
     let mut ids = Vec::new();
     for wanted in &config.counts {
@@ -47,7 +56,8 @@ pub async fn sample(config: &SampleConfig, dataset: &Path) -> Result<Subset, Pre
             ids.extend(batch.column(0).as_fixed_size_binary().iter().flatten().filter_map(Id::from_bytes));
         }
         let found = (ids.len() - before) as u64;
-        if found < wanted.count {
+        // Whole groups seldom add up to the number; single samples must.
+        if found == 0 || (config.group_by.is_none() && found < wanted.count) {
             return Err(PrepareError::Request {
                 what: format!("{} samples of {} in split {}", wanted.count, wanted.task, config.split),
                 problem: format!("the dataset has {found}"),
@@ -57,7 +67,8 @@ pub async fn sample(config: &SampleConfig, dataset: &Path) -> Result<Subset, Pre
         subset.queries.push(query);
     }
     refuse_another_draw(dataset, &subset)?;
-    write(dataset, &subset, &ids)?;
+    write(dataset, &subset, &ids, &[])?;
+    note_files(dataset)?;
     Ok(subset)
 }
 
@@ -85,7 +96,17 @@ fn footer_of(subset: &Subset) -> String {
 pub fn write_part(dataset: &Path, name: &str, ids: &[Id]) -> Result<(), PrepareError> {
     let counts = vec![("all".to_owned(), ids.len() as u64)];
     let subset = Subset { name: name.to_owned(), seed: 0, counts, queries: vec!["as the manifest lists it".into()] };
-    write(dataset, &subset, ids)
+    write(dataset, &subset, ids, &[])
+}
+
+/// A pseudo-random rank, the same for the same bytes and seed on every machine.
+pub(crate) fn draw(bytes: &[u8], seed: u64) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_le_bytes());
+    hasher.update(bytes);
+    let hash = hasher.finalize();
+    let (first, _) = hash.as_bytes().as_chunks::<8>();
+    u64::from_le_bytes(first[0])
 }
 
 fn query(config: &SampleConfig, wanted: &TaskCount) -> String {
@@ -93,23 +114,38 @@ fn query(config: &SampleConfig, wanted: &TaskCount) -> String {
     let TaskCount { task, count } = wanted;
     let rows = format!("FROM samples WHERE split = '{split}' AND task = '{task}'");
     let rank = format!("draw(sample_id, {seed})");
-    match config.stratify {
-        None => format!("SELECT sample_id {rows} ORDER BY {rank}, sample_id LIMIT {count}"),
-        Some(stratum) => {
-            let column = match stratum {
-                Stratum::Topic => "topic",
-                Stratum::CaseId => "case_id",
-            };
-            format!(
-                "SELECT sample_id FROM (SELECT sample_id, {rank} AS rank, \
-                 row_number() OVER (PARTITION BY {column} ORDER BY {rank}, sample_id) AS turn {rows}) \
-                 ORDER BY turn, rank, sample_id LIMIT {count}"
-            )
-        }
+    let column = |stratum| match stratum {
+        Stratum::Topic => "topic",
+        Stratum::CaseId => "case_id",
+    };
+    match (config.group_by.map(column), config.stratify.map(column)) {
+        // Every task draws its groups in the same order, so that a group is in for all tasks or for none, as far as counts go.
+        (Some(group), _) => format!(
+            "WITH chosen AS (SELECT {group} AS name, draw(CAST({group} AS VARCHAR), {seed}) AS rank, count(*) AS size {rows} \
+             GROUP BY {group}), \
+             upto AS (SELECT name, sum(size) OVER (ORDER BY rank, name) AS total FROM chosen) \
+             SELECT sample_id FROM (SELECT * {rows}) AS wanted JOIN upto ON wanted.{group} = upto.name \
+             WHERE total <= {count} ORDER BY {rank}, sample_id"
+        ),
+        (None, None) => format!("SELECT sample_id {rows} ORDER BY {rank}, sample_id LIMIT {count}"),
+        (None, Some(column)) => format!(
+            "SELECT sample_id FROM (SELECT sample_id, {rank} AS rank, \
+             row_number() OVER (PARTITION BY {column} ORDER BY {rank}, sample_id) AS turn {rows}) \
+             ORDER BY turn, rank, sample_id LIMIT {count}"
+        ),
     }
 }
 
-fn write(dataset: &Path, subset: &Subset, ids: &[Id]) -> Result<(), PrepareError> {
+/// Stores a subset, with more keys and texts for its footer.
+///
+/// # Errors
+/// A name that is no file name, a dataset that can't be written.
+pub(crate) fn write(
+    dataset: &Path,
+    subset: &Subset,
+    ids: &[Id],
+    footer: &[(&str, String)],
+) -> Result<(), PrepareError> {
     let fit = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if subset.name.is_empty() || subset.name.starts_with('.') || !subset.name.chars().all(fit) {
         return Err(PrepareError::Request {
@@ -127,6 +163,7 @@ fn write(dataset: &Path, subset: &Subset, ids: &[Id]) -> Result<(), PrepareError
     let relative = format!("subsets/{}.parquet", subset.name);
     let mut writer = ShardWriter::create(&dataset.join(&relative), schema, Layout::Table)?;
     writer.write(&batch)?;
-    writer.commit(&relative, &[(FOOTER_KEY, footer_of(subset))])?;
+    let footer = [&[(FOOTER_KEY, footer_of(subset))], footer].concat();
+    writer.commit(&relative, &footer)?;
     Ok(())
 }

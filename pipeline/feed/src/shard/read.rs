@@ -1,5 +1,6 @@
 //! Reading a shard: whole columns, or one row's voxels by way of the offset index.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{AsArray, RecordBatch};
@@ -15,7 +16,7 @@ use parquet::file::metadata::PageIndexPolicy;
 
 use crate::FeedError;
 use crate::map::MappedFile;
-use crate::shard::write::entry;
+use crate::shard::write::{bytes_of_group, entry};
 
 /// An open shard: its bytes mapped, its footer parsed once.
 pub struct ShardReader {
@@ -60,6 +61,16 @@ impl ShardReader {
     /// The file's path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where the pages of a row group lie in the file.
+    pub fn bytes_of_group(&self, group: usize) -> Range<u64> {
+        bytes_of_group(self.metadata.metadata().row_group(group))
+    }
+
+    /// The numbers of the rows in a row group.
+    pub fn rows_of_group(&self, group: usize) -> Range<usize> {
+        self.group_starts[group]..self.group_starts[group + 1]
     }
 
     /// What the index should say of this file.
@@ -157,6 +168,7 @@ mod tests {
                 voxels: vec![i as u8; format.cell_bytes()],
                 source_path: None,
                 content_hash: [0; 32],
+                perceptual_hash: [0; 32],
                 case_id: None,
                 series: None,
                 plane: None,

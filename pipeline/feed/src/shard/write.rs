@@ -171,7 +171,7 @@ pub(crate) fn entry(
 }
 
 /// Where a row group's pages lie in its file.
-fn bytes_of_group(group: &RowGroupMetaData) -> std::ops::Range<u64> {
+pub(crate) fn bytes_of_group(group: &RowGroupMetaData) -> std::ops::Range<u64> {
     let ranges = group.columns().iter().map(|column| column.byte_range());
     let (start, end) = ranges
         .fold((u64::MAX, 0), |(start, end), (from, length)| (start.min(from), end.max(from.saturating_add(length))));

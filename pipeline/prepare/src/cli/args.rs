@@ -68,6 +68,45 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Read every byte of a dataset: hashes, schema, counts; name what is damaged
+    Verify {
+        /// The dataset's folder
+        dataset: PathBuf,
+        /// Print the findings as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what training shares with validation and test: cases, reports, voxels, images that look alike
+    Leaks {
+        /// The dataset's folder
+        dataset: PathBuf,
+        /// Examples of each kind in the table
+        #[arg(long, default_value_t = 3)]
+        examples: usize,
+        /// Print everything as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Split a dataset anew, so that nothing is shared: cases that share anything stay together
+    Resplit {
+        /// The dataset's folder
+        dataset: PathBuf,
+        /// Name of the split: subsets NAME-train, NAME-validation, NAME-test
+        #[arg(long)]
+        name: String,
+        /// Share of the samples for validation
+        #[arg(long, default_value_t = 0.02)]
+        validation: f64,
+        /// Share of the samples for test
+        #[arg(long, default_value_t = 0.02)]
+        test: f64,
+        /// Seed of the draw
+        #[arg(long, default_value_t = 42)]
+        seed: u64,
+        /// Print the counts as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Cut a small set in M3D's layout from a CT head atlas, with answers that are true by construction
     DemoSet {
         /// The atlas: a NIfTI file in Hounsfield units

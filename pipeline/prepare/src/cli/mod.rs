@@ -17,8 +17,10 @@ use serde::de::DeserializeOwned;
 
 use crate::config::{PrepareConfig, SampleConfig};
 use crate::demo_set;
-use crate::engine::{Catalog, to_json_lines, to_table};
+use crate::engine::{Batches, Catalog, to_json_lines, to_table};
 use crate::inspect::{Which, inspect, write_montage};
+use crate::leaks::{self, Leak};
+use crate::verify::{self, Verification};
 use crate::{prepare, sample};
 use crate::estimate::{self, Estimate};
 use crate::output::Part;
@@ -93,10 +95,40 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Verb::Sql { dataset, query, json } => {
-            let batches = runtime.block_on(async { Catalog::open(&dataset).await?.query(&query).await })?;
+            let batches = runtime.block_on(async { Catalog::open(&dataset, Batches::Short).await?.query(&query).await })?;
             match json {
                 true => print!("{}", to_json_lines(&batches)?),
                 false => println!("{}", to_table(&batches)?),
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Verify { dataset, json } => {
+            let found = verify::verify(&dataset)?;
+            match json {
+                true => println!("{}", serde_json::to_string(&found)?),
+                false => print_verified(&found),
+            }
+            Ok(ExitCode::from(u8::from(!found.is_sound())))
+        }
+        Verb::Leaks { dataset, examples, json } => {
+            let mut found = leaks::leaks(&Dataset::open(&dataset)?)?;
+            match json {
+                true => println!("{}", serde_json::to_string(&found)?),
+                false => {
+                    found.iter_mut().for_each(|leak| leak.examples.truncate(examples));
+                    print_leaks(&found);
+                }
+            }
+            Ok(ExitCode::from(u8::from(found.iter().any(|leak| leak.shared > 0))))
+        }
+        Verb::Resplit { dataset, name, validation, test, seed, json } => {
+            let made = leaks::resplit(&dataset, &name, [validation, test], seed)?;
+            if json {
+                println!("{}", serde_json::to_string(&made)?);
+            } else {
+                println!("{} groups of cases that share nothing (seed {seed})", made.groups);
+                made.samples.iter().for_each(|(split, samples)| println!("{name}-{split:<10} {samples} samples"));
+                println!("use it with subset = \"{name}\" in [data]");
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -170,6 +202,28 @@ fn print_prepared(report: &PrepareReport, args: &PrepareArgs) -> anyhow::Result<
         quarantine.display()
     );
     Ok(())
+}
+
+fn print_verified(found: &Verification) {
+    found.checked.iter().for_each(|(what, count)| println!("{what:<14} {count} checked"));
+    for (table, counts) in [("volumes", &found.volumes), ("texts", &found.texts)] {
+        let (rows, aside) = (counts.rows, counts.quarantined_rows());
+        println!("{table:<14} {} = {rows} rows + {aside} set aside + {} duplicates", counts.manifest_rows, counts.duplicates);
+    }
+    println!("{:<14} {} samples wait for a volume that was set aside", "note", found.samples_without_volume);
+    found.problems.iter().for_each(|problem| println!("PROBLEM {problem}"));
+    match found.problems.len() {
+        0 => println!("sound"),
+        count => println!("{count} problems"),
+    }
+}
+
+fn print_leaks(leaks: &[Leak]) {
+    println!("{:<8} {:<12} {:<12} {:>8} {:>9} {:>9}", "kind", "from", "to", "shared", "samples", "of");
+    for Leak { kind, from, to, shared, samples, of, examples } in leaks {
+        println!("{kind:<8} {:<12} {:<12} {shared:>8} {samples:>9} {of:>9}", from.as_str(), to.as_str());
+        examples.iter().for_each(|example| println!("         {example}"));
+    }
 }
 
 fn quarantine_path(out: &Path) -> PathBuf {

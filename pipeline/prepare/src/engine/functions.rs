@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringArray, UInt64Array};
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, UInt64Type};
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use med2e3_schemas::volume::VoxelFormat;
+
+use crate::sample::draw;
 
 /// Every function, for a dataset with these voxels.
 pub(super) fn all(format: &VoxelFormat) -> Vec<ScalarUDF> {
@@ -38,7 +40,7 @@ enum Kind {
         /// Bytes of a code.
         width: usize,
     },
-    /// `draw(id, seed)`: a pseudo-random rank, the same for the same id and seed on every machine.
+    /// `draw(id or text, seed)`: a pseudo-random rank, the same for the same id and seed on every machine.
     Draw,
 }
 
@@ -69,6 +71,11 @@ impl ScalarUDFImpl for Function {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = args.number_rows;
         let cells = args.args[0].to_array(rows)?;
+        if let (Kind::Draw, Some(texts)) = (&self.kind, cells.as_string_opt::<i32>()) {
+            let seed = seeds(&args, rows)?;
+            let ranks = texts.iter().zip(seed.iter()).map(|(text, seed)| Some(draw(text?.as_bytes(), seed?)));
+            return Ok(ColumnarValue::Array(Arc::new(ranks.collect::<UInt64Array>())));
+        }
         let Some(cells) = cells.as_fixed_size_binary_opt() else {
             return exec_err!("{}: expected a fixed-size binary column, found {}", self.name, cells.data_type());
         };
@@ -78,14 +85,17 @@ impl ScalarUDFImpl for Function {
                 Arc::new(cells.iter().map(|cell| cell.map(|cell| foreground(cell, width))).collect::<Float64Array>())
             }
             Kind::Draw => {
-                let seed = args.args[1].cast_to(&DataType::UInt64, None)?.to_array(rows)?;
-                let seeds = seed.as_primitive::<datafusion::arrow::datatypes::UInt64Type>();
-                let ranks = cells.iter().zip(seeds).map(|(cell, seed)| Some(rank(cell?, seed?)));
+                let seeds = seeds(&args, rows)?;
+                let ranks = cells.iter().zip(seeds.iter()).map(|(cell, seed)| Some(draw(cell?, seed?)));
                 Arc::new(ranks.collect::<UInt64Array>())
             }
         };
         Ok(ColumnarValue::Array(result))
     }
+}
+
+fn seeds(args: &ScalarFunctionArgs, rows: usize) -> Result<UInt64Array> {
+    Ok(args.args[1].cast_to(&DataType::UInt64, None)?.to_array(rows)?.as_primitive::<UInt64Type>().clone())
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -96,13 +106,4 @@ fn foreground(cell: &[u8], width: usize) -> f64 {
     let voxels = cell.len() / width;
     let above = cell.chunks_exact(width).filter(|code| code.iter().any(|&byte| byte != 0)).count();
     above as f64 / voxels.max(1) as f64
-}
-
-fn rank(id: &[u8], seed: u64) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&seed.to_le_bytes());
-    hasher.update(id);
-    let hash = hasher.finalize();
-    let (first, _) = hash.as_bytes().as_chunks::<8>();
-    u64::from_le_bytes(first[0])
 }

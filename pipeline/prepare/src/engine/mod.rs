@@ -16,7 +16,7 @@ use datafusion::prelude::{ParquetReadOptions, SessionConfig, col, lit};
 use med2e3_schemas::manifest::RANGE;
 
 pub use manifest_files::write_manifest;
-pub use sql::{Catalog, to_json_lines, to_table};
+pub use sql::{Batches, Catalog, to_json_lines, to_table};
 
 use crate::PrepareError;
 use crate::work::{Committed, RangeWork};

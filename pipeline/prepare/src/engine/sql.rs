@@ -14,6 +14,15 @@ use med2e3_feed::Dataset;
 use super::functions;
 use crate::PrepareError;
 
+/// Rows of a batch while a query runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Batches {
+    /// For any query: batches that carry voxels must stay small.
+    Short = 64,
+    /// For queries that touch no voxels.
+    Long = 8192,
+}
+
 /// A dataset's tables, ready for queries.
 pub struct Catalog {
     context: SessionContext,
@@ -25,10 +34,10 @@ impl Catalog {
     ///
     /// # Errors
     /// A folder that is no dataset, a table that can't be read.
-    pub async fn open(root: &Path) -> Result<Catalog, PrepareError> {
+    pub async fn open(root: &Path, batches: Batches) -> Result<Catalog, PrepareError> {
         let dataset = Dataset::open(root)?;
-        // Batches that carry voxels must stay small; a filter on ids must not decode the voxels of other rows.
-        let mut config = SessionConfig::new().with_batch_size(64);
+        let mut config = SessionConfig::new().with_batch_size(batches as usize);
+        // A filter on ids must not decode the voxels of other rows.
         let parquet = &mut config.options_mut().execution.parquet;
         parquet.schema_force_view_types = false;
         parquet.pushdown_filters = true;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::{AsArray, RecordBatch};
 use med2e3_feed::shard::codes::encode;
 use med2e3_feed::shard::{Layout, ShardReader, ShardWriter};
+use med2e3_input::perceptual::perceptual_hash;
 use med2e3_input::recipe;
 use med2e3_input::volume::{self, ReadLimits};
 use med2e3_schemas::Id;
@@ -97,6 +98,7 @@ impl Volumes {
         let volume = self.clock.time(Step::Read, || volume::read(path, &self.limits))?;
         let mut values = Vec::new();
         let info = self.clock.time(Step::Resample, || recipe::m3d(&volume, self.format.shape_dhw, &mut values))?;
+        let perceptual_hash = self.clock.time(Step::Encode, || perceptual_hash(&values, self.format.shape_dhw));
         let (voxels, content_hash) = self.clock.time(Step::Encode, || {
             let mut cell = Vec::with_capacity(self.format.cell_bytes());
             encode(&values, &self.format, &mut cell);
@@ -109,6 +111,7 @@ impl Volumes {
             voxels,
             source_path: None,
             content_hash,
+            perceptual_hash,
             case_id: None,
             series: None,
             plane: volume.plane.map(|plane| plane.as_str()).or(plane_in(&entry.series)).map(str::to_owned),

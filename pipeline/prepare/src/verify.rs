@@ -1,0 +1,303 @@
+//! `verify`: proof that a dataset is whole: every byte is what the index says, every row obeys the schema, every manifest
+//! row is accounted for.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use arrow::array::AsArray;
+use med2e3_feed::shard::ShardReader;
+use med2e3_feed::shard::commit::file_entry;
+use med2e3_schemas::Id;
+use med2e3_schemas::index::{DatasetIndex, ShardEntry};
+use med2e3_schemas::report::TableCounts;
+use med2e3_schemas::sample::{self, IMAGE3D, SampleRow};
+use med2e3_schemas::volume::{self, VolumeRow};
+use rayon::prelude::*;
+use serde::Serialize;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::PrepareError;
+
+/// What was looked at and what is wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Verification {
+    /// How many things of each kind were looked at.
+    pub checked: BTreeMap<&'static str, u64>,
+    /// The table of volumes, summed over its shards.
+    pub volumes: TableCounts,
+    /// The table of texts, summed over its shards.
+    pub texts: TableCounts,
+    /// Samples that no training sees, because a volume of theirs is in quarantine.
+    pub samples_without_volume: u64,
+    /// Everything that is not as it should be: the file, the place in it, and what was expected and found.
+    pub problems: Vec<String>,
+}
+
+impl Verification {
+    /// Whether nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    fn count(&mut self, what: &'static str, count: u64) {
+        *self.checked.entry(what).or_default() += count;
+    }
+
+    fn expect(&mut self, holds: bool, problem: impl FnOnce() -> String) {
+        if !holds {
+            self.problems.push(problem());
+        }
+    }
+}
+
+/// Reads every byte of the dataset and checks it.
+///
+/// # Errors
+/// A folder without a `dataset.json`, or one of another version; what is wrong within is no error but a problem.
+pub fn verify(root: &Path) -> Result<Verification, PrepareError> {
+    let mut found = Verification::default();
+    let path = root.join("dataset.json");
+    let bytes = fs::read(&path).map_err(PrepareError::io(&path, "read"))?;
+    let index = match std::str::from_utf8(&bytes).map_err(|e| e.to_string()).map(DatasetIndex::parse) {
+        Ok(Ok(index)) => index,
+        Ok(Err(error @ med2e3_schemas::SchemaError::Version { .. })) => return Err(error.into()),
+        Ok(Err(error)) => return Ok(Verification { problems: vec![error.to_string()], ..found }),
+        Err(error) => return Ok(Verification { problems: vec![format!("dataset.json: {error}")], ..found }),
+    };
+    found.count("index", 1);
+    found.expect(index.to_text(xxh3_64).as_bytes() == bytes, || "dataset.json: the text differs from its own hash".into());
+    files(root, &index, &mut found);
+
+    let shards = |entries: &[ShardEntry], check: &(dyn Fn(&ShardReader) -> Result<Rows, String> + Sync)| {
+        let checked = entries.par_iter().map(|entry| shard(root, entry, check));
+        checked.collect::<Vec<Result<(Rows, TableCounts), Vec<String>>>>()
+    };
+    let volumes = shards(&index.volumes, &|reader| volume_rows(reader, &index));
+    let samples = shards(&index.samples, &sample_rows);
+    let mut rejects = 0;
+    let mut volume_ids = HashSet::new();
+    for (result, entry) in volumes.into_iter().zip(&index.volumes) {
+        found.count("volume shards", 1);
+        match result {
+            Ok((rows, counts)) => {
+                found.count("volumes", rows.ids.len() as u64);
+                rejects += counts.quarantined_rows();
+                found.volumes.add(&counts);
+                for id in rows.ids {
+                    found.expect(volume_ids.insert(id), || format!("{}: volume {id} is there twice", entry.path));
+                }
+            }
+            Err(problems) => found.problems.extend(problems),
+        }
+    }
+    let mut sample_ids = HashSet::new();
+    let mut counts: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+    for (result, entry) in samples.into_iter().zip(&index.samples) {
+        found.count("sample shards", 1);
+        match result {
+            Ok((rows, shard_counts)) => {
+                found.count("samples", rows.ids.len() as u64);
+                rejects += shard_counts.quarantined_rows();
+                found.texts.add(&shard_counts);
+                for id in rows.ids {
+                    found.expect(sample_ids.insert(id), || format!("{}: sample {id} is there twice", entry.path));
+                }
+                found.samples_without_volume +=
+                    rows.refers.iter().filter(|ids| ids.iter().any(|id| !volume_ids.contains(id))).count() as u64;
+                for ((split, key), count) in rows.counts {
+                    *counts.entry(split).or_default().entry(key).or_default() += count;
+                }
+            }
+            Err(problems) => found.problems.extend(problems),
+        }
+    }
+    if found.is_sound() {
+        sums(root, &index, rejects, &counts, &mut found);
+    }
+    Ok(found)
+}
+
+/// What the rows of a sound shard say.
+#[derive(Default)]
+struct Rows {
+    ids: Vec<Id>,
+    // The volumes of each sample.
+    refers: Vec<Vec<Id>>,
+    counts: HashMap<(String, String), u64>,
+}
+
+/// Files that are no shards: those that the index names are as it says, and there are no others.
+fn files(root: &Path, index: &DatasetIndex, found: &mut Verification) {
+    for (name, entry) in &index.files {
+        found.count("files", 1);
+        match file_entry(&root.join(name)) {
+            Ok(now) => found.expect(now == *entry, || {
+                let (expected, got) = ((entry.bytes, &entry.xxh3), (now.bytes, &now.xxh3));
+                format!("{name}: expected {} bytes with xxh3 {}, found {} with {}", expected.0, expected.1, got.0, got.1)
+            }),
+            Err(error) => found.problems.push(said(root, &error)),
+        }
+    }
+    let named: BTreeSet<&str> = index.volumes.iter().chain(&index.samples).map(|shard| shard.path.as_str()).collect();
+    let mut open = vec![PathBuf::new()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(root.join(&folder)).into_iter().flatten().flatten() {
+            let path = folder.join(entry.file_name());
+            let name = path.to_string_lossy().into_owned();
+            // The run's working tables, its report and the index itself.
+            let own = ["manifest", "report.json", "dataset.json"].contains(&name.as_str());
+            if own || named.contains(name.as_str()) || index.files.contains_key(&name) {
+                continue;
+            }
+            match entry.path().is_dir() && ["volumes", "samples", "subsets"].contains(&name.as_str()) {
+                true => open.push(path),
+                false => found.problems.push(format!("{name}: a stray file, which the index does not name")),
+            }
+        }
+    }
+}
+
+/// One shard: its bytes against the index, then its rows.
+fn shard(
+    root: &Path,
+    entry: &ShardEntry,
+    check: &(dyn Fn(&ShardReader) -> Result<Rows, String> + Sync),
+) -> Result<(Rows, TableCounts), Vec<String>> {
+    let path = root.join(&entry.path);
+    let one = |error: &dyn std::error::Error| vec![said(root, error)];
+    let reader = ShardReader::open(&path).map_err(|error| one(&error))?;
+    let now = reader.entry(&entry.path).map_err(|error| one(&error))?;
+    let mut problems = Vec::new();
+    if (now.bytes, now.rows, now.row_groups_xxh3.len()) != (entry.bytes, entry.rows, entry.row_groups_xxh3.len()) {
+        let size = |e: &ShardEntry| format!("{} rows in {} groups, {} bytes", e.rows, e.row_groups_xxh3.len(), e.bytes);
+        problems.push(format!("{}: expected {}, found {}", entry.path, size(entry), size(&now)));
+    }
+    for (group, (expected, found)) in entry.row_groups_xxh3.iter().zip(&now.row_groups_xxh3).enumerate() {
+        if expected != found {
+            let bytes = reader.bytes_of_group(group);
+            let place = format!("{}: row group {group}, bytes {} to {}", entry.path, bytes.start, bytes.end);
+            problems.push(format!("{place}: expected xxh3 {expected}, found {found}{}", damaged_rows(&reader, group)));
+        }
+    }
+    if now.rest_xxh3 != entry.rest_xxh3 {
+        let what = "the bytes outside its row groups (page indexes and footer)";
+        problems.push(format!("{}: {what}: expected xxh3 {}, found {}", entry.path, entry.rest_xxh3, now.rest_xxh3));
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let rows = check(&reader).map_err(|problem| vec![format!("{}: {problem}", entry.path)])?;
+    let outcome = reader.outcome().ok_or_else(|| vec![format!("{}: no outcome in the footer", entry.path)])?;
+    Ok((rows, outcome.counts()))
+}
+
+/// Which volumes of a damaged row group differ from their own hash, where that can still be told.
+fn damaged_rows(reader: &ShardReader, group: usize) -> String {
+    let damaged = |row: &usize| {
+        let batch = reader.read_row(*row, &["volume_id", "voxels", "content_hash"]);
+        let Ok(batch) = batch.as_ref() else { return Some(format!("row {row} (does not decode)")) };
+        let cell = |name: &str| Some(batch.column_by_name(name)?.as_fixed_size_binary_opt()?.value(0).to_vec());
+        let (id, voxels, hash) = (cell("volume_id")?, cell("voxels")?, cell("content_hash")?);
+        let differs = blake3::hash(&voxels).as_bytes()[..] != hash[..];
+        differs.then(|| format!("row {row} (volume {})", Id::from_bytes(&id).map_or("?".into(), |id| id.to_string())))
+    };
+    if reader.schema().column_with_name("voxels").is_none() {
+        return String::new();
+    }
+    let rows: Vec<String> = reader.rows_of_group(group).collect::<Vec<_>>().iter().filter_map(damaged).collect();
+    if rows.is_empty() { String::new() } else { format!("; damaged: {}", rows.join(", ")) }
+}
+
+fn volume_rows(reader: &ShardReader, index: &DatasetIndex) -> Result<Rows, String> {
+    let format = &index.voxels;
+    let schema = volume::schema(format);
+    if reader.schema().fields() != schema.fields() {
+        return Err(format!("expected the schema of volumes, found {:?}", reader.schema().fields()));
+    }
+    let mut ids = Vec::new();
+    for row in 0..reader.rows() {
+        let batch = reader.read_row(row, &[]).map_err(|e| e.to_string())?;
+        let rows = volume::from_batch(&batch, format).map_err(|e| e.to_string())?;
+        for VolumeRow { volume_id, voxels, content_hash, source_shape, crop_start, crop_stop, .. } in rows {
+            if *blake3::hash(&voxels).as_bytes() != content_hash {
+                return Err(format!("row {row}: the voxels of {volume_id} differ from their content_hash"));
+            }
+            if (0..3).any(|axis| crop_start[axis] >= crop_stop[axis] || crop_stop[axis] > source_shape[axis]) {
+                return Err(format!("row {row}: crop {crop_start:?} to {crop_stop:?} in {source_shape:?} voxels"));
+            }
+            ids.push(volume_id);
+        }
+    }
+    Ok(Rows { ids, ..Rows::default() })
+}
+
+fn sample_rows(reader: &ShardReader) -> Result<Rows, String> {
+    if reader.schema().fields() != sample::schema().fields() {
+        return Err(format!("expected the schema of samples, found {:?}", reader.schema().fields()));
+    }
+    let mut rows = Rows::default();
+    for batch in reader.read(&[]).map_err(|e| e.to_string())? {
+        for row in sample::from_batch(&batch).map_err(|e| e.to_string())? {
+            let SampleRow { sample_id, volume_ids, ids, target_spans, task, topic, split, .. } = row;
+            let marks = ids.iter().filter(|id| **id == IMAGE3D).count();
+            let targets = target_spans.iter().all(|(start, end)| start < end && *end as usize <= ids.len());
+            let problem = match () {
+                () if marks != volume_ids.len() => format!("{marks} image marks for {} volumes", volume_ids.len()),
+                () if target_spans.is_empty() || !targets => {
+                    format!("target spans {target_spans:?} over {} ids", ids.len())
+                }
+                () if ids.iter().any(|id| *id < 0 && *id != IMAGE3D) => "a negative id that is no image mark".into(),
+                () => {
+                    let key = topic.map_or(task.to_string(), |topic| format!("{task}.{topic}"));
+                    *rows.counts.entry((split.to_string(), key)).or_default() += 1;
+                    rows.ids.push(sample_id);
+                    rows.refers.push(volume_ids);
+                    continue;
+                }
+            };
+            return Err(format!("sample {sample_id}: {problem}"));
+        }
+    }
+    Ok(rows)
+}
+
+/// Whether rows, rejects and duplicates add up to the manifest, and the other files tell the same numbers.
+fn sums(
+    root: &Path,
+    index: &DatasetIndex,
+    rejects: u64,
+    counts: &BTreeMap<String, BTreeMap<String, u64>>,
+    found: &mut Verification,
+) {
+    for (table, counts, folder) in
+        [("volumes", found.volumes.clone(), "manifest/volumes"), ("texts", found.texts.clone(), "manifest/texts")]
+    {
+        found.count("sums", 1);
+        found.expect(counts.add_up(), || format!("{table}: the counts do not add up: {counts:?}"));
+        if let Some(rows) = table_rows(&root.join(folder)) {
+            found.expect(rows == counts.manifest_rows, || {
+                format!("{table}: the manifest has {rows} rows, the shards stand for {}", counts.manifest_rows)
+            });
+        }
+    }
+    found.count("sums", 2);
+    let quarantined = ShardReader::open(&root.join("quarantine.parquet")).map_or(0, |reader| reader.rows() as u64);
+    found.expect(quarantined == rejects, || {
+        format!("quarantine.parquet: {quarantined} records, the shards set {rejects} rows aside")
+    });
+    found.expect(*counts == index.counts, || format!("dataset.json: counts {:?}, found {counts:?}", index.counts));
+}
+
+/// Rows of a manifest table that lies in the dataset.
+fn table_rows(folder: &Path) -> Option<u64> {
+    let entries = fs::read_dir(folder).ok()?.flatten();
+    Some(entries.filter_map(|entry| ShardReader::open(&entry.path()).ok()).map(|reader| reader.rows() as u64).sum())
+}
+
+/// An error with its causes, its paths relative to the dataset.
+fn said(root: &Path, error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    text.replace(&format!("{}/", root.display()), "")
+}

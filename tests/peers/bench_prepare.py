@@ -1,0 +1,158 @@
+"""Preparation of volumes beside its peers, in one run: `bench_prepare.py MED2E3_DATA FOLDER [--repeats 3] [--volumes 4]`.
+
+Makes phantom CTs in FOLDER (512 x 512 x 200 int16 NIfTI, gzip level 6; 60-slice PNG and JPEG series of 512 x 512), then measures
+in turn, one core each:
+  isal       Python's isal inflates the .nii.gz files and does nothing else
+  MONAI      the official steps: load (NIfTI by MONAI, slices by Pillow), min-max, CropForeground, Resize to 32x256x256
+  med2e3     the program's own `prepare` on the folder, with its shards, hashes and index
+and the program with two threads. Prints one table row for each kind and a JSON line. Needs isal, monai, nibabel, pillow, torch.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import shutil
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+for variable in ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"]:
+    os.environ[variable] = "1"
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from isal import isal_zlib  # noqa: E402
+from monai.transforms import CropForeground, LoadImage, Resize  # noqa: E402
+from PIL import Image  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+def phantom(slices, size, seed):
+    """Slices of a made-up body in HU: air, fat, muscle, organs, a spine, scanner noise; -1024 outside the round field of view."""
+    random = np.random.default_rng(seed)
+    y, x = (np.mgrid[0:size, 0:size] - (size - 1) / 2) / (size / 2)
+    centers = [(random.uniform(-0.4, 0.4), random.uniform(-0.3, 0.3), random.uniform(0.08, 0.25), hu) for hu in (-850, -800, 60, 110, 130, 190)]
+    volume = np.empty((slices, size, size), np.int16)
+    for number in range(slices):
+        swell = 1 + 0.06 * np.sin(6 * number / slices)
+        radius = (x / (0.8 * swell)) ** 2 + (y / (0.58 * swell)) ** 2
+        image = np.full((size, size), -1000.0)
+        image[radius < 1] = -100
+        image[radius < 0.85] = 45
+        for cx, cy, r, hu in centers:
+            image[(x - cx) ** 2 + (y - cy - 0.1 * np.sin(5 * number / slices)) ** 2 < r * r] = hu
+        image[(x / 0.09) ** 2 + ((y - 0.35) / 0.1) ** 2 < 1] = 300
+        grain = random.standard_normal((size, size))
+        grain = (grain + np.roll(grain, 1, 0) + np.roll(grain, 1, 1)) / 3**0.5
+        image += 17 * grain
+        image[x * x + y * y > 1] = -1024
+        volume[number] = np.rint(np.maximum(image, -1024))
+    return volume
+
+
+def write_nifti(path, volume):
+    depth, height, width = volume.shape
+    header = bytearray(352)
+    struct.pack_into("<i", header, 0, 348)
+    struct.pack_into("<8h", header, 40, 3, width, height, depth, 1, 1, 1, 1)
+    struct.pack_into("<2h", header, 70, 4, 16)
+    struct.pack_into("<4f", header, 76, 1, 0.8, 0.8, 1.5)
+    struct.pack_into("<2f", header, 108, 352, 1)
+    header[123] = 2
+    struct.pack_into("<2h", header, 252, 0, 1)
+    for row, values in enumerate([(-0.8, 0, 0, 0), (0, -0.8, 0, 0), (0, 0, 1.5, 0)]):
+        struct.pack_into("<4f", header, 280 + 16 * row, *values)
+    header[344:348] = b"n+1\0"
+    path.write_bytes(gzip.compress(bytes(header) + volume.tobytes(), 6))
+
+
+def make(folder, count):
+    for number in range(count):
+        nifti = folder / "nifti" / f"case{number}" / "ct.nii.gz"
+        if not nifti.exists():
+            nifti.parent.mkdir(parents=True, exist_ok=True)
+            write_nifti(nifti, phantom(200, 512, number))
+        for kind in ["png", "jpeg"]:
+            series = folder / kind / f"case{number}" / "Axial"
+            if not series.exists():
+                series.mkdir(parents=True)
+                window = np.clip((phantom(60, 512, 100 + number) + 160.0) / 400 * 255, 0, 255).astype(np.uint8)
+                for place, pixels in enumerate(window):
+                    Image.fromarray(pixels).save(series / f"{place}.{kind}")
+
+
+def official_steps(volume):
+    volume = volume - volume.min()
+    volume = volume / np.clip(volume.max(), a_min=1e-8, a_max=None)
+    return Resize((32, 256, 256), mode="bilinear")(CropForeground()(volume))
+
+
+def monai_nifti(path):
+    volume = LoadImage(image_only=True, dtype=np.float32)(path / "ct.nii.gz")
+    official_steps(np.asarray(volume).transpose(2, 1, 0)[None])
+
+
+def monai_series(path):
+    files = sorted((path / "Axial").iterdir(), key=lambda file: int(file.stem))
+    slices = [np.array(Image.open(file).convert("L"), dtype=np.float32) / 255 for file in files]
+    official_steps(np.stack(slices)[None])
+
+
+def inflate(path):
+    isal_zlib.decompress((path / "ct.nii.gz").read_bytes(), 31)
+
+
+def seconds(work):
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def prepare(program, folder, threads):
+    """Wall seconds of one whole run, as its own report states them."""
+    with tempfile.TemporaryDirectory() as out:
+        command = [program, "prepare", folder, "--recipe", "m3d", "--voxels", "u8", "--threads", str(threads), "--json", "--out", Path(out) / "dataset"]
+        command += ["--set", "provenance.paths=keep", "--set", "engine.volumes_per_range=2"]
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(done.stderr)
+        report = json.loads(done.stdout)
+        return report["seconds"], report["step_seconds"], report["volumes"]["rows"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--volumes", type=int, default=4)
+    args = parser.parse_args()
+    make(args.folder, args.volumes)
+    print("| input | isal inflate s | MONAI s | med2e3 s | to isal | MONAI to med2e3 | two threads | shard writing |")
+    print("|---|---|---|---|---|---|---|---|")
+    for kind, peer in [("nifti", monai_nifti), ("png", monai_series), ("jpeg", monai_series)]:
+        cases = sorted((args.folder / kind).iterdir())
+        peer(cases[0])  # Imports and first touches are nobody's time.
+        times = {"isal": [], "monai": [], "one": [], "two": [], "write": []}
+        for _ in range(args.repeats):
+            if kind == "nifti":
+                times["isal"] += [seconds(lambda: inflate(case)) for case in cases]
+            times["monai"] += [seconds(lambda: peer(case)) for case in cases]
+            wall, steps, rows = prepare(args.program, args.folder / kind, 1)
+            times["one"].append(wall / rows)
+            times["write"].append(steps["write"] / wall)
+            times["two"].append(prepare(args.program, args.folder / kind, 2)[0] / rows)
+        middle = {name: statistics.median(values) if values else float("nan") for name, values in times.items()}
+        row = [middle["isal"], middle["monai"], middle["one"], middle["one"] / middle["isal"], middle["monai"] / middle["one"], middle["one"] / middle["two"], middle["write"]]
+        print(f"| {kind} | " + " | ".join("-" if value != value else f"{value:.3f}" for value in row) + " |", flush=True)
+        print(json.dumps({"input": kind, **middle}), file=sys.stderr)
+    shutil.rmtree(args.folder / "out", ignore_errors=True)
+
+
+main()
