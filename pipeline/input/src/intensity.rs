@@ -60,17 +60,48 @@ impl<T: Sample> MinMax<T> {
 
 /// Smallest and largest stored sample.
 pub(crate) fn extremes<T: Sample>(volume: &Volume, samples: &[T]) -> Result<(T, T), InputError> {
-    let first = samples.first().copied().unwrap_or_default();
-    let (mut low, mut high, mut finite) = (first, first, true);
-    for sample in samples {
-        // Plain comparisons: they compile to vector minimum and maximum.
-        low = if *sample < low { *sample } else { low };
-        high = if *sample > high { *sample } else { high };
-        finite &= sample.is_finite();
+    let (mut low, mut high, mut finite) = (T::MOST, T::LEAST, true);
+    // A piece stays in the first-level cache, so the volume goes through memory once.
+    for piece in samples.chunks(PIECE) {
+        let (piece_low, piece_high) = low_and_high(piece);
+        (low, high) = (lesser(low, piece_low), greater(high, piece_high));
+        finite &= piece.iter().fold(true, |finite, sample| finite & sample.is_finite());
     }
     if finite {
         return Ok((low, high));
     }
-    let index = samples.iter().position(|sample| !sample.is_finite()).expect("one was seen");
-    Err(InputError::NotFinite { path: volume.path.clone(), found: samples[index].to_f64() as f32, index })
+    let grid = volume.grid(samples);
+    let display = grid.to_display();
+    let index = display.iter().position(|sample| !sample.is_finite()).expect("one was seen");
+    Err(InputError::NotFinite { path: volume.path.clone(), found: display[index].to_f64() as f32, index })
+}
+
+const PIECE: usize = 1 << 12;
+
+/// Independent minima and maxima, as many as fill several vector registers of any sample type.
+const LANES: usize = 64;
+
+/// Smallest and largest of some samples, NaN apart; [`Sample::MOST`] and [`Sample::LEAST`] where there are none.
+pub(crate) fn low_and_high<T: Sample>(samples: &[T]) -> (T, T) {
+    let (mut low, mut high) = ([T::MOST; LANES], [T::LEAST; LANES]);
+    let (whole, rest) = samples.as_chunks::<LANES>();
+    for part in whole {
+        for lane in 0..LANES {
+            low[lane] = lesser(part[lane], low[lane]);
+            high[lane] = greater(part[lane], high[lane]);
+        }
+    }
+    let all = |lanes: [T; LANES], pick: fn(T, T) -> T, first| {
+        lanes.into_iter().chain(rest.iter().copied()).fold(first, |best, sample| pick(sample, best))
+    };
+    (all(low, lesser, T::MOST), all(high, greater, T::LEAST))
+}
+
+// Plain comparisons: they compile to vector minimum and maximum. The second stands where the first is NaN.
+fn lesser<T: Sample>(a: T, b: T) -> T {
+    if a < b { a } else { b }
+}
+
+fn greater<T: Sample>(a: T, b: T) -> T {
+    if a > b { a } else { b }
 }

@@ -11,7 +11,7 @@ use arrow::array::RecordBatch;
 use med2e3_feed::shard::codes::encode;
 use med2e3_feed::shard::{Layout, ShardWriter};
 use med2e3_input::recipe;
-use med2e3_input::volume::{self, ReadLimits};
+use med2e3_input::volume::{self, Buffers, ReadLimits};
 use med2e3_schemas::manifest::{ManifestVolume, volumes_from_batch};
 use med2e3_schemas::outcome::RangeOutcome;
 use med2e3_schemas::quarantine::{QuarantineRecord, Reason, Table};
@@ -30,6 +30,8 @@ pub struct Volumes {
     place: ShardPlace,
     format: VoxelFormat,
     limits: ReadLimits,
+    /// Memory that one volume leaves to the next.
+    buffers: Buffers,
     threads: Arc<ThreadPool>,
     progress: Arc<Progress>,
     clock: StepClock,
@@ -53,6 +55,7 @@ impl Volumes {
             place: ShardPlace::new(dataset, "volumes", recipe_hash),
             format: VoxelFormat::unit_range(config.shape, config.voxels),
             limits: ReadLimits { max_decoded_bytes: config.max_decoded_mib << 20 },
+            buffers: Buffers::default(),
             threads,
             progress,
             clock: StepClock::default(),
@@ -92,7 +95,7 @@ impl Volumes {
     }
 
     fn read_and_map(&self, path: &Path, entry: &ManifestVolume) -> Result<VolumeRow, med2e3_input::InputError> {
-        let volume = self.clock.time(Step::Read, || volume::read(path, &self.limits))?;
+        let volume = self.clock.time(Step::Read, || volume::read_with(path, &self.limits, &self.buffers))?;
         let mut values = Vec::new();
         let info = self.clock.time(Step::Resample, || recipe::m3d(&volume, self.format.shape_dhw, &mut values))?;
         let (voxels, content_hash) = self.clock.time(Step::Encode, || {
