@@ -60,48 +60,60 @@ impl<T: Sample> MinMax<T> {
 
 /// Smallest and largest stored sample.
 pub(crate) fn extremes<T: Sample>(volume: &Volume, samples: &[T]) -> Result<(T, T), InputError> {
-    let (mut low, mut high, mut finite) = (T::MOST, T::LEAST, true);
+    let (mut seen, mut finite) = (LowHigh::default(), true);
     // A piece stays in the first-level cache, so the volume goes through memory once.
     for piece in samples.chunks(PIECE) {
-        let (piece_low, piece_high) = low_and_high(piece);
-        (low, high) = (lesser(low, piece_low), greater(high, piece_high));
+        seen.add(piece);
         finite &= piece.iter().fold(true, |finite, sample| finite & sample.is_finite());
     }
     if finite {
-        return Ok((low, high));
+        return Ok(seen.low_and_high());
     }
-    let grid = volume.grid(samples);
-    let display = grid.to_display();
+    let display = volume.grid(samples).to_display();
     let index = display.iter().position(|sample| !sample.is_finite()).expect("one was seen");
     Err(InputError::NotFinite { path: volume.path.clone(), found: display[index].to_f64() as f32, index })
 }
 
+/// Samples that are looked at twice while they are near.
 const PIECE: usize = 1 << 12;
 
 /// Independent minima and maxima, as many as fill several vector registers of any sample type.
 const LANES: usize = 64;
 
-/// Smallest and largest of some samples, NaN apart; [`Sample::MOST`] and [`Sample::LEAST`] where there are none.
-pub(crate) fn low_and_high<T: Sample>(samples: &[T]) -> (T, T) {
-    let (mut low, mut high) = ([T::MOST; LANES], [T::LEAST; LANES]);
-    let (whole, rest) = samples.as_chunks::<LANES>();
-    for part in whole {
-        for lane in 0..LANES {
-            low[lane] = lesser(part[lane], low[lane]);
-            high[lane] = greater(part[lane], high[lane]);
-        }
+/// Smallest and largest of the samples that were added, NaN apart.
+pub(crate) struct LowHigh<T> {
+    low: [T; LANES],
+    high: [T; LANES],
+}
+
+impl<T: Sample> Default for LowHigh<T> {
+    fn default() -> Self {
+        LowHigh { low: [T::MOST; LANES], high: [T::LEAST; LANES] }
     }
-    let all = |lanes: [T; LANES], pick: fn(T, T) -> T, first| {
-        lanes.into_iter().chain(rest.iter().copied()).fold(first, |best, sample| pick(sample, best))
-    };
-    (all(low, lesser, T::MOST), all(high, greater, T::LEAST))
 }
 
-// Plain comparisons: they compile to vector minimum and maximum. The second stands where the first is NaN.
-fn lesser<T: Sample>(a: T, b: T) -> T {
-    if a < b { a } else { b }
-}
+impl<T: Sample> LowHigh<T> {
+    pub(crate) fn add(&mut self, samples: &[T]) {
+        let (mut low, mut high) = (self.low, self.high);
+        let (whole, rest) = samples.as_chunks::<LANES>();
+        for part in whole {
+            for lane in 0..LANES {
+                // Plain comparisons: they compile to vector minimum and maximum, and NaN changes nothing.
+                low[lane] = if part[lane] < low[lane] { part[lane] } else { low[lane] };
+                high[lane] = if part[lane] > high[lane] { part[lane] } else { high[lane] };
+            }
+        }
+        for (lane, sample) in rest.iter().enumerate() {
+            low[lane] = if *sample < low[lane] { *sample } else { low[lane] };
+            high[lane] = if *sample > high[lane] { *sample } else { high[lane] };
+        }
+        (self.low, self.high) = (low, high);
+    }
 
-fn greater<T: Sample>(a: T, b: T) -> T {
-    if a > b { a } else { b }
+    /// [`Sample::MOST`] and [`Sample::LEAST`] where nothing was added.
+    pub(crate) fn low_and_high(&self) -> (T, T) {
+        let low = self.low.into_iter().fold(T::MOST, |best, sample| if sample < best { sample } else { best });
+        let high = self.high.into_iter().fold(T::LEAST, |best, sample| if sample > best { sample } else { best });
+        (low, high)
+    }
 }

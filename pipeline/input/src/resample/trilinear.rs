@@ -35,11 +35,7 @@ pub fn trilinear<T: Sample>(
         for h in &along_h.taps {
             let [near, far] = [h.low, h.high].map(|h| slices.rows(h));
             blend_rows([near[0], far[0], near[1], far[1]], map.zero, d.weight, h.weight, &mut blend);
-            out.extend(along_w.taps.iter().map(|w| {
-                let value = (1.0 - w.weight) * blend[w.low] + w.weight * blend[w.high];
-                // Weights add up to 1 only within rounding.
-                (value * map.scale).clamp(0.0, 1.0)
-            }));
+            sample_row(&along_w, &blend, map.scale, out);
         }
     }
 }
@@ -51,6 +47,14 @@ fn blend_rows<T: Sample>([a, b, c, d]: [&[T]; 4], zero: T, weight_d: f32, weight
         let far = near_h * c.above(zero) + weight_h * d.above(zero);
         *out = near_d * near + weight_d * far;
     }
+}
+
+fn sample_row(along_w: &AxisTable, blend: &[f32], scale: f32, out: &mut Vec<f32>) {
+    out.extend(along_w.taps.iter().map(|w| {
+        let value = (1.0 - w.weight) * blend[w.low] + w.weight * blend[w.high];
+        // Weights add up to 1 only within rounding.
+        (value * scale).clamp(0.0, 1.0)
+    }));
 }
 
 /// The two source slices around an output slice: as they lie where their rows are whole, else copies in display order.

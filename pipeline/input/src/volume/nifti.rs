@@ -21,7 +21,7 @@ use super::buffers::Buffers;
 use super::source::Source;
 use super::{Arrangement, ReadLimits, Rescale, Sample, Samples, Volume, VolumeReader, with_samples};
 use crate::error::InputError;
-use crate::intensity;
+use crate::intensity::LowHigh;
 
 /// Reads NIfTI files, plain or gzipped, single or in pairs (by the path of either part).
 #[derive(Clone, Debug, Default)]
@@ -86,8 +86,10 @@ fn volume(path: &Path, header: &Header, shape_ijk: [usize; 3], samples: Samples,
 fn reaches_air(samples: &Samples, rescale: Rescale) -> bool {
     fn any<T: Sample>(samples: &[T], rescale: Rescale) -> bool {
         // In CT the first corner is air, so few pieces are looked at.
-        samples.chunks(1 << 12).any(|piece| {
-            let (low, high) = intensity::low_and_high(piece);
+        samples.chunks(1 << 14).any(|piece| {
+            let mut seen = LowHigh::default();
+            seen.add(piece);
+            let (low, high) = seen.low_and_high();
             let least = if rescale.slope < 0.0 { high } else { low };
             rescale.value(least.to_f64()) <= -500.0
         })
