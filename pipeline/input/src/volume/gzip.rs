@@ -16,6 +16,10 @@ const LONGEST_RUN: usize = 1 << 16;
 /// Header, empty data and trailer of the smallest gzip member.
 const MIN_MEMBER: usize = 20;
 
+/// Memory that is taken at once for a compressed byte. Voxels pack less well; where more comes out, more is taken then, so
+/// that memory follows the data and not what a header claims.
+const USUAL_EXPANSION: usize = 64;
+
 /// Data beyond what the header asks for that is tolerated in any case.
 const SLACK: usize = 1 << 20;
 
@@ -81,8 +85,8 @@ pub(super) fn inflate(path: &Path, bytes: &[u8], wanted: Wanted, buffers: &Buffe
     };
     let within_limit = usize::try_from(limit).unwrap_or(usize::MAX).max(expected).saturating_add(SLACK);
     let most = expected.saturating_mul(2).saturating_add(SLACK).min(within_limit);
-    let mut out = buffers.take(Purpose::Samples, pad + expected);
-    let mut capacity = expected;
+    let mut capacity = expected.min(bytes.len().saturating_mul(USUAL_EXPANSION).max(SLACK));
+    let mut out = buffers.take(Purpose::Samples, pad + capacity);
     let (mut filled, mut at) = (0, 0);
     let mut decompressor = Decompressor::new();
     while filled < expected {
@@ -98,7 +102,8 @@ pub(super) fn inflate(path: &Path, bytes: &[u8], wanted: Wanted, buffers: &Buffe
                 (filled, at) = (filled + decoded, end);
             }
             Err(DecompressionError::InsufficientSpace) if capacity < most => {
-                capacity = (capacity * 2 + LONGEST_RUN).min(most);
+                let enough = if capacity < expected { expected } else { most };
+                capacity = capacity.saturating_mul(2).saturating_add(LONGEST_RUN).min(enough);
                 out.grow(pad + capacity);
             }
             Err(DecompressionError::InsufficientSpace) => return Err(lying(capacity)),
@@ -123,9 +128,10 @@ fn member_end(bytes: &[u8], at: usize, decoded: &[u8]) -> Option<usize> {
     trailer[..4].copy_from_slice(&crc.sum().to_le_bytes());
     trailer[4..].copy_from_slice(&(decoded.len() as u32).to_le_bytes());
     let first = at + MIN_MEMBER - trailer.len();
+    let padding = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let found = bytes.get(first..)?.windows(trailer.len()).enumerate().find(|(offset, window)| {
-        let rest = &bytes[first + offset + trailer.len()..];
-        *window == trailer && (is_gzip(rest) || rest.iter().all(|byte| *byte == 0))
+        let end = first + offset + trailer.len();
+        *window == trailer && (is_gzip(&bytes[end..]) || end >= padding)
     });
     found.map(|(offset, _)| first + offset + trailer.len())
 }

@@ -182,6 +182,11 @@ pub fn read_with(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<
     }
 }
 
+/// The second file of the volume at `path`: the other part of a NIfTI pair, as [`read`] would find it.
+pub fn partner(path: &Path) -> Option<PathBuf> {
+    nifti::Parts::partner(path)
+}
+
 fn unsupported(path: &Path, found: &str) -> InputError {
     let expected = "a series folder of .jpeg or .png slices, a NIfTI file, or a .npy array";
     InputError::UnsupportedFormat { path: path.to_owned(), expected, found: found.to_owned() }

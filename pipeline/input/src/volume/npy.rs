@@ -88,7 +88,10 @@ impl Header {
             return Err(bad(path, "header length", "at most 10000 bytes", length.to_string()));
         }
         let text = head.get(start..start + length).ok_or_else(short)?;
-        let wrong = || bad(path, "header", "{'descr': ..., 'fortran_order': ..., 'shape': ...}", excerpt(text));
+        let wrong = || {
+            let expected = "descr, fortran_order and shape of one plain array";
+            bad(path, "header", expected, format!("{length} bytes that say something else"))
+        };
         let text = str::from_utf8(text).map_err(|_| wrong())?;
         let (descr, fortran_order, shape) = Dictionary { rest: text }.read().ok_or_else(wrong)?;
         Ok(Header { descr, fortran_order, shape, data_start: start + length })
@@ -98,7 +101,11 @@ impl Header {
         match self.shape[..] {
             [d, h, w] | [1, d, h, w] if ![d, h, w].contains(&0) => Ok([d, h, w]),
             _ => {
-                let (expected, found) = ("an array of shape (D, H, W) or (1, D, H, W)", format!("{:?}", self.shape));
+                let expected = "an array of shape (D, H, W) or (1, D, H, W)";
+                let found = match self.shape.len() {
+                    axes @ 0..=8 => format!("shape {:?} of {axes} axes", self.shape),
+                    axes => format!("{axes} axes"),
+                };
                 Err(InputError::UnsupportedFormat { path: path.to_owned(), expected, found })
             }
         }
@@ -130,15 +137,12 @@ impl Header {
             "f4" => Kind::F32,
             "f8" => Kind::F64,
             code if code.starts_with('O') => return unsupported("Python objects".to_owned()),
-            _ => return unsupported(format!("type {}", excerpt(descr.as_bytes()))),
+            // Type codes are short; nothing longer is repeated.
+            code if code.len() <= 4 && code.is_ascii() => return unsupported(format!("type {code}")),
+            _ => return unsupported("another type".to_owned()),
         };
         Ok((kind, big_endian))
     }
-}
-
-/// The start of something unreadable, without line breaks or other controls.
-fn excerpt(bytes: &[u8]) -> String {
-    bytes[..bytes.len().min(40)].escape_ascii().to_string()
 }
 
 fn bad(path: &Path, field: &'static str, expected: &'static str, found: String) -> InputError {

@@ -201,10 +201,10 @@ impl RangeWork for Volumes {
     }
 }
 
-/// Name, size and time of a file and, for a folder, of what is in it, as one hash.
+/// Name, size and time of a file, of its partner where it has one and, for a folder, of what is in it, as one hash.
 fn input_stamp(path: &Path) -> [u8; 32] {
     let inner = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut paths: Vec<PathBuf> = inner.chain([path.to_owned()]).collect();
+    let mut paths: Vec<PathBuf> = inner.chain([path.to_owned()]).chain(volume::partner(path)).collect();
     paths.sort();
     let mut hasher = blake3::Hasher::new();
     for path in paths {
@@ -214,9 +214,10 @@ fn input_stamp(path: &Path) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-/// Bytes of a file, or of the files of a folder.
+/// Bytes of a file and its partner, or of the files of a folder.
 fn size_on_disk(path: &Path) -> u64 {
-    let own = fs::metadata(path).map_or(0, |metadata| if metadata.is_file() { metadata.len() } else { 0 });
+    let size = |path: &Path| fs::metadata(path).map_or(0, |m| if m.is_file() { m.len() } else { 0 });
+    let own = size(path) + volume::partner(path).map_or(0, |partner| size(&partner));
     let inner = fs::read_dir(path).into_iter().flatten().flatten();
     own + inner.filter_map(|entry| entry.metadata().ok()).filter(|m| m.is_file()).map(|m| m.len()).sum::<u64>()
 }

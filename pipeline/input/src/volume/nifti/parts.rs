@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::InputError;
 
-pub(super) enum Parts {
+pub(in super::super) enum Parts {
     Single { path: PathBuf },
     Pair { header: PathBuf, voxels: PathBuf },
 }
@@ -43,6 +43,14 @@ impl Parts {
         } else {
             Parts::Pair { header: partner, voxels: given }
         })
+    }
+
+    /// The file beside the given one, if there is one.
+    pub(in super::super) fn partner(path: &Path) -> Option<PathBuf> {
+        match Parts::of(path).ok()? {
+            Parts::Single { .. } => None,
+            Parts::Pair { header, voxels } => Some(if header == path { voxels } else { header }),
+        }
     }
 
     pub(super) fn header(&self) -> &Path {
