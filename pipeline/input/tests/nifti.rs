@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use made::{floats, gzip, put, sample_file, saved};
-use med2e3_input::InputError;
 use med2e3_input::orientation::Plane;
 use med2e3_input::volume::{self, Buffers, ReadLimits, Rescale, Samples, Volume};
+use med2e3_input::{InputError, recipe};
 
 fn read(name: &str, bytes: &[u8]) -> Result<Volume, InputError> {
     let (_folder, path) = saved(name, bytes);
@@ -76,6 +76,42 @@ fn every_axis_code_agrees_with_nibabel() {
         assert_eq!((volume.shape_dhw.to_vec(), volume.samples_dhw()), (shape, values), "{line}");
     }
     assert_eq!(cases, 109);
+}
+
+#[test]
+fn the_recipe_on_a_view_is_the_recipe_on_its_copy() {
+    // A body off the middle of 40 x 35 x 7 voxels, so that every flip and exchange moves the crop.
+    let [ni, nj, nk] = [40_usize, 35, 7];
+    let mut file = sample_file();
+    for (axis, dim) in [ni, nj, nk].into_iter().enumerate() {
+        put(&mut file, 42 + 2 * axis, &(dim as i16).to_le_bytes());
+    }
+    file.truncate(352);
+    for n in 0..ni * nj * nk {
+        let (i, j, k) = (n % ni, n / ni % nj, n / (ni * nj));
+        let inside = (3..34).contains(&i) && (1..20).contains(&j) && (2..6).contains(&k);
+        let value = if inside { (n * 7919 % 2000) as i16 } else { -1000 };
+        file.extend(value.to_le_bytes());
+    }
+    let axes = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+    for (world, signs) in axes.into_iter().flat_map(|world| (0..8).map(move |signs| (world, signs))) {
+        for row in 0..3 {
+            let entry = |axis: usize| if signs >> axis & 1 == 1 { -1.0 } else { 1.0 };
+            let row_values = [0, 1, 2].map(|axis| if world[axis] == row { entry(axis) } else { 0.0 });
+            floats(&mut file, 280 + 16 * row, &row_values);
+        }
+        let volume = read("a.nii", &file).unwrap();
+        let copy = Volume::plain(&volume.path, volume.shape_dhw, volume.samples_dhw(), volume.rescale);
+        for target in [[3, 9, 11], [9, 50, 64]] {
+            let (mut viewed, mut copied) = (Vec::new(), Vec::new());
+            let info = recipe::m3d(&volume, target, &mut viewed).unwrap();
+            assert_eq!(info, recipe::m3d(&copy, target, &mut copied).unwrap());
+            assert_eq!(viewed, copied, "{:?}", volume.orientation);
+            let mut lengths = info.crop.shape();
+            lengths.sort();
+            assert_eq!(lengths, [4, 19, 31]);
+        }
+    }
 }
 
 #[test]

@@ -102,18 +102,34 @@ impl<'a, T: Copy> Grid<'a, T> {
             None => {
                 let from = out.len();
                 out.resize(from + rows * columns, self.samples[0]);
-                let slice = &mut out[from..];
                 for w0 in (0..columns).step_by(TILE) {
                     for h0 in (0..rows).step_by(TILE) {
-                        for w in w0..columns.min(w0 + TILE) {
-                            for h in h0..rows.min(h0 + TILE) {
-                                slice[h * columns + w] = self.samples[self.index([d, start[0] + h, start[1] + w])];
-                            }
+                        let shape = [rows - h0, columns - w0].map(|left| left.min(TILE));
+                        let tile = self.tile(d, [start[0] + h0, start[1] + w0], shape);
+                        for (h, line) in tile.iter().enumerate().take(shape[0]) {
+                            out[from + (h0 + h) * columns + w0..][..shape[1]].copy_from_slice(&line[..shape[1]]);
                         }
                     }
                 }
             }
         }
+    }
+
+    /// A part of display slice `d`, of at most `TILE` rows and columns, whose columns lie in one piece or scattered.
+    fn tile(&self, d: usize, corner: [usize; 2], shape: [usize; 2]) -> [[T; TILE]; TILE] {
+        let mut tile = [[self.samples[0]; TILE]; TILE];
+        for w in 0..shape[1] {
+            let first = self.index([d, corner[0], corner[1] + w]);
+            match self.step_dhw[1] {
+                1 => fill_column(&mut tile, w, self.samples[first..][..shape[0]].iter()),
+                -1 => fill_column(&mut tile, w, self.samples[first + 1 - shape[0]..=first].iter().rev()),
+                step => {
+                    let places = (0..shape[0] as isize).map(|h| (first as isize + h * step) as usize);
+                    fill_column(&mut tile, w, places.map(|place| &self.samples[place]));
+                }
+            }
+        }
+        tile
     }
 
     /// All samples in display order.
@@ -143,6 +159,10 @@ impl<'a, T: Copy> Grid<'a, T> {
         }
         (display_start, display_stop)
     }
+}
+
+fn fill_column<'a, T: Copy + 'a>(tile: &mut [[T; TILE]; TILE], column: usize, samples: impl Iterator<Item = &'a T>) {
+    tile.iter_mut().zip(samples).for_each(|(line, sample)| line[column] = *sample);
 }
 
 #[cfg(test)]
