@@ -39,8 +39,10 @@ pub struct Grid<'a, T> {
     step_dhw: [isize; 3],
 }
 
-/// Both sides of a tile stay in the first-level cache, or each write of a long column would miss it.
-const TILE: usize = 32;
+/// Columns and rows of a tile, which stays in a near cache, or each write of a long column would miss it. Columns of a
+/// display that lies transposed are read along the stored order: long ones, so that memory is read ahead.
+const TILE_COLUMNS: usize = 32;
+const TILE_ROWS: usize = 256;
 
 impl<'a, T: Copy> Grid<'a, T> {
     /// A view of all `samples`; `None` where their number is not the shape's or is zero.
@@ -102,9 +104,9 @@ impl<'a, T: Copy> Grid<'a, T> {
             None => {
                 let from = out.len();
                 out.resize(from + rows * columns, self.samples[0]);
-                for w0 in (0..columns).step_by(TILE) {
-                    for h0 in (0..rows).step_by(TILE) {
-                        let shape = [rows - h0, columns - w0].map(|left| left.min(TILE));
+                for w0 in (0..columns).step_by(TILE_COLUMNS) {
+                    for h0 in (0..rows).step_by(TILE_ROWS) {
+                        let shape = [(rows - h0).min(TILE_ROWS), (columns - w0).min(TILE_COLUMNS)];
                         let tile = self.tile(d, [start[0] + h0, start[1] + w0], shape);
                         for (h, line) in tile.iter().enumerate().take(shape[0]) {
                             out[from + (h0 + h) * columns + w0..][..shape[1]].copy_from_slice(&line[..shape[1]]);
@@ -115,9 +117,9 @@ impl<'a, T: Copy> Grid<'a, T> {
         }
     }
 
-    /// A part of display slice `d`, of at most `TILE` rows and columns, whose columns lie in one piece or scattered.
-    fn tile(&self, d: usize, corner: [usize; 2], shape: [usize; 2]) -> [[T; TILE]; TILE] {
-        let mut tile = [[self.samples[0]; TILE]; TILE];
+    /// A part of display slice `d`, whose columns lie in one piece or scattered.
+    fn tile(&self, d: usize, corner: [usize; 2], shape: [usize; 2]) -> [[T; TILE_COLUMNS]; TILE_ROWS] {
+        let mut tile = [[self.samples[0]; TILE_COLUMNS]; TILE_ROWS];
         for w in 0..shape[1] {
             let first = self.index([d, corner[0], corner[1] + w]);
             match self.step_dhw[1] {
@@ -161,7 +163,11 @@ impl<'a, T: Copy> Grid<'a, T> {
     }
 }
 
-fn fill_column<'a, T: Copy + 'a>(tile: &mut [[T; TILE]; TILE], column: usize, samples: impl Iterator<Item = &'a T>) {
+fn fill_column<'a, T: Copy + 'a>(
+    tile: &mut [[T; TILE_COLUMNS]; TILE_ROWS],
+    column: usize,
+    samples: impl Iterator<Item = &'a T>,
+) {
     tile.iter_mut().zip(samples).for_each(|(line, sample)| line[column] = *sample);
 }
 
