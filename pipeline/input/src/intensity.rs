@@ -60,17 +60,60 @@ impl<T: Sample> MinMax<T> {
 
 /// Smallest and largest stored sample.
 pub(crate) fn extremes<T: Sample>(volume: &Volume, samples: &[T]) -> Result<(T, T), InputError> {
-    let first = samples.first().copied().unwrap_or_default();
-    let (mut low, mut high, mut finite) = (first, first, true);
-    for sample in samples {
-        // Plain comparisons: they compile to vector minimum and maximum.
-        low = if *sample < low { *sample } else { low };
-        high = if *sample > high { *sample } else { high };
-        finite &= sample.is_finite();
+    let (mut seen, mut finite) = (LowHigh::default(), true);
+    // A piece stays in the first-level cache, so the volume goes through memory once.
+    for piece in samples.chunks(PIECE) {
+        seen.add(piece);
+        finite &= piece.iter().fold(true, |finite, sample| finite & sample.is_finite());
     }
     if finite {
-        return Ok((low, high));
+        return Ok(seen.low_and_high());
     }
-    let index = samples.iter().position(|sample| !sample.is_finite()).expect("one was seen");
-    Err(InputError::NotFinite { path: volume.path.clone(), found: samples[index].to_f64() as f32, index })
+    let display = volume.grid(samples).to_display();
+    let index = display.iter().position(|sample| !sample.is_finite()).expect("one was seen");
+    Err(InputError::NotFinite { path: volume.path.clone(), found: display[index].to_f64() as f32, index })
+}
+
+/// Samples that are looked at twice while they are near.
+const PIECE: usize = 1 << 12;
+
+/// Independent minima and maxima, as many as fill several vector registers of any sample type.
+const LANES: usize = 64;
+
+/// Smallest and largest of the samples that were added, NaN apart.
+pub(crate) struct LowHigh<T> {
+    low: [T; LANES],
+    high: [T; LANES],
+}
+
+impl<T: Sample> Default for LowHigh<T> {
+    fn default() -> Self {
+        LowHigh { low: [T::MOST; LANES], high: [T::LEAST; LANES] }
+    }
+}
+
+impl<T: Sample> LowHigh<T> {
+    pub(crate) fn add(&mut self, samples: &[T]) {
+        let (mut low, mut high) = (self.low, self.high);
+        let (whole, rest) = samples.as_chunks::<LANES>();
+        for part in whole {
+            for lane in 0..LANES {
+                // Plain comparisons: they compile to vector minimum and maximum, and NaN changes nothing.
+                low[lane] = if part[lane] < low[lane] { part[lane] } else { low[lane] };
+                high[lane] = if part[lane] > high[lane] { part[lane] } else { high[lane] };
+            }
+        }
+        for (lane, sample) in rest.iter().enumerate() {
+            low[lane] = if *sample < low[lane] { *sample } else { low[lane] };
+            high[lane] = if *sample > high[lane] { *sample } else { high[lane] };
+        }
+        (self.low, self.high) = (low, high);
+    }
+
+    /// [`Sample::MOST`] and [`Sample::LEAST`] where nothing was added.
+    pub(crate) fn low_and_high(&self) -> (T, T) {
+        let low = self.low.into_iter().fold(T::MOST, |best, sample| if sample < best { sample } else { best });
+        let high = self.high.into_iter().fold(T::LEAST, |best, sample| if sample > best { sample } else { best });
+        (low, high)
+    }
 }

@@ -39,12 +39,13 @@ fn m3d_samples<T: Sample>(
     target_dhw: [usize; 3],
     out: &mut Vec<f32>,
 ) -> Result<PreparedInfo, InputError> {
+    let grid = volume.grid(samples);
     let (low, high) = intensity::extremes(volume, samples)?;
     let ValueRange { min, max } = ValueRange::between(low, high, volume.rescale);
     let map = MinMax::new(low, high, volume.rescale);
-    let Some(crop) = resample::foreground(samples, volume.shape_dhw, map.zero) else {
+    let Some(crop) = resample::foreground(&grid, map.zero) else {
         return Err(InputError::AllZero { path: volume.path.clone(), found: min });
     };
-    resample::trilinear(samples, volume.shape_dhw, &crop, map, target_dhw, out);
+    resample::trilinear(&grid, &crop, map, target_dhw, out);
     Ok(PreparedInfo { source_shape_dhw: volume.shape_dhw, crop, value_min: min, value_max: max })
 }

@@ -1,63 +1,14 @@
 //! NIfTI files made byte by byte: what is read, how it lies, and what is refused.
 
+mod made;
+
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use libdeflater::{CompressionLvl, Compressor};
-use med2e3_input::InputError;
+use made::{floats, gzip, put, sample_file, saved};
 use med2e3_input::orientation::Plane;
-use med2e3_input::volume::{self, ReadLimits, Rescale, Samples, Volume};
-use tempfile::TempDir;
-
-/// A NIfTI-1 file of 2 x 3 x 4 voxels, value i + 10 j + 100 k, int16, LPS, 1 x 1 x 2.5 mm; tests change bytes of it.
-fn sample_file() -> Vec<u8> {
-    let mut file = vec![0; 352];
-    put(&mut file, 0, &348_i32.to_le_bytes());
-    for (n, dim) in [3_i16, 2, 3, 4, 1, 1, 1, 1].into_iter().enumerate() {
-        put(&mut file, 40 + 2 * n, &dim.to_le_bytes());
-    }
-    put(&mut file, 70, &4_i16.to_le_bytes());
-    put(&mut file, 72, &16_i16.to_le_bytes());
-    floats(&mut file, 76, &[1.0, 1.0, 1.0, 2.5]);
-    floats(&mut file, 108, &[352.0, 1.0, 0.0]);
-    file[123] = 2;
-    put(&mut file, 254, &1_i16.to_le_bytes());
-    floats(&mut file, 280, &[-1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 2.5, 0.0]);
-    put(&mut file, 344, b"n+1\0");
-    for k in 0..4_i16 {
-        for j in 0..3 {
-            for i in 0..2 {
-                file.extend((i + 10 * j + 100 * k).to_le_bytes());
-            }
-        }
-    }
-    file
-}
-
-fn put(file: &mut [u8], at: usize, bytes: &[u8]) {
-    file[at..at + bytes.len()].copy_from_slice(bytes);
-}
-
-fn floats(file: &mut [u8], at: usize, values: &[f32]) {
-    for (n, value) in values.iter().enumerate() {
-        put(file, at + 4 * n, &value.to_le_bytes());
-    }
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut compressor = Compressor::new(CompressionLvl::default());
-    let mut out = vec![0; compressor.gzip_compress_bound(bytes.len())];
-    let len = compressor.gzip_compress(bytes, &mut out).unwrap();
-    out.truncate(len);
-    out
-}
-
-fn saved(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(name);
-    fs::write(&path, bytes).unwrap();
-    (folder, path)
-}
+use med2e3_input::volume::{self, Buffers, ReadLimits, Rescale, Samples, Volume};
+use med2e3_input::{InputError, recipe};
 
 fn read(name: &str, bytes: &[u8]) -> Result<Volume, InputError> {
     let (_folder, path) = saved(name, bytes);
@@ -71,7 +22,8 @@ fn refused(name: &str, bytes: &[u8]) -> (&'static str, Option<u64>) {
 }
 
 fn ramp() -> Samples {
-    Samples::I16((0..4).flat_map(|k| (0..3).flat_map(move |j| (0..2).map(move |i| i + 10 * j + 100 * k))).collect())
+    let ramp = (0..4).flat_map(|k| (0..3).flat_map(move |j| (0..2).map(move |i| i + 10 * j + 100 * k)));
+    ramp.collect::<Vec<i16>>().into()
 }
 
 #[test]
@@ -120,10 +72,46 @@ fn every_axis_code_agrees_with_nibabel() {
         assert_eq!(volume.orientation.as_deref(), Some(fields[9]), "{line}");
         let (shape, values) = fields[10].split_once(':').unwrap();
         let shape = shape.split('x').map(|dim| dim.parse().unwrap()).collect::<Vec<usize>>();
-        let values = values.split(',').map(|value| value.parse().unwrap()).collect();
-        assert_eq!((volume.shape_dhw.to_vec(), volume.samples), (shape, Samples::I16(values)), "{line}");
+        let values = values.split(',').map(|value| value.parse().unwrap()).collect::<Vec<i16>>().into();
+        assert_eq!((volume.shape_dhw.to_vec(), volume.samples_dhw()), (shape, values), "{line}");
     }
     assert_eq!(cases, 109);
+}
+
+#[test]
+fn the_recipe_on_a_view_is_the_recipe_on_its_copy() {
+    // A body off the middle of 40 x 35 x 7 voxels, so that every flip and exchange moves the crop.
+    let [ni, nj, nk] = [40_usize, 35, 7];
+    let mut file = sample_file();
+    for (axis, dim) in [ni, nj, nk].into_iter().enumerate() {
+        put(&mut file, 42 + 2 * axis, &(dim as i16).to_le_bytes());
+    }
+    file.truncate(352);
+    for n in 0..ni * nj * nk {
+        let (i, j, k) = (n % ni, n / ni % nj, n / (ni * nj));
+        let inside = (3..34).contains(&i) && (1..20).contains(&j) && (2..6).contains(&k);
+        let value = if inside { (n * 7919 % 2000) as i16 } else { -1000 };
+        file.extend(value.to_le_bytes());
+    }
+    let axes = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+    for (world, signs) in axes.into_iter().flat_map(|world| (0..8).map(move |signs| (world, signs))) {
+        for row in 0..3 {
+            let entry = |axis: usize| if signs >> axis & 1 == 1 { -1.0 } else { 1.0 };
+            let row_values = [0, 1, 2].map(|axis| if world[axis] == row { entry(axis) } else { 0.0 });
+            floats(&mut file, 280 + 16 * row, &row_values);
+        }
+        let volume = read("a.nii", &file).unwrap();
+        let copy = Volume::plain(&volume.path, volume.shape_dhw, volume.samples_dhw(), volume.rescale);
+        for target in [[3, 9, 11], [9, 50, 64]] {
+            let (mut viewed, mut copied) = (Vec::new(), Vec::new());
+            let info = recipe::m3d(&volume, target, &mut viewed).unwrap();
+            assert_eq!(info, recipe::m3d(&copy, target, &mut copied).unwrap());
+            assert_eq!(viewed, copied, "{:?}", volume.orientation);
+            let mut lengths = info.crop.shape();
+            lengths.sort();
+            assert_eq!(lengths, [4, 19, 31]);
+        }
+    }
 }
 
 #[test]
@@ -139,8 +127,8 @@ fn large_slices_are_transposed_tile_by_tile() {
     (0..ni * nj).for_each(|n| file.extend((n as i16).to_le_bytes()));
     let volume = read("a.nii", &file).unwrap();
     assert_eq!((volume.shape_dhw, volume.orientation.as_deref()), ([1, ni, nj], Some("PLS")));
-    let expected = (0..ni).flat_map(|i| (0..nj).map(move |j| (j * ni + i) as i16)).collect();
-    assert_eq!(volume.samples, Samples::I16(expected));
+    let expected = (0..ni).flat_map(|i| (0..nj).map(move |j| (j * ni + i) as i16)).collect::<Vec<i16>>();
+    assert_eq!(volume.samples_dhw(), expected.into());
 }
 
 #[test]
@@ -281,10 +269,13 @@ fn relatives_of_the_format_are_called_by_name() {
     let mut file = sample_file();
     put(&mut file, 344, b"ni1\0");
     assert!(read("a.nii", &file).unwrap_err().to_string().contains("pair"));
+    put(&mut file, 344, &[0; 4]);
+    assert!(read("a.nii", &file).unwrap_err().to_string().contains("Analyze"));
     put(&mut file, 344, b"xxxx");
     assert_eq!(refused("a.nii", &file).0, "bad_header");
     put(&mut file, 0, &540_i32.to_le_bytes());
-    assert!(read("a.nii", &file).unwrap_err().to_string().contains("NIfTI-2"));
+    // Version 2 by its length, but version 1's magic.
+    assert_eq!(refused("a.nii", &file), ("bad_header", None));
     let mut rgb = sample_file();
     put(&mut rgb, 70, &128_i16.to_le_bytes());
     assert_eq!(refused("a.nii", &rgb).0, "unsupported_format");
@@ -292,4 +283,134 @@ fn relatives_of_the_format_are_called_by_name() {
     assert_eq!(refused("a.png", b"\x89PNG\r\n\x1a\n").0, "unsupported_image2d");
     let missing = volume::read(&PathBuf::from("/nowhere/a.nii"), &ReadLimits::default()).unwrap_err();
     assert_eq!(missing.reason().as_str(), "not_found");
+}
+
+#[test]
+fn both_versions_and_pairs_agree_with_nibabel() {
+    // tests/golden/nifti.py made the files and the expected values.
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/nifti");
+    let mut cases = 0;
+    for line in include_str!("golden/nifti.txt").lines().filter(|line| !line.starts_with('#')) {
+        let fields = line.split(' ').collect::<Vec<_>>();
+        let path = golden.join(fields[0]);
+        let numbers = |text: &str| text.split(',').map(|number| number.parse().unwrap()).collect::<Vec<f32>>();
+        let (shape, values) = fields[3].split_once(':').unwrap();
+        let other = volume::partner(&path);
+        assert_eq!(other.is_some(), fields[0].contains("pair"));
+        for part in [Some(path), other].into_iter().flatten() {
+            let volume = volume::read(&part, &ReadLimits::default()).unwrap();
+            assert_eq!(volume.path, part);
+            assert_eq!(volume.orientation.as_deref(), Some(fields[1]), "{line}");
+            assert_eq!(volume.shape_dhw.map(|dim| dim.to_string()).join("x"), shape, "{line}");
+            assert_eq!(volume.values_dhw(), numbers(values), "{line}");
+            // nibabel's zooms are along i, j, k; the third is the display's first.
+            let mut zooms = numbers(fields[2]);
+            let mut spacing = volume.spacing_mm_dhw.unwrap().to_vec();
+            assert!((spacing[0] - zooms[2]).abs() < 1e-6);
+            zooms.sort_by(f32::total_cmp);
+            spacing.sort_by(f32::total_cmp);
+            assert!(zooms.iter().zip(&spacing).all(|(a, b)| (a - b).abs() < 1e-6), "{line}");
+        }
+        cases += 1;
+    }
+    assert_eq!(cases, 12);
+}
+
+#[test]
+fn a_pair_is_known_by_its_names() {
+    let file = sample_file();
+    let (mut header, voxels) = (file[..348].to_vec(), &file[352..]);
+    put(&mut header, 344, b"ni1\0");
+    floats(&mut header, 108, &[0.0]);
+    let (folder, path) = saved("a.b.hdr", &header);
+    let error = volume::read(&path, &ReadLimits::default()).unwrap_err();
+    assert_eq!(error.reason().as_str(), "not_found");
+    assert!(error.to_string().contains("a.b.img"), "{error}");
+    fs::write(folder.path().join("other.img"), voxels).unwrap();
+    assert_eq!(volume::partner(&path), None);
+    fs::write(folder.path().join("a.b.img.gz"), gzip(voxels)).unwrap();
+    assert_eq!(volume::read(&path, &ReadLimits::default()).unwrap().samples, ramp());
+    assert_eq!(volume::partner(&path), Some(folder.path().join("a.b.img.gz")));
+    // The plain one comes first for a plain header.
+    fs::write(folder.path().join("a.b.img"), &voxels[..40]).unwrap();
+    let error = volume::read(&path, &ReadLimits::default()).unwrap_err();
+    assert_eq!((error.reason().as_str(), error.byte_offset()), ("lying_header", Some(40)));
+    assert!(error.to_string().contains("a.b.img:"), "{error}");
+    assert_eq!(volume::read(&folder.path().join("a.b.img.gz"), &ReadLimits::default()).unwrap().samples, ramp());
+    // Names of either case belong together.
+    let (folder, path) = saved("UPPER.HDR", &header);
+    fs::write(folder.path().join("UPPER.IMG"), voxels).unwrap();
+    assert_eq!(volume::read(&path, &ReadLimits::default()).unwrap().samples, ramp());
+    // A header that says it is a whole file is one.
+    assert_eq!(read_pair(&file, b"nothing").unwrap().samples, ramp());
+}
+
+fn read_pair(header: &[u8], voxels: &[u8]) -> Result<Volume, InputError> {
+    let (folder, path) = saved("a.hdr", header);
+    fs::write(folder.path().join("a.img"), voxels).unwrap();
+    volume::read(&path, &ReadLimits::default())
+}
+
+#[test]
+fn voxels_may_start_at_any_byte() {
+    let file = sample_file();
+    for offset in 352..370 {
+        let mut moved = file.clone();
+        floats(&mut moved, 108, &[offset as f32]);
+        moved.splice(352..352, vec![7; offset - 352]);
+        assert_eq!(read("a.nii", &moved).unwrap().samples, ramp());
+        assert_eq!(read("a.nii.gz", &gzip(&moved)).unwrap().samples, ramp());
+    }
+}
+
+#[test]
+fn volumes_of_one_pool_do_not_see_each_other() {
+    let buffers = Buffers::default();
+    let mut large = sample_file();
+    put(&mut large, 46, &400_i16.to_le_bytes());
+    large.truncate(352);
+    large.extend((0..2400_i16).flat_map(i16::to_le_bytes));
+    let small = sample_file();
+    let files = [gzip(&large), gzip(&small), small, large.clone(), gzip(&large)];
+    let (folder, _) = saved("a", b"");
+    for (n, bytes) in files.iter().chain(files.iter().rev()).enumerate() {
+        let path = folder.path().join(format!("{n}.nii"));
+        fs::write(&path, bytes).unwrap();
+        let pooled = volume::read_with(&path, &ReadLimits::default(), &buffers).unwrap();
+        assert_eq!(pooled, volume::read(&path, &ReadLimits::default()).unwrap());
+        // A copy does not depend on the pool.
+        let copy = pooled.clone();
+        drop(pooled);
+        assert_eq!(copy, volume::read_with(&path, &ReadLimits::default(), &buffers).unwrap());
+    }
+}
+
+#[test]
+fn highly_packed_and_padded_volumes_are_read() {
+    // 1000:1, more than is taken at once; and data beyond the last voxel.
+    let mut file = sample_file();
+    for (axis, dim) in [128_i16, 128, 128].into_iter().enumerate() {
+        put(&mut file, 42 + 2 * axis, &dim.to_le_bytes());
+    }
+    file.truncate(352);
+    file.resize(352 + 2 * 128 * 128 * 128, 0);
+    let last = file.len() - 2;
+    put(&mut file, last, &5_i16.to_le_bytes());
+    let zipped = gzip(&file);
+    assert!(file.len() > 500 * zipped.len());
+    let volume = read("a.nii.gz", &zipped).unwrap();
+    assert_eq!((volume.samples.len(), volume.samples.get(128 * 128 * 128 - 1)), (1 << 21, 5.0));
+    let padded = gzip(&[sample_file(), vec![0; 5000]].concat());
+    assert_eq!(read("a.nii.gz", &padded).unwrap().samples, ramp());
+}
+
+#[test]
+fn values_are_rescaled_in_display_order() {
+    let mut file = sample_file();
+    floats(&mut file, 112, &[0.5, -10.0]);
+    // i runs to the right and j to the front: rows and columns are flipped.
+    floats(&mut file, 280, &[1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 2.5, 0.0]);
+    let values = read("a.nii", &file).unwrap().values_dhw();
+    assert_eq!(values[..6], [0.5, 0.0, -4.5, -5.0, -9.5, -10.0]);
+    assert_eq!(values.len(), 24);
 }

@@ -1,11 +1,11 @@
 //! Resampling and the `m3d` recipe: against torch (golden files) and against a naive twin.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use med2e3_input::intensity::MinMax;
 use med2e3_input::recipe;
 use med2e3_input::resample::{self, Crop};
-use med2e3_input::volume::{Rescale, Samples, Volume};
+use med2e3_input::volume::{Arrangement, Grid, Rescale, Samples, Volume};
 use proptest::prelude::*;
 
 /// The sources of tests/golden/trilinear.py.
@@ -17,18 +17,8 @@ fn shape(text: &str) -> [usize; 3] {
     text.split('x').map(|dim| dim.parse().unwrap()).collect::<Vec<_>>().try_into().unwrap()
 }
 
-fn volume(samples: Samples, shape_dhw: [usize; 3], rescale: Rescale) -> Volume {
-    Volume {
-        path: PathBuf::from("made"),
-        shape_dhw,
-        samples,
-        rescale,
-        spacing_mm_dhw: None,
-        orientation: None,
-        plane: None,
-        hu_known: false,
-        slices_dropped: Vec::new(),
-    }
+fn volume(samples: impl Into<Samples>, shape_dhw: [usize; 3], rescale: Rescale) -> Volume {
+    Volume::plain(Path::new("made"), shape_dhw, samples, rescale)
 }
 
 fn farthest(a: &[f32], b: &[f32]) -> f32 {
@@ -49,7 +39,8 @@ fn equals_torch_within_a_millionth() {
         if fields[0] == "plain" {
             let samples = noise(count, plain).into_iter().map(|value| value as u16).collect::<Vec<_>>();
             let map = MinMax::new(0, 4095, Rescale::IDENTITY);
-            resample::trilinear(&samples, source, &Crop::whole(source), map, target, &mut out);
+            let grid = Grid::new(&samples, source, Arrangement::DHW).unwrap();
+            resample::trilinear(&grid, &Crop::whole(source), map, target, &mut out);
             plain += 1;
         } else {
             let values = noise(count, full);
@@ -59,7 +50,7 @@ fn equals_torch_within_a_millionth() {
                 if (0..3).all(|axis| inside(place[axis], source[axis])) { values[n] as u32 as u8 } else { 0 }
             });
             let rescale = Rescale { slope: 1.0 / 255.0, intercept: 0.0 };
-            let info = recipe::m3d(&volume(Samples::U8(samples.collect()), source, rescale), target, &mut out).unwrap();
+            let info = recipe::m3d(&volume(samples.collect::<Vec<u8>>(), source, rescale), target, &mut out).unwrap();
             assert_eq!(info.source_shape_dhw, source);
             assert!(info.crop.shape()[1] <= source[1] - 2);
             full += 1;
@@ -139,7 +130,7 @@ proptest! {
         let rescale = Rescale { slope, intercept };
         let values = samples.iter().map(|sample| f64::from(*sample) * f64::from(slope) + f64::from(intercept)).collect::<Vec<_>>();
         let mut out = Vec::new();
-        let made = recipe::m3d(&volume(Samples::I16(samples), source, rescale), target, &mut out);
+        let made = recipe::m3d(&volume(samples, source, rescale), target, &mut out);
         match naive_recipe(&values, source, target) {
             Some(expected) => {
                 prop_assert!(made.is_ok());
@@ -154,11 +145,11 @@ proptest! {
 #[test]
 fn constant_and_not_finite_volumes_are_refused() {
     let mut out = Vec::new();
-    let constant = volume(Samples::I16(vec![-1024; 24]), [2, 3, 4], Rescale::IDENTITY);
+    let constant = volume(vec![-1024_i16; 24], [2, 3, 4], Rescale::IDENTITY);
     assert_eq!(recipe::m3d(&constant, [2, 2, 2], &mut out).unwrap_err().reason().as_str(), "all_zero");
-    let mut samples = vec![0.5; 24];
+    let mut samples = vec![0.5_f32; 24];
     samples[7] = f32::NAN;
-    let broken = volume(Samples::F32(samples), [2, 3, 4], Rescale::IDENTITY);
+    let broken = volume(samples, [2, 3, 4], Rescale::IDENTITY);
     let error = recipe::m3d(&broken, [2, 2, 2], &mut out).unwrap_err();
     assert_eq!(error.reason().as_str(), "not_finite");
     assert!(error.to_string().contains("voxel 7"), "{error}");
@@ -167,7 +158,7 @@ fn constant_and_not_finite_volumes_are_refused() {
 #[test]
 fn the_range_is_of_values_not_of_samples() {
     let mut out = Vec::new();
-    let samples = Samples::U16((0..24).collect());
+    let samples = (0..24).collect::<Vec<u16>>();
     let info =
         recipe::m3d(&volume(samples, [2, 3, 4], Rescale { slope: -2.0, intercept: 5.0 }), [1, 1, 1], &mut out).unwrap();
     assert_eq!((info.value_min, info.value_max), (-41.0, 5.0));

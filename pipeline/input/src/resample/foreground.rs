@@ -1,40 +1,61 @@
 //! Foreground: the box around everything that is not background, as MONAI's `CropForeground` with its defaults.
 
 use super::Crop;
+use crate::volume::Grid;
 
 /// The smallest box that holds every sample other than `background`; `None` where there is none.
 ///
 /// With the smallest value's sample as background this is the box of voxels above zero after min-max, which is what the
-/// official preparation keeps (margin 0). `samples` is D H W and as large as `shape_dhw` says.
-pub fn foreground<T: Copy + PartialEq>(samples: &[T], shape_dhw: [usize; 3], background: T) -> Option<Crop> {
-    let [_, height, width] = shape_dhw;
-    let mut start = shape_dhw;
-    let mut stop = [0; 3];
-    for (d, slice) in samples.chunks_exact(height * width).enumerate() {
-        for (h, row) in slice.chunks_exact(width).enumerate() {
-            let Some(first) = row.iter().position(|sample| *sample != background) else {
-                continue;
-            };
-            let last = row.iter().rposition(|sample| *sample != background).unwrap_or(first);
-            for (axis, (low, high)) in [(d, d), (h, h), (first, last)].into_iter().enumerate() {
-                start[axis] = start[axis].min(low);
-                stop[axis] = stop[axis].max(high + 1);
+/// official preparation keeps (margin 0). Works along the stored order and looks only where the box could still grow:
+/// of a body that fills the picture, at little more than its border.
+pub fn foreground<T: Copy + PartialEq>(grid: &Grid<'_, T>, background: T) -> Option<Crop> {
+    let [_, rows, columns] = grid.stored_shape();
+    let first = |row: &[T]| row.iter().position(|sample| *sample != background);
+    let last = |row: &[T]| row.iter().rposition(|sample| *sample != background);
+    let (mut start, mut stop) = (grid.stored_shape(), [0; 3]);
+    for (n, row) in grid.stored().chunks_exact(columns).enumerate() {
+        let (slice, row_place) = (n / rows, n % rows);
+        let mut found = false;
+        if let Some(place) = first(&row[..start[2]]) {
+            start[2] = place;
+            found = true;
+        }
+        if let Some(place) = last(&row[stop[2]..]) {
+            stop[2] += place + 1;
+            found = true;
+        }
+        // What lies between matters only where the slice or the row is not inside yet.
+        let grows = slice >= stop[0] || !(start[1]..stop[1]).contains(&row_place);
+        if !found && grows && start[2] < stop[2] {
+            found = first(&row[start[2]..stop[2]]).is_some();
+        }
+        if found {
+            for (axis, place) in [slice, row_place].into_iter().enumerate() {
+                start[axis] = start[axis].min(place);
+                stop[axis] = stop[axis].max(place + 1);
             }
         }
     }
-    (stop[0] > 0).then_some(Crop { start, stop })
+    let (start, stop) = (stop[0] > 0).then(|| grid.box_to_display(start, stop))?;
+    Some(Crop { start, stop })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::volume::Arrangement;
+    use proptest::prelude::*;
+
+    fn of(samples: &[i32], shape_dhw: [usize; 3], background: i32) -> Option<Crop> {
+        foreground(&Grid::new(samples, shape_dhw, Arrangement::DHW).unwrap(), background)
+    }
 
     #[test]
     fn one_voxel_is_a_box() {
         let mut samples = [0; 3 * 4 * 5];
         samples[4 * 5 + 2 * 5 + 3] = 9;
-        assert_eq!(foreground(&samples, [3, 4, 5], 0), Some(Crop { start: [1, 2, 3], stop: [2, 3, 4] }));
-        assert_eq!(foreground(&[7; 60], [3, 4, 5], 7), None);
+        assert_eq!(of(&samples, [3, 4, 5], 0), Some(Crop { start: [1, 2, 3], stop: [2, 3, 4] }));
+        assert_eq!(of(&[7; 60], [3, 4, 5], 7), None);
     }
 
     #[test]
@@ -42,6 +63,28 @@ mod tests {
         let mut samples = [1; 3 * 4 * 5];
         samples[5] = 0; // d 0, h 1, w 0
         samples[2 * 20 + 2 * 5 + 4] = 0; // d 2, h 2, w 4
-        assert_eq!(foreground(&samples, [3, 4, 5], 1), Some(Crop { start: [0, 1, 0], stop: [3, 3, 5] }));
+        assert_eq!(of(&samples, [3, 4, 5], 1), Some(Crop { start: [0, 1, 0], stop: [3, 3, 5] }));
+    }
+
+    #[test]
+    fn fortran_order_is_the_same_box() {
+        let mut samples = [0; 3 * 4 * 5];
+        samples[3 * 12 + 2 * 3 + 1] = 9;
+        let grid = Grid::new(&samples, [3, 4, 5], Arrangement::WHD).unwrap();
+        assert_eq!(foreground(&grid, 0), Some(Crop { start: [1, 2, 3], stop: [2, 3, 4] }));
+    }
+
+    proptest! {
+        #[test]
+        fn the_box_is_that_of_every_voxel(
+            samples in prop::collection::vec(prop_oneof![9 => Just(0), 1 => Just(1)], 4 * 5 * 6),
+        ) {
+            let inside = (0..120).filter(|n| samples[*n] != 0).map(|n| [n / 30, n / 6 % 5, n % 6]).collect::<Vec<_>>();
+            let expected = (!inside.is_empty()).then(|| Crop {
+                start: [0, 1, 2].map(|axis| inside.iter().map(|place| place[axis]).min().unwrap()),
+                stop: [0, 1, 2].map(|axis| inside.iter().map(|place| place[axis] + 1).max().unwrap()),
+            });
+            prop_assert_eq!(of(&samples, [4, 5, 6], 0), expected);
+        }
     }
 }

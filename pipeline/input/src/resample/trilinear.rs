@@ -8,38 +8,34 @@
 
 use super::Crop;
 use crate::intensity::MinMax;
-use crate::volume::Sample;
+use crate::volume::{Grid, Sample};
 
 /// Resamples the crop of a volume to `target_dhw`, min-max mapped to 0..1, into `out`, which is cleared first.
 ///
-/// `samples` is D H W and as large as `shape_dhw` says; the crop lies in it and every length is at least 1. Agrees with
-/// torch within 1e-6. Beside `out` the call keeps one row of floats.
+/// The crop lies in the grid and every length is at least 1. Agrees with torch within 1e-6. Beside `out` the call keeps
+/// one row of floats, and two slices of the crop where rows do not lie in one piece.
 pub fn trilinear<T: Sample>(
-    samples: &[T],
-    shape_dhw: [usize; 3],
+    grid: &Grid<'_, T>,
     crop: &Crop,
     map: MinMax<T>,
     target_dhw: [usize; 3],
     out: &mut Vec<f32>,
 ) {
     let source = crop.shape();
-    let [along_d, along_h, along_w] = [0, 1, 2].map(|axis| AxisTable::new(source[axis], target_dhw[axis]));
-    let row = |d: usize, h: usize| {
-        let start = ((crop.start[0] + d) * shape_dhw[1] + crop.start[1] + h) * shape_dhw[2] + crop.start[2];
-        &samples[start..start + source[2]]
-    };
+    let [along_d, along_h, mut along_w] = [0, 1, 2].map(|axis| AxisTable::new(source[axis], target_dhw[axis]));
+    if grid.rows_flipped() == Some(true) {
+        along_w.flip(source[2]);
+    }
+    let mut slices = SlicePair::new(grid, crop);
     let mut blend = vec![0.0; source[2]];
     out.clear();
     out.reserve(target_dhw.iter().product());
     for d in &along_d.taps {
+        slices.turn_to(d.low, d.high);
         for h in &along_h.taps {
-            let rows = [row(d.low, h.low), row(d.low, h.high), row(d.high, h.low), row(d.high, h.high)];
-            blend_rows(rows, map.zero, d.weight, h.weight, &mut blend);
-            out.extend(along_w.taps.iter().map(|w| {
-                let value = (1.0 - w.weight) * blend[w.low] + w.weight * blend[w.high];
-                // Weights add up to 1 only within rounding.
-                (value * map.scale).clamp(0.0, 1.0)
-            }));
+            let [near, far] = [h.low, h.high].map(|h| slices.rows(h));
+            blend_rows([near[0], far[0], near[1], far[1]], map.zero, d.weight, h.weight, &mut blend);
+            sample_row(&along_w, &blend, map.scale, out);
         }
     }
 }
@@ -50,6 +46,59 @@ fn blend_rows<T: Sample>([a, b, c, d]: [&[T]; 4], zero: T, weight_d: f32, weight
         let near = near_h * a.above(zero) + weight_h * b.above(zero);
         let far = near_h * c.above(zero) + weight_h * d.above(zero);
         *out = near_d * near + weight_d * far;
+    }
+}
+
+fn sample_row(along_w: &AxisTable, blend: &[f32], scale: f32, out: &mut Vec<f32>) {
+    out.extend(along_w.taps.iter().map(|w| {
+        let value = (1.0 - w.weight) * blend[w.low] + w.weight * blend[w.high];
+        // Weights add up to 1 only within rounding.
+        (value * scale).clamp(0.0, 1.0)
+    }));
+}
+
+/// The two source slices around an output slice: as they lie where their rows are whole, else copies in display order.
+struct SlicePair<'a, T> {
+    grid: &'a Grid<'a, T>,
+    crop: &'a Crop,
+    /// Which slices, counted within the crop.
+    places: [usize; 2],
+    /// Their copies; empty where rows are read in place.
+    copies: [Vec<T>; 2],
+}
+
+impl<'a, T: Sample> SlicePair<'a, T> {
+    fn new(grid: &'a Grid<'a, T>, crop: &'a Crop) -> SlicePair<'a, T> {
+        SlicePair { grid, crop, places: [usize::MAX; 2], copies: [Vec::new(), Vec::new()] }
+    }
+
+    fn turn_to(&mut self, low: usize, high: usize) {
+        let wanted = [low, high];
+        if self.grid.rows_flipped().is_none() {
+            if self.places[1] == low {
+                self.places.swap(0, 1);
+                self.copies.swap(0, 1);
+            }
+            let ([_, h0, w0], [_, h1, w1]) = (self.crop.start, self.crop.stop);
+            for ((copy, place), wanted) in self.copies.iter_mut().zip(self.places).zip(wanted) {
+                if place != wanted {
+                    copy.clear();
+                    self.grid.append_slice(self.crop.start[0] + wanted, [h0, w0], [h1, w1], copy);
+                }
+            }
+        }
+        self.places = wanted;
+    }
+
+    /// Row `h` of the crop in both slices.
+    fn rows(&self, h: usize) -> [&[T]; 2] {
+        let Crop { start, stop } = self.crop;
+        if self.grid.rows_flipped().is_some() {
+            self.places.map(|d| self.grid.row(start[0] + d, start[1] + h, start[2], stop[2]))
+        } else {
+            let columns = stop[2] - start[2];
+            [0, 1].map(|slice| &self.copies[slice][h * columns..][..columns])
+        }
     }
 }
 
@@ -76,5 +125,12 @@ impl AxisTable {
             Tap { low, high: (low + 1).min(source - 1), weight: (place - low as f32).min(1.0) }
         });
         AxisTable { taps: taps.collect() }
+    }
+
+    /// For a source that lies backwards.
+    fn flip(&mut self, source: usize) {
+        for tap in &mut self.taps {
+            (tap.low, tap.high) = (source - 1 - tap.low, source - 1 - tap.high);
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use libdeflater::{DecompressionError, Decompressor};
 
+use super::buffers::{Buffer, Buffers, Purpose};
 use crate::error::InputError;
 
 /// DEFLATE's best: 258 bytes from 2 bits.
@@ -15,14 +16,21 @@ const LONGEST_RUN: usize = 1 << 16;
 /// Header, empty data and trailer of the smallest gzip member.
 const MIN_MEMBER: usize = 20;
 
+/// Memory that is taken at once for a compressed byte. Voxels pack less well; where more comes out, more is taken then, so
+/// that memory follows the data and not what a header claims.
+const USUAL_EXPANSION: usize = 64;
+
+/// Data beyond what the header asks for that is tolerated in any case.
+const SLACK: usize = 1 << 20;
+
 /// Whether the bytes start with gzip's magic.
 pub(super) fn is_gzip(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0x1f, 0x8b])
 }
 
 /// Most bytes that a gzip file of `len` bytes can hold.
-pub(super) fn most_decoded(len: usize) -> u64 {
-    len as u64 * MAX_EXPANSION
+pub(super) fn most_decoded(len: u64) -> u64 {
+    len.saturating_mul(MAX_EXPANSION)
 }
 
 /// The first `len` decoded bytes, or fewer where the stream holds fewer; zeros stand where damage hides them.
@@ -50,39 +58,55 @@ pub(super) fn head(bytes: &[u8], len: usize) -> Vec<u8> {
     out
 }
 
-/// Inflates the members of a gzip file until at least `expected` bytes are there.
+/// What one inflation has to give.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// Decoded bytes up to the last voxel.
+    pub(super) expected: usize,
+    /// Unused bytes before the first decoded one, for the alignment of the voxels.
+    pub(super) pad: usize,
+    /// The limit on decoded samples; data beyond `expected` counts too.
+    pub(super) limit: u64,
+}
+
+/// Inflates the members of a gzip file until at least `expected` bytes are there, after `pad` others.
 ///
-/// Data beyond `expected` is tolerated up to as much again and 1 MiB; bytes after the member that completes `expected`
-/// are not looked at. The checksum of every member read is verified.
+/// Data beyond `expected` is tolerated up to as much again and 1 MiB, and as far as the limit allows; bytes after the
+/// member that completes `expected` are not looked at. The checksum of every member read is verified.
 ///
 /// # Errors
 /// [`InputError::TruncatedGzip`], [`InputError::CorruptGzip`], or [`InputError::LyingHeader`] where the sound stream
 /// holds fewer than `expected` bytes or far more.
-pub(super) fn inflate(path: &Path, bytes: &[u8], expected: usize) -> Result<Vec<u8>, InputError> {
+pub(super) fn inflate(path: &Path, bytes: &[u8], wanted: Wanted, buffers: &Buffers) -> Result<Buffer, InputError> {
+    let Wanted { expected, pad, limit } = wanted;
     let lying = |found: usize| {
         let (expected, found, offset) = (expected as u64, found as u64, Some(bytes.len() as u64));
         InputError::LyingHeader { path: path.to_owned(), expected, found, offset }
     };
-    let most = expected * 2 + (1 << 20);
-    let mut out = vec![0; expected];
+    let within_limit = usize::try_from(limit).unwrap_or(usize::MAX).max(expected).saturating_add(SLACK);
+    let most = expected.saturating_mul(2).saturating_add(SLACK).min(within_limit);
+    let mut capacity = expected.min(bytes.len().saturating_mul(USUAL_EXPANSION).max(SLACK));
+    let mut out = buffers.take(Purpose::Samples, pad + capacity);
     let (mut filled, mut at) = (0, 0);
     let mut decompressor = Decompressor::new();
     while filled < expected {
         if !is_gzip(&bytes[at..]) {
             return Err(lying(filled));
         }
-        match decompressor.gzip_decompress(&bytes[at..], &mut out[filled..]) {
+        match decompressor.gzip_decompress(&bytes[at..], &mut out.bytes_mut()[pad + filled..pad + capacity]) {
             Ok(decoded) if filled + decoded >= expected => filled += decoded,
             Ok(decoded) => {
-                let Some(end) = member_end(bytes, at, &out[filled..filled + decoded]) else {
+                let Some(end) = member_end(bytes, at, &out.bytes()[pad + filled..pad + filled + decoded]) else {
                     return Err(lying(filled));
                 };
                 (filled, at) = (filled + decoded, end);
             }
-            Err(DecompressionError::InsufficientSpace) if out.len() < most => {
-                out.resize((out.len() * 2 + LONGEST_RUN).min(most), 0)
+            Err(DecompressionError::InsufficientSpace) if capacity < most => {
+                let enough = if capacity < expected { expected } else { most };
+                capacity = capacity.saturating_mul(2).saturating_add(LONGEST_RUN).min(enough);
+                out.grow(pad + capacity);
             }
-            Err(DecompressionError::InsufficientSpace) => return Err(lying(out.len())),
+            Err(DecompressionError::InsufficientSpace) => return Err(lying(capacity)),
             Err(DecompressionError::BadData) if trailer_fits(bytes, expected - filled, most) => {
                 return Err(InputError::CorruptGzip { path: path.to_owned(), offset: at as u64 });
             }
@@ -104,9 +128,10 @@ fn member_end(bytes: &[u8], at: usize, decoded: &[u8]) -> Option<usize> {
     trailer[..4].copy_from_slice(&crc.sum().to_le_bytes());
     trailer[4..].copy_from_slice(&(decoded.len() as u32).to_le_bytes());
     let first = at + MIN_MEMBER - trailer.len();
+    let padding = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let found = bytes.get(first..)?.windows(trailer.len()).enumerate().find(|(offset, window)| {
-        let rest = &bytes[first + offset + trailer.len()..];
-        *window == trailer && (is_gzip(rest) || rest.iter().all(|byte| *byte == 0))
+        let end = first + offset + trailer.len();
+        *window == trailer && (is_gzip(&bytes[end..]) || end >= padding)
     });
     found.map(|(offset, _)| first + offset + trailer.len())
 }

@@ -1,21 +1,29 @@
-//! Volumes: the files of one CT to samples in D H W order, whatever the format.
+//! Volumes: the files of one CT to samples seen in D H W order, whatever the format.
 //!
-//! [`read`] picks the reader by what lies at the path. Each reader refuses rather than guesses: an input that is cut,
+//! Samples stay where decoding left them, in the file's order; the display order is a view ([`Grid`]). [`read`] picks
+//! the reader by what lies at the path. Each reader refuses rather than guesses: an input that is cut,
 //! damaged or lies about its size is an [`InputError`] before memory is taken for it.
 
+mod buffers;
+mod grid;
 mod gzip;
 mod nifti;
+mod npy;
 mod samples;
 mod slice_stack;
+mod source;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+pub use self::buffers::Buffers;
+pub use self::grid::{Arrangement, Grid};
 pub use self::nifti::NiftiReader;
+pub use self::npy::NpyReader;
 pub(crate) use self::samples::with_samples;
-pub use self::samples::{Sample, Samples};
+pub use self::samples::{Sample, Samples, Stored};
 pub use self::slice_stack::SliceStackReader;
 pub use med2e3_schemas::volume::SliceDropped;
 
@@ -29,8 +37,10 @@ pub struct Volume {
     pub path: PathBuf,
     /// Slices, rows, columns; each at least 1.
     pub shape_dhw: [usize; 3],
-    /// Stored numbers, D H W, as many as the shape has voxels.
+    /// Stored numbers, as many as the shape has voxels.
     pub samples: Samples,
+    /// How the stored order lies along D, H and W.
+    pub arrangement: Arrangement,
     /// From stored numbers to values.
     pub rescale: Rescale,
     /// Millimeters from voxel to voxel along D, H and W; `None` where the source does not say.
@@ -44,6 +54,55 @@ pub struct Volume {
     pub hu_known: bool,
     /// Slices of the source that are not in the volume.
     pub slices_dropped: Vec<SliceDropped>,
+}
+
+impl Volume {
+    /// A volume whose samples are in D H W order, and of which nothing else is known.
+    pub fn plain(path: &Path, shape_dhw: [usize; 3], samples: impl Into<Samples>, rescale: Rescale) -> Volume {
+        Volume {
+            path: path.to_owned(),
+            shape_dhw,
+            samples: samples.into(),
+            arrangement: Arrangement::DHW,
+            rescale,
+            spacing_mm_dhw: None,
+            orientation: None,
+            plane: None,
+            hu_known: false,
+            slices_dropped: Vec::new(),
+        }
+    }
+
+    /// The values in D H W order, rescaled: a copy.
+    ///
+    /// # Panics
+    /// Where there are not as many samples as the shape has voxels.
+    pub fn values_dhw(&self) -> Vec<f32> {
+        fn values<T: Sample>(grid: Grid<'_, T>, rescale: Rescale) -> Vec<f32> {
+            let [depth, height, width] = grid.shape_dhw();
+            let (mut out, mut slice) = (Vec::with_capacity(grid.stored().len()), Vec::new());
+            for d in 0..depth {
+                slice.clear();
+                grid.append_slice(d, [0; 2], [height, width], &mut slice);
+                out.extend(slice.iter().map(|sample| rescale.value(sample.to_f64())));
+            }
+            out
+        }
+        with_samples!(&self.samples, samples => values(self.grid(samples), self.rescale))
+    }
+
+    /// The stored numbers in D H W order: a copy.
+    ///
+    /// # Panics
+    /// As [`values_dhw`](Self::values_dhw).
+    pub fn samples_dhw(&self) -> Samples {
+        with_samples!(&self.samples, samples => self.grid(samples).to_display().into())
+    }
+
+    /// The view of `samples`, which are this volume's.
+    pub(crate) fn grid<'a, T: Sample>(&self, samples: &'a [T]) -> Grid<'a, T> {
+        Grid::new(samples, self.shape_dhw, self.arrangement).expect("a volume has as many samples as its shape")
+    }
 }
 
 /// A voxel's value is `sample * slope + intercept`.
@@ -88,13 +147,21 @@ pub trait VolumeReader {
     fn read(&self, path: &Path, limits: &ReadLimits) -> Result<Volume, InputError>;
 }
 
-/// Reads the volume at `path` with the reader for what lies there: a folder is a slice stack, a file with NIfTI's or
-/// gzip's first bytes, or named `.nii` or `.nii.gz`, is NIfTI.
+/// Reads the volume at `path` with the reader for what lies there: a folder is a slice stack; a file with NumPy's
+/// first bytes is an array; one with NIfTI's or gzip's, or named `.nii`, `.nii.gz`, `.hdr` or `.img`, is NIfTI.
 ///
 /// # Errors
 /// [`InputError::UnsupportedImage2d`] for a single PNG or JPEG, [`InputError::UnsupportedFormat`] for any other file,
 /// else what the reader says.
 pub fn read(path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
+    read_with(path, limits, &Buffers::default())
+}
+
+/// As [`read`], with memory from a pool that volumes read before may have left there.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<Volume, InputError> {
     let metadata = fs::metadata(path).map_err(|e| InputError::io(path, e))?;
     if metadata.is_dir() {
         return SliceStackReader.read(path, limits);
@@ -104,8 +171,11 @@ pub fn read(path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
     }
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let head = first_bytes(path)?;
-    if name.ends_with(".nii") || name.ends_with(".nii.gz") || gzip::is_gzip(&head) || nifti::is_header(&head) {
-        NiftiReader.read(path, limits)
+    let named = name.ends_with(".nii") || name.ends_with(".nii.gz") || nifti::is_pair_name(path);
+    if npy::is_npy(&head) {
+        NpyReader::with_buffers(buffers).read(path, limits)
+    } else if named || gzip::is_gzip(&head) || nifti::is_header(&head) {
+        NiftiReader::with_buffers(buffers).read(path, limits)
     } else if slice_stack::is_picture(&head) {
         Err(InputError::UnsupportedImage2d { place: path.display().to_string() })
     } else {
@@ -136,12 +206,20 @@ pub fn look(path: &Path) -> io::Result<Place> {
         return Ok(if series { Place::Volume } else { Place::Folder(names) });
     }
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let volume = metadata.is_file() && [".nii", ".nii.gz"].iter().any(|ending| name.ends_with(ending));
+    let whole = [".nii", ".nii.gz", ".npy"].iter().any(|ending| name.ends_with(ending));
+    // Of a pair the header is the volume, so that it is listed once.
+    let header = [".hdr", ".hdr.gz"].iter().any(|ending| name.ends_with(ending)) && partner(path).is_some();
+    let volume = metadata.is_file() && (whole || header);
     Ok(if volume { Place::Volume } else { Place::Other })
 }
 
+/// The second file of the volume at `path`: the other part of a NIfTI pair, as [`read`] would find it.
+pub fn partner(path: &Path) -> Option<PathBuf> {
+    nifti::Parts::partner(path)
+}
+
 fn unsupported(path: &Path, found: &str) -> InputError {
-    let expected = "a series folder of .jpeg or .png slices, or a NIfTI-1 file";
+    let expected = "a series folder of .jpeg or .png slices, a NIfTI file, or a .npy array";
     InputError::UnsupportedFormat { path: path.to_owned(), expected, found: found.to_owned() }
 }
 

@@ -1,29 +1,34 @@
-//! Samples: stored voxel numbers in the type that the file has, so that no wider copy of a whole volume is ever made.
+//! Samples: stored voxel numbers in the type and the order that the file has, so that a volume is never copied whole.
 
-use crate::orientation::Layout;
+use std::fmt;
+use std::ops::{Deref, Range};
 
-/// The stored numbers of a volume, in D H W order.
+use bytemuck::Pod;
+
+use super::buffers::Buffer;
+
+/// The stored numbers of a volume, in the order of the file; see [`Arrangement`](super::Arrangement).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Samples {
     /// 8 bits, unsigned.
-    U8(Vec<u8>),
+    U8(Stored<u8>),
     /// 8 bits, signed.
-    I8(Vec<i8>),
+    I8(Stored<i8>),
     /// 16 bits, unsigned.
-    U16(Vec<u16>),
+    U16(Stored<u16>),
     /// 16 bits, signed: what CT scanners store.
-    I16(Vec<i16>),
+    I16(Stored<i16>),
     /// 32 bits, unsigned.
-    U32(Vec<u32>),
+    U32(Stored<u32>),
     /// 32 bits, signed.
-    I32(Vec<i32>),
+    I32(Stored<i32>),
     /// 32-bit floats.
-    F32(Vec<f32>),
+    F32(Stored<f32>),
     /// 64-bit floats.
-    F64(Vec<f64>),
+    F64(Stored<f64>),
 }
 
-/// Runs one generic expression on whichever vector a [`Samples`] holds.
+/// Runs one generic expression on whichever samples a [`Samples`] holds.
 macro_rules! with_samples {
     ($samples:expr, $name:ident => $body:expr) => {
         match $samples {
@@ -51,7 +56,7 @@ impl Samples {
         self.len() == 0
     }
 
-    /// The sample at a D H W index as `f64`, which holds every sample type exactly.
+    /// The sample at an index of the stored order as `f64`, which holds every sample type exactly.
     ///
     /// # Panics
     /// Where `index` is not below [`len`](Self::len).
@@ -68,41 +73,94 @@ impl Samples {
     }
 }
 
+/// Numbers of one type: a vector, or a part of a decoded file where it lies. Reads as a slice; made from a vector.
+pub struct Stored<T> {
+    held: Held<T>,
+}
+
+enum Held<T> {
+    Vector(Vec<T>),
+    Decoded { buffer: Buffer, bytes: Range<usize> },
+}
+
+impl<T: Pod> Stored<T> {
+    /// The numbers in bytes `bytes` of a decoded file, which start and end at multiples of `T`'s size.
+    pub(super) fn decoded(buffer: Buffer, bytes: Range<usize>) -> Stored<T> {
+        Stored { held: Held::Decoded { buffer, bytes } }
+    }
+}
+
+impl<T: Pod> Deref for Stored<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match &self.held {
+            Held::Vector(samples) => samples,
+            Held::Decoded { buffer, bytes } => buffer.numbers(bytes.clone()),
+        }
+    }
+}
+
+impl<T> From<Vec<T>> for Stored<T> {
+    fn from(samples: Vec<T>) -> Stored<T> {
+        Stored { held: Held::Vector(samples) }
+    }
+}
+
+impl<T: Pod> From<Stored<T>> for Vec<T> {
+    /// The vector itself, or a copy of what lies in a decoded file.
+    fn from(stored: Stored<T>) -> Vec<T> {
+        match stored.held {
+            Held::Vector(samples) => samples,
+            Held::Decoded { buffer, bytes } => buffer.numbers(bytes).to_vec(),
+        }
+    }
+}
+
+impl<T: Pod> Clone for Stored<T> {
+    fn clone(&self) -> Self {
+        self.to_vec().into()
+    }
+}
+
+impl<T: Pod + PartialEq> PartialEq for Stored<T> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl<T: Pod + fmt::Debug> fmt::Debug for Stored<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
 /// A number type that voxels are stored in.
-pub trait Sample: Copy + Default + PartialOrd + Send + Sync + 'static {
+pub trait Sample: Pod + Default + PartialOrd + Send + Sync {
     /// The type's name as Rust writes it.
     const NAME: &'static str;
-    /// Bytes a sample takes in a file.
-    const BYTES: usize;
+    /// Nothing is less: the smallest integer, or minus infinity.
+    const LEAST: Self;
+    /// Nothing is more: the largest integer, or infinity.
+    const MOST: Self;
 
-    /// From [`BYTES`](Self::BYTES) little-endian bytes.
-    fn from_le(bytes: &[u8]) -> Self;
-    /// From [`BYTES`](Self::BYTES) big-endian bytes.
-    fn from_be(bytes: &[u8]) -> Self;
     /// The exact value.
     fn to_f64(self) -> f64;
     /// `self - zero`, subtracted where it is exact and then rounded once to `f32`.
     fn above(self, zero: Self) -> f32;
     /// Neither NaN nor infinite; always true of integers.
     fn is_finite(self) -> bool;
+    /// The samples as a [`Samples`].
+    fn wrap(stored: Stored<Self>) -> Samples;
 }
 
 macro_rules! sample {
     // `$exact`: a float type in which the difference of two samples is exact.
-    ($($type:ident $exact:ident $finite:expr;)*) => { $(
+    ($($type:ident $variant:ident $exact:ident $least:expr, $most:expr, $finite:expr;)*) => { $(
         impl Sample for $type {
             const NAME: &'static str = stringify!($type);
-            const BYTES: usize = size_of::<$type>();
-
-            #[inline]
-            fn from_le(bytes: &[u8]) -> Self {
-                <$type>::from_le_bytes(bytes.try_into().expect("callers pass BYTES bytes"))
-            }
-
-            #[inline]
-            fn from_be(bytes: &[u8]) -> Self {
-                <$type>::from_be_bytes(bytes.try_into().expect("callers pass BYTES bytes"))
-            }
+            const LEAST: Self = $least;
+            const MOST: Self = $most;
 
             #[inline]
             fn to_f64(self) -> f64 {
@@ -119,95 +177,27 @@ macro_rules! sample {
                 let finite: fn($type) -> bool = $finite;
                 finite(self)
             }
+
+            fn wrap(stored: Stored<Self>) -> Samples {
+                Samples::$variant(stored)
+            }
+        }
+
+        impl From<Vec<$type>> for Samples {
+            fn from(samples: Vec<$type>) -> Samples {
+                Samples::$variant(samples.into())
+            }
         }
     )* };
 }
 
 sample! {
-    u8 f32 |_| true;
-    i8 f32 |_| true;
-    u16 f32 |_| true;
-    i16 f32 |_| true;
-    u32 f64 |_| true;
-    i32 f64 |_| true;
-    f32 f32 |value| value.is_finite();
-    f64 f64 |value| value.is_finite();
-}
-
-/// Reads samples from a file's bytes, k slowest and i fastest (NIfTI's order), into D H W display order.
-///
-/// One pass: the byte order, the flips and the transposition are applied while copying. `bytes` holds exactly
-/// `ni * nj * nk` samples. Returns the samples; their shape is [`display_shape`].
-pub(super) fn arrange<T: Sample>(bytes: &[u8], shape_ijk: [usize; 3], layout: Layout, big_endian: bool) -> Vec<T> {
-    if big_endian {
-        arrange_with(bytes, shape_ijk, layout, T::from_be)
-    } else {
-        arrange_with(bytes, shape_ijk, layout, T::from_le)
-    }
-}
-
-/// D H W of a source of `shape_ijk` voxels under a layout.
-pub(super) fn display_shape([ni, nj, nk]: [usize; 3], layout: Layout) -> [usize; 3] {
-    if layout.transpose { [nk, ni, nj] } else { [nk, nj, ni] }
-}
-
-fn arrange_with<T: Sample>(
-    bytes: &[u8],
-    [ni, nj, nk]: [usize; 3],
-    layout: Layout,
-    from: impl Fn(&[u8]) -> T + Copy,
-) -> Vec<T> {
-    let mut out = vec![T::default(); ni * nj * nk];
-    let slice_bytes = ni * nj * T::BYTES;
-    for (d, display) in out.chunks_exact_mut(ni * nj).enumerate() {
-        let k = if layout.flip_d { nk - 1 - d } else { d };
-        let source = &bytes[k * slice_bytes..][..slice_bytes];
-        if layout.transpose {
-            transpose_slice(source, display, [ni, nj], layout, from);
-        } else {
-            copy_slice(source, display, [ni, nj], layout, from);
-        }
-    }
-    out
-}
-
-fn copy_slice<T: Sample>(
-    source: &[u8],
-    display: &mut [T],
-    [ni, nj]: [usize; 2],
-    layout: Layout,
-    from: impl Fn(&[u8]) -> T,
-) {
-    for (h, row) in display.chunks_exact_mut(ni).enumerate() {
-        let j = if layout.flip_h { nj - 1 - h } else { h };
-        let samples = source[j * ni * T::BYTES..][..ni * T::BYTES].chunks_exact(T::BYTES);
-        if layout.flip_w {
-            row.iter_mut().rev().zip(samples).for_each(|(out, sample)| *out = from(sample));
-        } else {
-            row.iter_mut().zip(samples).for_each(|(out, sample)| *out = from(sample));
-        }
-    }
-}
-
-/// Both sides of a tile stay in the first-level cache, or each write of a long column would miss it.
-const TILE: usize = 32;
-
-fn transpose_slice<T: Sample>(
-    source: &[u8],
-    display: &mut [T],
-    [ni, nj]: [usize; 2],
-    layout: Layout,
-    from: impl Fn(&[u8]) -> T,
-) {
-    for j0 in (0..nj).step_by(TILE) {
-        for i0 in (0..ni).step_by(TILE) {
-            for j in j0..nj.min(j0 + TILE) {
-                let w = if layout.flip_w { nj - 1 - j } else { j };
-                for i in i0..ni.min(i0 + TILE) {
-                    let h = if layout.flip_h { ni - 1 - i } else { i };
-                    display[h * nj + w] = from(&source[(j * ni + i) * T::BYTES..][..T::BYTES]);
-                }
-            }
-        }
-    }
+    u8 U8 f32 u8::MIN, u8::MAX, |_| true;
+    i8 I8 f32 i8::MIN, i8::MAX, |_| true;
+    u16 U16 f32 u16::MIN, u16::MAX, |_| true;
+    i16 I16 f32 i16::MIN, i16::MAX, |_| true;
+    u32 U32 f64 u32::MIN, u32::MAX, |_| true;
+    i32 I32 f64 i32::MIN, i32::MAX, |_| true;
+    f32 F32 f32 f32::NEG_INFINITY, f32::INFINITY, |value| value.is_finite();
+    f64 F64 f64 f64::NEG_INFINITY, f64::INFINITY, |value| value.is_finite();
 }

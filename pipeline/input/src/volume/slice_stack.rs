@@ -14,7 +14,7 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
-use super::{ReadLimits, Rescale, Samples, SliceDropped, Volume, VolumeReader};
+use super::{ReadLimits, Rescale, SliceDropped, Volume, VolumeReader};
 use crate::error::InputError;
 
 /// Reads a folder of numbered JPEG or PNG slices.
@@ -57,17 +57,9 @@ impl VolumeReader for SliceStackReader {
         }
         let [height, width] = stack.vote(path, &mut listing.dropped)?;
         listing.dropped.sort_by_key(|dropped| dropped.slice);
-        Ok(Volume {
-            path: path.to_owned(),
-            shape_dhw: [stack.slices.len(), height, width],
-            samples: Samples::U8(stack.pixels),
-            rescale: Rescale { slope: 1.0 / 255.0, intercept: 0.0 },
-            spacing_mm_dhw: None,
-            orientation: None,
-            plane: None,
-            hu_known: false,
-            slices_dropped: listing.dropped,
-        })
+        let shape_dhw = [stack.slices.len(), height, width];
+        let rescale = Rescale { slope: 1.0 / 255.0, intercept: 0.0 };
+        Ok(Volume { slices_dropped: listing.dropped, ..Volume::plain(path, shape_dhw, stack.pixels, rescale) })
     }
 }
 

@@ -25,8 +25,8 @@ impl Atlas {
         if volume.shape_dhw != [179, 202, 202] {
             return Err(wrong(format!("slices, rows, columns {:?}", volume.shape_dhw)));
         }
-        match volume.samples {
-            Samples::I16(hu) => Ok(Atlas { hu, shape_dhw: volume.shape_dhw }),
+        match volume.samples_dhw() {
+            Samples::I16(hu) => Ok(Atlas { hu: hu.into(), shape_dhw: volume.shape_dhw }),
             other => Err(wrong(format!("samples of type {}", other.type_name()))),
         }
     }

@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use med2e3_input::volume::partner;
 use serde::{Deserialize, Serialize};
 
 /// How hard a run looks for inputs that changed since they were read.
@@ -27,9 +28,12 @@ pub enum CheckInputs {
 pub struct Stamp(String);
 
 impl Stamp {
-    /// Size and time of the path itself; of a path that is not there, that.
+    /// Size and time of the path itself, and of its other part where it is one of a pair; of a path that is not there, that.
     pub fn quick(path: &Path) -> Stamp {
-        Stamp(times(path))
+        match partner(path) {
+            Some(other) => Stamp(format!("{} {}", times(path), times(&other))),
+            None => Stamp(times(path)),
+        }
     }
 
     /// Sizes and times of the path and of what is directly in it.
@@ -74,7 +78,7 @@ fn times(path: &Path) -> String {
 
 fn with_contents(path: &Path) -> Vec<PathBuf> {
     let inner = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut paths: Vec<PathBuf> = inner.chain([path.to_owned()]).collect();
+    let mut paths: Vec<PathBuf> = inner.chain([path.to_owned()]).chain(partner(path)).collect();
     paths.sort();
     paths
 }

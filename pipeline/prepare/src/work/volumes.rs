@@ -10,7 +10,7 @@ use med2e3_feed::shard::codes::encode;
 use med2e3_feed::shard::{Layout, ShardReader, ShardWriter};
 use med2e3_input::perceptual::perceptual_hash;
 use med2e3_input::recipe;
-use med2e3_input::volume::{self, ReadLimits};
+use med2e3_input::volume::{self, Buffers, ReadLimits};
 use med2e3_schemas::Id;
 use med2e3_schemas::manifest::{ManifestVolume, volumes_from_batch};
 use med2e3_schemas::quarantine::{QuarantineRecord, Reason, Table};
@@ -33,6 +33,8 @@ pub struct Volumes {
     provenance: Provenance,
     format: VoxelFormat,
     limits: ReadLimits,
+    /// Memory that one volume leaves to the next.
+    buffers: Buffers,
     threads: Arc<ThreadPool>,
     progress: Arc<Progress>,
     clock: StepClock,
@@ -63,6 +65,7 @@ impl Volumes {
             format: volume.format(),
             limits: ReadLimits { max_decoded_bytes: volume.max_decoded_mib << 20 },
             check_inputs: config.engine.check_inputs,
+            buffers: Buffers::default(),
             threads,
             progress,
             clock: StepClock::default(),
@@ -95,7 +98,7 @@ impl Volumes {
     }
 
     fn read_and_map(&self, path: &Path, entry: &ManifestVolume) -> Result<VolumeRow, med2e3_input::InputError> {
-        let volume = self.clock.time(Step::Read, || volume::read(path, &self.limits))?;
+        let volume = self.clock.time(Step::Read, || volume::read_with(path, &self.limits, &self.buffers))?;
         let mut values = Vec::new();
         let info = self.clock.time(Step::Resample, || recipe::m3d(&volume, self.format.shape_dhw, &mut values))?;
         let perceptual_hash = self.clock.time(Step::Encode, || perceptual_hash(&values, self.format.shape_dhw));
@@ -296,9 +299,10 @@ fn plane_in(series: &str) -> Option<&'static str> {
     ["axial", "coronal", "sagittal"].into_iter().find(|plane| series.starts_with(plane))
 }
 
-/// Bytes of a file, or of the files of a folder.
+/// Bytes of a file and its partner, or of the files of a folder.
 fn size_on_disk(path: &Path) -> u64 {
-    let own = fs::metadata(path).map_or(0, |metadata| if metadata.is_file() { metadata.len() } else { 0 });
+    let size = |path: &Path| fs::metadata(path).map_or(0, |m| if m.is_file() { m.len() } else { 0 });
+    let own = size(path) + volume::partner(path).map_or(0, |partner| size(&partner));
     let inner = fs::read_dir(path).into_iter().flatten().flatten();
     own + inner.filter_map(|entry| entry.metadata().ok()).filter(|m| m.is_file()).map(|m| m.len()).sum::<u64>()
 }

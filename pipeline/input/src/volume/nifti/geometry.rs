@@ -1,0 +1,69 @@
+//! Where the voxel axes point and how far apart voxels are, as far as a NIfTI header says.
+
+use super::header::Header;
+use crate::orientation::{self, Directions, Orientation};
+
+pub(super) struct Geometry {
+    pub(super) orientation: Option<Orientation>,
+    /// Along i, j, k.
+    pub(super) spacing_mm: Option<[f32; 3]>,
+}
+
+impl Geometry {
+    pub(super) fn of(header: &Header) -> Geometry {
+        let zooms_given = header.pixdim[1..4].iter().all(|zoom| zoom.is_finite() && *zoom > 0.0);
+        // As nibabel repairs them.
+        let zooms = [1, 2, 3].map(|axis| match header.pixdim[axis].abs() {
+            zoom if zoom.is_finite() && zoom > 0.0 => zoom,
+            _ => 1.0,
+        });
+        let candidates = [
+            (header.sform_code > 0).then_some((header.srow, true)),
+            (header.qform_code > 0).then(|| (qform(header, zooms), zooms_given)),
+            // Neither: nibabel's base affine, whose first axis runs to the left.
+            (header.sform_code <= 0 && header.qform_code <= 0)
+                .then(|| (diagonal([-zooms[0], zooms[1], zooms[2]]), zooms_given)),
+        ];
+        let known = candidates
+            .into_iter()
+            .flatten()
+            .find_map(|(directions, sized)| Some((Orientation::from_directions(&directions)?, directions, sized)));
+        let Some((orientation, directions, sized)) = known else {
+            let spacing_mm = zooms_given.then(|| zooms.map(|zoom| (zoom * millimeters(header)) as f32));
+            return Geometry { orientation: None, spacing_mm };
+        };
+        let steps = orientation::step_lengths(&directions);
+        let spacing_mm = sized.then(|| steps.map(|step| (step * millimeters(header)) as f32));
+        Geometry { orientation: Some(orientation), spacing_mm }
+    }
+}
+
+/// Millimeters in the header's unit of length; an unknown unit is taken for millimeters.
+fn millimeters(header: &Header) -> f64 {
+    match header.xyzt_units & 7 {
+        1 => 1000.0,
+        3 => 0.001,
+        _ => 1.0,
+    }
+}
+
+/// The quaternion's rotation with the voxel sizes; the sign of `pixdim[0]` turns the third axis.
+fn qform(header: &Header, zooms: [f64; 3]) -> Directions {
+    let [x, y, z] = header.quatern;
+    let squares = x * x + y * y + z * z;
+    // Rounding in f32 may leave a little less than nothing for the scalar part (nibabel's threshold).
+    let scalar_square = 1.0 - squares;
+    let w = if scalar_square < 3.0 * f64::from(f32::EPSILON) { 0.0 } else { scalar_square.sqrt() };
+    let s = 2.0 / (w * w + squares);
+    let rotation = [
+        [1.0 - s * (y * y + z * z), s * (x * y - w * z), s * (x * z + w * y)],
+        [s * (x * y + w * z), 1.0 - s * (x * x + z * z), s * (y * z - w * x)],
+        [s * (x * z - w * y), s * (y * z + w * x), 1.0 - s * (x * x + y * y)],
+    ];
+    let third = if header.pixdim[0] < 0.0 { -zooms[2] } else { zooms[2] };
+    rotation.map(|row| [row[0] * zooms[0], row[1] * zooms[1], row[2] * third])
+}
+
+fn diagonal(zooms: [f64; 3]) -> Directions {
+    std::array::from_fn(|row| std::array::from_fn(|column| if row == column { zooms[row] } else { 0.0 }))
+}
