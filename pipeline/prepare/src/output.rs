@@ -74,18 +74,35 @@ pub struct RecipeHashes {
     pub samples: String,
 }
 
+/// Contents of files that the configuration names and that change the bytes of sample shards.
+#[derive(Clone, Debug)]
+pub struct TextFiles<'a> {
+    /// The run's tokenizer.json.
+    pub tokenizer: &'a [u8],
+    /// The question tokenizer's identity, if the run has one.
+    pub question_tokenizer: Option<String>,
+    /// The caption instructions.
+    pub prompts: &'a [String],
+}
+
 impl RecipeHashes {
-    /// The hashes of a configuration; `tokenizer` is the text of its tokenizer.json.
-    pub fn of(config: &PrepareConfig, tokenizer: &[u8]) -> RecipeHashes {
-        let hash =
-            |parts: &[String], more: &[u8]| Id::of_parts(parts.iter().map(String::as_bytes).chain([more])).to_string();
+    /// The hashes of a configuration and of what its files hold.
+    pub fn of(config: &PrepareConfig, files: &TextFiles<'_>) -> RecipeHashes {
+        let hash = |parts: &[String], more: &[&[u8]]| {
+            Id::of_parts(parts.iter().map(String::as_bytes).chain(more.iter().copied())).to_string()
+        };
         let revision = RECIPE_REVISION.to_string();
         let (volume, text, engine) = (&config.volume, &config.text, &config.engine);
         let volume = format!("{:?} {:?} {:?}", volume.recipe, volume.shape, volume.voxels);
-        let text = format!("{:?} {} {}", text.template, text.length, text.visual_tokens);
+        let text = format!("{:?} {} {} {}", text.template, text.length, text.visual_tokens, text.keep_end);
+        let prompts = hash(files.prompts, &[]);
+        let questions = format!("{:?}", files.question_tokenizer);
         RecipeHashes {
-            volumes: hash(&[revision.clone(), volume, engine.volumes_per_range.to_string()], b""),
-            samples: hash(&[revision, text, engine.texts_per_range.to_string()], tokenizer),
+            volumes: hash(&[revision.clone(), volume, engine.volumes_per_range.to_string()], &[b"".as_slice()]),
+            samples: hash(
+                &[revision, text, prompts, questions, engine.texts_per_range.to_string()],
+                &[files.tokenizer],
+            ),
         }
     }
 

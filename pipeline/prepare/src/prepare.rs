@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use med2e3_feed::shard::commit::write_whole;
 use med2e3_feed::shard::{Layout, ShardWriter};
+use med2e3_input::text::CaptionPrompts;
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::quarantine::{self, QuarantineRecord};
 use med2e3_schemas::report::{PrepareReport, TableCounts};
@@ -22,10 +23,10 @@ use crate::PrepareError;
 use crate::config::{LimitsConfig, PrepareConfig};
 use crate::engine::{run, write_manifest};
 use crate::manifest;
-use crate::output::{self, RecipeHashes};
+use crate::output::{self, RecipeHashes, TextFiles};
 use crate::progress::{Progress, Step, StepSeconds, Stopwatch};
 use crate::sample;
-use crate::tokenizer;
+use crate::tokenizer::{self, TextTools};
 use crate::work::{Committed, RangeWork, Texts, Volumes};
 
 /// Prepares the dataset that `config` describes into `out`.
@@ -36,9 +37,10 @@ pub async fn prepare(config: &PrepareConfig, out: &Path) -> Result<PrepareReport
     let watch = Stopwatch::start();
     // Whatever the whole run needs is read first, so that a wrong path leaves no folder behind.
     config.check()?;
-    let manifest = manifest::read(&config.root, &config.manifest)?;
-    let tokenizer = tokenizer::provide(&config.text.tokenizer, &manifest)?;
-    let end_token = tokenizer::end_token(&tokenizer)?;
+    let prompts = config.text.caption_prompts.as_deref().map(CaptionPrompts::load).transpose()?.unwrap_or_default();
+    let manifest = manifest::read(&config.root, &config.manifest, &prompts)?;
+    let tools = TextTools::provide(&config.text, &manifest)?;
+    let end_token = tokenizer::end_token(&tools.tokenizer)?;
     output::claim(out, config)?;
 
     // The two tables, cut into ranges and written where DataFusion's scan finds them.
@@ -49,14 +51,19 @@ pub async fn prepare(config: &PrepareConfig, out: &Path) -> Result<PrepareReport
     write_manifest(&out.join("manifest/texts"), &tables::texts_schema(), &ranges)?;
 
     // Each table: scan -> PrepareExec -> one shard a range.
-    let hashes = RecipeHashes::of(config, &tokenizer::store(&tokenizer, out)?);
+    let files = TextFiles {
+        tokenizer: &tokenizer::store(&tools.tokenizer, out)?,
+        question_tokenizer: tools.question_tokenizer.as_ref().map(|tokenizer| tokenizer.identity()).transpose()?,
+        prompts: prompts.as_slice(),
+    };
+    let hashes = RecipeHashes::of(config, &files);
     let threads = Arc::new(output::threads(config.engine.threads)?);
     let root = fs::canonicalize(&config.root).map_err(PrepareError::io(&config.root, "open"))?;
     let progress = Arc::new(Progress::new(manifest.volumes.len() as u64, "volumes"));
     let work = Volumes::new(&root, out, &config.volume, &hashes.volumes, threads.clone(), progress.clone());
     let (volumes, volume_seconds) = run_table(out, "manifest/volumes", work, &progress, &threads).await?;
     let progress = Arc::new(Progress::new(manifest.texts.len() as u64, "texts"));
-    let work = Texts::new(out, &config.text, tokenizer, &hashes.samples, threads.clone(), progress.clone());
+    let work = Texts::new(out, &config.text, tools, &hashes.samples, threads.clone(), progress.clone());
     let (texts, text_seconds) = run_table(out, "manifest/texts", work, &progress, &threads).await?;
 
     // What was set aside, the named parts, the report, and the index last.

@@ -3,6 +3,7 @@
 //! A row that can't be used keeps its place with a reason; a row whose id was there before keeps its place as a
 //! duplicate. So what comes out of prepare adds up to what a manifest lists.
 
+mod conversations;
 mod m3d_cap;
 mod m3d_vqa;
 mod source;
@@ -11,13 +12,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::Path;
 
+use med2e3_input::text::CaptionPrompts;
 use med2e3_schemas::Id;
-use med2e3_schemas::manifest::{ManifestText, ManifestVolume, Refusal};
+use med2e3_schemas::manifest::{ManifestText, ManifestTurn, ManifestVolume, Refusal};
 use med2e3_schemas::quarantine::Reason;
 use med2e3_schemas::sample::{Split, Task, Topic};
 
 use crate::PrepareError;
 use crate::config::ManifestConfig;
+use m3d_vqa::Forms;
 
 /// The two tables, and the named parts of splits.
 #[derive(Debug, Default)]
@@ -30,18 +33,24 @@ pub struct Manifest {
     pub parts: BTreeMap<String, Vec<Id>>,
 }
 
-/// Reads every manifest file that the configuration names.
+/// Reads every manifest file that the configuration names; captions get their instructions from `prompts`.
 ///
 /// # Errors
 /// A file that is missing or, as a whole, no manifest of its kind; single bad rows are refused in place.
-pub fn read(root: &Path, config: &ManifestConfig) -> Result<Manifest, PrepareError> {
+pub fn read(root: &Path, config: &ManifestConfig, prompts: &CaptionPrompts) -> Result<Manifest, PrepareError> {
     let root = fs::canonicalize(root).map_err(PrepareError::io(root, "open"))?;
-    let mut builder = Builder::new(&root);
+    let mut builder = Builder::new(&root, prompts);
     for file in &config.captions {
         m3d_cap::read(&root.join(file), &mut builder)?;
     }
     for file in &config.questions {
-        m3d_vqa::read(&root.join(&file.path), file.split, &mut builder)?;
+        m3d_vqa::read(&root.join(&file.path), file.split, Forms::Both, config.nan_as_pandas, &mut builder)?;
+    }
+    for file in &config.yes_no {
+        m3d_vqa::read(&root.join(file), Split::Train, Forms::Open, config.nan_as_pandas, &mut builder)?;
+    }
+    for file in &config.conversations {
+        conversations::read(&root.join(&file.path), file, &mut builder)?;
     }
     Ok(builder.manifest)
 }
@@ -49,12 +58,13 @@ pub fn read(root: &Path, config: &ManifestConfig) -> Result<Manifest, PrepareErr
 /// One text row as a manifest file states it.
 struct Row {
     place: String,
-    image: String,
+    images: Vec<String>,
     task: Task,
     topic: Option<Topic>,
     split: Split,
     question: String,
     answer: String,
+    turns: Option<Vec<ManifestTurn>>,
     choices: Option<Vec<String>>,
     answer_choice: Option<String>,
     refusal: Option<Refusal>,
@@ -62,39 +72,30 @@ struct Row {
 
 struct Builder<'a> {
     root: &'a Path,
+    prompts: &'a CaptionPrompts,
     manifest: Manifest,
     volumes: HashSet<Id>,
     samples: HashSet<Id>,
 }
 
-impl Builder<'_> {
-    fn new(root: &Path) -> Builder<'_> {
-        Builder { root, manifest: Manifest::default(), volumes: HashSet::new(), samples: HashSet::new() }
+impl<'a> Builder<'a> {
+    fn new(root: &'a Path, prompts: &'a CaptionPrompts) -> Builder<'a> {
+        Builder { root, prompts, manifest: Manifest::default(), volumes: HashSet::new(), samples: HashSet::new() }
     }
 
-    /// Adds the row, and its volume where it is new; gives the sample's id unless the row is refused.
+    /// Adds the row, and its volumes where they are new; gives the sample's id unless the row is refused.
     fn add(&mut self, row: Row) -> Option<Id> {
-        let volume_id = Id::of_volume(&row.image);
-        let names = source::names(&row.image);
-        if !row.image.is_empty() && self.volumes.insert(volume_id) {
-            let (source_path, refusal) = match source::find(self.root, &row.image) {
-                Ok(path) => (path, None),
-                Err(refusal) => (String::new(), Some(refusal)),
-            };
-            self.manifest.volumes.push(ManifestVolume {
-                volume_id,
-                image: row.image.clone(),
-                source_path,
-                case_id: names.case_id.clone(),
-                series: names.series,
-                row: row.place.clone(),
-                refusal,
-            });
+        let volume_ids: Vec<Id> = row.images.iter().map(|image| Id::of_volume(image)).collect();
+        for (volume_id, image) in volume_ids.iter().zip(&row.images) {
+            self.add_volume(*volume_id, image, &row.place);
         }
         let choices = row.choices.clone().unwrap_or_default().join("\u{1f}");
         let words = [row.split.as_str(), row.task.as_str(), &row.question, &row.answer, &choices];
-        let sample_id = Id::of_parts([volume_id.0.as_slice()].into_iter().chain(words.map(str::as_bytes)));
-        let refusal = match row.image.is_empty() && row.refusal.is_none() {
+        let turns = row.turns.iter().flatten().flat_map(|turn| [turn.question.as_str(), &turn.answer]);
+        let volumes = volume_ids.iter().map(|id| id.0.as_slice());
+        let sample_id = Id::of_parts(volumes.chain(words.into_iter().chain(turns).map(str::as_bytes)));
+        let no_image = row.images.is_empty() || row.images.iter().any(String::is_empty);
+        let refusal = match no_image && row.refusal.is_none() {
             true => Some(Refusal { reason: Reason::MissingImage, detail: "expected an image path, found none".into() }),
             false => row.refusal,
         };
@@ -103,14 +104,15 @@ impl Builder<'_> {
         let duplicate = accepted.is_some_and(|id| !self.samples.insert(id));
         self.manifest.texts.push(ManifestText {
             sample_id,
-            volume_id,
-            image: row.image,
+            volume_ids,
+            case_id: row.images.first().map(|image| source::names(image).case_id).unwrap_or_default(),
+            images: row.images,
             task: row.task,
             topic: row.topic,
             split: row.split,
-            case_id: names.case_id,
             question: row.question,
             answer: row.answer,
+            turns: row.turns,
             choices: row.choices,
             answer_choice: row.answer_choice,
             row: row.place,
@@ -119,4 +121,27 @@ impl Builder<'_> {
         });
         accepted
     }
+
+    fn add_volume(&mut self, volume_id: Id, image: &str, place: &str) {
+        if image.is_empty() || !self.volumes.insert(volume_id) {
+            return;
+        }
+        let (source_path, refusal) = match source::find(self.root, image) {
+            Ok(path) => (path, None),
+            Err(refusal) => (String::new(), Some(refusal)),
+        };
+        let names = source::names(image);
+        self.manifest.volumes.push(ManifestVolume {
+            volume_id,
+            image: image.to_owned(),
+            source_path,
+            case_id: names.case_id,
+            series: names.series,
+            row: place.to_owned(),
+            refusal,
+        });
+    }
 }
+
+#[cfg(test)]
+mod tests;
