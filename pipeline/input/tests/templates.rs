@@ -84,7 +84,7 @@ fn the_budget_counts_every_image_and_every_cut_keeps_the_spans_right() {
                 assert_eq!(encoded.truncated, total < whole);
                 assert_eq!(encoded.ids_cut, case.ids.len() - encoded.ids.len());
                 assert_eq!(encoded.images, encoded.ids.iter().filter(|id| **id < 0).count());
-                let (_, stop) = *encoded.target_spans.last().unwrap();
+                let (start, stop) = *encoded.target_spans.last().unwrap();
                 let cut = encoded.target_spans.iter().zip(&case.spans).any(|(ours, theirs)| ours.1 < theirs.1);
                 let replaced = usize::from(cut && keep_end);
                 let same = encoded.ids.len() - replaced;
@@ -93,6 +93,7 @@ fn the_budget_counts_every_image_and_every_cut_keeps_the_spans_right() {
                     assert_eq!(stop as usize, encoded.ids.len());
                 }
                 if cut && keep_end {
+                    assert!(stop - start >= 2, "the end token alone is no answer");
                     let end = if case.template == Template::Phi3Chat { "<|end|>" } else { "<|endoftext|>" };
                     assert_eq!(encoded.ids.last().copied(), tokenizer.token_to_id(end));
                 }

@@ -139,7 +139,8 @@ pub struct TextConfig {
     /// Whether a text that is cut keeps its end token; the released code loses it.
     #[serde(default)]
     pub keep_end: bool,
-    /// A UTF-8 file of caption instructions, one a line; the built-in ones where it is absent.
+    /// A UTF-8 file of caption instructions, one a line; a line that stands there twice counts double. The built-in ones
+    /// where it is absent.
     #[serde(default)]
     pub caption_prompts: Option<PathBuf>,
     /// A `tokenizer.json` of BERT's kind for the questions; `question_ids_bert` is null where it is absent.

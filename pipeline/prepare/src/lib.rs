@@ -3,10 +3,10 @@
 //! # Layout
 //! - [`prepare`]: FLOW 1 on one page: manifest -> ranges -> rows -> commit
 //! - [`config`]: what the TOML file of a run may say
-//! - [`manifest`]: M3D_Cap.json and M3D-VQA CSV to the two tables that prepare starts from
+//! - [`manifest`]: M3D_Cap.json, M3D-VQA CSV and conversations to the two tables that prepare starts from
 //! - [`work`]: what is done to one range: volumes or texts
 //! - [`engine`]: everything that touches DataFusion: scans, the prepare node, SQL
-//! - [`output`], [`tokenizer`]: the output folder and the run's tokenizer
+//! - [`output`], [`tokenizer`]: the output folder and the run's tokenizers
 //! - [`sample`]: seeded, stratified subsets
 //! - [`inspect`]: one row and its picture
 //! - [`demo_set`]: a small set in M3D's layout, cut from a CT atlas

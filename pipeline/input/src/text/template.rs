@@ -220,6 +220,8 @@ fn check(turns: &[Turn]) -> Result<(), InputError> {
 }
 
 fn id_of(tokenizer: &Tokenizer, token: &'static str) -> Result<i32, InputError> {
-    let found = tokenizer.vocab_size();
-    tokenizer.token_to_id(token).ok_or(InputError::MissingToken { expected: token, found })
+    // Counting the vocabulary builds a map of it: only for the message.
+    tokenizer
+        .token_to_id(token)
+        .ok_or_else(|| InputError::MissingToken { expected: token, found: tokenizer.vocab_size() })
 }
