@@ -52,6 +52,11 @@ impl<'a> Columns<'a> {
         Ok(Id::from_bytes(self.get(name)?.as_fixed_size_binary().value(row)).expect("the column has 16 bytes"))
     }
 
+    pub(crate) fn ids(&self, name: &str, row: usize) -> Result<Vec<Id>, SchemaError> {
+        let list = self.get(name)?.as_list::<i32>().value(row);
+        Ok(list.as_fixed_size_binary().iter().flatten().filter_map(Id::from_bytes).collect())
+    }
+
     pub(crate) fn flag(&self, name: &str, row: usize) -> Result<bool, SchemaError> {
         Ok(self.get(name)?.as_boolean().value(row))
     }

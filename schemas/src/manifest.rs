@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, ListBuilder, RecordBatch, StringArray, StringBuilder,
-    UInt8Array, UInt32Array, UInt64Array,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, ListBuilder, RecordBatch, StringArray,
+    StringBuilder, StructBuilder, UInt8Array, UInt32Array, UInt64Array,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type, UInt64Type};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, UInt32Type, UInt64Type};
 
 use crate::columns::{Columns, list_of};
 use crate::quarantine::Reason;
@@ -44,15 +44,24 @@ pub struct ManifestVolume {
     pub refusal: Option<Refusal>,
 }
 
-/// One text pair.
+/// A question and its answer in a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestTurn {
+    /// What the user says, with the images' marks.
+    pub question: String,
+    /// What is learned.
+    pub answer: String,
+}
+
+/// One text: an instruction and its answer, or a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestText {
     /// Key.
     pub sample_id: Id,
-    /// The volume that it is about.
-    pub volume_id: Id,
-    /// The volume's path as the manifest writes it.
-    pub image: String,
+    /// The volumes that it is about, in order of appearance.
+    pub volume_ids: Vec<Id>,
+    /// The volumes' paths as the manifest writes them.
+    pub images: Vec<String>,
     /// Kind of pair.
     pub task: Task,
     /// Question type; `None` for captions.
@@ -61,10 +70,12 @@ pub struct ManifestText {
     pub split: Split,
     /// The case's folder name.
     pub case_id: String,
-    /// The instruction.
+    /// The first turn's instruction, without image marks.
     pub question: String,
-    /// The expected text.
+    /// The first turn's answer.
     pub answer: String,
+    /// Every turn with its marks; `None` where `question` and `answer` about one volume are all of it.
+    pub turns: Option<Vec<ManifestTurn>>,
     /// Choices A to D of a closed question.
     pub choices: Option<Vec<String>>,
     /// The right letter.
@@ -80,6 +91,10 @@ pub struct ManifestText {
 /// The column that says which range a row belongs to.
 pub const RANGE: &str = "range_id";
 const ORDINAL: &str = "ordinal";
+
+fn turn_fields() -> Fields {
+    vec![Field::new("question", DataType::Utf8, false), Field::new("answer", DataType::Utf8, false)].into()
+}
 
 fn refusal_fields() -> [Field; 2] {
     [Field::new("refusal_reason", DataType::Utf8, true), Field::new("refusal_detail", DataType::Utf8, true)]
@@ -109,14 +124,15 @@ pub fn texts_schema() -> SchemaRef {
         Field::new(RANGE, DataType::UInt32, false),
         Field::new(ORDINAL, DataType::UInt64, false),
         Field::new("sample_id", DataType::FixedSizeBinary(16), false),
-        Field::new("volume_id", DataType::FixedSizeBinary(16), false),
-        text("image"),
+        Field::new("volume_ids", list_of(DataType::FixedSizeBinary(16)), false),
+        Field::new("images", list_of(DataType::Utf8), false),
         text("task"),
         Field::new("topic", DataType::UInt8, true),
         text("split"),
         text("case_id"),
         text("question"),
         text("answer"),
+        Field::new("turns", list_of(DataType::Struct(turn_fields())), true),
         Field::new("choices", list_of(DataType::Utf8), true),
         Field::new("answer_choice", DataType::Utf8, true),
         text("row"),
@@ -167,19 +183,36 @@ pub fn volumes_to_batch(range_id: u32, first_ordinal: u64, rows: &[ManifestVolum
 
 /// One range of texts as a batch of [`texts_schema`].
 pub fn texts_to_batch(range_id: u32, first_ordinal: u64, rows: &[ManifestText]) -> RecordBatch {
+    let mut volume_ids = ListBuilder::new(FixedSizeBinaryBuilder::new(16));
+    let mut images = ListBuilder::new(StringBuilder::new());
+    let mut turns = ListBuilder::new(StructBuilder::from_fields(turn_fields(), 0));
     let mut choices = ListBuilder::new(StringBuilder::new());
-    rows.iter().for_each(|row| choices.append_option(row.choices.as_ref().map(|list| list.iter().map(Some))));
+    for row in rows {
+        row.volume_ids.iter().for_each(|id| volume_ids.values().append_value(id.0).expect("an id has 16 bytes"));
+        volume_ids.append(true);
+        images.append_value(row.images.iter().map(Some));
+        for turn in row.turns.iter().flatten() {
+            let fields = turns.values();
+            for (side, text) in [&turn.question, &turn.answer].into_iter().enumerate() {
+                fields.field_builder::<StringBuilder>(side).expect("both sides are Utf8").append_value(text);
+            }
+            fields.append(true);
+        }
+        turns.append(row.turns.is_some());
+        choices.append_option(row.choices.as_ref().map(|list| list.iter().map(Some)));
+    }
     let mut columns = keys(range_id, first_ordinal, rows.len()).to_vec();
     columns.extend([
         ids(rows.iter().map(|r| r.sample_id)),
-        ids(rows.iter().map(|r| r.volume_id)),
-        texts(rows.iter().map(|r| Some(r.image.clone()))),
+        Arc::new(volume_ids.finish()),
+        Arc::new(images.finish()),
         texts(rows.iter().map(|r| Some(r.task.to_string()))),
         Arc::new(rows.iter().map(|r| r.topic.map(Topic::number)).collect::<UInt8Array>()),
         texts(rows.iter().map(|r| Some(r.split.to_string()))),
         texts(rows.iter().map(|r| Some(r.case_id.clone()))),
         texts(rows.iter().map(|r| Some(r.question.clone()))),
         texts(rows.iter().map(|r| Some(r.answer.clone()))),
+        Arc::new(turns.finish()),
         Arc::new(choices.finish()),
         texts(rows.iter().map(|r| r.answer_choice.clone())),
         texts(rows.iter().map(|r| Some(r.row.clone()))),
@@ -199,6 +232,16 @@ fn refusal_of(columns: &Columns<'_>, row: usize) -> Result<Option<Refusal>, Sche
         found: word,
     })?;
     Ok(Some(Refusal { reason, detail: columns.maybe_text("refusal_detail", row)?.unwrap_or_default() }))
+}
+
+fn turns_of(columns: &Columns<'_>, row: usize) -> Result<Option<Vec<ManifestTurn>>, SchemaError> {
+    let array = columns.get("turns")?;
+    Ok(array.is_valid(row).then(|| {
+        let turns = array.as_list::<i32>().value(row);
+        let [questions, answers] = [0, 1].map(|side| turns.as_struct().column(side).as_string::<i32>());
+        let both = questions.iter().flatten().zip(answers.iter().flatten());
+        both.map(|(q, a)| ManifestTurn { question: q.to_owned(), answer: a.to_owned() }).collect()
+    }))
 }
 
 /// The (range, ordinal) of each row of a manifest batch.
@@ -243,14 +286,15 @@ pub fn texts_from_batch(batch: &RecordBatch) -> Result<Vec<ManifestText>, Schema
         .map(|row| {
             Ok(ManifestText {
                 sample_id: columns.id("sample_id", row)?,
-                volume_id: columns.id("volume_id", row)?,
-                image: columns.text("image", row)?,
+                volume_ids: columns.ids("volume_ids", row)?,
+                images: columns.maybe_texts("images", row)?.unwrap_or_default(),
                 task: columns.text("task", row)?.parse()?,
                 topic: columns.topic(row)?,
                 split: columns.text("split", row)?.parse()?,
                 case_id: columns.text("case_id", row)?,
                 question: columns.text("question", row)?,
                 answer: columns.text("answer", row)?,
+                turns: turns_of(&columns, row)?,
                 choices: columns.maybe_texts("choices", row)?,
                 answer_choice: columns.maybe_text("answer_choice", row)?,
                 row: columns.text("row", row)?,
@@ -282,21 +326,31 @@ mod tests {
 
         let text = ManifestText {
             sample_id: Id::of_volume("s"),
-            volume_id: Id::of_volume("a"),
-            image: "a.npy".into(),
+            volume_ids: vec![Id::of_volume("a")],
+            images: vec!["a.npy".into()],
             task: Task::ClosedVqa,
             topic: Some(Topic::Plane),
             split: Split::Test,
             case_id: "1".into(),
             question: "Which?".into(),
             answer: "A. axial".into(),
+            turns: None,
             choices: Some(vec!["axial".into()]),
             answer_choice: Some("A".into()),
             row: "M3D_VQA_test.csv:2".into(),
             refusal: None,
             duplicate: false,
         };
-        let batch = texts_to_batch(0, 0, std::slice::from_ref(&text));
-        assert_eq!(texts_from_batch(&batch).unwrap(), vec![text]);
+        let turn = |question: &str| ManifestTurn { question: question.into(), answer: "Yes.".into() };
+        let conversation = ManifestText {
+            volume_ids: vec![Id::of_volume("a"), Id::of_volume("b")],
+            images: vec!["a.npy".into(), "b.npy".into()],
+            turns: Some(vec![turn("<image3d><image3d>\nSame?"), turn("Sure?")]),
+            ..text.clone()
+        };
+        let unusable =
+            ManifestText { volume_ids: Vec::new(), images: Vec::new(), turns: Some(Vec::new()), ..text.clone() };
+        let rows = vec![text.clone(), conversation, unusable, text];
+        assert_eq!(texts_from_batch(&texts_to_batch(0, 0, &rows)).unwrap(), rows);
     }
 }

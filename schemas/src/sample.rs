@@ -108,7 +108,7 @@ impl Topic {
 pub struct SampleRow {
     /// Key.
     pub sample_id: Id,
-    /// The volumes that the text refers to, in order of appearance.
+    /// The volumes that the text refers to, in order of appearance: one for each [`IMAGE3D`] of `ids`.
     pub volume_ids: Vec<Id>,
     /// Kind of pair.
     pub task: Task,
@@ -118,9 +118,9 @@ pub struct SampleRow {
     pub split: Split,
     /// The case of the first volume.
     pub case_id: String,
-    /// The instruction, without image tokens; with the choices for closed questions.
+    /// The first turn's instruction, without image tokens; with the choices for closed questions.
     pub question: String,
-    /// The expected text.
+    /// The expected text of the first turn.
     pub answer: String,
     /// The choices in order A, B, C, D.
     pub choices: Option<Vec<String>>,
@@ -134,9 +134,14 @@ pub struct SampleRow {
     pub pretrain_ids: Option<Vec<i32>>,
     /// The question in the language model's tokens, for the slice scorer.
     pub question_ids_llm: Vec<i32>,
+    /// The question in a text encoder's tokens, start and separator included; `None` where the run has no such
+    /// tokenizer.
+    pub question_ids_bert: Option<Vec<i32>>,
     /// Whether the length budget cut the text.
     pub truncated: bool,
 }
+
+const QUESTION_IDS_BERT: &str = "question_ids_bert";
 
 fn span_fields() -> Fields {
     vec![Field::new("start", DataType::UInt32, false), Field::new("end", DataType::UInt32, false)].into()
@@ -160,6 +165,7 @@ pub fn schema() -> SchemaRef {
         Field::new("target_spans", list_of(DataType::Struct(span_fields())), false),
         Field::new("pretrain_ids", list_of(DataType::Int32), true),
         Field::new("question_ids_llm", list_of(DataType::Int32), false),
+        Field::new(QUESTION_IDS_BERT, list_of(DataType::Int32), true),
         Field::new("truncated", DataType::Boolean, false),
     ]))
 }
@@ -206,12 +212,14 @@ pub fn to_batch(rows: &[SampleRow]) -> RecordBatch {
         Arc::new(spans.finish()),
         ints(&|r| r.pretrain_ids.clone()),
         ints(&|r| Some(r.question_ids_llm.clone())),
+        ints(&|r| r.question_ids_bert.clone()),
         Arc::new(rows.iter().map(|r| Some(r.truncated)).collect::<BooleanArray>()),
     ];
     RecordBatch::try_new(schema(), columns).expect("the columns above are built from this schema")
 }
 
-/// The rows of a batch with at least the columns of [`schema`], in any order.
+/// The rows of a batch with at least the columns of [`schema`], in any order; `question_ids_bert` may be absent, as in
+/// shards that were made before it.
 ///
 /// # Errors
 /// A missing column, a column of another type, an unknown word.
@@ -219,12 +227,11 @@ pub fn from_batch(batch: &RecordBatch) -> Result<Vec<SampleRow>, SchemaError> {
     let columns = Columns { batch, expected: schema() };
     (0..batch.num_rows())
         .map(|row| {
-            let volumes = columns.get("volume_ids")?.as_list::<i32>().value(row);
             let spans = columns.get("target_spans")?.as_list::<i32>().value(row);
             let bound = |side: usize| spans.as_struct().column(side).as_primitive::<UInt32Type>().values().to_vec();
             Ok(SampleRow {
                 sample_id: columns.id("sample_id", row)?,
-                volume_ids: volumes.as_fixed_size_binary().iter().flatten().filter_map(Id::from_bytes).collect(),
+                volume_ids: columns.ids("volume_ids", row)?,
                 task: columns.text("task", row)?.parse()?,
                 topic: columns.topic(row)?,
                 split: columns.text("split", row)?.parse()?,
@@ -237,6 +244,10 @@ pub fn from_batch(batch: &RecordBatch) -> Result<Vec<SampleRow>, SchemaError> {
                 target_spans: bound(0).into_iter().zip(bound(1)).collect(),
                 pretrain_ids: columns.maybe_ints("pretrain_ids", row)?,
                 question_ids_llm: columns.ints("question_ids_llm", row)?,
+                question_ids_bert: match batch.column_by_name(QUESTION_IDS_BERT) {
+                    Some(_) => columns.maybe_ints(QUESTION_IDS_BERT, row)?,
+                    None => None,
+                },
                 truncated: columns.flag("truncated", row)?,
             })
         })
@@ -264,6 +275,7 @@ mod tests {
             target_spans: vec![(2, 3)],
             pretrain_ids: None,
             question_ids_llm: vec![9],
+            question_ids_bert: Some(vec![101, 9, 102]),
             truncated: false,
         };
         let caption = SampleRow {
@@ -272,10 +284,17 @@ mod tests {
             choices: None,
             answer_choice: None,
             pretrain_ids: Some(vec![IMAGE3D, 5]),
+            question_ids_bert: None,
             ..closed.clone()
         };
         let rows = vec![closed, caption];
-        assert_eq!(from_batch(&to_batch(&rows)).unwrap(), rows);
+        let batch = to_batch(&rows);
+        assert_eq!(from_batch(&batch).unwrap(), rows);
+
+        // A shard from before the column was there.
+        let older: Vec<usize> = (0..batch.num_columns()).filter(|&i| i != batch.num_columns() - 2).collect();
+        let read = from_batch(&batch.project(&older).unwrap()).unwrap();
+        assert!(read.iter().all(|row| row.question_ids_bert.is_none()) && read[1] == rows[1]);
     }
 
     #[test]

@@ -359,6 +359,117 @@ fn voxels_do_not_depend_on_the_range_size() {
     assert_eq!(voxels(&a).len(), SERIES);
 }
 
+/// A conversation entry about series of the study, its turns human and gpt in turn.
+fn conversation(series: &[usize], said: &[&str]) -> Value {
+    let from = ["human", "gpt"].into_iter().cycle();
+    let turns: Vec<Value> =
+        from.zip(said).map(|(from, text)| serde_json::json!({"from": from, "value": text})).collect();
+    let paths: Vec<String> = series.iter().map(|n| format!("ct_case/{n:06}/Series_{n}.npy")).collect();
+    serde_json::json!({"id": "1", "conversations": turns, "vision3d": paths})
+}
+
+/// A WordPiece tokenizer of five words.
+const QUESTION_TOKENIZER: &str = r###"{"version": "1.0", "added_tokens": [],
+    "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true},
+    "pre_tokenizer": {"type": "BertPreTokenizer"},
+    "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 2], "cls": ["[CLS]", 1]},
+    "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+        "vocab": {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "same": 3, "?": 4}}}"###;
+
+#[test]
+fn conversations_prompts_and_question_ids_reach_the_samples() {
+    let folder = study();
+    let (study, out) = (folder.path().join("study"), folder.path().join("dataset"));
+    let entries = serde_json::json!([
+        conversation(&[0, 1], &["<image3d><image3d>\nSame?", "No.", "Sure?", "Yes, quite sure."]),
+        conversation(&[2], &["<image3d>\nSame?", "A disc."]),
+        conversation(&[2, 3], &["<image3d>\nSame?", "A disc."]),
+        conversation(&[2], &["<image3d><image>\nSame?", "A disc."]),
+    ]);
+    fs::write(study.join("conversations.json"), entries.to_string()).unwrap();
+    fs::copy(study.join("M3D_VQA_test.csv"), study.join("yes_no.csv")).unwrap();
+    let (prompts, bert) = (folder.path().join("prompts.txt"), folder.path().join("tokenizer.json"));
+    fs::write(&prompts, "Tell me.\n\nTell me.\n").unwrap();
+    fs::write(&bert, QUESTION_TOKENIZER).unwrap();
+    let sets = [
+        r#"manifest.conversations=[{path="conversations.json",split="train",folder="M3D_Cap_npy"}]"#.to_owned(),
+        r#"manifest.yes_no=["yes_no.csv"]"#.to_owned(),
+        "manifest.nan_as_pandas=true".to_owned(),
+        "text.template=\"phi3_chat\"".to_owned(),
+        "text.length=300".to_owned(),
+        format!("text.caption_prompts={prompts:?}"),
+        format!("text.question_tokenizer={bert:?}"),
+    ];
+    let more: Vec<&str> = sets.iter().map(String::as_str).collect();
+    let said = run_to(1, &mut prepare(&study, &out, &more));
+    let report: Value = serde_json::from_str(&said.out).unwrap();
+    let quarantined = &report["texts"]["quarantined"];
+    // A missing answer is `nan` for pandas; its letter is still missing.
+    assert_eq!(quarantined, &serde_json::json!({"bad_row": 1, "unsupported_image2d": 1, "missing_answer": 1}));
+
+    let one = |query: &str| sql(&out, &format!("SELECT {query}")).remove(0);
+    let counts = "cardinality(volume_ids) AS volumes, cardinality(array_positions(ids, -201)) AS images, \
+        cardinality(target_spans) AS spans";
+    let two = one(&format!("{counts}, question, answer FROM samples WHERE cardinality(volume_ids) = 2"));
+    assert_eq!(two, serde_json::json!({"volumes": 2, "images": 2, "spans": 2, "question": "Same?", "answer": "No."}),);
+    let others =
+        one(&format!("count(*) AS n FROM (SELECT {counts} FROM samples) WHERE volumes <> images OR spans < 1"));
+    assert_eq!(others["n"], 0);
+    let questions = sql(&out, "SELECT DISTINCT question FROM samples WHERE task = 'caption'");
+    assert_eq!(questions, [serde_json::json!({"question": "Tell me."})]);
+    let bert = sql(&out, "SELECT DISTINCT question_ids_bert AS ids FROM samples WHERE question = 'Same?'");
+    assert_eq!(bert, [serde_json::json!({"ids": [1, 3, 4, 2]})]);
+    let closed = one("question FROM samples WHERE task = 'closed_vqa' LIMIT 1");
+    assert_eq!(closed["question"], "Is the number even, or odd? Choices: A. even B. odd C. nan D. nan");
+
+    // Another prompt makes another dataset, whatever the configuration says.
+    let recipe = |out: &Path| {
+        let index: Value = serde_json::from_slice(&fs::read(out.join("dataset.json")).unwrap()).unwrap();
+        index["recipe_hash"].clone()
+    };
+    let before = recipe(&out);
+    run_to(1, &mut prepare(&study, &out, &more));
+    assert_eq!(recipe(&out), before);
+    fs::write(&prompts, "Say it.\n").unwrap();
+    run_to(1, &mut prepare(&study, &out, &more));
+    assert_ne!(recipe(&out), before);
+}
+
+#[test]
+fn texts_that_do_not_fit_are_cut_and_counted_or_set_aside() {
+    let folder = study();
+    let study = folder.path().join("study");
+    let entries = serde_json::json!([
+        conversation(&[0], &["<image3d>\nSame?", &"A disc and another disc. ".repeat(40)]),
+        conversation(&[0, 1], &["<image3d><image3d>\nSame?", "No."]),
+    ]);
+    fs::write(study.join("conversations.json"), entries.to_string()).unwrap();
+    let prepared = |name: &str, keep_end: &str| {
+        let out = folder.path().join(name);
+        let more = [
+            r#"manifest.conversations=[{path="conversations.json",split="train",folder="M3D_Cap_npy"}]"#,
+            "manifest.captions=[]",
+            "manifest.questions=[]",
+            "text.template=\"m3d\"",
+            "text.length=180",
+            keep_end,
+        ];
+        let said = run_to(1, &mut prepare(&study, &out, &more));
+        let report: Value = serde_json::from_str(&said.out).unwrap();
+        // One volume and its text fit once cut, two volumes leave no room.
+        assert_eq!((&report["truncated"], &report["texts"]["rows"]), (&Value::from(1), &Value::from(1)));
+        assert_eq!(report["texts"]["quarantined"], serde_json::json!({"no_target": 1}));
+        let query = "SELECT cardinality(ids) AS ids, ids[-1] AS last, truncated FROM samples";
+        sql(&out, query).remove(0)
+    };
+    // The end token is the first that a trained tokenizer has.
+    let cut = prepared("cut", "text.keep_end=false");
+    assert_eq!((&cut["ids"], &cut["truncated"]), (&Value::from(180 - 95), &Value::from(true)));
+    assert_ne!(cut["last"], 0);
+    let kept = prepared("kept", "text.keep_end=true");
+    assert_eq!((&kept["ids"], &kept["last"]), (&Value::from(180 - 95), &Value::from(0)));
+}
+
 #[test]
 fn sampling_is_a_seeded_draw_without_replacement() {
     let folder = study();

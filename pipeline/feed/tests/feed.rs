@@ -66,6 +66,7 @@ fn samples() -> Vec<SampleRow> {
                 pretrain_ids: (i % 2 == 0).then(|| [vec![IMAGE3D], answer].concat()),
                 ids,
                 question_ids_llm: vec![7; i % 3],
+                question_ids_bert: None,
                 truncated: false,
             }
         })

@@ -174,6 +174,14 @@ pub enum InputError {
         /// The library's message.
         found: String,
     },
+    /// A tokenizer without a token that the template is made of.
+    #[error("tokenizer: expected the token {expected}, found none among {found} tokens")]
+    MissingToken {
+        /// The token.
+        expected: &'static str,
+        /// Tokens that there are.
+        found: usize,
+    },
     /// A conversation that cannot be laid out.
     #[error("conversation: expected {expected}, found {found}")]
     BadTurn {
@@ -225,7 +233,9 @@ impl InputError {
             InputError::BadSliceName { .. } => Reason::BadSliceName,
             InputError::AllZero { .. } => Reason::AllZero,
             InputError::NotFinite { .. } => Reason::NotFinite,
-            InputError::TextUnreadable { .. } | InputError::Tokenizer { .. } => Reason::TextUnreadable,
+            InputError::TextUnreadable { .. } | InputError::Tokenizer { .. } | InputError::MissingToken { .. } => {
+                Reason::TextUnreadable
+            }
             InputError::BadTurn { .. } | InputError::PromptTooLong { .. } => Reason::BadRow,
             InputError::MissingAnswer { .. } => Reason::MissingAnswer,
             InputError::NoTarget { .. } => Reason::NoTarget,

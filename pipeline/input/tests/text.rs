@@ -95,6 +95,11 @@ fn pretraining_is_the_image_and_the_caption() {
     let two =
         Template::PretrainVision3d.encode(&tokenizer, &[turn("<image3d><image3d>", Some("Both."))], &ROOM).unwrap();
     assert_eq!((two.images, two.ids[..2].to_vec()), (2, vec![IMAGE3D; 2]));
+    let turns = [turn("First.", Some("One.")), turn("<image3d>", Some("Two.")), turn("Third.", Some("Three."))];
+    let three = Template::PretrainVision3d.encode(&tokenizer, &turns, &ROOM).unwrap();
+    assert_eq!(targets(&tokenizer, &three), ["One.", "Two.", "Three."]);
+    assert_eq!(tokenizer.decode(&three.ids).unwrap(), "One.Two. Three.");
+    assert_eq!(three.images, 2);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use med2e3_input::InputError;
-use med2e3_input::text::Template;
+use med2e3_input::text::{CaptionPrompts, Template};
 use med2e3_schemas::sample::{Split, Task};
 use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
 use serde::{Deserialize, Serialize};
@@ -41,8 +41,9 @@ impl PrepareConfig {
     /// The first key whose value is out of range, the first file that is missing.
     pub fn check(&self) -> Result<(), PrepareError> {
         let manifest = &self.manifest;
-        let questions = manifest.questions.iter().map(|file| &file.path);
-        for file in manifest.captions.iter().chain(questions).chain(&manifest.folders) {
+        let questions = manifest.questions.iter().map(|file| &file.path).chain(&manifest.yes_no);
+        let conversations = manifest.conversations.iter().map(|file| &file.path);
+        for file in manifest.captions.iter().chain(questions).chain(conversations).chain(&manifest.folders) {
             let path = self.root.join(file);
             fs::metadata(&path).map_err(PrepareError::io(&path, "open"))?;
         }
@@ -86,6 +87,33 @@ pub struct ManifestConfig {
     /// Folders of volumes without texts, or single volumes.
     #[serde(default)]
     pub folders: Vec<PathBuf>,
+    /// Files like M3D_VQA_yn_train.csv: training rows with open questions only. None unless named.
+    #[serde(default)]
+    pub yes_no: Vec<PathBuf>,
+    /// Files of conversations. None unless named.
+    #[serde(default)]
+    pub conversations: Vec<ConversationFile>,
+    /// Whether choices and answers that pandas takes for missing, such as `NA` and `None`, become the text `nan`, as in
+    /// M3D's prompts.
+    #[serde(default)]
+    pub nan_as_pandas: bool,
+}
+
+/// A file of conversations in Med-2E3's form.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConversationFile {
+    /// The file, relative to the root.
+    pub path: PathBuf,
+    /// Its split.
+    pub split: Split,
+    /// Folder, relative to the root, that the file's volume paths are relative to; the root where it is absent. With
+    /// `M3D_Cap_npy` the volumes are those that M3D's own manifests name.
+    #[serde(default)]
+    pub folder: Option<String>,
+    /// What every row asks for; where it is absent each row's own fields decide.
+    #[serde(default)]
+    pub task: Option<Task>,
 }
 
 /// One M3D-VQA CSV file and the split that it stands for.
@@ -150,6 +178,26 @@ pub struct TextConfig {
     pub length: usize,
     /// Positions that a volume takes in it.
     pub visual_tokens: usize,
+    /// Whether a text that is cut keeps its end token; the released code loses it.
+    #[serde(default)]
+    pub keep_end: bool,
+    /// A UTF-8 file of caption instructions, one a line; a line that stands there twice counts double. The built-in ones
+    /// where it is absent.
+    #[serde(default)]
+    pub caption_prompts: Option<PathBuf>,
+    /// A `tokenizer.json` of BERT's kind for the questions; `question_ids_bert` is null where it is absent.
+    #[serde(default)]
+    pub question_tokenizer: Option<PathBuf>,
+}
+
+impl TextConfig {
+    /// The instructions that captions are asked for with.
+    ///
+    /// # Errors
+    /// A file that can't be read or holds none.
+    pub fn prompts(&self) -> Result<CaptionPrompts, PrepareError> {
+        Ok(self.caption_prompts.as_deref().map(CaptionPrompts::load).transpose()?.unwrap_or_default())
+    }
 }
 
 /// Where the tokenizer comes from.
@@ -261,9 +309,19 @@ mod tests {
     fn a_configuration_is_written_back_unchanged() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
         let text = fs::read_to_string(root.join("prepare/m3d.toml")).unwrap();
-        let config: PrepareConfig = parse("m3d.toml", &text, &[]).unwrap();
-        let written = toml::to_string(&config).unwrap();
-        let again: PrepareConfig = parse("written", &written, &[]).unwrap();
-        assert_eq!(toml::to_string(&again).unwrap(), written);
+        let all = [
+            r#"manifest.yes_no=["yn.csv"]"#,
+            r#"manifest.conversations=[{path="a.json",split="test",folder="npys",task="caption"}]"#,
+            "manifest.nan_as_pandas=true",
+            "text.keep_end=true",
+            r#"text.caption_prompts="prompts.txt""#,
+            r#"text.question_tokenizer="bert/tokenizer.json""#,
+        ];
+        for overrides in [Vec::new(), all.map(str::to_owned).to_vec()] {
+            let config: PrepareConfig = parse("m3d.toml", &text, &overrides).unwrap();
+            let written = toml::to_string(&config).unwrap();
+            let again: PrepareConfig = parse("written", &written, &[]).unwrap();
+            assert_eq!(toml::to_string(&again).unwrap(), written);
+        }
     }
 }

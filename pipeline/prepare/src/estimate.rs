@@ -12,7 +12,7 @@ use crate::config::PrepareConfig;
 use crate::manifest;
 use crate::output::{self, Workplace};
 use crate::progress::{Progress, Stopwatch};
-use crate::tokenizer;
+use crate::tokenizer::TextTools;
 use crate::work::{RangeWork, Texts, Volumes};
 
 /// Inputs that are prepared to measure the rate, spread evenly over the manifest.
@@ -61,7 +61,7 @@ pub fn estimate(config: &PrepareConfig, out: &Path) -> Result<Estimate, PrepareE
 
 fn measure(config: &PrepareConfig, out: &Path, folder: &Path) -> Result<Estimate, PrepareError> {
     let place = Workplace::temporary(folder, config)?;
-    let manifest = manifest::read(&place.root, &config.manifest, &place.provenance)?;
+    let manifest = manifest::read(&place.root, &config.manifest, &config.text.prompts()?, &place.provenance)?;
     let threads = Arc::new(output::threads(config.engine.threads)?);
     let usable: Vec<&ManifestVolume> = manifest.volumes.iter().filter(|volume| volume.refusal.is_none()).collect();
     let step = usable.len().div_ceil(PROBES).max(1);
@@ -81,8 +81,8 @@ fn measure(config: &PrepareConfig, out: &Path, folder: &Path) -> Result<Estimate
         let step = manifest.texts.len().div_ceil(TEXT_PROBES);
         let texts: Vec<_> = manifest.texts.iter().step_by(step).cloned().collect();
         let sample = manifest::Manifest { texts: texts.clone(), ..Default::default() };
-        let tokenizer = tokenizer::provide(&config.text.tokenizer, &sample)?;
-        let work = Texts::new(&place, &config.text, tokenizer, "", threads, Arc::new(Progress::hidden()));
+        let tools = TextTools::provide(&config.text, &sample)?;
+        let work = Texts::new(&place, &config.text, tools, "", threads, Arc::new(Progress::hidden()));
         let done = work.commit(0, &[med2e3_schemas::manifest::texts_to_batch(0, 0, &texts)])?;
         let times = manifest.texts.len() as f64 / texts.len() as f64;
         bytes += done.shard.bytes as f64 * times;

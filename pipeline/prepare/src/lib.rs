@@ -4,11 +4,11 @@
 //! - [`prepare`]: FLOW 1 on one page: manifest -> ranges -> rows -> commit
 //! - [`config`], [`recognize`]: what the TOML file of a run may say; the same made from a path
 //! - [`estimate`]: what a run will take, measured on a few inputs
-//! - [`manifest`]: M3D_Cap.json and M3D-VQA CSV to the two tables that prepare starts from
+//! - [`manifest`]: M3D_Cap.json, M3D-VQA CSV, conversations and folders to the two tables that prepare starts from
 //! - [`work`]: what is done to one range: volumes or texts
 //! - [`engine`]: everything that touches DataFusion: scans, the prepare node, SQL
 //! - [`tables`]: the manifest's two tables on disk, kept while nothing that they came from has changed
-//! - [`output`], [`tokenizer`]: the output folder and the run's tokenizer
+//! - [`output`], [`tokenizer`]: the output folder and the run's tokenizers
 //! - [`provenance`]: what a dataset says about paths
 //! - [`sample`]: seeded, stratified subsets
 //! - [`inspect`]: one row and its picture

@@ -14,7 +14,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::PrepareError;
 use crate::config::{EngineConfig, LimitsConfig, PrepareConfig};
 use crate::provenance::{Paths, Provenance};
-use crate::tokenizer;
+use crate::tokenizer::{self, TextTools};
 use crate::work::CheckInputs;
 
 /// Rises when the bytes of a shard change for the same recipe and inputs, so that old shards are made again.
@@ -214,26 +214,29 @@ pub struct RecipeHashes {
 }
 
 impl RecipeHashes {
-    /// The hashes of a configuration whose tokenizer, where it has one, lies in the dataset.
+    /// The hashes of a configuration and of the files that it names; `tools` are those of its texts, where it has texts.
     ///
     /// # Errors
-    /// A tokenizer that can't be read.
-    pub fn of(config: &PrepareConfig, place: &Workplace) -> Result<RecipeHashes, PrepareError> {
-        let path = place.dataset.join(tokenizer::FILE);
-        let tokenizer = match path.exists() {
-            true => fs::read(&path).map_err(PrepareError::io(&path, "read"))?,
-            false => Vec::new(),
+    /// A file that can't be read.
+    pub fn of(config: &PrepareConfig, place: &Workplace, tools: Option<&TextTools>) -> Result<RecipeHashes, PrepareError> {
+        let contents = |path: &Path| fs::read(path).map_err(PrepareError::io(path, "read"));
+        let tokenizer = tools.map(|_| contents(&place.dataset.join(tokenizer::FILE))).transpose()?.unwrap_or_default();
+        let prompts = config.text.caption_prompts.as_deref().map(contents).transpose()?.unwrap_or_default();
+        let questions = tools.and_then(|tools| tools.question_tokenizer.as_ref());
+        let questions = format!("{:?}", questions.map(|tokenizer| tokenizer.identity()).transpose()?);
+        let hash = |parts: &[String], more: &[&[u8]]| {
+            Id::of_parts(parts.iter().map(String::as_bytes).chain(more.iter().copied())).to_string()
         };
-        let hash =
-            |parts: &[String], more: &[u8]| Id::of_parts(parts.iter().map(String::as_bytes).chain([more])).to_string();
+        // The key under which names are hashed is not to be found in the dataset, not even as a short text's hash.
+        let names = hash(&[format!("{:?}", place.provenance)], &[]);
         let revision = RECIPE_REVISION.to_string();
         let (volume, text, engine) = (&config.volume, &config.text, &config.engine);
-        let names = format!("{:?}", place.provenance);
-        let volume = format!("{:?} {:?} {:?} {}", volume.recipe, volume.shape, volume.voxels, digest(&names));
-        let text = format!("{:?} {} {} {}", text.template, text.length, text.visual_tokens, digest(&names));
+        let volume = format!("{:?} {:?} {:?}", volume.recipe, volume.shape, volume.voxels);
+        let text = format!("{:?} {} {} {}", text.template, text.length, text.visual_tokens, text.keep_end);
+        let (volumes, texts) = (engine.volumes_per_range.to_string(), engine.texts_per_range.to_string());
         Ok(RecipeHashes {
-            volumes: hash(&[revision.clone(), volume, engine.volumes_per_range.to_string()], b""),
-            samples: hash(&[revision, text, engine.texts_per_range.to_string()], &tokenizer),
+            volumes: hash(&[revision.clone(), volume, names.clone(), volumes], &[]),
+            samples: hash(&[revision, text, names, questions, texts], &[&prompts, &tokenizer]),
         })
     }
 
@@ -241,10 +244,6 @@ impl RecipeHashes {
     pub fn joined(&self) -> String {
         Id::of_parts([self.volumes.as_bytes(), self.samples.as_bytes()]).to_string()
     }
-}
-
-fn digest(text: &str) -> String {
-    Id::of_parts([text.as_bytes()]).to_string()
 }
 
 /// A pool of its own, so that the work's threads are counted and named; 0 is one for each core.

@@ -22,7 +22,7 @@ use crate::output::{self, Part, RecipeHashes, Workplace};
 use crate::progress::{Progress, Step, StepSeconds, Stopwatch};
 use crate::provenance::Provenance;
 use crate::tables::{Ranges, Tables};
-use crate::tokenizer;
+use crate::tokenizer::{self, TextTools};
 use crate::work::{Committed, RangeWork, Texts, Volumes, full_rejects};
 
 /// Prepares the dataset that `config` describes into `out`; or, as one process of several, a part of its ranges, after
@@ -38,22 +38,22 @@ pub async fn prepare(config: &PrepareConfig, out: &std::path::Path, part: Part) 
 
     // The two tables, cut into ranges, where DataFusion's scan finds them.
     let tables = Tables::provide(config, &place)?;
-    let tokenizer = tokenizer::stored(&place.dataset, &tables)?;
+    let tools = TextTools::stored(&config.text, &place.dataset, &tables)?;
     if part != Part::WHOLE {
         place.share()?;
     }
 
     // Each table: what is finished already, then scan -> PrepareExec -> one shard a range.
-    let hashes = RecipeHashes::of(config, &place)?;
+    let hashes = RecipeHashes::of(config, &place, tools.as_ref())?;
     let threads = Arc::new(output::threads(config.engine.threads)?);
     let progress = Arc::new(Progress::new(tables.volumes.rows, "volumes"));
     let work = Volumes::new(&place, config, &hashes.volumes, threads.clone(), progress.clone());
     let volumes = run_table(&place, "volumes", &tables.volumes, work, &threads, part, &progress).await?;
-    let texts = match &tokenizer {
-        Some(tokenizer) => {
+    let texts = match &tools {
+        Some(tools) => {
             let progress = Arc::new(Progress::new(tables.texts.rows, "texts"));
             let work =
-                Texts::new(&place, &config.text, tokenizer.clone(), &hashes.samples, threads.clone(), progress.clone());
+                Texts::new(&place, &config.text, tools.clone(), &hashes.samples, threads.clone(), progress.clone());
             run_table(&place, "texts", &tables.texts, work, &threads, part, &progress).await?
         }
         None => Done::default(),
@@ -67,14 +67,14 @@ pub async fn prepare(config: &PrepareConfig, out: &std::path::Path, part: Part) 
     write_quarantine(&place, &volumes.ranges, &texts.ranges)?;
     write_whole(&out.join("report.json"), &serde_json::to_vec_pretty(&report).expect("a report is plain data"))?;
     check(&report, &config.limits, &place)?;
-    let end_token = tokenizer.as_ref().map(tokenizer::end_token).transpose()?;
+    let end_token = tools.as_ref().map(|tools| tokenizer::end_token(&tools.tokenizer)).transpose()?;
     let index = DatasetIndex {
         schema_version: SCHEMA_VERSION,
         recipe: config.volume.recipe.as_str().into(),
         recipe_hash: hashes.joined(),
         voxels: config.volume.format(),
         visual_tokens: config.text.visual_tokens as u32,
-        tokenizer: tokenizer.map(|_| tokenizer::FILE.into()),
+        tokenizer: tools.map(|_| tokenizer::FILE.into()),
         end_token,
         volumes: volumes.ranges.iter().map(|range| range.shard.clone()).collect(),
         samples: texts.ranges.iter().map(|range| range.shard.clone()).collect(),

@@ -1,6 +1,7 @@
 //! What lies at a path, and the configuration that prepares it: so that a run needs no file to start from.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use med2e3_input::text::Template;
@@ -10,7 +11,7 @@ use med2e3_schemas::volume::VoxelCode;
 
 use crate::PrepareError;
 use crate::config::{
-    EngineConfig, LimitsConfig, ManifestConfig, PrepareConfig, ProvenanceConfig, QuestionFile, Recipe, TextConfig,
+    ConversationFile, EngineConfig, LimitsConfig, ManifestConfig, PrepareConfig, ProvenanceConfig, QuestionFile, Recipe, TextConfig,
     TokenizerConfig, VolumeConfig,
 };
 use crate::provenance::Paths;
@@ -45,6 +46,10 @@ pub fn recognize(path: &Path) -> Result<Recognized, PrepareError> {
     let mut manifest = ManifestConfig::default();
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("csv") => manifest.questions.push(QuestionFile { split: split_of(&name), path: name }),
+        Some("json") if is_list(path)? => {
+            let (split, folder, task) = (split_of(&name), None, None);
+            manifest.conversations.push(ConversationFile { path: name, split, folder, task });
+        }
         Some("json") => manifest.captions.push(name),
         _ if matches!(look(path), Ok(Place::Volume)) => return folder(path),
         _ => {
@@ -82,6 +87,14 @@ fn m3d_root(root: &Path) -> Result<Option<ManifestConfig>, PrepareError> {
     Ok(found.then_some(manifest))
 }
 
+/// Whether a JSON file holds a list, as conversations do, rather than an object of splits.
+fn is_list(path: &Path) -> Result<bool, PrepareError> {
+    let mut head = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(4096).read_to_end(&mut head));
+    read.map_err(PrepareError::io(path, "read"))?;
+    Ok(head.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'['))
+}
+
 fn split_of(path: &Path) -> Split {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     match () {
@@ -92,7 +105,8 @@ fn split_of(path: &Path) -> Split {
 }
 
 fn with_texts(root: &Path, manifest: ManifestConfig, kind: &str) -> Recognized {
-    let files = manifest.captions.iter().chain(manifest.questions.iter().map(|file| &file.path));
+    let others = manifest.questions.iter().map(|file| &file.path).chain(manifest.conversations.iter().map(|file| &file.path));
+    let files = manifest.captions.iter().chain(others);
     let files: Vec<_> = files.map(|file| file.display().to_string()).collect();
     let beside = root.join("tokenizer.json");
     let (tokenizer, words) = match beside.is_file() {
@@ -134,7 +148,15 @@ fn config(
         root: root.to_owned(),
         manifest,
         volume: VolumeConfig { recipe, shape: [32, 256, 256], voxels, max_decoded_mib: 8192 },
-        text: TextConfig { template: Template::Phi, tokenizer, length: 768, visual_tokens: 512 },
+        text: TextConfig {
+            template: Template::Phi,
+            tokenizer,
+            length: 768,
+            visual_tokens: 512,
+            keep_end: false,
+            caption_prompts: None,
+            question_tokenizer: None,
+        },
         engine: EngineConfig {
             threads: 0,
             volumes_per_range: 128,

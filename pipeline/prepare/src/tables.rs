@@ -15,7 +15,7 @@ use crate::config::PrepareConfig;
 use crate::engine::write_manifest;
 use crate::manifest;
 use crate::output::Workplace;
-use crate::tokenizer;
+use crate::tokenizer::{self, TextTools};
 use crate::work::{Stamp, range_hash};
 use crate::{config::TokenizerConfig, sample};
 
@@ -55,13 +55,15 @@ impl Tables {
             // Until they are whole again there are none.
             fs::remove_file(&path).map_err(PrepareError::io(&path, "remove"))?;
         }
-        let manifest = manifest::read(&place.root, &config.manifest, &place.provenance)?;
-        let mut sources = manifest.sources.clone();
+        // Before they are read: a change in between shows in the next run.
+        let text = &config.text;
+        let tokenizer = if let TokenizerConfig::Path(path) = &text.tokenizer { Some(path) } else { None };
+        let named = tokenizer.into_iter().chain(&text.caption_prompts).chain(&text.question_tokenizer);
+        let mut sources: BTreeMap<_, _> = named.map(|path| (path.clone(), Stamp::quick(path))).collect();
+        let manifest = manifest::read(&place.root, &config.manifest, &text.prompts()?, &place.provenance)?;
+        sources.extend(manifest.sources.clone());
         if !manifest.texts.is_empty() {
-            if let TokenizerConfig::Path(path) = &config.text.tokenizer {
-                sources.insert(path.clone(), Stamp::quick(path));
-            }
-            tokenizer::store(&tokenizer::provide(&config.text.tokenizer, &manifest)?, &place.dataset)?;
+            tokenizer::store(&TextTools::provide(text, &manifest)?.tokenizer, &place.dataset)?;
         }
         let engine = &config.engine;
         let volumes = cut(&manifest.volumes, engine.volumes_per_range, volumes_to_batch);

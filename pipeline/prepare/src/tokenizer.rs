@@ -1,33 +1,69 @@
-//! The run's tokenizer: read from a file, or trained on the training split's texts; either way it lies in the dataset.
+//! The run's text tools: the tokenizer, read from a file or trained on the training split's texts, which then lies in the
+//! dataset; and the tokenizer of a text encoder, if the run has one.
 
 use std::fs;
 use std::path::Path;
 
 use med2e3_feed::shard::commit::{sibling, write_whole};
-use med2e3_input::text::template::END_TOKEN;
-use med2e3_input::text::{Template, Tokenizer};
+use med2e3_input::text::template::{END_TOKEN, instruction};
+use med2e3_input::text::{QuestionTokenizer, Template, Tokenizer};
 use med2e3_schemas::sample::Split;
 
 use crate::PrepareError;
-use crate::config::TokenizerConfig;
+use crate::config::{TextConfig, TokenizerConfig};
 use crate::manifest::Manifest;
 use crate::tables::Tables;
 
-/// Provides the tokenizer.
-///
-/// # Errors
-/// A file that is missing or no tokenizer; texts that none can be trained on.
-pub fn provide(config: &TokenizerConfig, manifest: &Manifest) -> Result<Tokenizer, PrepareError> {
-    match config {
-        TokenizerConfig::Path(path) => Ok(Tokenizer::load(path)?),
-        TokenizerConfig::Train(entries) => {
-            // Never a validation or test text: their words are not known when a model is trained.
-            let seen = manifest.texts.iter().filter(|text| text.split == Split::Train && text.refusal.is_none());
-            let texts = seen.flat_map(|text| [text.question.clone(), text.answer.clone()]);
-            let template = std::iter::once(Template::Phi.words());
-            Ok(Tokenizer::train_bpe(template.chain(texts), *entries, &[END_TOKEN])?)
-        }
+/// What texts are tokenized with.
+#[derive(Clone, Debug)]
+pub struct TextTools {
+    /// The language model's.
+    pub tokenizer: Tokenizer,
+    /// The text encoder's, for questions.
+    pub question_tokenizer: Option<QuestionTokenizer>,
+}
+
+impl TextTools {
+    /// Provides the tools and checks that they serve the template.
+    ///
+    /// # Errors
+    /// A file that is missing or no tokenizer; texts that none can be trained on; a tokenizer without the template's
+    /// tokens.
+    pub fn provide(config: &TextConfig, manifest: &Manifest) -> Result<TextTools, PrepareError> {
+        let question_tokenizer = config.question_tokenizer.as_deref().map(QuestionTokenizer::load).transpose()?;
+        let tokenizer = match &config.tokenizer {
+            TokenizerConfig::Path(path) => Tokenizer::load(path)?,
+            TokenizerConfig::Train(entries) => train(config.template, *entries, manifest)?,
+        };
+        config.template.check(&tokenizer)?;
+        Ok(TextTools { tokenizer, question_tokenizer })
     }
+
+    /// The tools of a dataset whose tokenizer lies in it; `None` where there are no texts.
+    ///
+    /// # Errors
+    /// A file that is missing or no tokenizer.
+    pub fn stored(config: &TextConfig, dataset: &Path, tables: &Tables) -> Result<Option<TextTools>, PrepareError> {
+        if tables.texts.rows == 0 {
+            return Ok(None);
+        }
+        let question_tokenizer = config.question_tokenizer.as_deref().map(QuestionTokenizer::load).transpose()?;
+        Ok(Some(TextTools { tokenizer: Tokenizer::load(&dataset.join(FILE))?, question_tokenizer }))
+    }
+}
+
+fn train(template: Template, entries: usize, manifest: &Manifest) -> Result<Tokenizer, PrepareError> {
+    // Never a validation or test text: their words are not known when a model is trained.
+    let seen = manifest.texts.iter().filter(|text| text.split == Split::Train && text.refusal.is_none());
+    let texts = seen.flat_map(|text| match &text.turns {
+        None => vec![text.question.clone(), text.answer.clone()],
+        Some(turns) => turns.iter().flat_map(|turn| [instruction(&turn.question), turn.answer.clone()]).collect(),
+    });
+    let words = std::iter::once(template.words());
+    // The end token is the dataset's, whether the template has one or not.
+    let marks = template.special_tokens().iter().copied().filter(|mark| *mark != END_TOKEN);
+    let special: Vec<&str> = std::iter::once(END_TOKEN).chain(marks).collect();
+    Ok(Tokenizer::train_bpe(words.chain(texts), entries, &special)?)
 }
 
 /// Where the tokenizer lies in a dataset.
@@ -43,17 +79,6 @@ pub fn store(tokenizer: &Tokenizer, dataset: &Path) -> Result<(), PrepareError> 
     tokenizer.save(&part)?;
     let bytes = fs::read(&part).map_err(PrepareError::io(&part, "read"))?;
     Ok(write_whole(&path, &bytes)?)
-}
-
-/// The tokenizer in the dataset; `None` where there are no texts.
-///
-/// # Errors
-/// A file that is missing or no tokenizer.
-pub fn stored(dataset: &Path, tables: &Tables) -> Result<Option<Tokenizer>, PrepareError> {
-    match tables.texts.rows {
-        0 => Ok(None),
-        _ => Ok(Some(Tokenizer::load(&dataset.join(FILE))?)),
-    }
 }
 
 /// The id that ends an answer.

@@ -1,5 +1,12 @@
 //! Prompts: caption instructions and the wording of multiple-choice questions.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::template::{IMAGE2D_TOKEN, IMAGE3D_TOKEN};
+use crate::error::InputError;
+
 /// Instructions for captions. Wordings of our own; M3D picks from a list of its own at random, here the row decides.
 pub const CAPTION_PROMPTS: [&str; 16] = [
     "Write the findings of this CT scan.",
@@ -20,14 +27,70 @@ pub const CAPTION_PROMPTS: [&str; 16] = [
     "Please put the findings of this image into words.",
 ];
 
-/// The caption instruction of a row, chosen by a stable hash of its key: the same on every machine and in every order.
-pub fn caption_prompt(key: &[u8]) -> &'static str {
-    // FNV-1a, folded so that the high half counts too.
-    let hash = key
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
-    let folded = (hash ^ (hash >> 32)) as usize;
-    CAPTION_PROMPTS[folded % CAPTION_PROMPTS.len()]
+/// Largest file of prompts in bytes; M3D's list has about 3 KB.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// The caption instructions of a run: each row gets one of them, always the same one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptionPrompts {
+    prompts: Vec<String>,
+}
+
+impl Default for CaptionPrompts {
+    /// [`CAPTION_PROMPTS`].
+    fn default() -> CaptionPrompts {
+        CaptionPrompts { prompts: CAPTION_PROMPTS.map(str::to_owned).to_vec() }
+    }
+}
+
+impl CaptionPrompts {
+    /// Reads a UTF-8 file with one prompt a line. Lines are trimmed and blank ones ignored; a prompt that stands there
+    /// twice is chosen twice as often.
+    ///
+    /// # Errors
+    /// [`InputError::NotFound`], [`InputError::Unreadable`], [`InputError::TooLarge`] above 1 MiB,
+    /// [`InputError::TextUnreadable`] for bytes that are not UTF-8, [`InputError::UnsupportedFormat`] for a file without
+    /// a prompt or with an image's mark in one.
+    pub fn load(path: &Path) -> Result<CaptionPrompts, InputError> {
+        let file = File::open(path).map_err(|e| InputError::io(path, e))?;
+        let mut text = Vec::new();
+        file.take(MOST_BYTES + 1).read_to_end(&mut text).map_err(|e| InputError::io(path, e))?;
+        if text.len() as u64 > MOST_BYTES {
+            let (path, found) = (path.to_owned(), text.len() as u64);
+            return Err(InputError::TooLarge { path, expected: MOST_BYTES, found });
+        }
+        let text = String::from_utf8(text).map_err(|error| InputError::TextUnreadable {
+            path: path.to_owned(),
+            source: io::Error::new(io::ErrorKind::InvalidData, error),
+        })?;
+        let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+        let prompts: Vec<String> = lines.filter(|line| !line.is_empty()).map(str::to_owned).collect();
+        let fault = |expected, found: String| InputError::UnsupportedFormat { path: path.to_owned(), expected, found };
+        if prompts.is_empty() {
+            return Err(fault("a prompt on each line", "blank lines only".to_owned()));
+        }
+        let marked =
+            prompts.iter().position(|prompt| [IMAGE3D_TOKEN, IMAGE2D_TOKEN].iter().any(|m| prompt.contains(m)));
+        match marked {
+            Some(number) => Err(fault("prompts without image marks", format!("one in prompt {}", number + 1))),
+            None => Ok(CaptionPrompts { prompts }),
+        }
+    }
+
+    /// The prompts in order.
+    pub fn as_slice(&self) -> &[String] {
+        &self.prompts
+    }
+
+    /// The instruction of a row, chosen by a stable hash of its key: the same on every machine and in every order.
+    pub fn pick(&self, key: &[u8]) -> &str {
+        // FNV-1a, folded so that the high half counts too.
+        let hash = key
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+        let folded = (hash ^ (hash >> 32)) as usize;
+        &self.prompts[folded % self.prompts.len()]
+    }
 }
 
 /// A closed question in M3D's wording: `{question} Choices: A. {a} B. {b} C. {c} D. {d}`.
@@ -48,13 +111,44 @@ mod tests {
 
     #[test]
     fn prompts_are_distinct_stable_and_all_used() {
+        let prompts = CaptionPrompts::default();
         let mut counts = HashMap::new();
         for row in 0..1600_u32 {
-            *counts.entry(caption_prompt(&row.to_le_bytes())).or_insert(0) += 1;
+            *counts.entry(prompts.pick(&row.to_le_bytes())).or_insert(0) += 1;
         }
         assert_eq!(counts.len(), CAPTION_PROMPTS.len());
         assert!(counts.values().all(|count| (50..200).contains(count)), "{counts:?}");
-        assert_eq!(caption_prompt(b"ct_case/000001"), caption_prompt(b"ct_case/000001"));
+        assert_eq!(prompts.pick(b"ct_case/000001"), prompts.pick(b"ct_case/000001"));
+    }
+
+    #[test]
+    fn a_file_gives_one_prompt_a_line_and_weights_by_repetition() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("prompts.txt");
+        std::fs::write(&path, "\u{feff}Describe.\r\n\n  Dites-moi tout. \nDescribe.\n").unwrap();
+        let prompts = CaptionPrompts::load(&path).unwrap();
+        assert_eq!(prompts.as_slice(), ["Describe.", "Dites-moi tout.", "Describe."]);
+        let described = (0..3000_u32).filter(|row| prompts.pick(&row.to_le_bytes()) == "Describe.").count();
+        assert!((1800..2200).contains(&described), "{described}");
+    }
+
+    #[test]
+    fn files_without_usable_prompts_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("prompts.txt");
+        let reason = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            let error = CaptionPrompts::load(&path).unwrap_err();
+            assert!(error.to_string().contains("prompts.txt"), "{error}");
+            error.reason().as_str()
+        };
+        assert_eq!(reason(b" \n\n"), "unsupported_format");
+        assert_eq!(reason(b"Describe.\n<image3d> Tell.\n"), "unsupported_format");
+        assert_eq!(reason(&[0xff, 0xfe, b'a']), "text_unreadable");
+        assert_eq!(reason(&vec![b'a'; MOST_BYTES as usize + 1]), "too_large");
+        assert_eq!(CaptionPrompts::load(folder.path()).unwrap_err().reason().as_str(), "unreadable");
+        let missing = CaptionPrompts::load(&folder.path().join("none")).unwrap_err();
+        assert_eq!(missing.reason().as_str(), "not_found");
     }
 
     #[test]

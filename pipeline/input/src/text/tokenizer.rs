@@ -34,15 +34,7 @@ impl Tokenizer {
     /// # Errors
     /// [`InputError::TokenizerMissing`] where there is none, [`InputError::Tokenizer`] where it cannot be parsed.
     pub fn load(path: &Path) -> Result<Tokenizer, InputError> {
-        let path = if path.is_dir() { path.join("tokenizer.json") } else { path.to_owned() };
-        let text = fs::read_to_string(&path).map_err(|e| match InputError::io(&path, e) {
-            InputError::NotFound { path } => InputError::TokenizerMissing { path },
-            other => other,
-        })?;
-        let place = path.display().to_string();
-        let mut inner = tokenizers::Tokenizer::from_str(&text).map_err(|e| fault(&place, "a tokenizer.json", e))?;
-        inner.with_truncation(None).map_err(|e| fault(&place, "a tokenizer.json", e))?.with_padding(None);
-        Tokenizer::new(inner, &place)
+        Tokenizer::new(load_inner(path)?, &path.display().to_string())
     }
 
     /// Trains a byte-level BPE (GPT-2's kind) of at most `vocab_size` tokens, 256 bytes and the special tokens included.
@@ -134,6 +126,19 @@ impl Tokenizer {
     pub fn bos(&self) -> Option<i32> {
         self.bos
     }
+}
+
+/// The library's tokenizer in a `tokenizer.json` or a folder with one, without truncation and padding.
+pub(super) fn load_inner(path: &Path) -> Result<tokenizers::Tokenizer, InputError> {
+    let path = if path.is_dir() { path.join("tokenizer.json") } else { path.to_owned() };
+    let text = fs::read_to_string(&path).map_err(|e| match InputError::io(&path, e) {
+        InputError::NotFound { path } => InputError::TokenizerMissing { path },
+        other => other,
+    })?;
+    let place = path.display().to_string();
+    let mut inner = tokenizers::Tokenizer::from_str(&text).map_err(|e| fault(&place, "a tokenizer.json", e))?;
+    inner.with_truncation(None).map_err(|e| fault(&place, "a tokenizer.json", e))?.with_padding(None);
+    Ok(inner)
 }
 
 fn fault(place: &str, expected: &'static str, error: tokenizers::Error) -> InputError {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use med2e3_input::text::CaptionPrompts;
 use med2e3_input::text::findings::read_findings;
-use med2e3_input::text::prompt::caption_prompt;
 use med2e3_schemas::manifest::Refusal;
 use med2e3_schemas::quarantine::Reason;
 use med2e3_schemas::sample::{Split, Task};
@@ -44,7 +44,7 @@ pub(super) fn read(path: &Path, builder: &mut Builder<'_>) -> Result<(), Prepare
                     builder.source(builder.root.join(path));
                 }
             }
-            let id = builder.add(row(builder.root, entry, split, format!("{name} {part}[{number}]")));
+            let id = builder.add(row(builder.root, builder.prompts, entry, split, format!("{name} {part}[{number}]")));
             if part != split.as_str() {
                 builder.manifest.parts.entry(part.clone()).or_default().extend(id);
             }
@@ -53,7 +53,7 @@ pub(super) fn read(path: &Path, builder: &mut Builder<'_>) -> Result<(), Prepare
     Ok(())
 }
 
-fn row(root: &Path, entry: Value, split: Split, place: String) -> Row {
+fn row(root: &Path, prompts: &CaptionPrompts, entry: Value, split: Split, place: String) -> Row {
     let image_alone = entry.get("image").and_then(Value::as_str).map(str::to_owned);
     let entry = serde_json::from_value::<Entry>(entry).map_err(|error| Refusal {
         reason: Reason::BadRow,
@@ -80,11 +80,12 @@ fn row(root: &Path, entry: Value, split: Split, place: String) -> Row {
         task: Task::Caption,
         topic: None,
         split,
-        question: caption_prompt(image.as_bytes()).to_owned(),
+        question: prompts.pick(image.as_bytes()).to_owned(),
         answer,
+        turns: None,
         choices: None,
         answer_choice: None,
-        image,
+        images: vec![image],
         refusal,
     }
 }

@@ -1,9 +1,10 @@
-//! M3D-VQA CSV: columns by name, each row one open and one closed question.
+//! M3D-VQA CSV: columns by name, each row one open and one closed question, or only the open one.
 
 use std::fs::File;
 use std::path::Path;
 
 use csv::ByteRecord;
+use med2e3_input::text::pandas;
 use med2e3_input::text::prompt::{closed_answer, closed_question};
 use med2e3_schemas::manifest::Refusal;
 use med2e3_schemas::quarantine::Reason;
@@ -24,8 +25,23 @@ const COLUMNS: [&str; 9] = [
     "Answer Choice",
 ];
 
-/// Adds an open and a closed row for each line. Other columns than the named ones are ignored.
-pub(super) fn read(path: &Path, split: Split, builder: &mut Builder<'_>) -> Result<(), PrepareError> {
+/// Which of a line's two questions are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Forms {
+    /// The open and the closed one.
+    Both,
+    /// The open one: yes/no files, whose choices are only `Yes` and `No`.
+    Open,
+}
+
+/// Adds an open and, if asked for, a closed row for each line. Other columns than the named ones are ignored.
+pub(super) fn read(
+    path: &Path,
+    split: Split,
+    forms: Forms,
+    nan_as_pandas: bool,
+    builder: &mut Builder<'_>,
+) -> Result<(), PrepareError> {
     let file = File::open(path).map_err(PrepareError::io(path, "open"))?;
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
     let error = |found: String| PrepareError::Manifest {
@@ -43,22 +59,32 @@ pub(super) fn read(path: &Path, split: Split, builder: &mut Builder<'_>) -> Resu
         let record = record.map_err(|e| error(format!("row {}: {e}", number + 1)))?;
         // Lines are counted as a person's editor counts them.
         let line = record.position().map_or(number as u64 + 2, |position| position.line());
-        let cells = places.map(|place| cell(&record, place));
-        for row in rows(cells, split, &format!("{name}:{line}")) {
-            builder.add(row);
+        let cells = std::array::from_fn(|column| {
+            let nan = nan_as_pandas && NAN_COLUMNS.contains(&COLUMNS[column]);
+            cell(&record, places[column], nan)
+        });
+        let [open, closed] = rows(cells, split, &format!("{name}:{line}"));
+        builder.add(open);
+        if forms == Forms::Both {
+            builder.add(closed);
         }
     }
     Ok(())
 }
 
-/// A cell as text; a missing one is empty. `NA` stays `NA`, as the released prompts have it; a byte that is not UTF-8
-/// becomes U+FFFD, for which the row is refused.
-fn cell(record: &ByteRecord, place: usize) -> String {
-    String::from_utf8_lossy(record.get(place).unwrap_or_default()).trim().to_owned()
+/// Columns whose missing cells reach M3D's prompts and answers as `nan`. A missing path, question or letter is an error
+/// there, and here.
+const NAN_COLUMNS: [&str; 5] = ["Choice A", "Choice B", "Choice C", "Choice D", "Answer"];
+
+/// A cell as text; a missing one is empty. `NA` stays `NA` unless `nan` asks for what pandas makes of it; a byte that is
+/// not UTF-8 becomes U+FFFD, for which the row is refused.
+fn cell(record: &ByteRecord, place: usize, nan: bool) -> String {
+    let text = String::from_utf8_lossy(record.get(place).unwrap_or_default());
+    if nan && pandas::is_missing(&text) { pandas::NAN.to_owned() } else { text.trim().to_owned() }
 }
 
 /// `B` of `B`, `B.` or `(B)`; anything else stays as it is, and is then no letter.
-fn bare_letter(cell: &str) -> String {
+pub(super) fn bare_letter(cell: &str) -> String {
     let bare = cell.trim_start_matches('(').trim_end_matches(['.', ')']);
     if bare.chars().count() == 1 { bare.to_owned() } else { cell.to_owned() }
 }
@@ -82,24 +108,26 @@ fn rows(cells: [String; COLUMNS.len()], split: Split, place: &str) -> [Row; 2] {
     };
     let open = Row {
         place: place.to_owned(),
-        image: image.clone(),
+        images: vec![image.clone()],
         task: Task::OpenVqa,
         topic,
         split,
         question: question.clone(),
         answer: answer.clone(),
+        turns: None,
         choices: None,
         answer_choice: None,
         refusal: common.clone(),
     };
     let closed = Row {
         place: place.to_owned(),
-        image,
+        images: vec![image],
         task: Task::ClosedVqa,
         topic,
         split,
         question: closed_question(&question, [&a, &b, &c, &d]),
         answer: closed_answer(&letter, &answer),
+        turns: None,
         choices: Some(vec![a, b, c, d]),
         answer_choice: Some(letter),
         refusal: common.or(lettered),

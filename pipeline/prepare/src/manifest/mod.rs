@@ -3,6 +3,7 @@
 //! A row that can't be used keeps its place with a reason; a row whose id was there before keeps its place as a
 //! duplicate. So what comes out of prepare adds up to what a manifest lists.
 
+mod conversations;
 mod folder;
 mod m3d_cap;
 mod m3d_vqa;
@@ -11,8 +12,9 @@ mod source;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use med2e3_input::text::CaptionPrompts;
 use med2e3_schemas::Id;
-use med2e3_schemas::manifest::{ManifestText, ManifestVolume, Refusal};
+use med2e3_schemas::manifest::{ManifestText, ManifestTurn, ManifestVolume, Refusal};
 use med2e3_schemas::quarantine::Reason;
 use med2e3_schemas::sample::{Split, Task, Topic};
 
@@ -21,6 +23,7 @@ use crate::config::ManifestConfig;
 use crate::provenance::Provenance;
 use crate::tables::nearest_existing;
 use crate::work::Stamp;
+use m3d_vqa::Forms;
 
 /// The two tables, and the named parts of splits.
 #[derive(Debug, Default)]
@@ -36,12 +39,17 @@ pub struct Manifest {
     pub sources: BTreeMap<PathBuf, Stamp>,
 }
 
-/// Reads every manifest file that the configuration names.
+/// Reads every manifest file that the configuration names; captions get their instructions from `prompts`.
 ///
 /// # Errors
 /// A file that is missing or, as a whole, no manifest of its kind; single bad rows are refused in place.
-pub fn read(root: &Path, config: &ManifestConfig, provenance: &Provenance) -> Result<Manifest, PrepareError> {
-    let mut builder = Builder::new(root, provenance);
+pub fn read(
+    root: &Path,
+    config: &ManifestConfig,
+    prompts: &CaptionPrompts,
+    provenance: &Provenance,
+) -> Result<Manifest, PrepareError> {
+    let mut builder = Builder::new(root, prompts, provenance);
     for folder in &config.folders {
         folder::read(root, folder, &mut builder)?;
     }
@@ -49,7 +57,15 @@ pub fn read(root: &Path, config: &ManifestConfig, provenance: &Provenance) -> Re
         m3d_cap::read(&builder.source(root.join(file)), &mut builder)?;
     }
     for file in &config.questions {
-        m3d_vqa::read(&builder.source(root.join(&file.path)), file.split, &mut builder)?;
+        let path = builder.source(root.join(&file.path));
+        m3d_vqa::read(&path, file.split, Forms::Both, config.nan_as_pandas, &mut builder)?;
+    }
+    for file in &config.yes_no {
+        let path = builder.source(root.join(file));
+        m3d_vqa::read(&path, Split::Train, Forms::Open, config.nan_as_pandas, &mut builder)?;
+    }
+    for file in &config.conversations {
+        conversations::read(&builder.source(root.join(&file.path)), file, &mut builder)?;
     }
     Ok(builder.manifest)
 }
@@ -57,12 +73,13 @@ pub fn read(root: &Path, config: &ManifestConfig, provenance: &Provenance) -> Re
 /// One text row as a manifest file states it.
 struct Row {
     place: String,
-    image: String,
+    images: Vec<String>,
     task: Task,
     topic: Option<Topic>,
     split: Split,
     question: String,
     answer: String,
+    turns: Option<Vec<ManifestTurn>>,
     choices: Option<Vec<String>>,
     answer_choice: Option<String>,
     refusal: Option<Refusal>,
@@ -70,16 +87,17 @@ struct Row {
 
 struct Builder<'a> {
     root: &'a Path,
+    prompts: &'a CaptionPrompts,
     provenance: &'a Provenance,
     manifest: Manifest,
     volumes: HashSet<Id>,
     samples: HashSet<Id>,
 }
 
-impl Builder<'_> {
-    fn new<'a>(root: &'a Path, provenance: &'a Provenance) -> Builder<'a> {
+impl<'a> Builder<'a> {
+    fn new(root: &'a Path, prompts: &'a CaptionPrompts, provenance: &'a Provenance) -> Builder<'a> {
         let manifest = Manifest::default();
-        Builder { root, provenance, manifest, volumes: HashSet::new(), samples: HashSet::new() }
+        Builder { root, prompts, provenance, manifest, volumes: HashSet::new(), samples: HashSet::new() }
     }
 
     /// Notes a file that the manifest comes from, before it is read.
@@ -109,15 +127,17 @@ impl Builder<'_> {
         self.manifest.volumes.push(ManifestVolume { volume_id, image, source_path, case_id, series, row, refusal });
     }
 
-    /// Adds the row, and its volume where it is new; gives the sample's id unless the row is refused.
+    /// Adds the row, and its volumes where they are new; gives the sample's id unless the row is refused.
     fn add(&mut self, row: Row) -> Option<Id> {
-        let volume_id = self.provenance.volume_id(&row.image);
-        let names = source::names(&row.image);
-        self.add_volume(&row.image, row.place.clone());
+        let volume_ids: Vec<Id> = row.images.iter().map(|image| self.provenance.volume_id(image)).collect();
+        row.images.iter().for_each(|image| self.add_volume(image, row.place.clone()));
         let choices = row.choices.clone().unwrap_or_default().join("\u{1f}");
         let words = [row.split.as_str(), row.task.as_str(), &row.question, &row.answer, &choices];
-        let sample_id = Id::of_parts([volume_id.0.as_slice()].into_iter().chain(words.map(str::as_bytes)));
-        let refusal = match row.image.is_empty() && row.refusal.is_none() {
+        let turns = row.turns.iter().flatten().flat_map(|turn| [turn.question.as_str(), &turn.answer]);
+        let volumes = volume_ids.iter().map(|id| id.0.as_slice());
+        let sample_id = Id::of_parts(volumes.chain(words.into_iter().chain(turns).map(str::as_bytes)));
+        let no_image = row.images.is_empty() || row.images.iter().any(String::is_empty);
+        let refusal = match no_image && row.refusal.is_none() {
             true => Some(Refusal { reason: Reason::MissingImage, detail: "expected an image path, found none".into() }),
             false => row.refusal,
         };
@@ -126,14 +146,15 @@ impl Builder<'_> {
         let duplicate = accepted.is_some_and(|id| !self.samples.insert(id));
         self.manifest.texts.push(ManifestText {
             sample_id,
-            volume_id,
-            image: row.image,
+            volume_ids,
+            case_id: row.images.first().map(|image| source::names(image).case_id).unwrap_or_default(),
+            images: row.images,
             task: row.task,
             topic: row.topic,
             split: row.split,
-            case_id: names.case_id,
             question: row.question,
             answer: row.answer,
+            turns: row.turns,
             choices: row.choices,
             answer_choice: row.answer_choice,
             row: row.place,
@@ -143,3 +164,6 @@ impl Builder<'_> {
         accepted
     }
 }
+
+#[cfg(test)]
+mod tests;

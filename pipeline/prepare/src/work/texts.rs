@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use med2e3_feed::shard::{Layout, ShardWriter};
 use med2e3_input::InputError;
-use med2e3_input::text::template::with_image;
-use med2e3_input::text::{LengthBudget, Template, Tokenizer, Turn};
+use med2e3_input::text::template::IMAGE3D_TOKEN;
+use med2e3_input::text::{LengthBudget, Template, Turn};
 use med2e3_schemas::Id;
 use med2e3_schemas::manifest::{ManifestText, texts_from_batch};
 use med2e3_schemas::quarantine::{QuarantineRecord, Reason, Table};
@@ -22,6 +22,7 @@ use crate::config::TextConfig;
 use crate::output::Workplace;
 use crate::progress::{Progress, Step, StepClock};
 use crate::provenance::Provenance;
+use crate::tokenizer::TextTools;
 
 /// The work on ranges of texts.
 pub struct Texts {
@@ -29,18 +30,18 @@ pub struct Texts {
     provenance: Provenance,
     template: Template,
     budget: LengthBudget,
-    tokenizer: Tokenizer,
+    tools: TextTools,
     threads: Arc<ThreadPool>,
     progress: Arc<Progress>,
     clock: StepClock,
 }
 
 impl Texts {
-    /// Work that tokenizes with `tokenizer` and writes shards of the place's dataset.
+    /// Work that tokenizes with `tools` and writes shards of the place's dataset.
     pub fn new(
         place: &Workplace,
         config: &TextConfig,
-        tokenizer: Tokenizer,
+        tools: TextTools,
         recipe_hash: &str,
         threads: Arc<ThreadPool>,
         progress: Arc<Progress>,
@@ -49,11 +50,29 @@ impl Texts {
             place: ShardPlace::new(place, "samples", recipe_hash),
             provenance: place.provenance.clone(),
             template: config.template,
-            budget: LengthBudget { total: config.length, visual_tokens: config.visual_tokens, keep_end: false },
-            tokenizer,
+            budget: LengthBudget {
+                total: config.length,
+                visual_tokens: config.visual_tokens,
+                keep_end: config.keep_end,
+            },
+            tools,
             threads,
             progress,
             clock: StepClock::default(),
+        }
+    }
+
+    /// The row's turns: its own, or its instruction as the template's data writes it.
+    fn turns(&self, entry: &ManifestText) -> Vec<Turn> {
+        match &entry.turns {
+            Some(turns) => {
+                let turns = turns.iter();
+                turns.map(|turn| Turn { question: turn.question.clone(), answer: Some(turn.answer.clone()) }).collect()
+            }
+            None => {
+                let question = self.template.with_image(entry.task, &entry.question);
+                vec![Turn { question, answer: Some(entry.answer.clone()) }]
+            }
         }
     }
 
@@ -62,23 +81,27 @@ impl Texts {
         if let Some(refusal) = &entry.refusal {
             return Err((refusal.reason, refusal.detail.clone()));
         }
-        let turn = Turn { question: with_image(&entry.question), answer: Some(entry.answer.clone()) };
-        let turns = std::slice::from_ref(&turn);
-        let encoded = self.template.encode(&self.tokenizer, turns, &self.budget).map_err(error)?;
-        if encoded.images != 1 {
-            let detail = format!("expected one image mark, found {}", encoded.images);
+        let turns = self.turns(entry);
+        let marks: usize = turns.iter().map(|turn| turn.question.matches(IMAGE3D_TOKEN).count()).sum();
+        if marks != entry.volume_ids.len() {
+            let detail = format!("expected {} image marks, found {marks}", entry.volume_ids.len());
             return Err((Reason::BadRow, detail));
         }
+        let tokenizer = &self.tools.tokenizer;
+        let encoded = self.template.encode(tokenizer, &turns, &self.budget).map_err(error)?;
         let pretrain_ids = match entry.task {
             Task::Caption => {
-                let encoded = Template::PretrainVision3d.encode(&self.tokenizer, turns, &self.budget).map_err(error)?;
+                let encoded = Template::PretrainVision3d.encode(tokenizer, &turns, &self.budget).map_err(error)?;
                 Some(encoded.ids)
             }
             Task::OpenVqa | Task::ClosedVqa => None,
         };
+        let question_ids_bert =
+            self.tools.question_tokenizer.as_ref().map(|tokenizer| tokenizer.encode(&entry.question));
         Ok(SampleRow {
             sample_id: entry.sample_id,
-            volume_ids: vec![entry.volume_id],
+            // Volumes whose place the budget cut away are not part of the sample.
+            volume_ids: entry.volume_ids[..encoded.images].to_vec(),
             task: entry.task,
             topic: entry.topic,
             split: entry.split,
@@ -90,7 +113,8 @@ impl Texts {
             ids: encoded.ids,
             target_spans: encoded.target_spans,
             pretrain_ids,
-            question_ids_llm: self.tokenizer.encode(&entry.question).map_err(error)?,
+            question_ids_llm: tokenizer.encode(&entry.question).map_err(error)?,
+            question_ids_bert: question_ids_bert.transpose().map_err(error)?,
             truncated: encoded.truncated,
         })
     }
@@ -131,7 +155,7 @@ impl RangeWork for Texts {
                 Err((reason, detail)) => outcome.rejects.push(QuarantineRecord {
                     table: Table::Texts,
                     ordinal,
-                    path: entry.image.clone(),
+                    path: entry.images.join(", "),
                     row: entry.row.clone(),
                     reason,
                     detail,
