@@ -4,7 +4,9 @@
 //! damaged or lies about its size is an [`InputError`] before memory is taken for it.
 
 mod gzip;
+mod jpeg;
 mod nifti;
+mod picture;
 mod samples;
 mod slice_stack;
 
@@ -105,7 +107,7 @@ pub fn read(path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
     let head = first_bytes(path)?;
     if name.ends_with(".nii") || name.ends_with(".nii.gz") || gzip::is_gzip(&head) || nifti::is_header(&head) {
         NiftiReader.read(path, limits)
-    } else if slice_stack::is_picture(&head) {
+    } else if picture::is_picture(&head) {
         Err(InputError::UnsupportedImage2d { place: path.display().to_string() })
     } else {
         Err(unsupported(path, &format!("a file that starts with {:02x?}", &head[..head.len().min(4)])))
