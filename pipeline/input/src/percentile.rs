@@ -107,4 +107,13 @@ mod tests {
         assert_eq!(percentiles(&[], [50.0]), None);
         assert_eq!(percentiles(&[4.0], [0.0, 33.0]), Some([4.0, 4.0]));
     }
+
+    #[test]
+    fn negative_values_stand_in_order() {
+        // numpy 2.4: np.percentile(v, [0.5, 25, 50, 99.5]) with v = (noise(1000, 7) - 2048) / 8 of tests/golden/ct.py.
+        let noise = |n: u64| (((n + 7_000_021) * 2_654_435_761 % (1 << 32)) >> 20) as f32;
+        let values = (0..1000).map(|n| (noise(n) - 2048.0) / 8.0).collect::<Vec<_>>();
+        let found = percentiles(&values, [0.5, 25.0, 50.0, 99.5]).unwrap();
+        assert_eq!(found, [-253.376_88, -127.90625, 0.1875, 253.126_88]);
+    }
 }
