@@ -37,10 +37,14 @@ pub enum Reason {
     NoReadableSlice,
     /// A slice whose name is not a number.
     BadSliceName,
-    /// Every voxel has the same value, so that nothing is left after the crop.
+    /// Every voxel has the same value, or none is above the crop's threshold, so that nothing is left.
     AllZero,
     /// NaN or infinite voxels.
     NotFinite,
+    /// A recipe for Hounsfield units, and values of another or unknown unit.
+    HuUnknown,
+    /// A recipe that asks for a spacing, and a source that does not say its own.
+    SpacingUnknown,
     /// A path that leads out of the data root.
     PathOutsideRoot,
     /// A text row without an answer.
@@ -57,7 +61,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the declaration.
-    pub const ALL: [Reason; 21] = [
+    pub const ALL: [Reason; 23] = [
         Reason::NotFound,
         Reason::Unreadable,
         Reason::TruncatedGzip,
@@ -73,6 +77,8 @@ impl Reason {
         Reason::BadSliceName,
         Reason::AllZero,
         Reason::NotFinite,
+        Reason::HuUnknown,
+        Reason::SpacingUnknown,
         Reason::PathOutsideRoot,
         Reason::MissingAnswer,
         Reason::MissingImage,
@@ -99,6 +105,8 @@ impl Reason {
             Reason::BadSliceName => "bad_slice_name",
             Reason::AllZero => "all_zero",
             Reason::NotFinite => "not_finite",
+            Reason::HuUnknown => "hu_unknown",
+            Reason::SpacingUnknown => "spacing_unknown",
             Reason::PathOutsideRoot => "path_outside_root",
             Reason::MissingAnswer => "missing_answer",
             Reason::MissingImage => "missing_image",

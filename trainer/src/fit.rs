@@ -17,6 +17,12 @@ pub(crate) fn check(model: &Med2e3, tokenizer: Option<&Path>, dataset: &Dataset)
         false => Err(TrainerError::Config { key: key.into(), expected, found }),
     };
     let (config, shape) = (model.config(), index.voxels.shape_dhw.map(|n| n as i64));
+    check(
+        "data.dataset",
+        index.voxels.is_unit_range(),
+        "voxels in 0..1".into(),
+        "Hounsfield units; prepare it with a window: volume.recipe.ct.intensity".into(),
+    )?;
     let entries = Tokenizer::load(&dataset.tokenizer())?.vocab_size() as i64;
     let vocabulary = config.llm.vocab_size;
     check(

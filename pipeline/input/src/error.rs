@@ -137,6 +137,50 @@ pub enum InputError {
         /// The one value.
         found: f32,
     },
+    /// No voxel is above the threshold of the foreground crop.
+    #[error("{}: expected voxels above {threshold}, found {found} at most", path.display())]
+    NoForeground {
+        /// The file or folder of the volume.
+        path: PathBuf,
+        /// The crop's threshold, in HU.
+        threshold: f32,
+        /// The volume's largest value.
+        found: f32,
+    },
+    /// Two percentiles of a volume at which it has the same value, so that nothing lies between.
+    #[error("{}: expected different values at percentiles {low} and {high}, found {found} at both", path.display())]
+    NoContrast {
+        /// The file or folder of the volume.
+        path: PathBuf,
+        /// The lower percentile.
+        low: f64,
+        /// The upper percentile.
+        high: f64,
+        /// The value at both.
+        found: f32,
+    },
+    /// Hounsfield units are needed where the values are something else.
+    #[error("{}: expected values in Hounsfield units, which {needed} needs, found values {min} to {max} of unknown unit", path.display())]
+    HuUnknown {
+        /// The file or folder of the volume.
+        path: PathBuf,
+        /// What needs them.
+        needed: &'static str,
+        /// Smallest value.
+        min: f32,
+        /// Largest value.
+        max: f32,
+    },
+    /// A spacing is asked for where the source does not say its own.
+    #[error("{}: expected a spacing in mm, which resampling to {asked:?} mm needs, found {found}", path.display())]
+    SpacingUnknown {
+        /// The file or folder of the volume.
+        path: PathBuf,
+        /// The spacing asked for along D, H and W.
+        asked: [f32; 3],
+        /// What the source says.
+        found: String,
+    },
     /// NaN or infinite voxels.
     #[error("{}: expected finite voxel values, found {found} at voxel {index}", path.display())]
     NotFinite {
@@ -231,7 +275,11 @@ impl InputError {
             InputError::MixedSliceSizes { .. } => Reason::MixedSliceSizes,
             InputError::NoReadableSlice { .. } => Reason::NoReadableSlice,
             InputError::BadSliceName { .. } => Reason::BadSliceName,
-            InputError::AllZero { .. } => Reason::AllZero,
+            InputError::AllZero { .. } | InputError::NoForeground { .. } | InputError::NoContrast { .. } => {
+                Reason::AllZero
+            }
+            InputError::HuUnknown { .. } => Reason::HuUnknown,
+            InputError::SpacingUnknown { .. } => Reason::SpacingUnknown,
             InputError::NotFinite { .. } => Reason::NotFinite,
             InputError::TextUnreadable { .. } | InputError::Tokenizer { .. } | InputError::MissingToken { .. } => {
                 Reason::TextUnreadable

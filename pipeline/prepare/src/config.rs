@@ -4,7 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use med2e3_input::InputError;
+use med2e3_input::recipe::{CtRecipe, Intensity};
 use med2e3_input::text::{CaptionPrompts, Template};
+use med2e3_input::window::{Window, WindowPreset};
 use med2e3_schemas::sample::{Split, Task};
 use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
 use serde::{Deserialize, Serialize};
@@ -61,6 +63,9 @@ impl PrepareConfig {
         match () {
             () if !bytes.is_some_and(|bytes| (1..1 << 30).contains(&bytes)) => {
                 fail("volume.shape", "three numbers above 0 whose cell is under 1 GiB", format!("{shape:?}"))
+            }
+            () if self.volume.voxels == VoxelCode::U8 && !self.volume.format().is_unit_range() => {
+                fail("volume.voxels", "i16 or f32 for Hounsfield units", "u8".into())
             }
             () if engine.volumes_per_range == 0 => fail("engine.volumes_per_range", "1 or more", "0".into()),
             () if engine.texts_per_range == 0 => fail("engine.texts_per_range", "1 or more", "0".into()),
@@ -127,11 +132,13 @@ pub struct QuestionFile {
 }
 
 /// Named preparations of a volume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Recipe {
     /// M3D's official preparation: min-max, foreground crop, trilinear resize.
     M3d,
+    /// The user's own CTs in Hounsfield units: `{ ct = { intensity = { window = "wide" } } }`. Its shape is `volume.shape`.
+    Ct(CtRecipe),
 }
 
 impl Recipe {
@@ -139,7 +146,13 @@ impl Recipe {
     pub fn as_str(&self) -> &'static str {
         match self {
             Recipe::M3d => "m3d",
+            Recipe::Ct(_) => "ct",
         }
+    }
+
+    /// Recipe `ct` with the window from -1000 to 1000 HU.
+    pub fn ct() -> Recipe {
+        Recipe::Ct(CtRecipe { intensity: Intensity::Window(Window::Preset(WindowPreset::Wide)), ..CtRecipe::default() })
     }
 }
 
@@ -161,7 +174,8 @@ impl VolumeConfig {
     /// How the recipe's voxels are stored.
     pub fn format(&self) -> VoxelFormat {
         match self.recipe {
-            Recipe::M3d => VoxelFormat::unit_range(self.shape, self.voxels),
+            Recipe::Ct(CtRecipe { intensity: Intensity::None, .. }) => VoxelFormat::hounsfield(self.shape, self.voxels),
+            Recipe::M3d | Recipe::Ct(_) => VoxelFormat::unit_range(self.shape, self.voxels),
         }
     }
 }

@@ -65,7 +65,9 @@ pub fn write_montage(dataset: &Dataset, volume: Id, path: &Path) -> Result<(), P
     let format = dataset.voxels();
     let mut cell = vec![0; format.cell_bytes()];
     dataset.read_voxels(volume, &mut cell)?;
-    let grey: Vec<u8> = decode(&cell, format).into_iter().map(|value| (value * 255.0).round() as u8).collect();
+    // Hounsfield units are shown from -1000 to 1000.
+    let unit = |value: f32| if format.is_unit_range() { value } else { (value + 1000.0) / 2000.0 };
+    let grey: Vec<u8> = decode(&cell, format).into_iter().map(|value| (unit(value) * 255.0).round() as u8).collect();
     let slices = AxialSlices::new(&grey, format.shape_dhw).expect("a cell has the format's voxels");
     let montage = slices.montage(0..slices.len(), COLUMNS);
     let [height, width] = montage.shape_hw.map(|n| n as u32);

@@ -131,9 +131,34 @@ fn folder(path: &Path) -> Result<Recognized, PrepareError> {
     };
     let manifest = ManifestConfig { folders: vec![entry], ..ManifestConfig::default() };
     let tokenizer = TokenizerConfig::Train(TRAINED_ENTRIES);
-    let config = config(root, manifest, Recipe::M3d, VoxelCode::U8, tokenizer, Paths::Hash);
+    // Pictures and prepared arrays have no Hounsfield units; whatever else lies there should have.
+    let pictures = first_volume(&root.join(&manifest.folders[0]))?.is_some_and(|path| has_no_units(&path));
+    let (recipe, voxels) = match pictures {
+        true => (Recipe::M3d, VoxelCode::U8),
+        false => (Recipe::ct(), VoxelCode::I16),
+    };
+    let config = config(root, manifest, recipe, voxels, tokenizer, Paths::Hash);
     let what = "volumes without texts; names are withheld from the dataset".to_owned();
     Ok(Recognized { what, config })
+}
+
+/// The first volume at or below a path, in the order of the names.
+fn first_volume(path: &Path) -> Result<Option<PathBuf>, PrepareError> {
+    match look(path).map_err(PrepareError::io(path, "list"))? {
+        Place::Volume => Ok(Some(path.to_owned())),
+        Place::Other => Ok(None),
+        Place::Folder(mut names) => {
+            names.sort();
+            let paths = names.into_iter().map(|name| path.join(name)).filter(|path| !path.is_symlink());
+            paths.map(|path| first_volume(&path)).find(|found| !matches!(found, Ok(None))).unwrap_or(Ok(None))
+        }
+    }
+}
+
+fn has_no_units(volume: &Path) -> bool {
+    let named = |path: &Path, ending: &str| path.extension().is_some_and(|found| found == ending);
+    let pictures = fs::read_dir(volume).into_iter().flatten().flatten().map(|entry| entry.path());
+    named(volume, "npy") || pictures.into_iter().any(|path| named(&path, "png") || named(&path, "jpeg"))
 }
 
 fn config(

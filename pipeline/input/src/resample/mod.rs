@@ -1,9 +1,11 @@
 //! Resampling: which box of a volume to keep, and its voxels at a target shape.
 
 mod foreground;
+mod triangle;
 mod trilinear;
 
 pub use foreground::foreground;
+pub use triangle::{AxisFilter, triangle};
 pub use trilinear::trilinear;
 
 /// A box of voxels: `start` is inside, `stop` is not, both D H W.

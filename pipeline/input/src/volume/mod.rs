@@ -7,8 +7,10 @@
 mod buffers;
 mod grid;
 mod gzip;
+mod jpeg;
 mod nifti;
 mod npy;
+mod picture;
 mod samples;
 mod slice_stack;
 mod source;
@@ -176,7 +178,7 @@ pub fn read_with(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<
         NpyReader::with_buffers(buffers).read(path, limits)
     } else if named || gzip::is_gzip(&head) || nifti::is_header(&head) {
         NiftiReader::with_buffers(buffers).read(path, limits)
-    } else if slice_stack::is_picture(&head) {
+    } else if picture::is_picture(&head) {
         Err(InputError::UnsupportedImage2d { place: path.display().to_string() })
     } else {
         Err(unsupported(path, &format!("a file that starts with {:02x?}", &head[..head.len().min(4)])))

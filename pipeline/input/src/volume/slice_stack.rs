@@ -8,23 +8,16 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Cursor;
 use std::ops::Range;
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
-
+use super::picture::{self, SliceFault};
 use super::{ReadLimits, Rescale, SliceDropped, Volume, VolumeReader};
 use crate::error::InputError;
 
 /// Reads a folder of numbered JPEG or PNG slices.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SliceStackReader;
-
-/// Whether the bytes start as PNG or JPEG does.
-pub(super) fn is_picture(head: &[u8]) -> bool {
-    head.starts_with(b"\x89PNG") || head.starts_with(&[0xff, 0xd8, 0xff])
-}
 
 /// Whether a file of this name belongs to a series of slices: `12.png`.
 pub(super) fn is_slice_name(name: &str) -> bool {
@@ -37,9 +30,10 @@ impl VolumeReader for SliceStackReader {
     fn read(&self, path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
         let mut listing = Listing::of(path)?;
         let mut stack = Stack::default();
+        let mut file = Vec::new();
         for (number, name) in &listing.slices {
             let size_limit = limits.max_decoded_bytes - stack.pixels.len() as u64;
-            match grey(&path.join(name), size_limit, &mut stack.pixels) {
+            match picture::grey(&path.join(name), size_limit, &mut file, &mut stack.pixels) {
                 Ok(shape) => stack.push(*number, shape),
                 Err(SliceFault::TooLarge(bytes)) => {
                     let (expected, found) = (limits.max_decoded_bytes, stack.pixels.len() as u64 + bytes);
@@ -151,96 +145,5 @@ impl Stack {
         });
         self.pixels.truncate(end);
         Ok(winner)
-    }
-}
-
-enum SliceFault {
-    Unreadable(String),
-    /// Would take this many bytes more.
-    TooLarge(u64),
-}
-
-impl<E: std::error::Error> From<E> for SliceFault {
-    fn from(error: E) -> Self {
-        SliceFault::Unreadable(error.to_string())
-    }
-}
-
-/// Most pixels that a byte of a picture can stand for: 1-bit pixels at DEFLATE's best ratio (JPEG stays far below).
-const MAX_PIXELS_PER_BYTE: u64 = 8 * 1032;
-
-/// Decodes one picture, whatever its name says it is, and appends its grey pixels; returns rows and columns.
-fn grey(path: &Path, size_limit: u64, out: &mut Vec<u8>) -> Result<[usize; 2], SliceFault> {
-    // A link could lead anywhere, and a pipe would never end.
-    if !fs::symlink_metadata(path)?.is_file() {
-        return Err(SliceFault::Unreadable("not a regular file".to_owned()));
-    }
-    let bytes = fs::read(path)?;
-    if is_cut_jpeg(&bytes) {
-        return Err(SliceFault::Unreadable("JPEG without an end marker".to_owned()));
-    }
-    let mut reader = ImageReader::new(Cursor::new(&bytes)).with_guessed_format()?;
-    reader.no_limits();
-    let mut decoder = reader.into_decoder()?;
-    let (width, height) = decoder.dimensions();
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels > bytes.len() as u64 * MAX_PIXELS_PER_BYTE {
-        return Err(SliceFault::Unreadable(format!("{width}x{height} pixels in {} bytes", bytes.len())));
-    }
-    if pixels > size_limit {
-        return Err(SliceFault::TooLarge(pixels));
-    }
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(decoder.total_bytes().saturating_mul(2) + (64 << 20));
-    decoder.set_limits(limits)?;
-    append_grey(DynamicImage::from_decoder(decoder)?, out);
-    Ok([height as usize, width as usize])
-}
-
-/// Appends pixels as Pillow's `convert("L")` makes them: alpha ignored, 16-bit grey clipped at 255, 16-bit colors by
-/// their high bytes.
-fn append_grey(picture: DynamicImage, out: &mut Vec<u8>) {
-    let high = |sample: u16| (sample >> 8) as u8;
-    match picture {
-        DynamicImage::ImageLuma8(picture) => out.extend_from_slice(&picture),
-        DynamicImage::ImageLumaA8(picture) => out.extend(picture.chunks_exact(2).map(|pixel| pixel[0])),
-        DynamicImage::ImageRgb8(picture) => {
-            out.extend(picture.chunks_exact(3).map(|pixel| luma(pixel[0], pixel[1], pixel[2])))
-        }
-        DynamicImage::ImageRgba8(picture) => {
-            out.extend(picture.chunks_exact(4).map(|pixel| luma(pixel[0], pixel[1], pixel[2])))
-        }
-        DynamicImage::ImageLuma16(picture) => out.extend(picture.iter().map(|sample| (*sample).min(255) as u8)),
-        DynamicImage::ImageLumaA16(picture) => out.extend(picture.chunks_exact(2).map(|pixel| high(pixel[0]))),
-        DynamicImage::ImageRgb16(picture) => {
-            out.extend(picture.chunks_exact(3).map(|pixel| luma(high(pixel[0]), high(pixel[1]), high(pixel[2]))));
-        }
-        picture => out.extend(
-            picture.to_rgba16().chunks_exact(4).map(|pixel| luma(high(pixel[0]), high(pixel[1]), high(pixel[2]))),
-        ),
-    }
-}
-
-/// Pillow's luminance (`L24` in its Convert.c), ITU-R 601-2 in 16-bit fixed point.
-fn luma(red: u8, green: u8, blue: u8) -> u8 {
-    ((u32::from(red) * 19595 + u32::from(green) * 38470 + u32::from(blue) * 7471 + 0x8000) >> 16) as u8
-}
-
-/// A JPEG whose end marker is missing after the last scan starts: Pillow calls it truncated, the decoder here would fill
-/// up with grey. (Scan data cannot hold these byte pairs by chance: JPEG escapes 0xff there.)
-fn is_cut_jpeg(bytes: &[u8]) -> bool {
-    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
-    bytes.starts_with(&[0xff, 0xd8]) && last([0xff, 0xd9]) <= last([0xff, 0xda])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::luma;
-
-    #[test]
-    fn luma_is_pillows() {
-        // Pillow 13: Image.new("RGB", (1, 1), color).convert("L").
-        assert_eq!([luma(255, 0, 0), luma(0, 255, 0), luma(0, 0, 255)], [76, 150, 29]);
-        assert_eq!([luma(255, 255, 255), luma(1, 2, 3), luma(200, 100, 50)], [255, 2, 124]);
     }
 }

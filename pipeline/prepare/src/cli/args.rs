@@ -128,11 +128,11 @@ pub(super) struct PrepareArgs {
     /// The dataset's folder
     #[arg(long)]
     pub(super) out: PathBuf,
-    /// Preparation of the volumes: m3d or ct
-    #[arg(long)]
+    /// Preparation of the volumes: m3d (min-max) or ct (-1000 to 1000 HU; other windows by --set volume.recipe.ct.intensity)
+    #[arg(long, value_parser = ["m3d", "ct"])]
     pub(super) recipe: Option<String>,
-    /// Stored type of the voxels: u8, i16 or f32
-    #[arg(long)]
+    /// Stored type of the voxels
+    #[arg(long, value_parser = ["u8", "i16", "f32"])]
     pub(super) voxels: Option<String>,
     /// The language model's tokenizer.json
     #[arg(long, value_name = "FILE")]
@@ -141,7 +141,7 @@ pub(super) struct PrepareArgs {
     #[arg(long)]
     pub(super) threads: Option<usize>,
     /// How a restart looks for changed inputs: quick (size and time) or full (contents)
-    #[arg(long, value_name = "HOW")]
+    #[arg(long, value_name = "HOW", value_parser = ["quick", "full"])]
     pub(super) check_inputs: Option<String>,
     /// Override any value of the configuration, such as --set text.length=1024; may be given again
     #[arg(long, value_name = "KEY=VALUE")]
@@ -163,7 +163,10 @@ impl PrepareArgs {
         let text = |key: &str, value: &Option<String>| value.as_ref().map(|value| format!("{key}={value:?}"));
         let path = |path: &PathBuf| format!("text.tokenizer={{path={:?}}}", path.display().to_string());
         let named = [
-            text("volume.recipe", &self.recipe),
+            self.recipe.as_deref().map(|recipe| match recipe {
+                "ct" => "volume.recipe={ct={intensity={window=\"wide\"}}}".to_owned(),
+                other => format!("volume.recipe={other:?}"),
+            }),
             text("volume.voxels", &self.voxels),
             text("engine.check_inputs", &self.check_inputs),
             self.tokenizer.as_ref().map(path),

@@ -1,5 +1,7 @@
 //! Manifests of each kind, read from files that the tests write.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -19,7 +21,8 @@ impl Study {
     }
 
     fn read(&self, config: &ManifestConfig) -> Manifest {
-        read(self.0.path(), config, &CaptionPrompts::default()).unwrap()
+        let root = fs::canonicalize(self.0.path()).unwrap();
+        read(&root, config, &CaptionPrompts::default(), &Provenance::Keep).unwrap()
     }
 }
 
@@ -30,6 +33,7 @@ fn nothing() -> ManifestConfig {
         yes_no: Vec::new(),
         conversations: Vec::new(),
         nan_as_pandas: false,
+        ..ManifestConfig::default()
     }
 }
 
@@ -210,7 +214,7 @@ fn a_file_that_is_no_list_is_no_manifest() {
         let study = Study::new("a.json", text);
         let file = ConversationFile { path: "a.json".into(), split: Split::Train, folder: None, task: None };
         let config = ManifestConfig { conversations: vec![file], ..nothing() };
-        let error = read(study.0.path(), &config, &CaptionPrompts::default()).unwrap_err().to_string();
+        let error = read(study.0.path(), &config, &CaptionPrompts::default(), &Provenance::Keep).unwrap_err().to_string();
         assert!(error.contains("a.json: expected a JSON list") && !error.contains("Jane"), "{error}");
     }
 }

@@ -9,7 +9,7 @@ use arrow::array::{AsArray, RecordBatch};
 use med2e3_feed::shard::codes::encode;
 use med2e3_feed::shard::{Layout, ShardReader, ShardWriter};
 use med2e3_input::perceptual::perceptual_hash;
-use med2e3_input::recipe;
+use med2e3_input::recipe::{self, CtRecipe};
 use med2e3_input::volume::{self, Buffers, ReadLimits};
 use med2e3_schemas::Id;
 use med2e3_schemas::manifest::{ManifestVolume, volumes_from_batch};
@@ -21,7 +21,7 @@ use rayon::prelude::*;
 use super::receipt::{Input, ShardPlace};
 use super::{CheckInputs, Committed, RangeWork, Receipt, chain, entries_of, range_hash};
 use crate::PrepareError;
-use crate::config::PrepareConfig;
+use crate::config::{PrepareConfig, Recipe};
 use crate::output::Workplace;
 use crate::progress::{Progress, Step, StepClock};
 use crate::provenance::Provenance;
@@ -31,6 +31,7 @@ pub struct Volumes {
     root: PathBuf,
     place: ShardPlace,
     provenance: Provenance,
+    recipe: Recipe,
     format: VoxelFormat,
     limits: ReadLimits,
     /// Memory that one volume leaves to the next.
@@ -62,6 +63,7 @@ impl Volumes {
             root: place.root.clone(),
             place: ShardPlace::new(place, "volumes", recipe_hash),
             provenance: place.provenance.clone(),
+            recipe: volume.recipe,
             format: volume.format(),
             limits: ReadLimits { max_decoded_bytes: volume.max_decoded_mib << 20 },
             check_inputs: config.engine.check_inputs,
@@ -100,8 +102,15 @@ impl Volumes {
     fn read_and_map(&self, path: &Path, entry: &ManifestVolume) -> Result<VolumeRow, med2e3_input::InputError> {
         let volume = self.clock.time(Step::Read, || volume::read_with(path, &self.limits, &self.buffers))?;
         let mut values = Vec::new();
-        let info = self.clock.time(Step::Resample, || recipe::m3d(&volume, self.format.shape_dhw, &mut values))?;
-        let perceptual_hash = self.clock.time(Step::Encode, || perceptual_hash(&values, self.format.shape_dhw));
+        let shape_dhw = self.format.shape_dhw;
+        let info = self.clock.time(Step::Resample, || match self.recipe {
+            Recipe::M3d => recipe::m3d(&volume, shape_dhw, &mut values),
+            Recipe::Ct(recipe) => recipe::ct(&volume, &CtRecipe { shape_dhw, ..recipe }, &mut values),
+        })?;
+        let perceptual_hash = self.clock.time(Step::Encode, || match self.format.is_unit_range() {
+            true => perceptual_hash(&values, shape_dhw),
+            false => perceptual_hash(&values.iter().map(|hu| (hu + 1000.0) / 2000.0).collect::<Vec<_>>(), shape_dhw),
+        });
         let (voxels, content_hash) = self.clock.time(Step::Encode, || {
             let mut cell = Vec::with_capacity(self.format.cell_bytes());
             encode(&values, &self.format, &mut cell);

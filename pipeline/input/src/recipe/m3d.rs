@@ -1,25 +1,10 @@
-//! Recipes: a volume to the voxels that a model sees, one function a recipe.
+//! Recipe `m3d`: the official preparation of M3D-Data.
 
+use super::PreparedInfo;
 use crate::error::InputError;
 use crate::intensity::{self, MinMax, ValueRange};
-use crate::resample::{self, Crop};
+use crate::resample;
 use crate::volume::{Sample, Volume, with_samples};
-
-/// M3D's and Med-2E3's input: 32 slices of 256 x 256.
-pub const M3D_SHAPE_DHW: [usize; 3] = [32, 256, 256];
-
-/// What a recipe did to a volume.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PreparedInfo {
-    /// Voxels of the volume before the crop.
-    pub source_shape_dhw: [usize; 3],
-    /// The box that was kept, in voxels of the volume.
-    pub crop: Crop,
-    /// Smallest value after rescale, which became 0.
-    pub value_min: f32,
-    /// Largest value after rescale, which became 1 (before resampling).
-    pub value_max: f32,
-}
 
 /// Recipe `m3d`: min-max over the volume, crop to what is above zero, trilinear to `target_dhw`.
 ///

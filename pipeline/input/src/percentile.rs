@@ -1,0 +1,119 @@
+//! Percentiles of a volume's values, as numpy's `percentile` with its default `linear` method defines them: a percentile
+//! between two values in order is between them in proportion.
+//!
+//! Values are counted by the upper and then the lower half of their bits, so that nothing is sorted or copied.
+
+use serde::{Deserialize, Serialize};
+
+/// Two percentiles, the lower below the upper.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Bounds")]
+pub struct PercentileRange {
+    /// From 0 on.
+    pub low: f64,
+    /// Up to 100.
+    pub high: f64,
+}
+
+/// A range as it is written, before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bounds {
+    low: f64,
+    high: f64,
+}
+
+impl TryFrom<Bounds> for PercentileRange {
+    type Error = String;
+
+    fn try_from(Bounds { low, high }: Bounds) -> Result<Self, String> {
+        if 0.0 <= low && low < high && high <= 100.0 {
+            return Ok(PercentileRange { low, high });
+        }
+        Err(format!("expected percentiles 0 <= low < high <= 100, found low {low} and high {high}"))
+    }
+}
+
+/// The values at percentiles `percents` (each 0 to 100) of finite `values`; `None` where there are no values.
+pub fn percentiles<const N: usize>(values: &[f32], percents: [f64; N]) -> Option<[f32; N]> {
+    if values.is_empty() {
+        return None;
+    }
+    let places = percents.map(|percent| (percent / 100.0).clamp(0.0, 1.0) * (values.len() - 1) as f64);
+    let ranks = Ranks::new(values);
+    Some(places.map(|place| {
+        let low = place as usize;
+        let [a, b] = [low, (low + 1).min(values.len() - 1)].map(|rank| f64::from(ranks.value(rank)));
+        (a + (b - a) * place.fract()) as f32
+    }))
+}
+
+/// Where each value stands in order, found by counting.
+struct Ranks<'a> {
+    values: &'a [f32],
+    /// Values by the upper half of their key.
+    upper: Vec<usize>,
+}
+
+impl<'a> Ranks<'a> {
+    fn new(values: &'a [f32]) -> Ranks<'a> {
+        let mut upper = vec![0; 1 << 16];
+        values.iter().for_each(|value| upper[(key(*value) >> 16) as usize] += 1);
+        Ranks { values, upper }
+    }
+
+    /// The value that stands at `rank` in order; `rank` is below the number of values.
+    fn value(&self, rank: usize) -> f32 {
+        let (upper, rank) = bin_of(&self.upper, rank);
+        let mut lower = vec![0; 1 << 16];
+        for key in self.values.iter().map(|value| key(*value)).filter(|key| key >> 16 == upper) {
+            lower[(key & 0xffff) as usize] += 1;
+        }
+        from_key(upper << 16 | bin_of(&lower, rank).0)
+    }
+}
+
+/// The bin that holds `rank`, and the rank within it.
+fn bin_of(counts: &[usize], mut rank: usize) -> (u32, usize) {
+    for (bin, count) in counts.iter().enumerate() {
+        if rank < *count {
+            return (bin as u32, rank);
+        }
+        rank -= count;
+    }
+    unreachable!("a rank is below the number of values")
+}
+
+/// Integers in the order of the floats: negative ones have all bits turned, the others the sign bit.
+fn key(value: f32) -> u32 {
+    let bits = value.to_bits();
+    bits ^ if bits >> 31 == 1 { u32::MAX } else { 1 << 31 }
+}
+
+fn from_key(key: u32) -> f32 {
+    f32::from_bits(key ^ if key >> 31 == 1 { 1 << 31 } else { u32::MAX })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn between_two_values_is_in_proportion() {
+        // numpy 2.4: np.percentile(np.float32([3, -1, 7, -0.5, 100]), [0, 10, 50, 62.5, 99.5, 100]).
+        let values = [3.0, -1.0, 7.0, -0.5, 100.0];
+        let found = percentiles(&values, [0.0, 10.0, 50.0, 62.5, 99.5, 100.0]).unwrap();
+        assert_eq!(found, [-1.0, -0.8, 3.0, 5.0, 98.14, 100.0]);
+        assert_eq!(percentiles(&[], [50.0]), None);
+        assert_eq!(percentiles(&[4.0], [0.0, 33.0]), Some([4.0, 4.0]));
+    }
+
+    #[test]
+    fn negative_values_stand_in_order() {
+        // numpy 2.4: np.percentile(v, [0.5, 25, 50, 99.5]) with v = (noise(1000, 7) - 2048) / 8 of tests/golden/ct.py.
+        let noise = |n: u64| (((n + 7_000_021) * 2_654_435_761 % (1 << 32)) >> 20) as f32;
+        let values = (0..1000).map(|n| (noise(n) - 2048.0) / 8.0).collect::<Vec<_>>();
+        let found = percentiles(&values, [0.5, 25.0, 50.0, 99.5]).unwrap();
+        assert_eq!(found, [-253.376_88, -127.90625, 0.1875, 253.126_88]);
+    }
+}

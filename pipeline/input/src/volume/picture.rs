@@ -1,0 +1,116 @@
+//! Pictures: one PNG or JPEG file to 8-bit grey, every pixel as Pillow's `convert("L")` makes it.
+
+use std::fs::{self, File};
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+use image::{ColorType, DynamicImage, ImageDecoder, ImageReader, Limits};
+
+use super::jpeg;
+
+/// Why a slice gave no pixels.
+pub(super) enum SliceFault {
+    /// Dropped from the series, with what was found.
+    Unreadable(String),
+    /// Would take this many bytes more.
+    TooLarge(u64),
+}
+
+impl<E: std::error::Error> From<E> for SliceFault {
+    fn from(error: E) -> Self {
+        SliceFault::Unreadable(error.to_string())
+    }
+}
+
+/// Most pixels that a byte of a PNG can stand for: 1-bit pixels at DEFLATE's best ratio.
+const MAX_PIXELS_PER_BYTE: u64 = 8 * 1032;
+
+/// Whether the bytes start as PNG or JPEG does.
+pub(super) fn is_picture(head: &[u8]) -> bool {
+    head.starts_with(b"\x89PNG") || jpeg::is_jpeg(head)
+}
+
+/// Decodes one picture, whatever its name says it is, and appends its grey pixels; returns rows and columns.
+///
+/// `file` is scratch for the file's bytes, kept from slice to slice.
+pub(super) fn grey(
+    path: &Path,
+    size_limit: u64,
+    file: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) -> Result<[usize; 2], SliceFault> {
+    // A link could lead anywhere, and a pipe would never end.
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_file() {
+        return Err(SliceFault::Unreadable("not a regular file".to_owned()));
+    }
+    file.clear();
+    File::open(path)?.read_to_end(file)?;
+    if jpeg::is_jpeg(file) { jpeg::grey(file, size_limit, out) } else { png_grey(file, size_limit, out) }
+}
+
+fn png_grey(bytes: &[u8], size_limit: u64, out: &mut Vec<u8>) -> Result<[usize; 2], SliceFault> {
+    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
+    reader.no_limits();
+    let mut decoder = reader.into_decoder()?;
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > bytes.len() as u64 * MAX_PIXELS_PER_BYTE {
+        return Err(SliceFault::Unreadable(format!("{width}x{height} pixels in {} bytes", bytes.len())));
+    }
+    if pixels > size_limit {
+        return Err(SliceFault::TooLarge(pixels));
+    }
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(decoder.total_bytes().saturating_mul(2) + (64 << 20));
+    decoder.set_limits(limits)?;
+    if decoder.color_type() == ColorType::L8 {
+        let start = out.len();
+        out.resize(start + decoder.total_bytes() as usize, 0);
+        decoder.read_image(&mut out[start..]).inspect_err(|_| out.truncate(start))?;
+    } else {
+        append_grey(DynamicImage::from_decoder(decoder)?, out);
+    }
+    Ok([height as usize, width as usize])
+}
+
+/// Appends pixels as Pillow's `convert("L")` makes them: alpha ignored, 16-bit grey clipped at 255, 16-bit colors by
+/// their high bytes.
+fn append_grey(picture: DynamicImage, out: &mut Vec<u8>) {
+    let high = |sample: u16| (sample >> 8) as u8;
+    match picture {
+        DynamicImage::ImageLuma8(picture) => out.extend_from_slice(&picture),
+        DynamicImage::ImageLumaA8(picture) => out.extend(picture.chunks_exact(2).map(|pixel| pixel[0])),
+        DynamicImage::ImageRgb8(picture) => {
+            out.extend(picture.chunks_exact(3).map(|pixel| luma(pixel[0], pixel[1], pixel[2])))
+        }
+        DynamicImage::ImageRgba8(picture) => {
+            out.extend(picture.chunks_exact(4).map(|pixel| luma(pixel[0], pixel[1], pixel[2])))
+        }
+        DynamicImage::ImageLuma16(picture) => out.extend(picture.iter().map(|sample| (*sample).min(255) as u8)),
+        DynamicImage::ImageLumaA16(picture) => out.extend(picture.chunks_exact(2).map(|pixel| high(pixel[0]))),
+        DynamicImage::ImageRgb16(picture) => {
+            out.extend(picture.chunks_exact(3).map(|pixel| luma(high(pixel[0]), high(pixel[1]), high(pixel[2]))));
+        }
+        picture => out.extend(
+            picture.to_rgba16().chunks_exact(4).map(|pixel| luma(high(pixel[0]), high(pixel[1]), high(pixel[2]))),
+        ),
+    }
+}
+
+/// Pillow's luminance (`L24` in its Convert.c), ITU-R 601-2 in 16-bit fixed point.
+pub(super) fn luma(red: u8, green: u8, blue: u8) -> u8 {
+    ((u32::from(red) * 19595 + u32::from(green) * 38470 + u32::from(blue) * 7471 + 0x8000) >> 16) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::luma;
+
+    #[test]
+    fn luma_is_pillows() {
+        // Pillow 13: Image.new("RGB", (1, 1), color).convert("L").
+        assert_eq!([luma(255, 0, 0), luma(0, 255, 0), luma(0, 0, 255)], [76, 150, 29]);
+        assert_eq!([luma(255, 255, 255), luma(1, 2, 3), luma(200, 100, 50)], [255, 2, 124]);
+    }
+}
