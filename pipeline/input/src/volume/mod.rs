@@ -14,6 +14,7 @@ mod picture;
 mod samples;
 mod slice_stack;
 mod source;
+mod stage;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -27,6 +28,7 @@ pub use self::npy::NpyReader;
 pub(crate) use self::samples::with_samples;
 pub use self::samples::{Sample, Samples, Stored};
 pub use self::slice_stack::SliceStackReader;
+pub use self::stage::{Stage, observed};
 pub use med2e3_schemas::volume::SliceDropped;
 
 use crate::error::InputError;
