@@ -142,7 +142,7 @@ impl Volumes {
             value_min: info.value_min,
             value_max: info.value_max,
             slices_dropped: volume.slices_dropped,
-            notes: Vec::new(),
+            notes: volume.notes,
         })
     }
 
