@@ -33,6 +33,8 @@ pub enum Reason {
     EmptyFolder,
     /// Slices of so many sizes that no size has a majority.
     MixedSliceSizes,
+    /// A folder with slices of several series, or several at one place.
+    MixedSeries,
     /// A series of which no slice could be decoded.
     NoReadableSlice,
     /// A slice whose name is not a number.
@@ -61,7 +63,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the declaration.
-    pub const ALL: [Reason; 23] = [
+    pub const ALL: [Reason; 24] = [
         Reason::NotFound,
         Reason::Unreadable,
         Reason::TruncatedGzip,
@@ -73,6 +75,7 @@ impl Reason {
         Reason::TooLarge,
         Reason::EmptyFolder,
         Reason::MixedSliceSizes,
+        Reason::MixedSeries,
         Reason::NoReadableSlice,
         Reason::BadSliceName,
         Reason::AllZero,
@@ -101,6 +104,7 @@ impl Reason {
             Reason::TooLarge => "too_large",
             Reason::EmptyFolder => "empty_folder",
             Reason::MixedSliceSizes => "mixed_slice_sizes",
+            Reason::MixedSeries => "mixed_series",
             Reason::NoReadableSlice => "no_readable_slice",
             Reason::BadSliceName => "bad_slice_name",
             Reason::AllZero => "all_zero",

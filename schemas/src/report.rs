@@ -54,7 +54,7 @@ pub struct PrepareReport {
     pub bytes_read: u64,
     /// Bytes of shards written.
     pub bytes_written: u64,
-    /// Thread seconds by step: read, resample, encode, write.
+    /// Thread seconds by step: wait, read, inflate, decode, resample, encode, tokenize, write.
     pub step_seconds: BTreeMap<String, f64>,
     /// Wall seconds.
     pub seconds: f64,

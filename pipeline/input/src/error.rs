@@ -94,7 +94,7 @@ pub enum InputError {
         found: u64,
     },
     /// A series folder without a slice.
-    #[error("{}: expected slices 0.jpeg or 0.png and so on, found {found}", path.display())]
+    #[error("{}: expected slices 0.jpeg or 0.png and so on, or DICOM files, found {found}", path.display())]
     EmptyFolder {
         /// The series folder.
         path: PathBuf,
@@ -109,6 +109,16 @@ pub enum InputError {
         /// Readable slices.
         slices: usize,
         /// The most common shape and its count.
+        found: String,
+    },
+    /// A folder whose slices do not make one volume.
+    #[error("{}: expected {slices} slices of one series, each at its own place, found {found}", path.display())]
+    MixedSeries {
+        /// The series folder.
+        path: PathBuf,
+        /// Readable slices.
+        slices: usize,
+        /// In what they differ, and how many of them.
         found: String,
     },
     /// Not one slice of a series could be decoded.
@@ -273,6 +283,7 @@ impl InputError {
             InputError::TooLarge { .. } => Reason::TooLarge,
             InputError::EmptyFolder { .. } => Reason::EmptyFolder,
             InputError::MixedSliceSizes { .. } => Reason::MixedSliceSizes,
+            InputError::MixedSeries { .. } => Reason::MixedSeries,
             InputError::NoReadableSlice { .. } => Reason::NoReadableSlice,
             InputError::BadSliceName { .. } => Reason::BadSliceName,
             InputError::AllZero { .. } | InputError::NoForeground { .. } | InputError::NoContrast { .. } => {

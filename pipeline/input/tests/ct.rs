@@ -29,6 +29,7 @@ fn scan(hu: &[f32], shape_dhw: [usize; 3]) -> Volume {
         plane: None,
         hu_known: true,
         slices_dropped: Vec::new(),
+        notes: Vec::new(),
     }
 }
 

@@ -280,6 +280,8 @@ fn relatives_of_the_format_are_called_by_name() {
     put(&mut rgb, 70, &128_i16.to_le_bytes());
     assert_eq!(refused("a.nii", &rgb).0, "unsupported_format");
     assert_eq!(refused("a.txt", b"some text that is no volume").0, "unsupported_format");
+    assert_eq!(refused("a.nii.gz", &gzip(&b"a long text".repeat(200_000))).0, "unsupported_format");
+    assert_eq!(refused("a.nii.gz", &gzip(&[])).0, "bad_header");
     assert_eq!(refused("a.png", b"\x89PNG\r\n\x1a\n").0, "unsupported_image2d");
     let missing = volume::read(&PathBuf::from("/nowhere/a.nii"), &ReadLimits::default()).unwrap_err();
     assert_eq!(missing.reason().as_str(), "not_found");

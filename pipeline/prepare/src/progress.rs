@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -102,8 +103,14 @@ pub struct StepClock {
 /// The steps that are timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Opening, inflating and decoding an input.
+    /// A range's wait for a thread.
+    Wait,
+    /// An input's bytes into memory.
     Read,
+    /// Its gzip streams.
+    Inflate,
+    /// Bytes to samples: pictures, byte orders.
+    Decode,
     /// Min-max, crop and resample.
     Resample,
     /// Values to codes, hashes.
@@ -116,12 +123,24 @@ pub enum Step {
 
 impl Step {
     /// Every step, in order.
-    pub const ALL: [Step; 5] = [Step::Read, Step::Resample, Step::Encode, Step::Tokenize, Step::Write];
+    pub const ALL: [Step; 8] = [
+        Step::Wait,
+        Step::Read,
+        Step::Inflate,
+        Step::Decode,
+        Step::Resample,
+        Step::Encode,
+        Step::Tokenize,
+        Step::Write,
+    ];
 
     /// The step's word in reports and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
+            Step::Wait => "wait",
             Step::Read => "read",
+            Step::Inflate => "inflate",
+            Step::Decode => "decode",
             Step::Resample => "resample",
             Step::Encode => "encode",
             Step::Tokenize => "tokenize",
@@ -135,8 +154,17 @@ impl StepClock {
     pub fn time<T>(&self, step: Step, work: impl FnOnce() -> T) -> T {
         let started = Instant::now();
         let result = work();
-        self.nanoseconds[step as usize].fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        self.add(step, started.elapsed());
         result
+    }
+
+    /// Starts a lap in `step`, which ends when it is dropped.
+    pub fn lap(self: &Arc<Self>, step: Step) -> Lap {
+        Lap { clock: self.clone(), step, started: Instant::now() }
+    }
+
+    fn add(&self, step: Step, time: Duration) {
+        self.nanoseconds[step as usize].fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
     }
 
     /// The time of a step so far.
@@ -147,6 +175,28 @@ impl StepClock {
     /// Seconds by step so far.
     pub fn seconds(&self) -> StepSeconds {
         StepSeconds(Step::ALL.map(|step| self.total(step).as_secs_f64()))
+    }
+}
+
+/// Time that goes to one step after the other.
+pub struct Lap {
+    clock: Arc<StepClock>,
+    step: Step,
+    started: Instant,
+}
+
+impl Lap {
+    /// Ends the step and begins another.
+    pub fn switch(&mut self, step: Step) {
+        let now = Instant::now();
+        self.clock.add(self.step, now - self.started);
+        (self.step, self.started) = (step, now);
+    }
+}
+
+impl Drop for Lap {
+    fn drop(&mut self) {
+        self.switch(self.step);
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use libdeflater::{DecompressionError, Decompressor};
 
 use super::buffers::{Buffer, Buffers, Purpose};
+use super::stage::{self, Stage};
 use crate::error::InputError;
 
 /// DEFLATE's best: 258 bytes from 2 bits.
@@ -78,6 +79,13 @@ pub(super) struct Wanted {
 /// [`InputError::TruncatedGzip`], [`InputError::CorruptGzip`], or [`InputError::LyingHeader`] where the sound stream
 /// holds fewer than `expected` bytes or far more.
 pub(super) fn inflate(path: &Path, bytes: &[u8], wanted: Wanted, buffers: &Buffers) -> Result<Buffer, InputError> {
+    stage::enter(Stage::Inflate);
+    let inflated = inflate_members(path, bytes, wanted, buffers);
+    stage::enter(Stage::Decode);
+    inflated
+}
+
+fn inflate_members(path: &Path, bytes: &[u8], wanted: Wanted, buffers: &Buffers) -> Result<Buffer, InputError> {
     let Wanted { expected, pad, limit } = wanted;
     let lying = |found: usize| {
         let (expected, found, offset) = (expected as u64, found as u64, Some(bytes.len() as u64));

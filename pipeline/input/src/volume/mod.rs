@@ -5,6 +5,7 @@
 //! damaged or lies about its size is an [`InputError`] before memory is taken for it.
 
 mod buffers;
+mod dicom;
 mod grid;
 mod gzip;
 mod jpeg;
@@ -14,19 +15,22 @@ mod picture;
 mod samples;
 mod slice_stack;
 mod source;
+mod stage;
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use self::buffers::Buffers;
+pub use self::dicom::DicomReader;
 pub use self::grid::{Arrangement, Grid};
 pub use self::nifti::NiftiReader;
 pub use self::npy::NpyReader;
 pub(crate) use self::samples::with_samples;
 pub use self::samples::{Sample, Samples, Stored};
 pub use self::slice_stack::SliceStackReader;
+pub use self::stage::{Stage, observed};
 pub use med2e3_schemas::volume::SliceDropped;
 
 use crate::error::InputError;
@@ -51,11 +55,15 @@ pub struct Volume {
     pub orientation: Option<String>,
     /// The plane of the slices; `None` where the orientation is.
     pub plane: Option<Plane>,
-    /// Whether values are Hounsfield units as far as can be told: false for 8-bit pictures; for NIfTI, which has no
-    /// field for it, true where some value is -500 or less (air), which neither windowed pictures nor MRI reach.
+    /// Whether values are Hounsfield units as far as can be told: false for 8-bit pictures; for DICOM, true of CT with a
+    /// rescale to Hounsfield units or to no unit; for NIfTI, which has no field for it, true where some value is -500 or
+    /// less (air), which neither windowed pictures nor MRI reach.
     pub hu_known: bool,
     /// Slices of the source that are not in the volume.
     pub slices_dropped: Vec<SliceDropped>,
+    /// What a user of the volume should know, a sentence each: gaps, a tilted gantry, padding. Numbers and words of the
+    /// format only. Empty for formats that have nothing to tell.
+    pub notes: Vec<String>,
 }
 
 impl Volume {
@@ -72,6 +80,7 @@ impl Volume {
             plane: None,
             hu_known: false,
             slices_dropped: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -149,8 +158,9 @@ pub trait VolumeReader {
     fn read(&self, path: &Path, limits: &ReadLimits) -> Result<Volume, InputError>;
 }
 
-/// Reads the volume at `path` with the reader for what lies there: a folder is a slice stack; a file with NumPy's
-/// first bytes is an array; one with NIfTI's or gzip's, or named `.nii`, `.nii.gz`, `.hdr` or `.img`, is NIfTI.
+/// Reads the volume at `path` with the reader for what lies there: a folder whose first files are DICOM is a DICOM
+/// series and any other a slice stack; a file that starts as DICOM or a NumPy array does is one; a file with NIfTI's or
+/// gzip's first bytes, or named `.nii`, `.nii.gz`, `.hdr` or `.img`, is NIfTI.
 ///
 /// # Errors
 /// [`InputError::UnsupportedImage2d`] for a single PNG or JPEG, [`InputError::UnsupportedFormat`] for any other file,
@@ -166,7 +176,11 @@ pub fn read(path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
 pub fn read_with(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<Volume, InputError> {
     let metadata = fs::metadata(path).map_err(|e| InputError::io(path, e))?;
     if metadata.is_dir() {
-        return SliceStackReader.read(path, limits);
+        return if is_dicom_folder(path)? {
+            DicomReader.read(path, limits)
+        } else {
+            SliceStackReader.read(path, limits)
+        };
     }
     if !metadata.is_file() {
         return Err(unsupported(path, "neither a file nor a folder"));
@@ -178,6 +192,8 @@ pub fn read_with(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<
         NpyReader::with_buffers(buffers).read(path, limits)
     } else if named || gzip::is_gzip(&head) || nifti::is_header(&head) {
         NiftiReader::with_buffers(buffers).read(path, limits)
+    } else if dicom::is_dicom(&head) {
+        DicomReader.read(path, limits)
     } else if picture::is_picture(&head) {
         Err(InputError::UnsupportedImage2d { place: path.display().to_string() })
     } else {
@@ -204,14 +220,16 @@ pub fn look(path: &Path) -> io::Result<Place> {
     let metadata = fs::metadata(path)?;
     if metadata.is_dir() {
         let names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
-        let series = names.iter().any(|name| slice_stack::is_slice_name(&name.to_string_lossy()));
-        return Ok(if series { Place::Volume } else { Place::Folder(names) });
+        let series = names.iter().any(|name| slice_stack::is_numbered_picture(&name.to_string_lossy()));
+        let dicom = || is_dicom_folder(path).is_ok_and(|dicom| dicom);
+        return Ok(if series || dicom() { Place::Volume } else { Place::Folder(names) });
     }
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let whole = [".nii", ".nii.gz", ".npy"].iter().any(|ending| name.ends_with(ending));
     // Of a pair the header is the volume, so that it is listed once.
     let header = [".hdr", ".hdr.gz"].iter().any(|ending| name.ends_with(ending)) && partner(path).is_some();
-    let volume = metadata.is_file() && (whole || header);
+    let dicom = || first_bytes(path).is_ok_and(|head| dicom::is_dicom(&head));
+    let volume = metadata.is_file() && (whole || header || dicom());
     Ok(if volume { Place::Volume } else { Place::Other })
 }
 
@@ -220,8 +238,34 @@ pub fn partner(path: &Path) -> Option<PathBuf> {
     nifti::Parts::partner(path)
 }
 
+/// Files of a folder that are looked into, in the order of their names, to tell DICOM from pictures.
+const FILES_TRIED: usize = 16;
+
+/// Whether a folder holds DICOM: decided by the first file that is DICOM or named as a numbered picture.
+fn is_dicom_folder(path: &Path) -> Result<bool, InputError> {
+    let files = sorted_entries(path)?.into_iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    for entry in files.take(FILES_TRIED) {
+        if slice_stack::is_numbered_picture(&entry.file_name().to_string_lossy()) {
+            return Ok(false);
+        }
+        // What cannot be opened decides nothing; the reader will say so.
+        if first_bytes(&entry.path()).is_ok_and(|head| dicom::is_dicom(&head)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The entries of a folder in the order of their names.
+fn sorted_entries(path: &Path) -> Result<Vec<DirEntry>, InputError> {
+    let entries: Result<Vec<DirEntry>, _> = fs::read_dir(path).and_then(Iterator::collect);
+    let mut entries = entries.map_err(|e| InputError::io(path, e))?;
+    entries.sort_by_key(DirEntry::file_name);
+    Ok(entries)
+}
+
 fn unsupported(path: &Path, found: &str) -> InputError {
-    let expected = "a series folder of .jpeg or .png slices, a NIfTI file, or a .npy array";
+    let expected = "a DICOM series, a folder of .jpeg or .png slices, a NIfTI file, or a .npy array";
     InputError::UnsupportedFormat { path: path.to_owned(), expected, found: found.to_owned() }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageReader, Limits};
 
 use super::jpeg;
+use super::stage::{self, Stage};
 
 /// Why a slice gave no pixels.
 pub(super) enum SliceFault {
@@ -44,8 +45,10 @@ pub(super) fn grey(
     if !metadata.is_file() {
         return Err(SliceFault::Unreadable("not a regular file".to_owned()));
     }
+    stage::enter(Stage::Read);
     file.clear();
     File::open(path)?.read_to_end(file)?;
+    stage::enter(Stage::Decode);
     if jpeg::is_jpeg(file) { jpeg::grey(file, size_limit, out) } else { png_grey(file, size_limit, out) }
 }
 

@@ -19,10 +19,15 @@ use crate::error::InputError;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SliceStackReader;
 
-/// Whether a file of this name belongs to a series of slices: `12.png`.
-pub(super) fn is_slice_name(name: &str) -> bool {
+/// Whether a name is that of a slice: a whole number and `.jpeg` or `.png`.
+pub(super) fn is_numbered_picture(name: &str) -> bool {
     let stem = name.strip_suffix(".jpeg").or_else(|| name.strip_suffix(".png"));
-    stem.is_some_and(|stem| !stem.is_empty() && stem.bytes().all(|byte| byte.is_ascii_digit()))
+    stem.and_then(slice_number).is_some()
+}
+
+/// The number that a slice's name is made of.
+fn slice_number(stem: &str) -> Option<u32> {
+    stem.parse().ok().filter(|_| stem.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 impl VolumeReader for SliceStackReader {
@@ -70,16 +75,14 @@ impl Listing {
         let mut others = 0;
         for entry in fs::read_dir(path).map_err(|e| InputError::io(path, e))? {
             let name = entry.map_err(|e| InputError::io(path, e))?.file_name().to_string_lossy().into_owned();
-            let number =
-                |stem: &str| stem.parse::<u32>().ok().filter(|_| stem.bytes().all(|byte| byte.is_ascii_digit()));
             if let Some(stem) = name.strip_suffix(".jpeg").or_else(|| name.strip_suffix(".png")) {
-                match number(stem) {
+                match slice_number(stem) {
                     Some(number) => slices.push((number, name)),
                     None => {
                         return Err(InputError::BadSliceName { path: path.to_owned(), found: name });
                     }
                 }
-            } else if let Some(slice) = name.strip_suffix(".jpg").and_then(number) {
+            } else if let Some(slice) = name.strip_suffix(".jpg").and_then(slice_number) {
                 let reason = "named .jpg: the official preparation takes .jpeg and .png".to_owned();
                 dropped.push(SliceDropped { slice, reason });
             } else {

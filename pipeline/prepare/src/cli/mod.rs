@@ -192,6 +192,10 @@ fn print_prepared(report: &PrepareReport, args: &PrepareArgs) -> anyhow::Result<
     line("volumes", &report.volumes);
     line("texts", &report.texts);
     let quarantine: PathBuf = quarantine_path(&args.out);
+    if report.shards_reused > 0 && report.bytes_written == 0 {
+        println!("nothing to do: all {} shards were finished ({:.1} s)", report.shards_reused, report.seconds);
+        return Ok(());
+    }
     println!(
         "{} shards found finished; {} inputs of {:.1} MiB read, {:.1} MiB written in {:.1} s; reasons in {}",
         report.shards_reused,

@@ -104,7 +104,9 @@ impl ExecutionPlan for PrepareExec {
         let rows = ranges(input).and_then(move |(range_id, rows)| {
             let (work, metrics) = (work.clone(), metrics.clone());
             async move {
+                let wait = work.clock().lap(Step::Wait);
                 let task = tokio::task::spawn_blocking(move || {
+                    drop(wait);
                     let committed = work.commit(range_id, &rows)?;
                     metrics.record(&committed, work.as_ref());
                     Ok::<_, PrepareError>(committed)

@@ -6,6 +6,7 @@ mod texts;
 mod volumes;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use med2e3_schemas::index::ShardEntry;
@@ -39,7 +40,7 @@ pub trait RangeWork: Send + Sync {
     fn commit(&self, range_id: u32, rows: &[RecordBatch]) -> Result<Committed, PrepareError>;
 
     /// Thread time by step, over all ranges so far.
-    fn clock(&self) -> &StepClock;
+    fn clock(&self) -> &Arc<StepClock>;
 }
 
 /// One committed range: small enough to travel between operators and machines.

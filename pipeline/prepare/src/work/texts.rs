@@ -33,7 +33,7 @@ pub struct Texts {
     tools: TextTools,
     threads: Arc<ThreadPool>,
     progress: Arc<Progress>,
-    clock: StepClock,
+    clock: Arc<StepClock>,
 }
 
 impl Texts {
@@ -58,7 +58,7 @@ impl Texts {
             tools,
             threads,
             progress,
-            clock: StepClock::default(),
+            clock: Arc::new(StepClock::default()),
         }
     }
 
@@ -125,7 +125,7 @@ impl RangeWork for Texts {
         self.place.table()
     }
 
-    fn clock(&self) -> &StepClock {
+    fn clock(&self) -> &Arc<StepClock> {
         &self.clock
     }
 

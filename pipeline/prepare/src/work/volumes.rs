@@ -1,8 +1,10 @@
 //! Volumes: read, min-max, crop, resample, encode; in parallel within the range, written in the manifest's order.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
@@ -10,7 +12,7 @@ use med2e3_feed::shard::codes::encode;
 use med2e3_feed::shard::{Layout, ShardReader, ShardWriter};
 use med2e3_input::perceptual::perceptual_hash;
 use med2e3_input::recipe::{self, CtRecipe};
-use med2e3_input::volume::{self, Buffers, ReadLimits};
+use med2e3_input::volume::{self, Buffers, ReadLimits, Stage, observed};
 use med2e3_schemas::Id;
 use med2e3_schemas::manifest::{ManifestVolume, volumes_from_batch};
 use med2e3_schemas::quarantine::{QuarantineRecord, Reason, Table};
@@ -38,7 +40,7 @@ pub struct Volumes {
     buffers: Buffers,
     threads: Arc<ThreadPool>,
     progress: Arc<Progress>,
-    clock: StepClock,
+    clock: Arc<StepClock>,
     check_inputs: CheckInputs,
 }
 
@@ -70,7 +72,7 @@ impl Volumes {
             buffers: Buffers::default(),
             threads,
             progress,
-            clock: StepClock::default(),
+            clock: Arc::new(StepClock::default()),
         }
     }
 
@@ -100,7 +102,11 @@ impl Volumes {
     }
 
     fn read_and_map(&self, path: &Path, entry: &ManifestVolume) -> Result<VolumeRow, med2e3_input::InputError> {
-        let volume = self.clock.time(Step::Read, || volume::read_with(path, &self.limits, &self.buffers))?;
+        let volume = {
+            let lap = Rc::new(RefCell::new(self.clock.lap(Step::Read)));
+            let observer = Rc::new(move |stage| lap.borrow_mut().switch(step_of(stage)));
+            observed(observer, || volume::read_with(path, &self.limits, &self.buffers))?
+        };
         let mut values = Vec::new();
         let shape_dhw = self.format.shape_dhw;
         let info = self.clock.time(Step::Resample, || match self.recipe {
@@ -136,7 +142,7 @@ impl Volumes {
             value_min: info.value_min,
             value_max: info.value_max,
             slices_dropped: volume.slices_dropped,
-            notes: Vec::new(),
+            notes: volume.notes,
         })
     }
 
@@ -276,7 +282,7 @@ impl RangeWork for Volumes {
         self.place.table()
     }
 
-    fn clock(&self) -> &StepClock {
+    fn clock(&self) -> &Arc<StepClock> {
         &self.clock
     }
 
@@ -299,6 +305,14 @@ impl RangeWork for Volumes {
         let Range { committed, inputs, digest } = range;
         let rows = Id::of_parts([&digest.finalize().as_bytes()[..]]);
         self.clock.time(Step::Write, || self.place.commit(writer, rows, committed, inputs))
+    }
+}
+
+fn step_of(stage: Stage) -> Step {
+    match stage {
+        Stage::Read => Step::Read,
+        Stage::Inflate => Step::Inflate,
+        Stage::Decode => Step::Decode,
     }
 }
 

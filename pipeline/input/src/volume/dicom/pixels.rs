@@ -1,0 +1,181 @@
+//! The samples of one slice: from the pixel data of a file to little-endian numbers of the allocated size, whatever
+//! compresses them, with unused bits cleared and signs extended.
+//!
+//! Source: DICOM PS3.3 C.7.6.3.1 (pixel description), PS3.5 section 8 and annex G (run lengths).
+
+use super::fault::Fault;
+use super::file::{Elements, File, Pixels};
+use super::header::{Encoding, Header, PixelFormat};
+use super::{jpeg_2000, jpeg_lossless, jpeg_ls};
+use crate::volume::jpeg;
+use crate::volume::picture::SliceFault;
+
+/// The samples of a slice, row by row, [`PixelFormat::bytes`] little-endian bytes each.
+///
+/// With `invert` the least sample becomes the greatest and so on.
+pub(super) fn decode(file: &File<'_>, header: &Header, invert: bool) -> Result<Vec<u8>, Fault> {
+    let elements = file.elements(&[], true)?;
+    let format = &header.format;
+    let (rows, columns) = (header.rows, header.columns);
+    let stream = match (&elements.pixels, header.encoding) {
+        (None, _) => return Err(Fault::bad("PixelData (7fe0,0010)", "pixel data", "none")),
+        (Some(Pixels::Native { .. }), Encoding::Native) => {
+            let mut bytes = native(&elements, file, header)?;
+            settle(&mut bytes, format, format.bits_stored, format.high_bit + 1 - format.bits_stored, invert);
+            return Ok(bytes);
+        }
+        (Some(Pixels::Encapsulated(stream)), encoding) if encoding != Encoding::Native => &stream[..],
+        (Some(_), _) => {
+            return Err(Fault::bad("PixelData (7fe0,0010)", "pixel data as the transfer syntax says", "another form"));
+        }
+    };
+    let (mut samples, precision) = match header.encoding {
+        Encoding::Rle => {
+            let mut bytes = run_lengths(stream, rows * columns, format.bytes())?;
+            settle(&mut bytes, format, format.bits_stored, format.high_bit + 1 - format.bits_stored, invert);
+            return Ok(bytes);
+        }
+        Encoding::JpegLossless => jpeg_lossless::decode(stream, rows, columns)?,
+        Encoding::JpegLs => jpeg_ls::decode(stream, rows, columns)?,
+        Encoding::Jpeg2000 => jpeg_2000::decode(stream, rows, columns)?,
+        Encoding::JpegBaseline => baseline(stream, rows, columns)?,
+        Encoding::Native => unreachable!("returned above"),
+    };
+    if precision > format.bits_allocated {
+        let found = format!("{precision} bits a sample for {} allocated", format.bits_allocated);
+        return Err(Fault::damaged("compressed samples of the header's size", found));
+    }
+    if header.lossy && precision > format.bits_stored {
+        clamp(&mut samples, format, precision);
+    }
+    let mut bytes = match format.bytes() {
+        1 => samples.iter().map(|sample| *sample as u8).collect::<Vec<_>>(),
+        2 => samples.iter().flat_map(|sample| sample.to_le_bytes()).collect(),
+        _ => samples.iter().flat_map(|sample| u32::from(*sample).to_le_bytes()).collect(),
+    };
+    // Codecs put the lowest stored bit lowest, whatever the header's high bit.
+    settle(&mut bytes, format, precision.min(format.bits_stored), 0, invert);
+    Ok(bytes)
+}
+
+fn native(elements: &Elements<'_>, file: &File<'_>, header: &Header) -> Result<Vec<u8>, Fault> {
+    let Some(Pixels::Native { bytes, words, missing }) = &elements.pixels else {
+        unreachable!("the caller looked");
+    };
+    let width = header.format.bytes();
+    let expected = header.rows * header.columns * width;
+    // One byte may fill up the value, and some writers leave a few more; a row too many is another picture.
+    if bytes.len() < expected || bytes.len() >= expected + (header.columns * width).max(2) {
+        let offset = file.end().filter(|_| *missing > 0);
+        return Err(Fault::Lying { expected: expected as u64, found: bytes.len() as u64, offset });
+    }
+    let mut samples = bytes[..expected].to_vec();
+    match (elements.big_endian, width) {
+        (true, 1) if *words => {
+            // Two samples share a word, the first in its low half.
+            samples = bytes[..bytes.len() & !1].chunks_exact(2).flat_map(|pair| [pair[1], pair[0]]).collect();
+            samples.truncate(expected);
+        }
+        (true, 2 | 4) => samples.chunks_exact_mut(width).for_each(<[u8]>::reverse),
+        _ => {}
+    }
+    if samples.len() < expected {
+        return Err(Fault::Lying { expected: expected as u64, found: samples.len() as u64, offset: None });
+    }
+    Ok(samples)
+}
+
+/// Moves the used bits down, clears those above or fills them with the sign, and inverts.
+fn settle(bytes: &mut [u8], format: &PixelFormat, used: u32, shift: u32, invert: bool) {
+    if used == format.bits_allocated && !invert {
+        return;
+    }
+    let free = 32 - used;
+    let settled = |sample: u32| {
+        let sample = if invert { !(sample >> shift) } else { sample >> shift } << free;
+        if format.signed { ((sample as i32) >> free) as u32 } else { sample >> free }
+    };
+    match format.bytes() {
+        1 => bytes.iter_mut().for_each(|byte| *byte = settled(u32::from(*byte)) as u8),
+        2 => bytes.chunks_exact_mut(2).for_each(|pair| {
+            let sample = u32::from(u16::from_le_bytes([pair[0], pair[1]]));
+            pair.copy_from_slice(&(settled(sample) as u16).to_le_bytes());
+        }),
+        _ => bytes.chunks_exact_mut(4).for_each(|four| {
+            let sample = u32::from_le_bytes([four[0], four[1], four[2], four[3]]);
+            four.copy_from_slice(&settled(sample).to_le_bytes());
+        }),
+    }
+}
+
+/// Brings what lossy compression led out of the stored bits back to their ends: cut off, the brightest sample would
+/// become the darkest.
+fn clamp(samples: &mut [u16], format: &PixelFormat, precision: u32) {
+    let free = 16 - precision;
+    let most = if format.signed { (1 << (format.bits_stored - 1)) - 1 } else { (1i32 << format.bits_stored) - 1 };
+    let least = if format.signed { -most - 1 } else { 0 };
+    for sample in samples {
+        let value = if format.signed { i32::from((*sample << free) as i16 >> free) } else { i32::from(*sample) };
+        *sample = value.clamp(least, most) as u16;
+    }
+}
+
+/// Run lengths: a segment for each byte of a sample, the highest byte first.
+fn run_lengths(stream: &[u8], samples: usize, width: usize) -> Result<Vec<u8>, Fault> {
+    const EXPECTED: &str = "run lengths as PS3.5 annex G lays them out";
+    let word = |at: usize| {
+        let bytes = stream.get(4 * at..)?.first_chunk()?;
+        Some(u32::from_le_bytes(*bytes) as usize)
+    };
+    let short = || Fault::damaged(EXPECTED, format!("an end after {} bytes", stream.len()));
+    let segments = word(0).ok_or_else(short)?;
+    if segments != width {
+        return Err(Fault::damaged(EXPECTED, format!("{segments} segments for samples of {width} bytes")));
+    }
+    // Two bytes stand for 128 samples at most.
+    if samples as u64 > stream.len() as u64 * 64 {
+        return Err(short());
+    }
+    let mut out = vec![0; samples * width];
+    for segment in 0..segments {
+        let start = word(1 + segment).ok_or_else(short)?;
+        let mut rest = stream.get(start.max(64)..).ok_or_else(short)?;
+        let mut plane = out[width - 1 - segment..].iter_mut().step_by(width);
+        let mut left = samples;
+        while left > 0 {
+            let (head, tail) = rest.split_first().ok_or_else(short)?;
+            match *head {
+                128 => rest = tail,
+                count @ 0..128 => {
+                    let literal = tail.get(..usize::from(count) + 1).ok_or_else(short)?;
+                    plane.by_ref().zip(literal).for_each(|(out, byte)| *out = *byte);
+                    rest = &tail[literal.len()..];
+                    left = left.saturating_sub(literal.len());
+                }
+                count => {
+                    let (byte, tail) = tail.split_first().ok_or_else(short)?;
+                    let run = 257 - usize::from(count);
+                    plane.by_ref().take(run).for_each(|out| *out = *byte);
+                    rest = tail;
+                    left = left.saturating_sub(run);
+                }
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// 8-bit grey JPEG.
+fn baseline(stream: &[u8], rows: usize, columns: usize) -> Result<(Vec<u16>, u32), Fault> {
+    const EXPECTED: &str = "an 8-bit grey JPEG stream";
+    let mut pixels = Vec::new();
+    let [height, width] = jpeg::grey(stream, (rows * columns) as u64, &mut pixels).map_err(|fault| match fault {
+        SliceFault::Unreadable(why) => Fault::damaged(EXPECTED, why),
+        SliceFault::TooLarge(found) => Fault::damaged("a picture of the header's size", format!("{found} pixels")),
+    })?;
+    if [height, width] != [rows, columns] {
+        let found = format!("one of {height}x{width} where the header says {rows}x{columns}");
+        return Err(Fault::damaged("a picture of the header's size", found));
+    }
+    Ok((pixels.into_iter().map(u16::from).collect(), 8))
+}

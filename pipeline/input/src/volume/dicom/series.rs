@@ -1,0 +1,198 @@
+//! A series: whether slices belong together, their order, and what their positions say of the volume.
+//!
+//! Positions and directions are in DICOM's patient coordinates (left, posterior, superior); only the affine's
+//! directions are turned to the crate's (right, anterior, superior).
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::header::Header;
+use crate::error::InputError;
+use crate::orientation::{Directions, Layout, Orientation};
+
+/// Positions nearer than this are one position.
+const SAME_PLACE_MM: f64 = 1e-3;
+
+/// Most gaps that are told one by one.
+const MAX_GAPS_TOLD: usize = 8;
+
+/// Slices in order along their stack.
+pub(super) struct Stack {
+    /// Indices of the slices, lowest place first.
+    pub(super) order: Vec<usize>,
+    /// Along the normal in mm, or the instance number; one for each of `order`.
+    places: Vec<f64>,
+    /// Whether places are positions in mm.
+    positioned: bool,
+    /// Orientation of columns, rows and slices; `None` where slices have no position.
+    pub(super) orientation: Option<Orientation>,
+    /// How slices come to display.
+    pub(super) layout: Layout,
+    /// Angle between the normal and the line of positions, and the shift in mm over the stack.
+    tilt: Option<(f64, f64)>,
+}
+
+/// Refuses slices of several series, frames of reference, shapes, spacings or orientations.
+pub(super) fn check_one_series(path: &Path, headers: &[&Header]) -> Result<(), InputError> {
+    let mixed = |found: String| Err(InputError::MixedSeries { path: path.to_owned(), slices: headers.len(), found });
+    let distinct = |identifiers: BTreeSet<&String>| identifiers.len();
+    match distinct(headers.iter().filter_map(|header| header.series.as_ref()).collect()) {
+        0 | 1 => {}
+        series => return mixed(format!("{series} series")),
+    }
+    match distinct(headers.iter().filter_map(|header| header.frame_of_reference.as_ref()).collect()) {
+        0 | 1 => {}
+        frames => return mixed(format!("{frames} frames of reference")),
+    }
+    let shapes: BTreeSet<_> = headers.iter().map(|header| (header.rows, header.columns)).collect();
+    if shapes.len() > 1 {
+        return mixed(format!("{} slice shapes", shapes.len()));
+    }
+    let Some(first) = headers.first() else { return Ok(()) };
+    let close = |a: &[f64], b: &[f64], tolerance: f64| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= tolerance);
+    let turned = headers.iter().filter(|header| match (&header.axes, &first.axes) {
+        (Some(axes), Some(expected)) => !close(axes.as_flattened(), expected.as_flattened(), 1e-3),
+        _ => false,
+    });
+    match turned.count() {
+        0 => {}
+        turned => return mixed(format!("{turned} slices turned against the first")),
+    }
+    let spaced = headers.iter().filter(|header| match (&header.pixel_spacing_mm, &first.pixel_spacing_mm) {
+        (Some(spacing), Some(expected)) => !close(spacing, expected, 1e-3 * expected[0].max(expected[1])),
+        _ => false,
+    });
+    match spaced.count() {
+        0 => Ok(()),
+        spaced => mixed(format!("{spaced} slices of another pixel spacing than the first")),
+    }
+}
+
+impl Stack {
+    /// Orders slices by their positions along the normal, else by their instance numbers.
+    pub(super) fn of(path: &Path, headers: &[&Header]) -> Result<Stack, InputError> {
+        let axes = headers.first().and_then(|header| header.axes);
+        let positions: Option<Vec<[f64; 3]>> =
+            headers.iter().map(|header| header.axes.and(header.position_mm)).collect();
+        let (Some(axes), Some(positions)) = (axes, positions) else {
+            return Stack::by_number(path, headers);
+        };
+        let normal = cross(axes[0], axes[1]);
+        let along: Vec<f64> = positions.iter().map(|position| dot(*position, normal)).collect();
+        let (order, places) = sorted(&along);
+        let (first, last) = (positions[order[0]], positions[order[order.len() - 1]]);
+        let line: [f64; 3] = std::array::from_fn(|n| last[n] - first[n]);
+        let rise = dot(line, normal);
+        let shift = (dot(line, line) - rise * rise).max(0.0).sqrt();
+        let step = if rise > SAME_PLACE_MM { line.map(|part| part / rise) } else { normal };
+        let [row_mm, column_mm] = headers[0].pixel_spacing_mm.unwrap_or([1.0, 1.0]);
+        let columns = [axes[0].map(|part| part * column_mm), axes[1].map(|part| part * row_mm), step];
+        // From left and posterior to right and anterior.
+        let directions: Directions =
+            std::array::from_fn(|world| columns.map(|column| if world < 2 { -column[world] } else { column[world] }));
+        let orientation = Orientation::from_directions(&directions);
+        let pixel_mm = row_mm.min(column_mm);
+        let degrees = shift.atan2(rise).to_degrees();
+        // Rounded positions of a few near slices show small angles too; what counts is that slices are shifted.
+        let tilt = (rise > SAME_PLACE_MM && degrees >= 0.1 && shift > pixel_mm / 2.0).then_some((degrees, shift));
+        let layout = orientation.map(|orientation| orientation.layout()).unwrap_or_default();
+        Ok(Stack { order, places, positioned: true, orientation, layout, tilt })
+    }
+
+    fn by_number(path: &Path, headers: &[&Header]) -> Result<Stack, InputError> {
+        let numbers: Option<Vec<f64>> = headers.iter().map(|header| header.instance_number).collect();
+        let numbers = numbers.or_else(|| (headers.len() == 1).then(|| vec![0.0]));
+        let numbers = numbers.ok_or_else(|| InputError::BadHeader {
+            path: path.to_owned(),
+            field: "ImagePositionPatient",
+            expected: "a position and an orientation, or an instance number, in every slice",
+            found: "slices without".to_owned(),
+        })?;
+        let (order, places) = sorted(&numbers);
+        let (orientation, layout, tilt) = (None, Layout::default(), None);
+        Ok(Stack { order, places, positioned: false, orientation, layout, tilt })
+    }
+
+    /// Whether two slices of the order lie at one place.
+    pub(super) fn is_same_place(&self, a: usize, b: usize) -> bool {
+        (self.places[a] - self.places[b]).abs() < SAME_PLACE_MM
+    }
+
+    /// Millimeters between slices, the median, of those that are `kept`; the thickness of a single one.
+    pub(super) fn gap_mm(&self, kept: &[usize], headers: &[&Header]) -> Option<f64> {
+        match (self.positioned, kept) {
+            (true, [only]) => headers[self.order[*only]].thickness_mm,
+            (true, [_, _, ..]) => Some(median(self.gaps(kept))),
+            _ => None,
+        }
+    }
+
+    fn gaps(&self, kept: &[usize]) -> Vec<f64> {
+        kept.windows(2).map(|pair| (self.places[pair[1]] - self.places[pair[0]]).abs()).collect()
+    }
+
+    /// What a user of the volume should know of its slices; `kept` are places in the order, in display order.
+    pub(super) fn notes(&self, kept: &[usize]) -> Vec<String> {
+        let mut notes = Vec::new();
+        if !self.positioned {
+            if kept.len() > 1 {
+                notes.push("slices have no positions: they are in the order of their instance numbers".to_owned());
+            }
+            return notes;
+        }
+        if let Some((degrees, shift)) = self.tilt {
+            notes.push(format!(
+                "gantry tilted by {} degrees: slices shifted by {} mm from first to last, not undone",
+                short(degrees, 1),
+                short(shift, 1)
+            ));
+        }
+        if kept.len() < 3 {
+            return notes;
+        }
+        let gaps = self.gaps(kept);
+        let median = median(gaps.clone());
+        let wide: Vec<usize> = (0..gaps.len()).filter(|n| gaps[*n] >= 1.5 * median).collect();
+        for n in wide.iter().take(MAX_GAPS_TOLD) {
+            let (gap, median) = (short(gaps[*n], 3), short(median, 3));
+            notes.push(format!("gap of {gap} mm after slice {n} where slices are {median} mm apart"));
+        }
+        if wide.len() > MAX_GAPS_TOLD {
+            notes.push(format!("{} more such gaps", wide.len() - MAX_GAPS_TOLD));
+        }
+        let near = gaps.iter().copied().fold(median, f64::min);
+        if near * 1.5 <= median {
+            let (near, median) = (short(near, 3), short(median, 3));
+            notes.push(format!("slices as near as {near} mm where most are {median} mm apart"));
+        }
+        notes
+    }
+}
+
+/// A number with so many decimals at most.
+fn short(number: f64, decimals: usize) -> String {
+    let text = format!("{number:.decimals$}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Indices from the lowest number to the highest, and the numbers in that order.
+fn sorted(numbers: &[f64]) -> (Vec<usize>, Vec<f64>) {
+    let mut order: Vec<usize> = (0..numbers.len()).collect();
+    order.sort_by(|a, b| numbers[*a].total_cmp(&numbers[*b]));
+    let places = order.iter().map(|index| numbers[*index]).collect();
+    (order, places)
+}
+
+/// The middle number, of two the mean; not of an empty list.
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    (numbers[(numbers.len() - 1) / 2] + numbers[numbers.len() / 2]) / 2.0
+}
+
+fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
+    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+}
+
+fn cross(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
+    std::array::from_fn(|n| a[(n + 1) % 3] * b[(n + 2) % 3] - a[(n + 2) % 3] * b[(n + 1) % 3])
+}
