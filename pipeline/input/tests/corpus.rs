@@ -27,3 +27,8 @@ fn nifti_files_and_arrays() {
 fn slice_folders() {
     replay("slice_folder", volumes::slice_folder);
 }
+
+#[test]
+fn dicom_files() {
+    replay("dicom", volumes::dicom_file);
+}
