@@ -11,7 +11,7 @@ use med2e3_feed::shard::{Layout, ShardReader, ShardWriter};
 use med2e3_schemas::outcome::{FOOTER_KEY, RangeOutcome};
 
 #[path = "../../../fuzz/src/shard.rs"]
-mod shard;
+pub mod shard;
 
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/shard_footer")

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 #[path = "../../../fuzz/src/volumes.rs"]
-mod volumes;
+pub mod volumes;
 
 /// Runs a target's body on every file of its corpus.
 fn replay(target: &str, body: fn(&[u8])) {

@@ -6,7 +6,7 @@ use std::path::Path;
 use med2e3_prepare as prepare;
 
 #[path = "../../../fuzz/src/manifest_rows.rs"]
-mod manifest_rows;
+pub mod manifest_rows;
 
 #[test]
 fn every_kept_manifest_is_read_or_refused() {
