@@ -125,7 +125,7 @@ fn slices(folder: &Path, shape: [usize; 3], seed: usize) {
 }
 
 /// A NIfTI-1 file of 16-bit voxels, 2 mm slices of 1 mm pixels.
-fn nifti(shape_dhw: [usize; 3], voxels: &[i16]) -> Vec<u8> {
+pub fn nifti(shape_dhw: [usize; 3], voxels: &[i16]) -> Vec<u8> {
     let mut header = vec![0u8; 352];
     let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, &348i32.to_le_bytes());
@@ -149,7 +149,8 @@ fn nifti(shape_dhw: [usize; 3], voxels: &[i16]) -> Vec<u8> {
     header
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+/// The bytes as one gzip member.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut compressor = Compressor::new(CompressionLvl::default());
     let mut packed = vec![0; compressor.gzip_compress_bound(bytes.len())];
     let length = compressor.gzip_compress(bytes, &mut packed).unwrap();

@@ -5,8 +5,10 @@
 //! - `setup`: libtorch into `.libtorch/`
 //! - `demo`: the whole flow on one CT, from volume to report
 //! - `test`: the whole test suite
+//! - `bench_prepare`: preparation beside its peers
 //! - `command`: running a program, with an error that says what was run
 
+mod bench_prepare;
 mod command;
 mod demo;
 mod setup;
@@ -26,6 +28,8 @@ Verbs:
   setup    Install libtorch into .libtorch/; does nothing when it is there already
   demo     Prepare, train, evaluate and explain a small model on one CT; ends with an HTML report
   test     Run the whole test suite
+  bench-prepare
+           Measure preparation beside isal and MONAI; makes its data and a virtual environment in .bench/
   help     Print this text
 
 Options of setup:
@@ -33,6 +37,9 @@ Options of setup:
 
 Options of demo:
   --seed N     Train with seed N instead of the one in configs/demo/
+
+Options of bench-prepare:
+  --python PATH   Use this Python, which has isal, monai, nibabel, pillow and torch, instead of an environment of its own
 
 Options of test:
   --thorough   Raise the number of generated cases and run the slow tests
@@ -45,6 +52,7 @@ enum Verb {
     Setup { cuda: bool },
     Demo { seed: Option<u64> },
     Test { thorough: bool },
+    BenchPrepare { python: Option<PathBuf> },
 }
 
 fn main() -> ExitCode {
@@ -67,6 +75,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Setup { cuda } => setup::setup(&repository(), cuda),
         Verb::Demo { seed } => demo::demo(&repository(), seed),
         Verb::Test { thorough } => test::test(&repository(), thorough),
+        Verb::BenchPrepare { python } => bench_prepare::bench_prepare(&repository(), python),
     }
 }
 
@@ -85,7 +94,9 @@ fn parse(args: &[String]) -> Result<Verb> {
         },
         ["test"] => Ok(Verb::Test { thorough: false }),
         ["test", "--thorough"] => Ok(Verb::Test { thorough: true }),
-        [verb @ ("setup" | "demo" | "test"), rest @ ..] => {
+        ["bench-prepare"] => Ok(Verb::BenchPrepare { python: None }),
+        ["bench-prepare", "--python", path] => Ok(Verb::BenchPrepare { python: Some(path.into()) }),
+        [verb @ ("setup" | "demo" | "test" | "bench-prepare"), rest @ ..] => {
             bail!("`{verb}` does not take `{}`; `cargo xtask help` lists the options", rest.join(" "))
         }
         [verb, ..] => bail!("there is no verb `{verb}`; `cargo xtask help` lists them"),
@@ -110,6 +121,7 @@ mod tests {
     #[test]
     fn every_verb_in_the_help_is_understood() {
         let verbs = HELP.lines().skip_while(|line| *line != "Verbs:").skip(1).take_while(|line| !line.is_empty());
+        let verbs = verbs.filter(|line| !line.starts_with("   "));
         for line in verbs {
             let verb = line.split_whitespace().next().unwrap();
             assert!(parsed(verb).is_ok(), "`{verb}` is in the help only");
@@ -121,6 +133,8 @@ mod tests {
         assert_eq!(parsed("setup --cuda").unwrap(), Verb::Setup { cuda: true });
         assert_eq!(parsed("demo --seed 7").unwrap(), Verb::Demo { seed: Some(7) });
         assert_eq!(parsed("test --thorough").unwrap(), Verb::Test { thorough: true });
+        let python = Some("/usr/bin/python3".into());
+        assert_eq!(parsed("bench-prepare --python /usr/bin/python3").unwrap(), Verb::BenchPrepare { python });
         assert_eq!(parsed("demo --help").unwrap(), Verb::Help);
         assert!(parsed("demo --cuda").unwrap_err().to_string().contains("`demo` does not take `--cuda`"));
         assert!(parsed("demo --seed x").unwrap_err().to_string().contains("whole number"));
