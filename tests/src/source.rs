@@ -65,7 +65,10 @@ pub fn repository() -> PathBuf {
     package.parent().expect("tests is a folder of the workspace").to_path_buf()
 }
 
-/// Every text file of the repository, in order of paths; what is built, installed or made by a demo is left out.
+/// Folders that are built, installed or made by a run.
+const LEFT_OUT: [&str; 7] = [".git", "target", ".demo", "fuzz/target", "fuzz/artifacts", "fuzz/coverage", "fuzz/found"];
+
+/// Every text file of the repository, in order of paths, save what is built, installed or made by a run.
 pub fn sources() -> Vec<Source> {
     let root = repository();
     let mut found = Vec::new();
@@ -74,7 +77,7 @@ pub fn sources() -> Vec<Source> {
         for entry in fs::read_dir(&folder).expect("a folder of the repository can be listed") {
             let path = entry.expect("an entry can be read").path();
             let relative = path.strip_prefix(&root).expect("it lies in the repository").to_string_lossy().into_owned();
-            let left_out = relative == ".git" || relative == "target" || relative == ".demo";
+            let left_out = LEFT_OUT.contains(&relative.as_str());
             if left_out || relative.starts_with(".libtorch") || relative.contains("__pycache__") || path.is_symlink() {
                 continue;
             }

@@ -191,8 +191,8 @@ pub enum InputError {
         /// What the source says.
         found: String,
     },
-    /// NaN or infinite voxels.
-    #[error("{}: expected finite voxel values, found {found} at voxel {index}", path.display())]
+    /// Voxels that are NaN, infinite or so great that their differences are no `f32`.
+    #[error("{}: expected finite voxel values below 2^126, found {found} at voxel {index}", path.display())]
     NotFinite {
         /// The file or folder of the volume.
         path: PathBuf,

@@ -19,7 +19,7 @@ impl ValueRange {
     /// The range of a volume, in one pass over its stored samples.
     ///
     /// # Errors
-    /// [`InputError::NotFinite`] where a voxel is NaN or infinite.
+    /// [`InputError::NotFinite`] where a voxel is NaN, infinite or as great as 2^126.
     pub fn of(volume: &Volume) -> Result<ValueRange, InputError> {
         with_samples!(&volume.samples, samples => {
             let (low, high) = extremes(volume, samples)?;
@@ -48,7 +48,9 @@ impl<T: Sample> MinMax<T> {
     pub fn new(low: T, high: T, rescale: Rescale) -> MinMax<T> {
         let slope = f64::from(rescale.slope);
         let range = (high.to_f64() - low.to_f64()) * slope.abs();
-        MinMax { zero: if slope < 0.0 { high } else { low }, scale: (slope / range.max(MIN_RANGE)) as f32 }
+        // Beyond `f32` a scale would turn equal samples, whose difference is 0, to NaN.
+        let scale = (slope / range.max(MIN_RANGE)) as f32;
+        MinMax { zero: if slope < 0.0 { high } else { low }, scale: scale.clamp(f32::MIN, f32::MAX) }
     }
 
     /// The mapped value of a sample.
@@ -64,13 +66,13 @@ pub(crate) fn extremes<T: Sample>(volume: &Volume, samples: &[T]) -> Result<(T, 
     // A piece stays in the first-level cache, so the volume goes through memory once.
     for piece in samples.chunks(PIECE) {
         seen.add(piece);
-        finite &= piece.iter().fold(true, |finite, sample| finite & sample.is_finite());
+        finite &= piece.iter().fold(true, |finite, sample| finite & sample.is_bounded());
     }
     if finite {
         return Ok(seen.low_and_high());
     }
     let display = volume.grid(samples).to_display();
-    let index = display.iter().position(|sample| !sample.is_finite()).expect("one was seen");
+    let index = display.iter().position(|sample| !sample.is_bounded()).expect("one was seen");
     Err(InputError::NotFinite { path: volume.path.clone(), found: display[index].to_f64() as f32, index })
 }
 

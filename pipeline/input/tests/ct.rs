@@ -164,11 +164,24 @@ fn volumes_with_nothing_to_show_are_refused() {
     assert!(matches!(error, InputError::NoContrast { found: -1000.0, .. }));
     assert_eq!(error.reason().as_str(), "all_zero");
 
-    let mut values = vec![0.0; 24];
-    values[7] = f64::INFINITY;
-    let broken = Volume { samples: values.into(), ..air };
-    let error = recipe::ct(&broken, &CtRecipe::default(), &mut out).unwrap_err();
-    assert!(matches!(error, InputError::NotFinite { index: 7, .. }));
+    for value in [f64::INFINITY, -1e38] {
+        let mut values = vec![0.0; 24];
+        values[7] = value;
+        let broken = Volume { samples: values.into(), ..air.clone() };
+        let error = recipe::ct(&broken, &CtRecipe::default(), &mut out).unwrap_err();
+        assert!(matches!(error, InputError::NotFinite { index: 7, .. }));
+    }
+}
+
+#[test]
+fn a_range_of_almost_nothing_is_a_range() {
+    let mut values = [0.0; 24];
+    values[5] = f64::from(f32::from_bits(3));
+    let recipe =
+        recipe_of(r#"{"shape_dhw": [2, 3, 4], "intensity": {"percentile": {"low": 0, "high": 100}}, "crop": "none"}"#);
+    let mut out = Vec::new();
+    recipe::ct(&scan(&values, [2, 3, 4]), &recipe, &mut out).unwrap();
+    assert_eq!(out, (0..24).map(|n| if n == 5 { 1.0 } else { 0.0 }).collect::<Vec<f32>>());
 }
 
 #[test]

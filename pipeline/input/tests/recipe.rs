@@ -156,6 +156,30 @@ fn constant_and_not_finite_volumes_are_refused() {
 }
 
 #[test]
+fn values_whose_difference_leaves_f32_are_refused() {
+    let mut out = Vec::new();
+    let with = |value: f64| {
+        let mut samples = vec![-700.0; 24];
+        samples[7] = value;
+        samples
+    };
+    let single = with(1e38).into_iter().map(|value| value as f32).collect::<Vec<_>>();
+    for samples in [Samples::from(with(-7.7e269)), Samples::from(with(8.6e37)), Samples::from(single)] {
+        let error = recipe::m3d(&volume(samples, [2, 3, 4], Rescale::IDENTITY), [2, 3, 4], &mut out).unwrap_err();
+        assert!(error.reason().as_str() == "not_finite" && error.to_string().contains("voxel 7"), "{error}");
+    }
+    // The greatest that are taken, and differences so small that their inverse is too great.
+    let (mut wide, mut narrow) = (with(8.5e37), vec![0.0; 24]);
+    wide[3] = -8.5e37;
+    narrow[7] = 1e-300;
+    for (samples, slope) in [(wide, 1.0), (narrow, f32::MAX)] {
+        let rescale = Rescale { slope, intercept: 0.0 };
+        recipe::m3d(&volume(samples, [2, 3, 4], rescale), [2, 2, 3], &mut out).unwrap();
+        assert!(out.iter().all(|value| (0.0..=1.0).contains(value)), "{out:?}");
+    }
+}
+
+#[test]
 fn the_range_is_of_values_not_of_samples() {
     let mut out = Vec::new();
     let samples = (0..24).collect::<Vec<u16>>();

@@ -1,6 +1,7 @@
 //! Reading a shard: whole columns, or one row's voxels by way of the offset index.
 
 use std::ops::Range;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
 use arrow::array::{AsArray, RecordBatch};
@@ -12,6 +13,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
 };
+use parquet::errors::ParquetError;
 use parquet::file::metadata::PageIndexPolicy;
 
 use crate::FeedError;
@@ -35,12 +37,18 @@ impl ShardReader {
     pub fn open(path: &Path) -> Result<ShardReader, FeedError> {
         let bytes = Bytes::from_owner(MappedFile::open(path)?);
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-        let metadata = ArrowReaderMetadata::load(&bytes, options).map_err(FeedError::parquet(path))?;
-        let mut group_starts = vec![0];
-        for group in metadata.metadata().row_groups() {
-            group_starts.push(group_starts[group_starts.len() - 1] + group.num_rows() as usize);
-        }
-        Ok(ShardReader { bytes, metadata, group_starts, path: path.to_owned() })
+        guarded(path, || {
+            let metadata = ArrowReaderMetadata::load(&bytes, options)?;
+            let mut group_starts = vec![0_usize];
+            for group in metadata.metadata().row_groups() {
+                let rows = usize::try_from(group.num_rows()).ok();
+                let end = rows.and_then(|rows| group_starts[group_starts.len() - 1].checked_add(rows));
+                group_starts.push(end.ok_or_else(|| ParquetError::General("an impossible number of rows".into()))?);
+                // Where its pages lie must be a place in a file, too.
+                bytes_of_group(group);
+            }
+            Ok(ShardReader { bytes, metadata, group_starts, path: path.to_owned() })
+        })
     }
 
     /// Rows.
@@ -97,8 +105,10 @@ impl ShardReader {
     /// # Errors
     /// Pages that can't be decoded.
     pub fn read(&self, columns: &[&str]) -> Result<Vec<RecordBatch>, FeedError> {
-        let reader = self.builder(columns).with_batch_size(4096).build().map_err(FeedError::parquet(&self.path))?;
-        reader.collect::<Result<_, _>>().map_err(|e| FeedError::parquet(&self.path)(e.into()))
+        guarded(&self.path, || {
+            let reader = self.builder(columns).with_batch_size(4096).build()?;
+            Ok(reader.collect::<Result<_, _>>()?)
+        })
     }
 
     /// One row of the named columns.
@@ -116,29 +126,27 @@ impl ShardReader {
             return Err(error());
         }
         let skip = row - self.group_starts[group];
-        let mut reader = self
-            .builder(columns)
-            .with_row_groups(vec![group])
-            .with_row_selection(RowSelection::from(vec![RowSelector::skip(skip), RowSelector::select(1)]))
-            .with_batch_size(1)
-            .build()
-            .map_err(FeedError::parquet(&self.path))?;
-        let batch = reader.next().ok_or_else(error)?;
-        batch.map_err(|e| FeedError::parquet(&self.path)(e.into()))
+        let batch = guarded(&self.path, || {
+            let rows = RowSelection::from(vec![RowSelector::skip(skip), RowSelector::select(1)]);
+            let builder = self.builder(columns).with_row_groups(vec![group]).with_row_selection(rows);
+            Ok(builder.with_batch_size(1).build()?.next().transpose()?)
+        })?;
+        batch.ok_or_else(error)
     }
 
     /// Copies the voxel cell of a row to `cell`.
     ///
     /// # Errors
-    /// As [`ShardReader::read_row`]; a cell of another size than `cell`.
+    /// As [`ShardReader::read_row`]; no voxels, or a cell of another size than `cell`.
     pub fn read_voxels(&self, row: usize, cell: &mut [u8]) -> Result<(), FeedError> {
         let batch = self.read_row(row, &["voxels"])?;
-        let column = batch.column(0).as_fixed_size_binary_opt();
-        let value = column.map(|column| column.value(0)).filter(|value| value.len() == cell.len());
+        let column = batch.column_by_name("voxels");
+        let cells = column.and_then(|column| column.as_fixed_size_binary_opt());
+        let value = cells.map(|cells| cells.value(0)).filter(|value| value.len() == cell.len());
         let value = value.ok_or_else(|| FeedError::Mismatch {
             path: self.path.clone(),
             expected: format!("a cell of {} bytes", cell.len()),
-            found: batch.schema().field(0).data_type().to_string(),
+            found: column.map_or("no column `voxels`".into(), |column| column.data_type().to_string()),
         })?;
         cell.copy_from_slice(value);
         Ok(())
@@ -152,6 +160,17 @@ impl ShardReader {
         let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
         builder.with_projection(mask)
     }
+}
+
+/// What the parquet reader gives. Its panics, which some damaged footers and pages cause, become errors.
+fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, FeedError> {
+    // Nothing that a reading changes is looked at after its panic.
+    let result = panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        let words = words.unwrap_or("no message");
+        Err(ParquetError::General(format!("damage that the reader does not expect: {words}")))
+    });
+    result.map_err(FeedError::parquet(path))
 }
 
 #[cfg(test)]
@@ -212,6 +231,19 @@ mod tests {
         }
         assert!(matches!(reader.read_voxels(7, &mut cell), Err(FeedError::Mismatch { .. })));
         assert!(!crate::shard::commit::sibling(&path).exists());
+    }
+
+    #[test]
+    fn a_shard_without_voxels_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("00000.parquet");
+        let names = std::sync::Arc::new(arrow::array::StringArray::from(vec!["a"]));
+        let batch = RecordBatch::try_from_iter([("name", names as arrow::array::ArrayRef)]).unwrap();
+        let mut writer = ShardWriter::create(&path, batch.schema(), Layout::Table).unwrap();
+        writer.write(&batch).unwrap();
+        writer.commit("00000.parquet", &[]).unwrap();
+        let error = ShardReader::open(&path).unwrap().read_voxels(0, &mut [0; 4]).unwrap_err().to_string();
+        assert!(error.contains("found no column `voxels`"), "{error}");
     }
 
     #[test]

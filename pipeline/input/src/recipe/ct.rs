@@ -9,7 +9,7 @@ use super::{M3D_SHAPE_DHW, PreparedInfo};
 use crate::error::InputError;
 use crate::percentile::{PercentileRange, percentiles};
 use crate::resample::{self, AxisFilter, Crop};
-use crate::volume::Volume;
+use crate::volume::{Sample, Volume};
 use crate::window::Window;
 
 /// Half of the way from air (-1000) to water (0): what is denser is body (or table), and noise in air stays below.
@@ -98,7 +98,7 @@ fn is_spacing(spacing_mm: [f32; 3]) -> bool {
 /// so. Padding is the lower end of the intensity: 0, or -1000 HU. Keeps one copy of the volume's values as `f32`.
 ///
 /// # Errors
-/// [`InputError::NotFinite`] for NaN or infinite voxels, [`InputError::AllZero`] where all voxels are equal,
+/// [`InputError::NotFinite`] for voxels that are NaN, infinite or as great as 2^126, [`InputError::AllZero`] where all voxels are equal,
 /// [`InputError::NoForeground`] where the crop leaves nothing, [`InputError::NoContrast`] where the volume has one value at
 /// both percentiles, [`InputError::HuUnknown`] and [`InputError::SpacingUnknown`] where the recipe needs what the source
 /// does not say.
@@ -123,8 +123,9 @@ pub fn ct(volume: &Volume, recipe: &CtRecipe, out: &mut Vec<f32>) -> Result<Prep
     let outside = bounds.map_or(AIR_HU, |[low, _]| low);
     resample::triangle(&values, volume.shape_dhw, &crop, &filters, outside, out);
     if let Some([low, high]) = bounds {
-        let scale = 1.0 / (high - low);
-        out.iter_mut().for_each(|value| *value = ((*value - low) * scale).clamp(0.0, 1.0));
+        // The inverse of a range of almost nothing would be infinite.
+        let range = high - low;
+        out.iter_mut().for_each(|value| *value = ((*value - low) / range).clamp(0.0, 1.0));
     }
     Ok(PreparedInfo { source_shape_dhw: volume.shape_dhw, crop, value_min: min, value_max: max })
 }
@@ -147,10 +148,10 @@ fn range(volume: &Volume, values: &[f32]) -> Result<[f32; 2], InputError> {
     for value in values {
         min = if *value < min { *value } else { min };
         max = if *value > max { *value } else { max };
-        finite &= value.is_finite();
+        finite &= value.is_bounded();
     }
     if !finite {
-        let index = values.iter().position(|value| !value.is_finite()).expect("one was seen");
+        let index = values.iter().position(|value| !value.is_bounded()).expect("one was seen");
         return Err(InputError::NotFinite { path: path(), found: values[index], index });
     }
     if min == max {

@@ -13,7 +13,8 @@ use crate::volume::{Sample, Volume, with_samples};
 /// values.
 ///
 /// # Errors
-/// [`InputError::NotFinite`] for NaN or infinite voxels, [`InputError::AllZero`] where all voxels are equal.
+/// [`InputError::NotFinite`] for voxels that are NaN, infinite or as great as 2^126, [`InputError::AllZero`] where all
+/// voxels are equal.
 pub fn m3d(volume: &Volume, target_dhw: [usize; 3], out: &mut Vec<f32>) -> Result<PreparedInfo, InputError> {
     with_samples!(&volume.samples, samples => m3d_samples(volume, samples, target_dhw, out))
 }

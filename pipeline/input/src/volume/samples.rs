@@ -148,15 +148,18 @@ pub trait Sample: Pod + Default + PartialOrd + Send + Sync {
     fn to_f64(self) -> f64;
     /// `self - zero`, subtracted where it is exact and then rounded once to `f32`.
     fn above(self, zero: Self) -> f32;
-    /// Neither NaN nor infinite; always true of integers.
-    fn is_finite(self) -> bool;
+    /// Neither NaN nor as great as 2^126, from where a difference of two values may leave `f32`; always true of integers.
+    fn is_bounded(self) -> bool;
     /// The samples as a [`Samples`].
     fn wrap(stored: Stored<Self>) -> Samples;
 }
 
+/// 2^126: sums and differences of two values below it fit `f32`.
+const BOUND: f32 = f32::from_bits(253 << 23);
+
 macro_rules! sample {
     // `$exact`: a float type in which the difference of two samples is exact.
-    ($($type:ident $variant:ident $exact:ident $least:expr, $most:expr, $finite:expr;)*) => { $(
+    ($($type:ident $variant:ident $exact:ident $least:expr, $most:expr, $bounded:expr;)*) => { $(
         impl Sample for $type {
             const NAME: &'static str = stringify!($type);
             const LEAST: Self = $least;
@@ -173,9 +176,9 @@ macro_rules! sample {
             }
 
             #[inline]
-            fn is_finite(self) -> bool {
-                let finite: fn($type) -> bool = $finite;
-                finite(self)
+            fn is_bounded(self) -> bool {
+                let bounded: fn($type) -> bool = $bounded;
+                bounded(self)
             }
 
             fn wrap(stored: Stored<Self>) -> Samples {
@@ -198,6 +201,6 @@ sample! {
     i16 I16 f32 i16::MIN, i16::MAX, |_| true;
     u32 U32 f64 u32::MIN, u32::MAX, |_| true;
     i32 I32 f64 i32::MIN, i32::MAX, |_| true;
-    f32 F32 f32 f32::NEG_INFINITY, f32::INFINITY, |value| value.is_finite();
-    f64 F64 f64 f64::NEG_INFINITY, f64::INFINITY, |value| value.is_finite();
+    f32 F32 f32 f32::NEG_INFINITY, f32::INFINITY, |value| value.abs() < BOUND;
+    f64 F64 f64 f64::NEG_INFINITY, f64::INFINITY, |value| value.abs() < f64::from(BOUND);
 }

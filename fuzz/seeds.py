@@ -1,0 +1,258 @@
+"""Seeds of the fuzz targets: small inputs of every kind that the readers take, below corpus/TARGET/ under short names.
+
+Run with Python 3 and `pip install numpy nibabel pillow pydicom imagecodecs`. The shards of `shard_footer` are written by
+the test `pipeline/feed/tests/corpus.rs` instead, since only the shard writer makes them.
+"""
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from pathlib import Path
+
+import imagecodecs
+import nibabel
+import numpy as np
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import CTImageStorage, UID
+
+CORPUS = Path(__file__).parent / "corpus"
+rng = np.random.default_rng(11)
+BETWEEN = b"|slice|"
+
+
+def write(target, name, data):
+    folder = CORPUS / target
+    folder.mkdir(parents=True, exist_ok=True)
+    assert len(data) <= 8192, (name, len(data))
+    (folder / name).write_bytes(data)
+
+
+def volume(dtype, shape=(3, 4, 5)):
+    """A ramp with noise; some of it air where the type has a sign."""
+    values = np.arange(np.prod(shape)).reshape(shape) * 7 + rng.integers(0, 5, shape)
+    return (values if np.dtype(dtype).kind == "u" else values - 700).astype(dtype)
+
+
+# --- nifti: types, byte orders, versions, affines, scaling, gzip, and NumPy arrays
+for code in ["u1", "i1", "i2", "u2", "i4", "u4", "f4", "f8", "i8", "u8"]:
+    data = volume("u1" if code == "u1" else f"<{code}")
+    image = nibabel.Nifti1Image(data, np.diag([-1, -1, 2.5, 1]), dtype=data.dtype)
+    write("nifti", code, image.to_bytes())
+oblique = np.array([[0.1, 0, 2, 5], [0.9, 0.2, 0, -3], [0, -1.1, 0.1, 0], [0, 0, 0, 1]])
+image = nibabel.Nifti1Image(volume("<i2"), oblique)
+image.header.set_slope_inter(0.5, -1024)
+write("nifti", "oblique", image.to_bytes())
+write("nifti", "gzip", gzip.compress(image.to_bytes(), mtime=0))
+half = len(image.to_bytes()) // 2
+members = [image.to_bytes()[:half], image.to_bytes()[half:]]
+write("nifti", "members", b"".join(gzip.compress(part, mtime=0) for part in members))
+image.set_sform(None, code=0)
+image.set_qform(oblique, code=1)
+write("nifti", "quaternion", image.to_bytes())
+image = nibabel.Nifti1Image(volume(">i2"), oblique, nibabel.Nifti1Header(endianness=">"))
+write("nifti", "big", image.to_bytes())
+image = nibabel.Nifti2Image(volume("<f4"), np.diag([2, 2, 2, 1]))
+write("nifti", "two", image.to_bytes())
+image = nibabel.Nifti2Image(volume(">i4"), oblique, nibabel.Nifti2Header(endianness=">"))
+write("nifti", "two_big", image.to_bytes())
+header = nibabel.Nifti1Header()
+header.set_data_shape((30000, 30000, 30000))
+header.set_data_dtype("<i2")
+write("nifti", "lie", header.binaryblock.replace(b"ni1\0", b"n+1\0") + bytes(4))
+bomb = nibabel.Nifti1Image(np.zeros((64, 64, 64), "<i2"), np.eye(4)).to_bytes()
+write("nifti", "zeros", gzip.compress(bomb, mtime=0))
+for name, array in {
+    "array": volume("<f4"),
+    "array_fortran": np.asfortranarray(volume("<f2")),
+    "array_big": volume(">i4")[None],
+    "array_bool": volume("<i2") > 0,
+}.items():
+    out = io.BytesIO()
+    np.save(out, array)
+    write("nifti", name, out.getvalue())
+
+# --- slice_folder: modes, codings, sizes at odds, damage
+y, x = np.mgrid[:9, :11]
+grey = ((x * 20 + y * 9) & 255).astype("u1")
+color = np.stack([grey, grey.T.copy().reshape(grey.shape), 255 - grey], -1)
+pictures = {
+    "l8": Image.fromarray(grey),
+    "l16": Image.fromarray(grey.astype("u2") * 257),
+    "la8": Image.fromarray(grey).convert("LA"),
+    "rgb": Image.fromarray(color),
+    "rgba": Image.fromarray(color).convert("RGBA"),
+    "palette": Image.fromarray(color).quantize(7),
+    "bilevel": Image.fromarray(grey > 99),
+}
+
+
+def png(picture, **options):
+    out = io.BytesIO()
+    picture.save(out, "png", **options)
+    return out.getvalue()
+
+
+def jpeg(picture, **options):
+    out = io.BytesIO()
+    picture.save(out, "jpeg", **options)
+    return out.getvalue()
+
+
+def chunk(kind, data):
+    return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+
+def interlaced():
+    """Adam7, which Pillow does not write: 8 x 8 grey pixels in seven passes."""
+    square, rows = grey[:8, :8], b""
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    for top, left, down, right in passes:
+        for line in square[top::down, left::right]:
+            rows += b"\0" + line.tobytes()
+    head = (8).to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 1])
+    data = zlib.compress(rows)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+for name, picture in pictures.items():
+    write("slice_folder", name, png(picture))
+write("slice_folder", "interlaced", interlaced())
+codings = {
+    "grey": jpeg(pictures["l8"]),
+    "color": jpeg(pictures["rgb"], subsampling=2),
+    "full": jpeg(pictures["rgb"], subsampling=0),
+    "progressive": jpeg(pictures["rgb"], progressive=True),
+    "restart": jpeg(pictures["l8"], restart_marker_blocks=1),
+    "cmyk": jpeg(pictures["rgb"].convert("CMYK")),
+}
+for name, data in codings.items():
+    write("slice_folder", name, data)
+write("slice_folder", "series", BETWEEN.join([png(pictures["l8"]), codings["grey"], png(pictures["bilevel"])]))
+write("slice_folder", "mixed", BETWEEN.join([png(pictures["l8"]), png(pictures["l8"].resize((4, 3))), codings["grey"]]))
+write("slice_folder", "cut", BETWEEN.join([codings["grey"][:-40], png(pictures["rgb"])[:60], b""]))
+
+# --- dicom: every transfer syntax that is read, one slice a file
+ROWS, COLUMNS = 6, 7
+slope = (np.mgrid[:ROWS, :COLUMNS][1] * 300 + rng.integers(0, 90, (ROWS, COLUMNS))).astype("<u2")
+
+
+def slice_of(syntax, picture, frame=None, bits=12, **fields):
+    """A file of one slice; native pixels unless `frame` compresses them."""
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = CTImageStorage, "1.2.3"
+    ds.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2" + syntax)
+    ds.SOPClassUID, ds.SOPInstanceUID, ds.SeriesInstanceUID, ds.Modality = CTImageStorage, "1.2.3", "1.2.4", "CT"
+    ds.ImageType, ds.InstanceNumber = ["ORIGINAL", "PRIMARY", "AXIAL"], 1
+    ds.ImagePositionPatient, ds.ImageOrientationPatient = [0, 0, 1.5], [1, 0, 0, 0, 1, 0]
+    ds.PixelSpacing, ds.SliceThickness = [0.7, 0.8], 1.5
+    ds.Rows, ds.Columns = picture.shape
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = picture.dtype.itemsize * 8, bits, bits - 1
+    ds.PixelRepresentation = int(picture.dtype.kind == "i")
+    ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = -1024, 1, "HU"
+    for name, value in fields.items():
+        setattr(ds, name, value)
+    if frame is None:
+        big = syntax == ".2"
+        ds.PixelData = (picture.astype(picture.dtype.newbyteorder(">")) if big else picture).tobytes()
+        ds["PixelData"].VR = "OW"
+    else:
+        ds.PixelData = encapsulate([bytes(frame)])
+        ds["PixelData"].is_undefined_length = True
+    out = io.BytesIO()
+    ds.save_as(out, enforce_file_format=True)
+    return out.getvalue()
+
+
+eight = (slope >> 4).astype("u1")
+signed = slope.astype("<i2") - 1000
+native = {
+    "implicit": slice_of("", slope),
+    "explicit": slice_of(".1", slope),
+    "big": slice_of(".2", slope),
+    "signed": slice_of(".1", signed, bits=16),
+    "eight": slice_of(".1", eight, bits=8),
+    "monochrome1": slice_of(".1", slope, PhotometricInterpretation="MONOCHROME1", Modality="MR"),
+    "high": slice_of(".1", slope << 4, HighBit=15),
+    "deflated": slice_of(".1.99", slope),
+}
+lossless = imagecodecs.jpeg_encode(slope, lossless=True, predictor=1, bitspersample=12)
+lossless4 = imagecodecs.jpeg_encode(slope, lossless=True, predictor=4, bitspersample=12)
+two_thousand = {"level": 0, "reversible": True, "codecformat": "j2k", "bitspersample": 12}
+compressed = {
+    "lossless": slice_of(".4.70", slope, lossless),
+    "lossless4": slice_of(".4.57", slope, lossless4),
+    "ls": slice_of(".4.80", slope, imagecodecs.jpegls_encode(slope)),
+    "near": slice_of(".4.81", slope, imagecodecs.jpegls_encode(slope, level=3)),
+    "ls8": slice_of(".4.80", eight, imagecodecs.jpegls_encode(eight), bits=8),
+    "j2k": slice_of(".4.90", slope, imagecodecs.jpeg2k_encode(slope, **two_thousand)),
+    "j2k_lossy": slice_of(".4.91", slope, imagecodecs.jpeg2k_encode(slope, **two_thousand | {"level": 50, "reversible": False})),
+    "baseline": slice_of(".4.50", eight, imagecodecs.jpeg_encode(eight, level=95), bits=8),
+}
+rle = slice_of(".1", slope)
+for name, data in (native | compressed).items():
+    write("dicom", name, data)
+literal = lambda plane: b"".join(bytes([len(row) - 1]) + row.tobytes() for row in plane)
+planes = [literal((slope >> 8).astype("u1")), literal(slope.astype("u1"))]
+starts = [2, 64, 64 + len(planes[0])]
+header = b"".join(n.to_bytes(4, "little") for n in starts).ljust(64, b"\0")
+write("dicom", "rle", slice_of(".5", slope, header + planes[0] + planes[1]))
+bare = slice_of(".1", slope)
+write("dicom", "cut", bare[:-20])
+write("dicom", "no_preamble", bare[132:])
+
+# --- manifest: captions, questions, yes/no and conversations
+PREPARED = "M3D_Cap_npy/ct_case/000001/"
+axial, coronal, gone = (f"{PREPARED}{name}.npy" for name in ("Axial", "Coronal", "Gone"))
+report = f"{PREPARED}text.txt"
+captions = {
+    "train": [{"image": axial, "text": report}, {"image": gone, "text": report}, {"image": None}],
+    "validation": [{"image": coronal, "text": f"{PREPARED}none.txt"}, {"image": "../../out", "text": "/etc/x"}],
+    "test": [{"image": coronal, "text": report}, 7],
+    "test1k": [{"image": coronal, "text": report}],
+}
+write("manifest", "captions", json.dumps(captions).encode())
+columns = ["", "Image Path", "Text", "Question Type", "Question"]
+columns += ["Choice A", "Choice B", "Choice C", "Choice D", "Answer", "Answer Choice", "Note"]
+lines = [
+    [7, axial, "", 1, "Which plane, or phase?", "Axial", "Sagittal", "NA", "", "Axial", "A", ""],
+    [8, axial, "", 3, 'Which "organ"?', "Liver", "None", "nan", "Kidney", "None", "(B)", ""],
+    [9, coronal, "", 4, "Free fluid?", "Yes", "No", "NA", "NA", "No", "B.", "x"],
+    [7, axial, "", 1, "Which plane, or phase?", "Axial", "Sagittal", "NA", "", "Axial", "A", ""],
+    [10, "", "", 5, "Where?", "Left", "Right", "", "", "", "", ""],
+    [11, gone, "", 9, "", "a", "b", "c", "d", "e", "E", ""],
+]
+out = io.StringIO()
+csv.writer(out).writerows([columns] + lines)
+write("manifest", "questions", out.getvalue().encode())
+write("manifest", "latin", out.getvalue().replace("organ", "\u00f6rgan").encode("latin-1"))
+write("manifest", "ragged", out.getvalue().replace(",A,\r\n", "\r\n").encode())
+
+
+def turns(*said):
+    return [{"from": ("human", "gpt")[n % 2], "value": value} for n, value in enumerate(said)]
+
+
+closed = "<image3d>\nWhich plane? Choices: A. Axial B. Coronal C. nan D. nan"
+conversations = [
+    {"id": 1, "conversations": turns("<image3d>\nWhich organ?", "Liver"), "vision3d": [axial], "question_type": 3},
+    {"conversations": turns(closed, "B. Coronal"), "vision3d": [coronal], "question_type": 1, "answer_choice": "B"},
+    {
+        "conversations": turns("<image3d>\nFirst.", "Yes.", "And <image3d>?", "No.", "Sure?"),
+        "vision3d": ["ct_case/000001/Axial.npy", "ct_case/000001/Coronal.npy"],
+        "answer": "Sure.",
+        "question": "Compare.",
+    },
+    {"conversations": turns("<image3d>", "A normal scan."), "vision3d": [axial], "vision2d": [], "question_type": 0},
+    {"conversations": turns("<image>\nWhat?", "a"), "vision2d": ["a.png"], "vision3d": []},
+    {"conversations": turns("<image3d>\nb"), "vision3d": ["../../out.npy"], "answer": None},
+    {"conversations": [{"from": "system", "value": 3}], "vision3d": "x"},
+    None,
+]
+write("manifest", "conversations", json.dumps(conversations).encode())
+write("manifest", "deep", b"[" * 200 + b"]" * 200)

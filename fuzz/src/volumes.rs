@@ -1,0 +1,80 @@
+//! Readers of volumes on arbitrary bytes: an error that says something, or a volume that holds together.
+
+use std::fs;
+use std::path::Path;
+
+use med2e3_input::percentile::PercentileRange;
+use med2e3_input::recipe::{self, CtCrop, CtRecipe, Intensity};
+use med2e3_input::volume::{self, ReadLimits};
+
+/// What one input may take when it is decoded; the fuzzer stops at single allocations of 256 MiB.
+const LIMITS: ReadLimits = ReadLimits { max_decoded_bytes: 64 << 20 };
+
+/// What stands between two files of a folder.
+const BETWEEN: &[u8] = b"|slice|";
+
+/// Most files of a folder.
+const MOST_SLICES: usize = 6;
+
+/// A NIfTI file or a NumPy array, plain or gzipped: the first bytes decide.
+pub fn nifti(bytes: &[u8]) {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let path = folder.path().join("a.nii");
+    fs::write(&path, bytes).expect("a file can be written");
+    prepare(&path);
+}
+
+/// A folder of pictures `0.png`, `1.jpeg`, `2.png` and so on; `|slice|` stands between them.
+pub fn slice_folder(bytes: &[u8]) {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let mut rest = bytes;
+    for number in 0..MOST_SLICES {
+        let end = rest.windows(BETWEEN.len()).position(|window| window == BETWEEN).unwrap_or(rest.len());
+        let ending = ["png", "jpeg"][number % 2];
+        fs::write(folder.path().join(format!("{number}.{ending}")), &rest[..end]).expect("a file can be written");
+        match rest.get(end + BETWEEN.len()..) {
+            Some(next) => rest = next,
+            None => break,
+        }
+    }
+    prepare(folder.path());
+}
+
+/// One DICOM file.
+pub fn dicom_file(bytes: &[u8]) {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let path = folder.path().join("slice");
+    fs::write(&path, bytes).expect("a file can be written");
+    prepare(&path);
+}
+
+/// Reads what lies at the path and prepares it by both recipes.
+fn prepare(path: &Path) {
+    let volume = match volume::read(path, &LIMITS) {
+        Ok(volume) => volume,
+        Err(error) => return assert!(!error.to_string().is_empty() && !error.reason().as_str().is_empty()),
+    };
+    assert_eq!(volume.samples.len(), volume.shape_dhw.iter().product::<usize>());
+    assert!(volume.samples.len() as u64 <= LIMITS.max_decoded_bytes);
+    let mut voxels = Vec::new();
+    let percentiles = PercentileRange { low: 1.0, high: 99.0 };
+    let ct = CtRecipe {
+        shape_dhw: [2, 3, 4],
+        spacing_mm: None,
+        intensity: Intensity::Percentile(percentiles),
+        crop: CtCrop::Foreground,
+    };
+    for is_m3d in [true, false] {
+        let prepared = match is_m3d {
+            true => recipe::m3d(&volume, [2, 3, 4], &mut voxels),
+            false => recipe::ct(&volume, &ct, &mut voxels),
+        };
+        match prepared {
+            Ok(_) => {
+                assert_eq!(voxels.len(), 24);
+                assert!(voxels.iter().all(|voxel| (0.0..=1.0).contains(voxel)), "{voxels:?}");
+            }
+            Err(error) => assert!(!error.to_string().is_empty() && !error.reason().as_str().is_empty()),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Every kept input of the fuzz targets that read volumes, read again.
+
+use std::fs;
+use std::path::Path;
+
+#[path = "../../../fuzz/src/volumes.rs"]
+pub mod volumes;
+
+/// Runs a target's body on every file of its corpus.
+fn replay(target: &str, body: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!files.is_empty(), "the corpus of {target} is empty");
+    for file in files {
+        // Shown where the test fails.
+        eprintln!("{}", file.display());
+        body(&fs::read(file).unwrap());
+    }
+}
+
+#[test]
+fn nifti_files_and_arrays() {
+    replay("nifti", volumes::nifti);
+}
+
+#[test]
+fn slice_folders() {
+    replay("slice_folder", volumes::slice_folder);
+}
+
+#[test]
+fn dicom_files() {
+    replay("dicom", volumes::dicom_file);
+}
