@@ -90,6 +90,8 @@ fn ct_files_are_read_only_in_the_volume_folder() {
             "dicom_core",
             "dicom_object",
             "dicom_pixeldata",
+            "mozjpeg",
+            "hayro_jpeg2000",
         ],
         part: Part::Product,
         within: &[],
