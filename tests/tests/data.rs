@@ -118,7 +118,7 @@ fn a_killed_run_ends_as_an_unbroken_one() {
     run_to(1, &mut prepare(&study, &whole, &["engine.volumes_per_range=1"]));
     let duration = started.elapsed();
     let expected = files(&whole);
-    let rounds = rounds(4, 100);
+    let rounds = rounds(4, 200);
     for round in 0..rounds {
         let _ = fs::remove_dir_all(&killed);
         let mut command = prepare(&study, &killed, &["engine.volumes_per_range=1"]);
