@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, Float32Array, Float32Builder, ListBuilder, RecordBatch,
-    StringArray, StringBuilder, StructBuilder, UInt32Builder,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, Float32Array, Float32Builder, ListBuilder,
+    RecordBatch, StringArray, StringBuilder, StructBuilder, UInt32Builder,
 };
 use arrow::datatypes::{DataType, Field, Fields, Float32Type, Schema, SchemaRef, UInt32Type};
 use serde::{Deserialize, Serialize};
@@ -307,7 +307,8 @@ pub fn from_batch(batch: &RecordBatch, format: &VoxelFormat) -> Result<Vec<Volum
         let list = columns.get(name)?.as_list::<i32>().value(row);
         Ok::<_, SchemaError>(<[u32; 3]>::try_from(&list.as_primitive::<UInt32Type>().values()[..]).unwrap_or_default())
     };
-    let float = |name: &str, row: usize| Ok::<_, SchemaError>(columns.get(name)?.as_primitive::<Float32Type>().value(row));
+    let float =
+        |name: &str, row: usize| Ok::<_, SchemaError>(columns.get(name)?.as_primitive::<Float32Type>().value(row));
     (0..batch.num_rows())
         .map(|row| {
             let spacing = columns.get("spacing_mm")?;
@@ -376,7 +377,8 @@ mod tests {
             slices_dropped: vec![SliceDropped { slice: 3, reason: "unreadable".into() }],
             notes: vec!["gap of 10 mm after slice 2 where slices are 5 mm apart".into()],
         };
-        let other = VolumeRow { slices_dropped: vec![], notes: vec![], spacing_mm: Some([5.0, 1.0, 1.0]), ..row.clone() };
+        let other =
+            VolumeRow { slices_dropped: vec![], notes: vec![], spacing_mm: Some([5.0, 1.0, 1.0]), ..row.clone() };
         let rows = vec![row, other];
         assert_eq!(from_batch(&to_batch(&rows, &format), &format).unwrap(), rows);
     }

@@ -163,7 +163,10 @@ fn a_repaired_input_is_read_alone() {
     assert_eq!(changed["inputs_read"], 1, "{changed}");
     report(&mut prepare(&study, &fresh, &[]));
     let shards = |folder: &Path| {
-        files(folder).into_iter().filter(|(name, _)| !name.contains("receipts") && name != "manifest/tables.json").collect::<BTreeMap<_, _>>()
+        files(folder)
+            .into_iter()
+            .filter(|(name, _)| !name.contains("receipts") && name != "manifest/tables.json")
+            .collect::<BTreeMap<_, _>>()
     };
     assert!(shards(&out) == shards(&fresh), "rows that were copied differ from rows that were read");
     run_to(0, program("med2e3-data").arg("verify").arg(&out));
@@ -224,8 +227,16 @@ fn every_state_that_a_commit_can_leave_is_resumed() {
     let shard = "volumes/00001.parquet";
     // What the disk holds when the run is killed after each step: names to remove, names that have their temporary name.
     let states: [(&str, &[&str], &[&str]); 8] = [
-        ("claimed", &["dataset.json", "manifest", "volumes", "samples", "subsets", "tokenizer.json", "quarantine.parquet"], &[]),
-        ("tables half written", &["dataset.json", "manifest/tables.json", "manifest/receipts", "manifest/texts/00000.parquet"], &[]),
+        (
+            "claimed",
+            &["dataset.json", "manifest", "volumes", "samples", "subsets", "tokenizer.json", "quarantine.parquet"],
+            &[],
+        ),
+        (
+            "tables half written",
+            &["dataset.json", "manifest/tables.json", "manifest/receipts", "manifest/texts/00000.parquet"],
+            &[],
+        ),
         ("shard begun", &["dataset.json", &receipt, shard], &["volumes/00001.parquet.part"]),
         ("shard ended", &["dataset.json", &receipt], &[shard]),
         ("receipt begun", &["dataset.json"], &[shard, &receipt]),
@@ -242,7 +253,15 @@ fn every_state_that_a_commit_can_leave_is_resumed() {
             }
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             let renamed = part.contains(&name.as_str());
-            fs::write(if renamed { path.with_file_name(format!("{}.part", path.file_name().unwrap().to_str().unwrap())) } else { path }, bytes).unwrap();
+            fs::write(
+                if renamed {
+                    path.with_file_name(format!("{}.part", path.file_name().unwrap().to_str().unwrap()))
+                } else {
+                    path
+                },
+                bytes,
+            )
+            .unwrap();
         }
         fs::create_dir_all(&out).unwrap();
         fs::copy(whole.join("prepare.toml"), out.join("prepare.toml")).unwrap();
@@ -318,7 +337,11 @@ fn leaks_are_found_and_a_new_split_has_none() {
     let said = run_to(1, program("med2e3-data").arg("leaks").arg(&out).arg("--json")).out;
     let leaks: Vec<Value> = serde_json::from_str(&said).unwrap();
     let of = |kind: &str| {
-        leaks.iter().find(|leak| leak["kind"] == kind && leak["from"] == "train" && leak["to"] == "test").unwrap().clone()
+        leaks
+            .iter()
+            .find(|leak| leak["kind"] == kind && leak["from"] == "train" && leak["to"] == "test")
+            .unwrap()
+            .clone()
     };
     assert_eq!(of("report")["shared"], 1, "{said}");
     // Series_7 is now Series_1, and the training questions are about Series_6 too.

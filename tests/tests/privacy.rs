@@ -188,7 +188,10 @@ fn no_planted_value_reaches_the_dataset() {
     (0..VALUES).for_each(|number| assert!(inputs.contains(&planted(number)), "{number} is not planted"));
 
     let mut command = program("med2e3-data");
-    command.args(["prepare", "--json", "--recipe", "m3d", "--set", "volume.shape=[4,16,16]", "--out"]).arg(&out).arg(&root);
+    command
+        .args(["prepare", "--json", "--recipe", "m3d", "--set", "volume.shape=[4,16,16]", "--out"])
+        .arg(&out)
+        .arg(&root);
     let said = run_to(1, &mut command);
     assert!(said.out.contains("\"rows\":3"), "{}", said.out);
     let tables = ["quarantine", VOLUMES];

@@ -52,7 +52,8 @@ impl Run {
         let device = config.device.open()?;
         let dataset = Arc::new(Dataset::open(&config.data.dataset)?);
         let samples = Arc::new(dataset.select(&selection(&dataset, &config.data, config.data.split))?);
-        let validation_samples = config.validation.map(|_| dataset.select(&selection(&dataset, &config.data, Split::Validation)));
+        let validation_samples =
+            config.validation.map(|_| dataset.select(&selection(&dataset, &config.data, Split::Validation)));
         let validation_samples = validation_samples.transpose()?.map(Arc::new);
 
         let text = toml::to_string(config).expect("a parsed configuration can be written");

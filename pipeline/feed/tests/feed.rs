@@ -39,7 +39,7 @@ fn volume(i: usize, format: &VoxelFormat) -> VolumeRow {
         value_min: 0.0,
         value_max: 1.0,
         slices_dropped: vec![],
-                notes: vec![],
+        notes: vec![],
     }
 }
 

@@ -308,7 +308,7 @@ mod tests {
     fn every_configuration_of_the_project_parses() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
         let text = |name: &str| fs::read_to_string(root.join(name)).unwrap();
-        for name in ["prepare/m3d.toml", "demo/prepare.toml"] {
+        for name in ["prepare/m3d.toml", "prepare/ct.toml", "demo/prepare.toml"] {
             parse::<PrepareConfig>(name, &text(name), &[]).unwrap();
         }
         for name in ["sample/ablation-100k.toml", "demo/sample.toml"] {
@@ -316,7 +316,7 @@ mod tests {
         }
         // A new file must be added above; the demo's other files are the trainer's.
         let count = |folder: &str| fs::read_dir(root.join(folder)).unwrap().count();
-        assert_eq!((count("prepare"), count("sample"), count("demo"), count("")), (1, 1, 6, 3));
+        assert_eq!((count("prepare"), count("sample"), count("demo"), count("")), (2, 1, 6, 3));
     }
 
     #[test]

@@ -72,7 +72,8 @@ impl Cohort {
                         problem: format!("expected the column {name}"),
                     })
                 };
-                let (ids, contents, looks) = (column("volume_id")?, column("content_hash")?, column("perceptual_hash")?);
+                let (ids, contents, looks) =
+                    (column("volume_id")?, column("content_hash")?, column("perceptual_hash")?);
                 for row in 0..ids.len() {
                     let id = Id::from_bytes(ids.value(row)).unwrap_or(Id([0; 16]));
                     voxels.insert(id, contents.value(row).try_into().unwrap_or_default());
@@ -87,7 +88,8 @@ impl Cohort {
 impl Row {
     fn of(row: SampleRow) -> Row {
         // Short answers are equal by nature; a report is not.
-        let report = (row.task == Task::Caption).then(|| blake3::hash(row.answer.trim().as_bytes()).to_hex().to_string());
+        let report =
+            (row.task == Task::Caption).then(|| blake3::hash(row.answer.trim().as_bytes()).to_hex().to_string());
         Row { id: row.sample_id, split: row.split, case: row.case_id, report, volumes: row.volume_ids }
     }
 }
@@ -177,7 +179,8 @@ pub fn resplit(root: &Path, name: &str, shares: [f64; 2], seed: u64) -> Result<R
     let dataset = Dataset::open(root)?;
     let cohort = Cohort::read(&dataset)?;
     let groups = groups(&cohort);
-    let mut order: Vec<(u64, &Vec<usize>)> = groups.iter().map(|(case, rows)| (draw(case.as_bytes(), seed), rows)).collect();
+    let mut order: Vec<(u64, &Vec<usize>)> =
+        groups.iter().map(|(case, rows)| (draw(case.as_bytes(), seed), rows)).collect();
     order.sort_unstable();
     let total = cohort.rows.len() as f64;
     let mut parts: BTreeMap<Split, Vec<Id>> = Split::ALL.iter().map(|split| (*split, Vec::new())).collect();

@@ -114,15 +114,12 @@ impl Workplace {
             false => Ok(()),
         }
     }
+}
 
-    /// Where the reasons stand in full.
-    pub fn full_quarantine(&self) -> PathBuf {
-        match self.provenance {
-            Provenance::Keep => self.dataset.join("quarantine.parquet"),
-            Provenance::Hash { .. } => self.work.join("quarantine.parquet"),
-        }
-    }
-
+/// Where the reasons of a run stand in full.
+pub fn full_quarantine(paths: Paths, out: &Path) -> PathBuf {
+    let folder = if paths == Paths::Keep { out.to_owned() } else { Provenance::folder(paths, out) };
+    folder.join("quarantine.parquet")
 }
 
 /// Every file of a dataset but shards, reports and the index, for the index.
@@ -218,7 +215,11 @@ impl RecipeHashes {
     ///
     /// # Errors
     /// A file that can't be read.
-    pub fn of(config: &PrepareConfig, place: &Workplace, tools: Option<&TextTools>) -> Result<RecipeHashes, PrepareError> {
+    pub fn of(
+        config: &PrepareConfig,
+        place: &Workplace,
+        tools: Option<&TextTools>,
+    ) -> Result<RecipeHashes, PrepareError> {
         let contents = |path: &Path| fs::read(path).map_err(PrepareError::io(path, "read"));
         let tokenizer = tools.map(|_| contents(&place.dataset.join(tokenizer::FILE))).transpose()?.unwrap_or_default();
         let prompts = config.text.caption_prompts.as_deref().map(contents).transpose()?.unwrap_or_default();

@@ -4,6 +4,8 @@
 //! up or the run fails. Shards appear whole, the index last: a run that was killed starts again and finds the shards
 //! that are finished.
 
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use med2e3_feed::shard::commit::write_whole;
@@ -16,7 +18,7 @@ use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::PrepareError;
-use crate::config::{LimitsConfig, PrepareConfig};
+use crate::config::PrepareConfig;
 use crate::engine;
 use crate::output::{self, Part, RecipeHashes, Workplace};
 use crate::progress::{Progress, Step, StepSeconds, Stopwatch};
@@ -30,7 +32,7 @@ use crate::work::{Committed, RangeWork, Texts, Volumes, full_rejects};
 ///
 /// # Errors
 /// A run that can't go on; single bad inputs are counted in the report instead.
-pub async fn prepare(config: &PrepareConfig, out: &std::path::Path, part: Part) -> Result<PrepareReport, PrepareError> {
+pub async fn prepare(config: &PrepareConfig, out: &Path, part: Part) -> Result<PrepareReport, PrepareError> {
     let watch = Stopwatch::start();
     // Whatever the whole run needs is looked for first, so that a wrong path leaves no folder behind.
     config.check()?;
@@ -66,7 +68,7 @@ pub async fn prepare(config: &PrepareConfig, out: &std::path::Path, part: Part) 
     }
     write_quarantine(&place, &volumes.ranges, &texts.ranges)?;
     write_whole(&out.join("report.json"), &serde_json::to_vec_pretty(&report).expect("a report is plain data"))?;
-    check(&report, &config.limits, &place)?;
+    check(&report, config, out)?;
     let end_token = tools.as_ref().map(|tools| tokenizer::end_token(&tools.tokenizer)).transpose()?;
     let index = DatasetIndex {
         schema_version: SCHEMA_VERSION,
@@ -100,10 +102,10 @@ impl Done {
         self.ranges.iter().filter(|range| self.fresh.contains(&range.range_id))
     }
 
-    fn counts(&self) -> std::collections::BTreeMap<String, std::collections::BTreeMap<String, u64>> {
-        let mut all = std::collections::BTreeMap::new();
+    fn counts(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
+        let mut all = BTreeMap::new();
         for (split, counts) in self.ranges.iter().flat_map(|range| &range.counts) {
-            let total: &mut std::collections::BTreeMap<String, u64> = all.entry(split.clone()).or_default();
+            let total: &mut BTreeMap<String, u64> = all.entry(split.clone()).or_default();
             counts.iter().for_each(|(key, count)| *total.entry(key.clone()).or_default() += count);
         }
         all
@@ -124,7 +126,7 @@ async fn run_table(
     let mine: Vec<u32> = (0..ranges.hashes.len() as u32).filter(|range| part.holds(*range)).collect();
     let finished = |range: &u32| work.finished(*range, &ranges.hashes[*range as usize]);
     let mut done: Vec<Committed> = threads.install(|| mine.par_iter().filter_map(finished).collect());
-    let known: std::collections::HashSet<u32> = done.iter().map(|range| range.range_id).collect();
+    let known: HashSet<u32> = done.iter().map(|range| range.range_id).collect();
     let fresh: Vec<u32> = mine.into_iter().filter(|range| !known.contains(range)).collect();
     if !fresh.is_empty() {
         place.remove_index()?;
@@ -159,7 +161,7 @@ fn report(volumes: &Done, texts: &Done, tables: &Tables, seconds: f64) -> Prepar
 }
 
 fn write_quarantine(place: &Workplace, volumes: &[Committed], texts: &[Committed]) -> Result<(), PrepareError> {
-    let write = |folder: &std::path::Path, records: &[QuarantineRecord]| -> Result<(), PrepareError> {
+    let write = |folder: &Path, records: &[QuarantineRecord]| -> Result<(), PrepareError> {
         let mut writer = ShardWriter::create(&folder.join("quarantine.parquet"), quarantine::schema(), Layout::Table)?;
         writer.write(&quarantine::to_batch(records))?;
         writer.commit("quarantine.parquet", &[])?;
@@ -180,7 +182,7 @@ fn write_quarantine(place: &Workplace, volumes: &[Committed], texts: &[Committed
 }
 
 /// Whether the counts add up and the rejects stay within the limits.
-fn check(report: &PrepareReport, limits: &LimitsConfig, place: &Workplace) -> Result<(), PrepareError> {
+fn check(report: &PrepareReport, config: &PrepareConfig, out: &Path) -> Result<(), PrepareError> {
     for (table, counts) in [("volumes", &report.volumes), ("texts", &report.texts)] {
         if !counts.add_up() {
             return Err(PrepareError::Request {
@@ -191,6 +193,7 @@ fn check(report: &PrepareReport, limits: &LimitsConfig, place: &Workplace) -> Re
     }
     let mut all = report.volumes.clone();
     all.add(&report.texts);
+    let limits = &config.limits;
     let rejected = all.quarantined_rows();
     let share = 100.0 * rejected as f64 / all.manifest_rows.max(1) as f64;
     if rejected > limits.reject_rows && share > limits.reject_percent {
@@ -199,7 +202,7 @@ fn check(report: &PrepareReport, limits: &LimitsConfig, place: &Workplace) -> Re
             rows: all.manifest_rows,
             limit_rows: limits.reject_rows,
             limit_percent: limits.reject_percent,
-            quarantine: place.full_quarantine(),
+            quarantine: output::full_quarantine(config.provenance.paths, out),
         });
     }
     Ok(())

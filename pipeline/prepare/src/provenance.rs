@@ -160,7 +160,8 @@ mod tests {
             detail: "Doe/Jane.nii: no".into(),
             byte_offset: Some(7),
         };
-        let text = "root = \"/data/Doe\"\n[manifest]\nfolders = [\"Doe\"]\n[text]\ntokenizer = { path = \"Doe/t.json\" }\n";
+        let text =
+            "root = \"/data/Doe\"\n[manifest]\nfolders = [\"Doe\"]\n[text]\ntokenizer = { path = \"Doe/t.json\" }\n";
         let kept = format!("{:?} {}", provenance.record(&record), provenance.configuration(text));
         assert!(!kept.contains("Doe") && kept.contains("Unreadable"), "{kept}");
         assert_eq!((provenance.name("Doe"), provenance.case("Doe").contains("Doe")), (None, false));

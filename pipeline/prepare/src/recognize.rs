@@ -11,8 +11,8 @@ use med2e3_schemas::volume::VoxelCode;
 
 use crate::PrepareError;
 use crate::config::{
-    ConversationFile, EngineConfig, LimitsConfig, ManifestConfig, PrepareConfig, ProvenanceConfig, QuestionFile, Recipe, TextConfig,
-    TokenizerConfig, VolumeConfig,
+    ConversationFile, EngineConfig, LimitsConfig, ManifestConfig, PrepareConfig, ProvenanceConfig, QuestionFile,
+    Recipe, TextConfig, TokenizerConfig, VolumeConfig,
 };
 use crate::provenance::Paths;
 use crate::work::CheckInputs;
@@ -51,7 +51,7 @@ pub fn recognize(path: &Path) -> Result<Recognized, PrepareError> {
             manifest.conversations.push(ConversationFile { path: name, split, folder, task });
         }
         Some("json") => manifest.captions.push(name),
-        _ if matches!(look(path), Ok(Place::Volume)) => return folder(path),
+        _ if matches!(look(path), Ok(Place::Volume(_))) => return folder(path),
         _ => {
             return Err(PrepareError::Request {
                 what: path.display().to_string(),
@@ -105,7 +105,8 @@ fn split_of(path: &Path) -> Split {
 }
 
 fn with_texts(root: &Path, manifest: ManifestConfig, kind: &str) -> Recognized {
-    let others = manifest.questions.iter().map(|file| &file.path).chain(manifest.conversations.iter().map(|file| &file.path));
+    let others =
+        manifest.questions.iter().map(|file| &file.path).chain(manifest.conversations.iter().map(|file| &file.path));
     let files = manifest.captions.iter().chain(others);
     let files: Vec<_> = files.map(|file| file.display().to_string()).collect();
     let beside = root.join("tokenizer.json");
@@ -121,7 +122,7 @@ fn with_texts(root: &Path, manifest: ManifestConfig, kind: &str) -> Recognized {
 }
 
 fn folder(path: &Path) -> Result<Recognized, PrepareError> {
-    let (root, entry) = match path.is_dir() && !matches!(look(path), Ok(Place::Volume)) {
+    let (root, entry) = match path.is_dir() && !matches!(look(path), Ok(Place::Volume(_))) {
         true => (path, PathBuf::new()),
         // The volume itself: what lies beside it is not asked for.
         false => {
@@ -145,7 +146,7 @@ fn folder(path: &Path) -> Result<Recognized, PrepareError> {
 /// The first volume at or below a path, in the order of the names.
 fn first_volume(path: &Path) -> Result<Option<PathBuf>, PrepareError> {
     match look(path).map_err(PrepareError::io(path, "list"))? {
-        Place::Volume => Ok(Some(path.to_owned())),
+        Place::Volume(_) => Ok(Some(path.to_owned())),
         Place::Other => Ok(None),
         Place::Folder(mut names) => {
             names.sort();

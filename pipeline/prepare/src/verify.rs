@@ -66,7 +66,9 @@ pub fn verify(root: &Path) -> Result<Verification, PrepareError> {
         Err(error) => return Ok(Verification { problems: vec![format!("dataset.json: {error}")], ..found }),
     };
     found.count("index", 1);
-    found.expect(index.to_text(xxh3_64).as_bytes() == bytes, || "dataset.json: the text differs from its own hash".into());
+    found.expect(index.to_text(xxh3_64).as_bytes() == bytes, || {
+        "dataset.json: the text differs from its own hash".into()
+    });
     files(root, &index, &mut found);
 
     let shards = |entries: &[ShardEntry], check: &(dyn Fn(&ShardReader) -> Result<Rows, String> + Sync)| {
@@ -134,7 +136,10 @@ fn files(root: &Path, index: &DatasetIndex, found: &mut Verification) {
         match file_entry(&root.join(name)) {
             Ok(now) => found.expect(now == *entry, || {
                 let (expected, got) = ((entry.bytes, &entry.xxh3), (now.bytes, &now.xxh3));
-                format!("{name}: expected {} bytes with xxh3 {}, found {} with {}", expected.0, expected.1, got.0, got.1)
+                format!(
+                    "{name}: expected {} bytes with xxh3 {}, found {} with {}",
+                    expected.0, expected.1, got.0, got.1
+                )
             }),
             Err(error) => found.problems.push(said(root, &error)),
         }

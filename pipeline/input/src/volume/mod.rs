@@ -204,8 +204,8 @@ pub fn read_with(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<
 /// What lies at a path, as far as names and first bytes tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Something that [`read`] takes for a volume.
-    Volume,
+    /// Something that [`read`] takes for a volume; for a series the folders in it, which are no part of it.
+    Volume(Vec<OsString>),
     /// A folder that is no series: the names in it.
     Folder(Vec<OsString>),
     /// Any other file.
@@ -219,10 +219,14 @@ pub enum Place {
 pub fn look(path: &Path) -> io::Result<Place> {
     let metadata = fs::metadata(path)?;
     if metadata.is_dir() {
-        let names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+        let entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
+        let names: Vec<OsString> = entries.iter().map(DirEntry::file_name).collect();
         let series = names.iter().any(|name| slice_stack::is_numbered_picture(&name.to_string_lossy()));
-        let dicom = || is_dicom_folder(path).is_ok_and(|dicom| dicom);
-        return Ok(if series || dicom() { Place::Volume } else { Place::Folder(names) });
+        if series || is_dicom_folder(path).is_ok_and(|dicom| dicom) {
+            let folders = entries.iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            return Ok(Place::Volume(folders.map(DirEntry::file_name).collect()));
+        }
+        return Ok(Place::Folder(names));
     }
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let whole = [".nii", ".nii.gz", ".npy"].iter().any(|ending| name.ends_with(ending));
@@ -230,7 +234,7 @@ pub fn look(path: &Path) -> io::Result<Place> {
     let header = [".hdr", ".hdr.gz"].iter().any(|ending| name.ends_with(ending)) && partner(path).is_some();
     let dicom = || first_bytes(path).is_ok_and(|head| dicom::is_dicom(&head));
     let volume = metadata.is_file() && (whole || header || dicom());
-    Ok(if volume { Place::Volume } else { Place::Other })
+    Ok(if volume { Place::Volume(Vec::new()) } else { Place::Other })
 }
 
 /// The second file of the volume at `path`: the other part of a NIfTI pair, as [`read`] would find it.

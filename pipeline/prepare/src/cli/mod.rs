@@ -5,7 +5,7 @@
 mod args;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -18,13 +18,13 @@ use serde::de::DeserializeOwned;
 use crate::config::{PrepareConfig, SampleConfig};
 use crate::demo_set;
 use crate::engine::{Batches, Catalog, to_json_lines, to_table};
+use crate::estimate::{self, Estimate};
 use crate::inspect::{Which, inspect, write_montage};
 use crate::leaks::{self, Leak};
+use crate::output::{self, Part};
+use crate::recognize::{self, Recognized};
 use crate::verify::{self, Verification};
 use crate::{prepare, sample};
-use crate::estimate::{self, Estimate};
-use crate::output::Part;
-use crate::recognize::{self, Recognized};
 use args::{Args, PrepareArgs, RunArgs, Verb};
 
 /// Parses the arguments, runs the verb, prints errors with their causes.
@@ -55,9 +55,12 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Verb::Prepare(args) => {
-            let report = runtime.block_on(prepare::prepare(&prepare_config(&args)?, &args.out, args.part))?;
-            if args.part == Part::WHOLE {
-                print_prepared(&report, &args)?;
+            let config = prepare_config(&args)?;
+            let report = runtime.block_on(prepare::prepare(&config, &args.out, args.part))?;
+            if args.json {
+                println!("{}", serde_json::to_string(&report)?);
+            } else if args.part == Part::WHOLE {
+                print_prepared(&report, &output::full_quarantine(config.provenance.paths, &args.out));
             } else {
                 let (done, all) = (report.volumes.rows, report.volumes.manifest_rows);
                 println!("part done: {done} of {all} volumes; when all parts are, run without --part");
@@ -95,7 +98,8 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Verb::Sql { dataset, query, json } => {
-            let batches = runtime.block_on(async { Catalog::open(&dataset, Batches::Short).await?.query(&query).await })?;
+            let batches =
+                runtime.block_on(async { Catalog::open(&dataset, Batches::Short).await?.query(&query).await })?;
             match json {
                 true => print!("{}", to_json_lines(&batches)?),
                 false => println!("{}", to_table(&batches)?),
@@ -176,11 +180,7 @@ fn read_config<T: DeserializeOwned>(args: &RunArgs) -> anyhow::Result<T> {
     Ok(config::parse(&args.config.display().to_string(), &text, &args.set)?)
 }
 
-fn print_prepared(report: &PrepareReport, args: &PrepareArgs) -> anyhow::Result<()> {
-    if args.json {
-        println!("{}", serde_json::to_string(report)?);
-        return Ok(());
-    }
+fn print_prepared(report: &PrepareReport, quarantine: &Path) {
     let line = |table: &str, counts: &TableCounts| {
         let TableCounts { manifest_rows, rows, duplicates, .. } = counts;
         println!(
@@ -191,10 +191,9 @@ fn print_prepared(report: &PrepareReport, args: &PrepareArgs) -> anyhow::Result<
     };
     line("volumes", &report.volumes);
     line("texts", &report.texts);
-    let quarantine: PathBuf = quarantine_path(&args.out);
     if report.shards_reused > 0 && report.bytes_written == 0 {
         println!("nothing to do: all {} shards were finished ({:.1} s)", report.shards_reused, report.seconds);
-        return Ok(());
+        return;
     }
     println!(
         "{} shards found finished; {} inputs of {:.1} MiB read, {:.1} MiB written in {:.1} s; reasons in {}",
@@ -205,14 +204,16 @@ fn print_prepared(report: &PrepareReport, args: &PrepareArgs) -> anyhow::Result<
         report.seconds,
         quarantine.display()
     );
-    Ok(())
 }
 
 fn print_verified(found: &Verification) {
     found.checked.iter().for_each(|(what, count)| println!("{what:<14} {count} checked"));
     for (table, counts) in [("volumes", &found.volumes), ("texts", &found.texts)] {
         let (rows, aside) = (counts.rows, counts.quarantined_rows());
-        println!("{table:<14} {} = {rows} rows + {aside} set aside + {} duplicates", counts.manifest_rows, counts.duplicates);
+        println!(
+            "{table:<14} {} = {rows} rows + {aside} set aside + {} duplicates",
+            counts.manifest_rows, counts.duplicates
+        );
     }
     println!("{:<14} {} samples wait for a volume that was set aside", "note", found.samples_without_volume);
     found.problems.iter().for_each(|problem| println!("PROBLEM {problem}"));
@@ -228,8 +229,4 @@ fn print_leaks(leaks: &[Leak]) {
         println!("{kind:<8} {:<12} {:<12} {shared:>8} {samples:>9} {of:>9}", from.as_str(), to.as_str());
         examples.iter().for_each(|example| println!("         {example}"));
     }
-}
-
-fn quarantine_path(out: &Path) -> PathBuf {
-    out.join("quarantine.parquet")
 }

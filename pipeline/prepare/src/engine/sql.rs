@@ -10,6 +10,7 @@ use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::prelude::{ParquetReadOptions, SessionConfig};
 use med2e3_feed::Dataset;
+use med2e3_schemas::{sample, volume};
 
 use super::functions;
 use crate::PrepareError;
@@ -45,9 +46,17 @@ impl Catalog {
         for function in functions::all(dataset.voxels()) {
             context.register_udf(function);
         }
-        let tables = ["volumes", "samples", "quarantine.parquet", "manifest/volumes", "manifest/texts"];
-        let names = ["volumes", "samples", "quarantine", "manifest_volumes", "manifest_texts"];
-        for (table, name) in tables.into_iter().zip(names) {
+        for (name, schema) in [("volumes", volume::schema(dataset.voxels())), ("samples", sample::schema())] {
+            let shards = if name == "volumes" { dataset.volume_shards() } else { dataset.sample_shards() };
+            if shards.is_empty() {
+                // A table without rows is a table too.
+                context.register_batch(name, RecordBatch::new_empty(schema))?;
+            } else {
+                register(&context, name, &root.join(name)).await?;
+            }
+        }
+        let tables = ["quarantine.parquet", "manifest/volumes", "manifest/texts"];
+        for (table, name) in tables.into_iter().zip(["quarantine", "manifest_volumes", "manifest_texts"]) {
             register(&context, name, &root.join(table)).await?;
         }
         for entry in fs::read_dir(root.join("subsets")).into_iter().flatten().flatten() {

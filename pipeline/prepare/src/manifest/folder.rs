@@ -19,22 +19,26 @@ pub(super) fn read(root: &Path, folder: &Path, builder: &mut Builder<'_>) -> Res
         if metadata.is_symlink() {
             continue;
         }
-        match look(&place).map_err(PrepareError::io(&place, "list"))? {
-            Place::Volume => {
+        let mut below = match look(&place).map_err(PrepareError::io(&place, "list"))? {
+            Place::Volume(folders) => {
                 let image = path.to_str().ok_or_else(|| PrepareError::Manifest {
                     path: place.clone(),
                     expected: "names in UTF-8".into(),
                     found: "other bytes".into(),
                 })?;
+                // The root itself, where it is a series.
+                let image = if image.is_empty() { "." } else { image };
                 builder.add_volume(image, image.to_owned());
+                folders
             }
-            Place::Folder(mut names) => {
-                builder.source(place);
-                names.sort();
-                open.extend(names.into_iter().rev().map(|name| path.join(name)));
-            }
-            Place::Other => {}
+            Place::Folder(names) => names,
+            Place::Other => continue,
+        };
+        if metadata.is_dir() {
+            builder.source(place);
         }
+        below.sort();
+        open.extend(below.into_iter().rev().map(|name| path.join(name)));
     }
     Ok(())
 }

@@ -270,7 +270,8 @@ impl Range {
 /// Every field of a row but the voxels, as text.
 fn described(row: &VolumeRow) -> String {
     let VolumeRow { volume_id, source_path, case_id, series, plane, orientation, source_shape, .. } = row;
-    let VolumeRow { crop_start, crop_stop, spacing_mm, hu_known, value_min, value_max, slices_dropped, notes, .. } = row;
+    let VolumeRow { crop_start, crop_stop, spacing_mm, hu_known, value_min, value_max, slices_dropped, notes, .. } =
+        row;
     format!(
         "{volume_id} {source_path:?} {case_id:?} {series:?} {plane:?} {orientation:?} {source_shape:?} {crop_start:?} \
          {crop_stop:?} {spacing_mm:?} {hu_known} {value_min} {value_max} {slices_dropped:?} {notes:?}"
