@@ -1,6 +1,6 @@
 //! Recipe `ct` and antialiased resampling: against torch, MONAI, numpy and SimpleITK (golden files), and what is refused.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use med2e3_input::InputError;
 use med2e3_input::recipe::{self, CtCrop, CtRecipe, Intensity};
@@ -175,12 +175,13 @@ fn volumes_with_nothing_to_show_are_refused() {
 
 #[test]
 fn a_range_of_almost_nothing_is_a_range() {
-    let mut values = [0.0; 24];
-    values[5] = f64::from(f32::from_bits(3));
+    let mut values = vec![0.0; 24];
+    values[5] = f32::from_bits(3);
+    let volume = Volume::plain(Path::new("made"), [2, 3, 4], values, Rescale::IDENTITY);
     let recipe =
         recipe_of(r#"{"shape_dhw": [2, 3, 4], "intensity": {"percentile": {"low": 0, "high": 100}}, "crop": "none"}"#);
     let mut out = Vec::new();
-    recipe::ct(&scan(&values, [2, 3, 4]), &recipe, &mut out).unwrap();
+    recipe::ct(&volume, &recipe, &mut out).unwrap();
     assert_eq!(out, (0..24).map(|n| if n == 5 { 1.0 } else { 0.0 }).collect::<Vec<f32>>());
 }
 
