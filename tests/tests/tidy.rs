@@ -90,6 +90,8 @@ fn ct_files_are_read_only_in_the_volume_folder() {
             "dicom_core",
             "dicom_object",
             "dicom_pixeldata",
+            "mozjpeg",
+            "hayro_jpeg2000",
         ],
         part: Part::Product,
         within: &[],
@@ -253,7 +255,10 @@ fn a_file_is_one_noun() {
 fn the_repository_names_no_place_outside_itself() {
     // Put together here, or this file would break its own rule.
     let places = [concat!("..", "/shared"), concat!("/wo", "rk/"), concat!("/ro", "ot/")];
-    let outside = |source: &Source| places.into_iter().find(|place| source.text.contains(place));
+    // A folder of that name within the repository is no such place.
+    let inside = |text: &str, at: usize| text[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
+    let names = |text: &str, place: &str| text.match_indices(place).any(|(at, _)| !inside(text, at));
+    let outside = |source: &Source| places.into_iter().find(|place| names(&source.text, place));
     assert!(outside(&Source::new("README.md", &format!("see {}/x", places[0]))).is_some());
     let sources = sources();
     assert_none(sources.iter().filter_map(|source| Some(format!("{} names {}", source.path, outside(source)?))));

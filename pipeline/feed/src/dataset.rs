@@ -57,9 +57,7 @@ impl Dataset {
     /// # Errors
     /// A folder without an index, an index of another version, a shard that is missing or has other rows than stated.
     pub fn open(root: &Path) -> Result<Dataset, FeedError> {
-        let path = root.join("dataset.json");
-        let text = fs::read_to_string(&path).map_err(FeedError::io(&path, "read"))?;
-        let index = DatasetIndex::parse(&text).map_err(FeedError::schema(&path))?;
+        let index = read_index(root)?;
         let open = |entry: &ShardEntry| {
             let path = within(root, &entry.path)?;
             let reader = ShardReader::open(&path)?;
@@ -218,6 +216,16 @@ impl Dataset {
         }
         Ok(ids)
     }
+}
+
+/// The index of a dataset folder; no shard is opened.
+///
+/// # Errors
+/// A folder without an index, an index of another version.
+pub fn read_index(root: &Path) -> Result<DatasetIndex, FeedError> {
+    let path = root.join("dataset.json");
+    let text = fs::read_to_string(&path).map_err(FeedError::io(&path, "read"))?;
+    DatasetIndex::parse(&text).map_err(FeedError::schema(&path))
 }
 
 /// A path that a file states, below the folder that it is relative to.

@@ -21,6 +21,6 @@ pub mod queue;
 pub mod shard;
 
 pub use batch::{HostBatch, TextForm};
-pub use dataset::{Dataset, SPLIT_FOOTER_KEY, Samples, Selection};
+pub use dataset::{Dataset, SPLIT_FOOTER_KEY, Samples, Selection, read_index};
 pub use error::FeedError;
 pub use feed::{Feed, FeedCursor, FeedPlan};

@@ -28,8 +28,10 @@ fn every_kept_shard_is_read_or_refused() {
     }
 }
 
-/// Name and columns of each seed, and how its pages are cut.
-fn seeds() -> Vec<(&'static str, Layout, Vec<(&'static str, ArrayRef)>)> {
+/// Name of a seed, how its pages are cut, and its columns.
+type Seed = (&'static str, Layout, Vec<(&'static str, ArrayRef)>);
+
+fn seeds() -> Vec<Seed> {
     let cells = |rows: u8| -> ArrayRef {
         Arc::new(FixedSizeBinaryArray::try_from_iter((0..rows).map(|row| vec![row; 256])).unwrap())
     };

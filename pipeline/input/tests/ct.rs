@@ -1,6 +1,6 @@
 //! Recipe `ct` and antialiased resampling: against torch, MONAI, numpy and SimpleITK (golden files), and what is refused.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use med2e3_input::InputError;
 use med2e3_input::recipe::{self, CtCrop, CtRecipe, Intensity};
@@ -176,8 +176,8 @@ fn volumes_with_nothing_to_show_are_refused() {
 #[test]
 fn a_range_of_almost_nothing_is_a_range() {
     let mut values = vec![0.0; 24];
-    values[5] = f32::from_bits(3);
-    let volume = Volume::plain(Path::new("made"), [2, 3, 4], values, Rescale::IDENTITY);
+    values[5] = f64::from(f32::from_bits(3));
+    let volume = Volume { samples: values.into(), rescale: Rescale::IDENTITY, ..scan(&[0.0; 24], [2, 3, 4]) };
     let recipe =
         recipe_of(r#"{"shape_dhw": [2, 3, 4], "intensity": {"percentile": {"low": 0, "high": 100}}, "crop": "none"}"#);
     let mut out = Vec::new();

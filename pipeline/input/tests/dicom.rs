@@ -97,9 +97,9 @@ fn every_plane_comes_to_display() {
         assert_eq!((volume.orientation.as_deref(), volume.plane), (Some(codes), Some(plane)), "{axes}");
         assert_eq!(volume.spacing_mm_dhw, Some([4.0, 0.75, 0.5]), "{axes}");
         // D runs to the head, to the back, to the left.
+        let samples = volume.samples_dhw();
         let ordered = (0..3).map(f64::from).collect::<Vec<_>>();
-        let corner =
-            |d: usize| volume.samples.get(d * 6 + if codes == "RAS" { 5 } else { usize::from(codes == "RPI") * 2 });
+        let corner = |d: usize| samples.get(d * 6 + if codes == "RAS" { 5 } else { usize::from(codes == "RPI") * 2 });
         assert_eq!((0..3).map(corner).collect::<Vec<_>>(), ordered, "{axes}");
     }
 }

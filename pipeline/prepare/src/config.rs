@@ -104,6 +104,13 @@ pub struct ManifestConfig {
     pub nan_as_pandas: bool,
 }
 
+impl ManifestConfig {
+    /// Whether no file with texts is named.
+    pub fn is_volumes_alone(&self) -> bool {
+        self.captions.is_empty() && self.questions.is_empty() && self.yes_no.is_empty() && self.conversations.is_empty()
+    }
+}
+
 /// A file of conversations in Med-2E3's form.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use arrow::array::{Array, AsArray};
 use med2e3_feed::shard::commit::write_whole;
-use med2e3_feed::{Dataset, SPLIT_FOOTER_KEY};
+use med2e3_feed::{Dataset, SPLIT_FOOTER_KEY, read_index};
 use med2e3_input::perceptual::{NEAR_BITS, distance};
 use med2e3_schemas::Id;
 use med2e3_schemas::sample::{self, SampleRow, Split, Task};
@@ -260,8 +260,7 @@ fn groups(cohort: &Cohort) -> BTreeMap<String, Vec<usize>> {
 /// # Errors
 /// An index or a subset that can't be read, an index that can't be written.
 pub(crate) fn note_files(root: &Path) -> Result<(), PrepareError> {
-    let dataset = Dataset::open(root)?;
-    let mut index = dataset.index().clone();
+    let mut index = read_index(root)?;
     index.files = crate::output::files(root)?;
     Ok(write_whole(&root.join("dataset.json"), index.to_text(xxh3_64).as_bytes())?)
 }

@@ -110,15 +110,12 @@ fn with_texts(root: &Path, manifest: ManifestConfig, kind: &str) -> Recognized {
     let files = manifest.captions.iter().chain(others);
     let files: Vec<_> = files.map(|file| file.display().to_string()).collect();
     let beside = root.join("tokenizer.json");
-    let (tokenizer, words) = match beside.is_file() {
-        true => (TokenizerConfig::Path(beside), "its tokenizer.json".to_owned()),
-        false => (
-            TokenizerConfig::Train(TRAINED_ENTRIES),
-            format!("a tokenizer of {TRAINED_ENTRIES} entries trained on its texts"),
-        ),
+    let tokenizer = match beside.is_file() {
+        true => TokenizerConfig::Path(beside),
+        false => TokenizerConfig::Train(TRAINED_ENTRIES),
     };
     let config = config(root, manifest, Recipe::M3d, VoxelCode::U8, tokenizer, Paths::Keep);
-    Recognized { what: format!("{kind} with {}; {words}", files.join(", ")), config }
+    Recognized { what: format!("{kind} with {}", files.join(", ")), config }
 }
 
 fn folder(path: &Path) -> Result<Recognized, PrepareError> {

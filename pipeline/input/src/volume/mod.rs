@@ -30,7 +30,7 @@ pub use self::npy::NpyReader;
 pub(crate) use self::samples::with_samples;
 pub use self::samples::{Sample, Samples, Stored};
 pub use self::slice_stack::SliceStackReader;
-pub use self::stage::{Stage, observed};
+pub use self::stage::{Observer, Stage, observed};
 pub use med2e3_schemas::volume::SliceDropped;
 
 use crate::error::InputError;

@@ -14,13 +14,16 @@ pub enum Stage {
     Decode,
 }
 
+/// What is told of each stage that begins.
+pub type Observer = Rc<dyn Fn(Stage)>;
+
 thread_local! {
-    static OBSERVER: RefCell<Option<Rc<dyn Fn(Stage)>>> = const { RefCell::new(None) };
+    static OBSERVER: RefCell<Option<Observer>> = const { RefCell::new(None) };
 }
 
 /// Runs `work`, during which `observer` is called on this thread whenever a reader enters another stage.
-pub fn observed<T>(observer: Rc<dyn Fn(Stage)>, work: impl FnOnce() -> T) -> T {
-    struct Restore(Option<Rc<dyn Fn(Stage)>>);
+pub fn observed<T>(observer: Observer, work: impl FnOnce() -> T) -> T {
+    struct Restore(Option<Observer>);
     impl Drop for Restore {
         fn drop(&mut self) {
             OBSERVER.set(self.0.take());

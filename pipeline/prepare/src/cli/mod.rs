@@ -15,7 +15,7 @@ use med2e3_schemas::config;
 use med2e3_schemas::report::{PrepareReport, TableCounts};
 use serde::de::DeserializeOwned;
 
-use crate::config::{PrepareConfig, SampleConfig};
+use crate::config::{PrepareConfig, SampleConfig, TokenizerConfig};
 use crate::demo_set;
 use crate::engine::{Batches, Catalog, to_json_lines, to_table};
 use crate::estimate::{self, Estimate};
@@ -154,6 +154,13 @@ fn prepare_config(args: &PrepareArgs) -> anyhow::Result<PrepareConfig> {
     let Recognized { what, config } = recognize::recognize(&args.path)?;
     let text = toml::to_string(&config).context("writing the configuration")?;
     let config: PrepareConfig = config::parse(&name, &text, &args.overrides())?;
+    match &config.text.tokenizer {
+        _ if config.manifest.is_volumes_alone() => {}
+        TokenizerConfig::Path(path) => eprintln!("tokenizer {}", path.display()),
+        TokenizerConfig::Train(entries) => eprintln!(
+            "tokenizer of {entries} entries trained on the texts; --tokenizer names a language model's own instead"
+        ),
+    }
     let [d, h, w] = config.volume.shape;
     let volume = &config.volume;
     eprintln!("{name}: {what}");

@@ -9,7 +9,7 @@ use datafusion::arrow::json::LineDelimitedWriter;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::prelude::{ParquetReadOptions, SessionConfig};
-use med2e3_feed::Dataset;
+use med2e3_feed::read_index;
 use med2e3_schemas::{sample, volume};
 
 use super::functions;
@@ -36,23 +36,26 @@ impl Catalog {
     /// # Errors
     /// A folder that is no dataset, a table that can't be read.
     pub async fn open(root: &Path, batches: Batches) -> Result<Catalog, PrepareError> {
-        let dataset = Dataset::open(root)?;
+        let index = read_index(root)?;
         let mut config = SessionConfig::new().with_batch_size(batches as usize);
         // A filter on ids must not decode the voxels of other rows.
         let parquet = &mut config.options_mut().execution.parquet;
         parquet.schema_force_view_types = false;
         parquet.pushdown_filters = true;
         let context = SessionContext::new_with_config(config);
-        for function in functions::all(dataset.voxels()) {
+        for function in functions::all(&index.voxels) {
             context.register_udf(function);
         }
-        for (name, schema) in [("volumes", volume::schema(dataset.voxels())), ("samples", sample::schema())] {
-            let shards = if name == "volumes" { dataset.volume_shards() } else { dataset.sample_shards() };
+        let tables =
+            [("volumes", volume::schema(&index.voxels), &index.volumes), ("samples", sample::schema(), &index.samples)];
+        for (name, schema, shards) in tables {
             if shards.is_empty() {
                 // A table without rows is a table too.
                 context.register_batch(name, RecordBatch::new_empty(schema))?;
             } else {
-                register(&context, name, &root.join(name)).await?;
+                // The schema is known: no shard is opened to find it.
+                let options = ParquetReadOptions::default().schema(&schema);
+                context.register_parquet(name, root.join(name).display().to_string(), options).await?;
             }
         }
         let tables = ["quarantine.parquet", "manifest/volumes", "manifest/texts"];
