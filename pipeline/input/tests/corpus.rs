@@ -29,6 +29,6 @@ fn slice_folders() {
 }
 
 #[test]
-fn dicom_filess() {
+fn dicom_files() {
     replay("dicom", volumes::dicom_files);
 }
