@@ -135,7 +135,7 @@ write("slice_folder", "series", BETWEEN.join([png(pictures["l8"]), codings["grey
 write("slice_folder", "mixed", BETWEEN.join([png(pictures["l8"]), png(pictures["l8"].resize((4, 3))), codings["grey"]]))
 write("slice_folder", "cut", BETWEEN.join([codings["grey"][:-40], png(pictures["rgb"])[:60], b""]))
 
-# --- dicom: every transfer syntax that is read, one slice a file
+# --- dicom: every transfer syntax that is read, one slice a file; then series
 ROWS, COLUMNS = 6, 7
 slope = (np.mgrid[:ROWS, :COLUMNS][1] * 300 + rng.integers(0, 90, (ROWS, COLUMNS))).astype("<u2")
 
@@ -205,6 +205,22 @@ write("dicom", "rle", slice_of(".5", slope, header + planes[0] + planes[1]))
 bare = slice_of(".1", slope)
 write("dicom", "cut", bare[:-20])
 write("dicom", "no_preamble", bare[132:])
+
+# In order, with a gap, two at one place, of different kinds.
+def series(*positions, **fields):
+    return BETWEEN.join(
+        slice_of(".1", slope + n, ImagePositionPatient=[0, 0, z], InstanceNumber=n + 1, **fields)
+        for n, z in enumerate(positions)
+    )
+
+
+write("dicom", "series", series(0, 1.5, 3))
+write("dicom", "series_gap", series(6, 0, 1.5, 3))
+write("dicom", "series_twice", series(0, 0))
+write("dicom", "series_tilted", series(0, 2, ImageOrientationPatient=[1, 0, 0, 0, 0.9, 0.43589]))
+rescaled = [slice_of(".1", slope, RescaleSlope=n + 1.5, ImagePositionPatient=[0, 0, n]) for n in range(2)]
+write("dicom", "series_rescaled", BETWEEN.join(rescaled))
+write("dicom", "series_mixed", BETWEEN.join([native["explicit"], compressed["j2k"], codings["grey"]]))
 
 # --- manifest: captions, questions, yes/no and conversations
 PREPARED = "M3D_Cap_npy/ct_case/000001/"

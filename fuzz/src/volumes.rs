@@ -27,25 +27,34 @@ pub fn nifti(bytes: &[u8]) {
 /// A folder of pictures `0.png`, `1.jpeg`, `2.png` and so on; `|slice|` stands between them.
 pub fn slice_folder(bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let mut rest = bytes;
-    for number in 0..MOST_SLICES {
-        let end = rest.windows(BETWEEN.len()).position(|window| window == BETWEEN).unwrap_or(rest.len());
+    for (number, part) in parts(bytes).into_iter().enumerate() {
         let ending = ["png", "jpeg"][number % 2];
-        fs::write(folder.path().join(format!("{number}.{ending}")), &rest[..end]).expect("a file can be written");
-        match rest.get(end + BETWEEN.len()..) {
-            Some(next) => rest = next,
-            None => break,
-        }
+        fs::write(folder.path().join(format!("{number}.{ending}")), part).expect("a file can be written");
     }
     prepare(folder.path());
 }
 
-/// One DICOM file.
-pub fn dicom_file(bytes: &[u8]) {
+/// One DICOM file, or the folder of a series where `|slice|` stands between files.
+pub fn dicom_files(bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let path = folder.path().join("slice");
-    fs::write(&path, bytes).expect("a file can be written");
-    prepare(&path);
+    let parts = parts(bytes);
+    let paths: Vec<_> = (0..parts.len()).map(|number| folder.path().join(format!("{number}.dcm"))).collect();
+    for (path, part) in paths.iter().zip(&parts) {
+        fs::write(path, part).expect("a file can be written");
+    }
+    prepare(if paths.len() == 1 { &paths[0] } else { folder.path() });
+}
+
+/// What stands between the marks, up to a few parts.
+fn parts(bytes: &[u8]) -> Vec<&[u8]> {
+    let mut parts = Vec::new();
+    let mut rest = Some(bytes);
+    while let Some(bytes) = rest.filter(|_| parts.len() < MOST_SLICES) {
+        let end = bytes.windows(BETWEEN.len()).position(|window| window == BETWEEN).unwrap_or(bytes.len());
+        parts.push(&bytes[..end]);
+        rest = bytes.get(end + BETWEEN.len()..);
+    }
+    parts
 }
 
 /// Reads what lies at the path and prepares it by both recipes.

@@ -30,5 +30,5 @@ fn slice_folders() {
 
 #[test]
 fn dicom_files() {
-    replay("dicom", volumes::dicom_file);
+    replay("dicom", volumes::dicom_files);
 }
