@@ -193,6 +193,17 @@ pub fn resplit(root: &Path, name: &str, shares: [f64; 2], seed: u64) -> Result<R
         };
         parts.entry(split).or_default().extend(rows.iter().map(|row| cohort.rows[*row].id));
     }
+    for (split, share) in [(Split::Validation, validation), (Split::Test, test)] {
+        if share > 0.0 && parts[&split].is_empty() {
+            let smallest = groups.values().map(Vec::len).min().unwrap_or(0);
+            return Err(PrepareError::Request {
+                what: format!("{share} of the samples for {split}"),
+                problem: format!(
+                    "the smallest group that shares something has {smallest} of {total}; give a larger share"
+                ),
+            });
+        }
+    }
     let mut samples = BTreeMap::new();
     for (split, mut ids) in parts {
         ids.sort_unstable();
