@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
+use futures::future::try_join_all;
 use med2e3_feed::shard::{Layout, ShardReader, ShardWriter};
 use med2e3_schemas::Id;
 use serde::Serialize;
@@ -48,16 +49,18 @@ pub async fn sample(config: &SampleConfig, dataset: &Path) -> Result<Subset, Pre
     let catalog = Catalog::open(dataset, Batches::Long).await?;
     let mut subset = Subset { name: config.name.clone(), seed: config.seed, counts: Vec::new(), queries: Vec::new() };
     let mut ids = Vec::new();
-    for wanted in &config.counts {
-        let query = query(config, wanted);
-        let batches = catalog.query(&query).await?;
+    let queries: Vec<String> = config.counts.iter().map(|wanted| query(config, wanted)).collect();
+    // The tasks are drawn at the same time, since one query alone leaves cores idle.
+    let answers = try_join_all(queries.iter().map(|query| catalog.query(query))).await?;
+    for ((wanted, query), batches) in config.counts.iter().zip(queries).zip(answers) {
         let before = ids.len();
         for batch in &batches {
             ids.extend(batch.column(0).as_fixed_size_binary().iter().flatten().filter_map(Id::from_bytes));
         }
         let found = (ids.len() - before) as u64;
         // Whole groups seldom add up to the number; single samples must.
-        if found == 0 || (config.group_by.is_none() && found < wanted.count) {
+        let enough = if config.group_by.is_some() { wanted.count.min(1) } else { wanted.count };
+        if found < enough {
             return Err(PrepareError::Request {
                 what: format!("{} samples of {} in split {}", wanted.count, wanted.task, config.split),
                 problem: format!("the dataset has {found}"),

@@ -12,14 +12,20 @@ pub fn encode(values: &[f32], format: &VoxelFormat, cell: &mut Vec<u8>) {
     assert_eq!(values.len(), format.voxels(), "a volume has the format's voxels");
     cell.clear();
     let (inverse, offset) = (1.0 / format.scale, format.offset);
-    let code = |value: f32| ((value - offset) * inverse).round_ties_even();
+    let steps = |value: f32, most: f32| nearest(((value - offset) * inverse).max(0.0).min(most));
     match format.code {
-        VoxelCode::U8 => cell.extend(values.iter().map(|&v| code(v) as u8)),
-        VoxelCode::I16 => {
-            cell.extend(values.iter().flat_map(|&v| (code(v).clamp(0.0, 32767.0) as i16).to_le_bytes()));
-        }
+        VoxelCode::U8 => cell.extend(values.iter().map(|&v| steps(v, 255.0) as u8)),
+        VoxelCode::I16 => cell.extend(values.iter().flat_map(|&v| (steps(v, 32767.0) as u16).to_le_bytes())),
         VoxelCode::F32 => cell.extend(values.iter().flat_map(|&v| ((v - offset) * inverse).to_le_bytes())),
     }
+}
+
+/// The nearest whole number of a value from 0 to 2^22, ties to even: beside 1.5 * 2^23 a float has no bits for a fraction, so
+/// that the addition rounds, and the number stands in its lowest bits. Unlike `round_ties_even` this becomes vector code on
+/// every x86-64.
+#[inline]
+fn nearest(value: f32) -> u32 {
+    (value + 12_582_912.0).to_bits() & 0x003f_ffff
 }
 
 /// The values of a cell.
@@ -58,6 +64,13 @@ mod tests {
                     prop_assert!((a - b).abs() <= bound + 1e-7, "{a} {b} {code:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn codes_are_rounded_as_the_standard_says() {
+        for value in (0..=510).map(|n| n as f32 / 2.0).chain([0.49999997, 254.50002, 32766.5, 32767.0]) {
+            assert_eq!(nearest(value), value.round_ties_even() as u32, "{value}");
         }
     }
 
