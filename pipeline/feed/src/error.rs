@@ -19,7 +19,7 @@ pub enum FeedError {
         source: io::Error,
     },
     /// A file is not the parquet that it should be.
-    #[error("{path}: not a readable shard")]
+    #[error("{path}: expected to read or write a whole shard, found an error")]
     Parquet {
         /// The file.
         path: PathBuf,
