@@ -1,4 +1,4 @@
-"""Preparation of volumes beside its peers, in one run: `bench_prepare.py MED2E3_DATA FOLDER [--repeats 3] [--volumes 4] [--copies 6]`.
+"""Preparation of volumes beside its peers, in one run: `bench_prepare.py MED2E3_DATA FOLDER [--repeats 2] [--volumes 3] [--copies 12]`.
 
 Makes phantom CTs in FOLDER (512 x 512 x 200 int16 NIfTI, gzip level 6; 60-slice PNG and JPEG series of 512 x 512), then measures
 in turn, one core each:
@@ -136,9 +136,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--volumes", type=int, default=4)
-    parser.add_argument("--copies", type=int, default=6)
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--volumes", type=int, default=3)
+    parser.add_argument("--copies", type=int, default=12)
     args = parser.parse_args()
     make(args.folder, args.volumes, args.copies)
     print("| input | isal inflate s | MONAI s | med2e3 s | to isal | MONAI to med2e3 | two threads | shard writing |")
