@@ -12,6 +12,7 @@ use crate::config::PrepareConfig;
 use crate::manifest;
 use crate::output::{self, Workplace};
 use crate::progress::{Progress, Stopwatch};
+use crate::tables::nearest_existing;
 use crate::tokenizer::TextTools;
 use crate::work::{RangeWork, Texts, Volumes};
 
@@ -102,7 +103,7 @@ fn measure(config: &PrepareConfig, out: &Path, folder: &Path) -> Result<Estimate
 /// Bytes that an ordinary user may still write where `path` lies or will lie.
 fn free_bytes(path: &Path) -> Result<u64, PrepareError> {
     let absolute = std::path::absolute(path).map_err(PrepareError::io(path, "find"))?;
-    let there = absolute.ancestors().find(|path| path.exists()).unwrap_or(&absolute);
+    let there = nearest_existing(&absolute);
     let disk = rustix::fs::statvfs(there).map_err(|error| PrepareError::io(there, "measure")(error.into()))?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }

@@ -18,6 +18,7 @@ use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::PrepareError;
+use crate::work::{chain, count_key};
 
 /// What was looked at and what is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -254,7 +255,7 @@ fn sample_rows(reader: &ShardReader) -> Result<Rows, String> {
                 }
                 () if ids.iter().any(|id| *id < 0 && *id != IMAGE3D) => "a negative id that is no image mark".into(),
                 () => {
-                    let key = topic.map_or(task.to_string(), |topic| format!("{task}.{topic}"));
+                    let key = count_key(task, topic);
                     *rows.counts.entry((split.to_string(), key)).or_default() += 1;
                     rows.ids.push(sample_id);
                     rows.refers.push(volume_ids);
@@ -302,7 +303,5 @@ fn table_rows(folder: &Path) -> Option<u64> {
 
 /// An error with its causes, its paths relative to the dataset.
 fn said(root: &Path, error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-    text.replace(&format!("{}/", root.display()), "")
+    chain(error).replace(&format!("{}/", root.display()), "")
 }

@@ -14,7 +14,7 @@ use crate::output::Part;
     version,
     arg_required_else_help = true,
     after_help = "\
-Exit codes: 0 fine, 1 finished but some inputs were set aside, 2 failed.
+Exit codes: 0 fine, 1 finished but inputs were set aside or a check found something, 2 failed.
 MED2E3_LOG=info shows the query plan with its metrics.
 
 A first run:

@@ -12,6 +12,7 @@ use arrow::array::RecordBatch;
 use med2e3_schemas::index::ShardEntry;
 use med2e3_schemas::manifest::keys_of;
 use med2e3_schemas::outcome::RangeOutcome;
+use med2e3_schemas::sample::{Task, Topic};
 use med2e3_schemas::{Id, SchemaError};
 
 use serde::{Deserialize, Serialize};
@@ -74,9 +75,14 @@ fn entries_of<T>(
 }
 
 /// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// What a sample counts as in the index, such as `closed_vqa.plane`.
+pub(crate) fn count_key(task: Task, topic: Option<Topic>) -> String {
+    topic.map_or(task.to_string(), |topic| format!("{task}.{topic}"))
 }
 
 /// A range's identity: its manifest rows, as text that names every field.

@@ -16,7 +16,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::receipt::ShardPlace;
-use super::{Committed, RangeWork, Receipt, chain, entries_of, range_hash};
+use super::{Committed, RangeWork, Receipt, chain, count_key, entries_of, range_hash};
 use crate::PrepareError;
 use crate::config::TextConfig;
 use crate::output::Workplace;
@@ -181,10 +181,7 @@ impl RangeWork for Texts {
 fn count(rows: &[SampleRow]) -> BTreeMap<String, BTreeMap<String, u64>> {
     let mut counts: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
     for row in rows {
-        let key = match row.topic {
-            Some(topic) => format!("{}.{topic}", row.task),
-            None => row.task.to_string(),
-        };
+        let key = count_key(row.task, row.topic);
         *counts.entry(row.split.to_string()).or_default().entry(key).or_default() += 1;
     }
     counts

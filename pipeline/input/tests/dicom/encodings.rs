@@ -1,7 +1,5 @@
 //! DICOM pixel data in every encoding that is read, against what other codecs made of the same streams.
 
-mod dicom_file;
-
 use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +9,7 @@ use med2e3_input::InputError;
 use med2e3_input::volume::{self, ReadLimits, Volume};
 use tempfile::TempDir;
 
-use dicom_file::{EXPLICIT_LITTLE, SliceFile, text};
+use super::dicom_file::{EXPLICIT_LITTLE, SliceFile, text, word};
 
 struct Picture {
     rows: u16,
@@ -36,7 +34,7 @@ fn hex(text: &str) -> Vec<u8> {
 /// What tests/golden/dicom.py made.
 fn golden() -> (HashMap<&'static str, Picture>, Vec<Stream>) {
     let (mut pictures, mut streams) = (HashMap::new(), Vec::new());
-    for line in include_str!("golden/dicom.txt").lines() {
+    for line in include_str!("../golden/dicom.txt").lines() {
         match *line.split(' ').collect::<Vec<_>>() {
             ["picture", name, rows, columns, bits, signed, samples] => {
                 let [rows, columns, bits, signed] = [rows, columns, bits, signed].map(|n| n.parse().unwrap());
@@ -153,7 +151,7 @@ fn a_picture_of_another_size_is_refused() {
     let (pictures, streams) = golden();
     for Stream { name, syntax, picture, bytes } in streams.into_iter().filter(|stream| stream.syntax != ".5") {
         let mut slice = slice(&pictures[picture]);
-        slice.put(dicom_file::word((0x0028, 0x0010), 65535)).put(dicom_file::word((0x0028, 0x0011), 65535));
+        slice.put(word((0x0028, 0x0010), 65535)).put(word((0x0028, 0x0011), 65535));
         let error = read(slice.fragments(syntax, vec![bytes])).unwrap_err();
         // 8-bit slices of that size are within the limit, 16-bit ones beyond.
         assert!(error.to_string().contains("12x14") || error.reason().as_str() == "too_large", "{name}: {error}");
@@ -229,7 +227,7 @@ fn stored_bits_are_cut_out_and_signs_extended() {
     slice.format(16, 12, true);
     assert_eq!(stored(&read(&slice).unwrap()), [1.0, -1.0, -2048.0, 2047.0]);
     // The same bits, four places higher.
-    slice.put(dicom_file::word((0x0028, 0x0102), 15)).samples(words.iter().map(|word| word << 4).collect());
+    slice.put(word((0x0028, 0x0102), 15)).samples(words.iter().map(|word| word << 4).collect());
     assert_eq!(stored(&read(&slice).unwrap()), [1.0, -1.0, -2048.0, 2047.0]);
     slice.format(8, 8, true).bytes(vec![0, 127, 128, 255]);
     let volume = read(&slice).unwrap();

@@ -1,6 +1,7 @@
 //! DICOM series: what belongs together, in what order, and what is told of it.
 
 mod dicom_file;
+mod encodings;
 
 use std::fs;
 use std::path::Path;

@@ -1,8 +1,5 @@
 //! DICOM files for tests, written by `dicom-object`.
 
-// Each test program uses its part of this.
-#![allow(dead_code)]
-
 use std::path::Path;
 
 use dicom_core::value::{C, PixelFragmentSequence};
