@@ -1,4 +1,33 @@
 //! What is tried on arbitrary bytes: one function a target, which the replay tests of the crates call too.
+//!
+//! Prepare as a whole would bring DataFusion, so its manifest readers are compiled here from their own files; what they
+//! use of the rest is small.
 
+#[path = "../../pipeline/prepare/src/config.rs"]
+pub mod config;
+#[path = "../../pipeline/prepare/src/error.rs"]
+pub mod error;
+#[path = "../../pipeline/prepare/src/manifest/mod.rs"]
+pub mod manifest;
+pub mod manifest_rows;
+#[path = "../../pipeline/prepare/src/provenance.rs"]
+pub mod provenance;
 pub mod shard;
+#[path = "../../pipeline/prepare/src/work/stamp.rs"]
+pub mod stamp;
 pub mod volumes;
+
+mod tables {
+    use std::path::Path;
+
+    pub(crate) fn nearest_existing(path: &Path) -> &Path {
+        path.ancestors().find(|path| path.exists()).unwrap_or(path)
+    }
+}
+
+mod work {
+    pub use crate::stamp::{CheckInputs, Stamp};
+}
+
+use crate as prepare;
+pub use error::PrepareError;
