@@ -16,7 +16,7 @@ use crate::checkpoint::Checkpoint;
 use crate::device::{DeviceChoice, set_threads};
 use crate::device_batch::to_device;
 use crate::fit;
-use crate::generate::greedy;
+use crate::generate::{Decoding, Until, generate};
 use crate::metric::bleu::bleu1;
 use crate::metric::closed_accuracy::{is_correct, is_correct_strict};
 use crate::metric::rouge::rouge1;
@@ -61,6 +61,7 @@ impl Answerer {
         dataset: &Arc<Dataset>,
         samples: &Arc<Samples>,
         batch_size: usize,
+        decoding: Decoding,
         max_new_tokens: usize,
     ) -> Result<Vec<Answer>, TrainerError> {
         let plan = FeedPlan {
@@ -73,13 +74,14 @@ impl Answerer {
             depth: 2,
             pad: self.end_token,
         };
+        let until = Until { max_new_tokens, stop_ids: vec![self.end_token] };
         let mut feed = Feed::start(dataset.clone(), samples.clone(), plan);
         let mut progress = Progress::new(samples.rows.len() as u64, 0, "answers");
         let mut answers = Vec::with_capacity(samples.rows.len());
         while let Some(batch) = feed.next_batch() {
             let batch = batch?;
             let input = to_device(&batch, dataset.voxels(), self.device);
-            let generated = greedy(&self.model, &input, max_new_tokens, &[self.end_token])?;
+            let generated = generate(&self.model, &input, decoding, &until)?;
             let scores_bn = generated.scores_bn.to_device(Device::Cpu).to_kind(Kind::Float);
             for (row, &position) in batch.samples.iter().enumerate() {
                 let ids: Vec<i32> = generated.ids[row].iter().map(|&id| id as i32).collect();

@@ -12,7 +12,7 @@ use tch::{Device, Kind, Tensor};
 use crate::TrainerError;
 use crate::answer::Answerer;
 use crate::device::DeviceChoice;
-use crate::generate::greedy;
+use crate::generate::{Decoding, Until, generate};
 use crate::model::ModelInput;
 
 /// What is asked.
@@ -24,6 +24,8 @@ pub struct Question<'a> {
     pub volume: &'a Path,
     /// The instruction, without image tokens.
     pub text: &'a str,
+    /// How the answer's tokens are chosen.
+    pub decoding: Decoding,
     /// Longest answer.
     pub max_new_tokens: usize,
     /// Where to run.
@@ -71,7 +73,8 @@ pub fn ask(question: &Question<'_>) -> Result<Reply, TrainerError> {
         question_mask_bt: question_ids_bt.ones_like().to_kind(Kind::Bool),
         question_ids_bt,
     };
-    let generated = greedy(&answerer.model, &input, question.max_new_tokens, &[answerer.end_token])?;
+    let until = Until { max_new_tokens: question.max_new_tokens, stop_ids: vec![answerer.end_token] };
+    let generated = generate(&answerer.model, &input, question.decoding, &until)?;
     let ids: Vec<i32> = generated.ids[0].iter().map(|&id| id as i32).collect();
     Ok(Reply {
         answer: answerer.tokenizer.decode(&ids)?.trim().to_owned(),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::TrainerError;
 use crate::device::DeviceChoice;
+use crate::generate::Decoding;
 use crate::model::{Med2e3Config, Part};
 
 /// `med2e3 train`.
@@ -157,6 +158,9 @@ pub struct EvaluateConfig {
     pub subset: Option<String>,
     /// Prompts answered together.
     pub batch_size: usize,
+    /// How an answer's tokens are chosen; greedy, as the paper, where absent.
+    #[serde(default)]
+    pub decoding: Decoding,
     /// Longest answer.
     pub max_new_tokens: usize,
 }

@@ -28,7 +28,7 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
     let selection = Selection { split: config.split, tasks: config.tasks.clone(), subset: config.subset.clone() };
     let samples = Arc::new(dataset.select(&selection)?);
     claim(out, "evaluate.toml", config)?;
-    let answers = answerer.answer(&dataset, &samples, config.batch_size, config.max_new_tokens)?;
+    let answers = answerer.answer(&dataset, &samples, config.batch_size, config.decoding, config.max_new_tokens)?;
     let report = EvaluateReport {
         split: config.split,
         checkpoint: config.checkpoint.display().to_string(),

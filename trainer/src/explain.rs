@@ -18,6 +18,7 @@ use med2e3_schemas::sample::{SampleRow, Task};
 use crate::TrainerError;
 use crate::answer::Answerer;
 use crate::config::{ExplainConfig, check_positive};
+use crate::generate::Decoding;
 use crate::output::{claim, write_report};
 use crate::progress::Stopwatch;
 
@@ -39,7 +40,7 @@ pub fn explain(config: &ExplainConfig, out: &Path) -> Result<ExplainReport, Trai
     let samples = Arc::new(first_volumes(dataset.select(&selection)?, config.volumes));
     claim(out, "explain.toml", config)?;
 
-    let mut answers = answerer.answer(&dataset, &samples, 8, config.max_new_tokens)?;
+    let mut answers = answerer.answer(&dataset, &samples, 8, Decoding::Greedy, config.max_new_tokens)?;
     answers.sort_by(|a, b| (&a.volume_id, a.task, a.topic).cmp(&(&b.volume_id, b.task, b.topic)));
     let mut explanations = Vec::with_capacity(answers.len());
     for answer in answers {

@@ -8,7 +8,7 @@
 //! - [`device`], [`device_batch`]: where tensors live, and how a batch gets there
 //! - [`model`]: Med-2E3 and its parts
 //! - [`loss`], [`optimizer`], [`schedule`]: what training needs besides
-//! - [`generate`]: greedy answers
+//! - [`generate`]: answers: greedy, sampled, by beam search
 //! - [`checkpoint`]: weights and state on disk
 //! - [`metric`]: BLEU@1, ROUGE@1, closed accuracy
 //! - [`report`]: all runs of a demo as one page

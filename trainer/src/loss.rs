@@ -1,8 +1,12 @@
-//! Next-token cross-entropy over target positions only.
+//! Next-token cross-entropy over target positions only, in chunks, so that the logits of a batch never exist at once.
 
-use tch::{Kind, Reduction, Tensor};
+use tch::{Kind, Tensor, no_grad};
 
-use crate::model::language_model::Phi3;
+use crate::libtorch::{attach_gradients, autograd_enabled};
+use crate::model::language_model::LanguageModel;
+
+/// Logits that exist at a time: 64 MiB in f32.
+const LOGITS_AT_ONCE: i64 = 1 << 24;
 
 /// The loss of one batch.
 pub struct TokenLoss {
@@ -13,17 +17,143 @@ pub struct TokenLoss {
 }
 
 /// Final hidden states (B, T, E), the flat places (b * T + t) whose next token is a target, and those tokens. The hidden
-/// rows are gathered before the vocabulary projection, so logits exist for targets alone; they are compared in f32.
-pub fn next_token_loss(llm: &Phi3, hidden_bte: &Tensor, target_places: &[i64], target_ids: &[i64]) -> TokenLoss {
+/// rows are gathered before the vocabulary projection, so logits exist for targets alone, some hundreds at a time; they
+/// are compared in f32. Where a gradient is wanted it is made on the way and waits in the graph: the logits are not needed
+/// again.
+pub fn next_token_loss(
+    llm: &LanguageModel,
+    hidden_bte: &Tensor,
+    target_places: &[i64],
+    target_ids: &[i64],
+) -> TokenLoss {
+    chunked_loss(llm.output_embedding(), hidden_bte, target_places, target_ids, LOGITS_AT_ONCE)
+}
+
+fn chunked_loss(
+    weight_ve: &Tensor,
+    hidden_bte: &Tensor,
+    target_places: &[i64],
+    target_ids: &[i64],
+    logits_at_once: i64,
+) -> TokenLoss {
     let device = hidden_bte.device();
     if target_places.is_empty() {
         let correct_count = Tensor::zeros([0i64; 0].as_slice(), (Kind::Int64, device));
         return TokenLoss { mean: (hidden_bte * 0.0).sum(Kind::Float), correct_count };
     }
     let places = Tensor::from_slice(target_places).to_device(device);
-    let targets = Tensor::from_slice(target_ids).to_device(device);
-    let logits = llm.logits(&hidden_bte.flatten(0, 1).index_select(0, &places)).to_kind(Kind::Float);
-    let mean = logits.cross_entropy_loss(&targets, None::<&Tensor>, Reduction::Mean, -100, 0.0);
-    let correct_count = logits.detach().argmax(-1, false).eq_tensor(&targets).sum(Kind::Int64);
-    TokenLoss { mean, correct_count }
+    let hidden_re = hidden_bte.flatten(0, 1).index_select(0, &places);
+    let targets_r = Tensor::from_slice(target_ids).to_device(device);
+    let has_graph = autograd_enabled();
+    let wants = |tensor: &Tensor| has_graph && tensor.requires_grad();
+    let sums =
+        no_grad(|| Sums::of(weight_ve, &hidden_re, &targets_r, [wants(&hidden_re), wants(weight_ve)], logits_at_once));
+    let hidden_grad = (!sums.hidden_grads.is_empty()).then(|| Tensor::cat(&sums.hidden_grads, 0));
+    let weight_grad = sums.weight_grad.map(|grad| grad.to_kind(weight_ve.kind()));
+    let grads = [(&hidden_re, &hidden_grad), (weight_ve, &weight_grad)];
+    let known: Vec<(&Tensor, &Tensor)> =
+        grads.into_iter().filter_map(|(input, grad)| Some((input, grad.as_ref()?))).collect();
+    let mean = match known.is_empty() {
+        true => sums.loss,
+        false => attach_gradients(&sums.loss, &known).expect("gradients have the shapes of their inputs"),
+    };
+    TokenLoss { mean, correct_count: sums.correct_count }
+}
+
+/// What all chunks add up to.
+struct Sums {
+    loss: Tensor,
+    correct_count: Tensor,
+    hidden_grads: Vec<Tensor>,
+    weight_grad: Option<Tensor>,
+}
+
+impl Sums {
+    /// The loss and correct targets, and the gradients `wanted` of hidden states and of the matrix.
+    fn of(weight_ve: &Tensor, hidden_re: &Tensor, targets_r: &Tensor, wanted: [bool; 2], logits_at_once: i64) -> Sums {
+        let (vocabulary, device) = (weight_ve.size()[0], hidden_re.device());
+        let (count, rows) = (targets_r.size()[0], (logits_at_once / vocabulary).max(1));
+        let scalar = |kind| Tensor::zeros([0i64; 0].as_slice(), (kind, device));
+        let mut sums = Sums {
+            loss: scalar(Kind::Float),
+            correct_count: scalar(Kind::Int64),
+            hidden_grads: Vec::new(),
+            weight_grad: None,
+        };
+        for (hidden_ce, targets_c) in hidden_re.split(rows, 0).iter().zip(targets_r.split(rows, 0)) {
+            let targets_c1 = targets_c.unsqueeze(1);
+            let log_probabilities_cv =
+                hidden_ce.linear(weight_ve, None::<&Tensor>).to_kind(Kind::Float).log_softmax(-1, Kind::Float);
+            sums.loss -= log_probabilities_cv.gather(1, &targets_c1, false).sum(Kind::Float) / count as f64;
+            sums.correct_count += log_probabilities_cv.argmax(-1, false).eq_tensor(&targets_c).sum(Kind::Int64);
+            if wanted == [false; 2] {
+                continue;
+            }
+            // d loss / d logits = (softmax - one at the target) / count, made where the logarithms stood.
+            let mut grad_cv = log_probabilities_cv;
+            let one = Tensor::full([targets_c.size()[0], 1], -1.0, (Kind::Float, device));
+            let _ = grad_cv.exp_().scatter_add_(1, &targets_c1, &one);
+            let _ = grad_cv.g_mul_scalar_(1.0 / count as f64);
+            let grad_cv = grad_cv.to_kind(hidden_re.kind());
+            if wanted[0] {
+                sums.hidden_grads.push(grad_cv.matmul(weight_ve));
+            }
+            if wanted[1] {
+                let grad_ve = grad_cv.transpose(0, 1).matmul(hidden_ce);
+                // One chunk needs no wider sum; several are added in f32.
+                sums.weight_grad = Some(match sums.weight_grad.take() {
+                    None if count <= rows => grad_ve,
+                    None => grad_ve.to_kind(Kind::Float),
+                    Some(mut sum) => sum.g_add_(&grad_ve.to_kind(Kind::Float)),
+                });
+            }
+        }
+        sums
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Reduction};
+
+    /// Loss and gradients of libtorch's own cross-entropy on all logits at once.
+    #[test]
+    fn chunks_equal_the_whole() {
+        tch::manual_seed(1);
+        let options = (Kind::Float, Device::Cpu);
+        let places = [0i64, 3, 4, 6, 7];
+        let ids = [2i64, 0, 6, 6, 1];
+        for logits_at_once in [1, 7, 14, 21, 1000] {
+            let hidden = Tensor::randn([2, 4, 5], options).set_requires_grad(true);
+            let weight = Tensor::randn([7, 5], options).set_requires_grad(true);
+            let found = chunked_loss(&weight, &hidden, &places, &ids, logits_at_once);
+            (&found.mean * 3.0).backward();
+            let grads = [hidden.grad().copy(), weight.grad().copy()];
+
+            let (hidden2, weight2) = (hidden.detach().set_requires_grad(true), weight.detach().set_requires_grad(true));
+            let rows = hidden2.flatten(0, 1).index_select(0, &Tensor::from_slice(&places));
+            let logits = rows.linear(&weight2, None::<&Tensor>);
+            let targets = Tensor::from_slice(&ids);
+            let mean = logits.cross_entropy_loss(&targets, None::<&Tensor>, Reduction::Mean, -100, 0.0);
+            (&mean * 3.0).backward();
+            let correct = logits.argmax(-1, false).eq_tensor(&targets).sum(Kind::Int64);
+            assert!((&found.mean - &mean).abs().double_value(&[]) < 1e-6);
+            assert_eq!(found.correct_count.int64_value(&[]), correct.int64_value(&[]));
+            for (found, expected) in grads.iter().zip([hidden2.grad(), weight2.grad()]) {
+                assert!((found - expected).abs().max().double_value(&[]) < 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn a_frozen_matrix_gets_no_gradient_and_without_a_graph_nothing_does() {
+        let options = (Kind::Float, Device::Cpu);
+        let (hidden, weight) =
+            (Tensor::randn([1, 4, 5], options).set_requires_grad(true), Tensor::randn([7, 5], options));
+        chunked_loss(&weight, &hidden, &[0, 1], &[2, 3], 7).mean.backward();
+        assert!(hidden.grad().defined() && !weight.grad().defined());
+        let mean = no_grad(|| chunked_loss(&weight, &hidden, &[0, 1], &[2, 3], 7).mean);
+        assert!(!mean.requires_grad());
+    }
 }

@@ -147,7 +147,7 @@ impl Checkpoint {
         let mut model = Med2e3::new(&config, device, 0)?;
         for part in Part::ALL {
             if !model.parameters(part).is_empty() {
-                model.load(part, read_tensors(&self.folder.join(part.name()).join(WEIGHTS))?)?;
+                model.load_tensors(part, &read_tensors(&self.folder.join(part.name()).join(WEIGHTS))?)?;
             }
         }
         Ok(model)

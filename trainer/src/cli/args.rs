@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::device::DeviceChoice;
+use crate::generate::Decoding;
 use crate::report::Places;
 
 /// Trains, evaluates and explains the Med-2E3 model on prepared datasets.
@@ -52,6 +53,8 @@ pub(super) enum Verb {
         /// Longest answer
         #[arg(long, default_value_t = 256)]
         max_new_tokens: usize,
+        #[command(flatten)]
+        decoding: DecodingArgs,
         /// Where to run
         #[arg(long, value_enum, default_value = "auto")]
         device: DeviceChoice,
@@ -79,4 +82,34 @@ pub(super) struct RunArgs {
     /// Print the report as JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// How an answer's tokens are chosen: the most likely one without any of these.
+#[derive(Debug, ClapArgs)]
+pub(super) struct DecodingArgs {
+    /// Draw tokens, the logits divided by this
+    #[arg(long, conflicts_with = "beams")]
+    temperature: Option<f64>,
+    /// Draw only from the fewest tokens that hold this share of the probability
+    #[arg(long, default_value_t = 1.0, requires = "temperature")]
+    top_p: f64,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 0, requires = "temperature")]
+    seed: u64,
+    /// Search with this many answers side by side
+    #[arg(long)]
+    beams: Option<usize>,
+    /// Power of an answer's length that its log-probability is divided by
+    #[arg(long, default_value_t = 1.0, requires = "beams")]
+    length_penalty: f64,
+}
+
+impl DecodingArgs {
+    pub(super) fn decoding(&self) -> Decoding {
+        match (self.temperature, self.beams) {
+            (Some(temperature), _) => Decoding::Sample { temperature, top_p: self.top_p, seed: self.seed },
+            (None, Some(beams)) => Decoding::Beam { beams, length_penalty: self.length_penalty },
+            (None, None) => Decoding::Greedy,
+        }
+    }
 }

@@ -50,8 +50,16 @@ fn run(verb: Verb) -> anyhow::Result<()> {
             let report = explain(&read_config(&run)?, &run.out)?;
             print(&run, &report, explained_in_words)
         }
-        Verb::Generate { checkpoint, volume, question, max_new_tokens, device, json } => {
-            let asked = Question { checkpoint: &checkpoint, volume: &volume, text: &question, max_new_tokens, device };
+        Verb::Generate { checkpoint, volume, question, max_new_tokens, decoding, device, json } => {
+            let decoding = decoding.decoding();
+            let asked = Question {
+                checkpoint: &checkpoint,
+                volume: &volume,
+                text: &question,
+                decoding,
+                max_new_tokens,
+                device,
+            };
             let reply = ask(&asked)?;
             match json {
                 true => println!("{}", serde_json::to_string(&reply)?),

@@ -31,6 +31,14 @@ unsafe extern "C" {
     fn med2e3_foreach_mul(tensors: *const TensorPtr, count: usize, factor: TensorPtr) -> c_int;
     fn med2e3_drop_grads(tensors: *const TensorPtr, count: usize) -> c_int;
     fn med2e3_fill_normal(tensor: TensorPtr, std: f64, seed: u64) -> c_int;
+    fn med2e3_attach_gradients(
+        value: TensorPtr,
+        inputs: *const TensorPtr,
+        grads: *const TensorPtr,
+        count: usize,
+        out: *mut TensorPtr,
+    ) -> c_int;
+    fn med2e3_autograd_enabled() -> c_int;
     fn med2e3_keep_freed_memory() -> c_int;
     fn med2e3_open_cuda() -> c_int;
 }
@@ -132,6 +140,30 @@ pub fn drop_grads(tensors: &[Tensor]) -> Result<(), LibtorchError> {
 pub fn fill_normal(tensor: &mut Tensor, std: f64, seed: u64) -> Result<(), LibtorchError> {
     // SAFETY: one live tensor, borrowed exclusively for the call.
     check(unsafe { med2e3_fill_normal(tensor.as_mut_ptr().cast(), std, seed) })
+}
+
+/// The scalar `value` as the result of a function whose gradients are already known, given beside each of its inputs: a
+/// backward pass from it gives each input its gradient times what comes from behind.
+///
+/// # Errors
+/// When libtorch rejects the tensors.
+pub fn attach_gradients(value: &Tensor, inputs: &[(&Tensor, &Tensor)]) -> Result<Tensor, LibtorchError> {
+    let (tensors, grads): (Vec<TensorPtr>, Vec<TensorPtr>) =
+        inputs.iter().map(|(input, grad)| (pointer(input), pointer(grad))).unzip();
+    let mut out: TensorPtr = std::ptr::null_mut();
+    // SAFETY: two arrays of equally many live tensors, borrowed for the call, which keeps its own references; `out` is
+    // written only on success.
+    check(unsafe {
+        med2e3_attach_gradients(pointer(value), tensors.as_ptr(), grads.as_ptr(), inputs.len(), &mut out)
+    })?;
+    // SAFETY: the shim made this tensor with `new` and hands over its ownership, which is what from_ptr takes.
+    Ok(unsafe { Tensor::from_ptr(out.cast()) })
+}
+
+/// Whether this thread's operations are recorded for a backward pass.
+pub fn autograd_enabled() -> bool {
+    // SAFETY: takes no argument and reads a flag of this thread.
+    unsafe { med2e3_autograd_enabled() == 1 }
 }
 
 /// Tells the C allocator to keep freed memory for itself. libtorch frees and asks again for the same tens of MB every

@@ -1,5 +1,5 @@
-// What tch lacks: fused AdamW, foreach norm and clip, dropping gradients, draws from a generator of their own, opening
-// libtorch's CUDA half; and one setting of the C allocator.
+// What tch lacks: fused AdamW, foreach norm and clip, dropping gradients, gradients known beforehand, draws from a
+// generator of their own, opening libtorch's CUDA half; and one setting of the C allocator.
 //
 // Every function returns 0, or -1 after an exception, whose message med2e3_last_error() then gives to the same thread.
 // Tensors come as pointers owned by the caller; `out` receives a new tensor that the caller owns.
@@ -11,9 +11,11 @@
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/mul.h>
 #include <ATen/ops/stack.h>
 #include <dlfcn.h>
 #include <malloc.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <climits>
 #include <cstdint>
@@ -45,6 +47,27 @@ std::vector<at::Tensor> list(at::Tensor* const* tensors, size_t count) {
     for (size_t i = 0; i < count; ++i) result.push_back(*tensors[i]);
     return result;
 }
+
+// A value whose gradients were computed together with it.
+struct KnownGradients : torch::autograd::Function<KnownGradients> {
+    static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& value, at::TensorList inputs,
+                              at::TensorList grads) {
+        context->saved_data["count"] = static_cast<int64_t>(inputs.size());
+        context->save_for_backward(torch::autograd::variable_list(grads.begin(), grads.end()));
+        return value.clone();
+    }
+
+    static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                   torch::autograd::variable_list behind) {
+        const auto count = context->saved_data["count"].toInt();
+        torch::autograd::variable_list result(1 + 2 * count);
+        const auto grads = context->get_saved_variables();
+        for (int64_t i = 0; i < count; ++i) {
+            result[1 + i] = at::mul(grads[i], behind[0].to(grads[i].scalar_type()));
+        }
+        return result;
+    }
+};
 
 }  // namespace
 
@@ -91,6 +114,16 @@ int med2e3_fill_normal(at::Tensor* tensor, double std, uint64_t seed) {
         tensor->normal_(0.0, std, at::make_generator<at::CPUGeneratorImpl>(seed));
     });
 }
+
+int med2e3_attach_gradients(at::Tensor* value, at::Tensor* const* inputs, at::Tensor* const* grads, size_t count,
+                            at::Tensor** out) {
+    return guarded([&] {
+        const auto of = list(inputs, count), known = list(grads, count);
+        *out = new at::Tensor(KnownGradients::apply(*value, at::TensorList(of), at::TensorList(known)));
+    });
+}
+
+int med2e3_autograd_enabled() { return at::GradMode::is_enabled() ? 1 : 0; }
 
 int med2e3_keep_freed_memory() {
     return guarded([&] {

@@ -2,17 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::connector::ConnectorKind;
 use super::encoder2d::SiglipVisionConfig;
 use super::encoder3d::M3dClipVisionConfig;
 use super::error::ModelError;
-use super::language_model::Phi3Config;
+use super::language_model::LanguageModelConfig;
+use super::lora::LoraConfig;
+use super::preset::Preset;
 
 /// A whole model: the sizes of its parts and the choices between them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Med2e3Config {
     /// Language model.
-    pub llm: Phi3Config,
+    pub llm: LanguageModelConfig,
     /// 2D encoder.
     pub vision2d: SiglipVisionConfig,
     /// 3D encoder.
@@ -21,6 +24,9 @@ pub struct Med2e3Config {
     pub variant: Variant,
     /// First values of weights that no checkpoint brings.
     pub initializer: Initializer,
+    /// Adapters in the language model; none where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
 }
 
 /// First values of matrices, embeddings and positions; biases start at zero, norms at one.
@@ -56,8 +62,10 @@ pub struct Variant {
     pub final_norm: bool,
     /// What a slice goes through before the 2D encoder.
     pub slice_norm: SliceNorm,
-    /// Pooling of the 3D patch grid, D H W.
-    pub pool: [i64; 3],
+    /// From the 3D encoder to the language model.
+    pub connector3d: ConnectorKind,
+    /// From the 2D encoder to the language model.
+    pub connector2d: ConnectorKind,
     /// Tokens of a training sequence after splicing; the rest is cut off.
     pub max_length: usize,
 }
@@ -66,8 +74,10 @@ pub struct Variant {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TextFeature {
-    /// Mean of the language model's input embeddings over the question.
+    /// Mean of the language model's input embeddings over the question (paper).
     LlmEmbedding,
+    /// Pooled output of M3D-CLIP's BERT for the question, projected by a trained map (released code).
+    M3dClip,
 }
 
 /// What stands for a slice when it is scored.
@@ -135,28 +145,6 @@ pub enum SliceNorm {
 }
 
 impl Variant {
-    /// The paper's first version: score by the dot product with the question's mean embedding, no projection.
-    pub fn paper() -> Variant {
-        Variant {
-            text_feature: TextFeature::LlmEmbedding,
-            local_feature: LocalFeature::Both,
-            scorer: Scorer::TextGuided,
-            aggregate: Aggregate::Scores,
-            visual_tokens: VisualTokens::Both,
-            temperature: 1.0,
-            score_dropout: 0.1,
-            final_norm: false,
-            slice_norm: SliceNorm::None,
-            pool: [2, 2, 2],
-            max_length: 768,
-        }
-    }
-
-    /// M3D-LaMed: 3D tokens alone, after the encoder's last norm.
-    pub fn m3d_lamed() -> Variant {
-        Variant { visual_tokens: VisualTokens::Vision3d, final_norm: true, max_length: 512, ..Variant::paper() }
-    }
-
     /// Whether any result depends on 2D tokens.
     pub(crate) fn needs_2d(&self) -> bool {
         self.visual_tokens != VisualTokens::Vision3d
@@ -173,6 +161,16 @@ impl Variant {
         self.needs_2d() && self.uses_scores() && matches!(self.scorer, Scorer::TextGuided | Scorer::Linear)
     }
 
+    /// Whether scores depend on the question.
+    pub(crate) fn uses_question(&self) -> bool {
+        self.needs_2d() && self.uses_scores() && self.scorer == Scorer::TextGuided
+    }
+
+    /// Whether the text encoder is built.
+    pub(crate) fn needs_text_encoder(&self) -> bool {
+        self.uses_question() && self.text_feature == TextFeature::M3dClip
+    }
+
     /// Whether the aggregate looks at the scores.
     pub(crate) fn uses_scores(&self) -> bool {
         matches!(self.aggregate, Aggregate::Scores | Aggregate::TopK(_))
@@ -184,11 +182,12 @@ impl Med2e3Config {
     /// one differs in `rope_scaling`, whose factors come from its config.json.
     pub fn paper() -> Med2e3Config {
         Med2e3Config {
-            llm: Phi3Config::mini_4k(),
+            llm: LanguageModelConfig::phi3_mini_4k(),
             vision2d: SiglipVisionConfig::large_patch16_256(),
             vision3d: M3dClipVisionConfig::m3d_clip(),
-            variant: Variant::paper(),
+            variant: Preset::Paper.variant(),
             initializer: Initializer::Normal(0.02),
+            lora: None,
         }
     }
 
@@ -199,39 +198,39 @@ impl Med2e3Config {
 
     /// Visual tokens that stand in a sequence for one volume.
     pub fn visual_token_count(&self) -> i64 {
-        let [d, h, w] = self.pooled_grid();
+        let tokens3d: i64 = self.pooled_grid().iter().product();
+        let tokens2d: i64 = self.variant.connector2d.pooled(self.vision2d.grid()).iter().product();
         match self.variant.visual_tokens {
-            VisualTokens::Both => d * h * w + self.vision2d.token_count(),
-            VisualTokens::Vision3d => d * h * w,
-            VisualTokens::Vision2d => self.vision2d.token_count(),
+            VisualTokens::Both => tokens3d + tokens2d,
+            VisualTokens::Vision3d => tokens3d,
+            VisualTokens::Vision2d => tokens2d,
         }
     }
 
     /// The 3D tokens' grid after pooling, D H W.
     pub(crate) fn pooled_grid(&self) -> [i64; 3] {
-        let grid = self.vision3d.grid();
-        std::array::from_fn(|axis| grid[axis] / self.variant.pool[axis])
+        self.variant.connector3d.pooled(self.vision3d.grid())
     }
 
     /// What no part checks for itself.
     pub(crate) fn check(&self) -> Result<(), ModelError> {
-        let config = |field, expected: String, found: String| Err(ModelError::Config { field, expected, found });
         let variant = &self.variant;
         let [_, height, width] = self.vision3d.img_size;
         let size = self.vision2d.image_size;
         if variant.needs_2d() && [height, width] != [size; 2] {
-            return config("vision2d.image_size", format!("{height} = {width}, the volume's slice"), size.to_string());
+            let expected = format!("{height} = {width}, the volume's slice");
+            return Err(ModelError::config("vision2d.image_size", expected, size));
         }
         if !(f64::MIN_POSITIVE..f64::INFINITY).contains(&variant.temperature) {
-            return config("variant.temperature", "above 0".into(), variant.temperature.to_string());
+            return Err(ModelError::config("variant.temperature", "above 0", variant.temperature));
         }
         if !(0.0..1.0).contains(&variant.score_dropout) {
-            return config("variant.score_dropout", "0 to below 1".into(), variant.score_dropout.to_string());
+            return Err(ModelError::config("variant.score_dropout", "0 to below 1", variant.score_dropout));
         }
         if let Aggregate::TopK(k) = variant.aggregate
             && !(1..=self.slice_count() as usize).contains(&k)
         {
-            return config("variant.aggregate.top_k", format!("1 to {}", self.slice_count()), k.to_string());
+            return Err(ModelError::config("variant.aggregate.top_k", format!("1 to {}", self.slice_count()), k));
         }
         Ok(())
     }

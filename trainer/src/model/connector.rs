@@ -1,58 +1,174 @@
-//! From an encoder's tokens to the language model's width: pool (3D only), then a two-layer MLP with exact GELU.
+//! From an encoder's tokens to the language model's width: pool, then none, one or several linear maps with exact GELU
+//! between them (released code, `src/model/encoder/connector`).
 
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::error::{ModelError, expect_multiple};
-use super::layers::{Gelu, Init, Mlp};
+use super::layers::{Init, Linear};
 
-/// The 3D connector: average pooling over the patch grid, then the MLP.
-pub struct Connector3d {
-    pub(crate) mlp: Mlp,
-    grid: [i64; 3],
-    pool: [i64; 3],
+/// Which connector, as the config names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectorKind {
+    /// Average pooling over blocks of the 3D patch grid, then an MLP (`spatial_pooling_mlpNx_gelu`).
+    SpatialPooling {
+        /// Block, D H W.
+        pool: [i64; 3],
+        /// Linear maps of the MLP.
+        layers: usize,
+    },
+    /// Average pooling over squares of a slice's patch grid, then an MLP (`plane_pooling_mlpNx_gelu`).
+    PlanePooling {
+        /// Square, H W.
+        pool: [i64; 2],
+        /// Linear maps of the MLP.
+        layers: usize,
+    },
+    /// An MLP on every token (`mlpNx_gelu`).
+    Mlp {
+        /// Linear maps.
+        layers: usize,
+    },
+    /// One linear map on every token.
+    Linear,
+    /// Nothing: the encoder has the language model's width already.
+    Identity,
 }
 
-impl Connector3d {
+impl ConnectorKind {
+    /// The released 3D connector: 2x2x2 pooling, two linear maps.
+    pub const SPATIAL_POOLING_MLP2X: ConnectorKind = ConnectorKind::SpatialPooling { pool: [2, 2, 2], layers: 2 };
+    /// The released 2D connector: two linear maps.
+    pub const MLP2X: ConnectorKind = ConnectorKind::Mlp { layers: 2 };
+
+    /// Linear maps in a row.
+    pub(crate) fn layers(self) -> usize {
+        match self {
+            ConnectorKind::SpatialPooling { layers, .. }
+            | ConnectorKind::PlanePooling { layers, .. }
+            | ConnectorKind::Mlp { layers } => layers,
+            ConnectorKind::Linear => 1,
+            ConnectorKind::Identity => 0,
+        }
+    }
+
+    /// The grid of tokens after pooling; a slice's grid has one layer.
+    pub(crate) fn pooled(self, grid: [i64; 3]) -> [i64; 3] {
+        let pool = self.pool();
+        std::array::from_fn(|axis| grid[axis] / pool[axis].max(1))
+    }
+
+    fn pool(self) -> [i64; 3] {
+        match self {
+            ConnectorKind::SpatialPooling { pool, .. } => pool,
+            ConnectorKind::PlanePooling { pool: [h, w], .. } => [1, h, w],
+            ConnectorKind::Mlp { .. } | ConnectorKind::Linear | ConnectorKind::Identity => [1; 3],
+        }
+    }
+}
+
+/// A connector.
+pub struct Connector {
+    kind: ConnectorKind,
+    grid: [i64; 3],
+    pub(crate) maps: Vec<Linear>,
+}
+
+impl Connector {
+    /// From tokens of width `from` on a `grid` (one layer for a slice) to width `to`. `field` names the choice in errors.
     pub(crate) fn new(
+        field: &str,
+        kind: ConnectorKind,
         init: &Init,
         grid: [i64; 3],
-        pool: [i64; 3],
         from: i64,
         to: i64,
-    ) -> Result<Connector3d, ModelError> {
-        for axis in 0..3 {
-            expect_multiple("vision3d grid under variant.pool", grid[axis], pool[axis])?;
+    ) -> Result<Connector, ModelError> {
+        let fail = |expected: &str, found: &str| Err(ModelError::config(field, expected, found));
+        if matches!(kind, ConnectorKind::PlanePooling { .. }) && grid[0] != 1 {
+            return fail("spatial_pooling for a volume's grid", "plane_pooling");
         }
-        Ok(Connector3d { mlp: Mlp::new(init, from, to, to, Gelu::Exact), grid, pool })
+        for (patches, block) in grid.into_iter().zip(kind.pool()) {
+            expect_multiple(field, patches, block)?;
+        }
+        let layers = kind.layers();
+        if layers == 0 && kind != ConnectorKind::Identity {
+            return fail("1 layer or more", "0");
+        }
+        if layers == 0 && from != to {
+            return fail(&format!("another than identity, from width {from} to {to}"), "identity");
+        }
+        let maps = (0..layers).map(|layer| Linear::new(init, if layer == 0 { from } else { to }, to)).collect();
+        Ok(Connector { kind, grid, maps })
     }
 
-    /// (B, patches, encoder width) to (B, P, E), depth slowest.
+    /// Which one it is.
+    pub(crate) fn kind(&self) -> ConnectorKind {
+        self.kind
+    }
+
+    /// (B, patches, encoder width) to (B, tokens, E), the grid's first axis slowest.
     pub(crate) fn forward(&self, patches_bpe: &Tensor) -> Tensor {
-        let [d, h, w] = self.grid;
-        let pooled_bedhw = patches_bpe.transpose(1, 2).reshape([patches_bpe.size()[0], -1, d, h, w]).avg_pool3d(
-            self.pool,
-            self.pool,
-            [0, 0, 0],
-            false,
-            true,
-            None,
-        );
-        self.mlp.forward(&pooled_bedhw.flatten(2, 4).transpose(1, 2))
+        let mut tokens = self.pool(patches_bpe);
+        for (layer, map) in self.maps.iter().enumerate() {
+            if layer > 0 {
+                tokens = tokens.gelu("none");
+            }
+            tokens = map.forward(&tokens);
+        }
+        tokens
+    }
+
+    fn pool(&self, patches_bpe: &Tensor) -> Tensor {
+        let pool = self.kind.pool();
+        if pool == [1; 3] {
+            return patches_bpe.shallow_clone();
+        }
+        let ([d, h, w], [pd, ph, pw]) = (self.grid, pool);
+        // A mean over three axes of a view reads the tokens as they lie; avg_pool3d would need them turned around first.
+        patches_bpe
+            .reshape([-1, d / pd, pd, h / ph, ph, w / pw, pw, patches_bpe.size()[2]].as_slice())
+            .mean_dim([2i64, 4, 6].as_slice(), false, None::<tch::Kind>)
+            .flatten(1, 3)
     }
 }
 
-/// The 2D connector: the MLP alone.
-pub struct Connector2d {
-    pub(crate) mlp: Mlp,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::config::Initializer;
+    use tch::{Device, Kind};
 
-impl Connector2d {
-    pub(crate) fn new(init: &Init, from: i64, to: i64) -> Connector2d {
-        Connector2d { mlp: Mlp::new(init, from, to, to, Gelu::Exact) }
+    fn connector(kind: ConnectorKind, grid: [i64; 3], from: i64, to: i64) -> Result<Connector, ModelError> {
+        let init = Init::drawn(Device::Cpu, Kind::Float, Initializer::Normal(0.02), 1);
+        Connector::new("connector", kind, &init, grid, from, to)
     }
 
-    /// (.., encoder width) to (.., E).
-    pub(crate) fn forward(&self, tokens: &Tensor) -> Tensor {
-        self.mlp.forward(tokens)
+    #[test]
+    fn pooling_equals_libtorchs_average_pooling() {
+        let patches_bpe = Tensor::rand([2, 4 * 6 * 4, 5], (Kind::Float, Device::Cpu));
+        let kind = ConnectorKind::SpatialPooling { pool: [2, 3, 1], layers: 1 };
+        let pooled = connector(kind, [4, 6, 4], 5, 3).unwrap().pool(&patches_bpe);
+        let grid_bedhw = patches_bpe.transpose(1, 2).reshape([2, 5, 4, 6, 4]);
+        let expected = grid_bedhw.avg_pool3d([2, 3, 1], [2, 3, 1], [0, 0, 0], false, true, None);
+        assert!((pooled - expected.flatten(2, 4).transpose(1, 2)).abs().max().double_value(&[]) < 1e-6);
+
+        let slices_bqe = Tensor::rand([3, 16, 5], (Kind::Float, Device::Cpu));
+        let kind = ConnectorKind::PlanePooling { pool: [2, 2], layers: 1 };
+        let pooled = connector(kind, [1, 4, 4], 5, 3).unwrap().pool(&slices_bqe);
+        let grid_behw = slices_bqe.transpose(1, 2).reshape([3, 5, 4, 4]);
+        let expected = grid_behw.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);
+        assert!((pooled - expected.flatten(2, 3).transpose(1, 2)).abs().max().double_value(&[]) < 1e-6);
+    }
+
+    #[test]
+    fn identity_gives_the_tokens_back_and_only_fits_equal_widths() {
+        let tokens = Tensor::rand([1, 4, 5], (Kind::Float, Device::Cpu));
+        assert!(connector(ConnectorKind::Identity, [1, 2, 2], 5, 5).unwrap().forward(&tokens) == tokens);
+        assert!(connector(ConnectorKind::Identity, [1, 2, 2], 5, 6).is_err());
+        assert!(connector(ConnectorKind::Mlp { layers: 0 }, [1, 2, 2], 5, 6).is_err());
+        assert!(connector(ConnectorKind::PlanePooling { pool: [2, 2], layers: 2 }, [2, 2, 2], 5, 6).is_err());
+        assert!(connector(ConnectorKind::SpatialPooling { pool: [3, 2, 2], layers: 2 }, [2, 2, 2], 5, 6).is_err());
     }
 }

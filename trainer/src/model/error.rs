@@ -9,7 +9,7 @@ pub enum ModelError {
     #[error("{field}: expected {expected}, found {found}")]
     Config {
         /// The field, with its part.
-        field: &'static str,
+        field: String,
         /// What it must be.
         expected: String,
         /// What it is.
@@ -53,6 +53,16 @@ pub enum ModelError {
         /// The length asked for.
         found: usize,
     },
+    /// Merging adapters changed what the maps compute.
+    #[error(
+        "merged adapters differ from separate ones by {difference:e} of the largest value, more than {tolerance:e}"
+    )]
+    Merge {
+        /// The largest relative difference of a map.
+        difference: f64,
+        /// The limit.
+        tolerance: f64,
+    },
     /// A part's weights lack a tensor.
     #[error("{part}: weight {name} is missing; nearest name given: {nearest}")]
     MissingWeight {
@@ -87,6 +97,13 @@ pub enum ModelError {
     },
 }
 
+impl ModelError {
+    /// A [`ModelError::Config`].
+    pub(crate) fn config(field: impl Into<String>, expected: impl Into<String>, found: impl ToString) -> ModelError {
+        ModelError::Config { field: field.into(), expected: expected.into(), found: found.to_string() }
+    }
+}
+
 /// Fails with [`ModelError::Shape`] unless the tensor has the shape; -1 stands for any size.
 pub(crate) fn expect_shape(what: &'static str, tensor: &tch::Tensor, expected: &[i64]) -> Result<(), ModelError> {
     let found = tensor.size();
@@ -95,9 +112,9 @@ pub(crate) fn expect_shape(what: &'static str, tensor: &tch::Tensor, expected: &
 }
 
 /// Fails with [`ModelError::Config`] unless `whole` is a positive multiple of `divisor`.
-pub(crate) fn expect_multiple(field: &'static str, whole: i64, divisor: i64) -> Result<(), ModelError> {
+pub(crate) fn expect_multiple(field: &str, whole: i64, divisor: i64) -> Result<(), ModelError> {
     if divisor > 0 && whole > 0 && whole % divisor == 0 {
         return Ok(());
     }
-    Err(ModelError::Config { field, expected: format!("a positive multiple of {divisor}"), found: whole.to_string() })
+    Err(ModelError::config(field, format!("a positive multiple of {divisor}"), whole))
 }

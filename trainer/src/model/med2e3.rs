@@ -3,14 +3,15 @@
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::config::{Med2e3Config, VisualTokens};
-use super::connector::{Connector2d, Connector3d};
+use super::connector::Connector;
 use super::encoder2d::Encoder2d;
 use super::encoder3d::Encoder3d;
 use super::error::{ModelError, expect_multiple, expect_shape};
-use super::language_model::Phi3;
+use super::language_model::LanguageModel;
 use super::layers::Init;
 use super::scorer::{self, Evidence, SliceScorer};
 use super::splice::{Splice, VOLUME_ID};
+use super::weights;
 use crate::loss::next_token_loss;
 
 /// One batch. Id tensors may stay on the CPU, which saves the device a wait; voxels lie on the model's device.
@@ -53,11 +54,11 @@ pub struct Visual {
 /// Encoders, connectors, scorer and language model. Parts that the variant does not need are not built.
 pub struct Med2e3 {
     config: Med2e3Config,
-    pub(crate) llm: Phi3,
+    pub(crate) llm: LanguageModel,
     pub(crate) encoder3d: Option<Encoder3d>,
-    pub(crate) connector3d: Option<Connector3d>,
+    pub(crate) connector3d: Option<Connector>,
     pub(crate) encoder2d: Option<Encoder2d>,
-    pub(crate) connector2d: Option<Connector2d>,
+    pub(crate) connector2d: Option<Connector>,
     pub(crate) scorer: Box<dyn SliceScorer>,
 }
 
@@ -67,24 +68,40 @@ impl Med2e3 {
     /// # Errors
     /// The config's sizes do not fit together.
     pub fn new(config: &Med2e3Config, device: Device, seed: u64) -> Result<Med2e3, ModelError> {
+        Med2e3::build(config, &Init::drawn(device, Kind::Float, config.initializer, seed))
+    }
+
+    /// Weights in name and shape only, for [`Med2e3::load`] to fill part by part; whatever the sizes, it costs no memory.
+    /// Until then nothing may be computed with it.
+    ///
+    /// # Errors
+    /// The config's sizes do not fit together.
+    pub fn unloaded(config: &Med2e3Config, device: Device, kind: Kind) -> Result<Med2e3, ModelError> {
+        Med2e3::build(config, &Init::shapes(device, kind))
+    }
+
+    fn build(config: &Med2e3Config, init: &Init) -> Result<Med2e3, ModelError> {
         config.check()?;
         let (variant, width) = (&config.variant, config.llm.hidden_size);
-        let init = Init::new(device, config.initializer, seed);
-        let llm = Phi3::from_init(&config.llm, &init, device)?;
+        let mut llm = LanguageModel::new(&config.llm, init)?;
         let (mut encoder3d, mut connector3d, mut encoder2d, mut connector2d) = (None, None, None, None);
         if variant.needs_3d() {
-            let from = config.vision3d.hidden_size;
-            encoder3d = Some(Encoder3d::new(&config.vision3d, variant.final_norm, &init)?);
-            connector3d = Some(Connector3d::new(&init, config.vision3d.grid(), variant.pool, from, width)?);
+            let (kind, grid, from) = (variant.connector3d, config.vision3d.grid(), config.vision3d.hidden_size);
+            encoder3d = Some(Encoder3d::new(&config.vision3d, variant.final_norm, init)?);
+            connector3d = Some(Connector::new("variant.connector3d", kind, init, grid, from, width)?);
         }
         if variant.needs_2d() {
-            encoder2d = Some(Encoder2d::new(&config.vision2d, &init)?);
-            connector2d = Some(Connector2d::new(&init, config.vision2d.hidden_size, width));
+            let (kind, grid, from) = (variant.connector2d, config.vision2d.grid(), config.vision2d.hidden_size);
+            encoder2d = Some(Encoder2d::new(&config.vision2d, init)?);
+            connector2d = Some(Connector::new("variant.connector2d", kind, init, grid, from, width)?);
         }
         if variant.needs_2d() && variant.needs_3d() {
             expect_multiple("slices over pooled depth", config.slice_count(), config.pooled_grid()[0])?;
         }
-        let scorer = scorer::build(variant, width, &init);
+        let scorer = scorer::build(variant, width, 0, init);
+        if let Some(lora) = &config.lora {
+            weights::adapt(&mut llm, lora, init)?;
+        }
         Ok(Med2e3 { config: config.clone(), llm, encoder3d, connector3d, encoder2d, connector2d, scorer })
     }
 
@@ -94,7 +111,7 @@ impl Med2e3 {
     }
 
     /// The language model alone.
-    pub fn llm(&self) -> &Phi3 {
+    pub fn llm(&self) -> &LanguageModel {
         &self.llm
     }
 
@@ -108,9 +125,14 @@ impl Med2e3 {
         self.encoder2d.as_ref()
     }
 
+    /// The weights' kind of floats.
+    pub fn kind(&self) -> Kind {
+        self.llm.embedding.kind()
+    }
+
     /// Where the weights lie.
     pub fn device(&self) -> Device {
-        self.llm.embedding.device()
+        self.llm.device()
     }
 
     /// Loss and scores of one batch. `train` switches dropout on and keeps the graph.
@@ -127,7 +149,8 @@ impl Med2e3 {
     fn forward_with_graph(&self, input: &ModelInput, train: bool) -> Result<ModelOutput, ModelError> {
         let splice = self.splice(input, self.config.variant.max_length)?;
         let visual = self.see(input, &splice.volume_samples, train)?;
-        let hidden_bte = self.llm.forward(&self.embed(&splice, &visual.tokens_bpe))?;
+        let embeddings_bte = self.embed(&splice, &visual.tokens_bpe);
+        let hidden_bte = self.llm.forward(&embeddings_bte, &splice.lengths, train)?;
         let loss = next_token_loss(&self.llm, &hidden_bte, &splice.target_places, &splice.target_ids);
         Ok(ModelOutput {
             loss: loss.mean,
@@ -203,10 +226,9 @@ impl Med2e3 {
         expect_shape("voxels", voxels_bcdhw, &[samples.len() as i64, self.config.vision3d.in_channels, d, h, w])?;
 
         if samples.is_empty() {
-            let options = (Kind::Float, self.device());
             let shape = [0, self.config.visual_token_count(), self.config.llm.hidden_size];
-            let scores_bn = Tensor::zeros([0, self.config.slice_count()], options);
-            return Ok(Visual { tokens_bpe: Tensor::zeros(shape, options), scores_bn });
+            let scores_bn = Tensor::zeros([0, self.config.slice_count()], (Kind::Float, self.device()));
+            return Ok(Visual { tokens_bpe: Tensor::zeros(shape, (self.kind(), self.device())), scores_bn });
         }
         let tokens3d_bpe = match (&self.encoder3d, &self.connector3d) {
             (Some(encoder), Some(connector)) => Some(connector.forward(&encoder.forward(voxels_bcdhw)?)),
@@ -249,18 +271,29 @@ impl Med2e3 {
             let shape = [samples.len() as i64, slice_count];
             return Ok(Tensor::full(shape, 1.0 / slice_count as f64, (Kind::Float, device)));
         }
-        expect_shape("question ids", &input.question_ids_bt, &[input.lengths_b.len() as i64, -1])?;
-        expect_shape("question mask", &input.question_mask_bt, &input.question_ids_bt.size())?;
-        self.check_ids("question ids", host_ids(&input.question_ids_bt).iter())?;
-        let samples = Tensor::from_slice(samples).to_device(device);
-        let of_volumes = |x_bt: &Tensor| x_bt.to_device(device).index_select(0, &samples);
-        let question_bte = self.llm.embed(&of_volumes(&input.question_ids_bt));
-        let text_be = scorer::mean_embedding(&question_bte, &of_volumes(&input.question_mask_bt));
+        let text_be = match variant.uses_question() {
+            true => Some(self.question_feature(input, samples)?),
+            false => None,
+        };
         let slices_bne = variant.uses_slice_features().then(|| {
             scorer::slice_features(variant.local_feature, tokens3d_bpe, tokens2d_bnqe, self.config.pooled_grid()[0])
         });
-        let evidence = Evidence { slices_bne: slices_bne.as_ref(), text_be: &text_be, slice_count };
+        let volumes = samples.len() as i64;
+        let evidence =
+            Evidence { slices_bne: slices_bne.as_ref(), text_be: text_be.as_ref(), volumes, slice_count, device };
         Ok(scorer::scores(&self.scorer.relevance(&evidence), variant.score_dropout, train))
+    }
+
+    /// The question's feature for each volume, (V, text width); `samples` names the row of each volume's question.
+    fn question_feature(&self, input: &ModelInput, samples: &[i64]) -> Result<Tensor, ModelError> {
+        expect_shape("question ids", &input.question_ids_bt, &[input.lengths_b.len() as i64, -1])?;
+        expect_shape("question mask", &input.question_mask_bt, &input.question_ids_bt.size())?;
+        let device = self.device();
+        let samples = Tensor::from_slice(samples).to_device(device);
+        let of_volumes = |x_bt: &Tensor| x_bt.to_device(device).index_select(0, &samples);
+        self.check_ids("question ids", host_ids(&input.question_ids_bt).iter())?;
+        let question_bte = self.llm.embed(&of_volumes(&input.question_ids_bt));
+        Ok(scorer::mean_embedding(&question_bte, &of_volumes(&input.question_mask_bt)))
     }
 
     /// Text embeddings with the visual tokens in their places, (B, T, E).

@@ -2,14 +2,14 @@
 //! both kinds of tokens spliced into a language model.
 //!
 //! # Layout
-//! - [`config`]: what may vary, as named values; sizes come from the parts' own config.json
+//! - [`config`]: what may vary, as named values, and the paper's choices of them ([`preset`]); sizes come from the parts' own config.json
 //! - [`med2e3`]: the whole model: volume and ids in, loss and scores out
 //! - [`encoder3d`], [`encoder2d`], [`connector`]: voxels to visual tokens
 //! - [`scorer`], [`aggregate`]: 32 slices to the tokens of one
 //! - [`splice`]: visual tokens into text
-//! - [`language_model`] is Phi-3
+//! - [`language_model`]: Phi-3, Llama, Qwen2; [`lora`]: adapters in it
 //! - `layers`: what the parts are made of
-//! - [`weights`]: published names and strict loading
+//! - [`weights`]: published names and strict loading; [`published`]: published sizes
 //!
 //! Nothing here knows of files. Shapes are checked where tensors enter; past that, an operation that libtorch rejects
 //! is a bug and panics.
@@ -22,7 +22,10 @@ pub mod encoder3d;
 pub mod error;
 pub mod language_model;
 mod layers;
+pub mod lora;
 pub mod med2e3;
+pub mod preset;
+pub mod published;
 pub mod scorer;
 pub mod splice;
 pub mod weights;
@@ -30,9 +33,12 @@ pub mod weights;
 pub use config::{
     Aggregate, Initializer, LocalFeature, Med2e3Config, Scorer, SliceNorm, TextFeature, Variant, VisualTokens,
 };
+pub use connector::ConnectorKind;
 pub use encoder2d::SiglipVisionConfig;
 pub use encoder3d::M3dClipVisionConfig;
 pub use error::ModelError;
-pub use language_model::Phi3Config;
+pub use language_model::LanguageModelConfig;
+pub use lora::LoraConfig;
 pub use med2e3::{Med2e3, ModelInput, ModelOutput, Visual};
+pub use preset::Preset;
 pub use weights::Part;

@@ -98,7 +98,8 @@ for name, parameter in model.named_parameters():
         tensors[f"norms/{published(module)(rest)}"] = parameter.grad.norm()
 variant = dict(
     text_feature="llm_embedding", local_feature="both", scorer="text_guided", aggregate="scores", visual_tokens="both",
-    temperature=1.0, score_dropout=0.1, final_norm=False, slice_norm="none", pool=[2, 2, 2], max_length=MAX_LENGTH,
+    temperature=1.0, score_dropout=0.1, final_norm=False, slice_norm="none", max_length=MAX_LENGTH,
+    connector3d={"spatial_pooling": {"pool": [2, 2, 2], "layers": 2}}, connector2d={"mlp": {"layers": 2}},
 )
 write(__file__, tensors, config=dict(llm=LLM, vision2d=VISION2D, vision3d=VISION3D, variant=variant,
                                    initializer={"normal": 0.02}))

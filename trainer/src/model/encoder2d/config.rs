@@ -41,6 +41,11 @@ impl SiglipVisionConfig {
         }
     }
 
+    /// Patches of a slice as a grid of one layer.
+    pub(crate) fn grid(&self) -> [i64; 3] {
+        [1, self.image_size / self.patch_size, self.image_size / self.patch_size]
+    }
+
     /// Tokens of a slice.
     pub fn token_count(&self) -> i64 {
         (self.image_size / self.patch_size).pow(2)

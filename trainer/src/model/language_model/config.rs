@@ -4,10 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::error::{ModelError, expect_multiple};
 
-/// Phi-3's config.json, as far as it decides numbers.
+/// The fields of a decoder's config.json that decide numbers, under transformers' names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Phi3Config {
+pub struct LanguageModelConfig {
+    /// Which family's layout the weights have; Phi-3, the paper's, where absent.
+    #[serde(default)]
+    pub model_type: Family,
     /// Token width.
     pub hidden_size: i64,
     /// Width inside a block's MLP.
@@ -18,6 +21,9 @@ pub struct Phi3Config {
     pub num_attention_heads: i64,
     /// Key and value heads.
     pub num_key_value_heads: i64,
+    /// Width of one head, where it is not the token width divided by the heads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_dim: Option<i64>,
     /// Rows of the embedding table.
     pub vocab_size: i64,
     /// Of every RMS norm.
@@ -26,36 +32,67 @@ pub struct Phi3Config {
     pub rope_theta: f64,
     /// Longest sequence.
     pub max_position_embeddings: usize,
-    /// Keys that a query sees at most; sequences here must stay within it.
+    /// Keys that a query sees at most, itself included; all that lie before it where absent.
     pub sliding_window: Option<usize>,
-    /// LongRoPE (the 128k model); plain rotary embedding where absent.
+    /// Stretched rotary positions; plain ones where absent.
     pub rope_scaling: Option<RopeScaling>,
-    /// Length up to which LongRoPE's short factors hold.
+    /// Longest sequence before positions were stretched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original_max_position_embeddings: Option<usize>,
+    /// One table for input and output embeddings.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tie_word_embeddings: bool,
 }
 
-/// LongRoPE's factors, one a frequency. Only the short ones act: sequences stay within the original length.
+/// A family of decoders. They compute the same; what differs is how the projections are stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// One matrix for queries, keys and values, one for gate and up.
+    #[default]
+    Phi3,
+    /// A matrix each.
+    Llama,
+    /// A matrix each, those of queries, keys and values with a bias.
+    Qwen2,
+}
+
+/// How rotary frequencies are stretched for sequences past the original length.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RopeScaling {
-    /// `longrope`, or `su` in the first revision.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// Factors up to the original length.
-    pub short_factor: Vec<f64>,
-    /// Factors past it.
-    pub long_factor: Vec<f64>,
+#[serde(tag = "rope_type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum RopeScaling {
+    /// Each frequency is divided by a factor of its own (Phi-3 128k).
+    Longrope {
+        /// Factors for sequences up to the original length.
+        short_factor: Vec<f64>,
+        /// Factors for longer ones.
+        long_factor: Vec<f64>,
+        /// On cosine and sine, at every length; from the ratio of the two lengths where absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attention_factor: Option<f64>,
+    },
+    /// Low frequencies are divided by a factor, high ones kept, those between blended (Llama 3.1).
+    Llama3 {
+        /// Divides low frequencies.
+        factor: f64,
+        /// Original length over wavelength, below which a frequency is low.
+        low_freq_factor: f64,
+        /// The same ratio, above which it is high.
+        high_freq_factor: f64,
+    },
 }
 
-impl Phi3Config {
+impl LanguageModelConfig {
     /// `microsoft/Phi-3-mini-4k-instruct`: 3,821,079,552 parameters.
-    pub fn mini_4k() -> Phi3Config {
-        Phi3Config {
+    pub fn phi3_mini_4k() -> LanguageModelConfig {
+        LanguageModelConfig {
+            model_type: Family::Phi3,
             hidden_size: 3072,
             intermediate_size: 8192,
             num_hidden_layers: 32,
             num_attention_heads: 32,
             num_key_value_heads: 32,
+            head_dim: None,
             vocab_size: 32064,
             rms_norm_eps: 1e-5,
             rope_theta: 10000.0,
@@ -63,37 +100,68 @@ impl Phi3Config {
             sliding_window: Some(2047),
             rope_scaling: None,
             original_max_position_embeddings: Some(4096),
+            tie_word_embeddings: false,
         }
     }
 
     /// Width of one head.
     pub fn head_width(&self) -> i64 {
-        self.hidden_size / self.num_attention_heads
+        self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
     }
 
-    /// The longest sequence that this implementation computes as published: full causal attention, short rotary factors.
-    pub fn longest_sequence(&self) -> usize {
-        let original = self.rope_scaling.as_ref().and(self.original_max_position_embeddings);
-        [Some(self.max_position_embeddings), self.sliding_window, original].into_iter().flatten().min().unwrap_or(0)
+    /// The length past which LongRoPE's long factors hold.
+    pub(super) fn rope_switch(&self) -> Option<usize> {
+        match self.rope_scaling {
+            Some(RopeScaling::Longrope { .. }) => self.original_max_position_embeddings,
+            _ => None,
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), ModelError> {
-        expect_multiple("llm.hidden_size", self.hidden_size, 2 * self.num_attention_heads)?;
+        let fail = |field: &str, expected: &str, found: String| Err(ModelError::config(field, expected, found));
+        if self.head_dim.is_none() {
+            expect_multiple("llm.hidden_size", self.hidden_size, 2 * self.num_attention_heads)?;
+        }
+        expect_multiple("llm.head_dim", self.head_width(), 2)?;
         expect_multiple("llm.num_attention_heads", self.num_attention_heads, self.num_key_value_heads)?;
+        let sizes = [self.hidden_size, self.intermediate_size, self.vocab_size, self.num_hidden_layers + 1];
+        if sizes.iter().any(|size| *size < 1) {
+            return fail("llm", "sizes above 0", format!("{sizes:?}"));
+        }
+        if self.sliding_window == Some(0) {
+            return fail("llm.sliding_window", "1 or more", "0".into());
+        }
         let Some(scaling) = &self.rope_scaling else {
             return Ok(());
         };
-        let fail = |field, expected: String, found: String| Err(ModelError::Config { field, expected, found });
-        if !matches!(scaling.kind.as_str(), "longrope" | "su") {
-            return fail("llm.rope_scaling.type", "longrope or su".into(), scaling.kind.clone());
+        if self.original_max_position_embeddings.is_none_or(|original| original < 2) {
+            return fail(
+                "llm.original_max_position_embeddings",
+                "the length that positions are stretched from",
+                format!("{:?}", self.original_max_position_embeddings),
+            );
         }
         let frequencies = (self.head_width() / 2) as usize;
-        if scaling.short_factor.len() != frequencies {
-            let found = scaling.short_factor.len().to_string();
-            return fail("llm.rope_scaling.short_factor", format!("{frequencies} factors"), found);
-        }
-        if self.original_max_position_embeddings.is_none() {
-            return fail("llm.original_max_position_embeddings", "a length, as LongRoPE needs".into(), "none".into());
+        match scaling {
+            RopeScaling::Longrope { short_factor, long_factor, .. } => {
+                let found = [short_factor.len(), long_factor.len()];
+                if found != [frequencies; 2] {
+                    return fail(
+                        "llm.rope_scaling",
+                        &format!("{frequencies} factors of each kind"),
+                        format!("{found:?}"),
+                    );
+                }
+                if !short_factor.iter().chain(long_factor).all(|factor| *factor > 0.0) {
+                    return fail("llm.rope_scaling", "factors above 0", "one that is not".into());
+                }
+            }
+            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor } => {
+                if !(*factor > 0.0 && *low_freq_factor > 0.0 && high_freq_factor > low_freq_factor) {
+                    let found = format!("{factor}, {low_freq_factor}, {high_freq_factor}");
+                    return fail("llm.rope_scaling", "factors above 0, high above low", found);
+                }
+            }
         }
         Ok(())
     }

@@ -1,55 +1,56 @@
-//! Phi-3: a pre-norm decoder with rotary positions, fused projections and a gated MLP.
+//! The language model: a pre-norm decoder with rotary positions and a gated MLP. Phi-3, Llama and Qwen2 differ in how
+//! their projections are stored, which one trait hides.
 
 mod block;
 mod cache;
 mod config;
+mod projections;
 mod rope;
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 pub use cache::KvCache;
-pub use config::{Phi3Config, RopeScaling};
+pub use config::{Family, LanguageModelConfig, RopeScaling};
+pub(crate) use projections::Role;
 
-use super::config::Initializer;
 use super::error::ModelError;
-use super::layers::{Init, Linear, RmsNorm};
-use block::Block;
-use rope::Rope;
+use super::layers::{Init, Linear, RmsNorm, Sight};
+use block::{Block, Pass};
+use rope::{Angles, Rope};
 
 /// The language model.
-pub struct Phi3 {
-    config: Phi3Config,
+pub struct LanguageModel {
+    config: LanguageModelConfig,
     pub(crate) embedding: Tensor,
     pub(crate) blocks: Vec<Block>,
     pub(crate) norm: RmsNorm,
-    pub(crate) head: Linear,
+    /// None where the input embeddings serve for the output too.
+    pub(crate) head: Option<Linear>,
     rope: Rope,
 }
 
-impl Phi3 {
-    /// Fresh weights from a seed, of deviation 0.02 as Phi-3's own.
-    ///
-    /// # Errors
-    /// The config's sizes do not fit together.
-    pub fn new(config: &Phi3Config, device: Device, seed: u64) -> Result<Phi3, ModelError> {
-        Phi3::from_init(config, &Init::new(device, Initializer::Normal(0.02), seed), device)
-    }
-
-    pub(crate) fn from_init(config: &Phi3Config, init: &Init, device: Device) -> Result<Phi3, ModelError> {
+impl LanguageModel {
+    pub(crate) fn new(config: &LanguageModelConfig, init: &Init) -> Result<LanguageModel, ModelError> {
         config.check()?;
-        Ok(Phi3 {
-            embedding: init.table(&[config.vocab_size, config.hidden_size]),
+        let (width, vocabulary) = (config.hidden_size, config.vocab_size);
+        Ok(LanguageModel {
+            embedding: init.table(&[vocabulary, width]),
             blocks: (0..config.num_hidden_layers).map(|_| Block::new(config, init)).collect(),
-            norm: RmsNorm::new(init, config.hidden_size, config.rms_norm_eps),
-            head: Linear::without_bias(init, config.hidden_size, config.vocab_size),
-            rope: Rope::new(config, device),
+            norm: RmsNorm::new(init, width, config.rms_norm_eps),
+            head: (!config.tie_word_embeddings).then(|| Linear::without_bias(init, width, vocabulary)),
+            rope: Rope::new(config, init.device()),
             config: config.clone(),
         })
     }
 
     /// The sizes it was built with.
-    pub fn config(&self) -> &Phi3Config {
+    pub fn config(&self) -> &LanguageModelConfig {
         &self.config
+    }
+
+    /// Where the weights lie.
+    pub fn device(&self) -> Device {
+        self.embedding.device()
     }
 
     /// Input embeddings of ids of any shape, (.., E).
@@ -57,63 +58,117 @@ impl Phi3 {
         Tensor::embedding(&self.embedding, ids, -1, false, false)
     }
 
-    /// Embeddings (B, T, E) to final hidden states (B, T, E), each position seeing itself and those before it. Padding
-    /// on the right needs no mask: no real token ever looks at it.
+    /// Embeddings (B, T, E) to final hidden states (B, T, E), each position seeing itself and those before it. Rows are
+    /// right-padded behind their `lengths`, which needs no mask: no real token ever looks at padding. `train` switches
+    /// the adapters' dropout on.
     ///
     /// # Errors
-    /// The sequence is longer than [`Phi3Config::longest_sequence`].
-    pub fn forward(&self, embeddings_bte: &Tensor) -> Result<Tensor, ModelError> {
-        self.read(embeddings_bte, None)
+    /// The sequence is longer than the config's `max_position_embeddings`.
+    pub fn forward(&self, embeddings_bte: &Tensor, lengths: &[usize], train: bool) -> Result<Tensor, ModelError> {
+        self.read(embeddings_bte, lengths, None, train)
     }
 
-    /// As [`Phi3::forward`], and leaves keys and values in a fresh cache.
+    /// As [`LanguageModel::forward`] without training, and leaves keys and values in a fresh cache.
     ///
     /// # Errors
-    /// As [`Phi3::forward`].
-    pub fn prefill(&self, embeddings_bte: &Tensor, cache: &mut KvCache) -> Result<Tensor, ModelError> {
-        self.read(embeddings_bte, Some(cache))
+    /// As [`LanguageModel::forward`].
+    pub fn prefill(
+        &self,
+        embeddings_bte: &Tensor,
+        lengths: &[usize],
+        cache: &mut KvCache,
+    ) -> Result<Tensor, ModelError> {
+        self.read(embeddings_bte, lengths, Some(cache), false)
     }
 
-    /// One more token a row: embeddings (B, 1, E) at each row's own position, final hidden states (B, 1, E) back.
+    /// One more token a row: embeddings (B, 1, E) at each row's own position, final hidden states (B, 1, E) back. A row
+    /// that steps past [`LanguageModel::rope_switch`] must have been read again before, see there.
     ///
     /// # Errors
-    /// A position lies past [`Phi3Config::longest_sequence`].
+    /// A position lies past the config's `max_position_embeddings`.
     pub fn step(
         &self,
         embeddings_b1e: &Tensor,
         positions_b: &[i64],
         cache: &mut KvCache,
     ) -> Result<Tensor, ModelError> {
-        self.check_length(positions_b.iter().max().map_or(0, |position| *position as usize + 1))?;
+        let lengths: Vec<usize> = positions_b.iter().map(|position| *position as usize + 1).collect();
+        self.check_length(lengths.iter().copied().max().unwrap_or(0))?;
         cache.begin_step(positions_b);
         let positions_b1 = Tensor::from_slice(positions_b).to_device(embeddings_b1e.device()).unsqueeze(1);
-        let angles = self.rope.angles(&positions_b1, embeddings_b1e.kind());
-        let mut hidden_b1e = embeddings_b1e.shallow_clone();
-        for (block, layer) in self.blocks.iter().zip(&mut cache.layers) {
-            hidden_b1e = block.forward(hidden_b1e, &angles, Some(layer));
-        }
-        Ok(self.norm.forward(&hidden_b1e))
+        let angles = self.rope.angles(&positions_b1, &lengths, embeddings_b1e.kind());
+        let pass = Pass { angles: &angles, sight: Sight::Causal, train: false };
+        Ok(self.pass(embeddings_b1e, &pass, Some(cache)))
+    }
+
+    /// The length past which all positions of a sequence turn by other angles (LongRoPE), so that keys in a cache are
+    /// worth nothing any more: a row that grows past it is read anew, as transformers does.
+    pub fn rope_switch(&self) -> Option<usize> {
+        self.config.rope_switch()
+    }
+
+    /// Reads rows anew into their places of a running cache: embeddings (rows, T, E) of everything they hold. Gives their
+    /// final hidden states.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::forward`].
+    pub fn reread(
+        &self,
+        embeddings_rte: &Tensor,
+        lengths: &[usize],
+        rows: &[i64],
+        cache: &mut KvCache,
+    ) -> Result<Tensor, ModelError> {
+        let (batch, slots, _) = embeddings_rte.size3().expect("embeddings have three axes");
+        let mut fresh = KvCache::new(&self.config, batch, slots, embeddings_rte.kind(), embeddings_rte.device());
+        let hidden_rte = self.prefill(embeddings_rte, lengths, &mut fresh)?;
+        cache.replace_rows(&Tensor::from_slice(rows).to_device(embeddings_rte.device()), &fresh);
+        Ok(hidden_rte)
     }
 
     /// Final hidden states (.., E) to logits (.., V).
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        self.head.forward(hidden)
+        hidden.linear(self.output_embedding(), None::<&Tensor>)
     }
 
-    fn read(&self, embeddings_bte: &Tensor, cache: Option<&mut KvCache>) -> Result<Tensor, ModelError> {
-        let length = embeddings_bte.size()[1];
-        self.check_length(length as usize)?;
-        let angles = self.rope.angles_from_zero(length, embeddings_bte.kind());
+    /// The matrix (V, E) that makes logits of hidden states.
+    pub(crate) fn output_embedding(&self) -> &Tensor {
+        self.head.as_ref().map_or(&self.embedding, |head| &head.weight)
+    }
+
+    fn read(
+        &self,
+        embeddings_bte: &Tensor,
+        lengths: &[usize],
+        cache: Option<&mut KvCache>,
+        train: bool,
+    ) -> Result<Tensor, ModelError> {
+        let width = embeddings_bte.size()[1];
+        self.check_length(width as usize)?;
+        let angles: Angles = self.rope.angles_from_zero(width, lengths, embeddings_bte.kind());
+        let mask = self.window_mask(width);
+        let sight = mask.as_ref().map_or(Sight::Causal, Sight::Mask);
+        Ok(self.pass(embeddings_bte, &Pass { angles: &angles, sight, train }, cache))
+    }
+
+    fn pass(&self, embeddings_bte: &Tensor, pass: &Pass, cache: Option<&mut KvCache>) -> Tensor {
         let mut layers = cache.map(|cache| cache.layers.iter_mut());
         let mut hidden_bte = embeddings_bte.shallow_clone();
         for block in &self.blocks {
-            hidden_bte = block.forward(hidden_bte, &angles, layers.as_mut().and_then(Iterator::next));
+            hidden_bte = block.forward(hidden_bte, pass, layers.as_mut().and_then(Iterator::next));
         }
-        Ok(self.norm.forward(&hidden_bte))
+        self.norm.forward(&hidden_bte)
+    }
+
+    /// (T, T), true where query t sees key k; None where plain causal attention is the same.
+    fn window_mask(&self, width: i64) -> Option<Tensor> {
+        let window = self.config.sliding_window.filter(|window| *window < width as usize)?;
+        let all = Tensor::ones([width, width], (Kind::Bool, self.device()));
+        Some(all.tril(0).logical_and(&all.triu(1 - window as i64)))
     }
 
     fn check_length(&self, found: usize) -> Result<(), ModelError> {
-        let expected = self.config.longest_sequence();
+        let expected = self.config.max_position_embeddings;
         if found <= expected { Ok(()) } else { Err(ModelError::TooLong { what: "sequence", expected, found }) }
     }
 }

@@ -1,13 +1,17 @@
 //! Rotary position embedding in the rotate-half form: places i and i + width / 2 of a head turn together.
 
+use std::f64::consts::PI;
+
 use tch::{Device, Kind, Tensor};
 
-use super::config::Phi3Config;
+use super::config::{LanguageModelConfig, RopeScaling};
 
 /// The frequencies of one model.
 pub(super) struct Rope {
-    /// (width / 2), f32.
-    frequencies: Tensor,
+    /// (width / 2), f32: for every sequence, or for those up to the switch.
+    short: Tensor,
+    /// LongRoPE's: for sequences longer than this.
+    long: Option<(usize, Tensor)>,
     /// On cosine and sine; 1 but for LongRoPE.
     scale: f64,
 }
@@ -19,30 +23,66 @@ pub(super) struct Angles {
 }
 
 impl Rope {
-    pub(super) fn new(config: &Phi3Config, device: Device) -> Rope {
+    pub(super) fn new(config: &LanguageModelConfig, device: Device) -> Rope {
+        // In f32 throughout, as transformers has it: at position 5000 one bit of a frequency is 2e-4 of an angle.
         let width = config.head_width();
-        let mut frequencies: Vec<f64> =
-            (0..width / 2).map(|i| config.rope_theta.powf(-2.0 * i as f64 / width as f64)).collect();
-        let mut scale = 1.0;
-        if let (Some(scaling), Some(original)) = (&config.rope_scaling, config.original_max_position_embeddings) {
-            frequencies.iter_mut().zip(&scaling.short_factor).for_each(|(frequency, factor)| *frequency /= factor);
-            let growth = config.max_position_embeddings as f64 / original as f64;
-            if growth > 1.0 {
-                scale = (1.0 + growth.ln() / (original as f64).ln()).sqrt();
+        let exponents =
+            Tensor::arange_start_step(0, width, 2, (Kind::Int64, Device::Cpu)).to_kind(Kind::Float) / width as f64;
+        let powers = Tensor::pow_scalar(config.rope_theta, &exponents);
+        let divided = |factors: &[f64]| (Tensor::from_slice(factors).to_kind(Kind::Float) * &powers).reciprocal();
+        let original = config.original_max_position_embeddings.unwrap_or(config.max_position_embeddings);
+        let (mut long, mut scale) = (None, 1.0);
+        let short = match &config.rope_scaling {
+            None => powers.reciprocal(),
+            Some(RopeScaling::Longrope { short_factor, long_factor, attention_factor }) => {
+                long = Some((original, divided(long_factor).to_device(device)));
+                let growth = config.max_position_embeddings as f64 / original as f64;
+                scale = attention_factor.unwrap_or_else(|| match growth > 1.0 {
+                    true => (1.0 + growth.ln() / (original as f64).ln()).sqrt(),
+                    false => 1.0,
+                });
+                divided(short_factor)
             }
-        }
-        Rope { frequencies: Tensor::from_slice(&frequencies).to_kind(Kind::Float).to_device(device), scale }
+            Some(RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor }) => {
+                let (low, high) = (*low_freq_factor, *high_freq_factor);
+                let frequencies = powers.reciprocal();
+                let turns: Tensor = &frequencies * (original as f64 / (2.0 * PI));
+                // 0 for low frequencies, 1 for high ones, between them the share that is kept.
+                let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
+                &kept * &frequencies + (1.0 - &kept) * &frequencies / *factor
+            }
+        };
+        Rope { short: short.to_device(device), long, scale }
     }
 
-    /// The angles at (B or 1, T) positions, in the kind of the hidden states.
-    pub(super) fn angles(&self, positions_bt: &Tensor, kind: Kind) -> Angles {
-        let turns = positions_bt.to_kind(Kind::Float).unsqueeze(-1).unsqueeze(-1) * &self.frequencies;
+    /// The angles at (B or 1, T) positions of rows that are `lengths` long in all, in the kind of the hidden states.
+    /// The length decides LongRoPE's factors row by row, so a row's angles do not depend on the batch it is in.
+    pub(super) fn angles(&self, positions_bt: &Tensor, lengths: &[usize], kind: Kind) -> Angles {
+        let turns = positions_bt.to_kind(Kind::Float).unsqueeze(-1).unsqueeze(-1) * self.frequencies(lengths);
         Angles { cos: (turns.cos() * self.scale).to_kind(kind), sin: (turns.sin() * self.scale).to_kind(kind) }
     }
 
-    /// The angles at positions 0 to `length`, the same for every row.
-    pub(super) fn angles_from_zero(&self, length: i64, kind: Kind) -> Angles {
-        self.angles(&Tensor::arange(length, (Kind::Float, self.frequencies.device())).unsqueeze(0), kind)
+    /// The angles at positions 0 to `width`, one row for all where their factors agree.
+    pub(super) fn angles_from_zero(&self, width: i64, lengths: &[usize], kind: Kind) -> Angles {
+        let positions_1t = Tensor::arange(width, (Kind::Float, self.short.device())).unsqueeze(0);
+        self.angles(&positions_1t, lengths, kind)
+    }
+
+    /// (width / 2) where all rows take the same ones, else (B, 1, 1, width / 2).
+    fn frequencies(&self, lengths: &[usize]) -> Tensor {
+        let Some((switch, long)) = &self.long else {
+            return self.short.shallow_clone();
+        };
+        let is_long: Vec<bool> = lengths.iter().map(|length| length > switch).collect();
+        match (is_long.contains(&true), is_long.contains(&false)) {
+            (true, true) => {
+                let rows: Vec<&Tensor> =
+                    is_long.iter().map(|is_long| if *is_long { long } else { &self.short }).collect();
+                Tensor::stack(&rows, 0).unsqueeze(1).unsqueeze(1)
+            }
+            (true, false) => long.shallow_clone(),
+            _ => self.short.shallow_clone(),
+        }
     }
 }
 
@@ -52,5 +92,53 @@ impl Angles {
         let halves = x_bthe.chunk(2, -1);
         let (left, right) = (&halves[0], &halves[1]);
         Tensor::cat(&[left * &self.cos - right * &self.sin, right * &self.cos + left * &self.sin], -1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The published attention factor of Phi-3's 128k model.
+    #[test]
+    fn longrope_scales_cosine_and_sine_at_every_length() {
+        let config = LanguageModelConfig {
+            max_position_embeddings: 131_072,
+            rope_scaling: Some(RopeScaling::Longrope {
+                short_factor: vec![1.0; 48],
+                long_factor: vec![2.0; 48],
+                attention_factor: None,
+            }),
+            ..LanguageModelConfig::phi3_mini_4k()
+        };
+        let rope = Rope::new(&config, Device::Cpu);
+        assert!((rope.scale - 1.19024).abs() < 1e-5);
+        for length in [10, 5000] {
+            let angles = rope.angles_from_zero(1, &[length], Kind::Float);
+            assert!((angles.cos.max().double_value(&[]) - 1.19024).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn each_row_takes_the_factors_of_its_own_length() {
+        let config = LanguageModelConfig {
+            hidden_size: 8,
+            num_attention_heads: 2,
+            max_position_embeddings: 64,
+            original_max_position_embeddings: Some(16),
+            rope_scaling: Some(RopeScaling::Longrope {
+                short_factor: vec![1.0, 1.0],
+                long_factor: vec![1.0, 4.0],
+                attention_factor: Some(1.0),
+            }),
+            ..LanguageModelConfig::phi3_mini_4k()
+        };
+        let rope = Rope::new(&config, Device::Cpu);
+        let both = rope.angles_from_zero(20, &[16, 17], Kind::Float).sin;
+        for (row, lengths) in [[3], [20]].iter().enumerate() {
+            let alone = rope.angles_from_zero(20, lengths, Kind::Float).sin;
+            assert!(both.get(row as i64) == alone.get(0));
+        }
+        assert!(both.get(0) != both.get(1));
     }
 }

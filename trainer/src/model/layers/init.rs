@@ -1,4 +1,5 @@
-//! Fresh weights: normal draws for matrices, embeddings and positions, zeros for biases, ones for norms.
+//! First values of weights: normal draws for matrices, embeddings and positions, zeros for biases, ones for norms; or
+//! shapes alone, for weights that a file brings.
 
 use std::cell::Cell;
 
@@ -7,17 +8,34 @@ use tch::{Device, Kind, Tensor};
 use crate::libtorch;
 use crate::model::config::Initializer;
 
-/// Makes the first values of weights. They depend on the seed and on the order of the calls alone: not on the device,
-/// nor on what else draws random numbers.
+/// Makes the tensors that layers are built with.
 pub(crate) struct Init {
     device: Device,
-    initializer: Initializer,
-    next_seed: Cell<u64>,
+    kind: Kind,
+    values: Values,
+}
+
+enum Values {
+    /// They depend on the seed and on the order of the calls alone: not on the device, nor on what else draws numbers.
+    Drawn { initializer: Initializer, next_seed: Cell<u64> },
+    /// One zero in the shape of all: no storage until a weight takes its place.
+    Shapes,
 }
 
 impl Init {
-    pub(crate) fn new(device: Device, initializer: Initializer, seed: u64) -> Init {
-        Init { device, initializer, next_seed: Cell::new(seed) }
+    /// Fresh values.
+    pub(crate) fn drawn(device: Device, kind: Kind, initializer: Initializer, seed: u64) -> Init {
+        Init { device, kind, values: Values::Drawn { initializer, next_seed: Cell::new(seed) } }
+    }
+
+    /// Shapes without storage. Nothing may be computed with them.
+    pub(crate) fn shapes(device: Device, kind: Kind) -> Init {
+        Init { device, kind, values: Values::Shapes }
+    }
+
+    /// Where the tensors lie.
+    pub(crate) fn device(&self) -> Device {
+        self.device
     }
 
     /// A matrix or kernel whose first axis is the output's.
@@ -33,22 +51,34 @@ impl Init {
     }
 
     fn normal(&self, shape: &[i64], scaled: impl Fn() -> f64) -> Tensor {
-        let std = match self.initializer {
-            Initializer::Normal(std) => std,
+        let Values::Drawn { initializer, next_seed } = &self.values else {
+            return self.constant(0.0, shape);
+        };
+        let std = match initializer {
+            Initializer::Normal(std) => *std,
             Initializer::FanIn => scaled(),
         };
         // The increment of splitmix64: runs of nearby seeds share no tensor's seed.
-        self.next_seed.set(self.next_seed.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
+        next_seed.set(next_seed.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
         let mut tensor = Tensor::empty(shape, (Kind::Float, Device::Cpu));
-        libtorch::fill_normal(&mut tensor, std, self.next_seed.get()).expect("a fresh f32 tensor on the CPU");
-        tensor.to_device(self.device)
+        libtorch::fill_normal(&mut tensor, std, next_seed.get()).expect("a fresh f32 tensor on the CPU");
+        tensor.to_device(self.device).to_kind(self.kind)
     }
 
     pub(crate) fn zeros(&self, shape: &[i64]) -> Tensor {
-        Tensor::zeros(shape, (Kind::Float, self.device))
+        self.constant(0.0, shape)
     }
 
     pub(crate) fn ones(&self, shape: &[i64]) -> Tensor {
-        Tensor::ones(shape, (Kind::Float, self.device))
+        self.constant(1.0, shape)
+    }
+
+    /// One value everywhere.
+    pub(crate) fn constant(&self, value: f64, shape: &[i64]) -> Tensor {
+        let options = (self.kind, self.device);
+        match self.values {
+            Values::Drawn { .. } => Tensor::full(shape, value, options),
+            Values::Shapes => Tensor::zeros([0i64; 0].as_slice(), options).expand(shape, false),
+        }
     }
 }

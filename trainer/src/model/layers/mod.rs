@@ -1,11 +1,13 @@
 //! The small layers that every part is made of. Each holds its tensors and a `forward`; none knows a published name.
 
+mod adapted;
 mod attention;
 mod init;
 mod linear;
 mod mlp;
 mod norm;
 
+pub(crate) use adapted::AdaptedLinear;
 pub(crate) use attention::{Sight, attention};
 pub(crate) use init::Init;
 pub(crate) use linear::Linear;

@@ -9,7 +9,7 @@ pub(crate) struct Uniform;
 
 impl SliceScorer for Uniform {
     fn relevance(&self, evidence: &Evidence) -> Tensor {
-        Tensor::zeros([evidence.text_be.size()[0], evidence.slice_count], options(evidence))
+        Tensor::zeros([evidence.volumes, evidence.slice_count], options(evidence))
     }
 }
 
@@ -18,7 +18,7 @@ pub(crate) struct Random;
 
 impl SliceScorer for Random {
     fn relevance(&self, evidence: &Evidence) -> Tensor {
-        Tensor::randn([evidence.text_be.size()[0], evidence.slice_count], options(evidence))
+        Tensor::randn([evidence.volumes, evidence.slice_count], options(evidence))
     }
 }
 
@@ -31,10 +31,10 @@ impl SliceScorer for Gauss {
         let offsets_n = Tensor::arange(evidence.slice_count, options(evidence)) - (slices - 1.0) / 2.0;
         let deviation = slices / 6.0;
         let relevance_n: Tensor = offsets_n.square() / (-2.0 * deviation * deviation);
-        relevance_n.expand([evidence.text_be.size()[0], evidence.slice_count], false)
+        relevance_n.expand([evidence.volumes, evidence.slice_count], false)
     }
 }
 
 fn options(evidence: &Evidence) -> (Kind, tch::Device) {
-    (Kind::Float, evidence.text_be.device())
+    (Kind::Float, evidence.device)
 }

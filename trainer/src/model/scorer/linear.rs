@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::{Evidence, SliceScorer};
+use super::{Evidence, ScorerLayer, SliceScorer};
 use crate::model::layers::Linear;
 
 /// A learned map of the slice's feature to one number.
@@ -16,7 +16,7 @@ impl SliceScorer for LinearScorer {
         self.head.forward(slices_bne).squeeze_dim(2)
     }
 
-    fn head(&self) -> Option<&Linear> {
-        Some(&self.head)
+    fn layer(&self) -> Option<(ScorerLayer, &Linear)> {
+        Some((ScorerLayer::Head, &self.head))
     }
 }

@@ -6,23 +6,27 @@ mod fixed;
 mod linear;
 mod text_guided;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 pub(crate) use fixed::{Gauss, Random, Uniform};
 pub(crate) use linear::LinearScorer;
 pub(crate) use text_guided::TextGuided;
 
-use super::config::{LocalFeature, Scorer, Variant};
+use super::config::{LocalFeature, Scorer, TextFeature, Variant};
 use super::layers::{Init, Linear};
 
 /// What a scorer may look at, for one batch of volumes.
 pub(crate) struct Evidence<'a> {
-    /// One feature a slice. None where the variant's scorer looks at no feature.
+    /// (B, N, E), one feature a slice. None where the variant's scorer looks at no feature.
     pub(crate) slices_bne: Option<&'a Tensor>,
-    /// One feature a question.
-    pub(crate) text_be: &'a Tensor,
+    /// (B, text width), one feature a question. None where the scorer does not look at the question.
+    pub(crate) text_be: Option<&'a Tensor>,
+    /// Volumes of the batch.
+    pub(crate) volumes: i64,
     /// Slices of a volume.
     pub(crate) slice_count: i64,
+    /// Where scores are wanted.
+    pub(crate) device: Device,
 }
 
 /// One number a slice, before the softmax.
@@ -31,15 +35,28 @@ pub(crate) trait SliceScorer {
     fn relevance(&self, evidence: &Evidence) -> Tensor;
 
     /// The scorer's only trained layer, where it has one.
-    fn head(&self) -> Option<&Linear> {
+    fn layer(&self) -> Option<(ScorerLayer, &Linear)> {
         None
     }
 }
 
-/// The scorer that the variant names; `width` is the language model's.
-pub(crate) fn build(variant: &Variant, width: i64, init: &Init) -> Box<dyn SliceScorer> {
+/// What a scorer's layer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ScorerLayer {
+    /// A slice's feature to its relevance.
+    Head,
+    /// The question's feature to the slices' width.
+    TextProjection,
+}
+
+/// The scorer that the variant names. `width` is the language model's, `text_width` the text encoder's.
+pub(crate) fn build(variant: &Variant, width: i64, text_width: i64, init: &Init) -> Box<dyn SliceScorer> {
     match variant.scorer {
-        Scorer::TextGuided => Box::new(TextGuided { temperature: variant.temperature }),
+        Scorer::TextGuided => {
+            let is_projected = variant.text_feature == TextFeature::M3dClip;
+            let projection = is_projected.then(|| Linear::new(init, text_width, width));
+            Box::new(TextGuided { temperature: variant.temperature, projection })
+        }
         Scorer::Linear => Box::new(LinearScorer { head: Linear::new(init, width, 1) }),
         Scorer::Uniform => Box::new(Uniform),
         Scorer::Random => Box::new(Random),
@@ -91,14 +108,16 @@ pub(crate) fn mean_embedding(embeddings_bte: &Tensor, mask_bt: &Tensor) -> Tenso
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
 
     const CPU: (Kind, Device) = (Kind::Float, Device::Cpu);
 
+    fn evidence<'a>(slices_bne: Option<&'a Tensor>, text_be: Option<&'a Tensor>, slice_count: i64) -> Evidence<'a> {
+        let volumes = text_be.map_or(1, |text_be| text_be.size()[0]);
+        Evidence { slices_bne, text_be, volumes, slice_count, device: Device::Cpu }
+    }
+
     fn fixed(scorer: &dyn SliceScorer) -> Vec<f64> {
-        let text_be = Tensor::zeros([1, 4], CPU);
-        let evidence = Evidence { slices_bne: None, text_be: &text_be, slice_count: 6 };
-        Vec::try_from(scores(&scorer.relevance(&evidence), 0.0, false).squeeze()).unwrap()
+        Vec::try_from(scores(&scorer.relevance(&evidence(None, None, 6)), 0.0, false).squeeze()).unwrap()
     }
 
     #[test]
@@ -116,8 +135,9 @@ mod tests {
     #[test]
     fn equal_slices_score_the_same_whatever_is_asked() {
         let (slices_bne, text_be) = (Tensor::ones([2, 32, 8], CPU), Tensor::randn([2, 8], CPU));
-        let evidence = Evidence { slices_bne: Some(&slices_bne), text_be: &text_be, slice_count: 32 };
-        let scores_bn = scores(&TextGuided { temperature: 5.0 }.relevance(&evidence), 0.0, false);
+        let scorer = TextGuided { temperature: 5.0, projection: None };
+        let evidence = evidence(Some(&slices_bne), Some(&text_be), 32);
+        let scores_bn = scores(&scorer.relevance(&evidence), 0.0, false);
         assert!((scores_bn - 1.0 / 32.0).abs().max().double_value(&[]) < 1e-7);
     }
 

@@ -5,13 +5,15 @@
 mod names;
 mod nearest;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use tch::{Tensor, no_grad};
+use tch::{Device, Kind, Tensor, no_grad};
 
-use super::{Med2e3, ModelError};
+use super::language_model::{LanguageModel, LanguageModelConfig};
+use super::layers::Init;
+use super::{LoraConfig, Med2e3, Med2e3Config, ModelError};
 use nearest::nearest;
 
 /// A separately stored and separately trained piece of the model.
@@ -60,52 +62,173 @@ impl Med2e3 {
         names::of(self, part)
     }
 
-    /// Copies weights into the part, converted to the model's kind and device.
+    /// Gives the part the weights of a file: `given` are its tensors' names and shapes, `read` hands out one of them,
+    /// which the model keeps, turned to its own kind and device. One tensor is read at a time.
     ///
-    /// Tensors that a published file holds beside the part (a text tower, a pooling head, a logit scale) are passed over.
+    /// Returns the names that were passed over: what a published file holds beside the part (a text tower, a pooling
+    /// head, a logit scale, the copy of a tied table).
     ///
     /// # Errors
-    /// A name is missing or unexpected, or a shape differs; the model is then unchanged.
-    pub fn load(&mut self, part: Part, tensors: Vec<(String, Tensor)>) -> Result<(), ModelError> {
-        let own: HashMap<String, Tensor> = self.parameters(part).into_iter().collect();
-        let given: HashMap<String, Tensor> =
-            tensors.into_iter().filter(|(name, _)| own.contains_key(name) || !names::is_foreign(part, name)).collect();
-
-        let mut unexpected: Vec<&String> = given.keys().filter(|name| !own.contains_key(*name)).collect();
-        unexpected.sort();
-        if let Some(name) = unexpected.first() {
-            let nearest = nearest(name, own.keys());
-            return Err(ModelError::UnexpectedWeight { part, name: name.to_string(), nearest });
+    /// A name is missing or unexpected, or a shape differs: nothing is read then. Or a tensor can't be read; the part is
+    /// then spoiled.
+    pub fn load<E: From<ModelError>>(
+        &mut self,
+        part: Part,
+        given: &[(String, Vec<i64>)],
+        mut read: impl FnMut(&str) -> Result<Tensor, E>,
+    ) -> Result<Vec<String>, E> {
+        let own = self.parameters(part);
+        let account = account(part, &own, given, &self.config().llm)?;
+        for ((_, own), given) in own.into_iter().zip(account.given) {
+            let values = read(&given)?.to_device(own.device()).to_kind(own.kind());
+            adopt(own, &values);
         }
-        for (name, tensor) in self.parameters(part) {
-            let Some(found) = given.get(&name) else {
-                let nearest = nearest(&name, given.keys());
-                return Err(ModelError::MissingWeight { part, name, nearest });
-            };
-            if found.size() != tensor.size() {
-                return Err(ModelError::WeightShape { part, name, expected: tensor.size(), found: found.size() });
-            }
-        }
-        no_grad(|| given.iter().for_each(|(name, tensor)| own[name].shallow_clone().copy_(tensor)));
-        Ok(())
+        Ok(account.passed_over)
     }
 
-    /// Makes exactly these parts trainable. Weights that no result depends on (a published norm that the variant does
-    /// not use) are listed as trainable too and simply never get a gradient.
+    /// [`Med2e3::load`] from tensors in memory, which are copied.
+    ///
+    /// # Errors
+    /// As [`Med2e3::load`]; the model is then unchanged.
+    pub fn load_tensors(&mut self, part: Part, tensors: &[(String, Tensor)]) -> Result<Vec<String>, ModelError> {
+        let shapes: Vec<_> = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.size())).collect();
+        let by_name: HashMap<&str, &Tensor> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        self.load(part, &shapes, |name| Ok(by_name[name].detach().copy()))
+    }
+
+    /// Turns every weight to a kind of floats, in place.
+    pub fn to_kind(&mut self, kind: Kind) {
+        let parts = Part::ALL.into_iter().flat_map(|part| self.parameters(part));
+        for (_, tensor) in parts.chain(self.adapters()) {
+            let turned = no_grad(|| tensor.to_kind(kind));
+            adopt(tensor, &turned);
+        }
+    }
+
+    /// Makes exactly these parts trainable. Where the language model has adapters, they are trained in its stead. Weights
+    /// that no result depends on (a published norm that the variant does not use) are listed as trainable too and simply
+    /// never get a gradient.
     pub fn set_trainable(&self, parts: &[Part]) {
+        let adapters = self.adapters();
         for part in Part::ALL {
+            let is_base = part == Part::Llm && !adapters.is_empty();
             for (_, tensor) in self.parameters(part) {
-                let _ = tensor.set_requires_grad(parts.contains(&part));
+                let _ = tensor.set_requires_grad(parts.contains(&part) && !is_base);
             }
+        }
+        for (_, tensor) in adapters {
+            let _ = tensor.set_requires_grad(parts.contains(&Part::Llm));
         }
     }
 
-    /// The trainable weights as `part/published name`, in a fixed order.
+    /// The trainable weights as `part/published name`, adapters as `adapters/published name`, in a fixed order.
     pub fn trainable(&self) -> Vec<(String, Tensor)> {
         let of_part = |part: Part| {
             let named = self.parameters(part).into_iter();
             named.map(move |(name, tensor)| (format!("{part}/{name}"), tensor))
         };
-        Part::ALL.into_iter().flat_map(of_part).filter(|(_, tensor)| tensor.requires_grad()).collect()
+        let adapters = self.adapters().into_iter().map(|(name, tensor)| (format!("adapters/{name}"), tensor));
+        let all = Part::ALL.into_iter().flat_map(of_part).chain(adapters);
+        all.filter(|(_, tensor)| tensor.requires_grad()).collect()
     }
+}
+
+impl Med2e3 {
+    /// The adapters' weights by PEFT's names, sharing storage with the model. Empty where there are none.
+    pub fn adapters(&self) -> Vec<(String, Tensor)> {
+        names::adapters(&self.llm)
+    }
+
+    /// Gives the adapters the weights of a file in PEFT's layout.
+    ///
+    /// # Errors
+    /// A name is missing or unexpected, or a shape differs; the model is then unchanged.
+    pub fn load_adapters(&mut self, tensors: &[(String, Tensor)]) -> Result<(), ModelError> {
+        let own = self.adapters();
+        let given: HashMap<&str, &Tensor> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let shapes: Vec<_> = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.size())).collect();
+        let account = account(Part::Llm, &own, &shapes, &self.config().llm)?;
+        for ((_, own), name) in own.into_iter().zip(account.given) {
+            let values = given[name.as_str()].detach().copy().to_device(own.device()).to_kind(own.kind());
+            adopt(own, &values);
+        }
+        Ok(())
+    }
+}
+
+/// Puts fresh adapters beside the maps that the config's targets name.
+pub(super) fn adapt(llm: &mut LanguageModel, lora: &LoraConfig, init: &Init) -> Result<(), ModelError> {
+    let known: Vec<String> = llm.blocks.first().map_or(Vec::new(), |block| {
+        block.linears().into_iter().map(|(role, _)| names::role_name(role).to_owned()).collect()
+    });
+    if let Some(unknown) = lora.targets.iter().find(|target| !known.contains(target)) {
+        let expected = format!("some of {} (did you mean {}?)", known.join(", "), nearest(unknown, known.iter()));
+        return Err(ModelError::config("lora.targets", expected, unknown));
+    }
+    llm.adapt(lora, init, |role| lora.targets.iter().any(|target| target == names::role_name(role)))
+}
+
+impl Med2e3Config {
+    /// Names and shapes of a part's weights, without making any: what [`Med2e3::load`] accounts against.
+    ///
+    /// # Errors
+    /// The config's sizes do not fit together.
+    pub fn parameter_shapes(&self, part: Part) -> Result<Vec<(String, Vec<i64>)>, ModelError> {
+        let model = Med2e3::unloaded(self, Device::Cpu, Kind::Float)?;
+        Ok(model.parameters(part).into_iter().map(|(name, tensor)| (name, tensor.size())).collect())
+    }
+}
+
+/// How a file's tensors and a part's weights belong together.
+struct Account {
+    /// For each weight of the part, in its order, the file's name of it.
+    given: Vec<String>,
+    /// What the file holds beside.
+    passed_over: Vec<String>,
+}
+
+/// Every weight must be there once, in its shape, and nothing else but what published files are known to hold beside.
+fn account(
+    part: Part,
+    own: &[(String, Tensor)],
+    given: &[(String, Vec<i64>)],
+    llm: &LanguageModelConfig,
+) -> Result<Account, ModelError> {
+    let own_names: HashSet<&str> = own.iter().map(|(name, _)| name.as_str()).collect();
+    let (mut known, mut passed_over, mut unexpected) = (HashMap::new(), Vec::new(), Vec::new());
+    for (name, shape) in given {
+        match names::published(part, name, &own_names) {
+            Some(published) => {
+                if let Some((earlier, _)) = known.insert(published.clone(), (name, shape)) {
+                    let (expected, found) = (format!("one tensor named {published}"), format!("{earlier} and {name}"));
+                    return Err(ModelError::config(part.name(), expected, found));
+                }
+            }
+            None if names::is_foreign(part, name, llm) => passed_over.push(name.clone()),
+            None => unexpected.push(name),
+        }
+    }
+    unexpected.sort();
+    if let Some(name) = unexpected.first() {
+        let nearest = nearest(name, own.iter().map(|(name, _)| name));
+        return Err(ModelError::UnexpectedWeight { part, name: name.to_string(), nearest });
+    }
+    let mut order = Vec::with_capacity(own.len());
+    for (name, tensor) in own {
+        let Some((given_name, found)) = known.get(name.as_str()) else {
+            let nearest = nearest(name, given.iter().map(|(name, _)| name));
+            return Err(ModelError::MissingWeight { part, name: name.clone(), nearest });
+        };
+        if **found != tensor.size() {
+            let (expected, found) = (tensor.size(), found.to_vec());
+            return Err(ModelError::WeightShape { part, name: name.clone(), expected, found });
+        }
+        order.push(given_name.to_string());
+    }
+    Ok(Account { given: order, passed_over })
+}
+
+/// Puts a tensor in the place of a weight, on the weight's device.
+fn adopt(mut weight: Tensor, values: &Tensor) {
+    no_grad(|| weight.set_data(&values.to_device(weight.device())));
 }

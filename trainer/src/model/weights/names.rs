@@ -1,13 +1,17 @@
 //! Every weight's published name.
 
+use std::collections::HashSet;
+
 use tch::Tensor;
 
 use super::Part;
-use crate::model::Med2e3;
+use crate::model::connector::{Connector, ConnectorKind};
 use crate::model::encoder2d::Encoder2d;
 use crate::model::encoder3d::Encoder3d;
-use crate::model::language_model::Phi3;
-use crate::model::layers::{LayerNorm, Linear, Mlp};
+use crate::model::language_model::{LanguageModel, Role};
+use crate::model::layers::{LayerNorm, Linear};
+use crate::model::scorer::ScorerLayer;
+use crate::model::{LanguageModelConfig, Med2e3};
 
 /// A growing list of names and tensors.
 #[derive(Default)]
@@ -17,43 +21,117 @@ struct Named(Vec<(String, Tensor)>);
 pub(super) fn of(model: &Med2e3, part: Part) -> Vec<(String, Tensor)> {
     let mut named = Named::default();
     match part {
-        Part::Llm => named.phi3(&model.llm),
+        Part::Llm => named.language_model(&model.llm),
         Part::Vision2dModel => model.encoder2d.iter().for_each(|encoder| named.siglip(encoder)),
         Part::Vision3dModel => model.encoder3d.iter().for_each(|encoder| named.m3d_clip(encoder)),
-        Part::Vision2dConnector => model.connector2d.iter().for_each(|connector| named.connector(&connector.mlp)),
+        Part::Vision2dConnector => model.connector2d.iter().for_each(|connector| named.connector(connector)),
         Part::Vision3dConnector => {
-            model.connector3d.iter().for_each(|connector| named.connector(&connector.mlp));
-            model.scorer.head().into_iter().for_each(|head| named.linear("scoring_module", head));
+            model.connector3d.iter().for_each(|connector| named.connector(connector));
+            model.scorer.layer().into_iter().for_each(|(layer, linear)| named.linear(scorer_layer(layer), linear));
         }
     }
     named.0
 }
 
+/// The adapters' matrices, as PEFT names them for a causal language model.
+pub(super) fn adapters(llm: &LanguageModel) -> Vec<(String, Tensor)> {
+    let mut named = Named::default();
+    for (i, block) in llm.blocks.iter().enumerate() {
+        for (role, adapted) in block.linears() {
+            if let Some(adapter) = &adapted.adapter {
+                let prefix = format!("base_model.model.model.layers.{i}.{}.{}", role_folder(role), role_name(role));
+                named.push(&format!("{prefix}.lora_A.weight"), &adapter.a);
+                named.push(&format!("{prefix}.lora_B.weight"), &adapter.b);
+            }
+        }
+    }
+    named.0
+}
+
+/// The published name under which a file's tensor is known here: its own, or the one behind what some files leave out or
+/// put before.
+pub(super) fn published(part: Part, name: &str, own: &HashSet<&str>) -> Option<String> {
+    // Wrappers of training frameworks stand before a name.
+    let bare =
+        ["module.", "base_model.model."].iter().fold(name, |name, wrapper| name.strip_prefix(wrapper).unwrap_or(name));
+    let spelled = match part {
+        // transformers 5 writes SigLIP's vision model without its first name.
+        Part::Vision2dModel => format!("vision_model.{bare}"),
+        // The encoder alone (`pretrained_ViT.bin`) stands without the name of its place in the whole.
+        Part::Vision3dModel => format!("vision_encoder.{bare}"),
+        // M3D-LaMed's projector.
+        Part::Vision3dConnector => {
+            let inner = bare.strip_prefix("model.").unwrap_or(bare);
+            inner.strip_prefix("mm_projector.projector.").map_or(bare.to_owned(), |rest| format!("_connector.{rest}"))
+        }
+        Part::Llm | Part::Vision2dConnector => bare.to_owned(),
+    };
+    [name, bare, &spelled].into_iter().find(|name| own.contains(*name)).map(str::to_owned)
+}
+
 /// Whether a published file of this part may hold the name although the part has no use for it.
-pub(super) fn is_foreign(part: Part, name: &str) -> bool {
+pub(super) fn is_foreign(part: Part, name: &str, llm: &LanguageModelConfig) -> bool {
     let prefixes: &[&str] = match part {
-        Part::Vision2dModel => &["text_model.", "vision_model.head.", "logit_scale", "logit_bias"],
+        Part::Vision2dModel => &[
+            "text_model.",
+            "vision_model.head.",
+            "head.",
+            "logit_scale",
+            "logit_bias",
+            "vision_model.embeddings.position_ids",
+        ],
         Part::Vision3dModel => &["language_encoder.", "mm_vision_proj.", "mm_language_proj.", "logit_scale"],
+        Part::Llm if llm.tie_word_embeddings => &["lm_head.weight"],
         Part::Llm | Part::Vision2dConnector | Part::Vision3dConnector => &[],
     };
-    prefixes.iter().any(|prefix| name.starts_with(prefix))
+    // Frequencies are computed from the config; some files carry them as buffers.
+    let is_buffer = part == Part::Llm && name.ends_with(".rotary_emb.inv_freq");
+    is_buffer || prefixes.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The last name of a block's map.
+pub(super) fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::QueryKeyValue => "qkv_proj",
+        Role::Query => "q_proj",
+        Role::Key => "k_proj",
+        Role::Value => "v_proj",
+        Role::Out => "o_proj",
+        Role::GateUp => "gate_up_proj",
+        Role::Gate => "gate_proj",
+        Role::Up => "up_proj",
+        Role::Down => "down_proj",
+    }
+}
+
+fn role_folder(role: Role) -> &'static str {
+    match role {
+        Role::QueryKeyValue | Role::Query | Role::Key | Role::Value | Role::Out => "self_attn",
+        Role::GateUp | Role::Gate | Role::Up | Role::Down => "mlp",
+    }
+}
+
+fn scorer_layer(layer: ScorerLayer) -> &'static str {
+    match layer {
+        ScorerLayer::Head => "scoring_module",
+        ScorerLayer::TextProjection => "text_mlp",
+    }
 }
 
 impl Named {
-    /// transformers' Phi3ForCausalLM.
-    fn phi3(&mut self, llm: &Phi3) {
+    /// transformers' Phi3ForCausalLM, LlamaForCausalLM and Qwen2ForCausalLM.
+    fn language_model(&mut self, llm: &LanguageModel) {
         self.push("model.embed_tokens.weight", &llm.embedding);
         for (i, block) in llm.blocks.iter().enumerate() {
             let at = |name: &str| format!("model.layers.{i}.{name}");
             self.push(&at("input_layernorm.weight"), &block.attention_norm.weight);
-            self.linear(&at("self_attn.qkv_proj"), &block.qkv);
-            self.linear(&at("self_attn.o_proj"), &block.out);
             self.push(&at("post_attention_layernorm.weight"), &block.mlp_norm.weight);
-            self.linear(&at("mlp.gate_up_proj"), &block.gate_up);
-            self.linear(&at("mlp.down_proj"), &block.down);
+            for (role, adapted) in block.linears() {
+                self.linear(&at(&format!("{}.{}", role_folder(role), role_name(role))), &adapted.linear);
+            }
         }
         self.push("model.norm.weight", &llm.norm.weight);
-        self.linear("lm_head", &llm.head);
+        llm.head.iter().for_each(|head| self.linear("lm_head", head));
     }
 
     /// transformers' SiglipVisionModel without its pooling head.
@@ -93,10 +171,14 @@ impl Named {
         self.layer_norm("vision_encoder.norm", &encoder.norm);
     }
 
-    /// Either connector; number 1 of the published sequence is the GELU.
-    fn connector(&mut self, mlp: &Mlp) {
-        self.linear("_connector.0", &mlp.up);
-        self.linear("_connector.2", &mlp.down);
+    /// Either connector; odd numbers of the published sequence are GELUs.
+    fn connector(&mut self, connector: &Connector) {
+        for (i, map) in connector.maps.iter().enumerate() {
+            match connector.kind() {
+                ConnectorKind::Linear => self.linear("_connector", map),
+                _ => self.linear(&format!("_connector.{}", 2 * i), map),
+            }
+        }
     }
 
     fn linear(&mut self, prefix: &str, linear: &Linear) {

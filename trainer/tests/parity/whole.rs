@@ -1,64 +1,16 @@
-//! The model, its loss, its gradients, its generation and its optimizer against PyTorch, transformers and MONAI. The
-//! expected numbers and the scripts that made them lie in `golden/`.
+//! The whole model and its parts: encoders, splice, loss, gradients, answers, strict loading, AdamW.
 
 use std::collections::HashMap;
-use std::path::Path;
 
-use med2e3_trainer::generate::{greedy, greedy_after};
+use med2e3_trainer::generate::{Decoding, Generated, Until, generate};
 use med2e3_trainer::model::{
-    M3dClipVisionConfig, Med2e3, Med2e3Config, ModelError, ModelInput, Part, Phi3Config, Scorer, SiglipVisionConfig,
+    M3dClipVisionConfig, Med2e3, Med2e3Config, ModelError, ModelInput, Part, Preset, Scorer, SiglipVisionConfig,
     SliceNorm, Variant, VisualTokens,
 };
 use med2e3_trainer::optimizer::{AdamW, AdamWConfig, clip_grad_norm};
-use serde::de::DeserializeOwned;
 use tch::{Device, Kind, Tensor, no_grad};
 
-/// One golden file.
-struct Golden {
-    tensors: HashMap<String, Tensor>,
-    metadata: HashMap<String, String>,
-}
-
-impl Golden {
-    fn open(name: &str) -> Golden {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.safetensors"));
-        let bytes = std::fs::read(&path).unwrap();
-        let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
-        let metadata = header.metadata().clone().unwrap_or_default();
-        let tensors = Tensor::read_safetensors(path).unwrap().into_iter().collect();
-        Golden { tensors, metadata }
-    }
-
-    fn config<T: DeserializeOwned>(&self, key: &str) -> T {
-        serde_json::from_str(&self.metadata[key]).unwrap()
-    }
-
-    fn get(&self, name: &str) -> Tensor {
-        self.tensors[name].shallow_clone()
-    }
-
-    /// The tensors below a prefix, without it.
-    fn below(&self, prefix: &str) -> Vec<(String, Tensor)> {
-        let strip = |(name, tensor): (&String, &Tensor)| {
-            name.strip_prefix(prefix).map(|rest| (rest.to_owned(), tensor.shallow_clone()))
-        };
-        self.tensors.iter().filter_map(strip).collect()
-    }
-}
-
-fn assert_close(what: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
-    assert_eq!(found.size(), expected.size(), "{what}");
-    let difference = (found.to_kind(Kind::Double) - expected.to_kind(Kind::Double)).abs().max().double_value(&[]);
-    let scale = expected.to_kind(Kind::Double).abs().max().double_value(&[]).max(1.0);
-    println!("{what}: max difference {difference:.2e} at scale {scale:.2e}");
-    assert!(difference <= tolerance * scale, "{what}: max difference {difference:e}");
-}
-
-/// A small whole model, for tests that look at one part of it.
-fn small() -> Med2e3Config {
-    let golden = Golden::open("med2e3");
-    golden.config("config")
-}
+use crate::golden_file::{Golden, assert_close, small};
 
 /// The golden whole model, its weights loaded, dropout off, every part trainable, and its batch.
 fn whole() -> (Golden, Med2e3, ModelInput) {
@@ -82,10 +34,16 @@ fn with_golden_weights(golden: &Golden, config: &Med2e3Config) -> Med2e3 {
     let mut model = Med2e3::new(config, Device::Cpu, 0).unwrap();
     for part in Part::ALL {
         if !model.parameters(part).is_empty() {
-            model.load(part, golden.below(&format!("weights/{part}/"))).unwrap();
+            model.load_tensors(part, &golden.below(&format!("weights/{part}/"))).unwrap();
         }
     }
     model
+}
+
+/// Greedy answers.
+fn greedy(model: &Med2e3, input: &ModelInput, max_new_tokens: usize, stop_ids: &[i64]) -> Generated {
+    let until = Until { max_new_tokens, stop_ids: stop_ids.to_vec() };
+    generate(model, input, Decoding::Greedy, &until).unwrap()
 }
 
 /// One row of a batch as a batch of its own, without the padding that the batch put behind it.
@@ -102,47 +60,11 @@ fn row(input: &ModelInput, b: i64) -> ModelInput {
 }
 
 #[test]
-fn phi3_equals_transformers() {
-    let golden = Golden::open("phi3");
-    for rope in ["plain", "longrope"] {
-        let llm: Phi3Config = golden.config(rope);
-        let mut model = Med2e3::new(&Med2e3Config { llm, ..small() }, Device::Cpu, 0).unwrap();
-        model.load(Part::Llm, golden.below("weights/")).unwrap();
-        let llm = model.llm();
-        for prompt in 0..2 {
-            let embeddings = llm.embed(&golden.get(&format!("{rope}.ids.{prompt}")));
-            let logits = no_grad(|| llm.logits(&llm.forward(&embeddings).unwrap()));
-            assert_close(&format!("{rope} logits"), &logits, &golden.get(&format!("{rope}.logits.{prompt}")), 1e-5);
-            let length = embeddings.size()[1] as usize;
-            let answer = greedy_after(llm, &embeddings, &[length], 32, &[]).unwrap();
-            let expected: Vec<i64> = Vec::try_from(golden.get(&format!("{rope}.greedy.{prompt}"))).unwrap();
-            assert_eq!(answer, [expected]);
-        }
-    }
-}
-
-#[test]
-fn prompts_of_different_lengths_in_one_batch_equal_transformers() {
-    let golden = Golden::open("phi3");
-    let mut model = Med2e3::new(&Med2e3Config { llm: golden.config("plain"), ..small() }, Device::Cpu, 0).unwrap();
-    model.load(Part::Llm, golden.below("weights/")).unwrap();
-    let llm = model.llm();
-    let prompts = [golden.get("plain.ids.0"), golden.get("plain.ids.1")];
-    let short = Tensor::cat(&[prompts[0].shallow_clone(), Tensor::zeros([1, 4], (Kind::Int64, Device::Cpu))], 1);
-    let embeddings = llm.embed(&Tensor::cat(&[short, prompts[1].shallow_clone()], 0));
-    let answers = greedy_after(llm, &embeddings, &[5, 9], 32, &[]).unwrap();
-    for (prompt, answer) in answers.into_iter().enumerate() {
-        let expected: Vec<i64> = Vec::try_from(golden.get(&format!("plain.greedy.{prompt}"))).unwrap();
-        assert_eq!(answer, expected);
-    }
-}
-
-#[test]
 fn siglip_equals_transformers() {
     let golden = Golden::open("siglip");
     let vision2d: SiglipVisionConfig = golden.config("config");
     let mut model = Med2e3::new(&Med2e3Config { vision2d, ..small() }, Device::Cpu, 0).unwrap();
-    model.load(Part::Vision2dModel, golden.below("weights/")).unwrap();
+    model.load_tensors(Part::Vision2dModel, &golden.below("weights/")).unwrap();
     let features = no_grad(|| model.encoder2d().unwrap().forward(&golden.get("slices"), SliceNorm::None).unwrap());
     assert_close("2D features", &features, &golden.get("features"), 1e-5);
 
@@ -160,7 +82,7 @@ fn m3d_clip_equals_its_reference() {
         let variant = Variant { final_norm, visual_tokens: VisualTokens::Vision3d, ..small().variant };
         let config = Med2e3Config { vision3d: vision3d.clone(), variant, ..small() };
         let mut model = Med2e3::new(&config, Device::Cpu, 0).unwrap();
-        model.load(Part::Vision3dModel, golden.below("weights/")).unwrap();
+        model.load_tensors(Part::Vision3dModel, &golden.below("weights/")).unwrap();
         let features = no_grad(|| model.encoder3d().unwrap().forward(&golden.get("voxels")).unwrap());
         assert_close(expected, &features, &golden.get(expected), 1e-5);
     }
@@ -220,16 +142,16 @@ fn frozen_parts_get_no_gradient() {
 #[test]
 fn an_answer_depends_neither_on_the_batch_nor_on_the_cache() {
     let (_, model, input) = whole();
-    let together = greedy(&model, &input, 16, &[]).unwrap();
+    let together = greedy(&model, &input, 16, &[]);
     for b in 0..3 {
         let mut alone = row(&input, b);
-        let cached = greedy(&model, &alone, 16, &[]).unwrap();
+        let cached = greedy(&model, &alone, 16, &[]);
         assert_eq!(cached.ids[0], together.ids[b as usize]);
         assert_close("scores", &cached.scores_bn.squeeze(), &together.scores_bn.get(b), 1e-5);
 
         let mut uncached = Vec::new();
         for _ in 0..16 {
-            let id = greedy(&model, &alone, 1, &[]).unwrap().ids[0][0];
+            let id = greedy(&model, &alone, 1, &[]).ids[0][0];
             uncached.push(id);
             alone.ids_bt = Tensor::cat(&[alone.ids_bt, Tensor::from_slice(&[id]).unsqueeze(0)], 1);
             alone.lengths_b[0] += 1;
@@ -241,9 +163,9 @@ fn an_answer_depends_neither_on_the_batch_nor_on_the_cache() {
 #[test]
 fn a_stop_id_ends_its_row_only() {
     let (_, model, input) = whole();
-    let free = greedy(&model, &input, 16, &[]).unwrap().ids;
+    let free = greedy(&model, &input, 16, &[]).ids;
     let stop = free[0][3];
-    let stopped = greedy(&model, &input, 16, &[stop]).unwrap().ids;
+    let stopped = greedy(&model, &input, 16, &[stop]).ids;
     for (free, stopped) in free.iter().zip(stopped) {
         let until = free.iter().position(|id| *id == stop).unwrap_or(free.len());
         assert_eq!(stopped, free[..until]);
@@ -318,7 +240,7 @@ fn every_variant_trains() {
         assert_eq!(serde_json::from_str::<Variant>(&text).unwrap(), variant);
         let config = Med2e3Config { variant: variant.clone(), ..model.config().clone() };
         let mut model = Med2e3::new(&config, Device::Cpu, 1).unwrap();
-        model.load(Part::Llm, golden.below("weights/llm/")).unwrap();
+        model.load_tensors(Part::Llm, &golden.below("weights/llm/")).unwrap();
         model.set_trainable(&Part::ALL);
         let output = model.forward(&input, true).unwrap();
         output.loss.backward();
@@ -347,20 +269,20 @@ fn loading_is_strict_and_names_the_nearest_key() {
     let good = || golden.below("weights/vision2d_connector/");
     let without = |name: &str| good().into_iter().filter(|(n, _)| n != name).collect::<Vec<_>>();
 
-    let missing = model.load(Part::Vision2dConnector, without("_connector.2.bias")).unwrap_err();
+    let missing = model.load_tensors(Part::Vision2dConnector, &without("_connector.2.bias")).unwrap_err();
     assert_eq!(
         missing.to_string(),
         "vision2d_connector: weight _connector.2.bias is missing; nearest name given: _connector.0.bias"
     );
     let mut extra = good();
     extra.push(("_connector.3.bias".to_owned(), Tensor::zeros([1], (Kind::Float, Device::Cpu))));
-    let unexpected = model.load(Part::Vision2dConnector, extra).unwrap_err();
+    let unexpected = model.load_tensors(Part::Vision2dConnector, &extra).unwrap_err();
     assert!(matches!(unexpected, ModelError::UnexpectedWeight { name, .. } if name == "_connector.3.bias"));
     let mut misshapen = without("_connector.2.bias");
     misshapen.push(("_connector.2.bias".to_owned(), Tensor::zeros([7], (Kind::Float, Device::Cpu))));
-    let shape = model.load(Part::Vision2dConnector, misshapen).unwrap_err();
+    let shape = model.load_tensors(Part::Vision2dConnector, &misshapen).unwrap_err();
     assert!(matches!(shape, ModelError::WeightShape { expected, found, .. } if expected == [32] && found == [7]));
-    model.load(Part::Vision2dConnector, good()).unwrap();
+    model.load_tensors(Part::Vision2dConnector, &good()).unwrap();
 }
 
 #[test]
@@ -373,7 +295,8 @@ fn wrong_inputs_are_errors_not_panics() {
     let mut foreign = unlabelled(&input);
     foreign.ids_bt = &input.ids_bt + input.ids_bt.eq(7) * 1000;
     assert!(matches!(model.forward(&foreign, false), Err(ModelError::TokenId { expected: 61, found: 1007, .. })));
-    let long = greedy(&model, &input, 10_000, &[]).err().unwrap();
+    let until = Until { max_new_tokens: 10_000, stop_ids: Vec::new() };
+    let long = generate(&model, &input, Decoding::Greedy, &until).err().unwrap();
     assert!(matches!(long, ModelError::TooLong { expected: 256, .. }));
     let mut config = small();
     config.llm.num_attention_heads = 5;

@@ -1,0 +1,151 @@
+//! The maps of one block, in the two layouts in which families of decoders store them.
+
+use tch::Tensor;
+
+use super::config::{Family, LanguageModelConfig};
+use super::rope::Angles;
+use crate::model::layers::{AdaptedLinear, Init};
+
+/// What a block does between its norms and its sums, whatever the layout of its weights.
+pub(crate) trait Projections {
+    /// Normed tokens (B, T, E) to queries, keys and values, each (B, T, heads, width), the first two turned.
+    fn heads(&self, normed_bte: &Tensor, angles: &Angles, train: bool) -> [Tensor; 3];
+
+    /// Normed tokens (.., E) to the gate before its activation and what it gates, each (.., intermediate).
+    fn gate_and_up(&self, normed: &Tensor, train: bool) -> [Tensor; 2];
+
+    /// Every map with its role.
+    fn linears(&self) -> Vec<(Role, &AdaptedLinear)>;
+
+    /// The same, to be changed.
+    fn linears_mut(&mut self) -> Vec<(Role, &mut AdaptedLinear)>;
+}
+
+/// What a map of a block is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Role {
+    /// Queries, keys and values in one.
+    QueryKeyValue,
+    /// Queries.
+    Query,
+    /// Keys.
+    Key,
+    /// Values.
+    Value,
+    /// From the heads back.
+    Out,
+    /// Gate and up in one.
+    GateUp,
+    /// What the activation goes through.
+    Gate,
+    /// What the gate weighs.
+    Up,
+    /// Back to the token width.
+    Down,
+}
+
+/// The projections of one block, as the config's family stores them.
+pub(super) fn build(config: &LanguageModelConfig, init: &Init) -> Box<dyn Projections> {
+    let shape =
+        HeadShape { queries: config.num_attention_heads, keys: config.num_key_value_heads, width: config.head_width() };
+    let (from, to) = (config.hidden_size, config.intermediate_size);
+    match config.model_type {
+        Family::Phi3 => Box::new(Fused {
+            query_key_value: AdaptedLinear::without_bias(init, from, (shape.queries + 2 * shape.keys) * shape.width),
+            gate_up: AdaptedLinear::without_bias(init, from, 2 * to),
+            shape,
+        }),
+        Family::Llama | Family::Qwen2 => {
+            let heads = |count: i64| match config.model_type {
+                Family::Qwen2 => AdaptedLinear::new(init, from, count * shape.width),
+                _ => AdaptedLinear::without_bias(init, from, count * shape.width),
+            };
+            Box::new(Split {
+                query: heads(shape.queries),
+                key: heads(shape.keys),
+                value: heads(shape.keys),
+                gate: AdaptedLinear::without_bias(init, from, to),
+                up: AdaptedLinear::without_bias(init, from, to),
+                width: shape.width,
+            })
+        }
+    }
+}
+
+/// Heads of a block.
+struct HeadShape {
+    queries: i64,
+    keys: i64,
+    width: i64,
+}
+
+/// Phi-3's layout: queries, keys, values in one matrix, in this order; gate and up in another.
+struct Fused {
+    query_key_value: AdaptedLinear,
+    gate_up: AdaptedLinear,
+    shape: HeadShape,
+}
+
+impl Projections for Fused {
+    fn heads(&self, normed_bte: &Tensor, angles: &Angles, train: bool) -> [Tensor; 3] {
+        let HeadShape { queries, keys, width } = self.shape;
+        let heads_bthe = self.query_key_value.forward(normed_bte, train).unflatten(-1, [-1, width]);
+        let parts = heads_bthe.split_with_sizes([queries + keys, keys], 2);
+        let turned = angles.turn(&parts[0]).split_with_sizes([queries, keys], 2);
+        [turned[0].shallow_clone(), turned[1].shallow_clone(), parts[1].shallow_clone()]
+    }
+
+    fn gate_and_up(&self, normed: &Tensor, train: bool) -> [Tensor; 2] {
+        let halves = self.gate_up.forward(normed, train).chunk(2, -1);
+        [halves[0].shallow_clone(), halves[1].shallow_clone()]
+    }
+
+    fn linears(&self) -> Vec<(Role, &AdaptedLinear)> {
+        vec![(Role::QueryKeyValue, &self.query_key_value), (Role::GateUp, &self.gate_up)]
+    }
+
+    fn linears_mut(&mut self) -> Vec<(Role, &mut AdaptedLinear)> {
+        vec![(Role::QueryKeyValue, &mut self.query_key_value), (Role::GateUp, &mut self.gate_up)]
+    }
+}
+
+/// Llama's layout, and with biases Qwen2's: a matrix each.
+struct Split {
+    query: AdaptedLinear,
+    key: AdaptedLinear,
+    value: AdaptedLinear,
+    gate: AdaptedLinear,
+    up: AdaptedLinear,
+    width: i64,
+}
+
+impl Projections for Split {
+    fn heads(&self, normed_bte: &Tensor, angles: &Angles, train: bool) -> [Tensor; 3] {
+        let heads = |linear: &AdaptedLinear| linear.forward(normed_bte, train).unflatten(-1, [-1, self.width]);
+        [angles.turn(&heads(&self.query)), angles.turn(&heads(&self.key)), heads(&self.value)]
+    }
+
+    fn gate_and_up(&self, normed: &Tensor, train: bool) -> [Tensor; 2] {
+        [self.gate.forward(normed, train), self.up.forward(normed, train)]
+    }
+
+    fn linears(&self) -> Vec<(Role, &AdaptedLinear)> {
+        vec![
+            (Role::Query, &self.query),
+            (Role::Key, &self.key),
+            (Role::Value, &self.value),
+            (Role::Gate, &self.gate),
+            (Role::Up, &self.up),
+        ]
+    }
+
+    fn linears_mut(&mut self) -> Vec<(Role, &mut AdaptedLinear)> {
+        vec![
+            (Role::Query, &mut self.query),
+            (Role::Key, &mut self.key),
+            (Role::Value, &mut self.value),
+            (Role::Gate, &mut self.gate),
+            (Role::Up, &mut self.up),
+        ]
+    }
+}

@@ -1,0 +1,31 @@
+//! An affine map that a low-rank adapter may stand beside.
+
+use tch::Tensor;
+
+use super::{Init, Linear};
+use crate::model::lora::Adapter;
+
+/// `x W^T + b`, and where there is an adapter its small sum.
+pub(crate) struct AdaptedLinear {
+    pub(crate) linear: Linear,
+    pub(crate) adapter: Option<Adapter>,
+}
+
+impl AdaptedLinear {
+    pub(crate) fn new(init: &Init, input: i64, output: i64) -> AdaptedLinear {
+        AdaptedLinear { linear: Linear::new(init, input, output), adapter: None }
+    }
+
+    pub(crate) fn without_bias(init: &Init, input: i64, output: i64) -> AdaptedLinear {
+        AdaptedLinear { linear: Linear::without_bias(init, input, output), adapter: None }
+    }
+
+    /// `train` switches the adapter's dropout on.
+    pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        let mapped = self.linear.forward(x);
+        match &self.adapter {
+            None => mapped,
+            Some(adapter) => mapped + adapter.forward(x, train),
+        }
+    }
+}
