@@ -1,58 +1,18 @@
 //! The model, its loss, its gradients, its generation and its optimizer against PyTorch, transformers and MONAI. The
 //! expected numbers and the scripts that made them lie in `golden/`.
 
-use std::collections::HashMap;
-use std::path::Path;
+mod golden_file;
 
+use std::collections::HashMap;
+
+use golden_file::{Golden, assert_close};
 use med2e3_trainer::generate::{greedy, greedy_after};
 use med2e3_trainer::model::{
     M3dClipVisionConfig, Med2e3, Med2e3Config, ModelError, ModelInput, Part, Phi3Config, Scorer, SiglipVisionConfig,
     SliceNorm, Variant, VisualTokens,
 };
 use med2e3_trainer::optimizer::{AdamW, AdamWConfig, clip_grad_norm};
-use serde::de::DeserializeOwned;
 use tch::{Device, Kind, Tensor, no_grad};
-
-/// One golden file.
-struct Golden {
-    tensors: HashMap<String, Tensor>,
-    metadata: HashMap<String, String>,
-}
-
-impl Golden {
-    fn open(name: &str) -> Golden {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.safetensors"));
-        let bytes = std::fs::read(&path).unwrap();
-        let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
-        let metadata = header.metadata().clone().unwrap_or_default();
-        let tensors = Tensor::read_safetensors(path).unwrap().into_iter().collect();
-        Golden { tensors, metadata }
-    }
-
-    fn config<T: DeserializeOwned>(&self, key: &str) -> T {
-        serde_json::from_str(&self.metadata[key]).unwrap()
-    }
-
-    fn get(&self, name: &str) -> Tensor {
-        self.tensors[name].shallow_clone()
-    }
-
-    /// The tensors below a prefix, without it.
-    fn below(&self, prefix: &str) -> Vec<(String, Tensor)> {
-        let strip = |(name, tensor): (&String, &Tensor)| {
-            name.strip_prefix(prefix).map(|rest| (rest.to_owned(), tensor.shallow_clone()))
-        };
-        self.tensors.iter().filter_map(strip).collect()
-    }
-}
-
-fn assert_close(what: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
-    assert_eq!(found.size(), expected.size(), "{what}");
-    let difference = (found.to_kind(Kind::Double) - expected.to_kind(Kind::Double)).abs().max().double_value(&[]);
-    let scale = expected.to_kind(Kind::Double).abs().max().double_value(&[]).max(1.0);
-    println!("{what}: max difference {difference:.2e} at scale {scale:.2e}");
-    assert!(difference <= tolerance * scale, "{what}: max difference {difference:e}");
-}
 
 /// A small whole model, for tests that look at one part of it.
 fn small() -> Med2e3Config {

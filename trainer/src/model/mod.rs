@@ -8,6 +8,7 @@
 //! - [`scorer`], [`aggregate`]: 32 slices to the tokens of one
 //! - [`splice`]: visual tokens into text
 //! - [`language_model`] is Phi-3
+//! - [`text_encoder`] is BERT; [`m3d_clip`] joins it and the 3D encoder for retrieval
 //! - `layers`: what the parts are made of
 //! - [`weights`]: published names and strict loading
 //!
@@ -22,9 +23,11 @@ pub mod encoder3d;
 pub mod error;
 pub mod language_model;
 mod layers;
+pub mod m3d_clip;
 pub mod med2e3;
 pub mod scorer;
 pub mod splice;
+pub mod text_encoder;
 pub mod weights;
 
 pub use config::{
@@ -34,5 +37,7 @@ pub use encoder2d::SiglipVisionConfig;
 pub use encoder3d::M3dClipVisionConfig;
 pub use error::ModelError;
 pub use language_model::Phi3Config;
+pub use m3d_clip::{M3dClip, M3dClipConfig};
 pub use med2e3::{Med2e3, ModelInput, ModelOutput, Visual};
+pub use text_encoder::{Bert, BertConfig, TextFeatures};
 pub use weights::Part;

@@ -2,17 +2,19 @@
 //!
 //! A part's names are those of the files that transformers and the released checkpoints hold. No other module knows one.
 
+mod m3d_clip_config;
 mod names;
 mod nearest;
+mod strict;
 
-use std::collections::HashMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use tch::{Tensor, no_grad};
+use tch::Tensor;
 
-use super::{Med2e3, ModelError};
-use nearest::nearest;
+pub use m3d_clip_config::PublishedM3dClip;
+
+use super::{M3dClip, Med2e3, ModelError};
 
 /// A separately stored and separately trained piece of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -67,27 +69,8 @@ impl Med2e3 {
     /// # Errors
     /// A name is missing or unexpected, or a shape differs; the model is then unchanged.
     pub fn load(&mut self, part: Part, tensors: Vec<(String, Tensor)>) -> Result<(), ModelError> {
-        let own: HashMap<String, Tensor> = self.parameters(part).into_iter().collect();
-        let given: HashMap<String, Tensor> =
-            tensors.into_iter().filter(|(name, _)| own.contains_key(name) || !names::is_foreign(part, name)).collect();
-
-        let mut unexpected: Vec<&String> = given.keys().filter(|name| !own.contains_key(*name)).collect();
-        unexpected.sort();
-        if let Some(name) = unexpected.first() {
-            let nearest = nearest(name, own.keys());
-            return Err(ModelError::UnexpectedWeight { part, name: name.to_string(), nearest });
-        }
-        for (name, tensor) in self.parameters(part) {
-            let Some(found) = given.get(&name) else {
-                let nearest = nearest(&name, given.keys());
-                return Err(ModelError::MissingWeight { part, name, nearest });
-            };
-            if found.size() != tensor.size() {
-                return Err(ModelError::WeightShape { part, name, expected: tensor.size(), found: found.size() });
-            }
-        }
-        no_grad(|| given.iter().for_each(|(name, tensor)| own[name].shallow_clone().copy_(tensor)));
-        Ok(())
+        let is_foreign = |name: &str| names::is_foreign(part, name);
+        strict::load(part.name(), self.parameters(part), tensors, is_foreign)
     }
 
     /// Makes exactly these parts trainable. Weights that no result depends on (a published norm that the variant does
@@ -107,5 +90,22 @@ impl Med2e3 {
             named.map(move |(name, tensor)| (format!("{part}/{name}"), tensor))
         };
         Part::ALL.into_iter().flat_map(of_part).filter(|(_, tensor)| tensor.requires_grad()).collect()
+    }
+}
+
+impl M3dClip {
+    /// All weights by published name, sharing storage with the model.
+    pub fn parameters(&self) -> Vec<(String, Tensor)> {
+        names::of_m3d_clip(self)
+    }
+
+    /// Copies weights into the model, converted to its kind and device.
+    ///
+    /// Counters that older releases of transformers stored among the text half's weights are passed over.
+    ///
+    /// # Errors
+    /// A name is missing or unexpected, or a shape differs; the model is then unchanged.
+    pub fn load(&mut self, tensors: Vec<(String, Tensor)>) -> Result<(), ModelError> {
+        strict::load("m3d_clip", self.parameters(), tensors, names::is_bert_counter)
     }
 }

@@ -3,11 +3,12 @@
 use tch::Tensor;
 
 use super::Part;
-use crate::model::Med2e3;
 use crate::model::encoder2d::Encoder2d;
 use crate::model::encoder3d::Encoder3d;
 use crate::model::language_model::Phi3;
 use crate::model::layers::{LayerNorm, Linear, Mlp};
+use crate::model::text_encoder::Bert;
+use crate::model::{M3dClip, Med2e3};
 
 /// A growing list of names and tensors.
 #[derive(Default)]
@@ -27,6 +28,22 @@ pub(super) fn of(model: &Med2e3, part: Part) -> Vec<(String, Tensor)> {
         }
     }
     named.0
+}
+
+/// All weights of M3D-CLIP, in the order of its published file.
+pub(super) fn of_m3d_clip(clip: &M3dClip) -> Vec<(String, Tensor)> {
+    let mut named = Named::default();
+    named.m3d_clip(&clip.vision);
+    named.bert(&clip.text);
+    named.linear("mm_vision_proj", &clip.vision_projection);
+    named.linear("mm_language_proj", &clip.text_projection);
+    named.push("logit_scale", &clip.logit_scale);
+    named.0
+}
+
+/// Whether the name is a buffer of 0, 1, 2, .. or of zeros that older releases of transformers stored with BERT.
+pub(super) fn is_bert_counter(name: &str) -> bool {
+    matches!(name, "language_encoder.embeddings.position_ids" | "language_encoder.embeddings.token_type_ids")
 }
 
 /// Whether a published file of this part may hold the name although the part has no use for it.
@@ -91,6 +108,26 @@ impl Named {
             self.linear(&at("mlp.linear2"), &block.mlp.down);
         }
         self.layer_norm("vision_encoder.norm", &encoder.norm);
+    }
+
+    /// The text half of M3D-CLIP: transformers' BertModel.
+    fn bert(&mut self, encoder: &Bert) {
+        self.push("language_encoder.embeddings.word_embeddings.weight", &encoder.words);
+        self.push("language_encoder.embeddings.position_embeddings.weight", &encoder.positions);
+        self.push("language_encoder.embeddings.token_type_embeddings.weight", &encoder.token_types);
+        self.layer_norm("language_encoder.embeddings.LayerNorm", &encoder.embedding_norm);
+        for (i, block) in encoder.blocks.iter().enumerate() {
+            let at = |name: &str| format!("language_encoder.encoder.layer.{i}.{name}");
+            self.linear(&at("attention.self.query"), &block.query);
+            self.linear(&at("attention.self.key"), &block.key);
+            self.linear(&at("attention.self.value"), &block.value);
+            self.linear(&at("attention.output.dense"), &block.out);
+            self.layer_norm(&at("attention.output.LayerNorm"), &block.attention_norm);
+            self.linear(&at("intermediate.dense"), &block.mlp.up);
+            self.linear(&at("output.dense"), &block.mlp.down);
+            self.layer_norm(&at("output.LayerNorm"), &block.mlp_norm);
+        }
+        self.linear("language_encoder.pooler.dense", &encoder.pooler);
     }
 
     /// Either connector; number 1 of the published sequence is the GELU.
