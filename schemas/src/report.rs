@@ -201,6 +201,50 @@ pub struct ExplainReport {
     pub seconds: f64,
 }
 
+/// Shares of queries whose right item is among the first 1, 5 and 10. Guessing reaches k over the number of items where one
+/// is right.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recalls {
+    /// R@1.
+    pub at_1: f64,
+    /// R@5.
+    pub at_5: f64,
+    /// R@10.
+    pub at_10: f64,
+}
+
+/// Retrieval both ways.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RetrievalScores {
+    /// A volume's caption among all captions; M3D's `eval_itr.py` prints it as IR.
+    pub image_to_text: Recalls,
+    /// A caption's volume among all volumes; M3D's `eval_itr.py` prints it as TR.
+    pub text_to_image: Recalls,
+}
+
+/// `report.json` of `med2e3 retrieve`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RetrieveReport {
+    /// Part of the study.
+    pub split: Split,
+    /// M3D-CLIP's weights, as configured.
+    pub clip: String,
+    /// Pairs of a volume and its caption: queries each way.
+    pub pairs: u64,
+    /// Different captions among them; several series of a case share one.
+    pub distinct_texts: u64,
+    /// Samples left out because their volume is in quarantine.
+    pub samples_without_volume: u64,
+    /// Captions that were cut at the most tokens that the run allows.
+    pub truncated_texts: u64,
+    /// Only the own partner is right, as in M3D's evaluation.
+    pub by_index: RetrievalScores,
+    /// Every item with the same caption is right.
+    pub by_text: RetrievalScores,
+    /// Wall seconds.
+    pub seconds: f64,
+}
+
 /// What `med2e3-data demo-set` cut, in `demo-set.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DemoSetReport {

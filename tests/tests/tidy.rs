@@ -149,7 +149,15 @@ fn crossbeam_is_named_only_by_the_queue() {
 #[test]
 fn published_weight_names_stand_only_with_the_weights() {
     Confined {
-        words: &["qkv_proj", "gate_up_proj", "patch_embeddings.1", "vision_model.embeddings", "_connector."],
+        words: &[
+            "qkv_proj",
+            "gate_up_proj",
+            "patch_embeddings.1",
+            "vision_model.embeddings",
+            "_connector.",
+            "language_encoder.",
+            "mm_vision_proj",
+        ],
         part: Part::Strings,
         within: &[],
         allowed: &["trainer/src/model/weights"],

@@ -1,4 +1,4 @@
-//! `med2e3` from the outside: train, stop and go on, evaluate, explain, generate, on a phantom study and a tiny model.
+//! `med2e3` from the outside: train, stop and go on, evaluate, explain, generate, retrieve, on a phantom study and a tiny model.
 
 use std::fs;
 use std::path::Path;
@@ -147,4 +147,52 @@ fn a_model_that_does_not_fit_the_dataset_is_refused() {
     dataset(folder);
     let said = run_to(2, &mut train(folder, "run", &["model.start.fresh.vision3d.img_size=[8,16,16]"]));
     assert!(said.err.contains("img_size") && said.err.contains("[4, 16, 16]"), "{}", said.err);
+}
+
+/// The small random M3D-CLIP beside the golden files reads volumes of this shape.
+#[test]
+fn a_published_clip_ranks_captions_and_volumes() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder);
+    let retrieve = |out: &str, more: &[&str]| {
+        let mut command = program("med2e3");
+        command.args(["retrieve", "configs/retrieve/m3d.toml", "--json", "--out"]).arg(folder.join(out));
+        let data = format!("dataset={:?}", folder.join("dataset").display().to_string());
+        let clip = "trainer/tests/golden/m3d_clip_tiny";
+        let (clip, tokenizer) = (format!("clip={clip:?}"), format!("text_tokenizer={clip:?}"));
+        let all = [data.as_str(), &clip, &tokenizer, "split=train", "batch_size=2", "device=cpu", "threads=1"];
+        for set in all.iter().chain(&["max_text_tokens=16"]).chain(more) {
+            command.args(["--set", set]);
+        }
+        command
+    };
+
+    let report: Value = serde_json::from_str(&run_to(0, &mut retrieve("whole", &[])).out).unwrap();
+    // Five good series with a caption each; the captions of the broken ones have no volume.
+    let count = |name: &str| report[name].as_u64().unwrap();
+    assert_eq!((count("pairs"), count("distinct_texts"), count("truncated_texts")), (5, 5, 0));
+    assert!(count("samples_without_volume") > 0);
+    assert_eq!(report["by_index"], report["by_text"]);
+    assert_eq!(report["by_index"]["image_to_text"]["at_5"], 1.0);
+    let csv = fs::read_to_string(folder.join("whole/retrieval.csv")).unwrap();
+    let rows: Vec<Vec<&str>> = csv.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows.len(), 5);
+    for row in &rows {
+        // The first column's rank is 1 exactly where the pair's own caption stands first.
+        assert_eq!((row[2] == "1", row[3] == "1"), (row[0] == row[6], row[1] == row[7]), "{row:?}");
+    }
+    let share = rows.iter().filter(|row| row[3] == "1").count() as f64 / 5.0;
+    assert_eq!(report["by_index"]["text_to_image"]["at_1"].as_f64(), Some(share));
+
+    // Cut before the number, all captions are one: nothing but ties, and a tie never helps.
+    let said = run_to(0, &mut retrieve("cut", &["max_text_tokens=6"]));
+    let report: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(report["truncated_texts"], 5);
+    assert_eq!(report["by_index"]["image_to_text"], serde_json::json!({"at_1": 0.0, "at_5": 1.0, "at_10": 1.0}));
+
+    let said = run_to(2, &mut retrieve("long", &["max_text_tokens=17"]));
+    assert!(said.err.contains("max_text_tokens") && said.err.contains("at most 16"), "{}", said.err);
+    let said = run_to(2, &mut retrieve("file", &["clip=\"trainer/tests/golden/bert.safetensors\""]));
+    assert!(said.err.contains("golden/config.json"), "{}", said.err);
 }

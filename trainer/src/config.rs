@@ -187,6 +187,31 @@ pub struct ExplainConfig {
     pub max_new_tokens: usize,
 }
 
+/// `med2e3 retrieve`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetrieveConfig {
+    /// Where to run.
+    pub device: DeviceChoice,
+    /// CPU threads of one operation; 0 leaves libtorch's choice.
+    pub threads: usize,
+    /// M3D-CLIP: a folder with `model.safetensors` and `config.json`, or the weights' file with a `config.json` beside it.
+    pub clip: PathBuf,
+    /// BERT's `tokenizer.json`, or a folder with it.
+    pub text_tokenizer: PathBuf,
+    /// A prepared dataset.
+    pub dataset: PathBuf,
+    /// Part of the study.
+    pub split: Split,
+    /// A stored subset; all captions without it.
+    pub subset: Option<String>,
+    /// Pairs encoded together.
+    pub batch_size: usize,
+    /// Tokens, the start and the end one included, that a caption is cut at; 512 in M3D's evaluation, which fills a longer
+    /// one's room with whole sentences drawn at random instead.
+    pub max_text_tokens: usize,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,6 +233,7 @@ mod tests {
         }
         parse::<EvaluateConfig>("evaluate", &text("demo/evaluate.toml"), &[]).unwrap();
         parse::<ExplainConfig>("explain", &text("demo/explain.toml"), &[]).unwrap();
+        parse::<RetrieveConfig>("retrieve", &text("retrieve/m3d.toml"), &[]).unwrap();
     }
 
     #[test]

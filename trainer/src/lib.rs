@@ -3,14 +3,15 @@
 //! # Layout
 //! - [`train`]: FLOW 3 on one page; `run` opens and checks what its loop needs
 //! - [`evaluate`]: FLOW 4 on one page; [`explain`] shows which slices a question looks at; [`ask`] answers one question
-//! - `answer`, `fit`, `output`: what these share
+//! - [`retrieve`]: captions by volume and volumes by caption, with M3D-CLIP
+//! - `answer`, `fit`, `output`: what these share; `m3d_clip_files`, `text_tokenizer`: what retrieval reads
 //! - [`config`]: what the TOML file of a run may say
 //! - [`device`], [`device_batch`]: where tensors live, and how a batch gets there
 //! - [`model`]: Med-2E3 and its parts
 //! - [`loss`], [`optimizer`], [`schedule`]: what training needs besides
 //! - [`generate`]: answers: greedy, sampled, by beam search
 //! - [`checkpoint`]: weights and state on disk
-//! - [`metric`]: BLEU@1, ROUGE@1, closed accuracy
+//! - [`metric`]: BLEU@1, ROUGE@1, closed accuracy, recalls of retrieval
 //! - [`report`]: all runs of a demo as one page
 //! - [`progress`]: bars, rates and clocks
 //! - [`libtorch`]: what tch lacks, through a small C++ shim; the crate's one place with `unsafe`
@@ -37,14 +38,17 @@ mod fit;
 pub mod generate;
 pub mod libtorch;
 pub mod loss;
+mod m3d_clip_files;
 pub mod metric;
 pub mod model;
 pub mod optimizer;
 mod output;
 pub mod progress;
 pub mod report;
+pub mod retrieve;
 mod run;
 pub mod schedule;
+mod text_tokenizer;
 pub mod train;
 
 pub use error::TrainerError;

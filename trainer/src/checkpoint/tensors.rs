@@ -66,7 +66,7 @@ pub(super) fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result
 }
 
 /// Every tensor of a file, on the CPU.
-pub(super) fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, TrainerError> {
+pub(crate) fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, TrainerError> {
     let error =
         |found: String| TrainerError::File { path: path.to_owned(), expected: "a safetensors file".into(), found };
     let map = MappedFile::open(path)?;

@@ -64,6 +64,8 @@ pub(super) enum Verb {
     },
     /// Show which slices each question about a volume looks at
     Explain(RunArgs),
+    /// Find captions by volume and volumes by caption with M3D-CLIP
+    Retrieve(RunArgs),
     /// Join the reports of a demo's runs to one HTML page and one JSON file
     Report(Places),
 }

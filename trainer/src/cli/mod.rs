@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use med2e3_schemas::config;
-use med2e3_schemas::report::{EvaluateReport, ExplainReport, TrainReport};
+use med2e3_schemas::report::{EvaluateReport, ExplainReport, RetrieveReport, TrainReport};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -18,6 +18,7 @@ use crate::ask::{Question, ask};
 use crate::evaluate::evaluate;
 use crate::explain::explain;
 use crate::report;
+use crate::retrieve::retrieve;
 use crate::train::{Existing, train};
 use args::{Args, RunArgs, Verb};
 
@@ -49,6 +50,10 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Explain(run) => {
             let report = explain(&read_config(&run)?, &run.out)?;
             print(&run, &report, explained_in_words)
+        }
+        Verb::Retrieve(run) => {
+            let report = retrieve(&read_config(&run)?, &run.out)?;
+            print(&run, &report, retrieved_in_words)
         }
         Verb::Generate { checkpoint, volume, question, max_new_tokens, decoding, device, json } => {
             let decoding = decoding.decoding();
@@ -130,4 +135,23 @@ fn evaluated_in_words(report: &EvaluateReport) -> String {
 
 fn explained_in_words(report: &ExplainReport) -> String {
     format!("{} questions explained\n", report.explanations.len())
+}
+
+fn retrieved_in_words(report: &RetrieveReport) -> String {
+    let mut text = format!(
+        "{} pairs, {} different captions, {} captions cut; {} samples left out for want of their volume\n",
+        report.pairs, report.distinct_texts, report.truncated_texts, report.samples_without_volume
+    );
+    text += &format!("{:<16}{:<16}{:>8}{:>8}{:>8}\n", "query", "right", "R@1", "R@5", "R@10");
+    for (right, scores) in [("own partner", &report.by_index), ("same caption", &report.by_text)] {
+        for (query, recalls) in [("volume", &scores.image_to_text), ("caption", &scores.text_to_image)] {
+            text += &format!(
+                "{query:<16}{right:<16}{:>8.2}{:>8.2}{:>8.2}\n",
+                100.0 * recalls.at_1,
+                100.0 * recalls.at_5,
+                100.0 * recalls.at_10
+            );
+        }
+    }
+    text
 }

@@ -1,4 +1,4 @@
-//! Scores of answers against references: text in, numbers out. Nothing here knows of tensors or files.
+//! Scores of answers against references, and of retrieval: texts or similarities in, numbers out. Nothing here knows of tensors or files.
 //!
 //! Each row is scored by itself and rows are averaged arithmetically; there is no corpus-level score. METEOR and
 //! BERTScore need WordNet and roberta-large, and are not computed.
@@ -8,9 +8,11 @@
 //! - `bleu`: BLEU@1, for captions and open questions
 //! - `rouge`: ROUGE@1, for captions and open questions
 //! - `closed_accuracy`: for questions with lettered choices
+//! - `retrieval`: ranks and recalls, for volumes and their captions
 
 pub mod bleu;
 pub mod closed_accuracy;
+pub mod retrieval;
 pub mod rouge;
 
 use std::collections::BTreeMap;

@@ -1,7 +1,5 @@
 //! What can go wrong with a model: its config, its weights, its input.
 
-use super::Part;
-
 /// Every failure of this module that a caller can act on. Anything else that libtorch rejects is a bug here and panics.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -63,11 +61,19 @@ pub enum ModelError {
         /// The limit.
         tolerance: f64,
     },
+    /// A row of a batch of texts is empty.
+    #[error("{what}: expected a token in every row, found none in row {row}")]
+    NoToken {
+        /// The tensor.
+        what: &'static str,
+        /// The row, from 0.
+        row: usize,
+    },
     /// A part's weights lack a tensor.
     #[error("{part}: weight {name} is missing; nearest name given: {nearest}")]
     MissingWeight {
-        /// The part being loaded.
-        part: Part,
+        /// The part being loaded, or a whole model.
+        part: &'static str,
         /// The published name.
         name: String,
         /// The given name that is most alike.
@@ -76,8 +82,8 @@ pub enum ModelError {
     /// A part's weights hold a tensor that the part has no place for.
     #[error("{part}: unexpected weight {name}; nearest name known: {nearest}")]
     UnexpectedWeight {
-        /// The part being loaded.
-        part: Part,
+        /// The part being loaded, or a whole model.
+        part: &'static str,
         /// The name given.
         name: String,
         /// The known name that is most alike.
@@ -86,8 +92,8 @@ pub enum ModelError {
     /// A weight has the wrong shape.
     #[error("{part}: weight {name}: expected shape {expected:?}, found {found:?}")]
     WeightShape {
-        /// The part being loaded.
-        part: Part,
+        /// The part being loaded, or a whole model.
+        part: &'static str,
         /// The published name.
         name: String,
         /// The shape the config asks for.

@@ -23,13 +23,6 @@ pub struct LoraConfig {
 }
 
 impl LoraConfig {
-    /// What M3D trains Phi-3 with: rank 16, alpha 32, dropout 0.05 on every map of every block (M3D,
-    /// `LaMed/script/finetune_lora_phi3.sh`).
-    pub fn m3d() -> LoraConfig {
-        let targets = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"].map(str::to_owned).to_vec();
-        LoraConfig { rank: 16, alpha: 32.0, dropout: 0.05, targets }
-    }
-
     fn check(&self) -> Result<(), ModelError> {
         let fail = |field: &str, expected: &str, found: String| Err(ModelError::config(field, expected, found));
         if self.rank < 1 {

@@ -8,6 +8,7 @@
 //! - [`scorer`], [`aggregate`]: 32 slices to the tokens of one
 //! - [`splice`]: visual tokens into text
 //! - [`language_model`]: Phi-3, Llama, Qwen2; [`lora`]: adapters in it
+//! - [`text_encoder`] is BERT; [`m3d_clip`] joins it and the 3D encoder for retrieval
 //! - `layers`: what the parts are made of
 //! - [`weights`]: published names and strict loading; [`published`]: published sizes
 //!
@@ -23,11 +24,13 @@ pub mod error;
 pub mod language_model;
 mod layers;
 pub mod lora;
+pub mod m3d_clip;
 pub mod med2e3;
 pub mod preset;
 pub mod published;
 pub mod scorer;
 pub mod splice;
+pub mod text_encoder;
 pub mod weights;
 
 pub use config::{
@@ -39,6 +42,8 @@ pub use encoder3d::M3dClipVisionConfig;
 pub use error::ModelError;
 pub use language_model::LanguageModelConfig;
 pub use lora::LoraConfig;
+pub use m3d_clip::{M3dClip, M3dClipConfig};
 pub use med2e3::{Med2e3, ModelInput, ModelOutput, Visual};
 pub use preset::Preset;
+pub use text_encoder::{Bert, BertConfig, TextFeatures};
 pub use weights::Part;

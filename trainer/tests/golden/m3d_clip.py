@@ -81,11 +81,15 @@ class VisionTransformer(nn.Module):
         )
         self.norm = nn.LayerNorm(c["hidden_size"])
 
-    def forward(self, x, final_norm):
+    def hidden(self, x):
         x = self.patch_embedding(x)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1)
         for block in self.blocks:
             x = block(x)
+        return x
+
+    def forward(self, x, final_norm):
+        x = self.hidden(x)
         return (self.norm(x) if final_norm else x)[:, 1:]
 
 

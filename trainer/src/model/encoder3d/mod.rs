@@ -44,6 +44,24 @@ impl Encoder3d {
     /// # Errors
     /// The volume has another shape than the config's.
     pub fn forward(&self, voxels_bcdhw: &Tensor) -> Result<Tensor, ModelError> {
+        let mut hidden_bpe = self.hidden(voxels_bcdhw)?;
+        if self.final_norm {
+            hidden_bpe = self.norm.forward(&hidden_bpe);
+        }
+        Ok(hidden_bpe.narrow(1, 1, self.config.token_count()))
+    }
+
+    /// (B, channels, D, H, W) to the class token's feature after the last norm, (B, E), whatever `final_norm` says: what
+    /// M3D-CLIP compares with a text.
+    ///
+    /// # Errors
+    /// As [`Encoder3d::forward`].
+    pub fn class_feature(&self, voxels_bcdhw: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(self.norm.forward(&self.hidden(voxels_bcdhw)?.select(1, 0)))
+    }
+
+    /// The last block's output, (B, 1 + P, E), the class token first.
+    fn hidden(&self, voxels_bcdhw: &Tensor) -> Result<Tensor, ModelError> {
         let [d, h, w] = self.config.img_size;
         expect_shape("voxels", voxels_bcdhw, &[-1, self.config.in_channels, d, h, w])?;
         let patches_bpe = self.patch.forward(&self.patchify(voxels_bcdhw)) + &self.positions;
@@ -54,10 +72,7 @@ impl Encoder3d {
         for block in &self.blocks {
             hidden_bpe = block.forward(hidden_bpe);
         }
-        if self.final_norm {
-            hidden_bpe = self.norm.forward(&hidden_bpe);
-        }
-        Ok(hidden_bpe.narrow(1, 1, self.config.token_count()))
+        Ok(hidden_bpe)
     }
 
     /// Each patch as a row, its voxels in order depth, height, width, channel.

@@ -2,10 +2,12 @@
 //!
 //! A part's names are those of the files that transformers and the released checkpoints hold. No other module knows one.
 
+mod m3d_clip_config;
 mod names;
 mod nearest;
+mod strict;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -13,8 +15,10 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 use super::language_model::{LanguageModel, LanguageModelConfig};
 use super::layers::Init;
-use super::{LoraConfig, Med2e3, Med2e3Config, ModelError};
+use super::{LoraConfig, M3dClip, Med2e3, Med2e3Config, ModelError};
+pub use m3d_clip_config::PublishedM3dClip;
 use nearest::nearest;
+use strict::Names;
 
 /// A separately stored and separately trained piece of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -75,15 +79,15 @@ impl Med2e3 {
         &mut self,
         part: Part,
         given: &[(String, Vec<i64>)],
-        mut read: impl FnMut(&str) -> Result<Tensor, E>,
+        read: impl FnMut(&str) -> Result<Tensor, E>,
     ) -> Result<Vec<String>, E> {
-        let own = self.parameters(part);
-        let account = account(part, &own, given, &self.config().llm)?;
-        for ((_, own), given) in own.into_iter().zip(account.given) {
-            let values = read(&given)?.to_device(own.device()).to_kind(own.kind());
-            adopt(own, &values);
-        }
-        Ok(account.passed_over)
+        let llm = self.config().llm.clone();
+        let names = Names {
+            part: part.name(),
+            published: &|name, own| names::published(part, name, own),
+            is_foreign: &|name| names::is_foreign(part, name, &llm),
+        };
+        strict::load(&names, self.parameters(part), given, read)
     }
 
     /// [`Med2e3::load`] from tensors in memory, which are copied.
@@ -101,7 +105,7 @@ impl Med2e3 {
         let parts = Part::ALL.into_iter().flat_map(|part| self.parameters(part));
         for (_, tensor) in parts.chain(self.adapters()) {
             let turned = no_grad(|| tensor.to_kind(kind));
-            adopt(tensor, &turned);
+            strict::adopt(tensor, &turned);
         }
     }
 
@@ -144,15 +148,8 @@ impl Med2e3 {
     /// # Errors
     /// A name is missing or unexpected, or a shape differs; the model is then unchanged.
     pub fn load_adapters(&mut self, tensors: &[(String, Tensor)]) -> Result<(), ModelError> {
-        let own = self.adapters();
-        let given: HashMap<&str, &Tensor> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        let shapes: Vec<_> = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.size())).collect();
-        let account = account(Part::Llm, &own, &shapes, &self.config().llm)?;
-        for ((_, own), name) in own.into_iter().zip(account.given) {
-            let values = given[name.as_str()].detach().copy().to_device(own.device()).to_kind(own.kind());
-            adopt(own, &values);
-        }
-        Ok(())
+        let names = Names { part: "adapters", published: &names::as_it_is, is_foreign: &|_| false };
+        strict::load_tensors(&names, self.adapters(), tensors).map(drop)
     }
 }
 
@@ -179,56 +176,33 @@ impl Med2e3Config {
     }
 }
 
-/// How a file's tensors and a part's weights belong together.
-struct Account {
-    /// For each weight of the part, in its order, the file's name of it.
-    given: Vec<String>,
-    /// What the file holds beside.
-    passed_over: Vec<String>,
+impl M3dClip {
+    /// All weights by published name, sharing storage with the model.
+    pub fn parameters(&self) -> Vec<(String, Tensor)> {
+        names::of_m3d_clip(self)
+    }
+
+    /// As [`Med2e3::load`]. Counters that older releases of transformers stored among the text half's weights are passed
+    /// over.
+    ///
+    /// # Errors
+    /// As [`Med2e3::load`].
+    pub fn load<E: From<ModelError>>(
+        &mut self,
+        given: &[(String, Vec<i64>)],
+        read: impl FnMut(&str) -> Result<Tensor, E>,
+    ) -> Result<Vec<String>, E> {
+        strict::load(&CLIP_NAMES, self.parameters(), given, read)
+    }
+
+    /// As [`Med2e3::load_tensors`].
+    ///
+    /// # Errors
+    /// As [`Med2e3::load_tensors`].
+    pub fn load_tensors(&mut self, tensors: &[(String, Tensor)]) -> Result<Vec<String>, ModelError> {
+        strict::load_tensors(&CLIP_NAMES, self.parameters(), tensors)
+    }
 }
 
-/// Every weight must be there once, in its shape, and nothing else but what published files are known to hold beside.
-fn account(
-    part: Part,
-    own: &[(String, Tensor)],
-    given: &[(String, Vec<i64>)],
-    llm: &LanguageModelConfig,
-) -> Result<Account, ModelError> {
-    let own_names: HashSet<&str> = own.iter().map(|(name, _)| name.as_str()).collect();
-    let (mut known, mut passed_over, mut unexpected) = (HashMap::new(), Vec::new(), Vec::new());
-    for (name, shape) in given {
-        match names::published(part, name, &own_names) {
-            Some(published) => {
-                if let Some((earlier, _)) = known.insert(published.clone(), (name, shape)) {
-                    let (expected, found) = (format!("one tensor named {published}"), format!("{earlier} and {name}"));
-                    return Err(ModelError::config(part.name(), expected, found));
-                }
-            }
-            None if names::is_foreign(part, name, llm) => passed_over.push(name.clone()),
-            None => unexpected.push(name),
-        }
-    }
-    unexpected.sort();
-    if let Some(name) = unexpected.first() {
-        let nearest = nearest(name, own.iter().map(|(name, _)| name));
-        return Err(ModelError::UnexpectedWeight { part, name: name.to_string(), nearest });
-    }
-    let mut order = Vec::with_capacity(own.len());
-    for (name, tensor) in own {
-        let Some((given_name, found)) = known.get(name.as_str()) else {
-            let nearest = nearest(name, given.iter().map(|(name, _)| name));
-            return Err(ModelError::MissingWeight { part, name: name.clone(), nearest });
-        };
-        if **found != tensor.size() {
-            let (expected, found) = (tensor.size(), found.to_vec());
-            return Err(ModelError::WeightShape { part, name: name.clone(), expected, found });
-        }
-        order.push(given_name.to_string());
-    }
-    Ok(Account { given: order, passed_over })
-}
-
-/// Puts a tensor in the place of a weight, on the weight's device.
-fn adopt(mut weight: Tensor, values: &Tensor) {
-    no_grad(|| weight.set_data(&values.to_device(weight.device())));
-}
+const CLIP_NAMES: Names<'static> =
+    Names { part: "m3d_clip", published: &names::as_it_is, is_foreign: &names::is_bert_counter };

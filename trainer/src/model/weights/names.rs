@@ -11,7 +11,8 @@ use crate::model::encoder3d::Encoder3d;
 use crate::model::language_model::{LanguageModel, Role};
 use crate::model::layers::{LayerNorm, Linear};
 use crate::model::scorer::ScorerLayer;
-use crate::model::{LanguageModelConfig, Med2e3};
+use crate::model::text_encoder::Bert;
+use crate::model::{LanguageModelConfig, M3dClip, Med2e3};
 
 /// A growing list of names and tensors.
 #[derive(Default)]
@@ -67,6 +68,27 @@ pub(super) fn published(part: Part, name: &str, own: &HashSet<&str>) -> Option<S
         Part::Llm | Part::Vision2dConnector => bare.to_owned(),
     };
     [name, bare, &spelled].into_iter().find(|name| own.contains(*name)).map(str::to_owned)
+}
+
+/// A file's name that must be the published one.
+pub(super) fn as_it_is(name: &str, own: &HashSet<&str>) -> Option<String> {
+    own.contains(name).then(|| name.to_owned())
+}
+
+/// All weights of M3D-CLIP, in the order of its published file.
+pub(super) fn of_m3d_clip(clip: &M3dClip) -> Vec<(String, Tensor)> {
+    let mut named = Named::default();
+    named.m3d_clip(&clip.vision);
+    named.bert(&clip.text);
+    named.linear("mm_vision_proj", &clip.vision_projection);
+    named.linear("mm_language_proj", &clip.text_projection);
+    named.push("logit_scale", &clip.logit_scale);
+    named.0
+}
+
+/// Whether the name is a buffer of 0, 1, 2, .. or of zeros that older releases of transformers stored with BERT.
+pub(super) fn is_bert_counter(name: &str) -> bool {
+    matches!(name, "language_encoder.embeddings.position_ids" | "language_encoder.embeddings.token_type_ids")
 }
 
 /// Whether a published file of this part may hold the name although the part has no use for it.
@@ -169,6 +191,26 @@ impl Named {
             self.linear(&at("mlp.linear2"), &block.mlp.down);
         }
         self.layer_norm("vision_encoder.norm", &encoder.norm);
+    }
+
+    /// The text half of M3D-CLIP: transformers' BertModel.
+    fn bert(&mut self, encoder: &Bert) {
+        self.push("language_encoder.embeddings.word_embeddings.weight", &encoder.words);
+        self.push("language_encoder.embeddings.position_embeddings.weight", &encoder.positions);
+        self.push("language_encoder.embeddings.token_type_embeddings.weight", &encoder.token_types);
+        self.layer_norm("language_encoder.embeddings.LayerNorm", &encoder.embedding_norm);
+        for (i, block) in encoder.blocks.iter().enumerate() {
+            let at = |name: &str| format!("language_encoder.encoder.layer.{i}.{name}");
+            self.linear(&at("attention.self.query"), &block.query);
+            self.linear(&at("attention.self.key"), &block.key);
+            self.linear(&at("attention.self.value"), &block.value);
+            self.linear(&at("attention.output.dense"), &block.out);
+            self.layer_norm(&at("attention.output.LayerNorm"), &block.attention_norm);
+            self.linear(&at("intermediate.dense"), &block.mlp.up);
+            self.linear(&at("output.dense"), &block.mlp.down);
+            self.layer_norm(&at("output.LayerNorm"), &block.mlp_norm);
+        }
+        self.linear("language_encoder.pooler.dense", &encoder.pooler);
     }
 
     /// Either connector; odd numbers of the published sequence are GELUs.

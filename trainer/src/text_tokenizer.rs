@@ -1,0 +1,102 @@
+//! Whole reports as a text encoder reads them: BERT's ids, cut where its positions end.
+
+use std::path::Path;
+
+use med2e3_input::text::{QuestionTokenizer, Tokenizer};
+use tch::Tensor;
+
+use crate::TrainerError;
+
+/// A tokenizer of BERT's kind that says which texts it cut.
+pub(crate) struct TextTokenizer {
+    tokenizer: Tokenizer,
+    start: i64,
+    end: i64,
+    max_tokens: usize,
+}
+
+/// A batch of texts, padded to the right.
+pub(crate) struct TextBatch {
+    /// i64, (B, T).
+    pub(crate) ids_bt: Tensor,
+    /// Bool, (B, T): true where a token stands.
+    pub(crate) mask_bt: Tensor,
+    /// Texts that were cut.
+    pub(crate) truncated: u64,
+}
+
+impl TextTokenizer {
+    /// Loads a `tokenizer.json`, or the one in a folder. `max_tokens` counts the start and the end token.
+    pub(crate) fn load(path: &Path, max_tokens: usize) -> Result<TextTokenizer, TrainerError> {
+        let around = QuestionTokenizer::load(path)?.encode("")?;
+        let [start, end] = around[..] else {
+            return Err(TrainerError::File {
+                path: path.to_owned(),
+                expected: "a tokenizer that puts one token before a text and one after it, as BERT's does".into(),
+                found: format!("{} around an empty text", around.len()),
+            });
+        };
+        if max_tokens < 3 {
+            return Err(TrainerError::Config {
+                key: "max_text_tokens".into(),
+                expected: "3 or more".into(),
+                found: max_tokens.to_string(),
+            });
+        }
+        Ok(TextTokenizer { tokenizer: Tokenizer::load(path)?, start: start.into(), end: end.into(), max_tokens })
+    }
+
+    /// Number of tokens, added ones included.
+    pub(crate) fn vocab_size(&self) -> usize {
+        self.tokenizer.vocab_size()
+    }
+
+    /// The texts' ids; a long text loses its end, but not its end token.
+    pub(crate) fn batch<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> Result<TextBatch, TrainerError> {
+        let (mut rows, mut truncated): (Vec<Vec<i64>>, u64) = (Vec::new(), 0);
+        for text in texts {
+            let ids = self.tokenizer.encode(text)?;
+            let kept = ids.len().min(self.max_tokens - 2);
+            truncated += u64::from(kept < ids.len());
+            let inner = ids[..kept].iter().map(|&id| i64::from(id));
+            rows.push([self.start].into_iter().chain(inner).chain([self.end]).collect());
+        }
+        let width = rows.iter().map(Vec::len).max().unwrap_or(0);
+        let padded = |of: &dyn Fn(&[i64], usize) -> i64| {
+            let cells: Vec<i64> = rows.iter().flat_map(|row| (0..width).map(|place| of(row, place))).collect();
+            Tensor::from_slice(&cells).view([rows.len() as i64, width as i64])
+        };
+        Ok(TextBatch {
+            // What stands at padding is never looked at; 0 is an id of every vocabulary.
+            ids_bt: padded(&|row, place| row.get(place).copied().unwrap_or(0)),
+            mask_bt: padded(&|row, place| i64::from(place < row.len())).ne(0),
+            truncated,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokenizer(max_tokens: usize) -> Result<TextTokenizer, TrainerError> {
+        // Its words: [PAD] [UNK] [CLS] [SEP] a disc of size the liver spleen is large small . 0 to 9.
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/m3d_clip_tiny");
+        TextTokenizer::load(&folder, max_tokens)
+    }
+
+    #[test]
+    fn short_rows_are_padded_and_long_ones_cut_before_their_end_token() {
+        let batch = tokenizer(5).unwrap().batch(["The liver.", "a disc of size 3", "", "SPLEEN"]).unwrap();
+        let rows: Vec<Vec<i64>> = Vec::try_from(batch.ids_bt).unwrap();
+        assert_eq!(rows, [[2, 8, 9, 14, 3], [2, 4, 5, 6, 3], [2, 3, 0, 0, 0], [2, 10, 3, 0, 0]]);
+        let rows: Vec<Vec<bool>> = Vec::try_from(batch.mask_bt).unwrap();
+        let lengths: Vec<usize> = rows.iter().map(|row| row.iter().filter(|token| **token).count()).collect();
+        assert_eq!((lengths, batch.truncated), (vec![5, 5, 2, 3], 1));
+    }
+
+    #[test]
+    fn a_limit_without_room_for_text_is_refused() {
+        assert!(matches!(tokenizer(2), Err(TrainerError::Config { .. })));
+    }
+}

@@ -1,0 +1,57 @@
+//! A golden file of `golden/`, read, and the comparison with it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use tch::{Kind, Tensor};
+
+/// One golden file.
+pub(crate) struct Golden {
+    tensors: HashMap<String, Tensor>,
+    metadata: HashMap<String, String>,
+}
+
+impl Golden {
+    /// `golden/NAME.safetensors`.
+    pub(crate) fn open(name: &str) -> Golden {
+        let path = path(&format!("{name}.safetensors"));
+        let bytes = std::fs::read(&path).unwrap();
+        let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+        let metadata = header.metadata().clone().unwrap_or_default();
+        let tensors = Tensor::read_safetensors(path).unwrap().into_iter().collect();
+        Golden { tensors, metadata }
+    }
+
+    /// A JSON value of the file's metadata.
+    pub(crate) fn config<T: DeserializeOwned>(&self, key: &str) -> T {
+        serde_json::from_str(&self.metadata[key]).unwrap()
+    }
+
+    /// A tensor by its name.
+    pub(crate) fn get(&self, name: &str) -> Tensor {
+        self.tensors[name].shallow_clone()
+    }
+
+    /// The tensors below a prefix, without it.
+    pub(crate) fn below(&self, prefix: &str) -> Vec<(String, Tensor)> {
+        let strip = |(name, tensor): (&String, &Tensor)| {
+            name.strip_prefix(prefix).map(|rest| (rest.to_owned(), tensor.shallow_clone()))
+        };
+        self.tensors.iter().filter_map(strip).collect()
+    }
+}
+
+/// A file or folder of `golden/`.
+pub(crate) fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+/// Fails where an element is off by more than `tolerance` times the greatest expected one, or times 1 where that is less.
+pub(crate) fn assert_close(what: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
+    assert_eq!(found.size(), expected.size(), "{what}");
+    let difference = (found.to_kind(Kind::Double) - expected.to_kind(Kind::Double)).abs().max().double_value(&[]);
+    let scale = expected.to_kind(Kind::Double).abs().max().double_value(&[]).max(1.0);
+    println!("{what}: max difference {difference:.2e} at scale {scale:.2e}");
+    assert!(difference <= tolerance * scale, "{what}: max difference {difference:e}");
+}

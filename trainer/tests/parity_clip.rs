@@ -1,0 +1,223 @@
+//! BERT and M3D-CLIP against transformers and torch. The expected numbers and the scripts that made them lie in `golden/`.
+
+mod golden_file;
+
+use std::collections::HashMap;
+use std::fs;
+
+use golden_file::{Golden, assert_close, path};
+use med2e3_trainer::model::weights::PublishedM3dClip;
+use med2e3_trainer::model::{Bert, BertConfig, M3dClip, M3dClipConfig, ModelError};
+use tch::{Device, Kind, Tensor, no_grad};
+
+/// The tiny M3D-CLIP's folder as it would be published: config.json and weights.
+fn published() -> (PublishedM3dClip, Vec<(String, Tensor)>) {
+    let text = fs::read_to_string(path("m3d_clip_tiny/config.json")).unwrap();
+    let tensors = Tensor::read_safetensors(path("m3d_clip_tiny/model.safetensors")).unwrap();
+    (serde_json::from_str(&text).unwrap(), tensors)
+}
+
+/// The tiny M3D-CLIP with its weights, every one trainable.
+fn tiny(exp_logit_scale: bool) -> M3dClip {
+    let (config, tensors) = published();
+    let config = M3dClipConfig { exp_logit_scale, ..M3dClipConfig::of_published(&config, &tensors).unwrap() };
+    let mut clip = M3dClip::new(&config, Device::Cpu, 0).unwrap();
+    clip.load(tensors).unwrap();
+    for (_, tensor) in clip.parameters() {
+        let _ = tensor.set_requires_grad(true);
+    }
+    clip
+}
+
+fn count(tensors: &[(String, Tensor)], prefix: &str) -> usize {
+    tensors.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, tensor)| tensor.numel()).sum()
+}
+
+#[test]
+fn bert_equals_transformers() {
+    let golden = Golden::open("bert");
+    let config = M3dClipConfig { text: golden.config("config"), ..tiny(false).config().clone() };
+    let mut clip = M3dClip::new(&config, Device::Cpu, 0).unwrap();
+    let is_text = |name: &str| name.starts_with("language_encoder.");
+    let others = clip.parameters().into_iter().filter(|(name, _)| !is_text(name));
+    clip.load(golden.below("weights/").into_iter().chain(others).collect()).unwrap();
+    let bert = clip.text_encoder();
+    let (ids, mask) = (golden.get("ids"), golden.get("mask"));
+
+    let padded = no_grad(|| bert.forward(&ids, &mask).unwrap());
+    // The golden hidden states are zero where there is padding.
+    assert_close("hidden", &(padded.hidden_bte * mask.unsqueeze(2)), &golden.get("padded.hidden"), 1e-5);
+    assert_close("pooled", &padded.pooled_be, &golden.get("padded.pooled"), 1e-5);
+
+    let row = |tensor: &Tensor| tensor.narrow(0, 1, 1);
+    let full = no_grad(|| bert.forward(&row(&ids), &row(&mask)).unwrap());
+    assert_close("hidden of a full row", &full.hidden_bte, &golden.get("full.hidden"), 1e-5);
+    assert_close("pooled of a full row", &full.pooled_be, &golden.get("full.pooled"), 1e-5);
+}
+
+#[test]
+fn what_stands_at_padding_does_not_matter() {
+    let (golden, clip) = (Golden::open("bert"), tiny(false));
+    let (ids, mask) = (golden.get("ids"), golden.get("mask"));
+    let encode = |ids: &Tensor, mask: &Tensor| no_grad(|| clip.encode_text(ids, mask).unwrap());
+    let other = &ids + mask.logical_not() * 9;
+    assert_close("other padding", &encode(&other, &mask), &encode(&ids, &mask), 1e-6);
+    let short = |tensor: &Tensor| tensor.narrow(0, 0, 1).narrow(1, 0, 6);
+    assert_close("no padding", &encode(&short(&ids), &short(&mask)), &encode(&ids, &mask).narrow(0, 0, 1), 1e-5);
+}
+
+#[test]
+fn m3d_clip_equals_torch_in_features_logits_loss_and_gradients() {
+    let golden = Golden::open("m3d_clip_contrastive");
+    for (name, exp_logit_scale) in [("released", false), ("exp", true)] {
+        let clip = tiny(exp_logit_scale);
+        let image_be = clip.encode_image(&golden.get("voxels")).unwrap();
+        let text_be = clip.encode_text(&golden.get("ids"), &golden.get("mask")).unwrap();
+        assert_close("image", &image_be, &golden.get("image"), 1e-5);
+        assert_close("text", &text_be, &golden.get("text"), 1e-5);
+        assert_close("logits", &clip.logits(&image_be, &text_be), &golden.get(&format!("{name}.logits")), 1e-5);
+        let loss = clip.loss(&image_be, &text_be).unwrap();
+        assert_close("loss", &loss, &golden.get(&format!("{name}.loss")), 1e-5);
+
+        loss.backward();
+        let norms: HashMap<String, Tensor> = golden.below(&format!("{name}.norms/")).into_iter().collect();
+        let (mut compared, mut worst) = (0, 0f64);
+        for (key, param) in clip.parameters() {
+            let grad = param.grad();
+            assert_eq!(grad.defined(), norms.contains_key(&key), "{key}");
+            if grad.defined() {
+                let (found, expected) = (grad.norm().double_value(&[]), norms[&key].double_value(&[]));
+                // The gradient of a key's bias is zero but for rounding.
+                let off = (found - expected).abs();
+                assert!(off <= 1e-4 * expected + 1e-8, "{key}: {found}, {expected} expected");
+                if expected > 1e-6 {
+                    worst = worst.max(off / expected);
+                }
+                compared += 1;
+            }
+        }
+        println!("{name}: {compared} gradient norms, greatest relative difference {worst:.2e}");
+        assert_eq!(compared, norms.len());
+    }
+}
+
+/// The published sizes, without their memory: blocks and vocabulary are counted one by one.
+#[test]
+fn published_sizes_have_the_published_parameter_counts() {
+    let published = M3dClipConfig::m3d_clip();
+    let sized = |vision_layers, text_layers| {
+        let mut config = published.clone();
+        (config.vision.num_layers, config.text.num_hidden_layers) = (vision_layers, text_layers);
+        config.text.vocab_size = 8;
+        M3dClip::new(&config, Device::Cpu, 0).unwrap().parameters()
+    };
+    let (none, one) = (sized(0, 0), sized(1, 1));
+    let whole = |prefix: &str, layers: i64| {
+        let (none, one) = (count(&none, prefix), count(&one, prefix));
+        none + layers as usize * (one - none)
+    };
+    let text = &published.text;
+    let words = (text.vocab_size - 8) as usize * text.hidden_size as usize;
+    let bert = whole("language_encoder.", text.num_hidden_layers) + words;
+    let vision = whole("vision_encoder.", published.vision.num_layers);
+    let rest = ["mm_vision_proj.", "mm_language_proj.", "logit_scale"].map(|prefix| count(&none, prefix));
+    assert_eq!((vision, bert, rest), (87_389_184, 109_482_240, [590_592, 590_592, 1]));
+    assert_eq!(vision + bert + rest.iter().sum::<usize>(), 198_052_609);
+}
+
+#[test]
+fn sizes_come_from_config_json_and_from_shapes() {
+    let (config, tensors) = published();
+    let found = M3dClipConfig::of_published(&config, &tensors).unwrap();
+    assert_eq!(found.text, Golden::open("bert").config::<BertConfig>("config"));
+    assert_eq!(serde_json::to_value(&found.vision).unwrap()["img_size"], serde_json::json!([4, 16, 16]));
+
+    // Where config.json says nothing, heads are 64 wide, and there is none in a width of 24.
+    let mut text: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(path("m3d_clip_tiny/config.json")).unwrap()).unwrap();
+    let of = |text: &serde_json::Value, tensors: &[(String, Tensor)]| {
+        M3dClipConfig::of_published(&serde_json::from_value(text.clone()).unwrap(), tensors)
+    };
+    let heads = text.as_object_mut().unwrap().remove("text_config").unwrap();
+    let wide: Vec<_> = tensors
+        .iter()
+        .map(|(name, tensor)| match name.ends_with("word_embeddings.weight") {
+            true => (name.clone(), Tensor::zeros([61, 128], (Kind::Float, Device::Cpu))),
+            false => (name.clone(), tensor.shallow_clone()),
+        })
+        .collect();
+    assert_eq!(of(&text, &wide).unwrap().text.num_attention_heads, 2);
+    let headless = of(&text, &tensors).unwrap();
+    assert!(matches!(
+        M3dClip::new(&headless, Device::Cpu, 0),
+        Err(ModelError::Config { field: "text.hidden_size", .. })
+    ));
+    text["text_config"] = heads;
+
+    // What both state must agree, or a false size would be allocated.
+    for (key, value) in [
+        ("hidden_size", serde_json::json!(1 << 40)),
+        ("mlp_dim", serde_json::json!(1 << 40)),
+        ("num_layers", serde_json::json!(1 << 40)),
+        ("vocab_size", serde_json::json!(60)),
+        ("img_size", serde_json::json!([i64::MAX, 16, 16])),
+        ("img_size", serde_json::json!([8, 16, 16])),
+        ("patch_size", serde_json::json!([0, 4, 8])),
+        ("in_channels", serde_json::json!(3)),
+    ] {
+        let mut wrong = text.clone();
+        wrong[key] = value;
+        let error = of(&wrong, &tensors).unwrap_err();
+        assert!(matches!(error, ModelError::Config { .. }) && error.to_string().contains(key), "{key}: {error}");
+    }
+    let lacking: Vec<_> =
+        tensors.into_iter().filter(|(name, _)| !name.ends_with("token_type_embeddings.weight")).collect();
+    assert!(matches!(of(&text, &lacking), Err(ModelError::MissingWeight { .. })));
+}
+
+#[test]
+fn loading_is_strict_and_passes_over_counters_alone() {
+    let mut clip = tiny(false);
+    let (_, tensors) = published();
+    let with = |name: &str| {
+        let mut more: Vec<_> = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
+        more.push((name.to_owned(), Tensor::arange(16, (Kind::Int64, Device::Cpu))));
+        more
+    };
+    clip.load(with("language_encoder.embeddings.position_ids")).unwrap();
+    let unexpected = clip.load(with("language_encoder.cls.bias")).unwrap_err();
+    assert!(matches!(unexpected, ModelError::UnexpectedWeight { part: "m3d_clip", .. }), "{unexpected}");
+    let without = tensors.into_iter().filter(|(name, _)| name != "logit_scale").collect();
+    let missing = clip.load(without).unwrap_err();
+    assert!(matches!(missing, ModelError::MissingWeight { name, .. } if name == "logit_scale"));
+}
+
+#[test]
+fn wrong_texts_and_pairs_are_errors_not_panics() {
+    let clip = tiny(false);
+    let ids = |rows: &[i64], tokens: i64| Tensor::from_slice(rows).view([-1, tokens]);
+    let encode = |ids_bt: &Tensor, mask_bt: &Tensor| no_grad(|| clip.encode_text(ids_bt, mask_bt));
+    for foreign in [61, -1, i64::MAX] {
+        let texts = ids(&[2, foreign, 3], 3);
+        let error = encode(&texts, &texts.ones_like()).unwrap_err();
+        assert!(matches!(error, ModelError::TokenId { expected: 61, found, .. } if found == foreign));
+    }
+    let long = ids(&[2; 17], 17);
+    assert!(matches!(encode(&long, &long), Err(ModelError::TooLong { expected: 16, found: 17, .. })));
+    let texts = ids(&[2, 3, 2, 3], 2);
+    assert!(matches!(encode(&texts, &ids(&[1, 1, 0, 0], 2)), Err(ModelError::NoToken { row: 1, .. })));
+    assert!(matches!(encode(&texts, &ids(&[1, 1], 2)), Err(ModelError::Shape { what: "text mask", .. })));
+    assert!(matches!(encode(&texts.view([4]), &texts.view([4])), Err(ModelError::Shape { what: "text ids", .. })));
+    let none = texts.narrow(1, 0, 0);
+    assert!(matches!(encode(&none, &none), Err(ModelError::NoToken { row: 0, .. })));
+    assert_eq!(encode(&texts.narrow(0, 0, 0), &texts.narrow(0, 0, 0)).unwrap().size(), [0, 24]);
+
+    let voxels = Tensor::zeros([1, 1, 4, 16, 8], (Kind::Float, Device::Cpu));
+    assert!(matches!(clip.encode_image(&voxels), Err(ModelError::Shape { what: "voxels", .. })));
+    let features = |rows: i64| Tensor::zeros([rows, 24], (Kind::Float, Device::Cpu));
+    assert!(matches!(clip.loss(&features(3), &features(2)), Err(ModelError::Shape { .. })));
+    let config = BertConfig { num_attention_heads: 5, ..clip.config().text.clone() };
+    assert!(matches!(Bert::new(&config, Device::Cpu, 0), Err(ModelError::Config { .. })));
+    let config = M3dClipConfig { text: BertConfig::base_uncased(), ..clip.config().clone() };
+    assert!(matches!(M3dClip::new(&config, Device::Cpu, 0), Err(ModelError::Config { field: "text.hidden_size", .. })));
+}
