@@ -10,6 +10,7 @@
 //! - [`loss`], [`optimizer`], [`schedule`]: what training needs besides
 //! - [`generate`]: greedy answers
 //! - [`checkpoint`]: weights and state on disk
+//! - [`weights_file`]: weights from every published form of file
 //! - [`metric`]: BLEU@1, ROUGE@1, closed accuracy
 //! - [`report`]: all runs of a demo as one page
 //! - [`progress`]: bars, rates and clocks
@@ -46,5 +47,6 @@ pub mod report;
 mod run;
 pub mod schedule;
 pub mod train;
+pub mod weights_file;
 
 pub use error::TrainerError;
