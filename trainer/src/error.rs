@@ -11,6 +11,7 @@ use crate::device::DeviceError;
 use crate::libtorch::LibtorchError;
 use crate::model::ModelError;
 use crate::optimizer::OptimizerError;
+use crate::weights_file::StoredError;
 
 /// Why a run stops.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,14 @@ pub enum TrainerError {
         expected: String,
         /// What is there.
         found: String,
+    },
+    /// A file that should hold weights and can't be read as such.
+    #[error("{path}: no weights can be read")]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its bytes.
+        source: StoredError,
     },
     /// A configuration that does not fit itself or the dataset.
     #[error("{key}: expected {expected}, found {found}")]

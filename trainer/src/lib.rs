@@ -12,6 +12,7 @@
 //! - [`generate`]: answers: greedy, sampled, by beam search
 //! - [`checkpoint`]: weights and state on disk
 //! - [`metric`]: BLEU@1, ROUGE@1, closed accuracy, recalls of retrieval
+//! - [`weights_file`]: weights from every published form of file
 //! - [`report`]: all runs of a demo as one page
 //! - [`progress`]: bars, rates and clocks
 //! - [`libtorch`]: what tch lacks, through a small C++ shim; the crate's one place with `unsafe`
@@ -50,5 +51,6 @@ mod run;
 pub mod schedule;
 mod text_tokenizer;
 pub mod train;
+pub mod weights_file;
 
 pub use error::TrainerError;

@@ -16,7 +16,8 @@ use tch::Device;
 use crate::TrainerError;
 use crate::model::{Med2e3, Med2e3Config, Part};
 use crate::optimizer::{AdamW, AdamWState};
-use tensors::{read_tensors, write_tensors};
+use crate::weights_file::WeightsFile;
+use tensors::write_tensors;
 
 const WEIGHTS: &str = "model.safetensors";
 const MOMENTS: &str = "state/optimizer.safetensors";
@@ -147,7 +148,8 @@ impl Checkpoint {
         let mut model = Med2e3::new(&config, device, 0)?;
         for part in Part::ALL {
             if !model.parameters(part).is_empty() {
-                model.load_tensors(part, &read_tensors(&self.folder.join(part.name()).join(WEIGHTS))?)?;
+                let weights = WeightsFile::open(&self.folder.join(part.name()).join(WEIGHTS))?;
+                model.load(part, &weights.shapes(), |name| weights.tensor(name, device, None))?;
             }
         }
         Ok(model)
@@ -159,7 +161,7 @@ impl Checkpoint {
     /// A checkpoint without a state, or one that does not read.
     pub fn state(&self) -> Result<(TrainState, AdamWState), TrainerError> {
         let state: TrainState = parse_json(&self.folder.join(STATE))?;
-        let tensors = read_tensors(&self.folder.join(MOMENTS))?;
+        let tensors = WeightsFile::open(&self.folder.join(MOMENTS))?.tensors(Device::Cpu, None)?;
         let moments = AdamWState { step: state.step, tensors };
         Ok((state, moments))
     }

@@ -1,12 +1,11 @@
-//! Tensors to and from safetensors files.
+//! Tensors to safetensors files.
 
 use std::borrow::Cow;
 use std::path::Path;
 
-use med2e3_feed::map::MappedFile;
 use med2e3_feed::shard::commit::{publish, sibling};
+use safetensors::serialize_to_file;
 use safetensors::tensor::{Dtype, View};
-use safetensors::{SafeTensors, serialize_to_file};
 use tch::{Device, Kind, Tensor};
 
 use crate::TrainerError;
@@ -65,24 +64,10 @@ pub(super) fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result
     Ok(publish(&file, path)?)
 }
 
-/// Every tensor of a file, on the CPU.
-pub(crate) fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, TrainerError> {
-    let error =
-        |found: String| TrainerError::File { path: path.to_owned(), expected: "a safetensors file".into(), found };
-    let map = MappedFile::open(path)?;
-    let file = SafeTensors::deserialize(map.as_ref()).map_err(|e| error(e.to_string()))?;
-    let tensor = |(name, view): (String, safetensors::tensor::TensorView<'_>)| {
-        let kind = KINDS.iter().find(|(_, dtype)| *dtype == view.dtype());
-        let kind = kind.ok_or_else(|| error(format!("{name} of type {:?}", view.dtype())))?.0;
-        let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
-        Ok((name, Tensor::from_data_size(view.data(), &shape, kind)))
-    };
-    file.tensors().into_iter().map(tensor).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::weights_file::WeightsFile;
 
     #[test]
     fn tensors_come_back_bit_for_bit() {
@@ -91,8 +76,8 @@ mod tests {
         let values = Tensor::from_slice(&[0.1f32, -1e-30, f32::MAX, 3.0]).view([2, 2]);
         let tensors = vec![("a".to_owned(), values.shallow_clone()), ("b".to_owned(), values.to_kind(Kind::BFloat16))];
         write_tensors(&path, &tensors).unwrap();
-        let mut back = read_tensors(&path).unwrap();
-        back.sort_by(|a, b| a.0.cmp(&b.0));
+        let back = WeightsFile::open(&path).unwrap().tensors(Device::Cpu, None).unwrap();
+        assert_eq!(tensors.len(), back.len());
         for ((name, tensor), (again, read)) in tensors.iter().zip(&back) {
             assert_eq!((name, tensor.kind(), tensor.size()), (again, read.kind(), read.size()));
             assert!(tensor.equal(read));
@@ -106,6 +91,6 @@ mod tests {
         write_tensors(&path, &[("a".to_owned(), Tensor::from_slice(&[1f32; 100]))]).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
-        assert!(read_tensors(&path).unwrap_err().to_string().contains("x.safetensors"));
+        assert!(WeightsFile::open(&path).unwrap_err().to_string().contains("x.safetensors"));
     }
 }

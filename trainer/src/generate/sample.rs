@@ -53,7 +53,9 @@ pub(super) fn row_keys(input: &ModelInput) -> Vec<u64> {
     let key = |(row, length): (usize, &i64)| {
         let ids: Vec<i64> = Vec::try_from(ids.get(row as i64).narrow(0, 0, *length)).expect("a flat i64 tensor");
         let mut hasher = blake3::Hasher::new();
-        ids.iter().for_each(|id| drop(hasher.update(&id.to_le_bytes())));
+        for id in ids {
+            hasher.update(&id.to_le_bytes());
+        }
         u64::from_le_bytes(hasher.finalize().as_bytes()[..8].try_into().expect("a hash has 32 bytes"))
     };
     input.lengths_b.iter().enumerate().map(key).collect()

@@ -9,6 +9,7 @@ use super::error::ModelError;
 use super::language_model::LanguageModelConfig;
 use super::lora::LoraConfig;
 use super::preset::Preset;
+use super::text_encoder::BertConfig;
 
 /// A whole model: the sizes of its parts and the choices between them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ pub struct Med2e3Config {
     pub vision2d: SiglipVisionConfig,
     /// 3D encoder.
     pub vision3d: M3dClipVisionConfig,
+    /// M3D-CLIP's text half; needed where the question's feature comes from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_encoder: Option<BertConfig>,
     /// Everything between them.
     pub variant: Variant,
     /// First values of weights that no checkpoint brings.
@@ -178,14 +182,16 @@ impl Variant {
 }
 
 impl Med2e3Config {
-    /// The paper's parts and variant: about 4.36 billion parameters. The language model is the 4k Phi-3-mini; the 128k
+    /// The published parts, put together as the preset says: about 4.36 billion parameters for the paper's. The language model is the 4k Phi-3-mini; the 128k
     /// one differs in `rope_scaling`, whose factors come from its config.json.
-    pub fn paper() -> Med2e3Config {
+    pub fn published(preset: Preset) -> Med2e3Config {
+        let variant = preset.variant();
         Med2e3Config {
             llm: LanguageModelConfig::phi3_mini_4k(),
             vision2d: SiglipVisionConfig::large_patch16_256(),
             vision3d: M3dClipVisionConfig::m3d_clip(),
-            variant: Preset::Paper.variant(),
+            text_encoder: variant.needs_text_encoder().then(BertConfig::base_uncased),
+            variant,
             initializer: Initializer::Normal(0.02),
             lora: None,
         }
@@ -226,6 +232,9 @@ impl Med2e3Config {
         }
         if !(0.0..1.0).contains(&variant.score_dropout) {
             return Err(ModelError::config("variant.score_dropout", "0 to below 1", variant.score_dropout));
+        }
+        if variant.needs_text_encoder() && self.text_encoder.is_none() {
+            return Err(ModelError::config("text_encoder", "the sizes of M3D-CLIP's text half", "nothing"));
         }
         if let Aggregate::TopK(k) = variant.aggregate
             && !(1..=self.slice_count() as usize).contains(&k)

@@ -11,6 +11,7 @@ use super::language_model::LanguageModel;
 use super::layers::Init;
 use super::scorer::{self, Evidence, SliceScorer};
 use super::splice::{Splice, VOLUME_ID};
+use super::text_encoder::Bert;
 use super::weights;
 use crate::loss::next_token_loss;
 
@@ -24,7 +25,8 @@ pub struct ModelInput {
     pub lengths_b: Vec<i64>,
     /// i64, the shape of the ids: the token itself where it is a target, else -100.
     pub labels_bt: Option<Tensor>,
-    /// i64, (B, T'): ids of the bare question, for the scorer.
+    /// i64, (B, T'): ids of the bare question, for the scorer: the language model's, or where the variant's text feature is
+    /// M3D-CLIP's, BERT's with start and end token.
     pub question_ids_bt: Tensor,
     /// Bool or number, the shape of the question's ids: true where a token stands.
     pub question_mask_bt: Tensor,
@@ -59,6 +61,7 @@ pub struct Med2e3 {
     pub(crate) connector3d: Option<Connector>,
     pub(crate) encoder2d: Option<Encoder2d>,
     pub(crate) connector2d: Option<Connector>,
+    pub(crate) text_encoder: Option<Bert>,
     pub(crate) scorer: Box<dyn SliceScorer>,
 }
 
@@ -98,11 +101,14 @@ impl Med2e3 {
         if variant.needs_2d() && variant.needs_3d() {
             expect_multiple("slices over pooled depth", config.slice_count(), config.pooled_grid()[0])?;
         }
-        let scorer = scorer::build(variant, width, 0, init);
+        let text_config = config.text_encoder.as_ref().filter(|_| variant.needs_text_encoder());
+        let text_encoder = text_config.map(|text| Bert::new(text, init)).transpose()?;
+        let scorer = scorer::build(variant, width, text_config.map_or(width, |text| text.hidden_size), init);
         if let Some(lora) = &config.lora {
             weights::adapt(&mut llm, lora, init)?;
         }
-        Ok(Med2e3 { config: config.clone(), llm, encoder3d, connector3d, encoder2d, connector2d, scorer })
+        let config = config.clone();
+        Ok(Med2e3 { config, llm, encoder3d, connector3d, encoder2d, connector2d, text_encoder, scorer })
     }
 
     /// The config it was built with.
@@ -291,6 +297,11 @@ impl Med2e3 {
         let device = self.device();
         let samples = Tensor::from_slice(samples).to_device(device);
         let of_volumes = |x_bt: &Tensor| x_bt.to_device(device).index_select(0, &samples);
+        if let Some(encoder) = &self.text_encoder {
+            // Each question is read once, however many volumes its row holds.
+            let features = encoder.forward(&input.question_ids_bt, &input.question_mask_bt)?;
+            return Ok(features.pooled_be.index_select(0, &samples));
+        }
         self.check_ids("question ids", host_ids(&input.question_ids_bt).iter())?;
         let question_bte = self.llm.embed(&of_volumes(&input.question_ids_bt));
         Ok(scorer::mean_embedding(&question_bte, &of_volumes(&input.question_mask_bt)))

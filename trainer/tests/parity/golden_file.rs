@@ -54,7 +54,7 @@ pub(crate) fn small() -> Med2e3Config {
 }
 
 /// A file or folder of `golden/`.
-fn path(name: &str) -> PathBuf {
+pub(crate) fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 

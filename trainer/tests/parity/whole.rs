@@ -201,19 +201,23 @@ fn several_volumes_in_a_row_and_rows_of_text_alone() {
     output.loss.backward();
 }
 
-/// The published sizes: facts of M3D-CLIP and of both connectors, for the language model's width of 3,072.
+/// The published sizes, by shape alone: no weight is made.
 #[test]
-fn paper_sizes_have_the_published_parameter_counts() {
-    let mut config = Med2e3Config::paper();
-    config.llm.num_hidden_layers = 0;
-    config.llm.vocab_size = 8;
-    config.vision2d.num_hidden_layers = 0;
-    assert_eq!(config.visual_token_count(), 512);
-    let model = Med2e3::new(&config, Device::Cpu, 0).unwrap();
-    let count = |part| model.parameters(part).iter().map(|(_, tensor)| tensor.numel()).sum::<usize>();
-    assert_eq!(count(Part::Vision3dModel), 87_389_184);
-    assert_eq!(count(Part::Vision3dConnector), 11_802_624);
-    assert_eq!(count(Part::Vision2dConnector), 12_589_056);
+fn published_sizes_have_the_published_parameter_counts() {
+    let count = |preset: Preset, part| {
+        let shapes = Med2e3Config::published(preset).parameter_shapes(part).unwrap();
+        shapes.iter().map(|(_, shape)| shape.iter().product::<i64>()).sum::<i64>()
+    };
+    let counts = |preset| Part::ALL.map(|part| count(preset, part));
+    // SigLIP's 24 layers of 12,596,224, its embeddings of 1,049,600 and its last norm of 2,048, without its pooling head.
+    let [llm, vision2d, connector2d, vision3d, connector3d] = counts(Preset::Paper);
+    assert_eq!((llm, vision2d), (3_821_079_552, 303_361_024));
+    assert_eq!((connector2d, vision3d, connector3d), (12_589_056, 87_389_184, 11_802_624));
+    let released = counts(Preset::Released);
+    assert_eq!(released[3] - vision3d, 109_482_240);
+    assert_eq!(released[4] - connector3d, 2_362_368);
+    assert_eq!(counts(Preset::M3dLamed), [llm, 0, 0, vision3d, connector3d]);
+    assert_eq!(Med2e3Config::published(Preset::Paper).visual_token_count(), 512);
 }
 
 #[test]

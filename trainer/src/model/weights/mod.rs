@@ -13,7 +13,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 
-use super::language_model::{LanguageModel, LanguageModelConfig};
+use super::language_model::LanguageModel;
 use super::layers::Init;
 use super::{LoraConfig, M3dClip, Med2e3, Med2e3Config, ModelError};
 pub use m3d_clip_config::PublishedM3dClip;

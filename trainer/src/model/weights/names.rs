@@ -24,7 +24,10 @@ pub(super) fn of(model: &Med2e3, part: Part) -> Vec<(String, Tensor)> {
     match part {
         Part::Llm => named.language_model(&model.llm),
         Part::Vision2dModel => model.encoder2d.iter().for_each(|encoder| named.siglip(encoder)),
-        Part::Vision3dModel => model.encoder3d.iter().for_each(|encoder| named.m3d_clip(encoder)),
+        Part::Vision3dModel => {
+            model.encoder3d.iter().for_each(|encoder| named.m3d_clip(encoder));
+            model.text_encoder.iter().for_each(|encoder| named.bert(encoder));
+        }
         Part::Vision2dConnector => model.connector2d.iter().for_each(|connector| named.connector(connector)),
         Part::Vision3dConnector => {
             model.connector3d.iter().for_each(|connector| named.connector(connector));
