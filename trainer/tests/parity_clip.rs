@@ -156,9 +156,9 @@ fn sizes_come_from_config_json_and_from_shapes() {
 
     // What both state must agree, or a false size would be allocated.
     for (key, value) in [
-        ("hidden_size", serde_json::json!(1 << 40)),
-        ("mlp_dim", serde_json::json!(1 << 40)),
-        ("num_layers", serde_json::json!(1 << 40)),
+        ("hidden_size", serde_json::json!(1i64 << 40)),
+        ("mlp_dim", serde_json::json!(1i64 << 40)),
+        ("num_layers", serde_json::json!(1i64 << 40)),
         ("vocab_size", serde_json::json!(60)),
         ("img_size", serde_json::json!([i64::MAX, 16, 16])),
         ("img_size", serde_json::json!([8, 16, 16])),
