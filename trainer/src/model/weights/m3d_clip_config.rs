@@ -1,6 +1,6 @@
 //! The sizes of a published M3D-CLIP: what its config.json says and what the shapes of its weights show.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
@@ -74,15 +74,15 @@ fn vision(published: &PublishedM3dClip, shapes: &Shapes<'_>) -> Result<M3dClipVi
     let patch_width = config.patch_size.iter().product::<i64>() * config.in_channels;
     let [tokens, width] = shapes.last_two("vision_encoder.patch_embedding.position_embeddings")?;
     let [_, patch] = shapes.last_two("vision_encoder.patch_embedding.patch_embeddings.1.weight")?;
-    let layers = shapes.layers("vision_encoder.blocks.");
+    let (layers, hidden) = shapes.layers("vision_encoder.blocks.", ".mlp.linear1.weight");
+    let [rows, columns] = shapes.last_two("mm_vision_proj.weight")?;
     same("hidden_size of config.json", config.hidden_size, width)?;
+    same("hidden_size of config.json", config.hidden_size, rows)?;
+    same("hidden_size of config.json", config.hidden_size, columns)?;
     same("img_size over patch_size of config.json", config.token_count(), tokens)?;
-    same("patch_size of config.json", patch_width, patch)?;
+    same("patch_size and in_channels of config.json", patch_width, patch)?;
     same("num_layers of config.json", config.num_layers, layers)?;
-    if layers > 0 {
-        let [hidden, _] = shapes.last_two("vision_encoder.blocks.0.mlp.linear1.weight")?;
-        same("mlp_dim of config.json", config.mlp_dim, hidden)?;
-    }
+    same("mlp_dim of config.json", config.mlp_dim, hidden.unwrap_or(config.mlp_dim))?;
     Ok(config)
 }
 
@@ -91,18 +91,14 @@ fn text(published: &PublishedM3dClip, shapes: &Shapes<'_>) -> Result<BertConfig,
     let [vocab_size, hidden_size] = shapes.last_two("language_encoder.embeddings.word_embeddings.weight")?;
     let [positions, _] = shapes.last_two("language_encoder.embeddings.position_embeddings.weight")?;
     let [types, _] = shapes.last_two("language_encoder.embeddings.token_type_embeddings.weight")?;
-    let layers = shapes.layers("language_encoder.encoder.layer.");
-    let [intermediate_size, _] = match layers {
-        0 => [base.intermediate_size, hidden_size],
-        _ => shapes.last_two("language_encoder.encoder.layer.0.intermediate.dense.weight")?,
-    };
+    let (layers, hidden) = shapes.layers("language_encoder.encoder.layer.", ".intermediate.dense.weight");
     same("vocab_size of config.json", published.vocab_size, vocab_size)?;
     Ok(BertConfig {
         vocab_size,
         hidden_size,
         num_hidden_layers: layers,
         num_attention_heads: published.text_config.num_attention_heads.unwrap_or(hidden_size / BERT_HEAD_WIDTH),
-        intermediate_size,
+        intermediate_size: hidden.unwrap_or(base.intermediate_size),
         max_position_embeddings: positions,
         type_vocab_size: types,
         layer_norm_eps: published.text_config.layer_norm_eps.unwrap_or(base.layer_norm_eps),
@@ -131,10 +127,15 @@ impl Shapes<'_> {
         }
     }
 
-    /// How many different numbers follow the prefix: never more than there are tensors, whatever the numbers are.
-    fn layers(&self, prefix: &str) -> i64 {
-        let number = |name: &str| name.strip_prefix(prefix)?.split('.').next()?.parse::<u64>().ok();
-        self.0.iter().filter_map(|(name, _)| number(name)).collect::<BTreeSet<_>>().len() as i64
+    /// How many blocks have the first one's MLP, and its hidden width. Counted by a large weight of each, so that blocks
+    /// cannot be claimed by names alone.
+    fn layers(&self, prefix: &str, mlp: &str) -> (i64, Option<i64>) {
+        let number = |name: &str| name.strip_prefix(prefix)?.strip_suffix(mlp)?.parse::<u64>().ok();
+        let weights: BTreeMap<u64, Vec<i64>> =
+            self.0.iter().filter_map(|(name, weight)| Some((number(name)?, weight.size()))).collect();
+        let first = weights.values().next();
+        let alike = weights.values().filter(|size| Some(*size) == first).count();
+        (alike as i64, first.and_then(|size| size.first().copied()))
     }
 }
 
