@@ -131,8 +131,8 @@ impl Shapes<'_> {
     /// cannot be claimed by names alone.
     fn layers(&self, prefix: &str, mlp: &str) -> (i64, Option<i64>) {
         let number = |name: &str| name.strip_prefix(prefix)?.strip_suffix(mlp)?.parse::<u64>().ok();
-        let weights: BTreeMap<u64, Vec<i64>> =
-            self.0.iter().filter_map(|(name, weight)| Some((number(name)?, weight.size()))).collect();
+        let weights: BTreeMap<u64, &Vec<i64>> =
+            self.0.iter().filter_map(|(name, weight)| Some((number(name)?, weight))).collect();
         let first = weights.values().next();
         let alike = weights.values().filter(|size| Some(*size) == first).count();
         (alike as i64, first.and_then(|size| size.first().copied()))
