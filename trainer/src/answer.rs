@@ -39,15 +39,16 @@ impl Answerer {
         }
         let device = device.open()?;
         let checkpoint = Checkpoint::open(checkpoint)?;
-        let tokenizer = Tokenizer::load(&checkpoint.tokenizer())?;
+        let tokenizer_file = checkpoint.tokenizer()?;
+        let tokenizer = Tokenizer::load(&tokenizer_file)?;
         let end = med2e3_input::text::template::END_TOKEN;
         let end_token = tokenizer.token_to_id(end).ok_or_else(|| TrainerError::File {
-            path: checkpoint.tokenizer(),
+            path: tokenizer_file.clone(),
             expected: format!("the token {end}"),
             found: "none".into(),
         })?;
         let (model, end_token) = (checkpoint.model(device)?, i64::from(end_token));
-        Ok(Answerer { model, tokenizer, device, end_token, tokenizer_file: checkpoint.tokenizer() })
+        Ok(Answerer { model, tokenizer, device, end_token, tokenizer_file })
     }
 
     /// Whether the checkpoint was made for this dataset.

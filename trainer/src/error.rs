@@ -44,6 +44,14 @@ pub enum TrainerError {
         /// What is wrong with its bytes.
         source: StoredError,
     },
+    /// A part's weights that do not fit the model.
+    #[error("{path}")]
+    Part {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<TrainerError>,
+    },
     /// A configuration that does not fit itself or the dataset.
     #[error("{key}: expected {expected}, found {found}")]
     Config {

@@ -10,16 +10,22 @@ use crate::TrainerError;
 
 /// Makes the folder this run's and writes its configuration into it.
 pub(crate) fn claim(out: &Path, name: &str, config: &impl Serialize) -> Result<(), TrainerError> {
-    if fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(TrainerError::Output {
-            path: out.to_owned(),
-            problem: "is not empty".into(),
-            hint: "give another --out, or remove the folder".into(),
-        });
-    }
+    refuse_existing(out)?;
     fs::create_dir_all(out).map_err(TrainerError::io(out, "create"))?;
     let text = toml::to_string(config).expect("a parsed configuration can be written");
     Ok(write_whole(&out.join(name), text.as_bytes())?)
+}
+
+/// Fails where the folder has something in it.
+pub(crate) fn refuse_existing(out: &Path) -> Result<(), TrainerError> {
+    if !fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Ok(());
+    }
+    Err(TrainerError::Output {
+        path: out.to_owned(),
+        problem: "is not empty".into(),
+        hint: "give another --out, or remove the folder".into(),
+    })
 }
 
 /// Writes `report.json`.

@@ -15,7 +15,7 @@ use med2e3_schemas::sample::Split;
 use tch::{Device, Tensor};
 
 use crate::TrainerError;
-use crate::checkpoint::{self, Checkpoint, TrainState};
+use crate::checkpoint::{self, Checkpoint, Tokenizers, TrainState};
 use crate::config::{DataConfig, OptimizerConfig, Start, TrainConfig, ValidationConfig};
 use crate::device::set_threads;
 use crate::device_batch::to_device;
@@ -37,6 +37,7 @@ pub(crate) struct Run {
     pub(crate) total_steps: u64,
     pub(crate) state: TrainState,
     pub(crate) plan: FeedPlan,
+    pub(crate) tokenizers: Tokenizers,
     validation_samples: Option<Arc<Samples>>,
     steps: Vec<TrainStep>,
     log: File,
@@ -68,8 +69,9 @@ impl Run {
             (Some((checkpoint, _)), _) => checkpoint.model(device)?,
             (None, Start::Checkpoint(_)) => unreachable!("a start from a checkpoint was opened just above"),
         };
-        let tokenizer = start.as_ref().map(|(checkpoint, _)| checkpoint.tokenizer());
-        fit::check(&model, tokenizer.as_deref(), &dataset)?;
+        let stored = start.as_ref().map(|(checkpoint, _)| checkpoint.tokenizers()).unwrap_or_default();
+        fit::check(&model, stored.llm.as_deref(), &dataset)?;
+        let tokenizers = Tokenizers { llm: Some(dataset.tokenizer()), text: stored.text };
         model.set_trainable(&config.model.train);
         let trainable = model.trainable();
         let OptimizerConfig { warmup_ratio, beta1, beta2, eps, weight_decay, full_rate_inputs, .. } = config.optimizer;
@@ -126,6 +128,7 @@ impl Run {
             total_steps,
             state,
             plan,
+            tokenizers,
             validation_samples,
             steps,
             log,

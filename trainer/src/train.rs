@@ -78,7 +78,7 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Tra
             run.state.validation.push((step, loss));
         }
         if last || config.checkpoint_every.is_some_and(|every| step.is_multiple_of(every)) {
-            checkpoint::save(out, &run.model, &run.optimizer, &run.state, &run.dataset.tokenizer())?;
+            checkpoint::save(out, &run.model, &run.optimizer, &run.state, &run.tokenizers)?;
         }
         progress.step(1, run.in_words());
     }

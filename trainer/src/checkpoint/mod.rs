@@ -11,15 +11,22 @@ use med2e3_feed::FeedCursor;
 use med2e3_feed::map::MappedFile;
 use med2e3_feed::shard::commit::write_whole;
 use serde::{Deserialize, Serialize};
-use tch::Device;
+use tch::{Device, Kind};
 
 use crate::TrainerError;
-use crate::model::{Med2e3, Med2e3Config, Part};
+use crate::model::{Med2e3, Part};
+use crate::model_files::ModelFiles;
 use crate::optimizer::{AdamW, AdamWState};
 use crate::weights_file::WeightsFile;
 use tensors::write_tensors;
 
+/// A checkpoint's own configuration.
+pub const CONFIG: &str = "med2e3.toml";
 const WEIGHTS: &str = "model.safetensors";
+const SIZES: &str = "config.json";
+const MANIFEST: &str = "manifest.json";
+const TOKENIZER: &str = "tokenizer.json";
+const TEXT_TOKENIZER: &str = "text_tokenizer.json";
 const MOMENTS: &str = "state/optimizer.safetensors";
 const STATE: &str = "state/state.json";
 
@@ -42,7 +49,26 @@ struct Manifest {
     files: BTreeMap<String, String>,
 }
 
-/// Writes `run/step-N/`. `tokenizer` is copied in, so that the folder answers by itself.
+/// What stands in a checkpoint's folder.
+pub struct Contents<'a> {
+    /// The model: a file of weights a part, and the configurations.
+    pub model: &'a Med2e3,
+    /// Its tokenizers' files, copied in under the checkpoint's names where they are given.
+    pub tokenizers: Tokenizers,
+    /// What training goes on from.
+    pub training: Option<(&'a AdamW, &'a TrainState)>,
+}
+
+/// Where a model's tokenizers lie.
+#[derive(Clone, Debug, Default)]
+pub struct Tokenizers {
+    /// The language model's `tokenizer.json`.
+    pub llm: Option<PathBuf>,
+    /// The text encoder's, where questions go through one.
+    pub text: Option<PathBuf>,
+}
+
+/// Writes `run/step-N/`.
 ///
 /// # Errors
 /// The system refuses to write.
@@ -51,11 +77,19 @@ pub fn save(
     model: &Med2e3,
     optimizer: &AdamW,
     state: &TrainState,
-    tokenizer: &Path,
+    tokenizers: &Tokenizers,
 ) -> Result<(), TrainerError> {
-    let name = format!("step-{}", state.step);
-    let (folder, part) = (run.join(&name), run.join(format!("{name}.part")));
-    for leftover in [&part, &folder] {
+    let contents = Contents { model, tokenizers: tokenizers.clone(), training: Some((optimizer, state)) };
+    write(&run.join(format!("step-{}", state.step)), &contents)
+}
+
+/// Writes a checkpoint's folder, which appears whole; one that is there is replaced.
+///
+/// # Errors
+/// The system refuses to write.
+pub fn write(folder: &Path, contents: &Contents) -> Result<(), TrainerError> {
+    let part = sibling(folder);
+    for leftover in [&part, folder] {
         if leftover.exists() {
             fs::remove_dir_all(leftover).map_err(TrainerError::io(leftover, "remove"))?;
         }
@@ -68,26 +102,48 @@ pub fn save(
         files.push(relative);
         Ok(path)
     };
+    let model = contents.model;
     for part in Part::ALL {
         let tensors = model.parameters(part);
-        if !tensors.is_empty() {
-            write_tensors(&file(format!("{}/{WEIGHTS}", part.name()))?, &tensors)?;
+        if tensors.is_empty() {
+            continue;
+        }
+        write_tensors(&file(format!("{}/{WEIGHTS}", part.name()))?, &tensors)?;
+        if let Some(config) = model.config().published(part) {
+            write_json(&file(format!("{}/{SIZES}", part.name()))?, &config)?;
         }
     }
-    write_tensors(&file(MOMENTS.to_owned())?, &optimizer.state().tensors)?;
-    let text = serde_json::to_vec_pretty(state).expect("a state is plain data");
-    write_whole(&file(STATE.to_owned())?, &text)?;
+    if let Some((optimizer, state)) = contents.training {
+        write_tensors(&file(MOMENTS.to_owned())?, &optimizer.state().tensors)?;
+        write_json(&file(STATE.to_owned())?, state)?;
+    }
     let text = toml::to_string(model.config()).expect("a configuration is plain data");
-    write_whole(&file("med2e3.toml".to_owned())?, text.as_bytes())?;
-    let bytes = fs::read(tokenizer).map_err(TrainerError::io(tokenizer, "read"))?;
-    write_whole(&file("tokenizer.json".to_owned())?, &bytes)?;
+    write_whole(&file(CONFIG.to_owned())?, text.as_bytes())?;
+    for (name, tokenizer) in [(TOKENIZER, &contents.tokenizers.llm), (TEXT_TOKENIZER, &contents.tokenizers.text)] {
+        if let Some(tokenizer) = tokenizer {
+            let bytes = fs::read(tokenizer).map_err(TrainerError::io(tokenizer, "read"))?;
+            write_whole(&file(name.to_owned())?, &bytes)?;
+        }
+    }
 
     let hash = |relative: &String| Ok((relative.clone(), hash_of(&part.join(relative))?));
     let manifest = Manifest { files: files.iter().map(hash).collect::<Result<_, TrainerError>>()? };
-    let text = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
-    write_whole(&part.join("manifest.json"), &text)?;
-    fs::rename(&part, &folder).map_err(TrainerError::io(&folder, "rename"))?;
-    File::open(run).and_then(|run| run.sync_all()).map_err(TrainerError::io(run, "sync"))
+    write_json(&part.join(MANIFEST), &manifest)?;
+    fs::rename(&part, folder).map_err(TrainerError::io(folder, "rename"))?;
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(above).and_then(|above| above.sync_all()).map_err(TrainerError::io(above, "sync"))
+}
+
+/// The folder's name while it is written.
+fn sibling(folder: &Path) -> PathBuf {
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    folder.with_file_name(name)
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), TrainerError> {
+    let text = serde_json::to_vec_pretty(value).expect("plain data can be written as JSON");
+    Ok(write_whole(path, &text)?)
 }
 
 /// An open checkpoint: its files checked against the manifest.
@@ -101,7 +157,7 @@ impl Checkpoint {
     /// # Errors
     /// No checkpoint there, a file that is missing or differs from the manifest.
     pub fn open(path: &Path) -> Result<Checkpoint, TrainerError> {
-        let folder = match path.join("manifest.json").is_file() {
+        let folder = match path.join(MANIFEST).is_file() {
             true => path.to_owned(),
             false => last(path).ok_or_else(|| TrainerError::File {
                 path: path.to_owned(),
@@ -109,7 +165,7 @@ impl Checkpoint {
                 found: if path.exists() { "no step-N folder with a manifest".into() } else { "nothing".into() },
             })?,
         };
-        let path = folder.join("manifest.json");
+        let path = folder.join(MANIFEST);
         let manifest: Manifest = parse_json(&path)?;
         for (relative, expected) in manifest.files {
             let inside = |part: Component<'_>| matches!(part, Component::Normal(_));
@@ -132,27 +188,31 @@ impl Checkpoint {
         &self.folder
     }
 
-    /// Its tokenizer's file.
-    pub fn tokenizer(&self) -> PathBuf {
-        self.folder.join("tokenizer.json")
+    /// Its tokenizers' files, those that are there.
+    pub fn tokenizers(&self) -> Tokenizers {
+        let there = |name: &str| Some(self.folder.join(name)).filter(|path| path.is_file());
+        Tokenizers { llm: there(TOKENIZER), text: there(TEXT_TOKENIZER) }
     }
 
-    /// Builds the model and loads every part's weights strictly.
+    /// The language model's tokenizer.
+    ///
+    /// # Errors
+    /// The checkpoint has none.
+    pub fn tokenizer(&self) -> Result<PathBuf, TrainerError> {
+        self.tokenizers().llm.ok_or_else(|| TrainerError::File {
+            path: self.folder.join(TOKENIZER),
+            expected: "the language model's tokenizer".into(),
+            found: "nothing".into(),
+        })
+    }
+
+    /// Builds the model and loads every part's weights strictly, in f32.
     ///
     /// # Errors
     /// A configuration or weights that do not fit together.
     pub fn model(&self, device: Device) -> Result<Med2e3, TrainerError> {
-        let path = self.folder.join("med2e3.toml");
-        let text = fs::read_to_string(&path).map_err(TrainerError::io(&path, "read"))?;
-        let config: Med2e3Config = med2e3_schemas::config::parse(&path.display().to_string(), &text, &[])?;
-        let mut model = Med2e3::new(&config, device, 0)?;
-        for part in Part::ALL {
-            if !model.parameters(part).is_empty() {
-                let weights = WeightsFile::open(&self.folder.join(part.name()).join(WEIGHTS))?;
-                model.load(part, &weights.shapes(), |name| weights.tensor(name, device, None))?;
-            }
-        }
-        Ok(model)
+        let files = ModelFiles::open(&self.folder, None)?;
+        Ok(files.load(device, Kind::Float)?.model)
     }
 
     /// What is needed to go on with training.
@@ -171,7 +231,7 @@ impl Checkpoint {
 pub fn last(run: &Path) -> Option<PathBuf> {
     let steps = fs::read_dir(run).ok()?.flatten().filter_map(|entry| {
         let step: u64 = entry.file_name().to_str()?.strip_prefix("step-")?.parse().ok()?;
-        entry.path().join("manifest.json").is_file().then_some((step, entry.path()))
+        entry.path().join(MANIFEST).is_file().then_some((step, entry.path()))
     });
     steps.max().map(|(_, path)| path)
 }

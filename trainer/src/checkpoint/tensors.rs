@@ -1,6 +1,7 @@
 //! Tensors to safetensors files.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::Path;
 
 use med2e3_feed::shard::commit::{publish, sibling};
@@ -10,11 +11,11 @@ use tch::{Device, Kind, Tensor};
 
 use crate::TrainerError;
 
-/// A tensor's bytes on the host.
+/// A tensor whose bytes come to the host when they are written, and only then.
 struct HostTensor {
+    tensor: Tensor,
     kind: Dtype,
     shape: Vec<usize>,
-    bytes: Vec<u8>,
 }
 
 impl View for HostTensor {
@@ -27,11 +28,14 @@ impl View for HostTensor {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
+        let tensor = self.tensor.detach().to_device(Device::Cpu).contiguous();
+        let mut bytes = vec![0; self.data_len()];
+        tensor.copy_data_u8(&mut bytes, tensor.numel());
+        Cow::Owned(bytes)
     }
 
     fn data_len(&self) -> usize {
-        self.bytes.len()
+        self.tensor.numel() * self.tensor.kind().elt_size_in_bytes()
     }
 }
 
@@ -50,16 +54,14 @@ pub(super) fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result
     let views = tensors.iter().map(|(name, tensor)| {
         let kind = KINDS.iter().find(|(kind, _)| *kind == tensor.kind());
         let kind = kind.ok_or_else(|| error(format!("{name} of kind {:?}", tensor.kind())))?.1;
-        let tensor = tensor.detach().to_device(Device::Cpu).contiguous();
-        let elements = tensor.numel();
-        let mut bytes = vec![0; elements * tensor.kind().elt_size_in_bytes()];
-        tensor.f_copy_data_u8(&mut bytes, elements).map_err(|e| error(e.to_string()))?;
         let shape = tensor.size().iter().map(|&n| n as usize).collect();
-        Ok((name.clone(), HostTensor { kind, shape, bytes }))
+        Ok((name.clone(), HostTensor { tensor: tensor.shallow_clone(), kind, shape }))
     });
     let views = views.collect::<Result<Vec<_>, TrainerError>>()?;
     let part = sibling(path);
-    serialize_to_file(views, None, &part).map_err(|e| error(e.to_string()))?;
+    // What transformers asks of a file before it reads a tensor.
+    let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    serialize_to_file(views, Some(format), &part).map_err(|e| error(e.to_string()))?;
     let file = std::fs::File::open(&part).map_err(TrainerError::io(&part, "open"))?;
     Ok(publish(&file, path)?)
 }

@@ -4,8 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+use crate::checkpoint::Tokenizers;
 use crate::device::DeviceChoice;
 use crate::generate::Decoding;
+use crate::model::weights::TextProjection;
+use crate::model::{Part, Preset};
+use crate::precision::Precision;
 use crate::report::Places;
 
 /// Trains, evaluates and explains the Med-2E3 model on prepared datasets.
@@ -15,7 +19,7 @@ use crate::report::Places;
     version,
     arg_required_else_help = true,
     after_help = "\
-Exit codes: 0 fine, 2 failed.
+Exit codes: 0 fine, 1 verify found a difference, 2 failed.
 
 A first run:
   cargo xtask demo                                   prepares, trains, evaluates and explains on a CPU
@@ -66,6 +70,44 @@ pub(super) enum Verb {
     Explain(RunArgs),
     /// Find captions by volume and volumes by caption with M3D-CLIP
     Retrieve(RunArgs),
+    /// Turn published weights into a checkpoint: the released Med-2E3, or Phi-3, SigLIP and M3D-CLIP apart
+    Import(ImportArgs),
+    /// Write a checkpoint's model for transformers: adapters merged, no training state
+    Export {
+        /// A run's folder (its last checkpoint) or one checkpoint's folder
+        #[arg(long)]
+        checkpoint: PathBuf,
+        /// What the weights are stored in
+        #[arg(long, value_enum, default_value = "f32")]
+        precision: Precision,
+        /// The folder to write, new or empty
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Compare a checkpoint with tensors that a reference implementation wrote
+    Verify {
+        /// A checkpoint's folder, or one in the released layout
+        #[arg(long)]
+        checkpoint: PathBuf,
+        /// A safetensors file with input.* and expect.* tensors
+        #[arg(long)]
+        reference: PathBuf,
+        /// What joins the parts, where the folder does not say
+        #[arg(long, value_enum)]
+        variant: Option<Preset>,
+        /// What the model computes in
+        #[arg(long, value_enum, default_value = "f32")]
+        precision: Precision,
+        /// Largest difference, of a tensor's largest value or of 1 where that is less
+        #[arg(long, default_value_t = 1e-4)]
+        tolerance: f64,
+        /// Where to run
+        #[arg(long, value_enum, default_value = "auto")]
+        device: DeviceChoice,
+        /// Print the comparisons as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Join the reports of a demo's runs to one HTML page and one JSON file
     Report(Places),
 }
@@ -84,6 +126,68 @@ pub(super) struct RunArgs {
     /// Print the report as JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// What is imported, and from where.
+#[derive(Debug, ClapArgs)]
+pub(super) struct ImportArgs {
+    /// A folder in the released layout: llm/, vision2d_model/, vision2d_connector/, vision3d_model/, vision3d_connector/
+    #[arg(long)]
+    pub(super) released: Option<PathBuf>,
+    /// Phi-3, Llama or Qwen2: a folder with weights and config.json
+    #[arg(long)]
+    llm: Option<PathBuf>,
+    /// SigLIP: the same
+    #[arg(long)]
+    vision2d: Option<PathBuf>,
+    /// M3D-CLIP: the same
+    #[arg(long)]
+    vision3d: Option<PathBuf>,
+    /// The 2D connector's weights; drawn from the seed where no file brings them
+    #[arg(long)]
+    connector2d: Option<PathBuf>,
+    /// The 3D connector's weights; drawn from the seed where no file brings them
+    #[arg(long)]
+    connector3d: Option<PathBuf>,
+    /// What joins the parts; read off the 3D connector's weights without it
+    #[arg(long, value_enum)]
+    pub(super) variant: Option<Preset>,
+    /// Whether the trained map behind the text feature is kept, or drawn anew as the released evaluation has it
+    #[arg(long, value_enum, default_value = "restored")]
+    pub(super) text_projection: TextProjection,
+    /// Seed of what is drawn
+    #[arg(long, default_value_t = 42)]
+    pub(super) seed: u64,
+    /// What the weights are stored in
+    #[arg(long, value_enum, default_value = "f32")]
+    pub(super) precision: Precision,
+    /// The language model's tokenizer.json; looked for beside its weights without it
+    #[arg(long)]
+    tokenizer: Option<PathBuf>,
+    /// BERT's tokenizer.json, for variants whose questions go through it
+    #[arg(long)]
+    text_tokenizer: Option<PathBuf>,
+    /// The folder to write, new or empty
+    #[arg(long)]
+    pub(super) out: PathBuf,
+}
+
+impl ImportArgs {
+    /// Parts that were given a place of their own.
+    pub(super) fn parts(&self) -> Vec<(Part, PathBuf)> {
+        let places = [
+            (Part::Llm, &self.llm),
+            (Part::Vision2dModel, &self.vision2d),
+            (Part::Vision3dModel, &self.vision3d),
+            (Part::Vision2dConnector, &self.connector2d),
+            (Part::Vision3dConnector, &self.connector3d),
+        ];
+        places.into_iter().filter_map(|(part, path)| Some((part, path.clone()?))).collect()
+    }
+
+    pub(super) fn tokenizers(&self) -> Tokenizers {
+        Tokenizers { llm: self.tokenizer.clone(), text: self.text_tokenizer.clone() }
+    }
 }
 
 /// How an answer's tokens are chosen: the most likely one without any of these.

@@ -1,8 +1,9 @@
 //! The command line: what a person types, what is printed, and the exit code.
 //!
-//! 0 fine, 2 failed. Data goes to stdout, everything else to stderr.
+//! 0 fine, 1 verify found a difference, 2 failed. Data goes to stdout, everything else to stderr.
 
 mod args;
+mod in_words;
 
 use std::fs;
 use std::process::ExitCode;
@@ -10,16 +11,17 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use med2e3_schemas::config;
-use med2e3_schemas::report::{EvaluateReport, ExplainReport, RetrieveReport, TrainReport};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::ask::{Question, ask};
 use crate::evaluate::evaluate;
+use crate::exchange::{self, Import};
 use crate::explain::explain;
 use crate::report;
 use crate::retrieve::retrieve;
 use crate::train::{Existing, train};
+use crate::verify::{Verification, verify};
 use args::{Args, RunArgs, Verb};
 
 /// Parses the arguments, runs the verb, prints errors with their causes.
@@ -28,7 +30,7 @@ pub fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MED2E3_LOG").unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match run(args.verb) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::from(2)
@@ -36,24 +38,24 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(verb: Verb) -> anyhow::Result<()> {
+fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Train { run, resume } => {
             let existing = if resume { Existing::Resume } else { Existing::Refuse };
             let report = train(&read_config(&run)?, &run.out, existing)?;
-            print(&run, &report, trained_in_words)
+            print(&run, &report, in_words::trained)?;
         }
         Verb::Evaluate(run) => {
             let report = evaluate(&read_config(&run)?, &run.out)?;
-            print(&run, &report, evaluated_in_words)
+            print(&run, &report, in_words::evaluated)?;
         }
         Verb::Explain(run) => {
             let report = explain(&read_config(&run)?, &run.out)?;
-            print(&run, &report, explained_in_words)
+            print(&run, &report, in_words::explained)?;
         }
         Verb::Retrieve(run) => {
             let report = retrieve(&read_config(&run)?, &run.out)?;
-            print(&run, &report, retrieved_in_words)
+            print(&run, &report, in_words::retrieved)?;
         }
         Verb::Generate { checkpoint, volume, question, max_new_tokens, decoding, device, json } => {
             let decoding = decoding.decoding();
@@ -70,14 +72,38 @@ fn run(verb: Verb) -> anyhow::Result<()> {
                 true => println!("{}", serde_json::to_string(&reply)?),
                 false => println!("{}", reply.answer),
             }
-            Ok(())
+        }
+        Verb::Import(args) => {
+            let import = Import {
+                released: args.released.as_deref(),
+                parts: args.parts(),
+                variant: args.variant,
+                text_projection: args.text_projection,
+                seed: args.seed,
+                precision: args.precision,
+                tokenizers: args.tokenizers(),
+                out: &args.out,
+            };
+            print!("{}", in_words::exchanged(&exchange::import(&import)?, &args.out));
+        }
+        Verb::Export { checkpoint, precision, out } => {
+            print!("{}", in_words::exchanged(&exchange::export(&checkpoint, precision, &out)?, &out));
+        }
+        Verb::Verify { checkpoint, reference, variant, precision, tolerance, device, json } => {
+            let (checkpoint, reference) = (checkpoint.as_path(), reference.as_path());
+            let report = verify(&Verification { checkpoint, reference, variant, precision, tolerance, device })?;
+            match json {
+                true => println!("{}", serde_json::to_string(&report)?),
+                false => print!("{}", in_words::verified(&report)),
+            }
+            return Ok(if report.passes() { ExitCode::SUCCESS } else { ExitCode::from(1) });
         }
         Verb::Report(places) => {
             report::join(&places)?;
             println!("{}", places.out.display());
-            Ok(())
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The run's configuration: the file's text with the overrides laid over it.
@@ -92,66 +118,4 @@ fn print<T: Serialize>(args: &RunArgs, report: &T, in_words: fn(&T) -> String) -
         false => println!("{}report: {}", in_words(report), args.out.join("report.json").display()),
     }
     Ok(())
-}
-
-fn trained_in_words(report: &TrainReport) -> String {
-    let parameters: u64 = report.parameters.values().sum();
-    let loss = |step: Option<&med2e3_schemas::report::TrainStep>| step.map_or("-".into(), |s| format!("{:.3}", s.loss));
-    format!(
-        "{}: {} steps over {} samples ({} left out for want of their volume) on {}, {:.2} M parameters, loss {} to {}, {:.1} s\n",
-        report.name,
-        report.steps.len(),
-        report.samples,
-        report.samples_without_volume,
-        report.device,
-        parameters as f64 / 1e6,
-        loss(report.steps.first()),
-        loss(report.steps.last()),
-        report.seconds
-    )
-}
-
-fn evaluated_in_words(report: &EvaluateReport) -> String {
-    let mut text = match report.samples_without_volume {
-        0 => String::new(),
-        count => format!("{count} samples left out for want of their volume\n"),
-    };
-    text +=
-        &format!("{:<12}{:<13}{:<16}{:>7}{:>9}{:>9}{:>9}\n", "task", "topic", "metric", "count", "%", "+-", "chance");
-    for score in &report.scores {
-        let topic = score.topic.map_or("all", |topic| topic.as_str());
-        let chance = score.chance.map_or("-".into(), |chance| format!("{:.1}", 100.0 * chance));
-        text += &format!(
-            "{:<12}{topic:<13}{:<16}{:>7}{:>9.2}{:>9.2}{chance:>9}\n",
-            score.task.as_str(),
-            score.metric,
-            score.count,
-            100.0 * score.micro,
-            100.0 * score.half_interval
-        );
-    }
-    text
-}
-
-fn explained_in_words(report: &ExplainReport) -> String {
-    format!("{} questions explained\n", report.explanations.len())
-}
-
-fn retrieved_in_words(report: &RetrieveReport) -> String {
-    let mut text = format!(
-        "{} pairs, {} different captions, {} captions cut; {} samples left out for want of their volume\n",
-        report.pairs, report.distinct_texts, report.truncated_texts, report.samples_without_volume
-    );
-    text += &format!("{:<16}{:<16}{:>8}{:>8}{:>8}\n", "query", "right", "R@1", "R@5", "R@10");
-    for (right, scores) in [("own partner", &report.by_index), ("same caption", &report.by_text)] {
-        for (query, recalls) in [("volume", &scores.image_to_text), ("caption", &scores.text_to_image)] {
-            text += &format!(
-                "{query:<16}{right:<16}{:>8.2}{:>8.2}{:>8.2}\n",
-                100.0 * recalls.at_1,
-                100.0 * recalls.at_5,
-                100.0 * recalls.at_10
-            );
-        }
-    }
-    text
 }

@@ -184,7 +184,7 @@ impl Variant {
 impl Med2e3Config {
     /// The published parts, put together as the preset says: about 4.36 billion parameters for the paper's. The language model is the 4k Phi-3-mini; the 128k
     /// one differs in `rope_scaling`, whose factors come from its config.json.
-    pub fn published(preset: Preset) -> Med2e3Config {
+    pub fn of_preset(preset: Preset) -> Med2e3Config {
         let variant = preset.variant();
         Med2e3Config {
             llm: LanguageModelConfig::phi3_mini_4k(),

@@ -92,6 +92,12 @@ impl LanguageModel {
         Ok(())
     }
 
+    /// Switches the adapters' dropout off, in training too.
+    pub(crate) fn drop_no_more(&mut self) {
+        let linears = self.blocks.iter_mut().flat_map(|block| block.linears_mut());
+        linears.filter_map(|(_, adapted)| adapted.adapter.as_mut()).for_each(|adapter| adapter.dropout = 0.0);
+    }
+
     /// Adds every adapter's matrix to the map that it stands beside and takes the adapters away. Gives the largest
     /// difference between a map with its adapter and the merged one on random input, over the largest value: what
     /// rounding to the weights' kind costs.

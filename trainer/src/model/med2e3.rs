@@ -44,13 +44,27 @@ pub struct ModelOutput {
     pub scores_bn: Tensor,
 }
 
-/// What the language model is shown of each volume.
+/// What the language model is shown of each volume, and what that is made of.
 pub struct Visual {
     /// (V, visual tokens, E).
     pub tokens_bpe: Tensor,
+    /// The 3D connector's tokens, (V, P, E), where the variant makes them.
+    pub tokens3d_bpe: Option<Tensor>,
+    /// The 2D connector's tokens of every slice, (V, N, Q, E), where the variant makes them.
+    pub tokens2d_bnqe: Option<Tensor>,
     /// f32, (V, N): how much each slice counts, summing to 1 but for dropout in training. (V, 0) where the variant makes
     /// no 2D tokens; uniform where its aggregate looks at no scores.
     pub scores_bn: Tensor,
+}
+
+/// Places of a spliced batch.
+pub struct Places {
+    /// Rows of the batch.
+    pub rows: i64,
+    /// Tokens of a padded row.
+    pub width: i64,
+    /// The places, row * width + token.
+    pub flat: Vec<i64>,
 }
 
 /// Encoders, connectors, scorer and language model. Parts that the variant does not need are not built.
@@ -178,6 +192,54 @@ impl Med2e3 {
         no_grad(|| self.see(input, &splice.volume_samples, false))
     }
 
+    /// Logits of the spliced batch at the places of its tokens, or where a mask (B, T) over spliced places is given at its
+    /// ones, (places, V) in f32; and which places those are. Without a graph.
+    ///
+    /// # Errors
+    /// As [`Med2e3::forward`], or a mask of another shape.
+    pub fn logits(&self, input: &ModelInput, mask_bt: Option<&Tensor>) -> Result<(Tensor, Places), ModelError> {
+        no_grad(|| {
+            let splice = self.splice(input, self.config.variant.max_length)?;
+            let visual = self.see(input, &splice.volume_samples, false)?;
+            let embeddings_bte = self.embed(&splice, &visual.tokens_bpe);
+            let hidden_bte = self.llm.forward(&embeddings_bte, &splice.lengths, false)?;
+            let (rows, width) = (splice.lengths.len() as i64, splice.width as i64);
+            let flat = match mask_bt {
+                Some(mask_bt) => {
+                    expect_shape("logits mask", mask_bt, &[rows, width])?;
+                    let places = mask_bt.ne(0).flatten(0, 1).nonzero().flatten(0, 1).to_device(Device::Cpu);
+                    Vec::try_from(places).expect("a flat i64 tensor on the CPU")
+                }
+                None => splice
+                    .lengths
+                    .iter()
+                    .zip(0..)
+                    .flat_map(|(length, row)| (0..*length as i64).map(move |t| row * width + t))
+                    .collect(),
+            };
+            let places = Tensor::from_slice(&flat).to_device(self.device());
+            let logits_rv = self.llm.logits(&hidden_bte.flatten(0, 1).index_select(0, &places)).to_kind(Kind::Float);
+            Ok((logits_rv, Places { rows, width, flat }))
+        })
+    }
+
+    /// Adds the adapters to the maps that they stand beside, see [`super::lora`]; the model then has none. Gives the largest
+    /// relative difference of a map that this made.
+    ///
+    /// # Errors
+    /// The difference is above `tolerance`; the model is then spoiled.
+    pub fn merge_adapters(&mut self, tolerance: f64) -> Result<f64, ModelError> {
+        let difference = self.llm.merge_adapters(tolerance)?;
+        self.config.lora = None;
+        Ok(difference)
+    }
+
+    /// Switches every dropout off, in training too.
+    pub fn drop_no_more(&mut self) {
+        self.config.variant.score_dropout = 0.0;
+        self.llm.drop_no_more();
+    }
+
     /// The spliced embeddings (B, T, E) of the prompts, their lengths, and the scores (V, N): what generation starts
     /// from. Without a graph and without cutting.
     pub(crate) fn prompt(&self, input: &ModelInput) -> Result<(Tensor, Vec<usize>, Tensor), ModelError> {
@@ -234,7 +296,8 @@ impl Med2e3 {
         if samples.is_empty() {
             let shape = [0, self.config.visual_token_count(), self.config.llm.hidden_size];
             let scores_bn = Tensor::zeros([0, self.config.slice_count()], (Kind::Float, self.device()));
-            return Ok(Visual { tokens_bpe: Tensor::zeros(shape, (self.kind(), self.device())), scores_bn });
+            let tokens_bpe = Tensor::zeros(shape, (self.kind(), self.device()));
+            return Ok(Visual { tokens_bpe, tokens3d_bpe: None, tokens2d_bnqe: None, scores_bn });
         }
         let tokens3d_bpe = match (&self.encoder3d, &self.connector3d) {
             (Some(encoder), Some(connector)) => Some(connector.forward(&encoder.forward(voxels_bcdhw)?)),
@@ -243,15 +306,16 @@ impl Med2e3 {
         let Some(tokens2d_bnqe) = self.see_slices(voxels_bcdhw)? else {
             let none = Tensor::zeros([samples.len() as i64, 0], (Kind::Float, self.device()));
             let tokens_bpe = tokens3d_bpe.expect("a model without 2D tokens has 3D tokens");
-            return Ok(Visual { tokens_bpe, scores_bn: none });
+            let tokens3d_bpe = Some(tokens_bpe.shallow_clone());
+            return Ok(Visual { tokens_bpe, tokens3d_bpe, tokens2d_bnqe: None, scores_bn: none });
         };
         let scores_bn = self.score(input, samples, tokens3d_bpe.as_ref(), &tokens2d_bnqe, train)?;
         let tokens2d_bqe = self.config.variant.aggregate.forward(&tokens2d_bnqe, &scores_bn);
-        let tokens_bpe = match (self.config.variant.visual_tokens, tokens3d_bpe) {
-            (VisualTokens::Both, Some(tokens3d_bpe)) => Tensor::cat(&[tokens3d_bpe, tokens2d_bqe], 1),
+        let tokens_bpe = match (self.config.variant.visual_tokens, &tokens3d_bpe) {
+            (VisualTokens::Both, Some(tokens3d_bpe)) => Tensor::cat(&[tokens3d_bpe, &tokens2d_bqe], 1),
             _ => tokens2d_bqe,
         };
-        Ok(Visual { tokens_bpe, scores_bn })
+        Ok(Visual { tokens_bpe, tokens3d_bpe, tokens2d_bnqe: Some(tokens2d_bnqe), scores_bn })
     }
 
     /// 2D tokens of every slice, (V, N, Q, E).

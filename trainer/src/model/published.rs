@@ -3,10 +3,16 @@
 
 use serde_json::{Map, Value, json};
 
+use super::config::Med2e3Config;
+use super::connector::ConnectorKind;
 use super::encoder2d::SiglipVisionConfig;
 use super::encoder3d::M3dClipVisionConfig;
 use super::error::ModelError;
 use super::language_model::{Family, LanguageModelConfig, RopeScaling};
+use super::weights::Part;
+
+/// No published model has as many.
+const MOST_BLOCKS: i64 = 1024;
 
 /// One config.json, with the part's name for errors.
 struct Fields<'a> {
@@ -31,8 +37,14 @@ impl<'a> Fields<'a> {
     }
 
     fn whole(&self, key: &str) -> Result<i64, ModelError> {
-        let value = self.get(key).and_then(Value::as_i64).filter(|value| *value >= 0);
+        let value = self.get(key).and_then(Value::as_i64).filter(|value| (0..1 << 40).contains(value));
         value.ok_or_else(|| self.error(key, "a whole number"))
+    }
+
+    /// A number of blocks; what a damaged file names must not be built for hours.
+    fn blocks(&self, key: &str) -> Result<i64, ModelError> {
+        let blocks = self.whole(key)?;
+        if blocks <= MOST_BLOCKS { Ok(blocks) } else { Err(self.error(key, &format!("at most {MOST_BLOCKS} blocks"))) }
     }
 
     fn whole_or(&self, key: &str, absent: i64) -> Result<i64, ModelError> {
@@ -112,7 +124,7 @@ impl LanguageModelConfig {
             model_type,
             hidden_size: fields.whole("hidden_size")?,
             intermediate_size: fields.whole("intermediate_size")?,
-            num_hidden_layers: fields.whole("num_hidden_layers")?,
+            num_hidden_layers: fields.blocks("num_hidden_layers")?,
             num_attention_heads: heads,
             num_key_value_heads: fields.whole_or("num_key_value_heads", heads)?,
             head_dim: None,
@@ -233,7 +245,11 @@ impl SiglipVisionConfig {
         Ok(SiglipVisionConfig {
             hidden_size: fields.whole_or("hidden_size", 768)?,
             intermediate_size: fields.whole_or("intermediate_size", 3072)?,
-            num_hidden_layers: fields.whole_or("num_hidden_layers", 12)?,
+            num_hidden_layers: if fields.get("num_hidden_layers").is_some() {
+                fields.blocks("num_hidden_layers")?
+            } else {
+                12
+            },
             num_attention_heads: fields.whole_or("num_attention_heads", 12)?,
             image_size: fields.whole_or("image_size", 224)?,
             patch_size: fields.whole_or("patch_size", 16)?,
@@ -270,7 +286,7 @@ impl M3dClipVisionConfig {
             patch_size: fields.triple("patch_size")?,
             hidden_size: fields.whole("hidden_size")?,
             mlp_dim: fields.whole("mlp_dim")?,
-            num_layers: fields.whole("num_layers")?,
+            num_layers: fields.blocks("num_layers")?,
             num_heads: fields.whole("num_heads")?,
             in_channels: fields.whole_or("in_channels", 1)?,
         })
@@ -284,6 +300,55 @@ impl M3dClipVisionConfig {
             "hidden_size": self.hidden_size, "mlp_dim": self.mlp_dim, "num_layers": self.num_layers,
             "num_heads": self.num_heads, "in_channels": self.in_channels
         })
+    }
+}
+
+impl ConnectorKind {
+    /// From the released code's name of a connector, such as `spatial_pooling_score15_mlp2x_gelu`.
+    ///
+    /// # Errors
+    /// A name that it does not have.
+    pub fn from_published(name: &str) -> Result<ConnectorKind, ModelError> {
+        let unknown = || {
+            let expected =
+                "identity, linear, mlpNx_gelu, plane_pooling_mlpNx_gelu or spatial_pooling[_scoreN]_mlpNx_gelu";
+            ModelError::config("connector type", expected, name)
+        };
+        match name {
+            "identity" => return Ok(ConnectorKind::Identity),
+            "linear" => return Ok(ConnectorKind::Linear),
+            _ => {}
+        }
+        let (pooling, mlp) = name.rsplit_once("mlp").ok_or_else(unknown)?;
+        let layers = mlp.strip_suffix("x_gelu").and_then(|layers| layers.parse().ok()).ok_or_else(unknown)?;
+        match pooling {
+            "" => Ok(ConnectorKind::Mlp { layers }),
+            "plane_pooling_" => Ok(ConnectorKind::PlanePooling { pool: [2; 2], layers }),
+            _ if pooling.starts_with("spatial_pooling_") => Ok(ConnectorKind::SpatialPooling { pool: [2; 3], layers }),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+impl Med2e3Config {
+    /// The config.json of a part that is published with one; connectors are not.
+    pub fn published(&self, part: Part) -> Option<Value> {
+        match part {
+            Part::Llm => Some(self.llm.to_published()),
+            Part::Vision2dModel => Some(self.vision2d.to_published()),
+            Part::Vision3dModel => {
+                let mut config = self.vision3d.to_published();
+                if let Some(text) = &self.text_encoder {
+                    config["vocab_size"] = json!(text.vocab_size);
+                    config["text_config"] = json!({
+                        "model_type": "bert", "num_attention_heads": text.num_attention_heads,
+                        "layer_norm_eps": text.layer_norm_eps
+                    });
+                }
+                Some(config)
+            }
+            Part::Vision2dConnector | Part::Vision3dConnector => None,
+        }
     }
 }
 
@@ -334,6 +399,19 @@ mod tests {
             config[key] = value;
             let message = LanguageModelConfig::from_published(&config).unwrap_err().to_string();
             assert!(message.contains(if key == "rope_scaling" { "type" } else { key }), "{message}");
+        }
+    }
+
+    #[test]
+    fn connectors_by_the_released_codes_names() {
+        let named = |name| ConnectorKind::from_published(name).unwrap();
+        assert_eq!(named("spatial_pooling_score15_mlp2x_gelu"), ConnectorKind::SPATIAL_POOLING_MLP2X);
+        assert_eq!(named("spatial_pooling_mlp2x_gelu"), ConnectorKind::SPATIAL_POOLING_MLP2X);
+        assert_eq!(named("mlp2x_gelu"), ConnectorKind::MLP2X);
+        assert_eq!(named("plane_pooling_mlp3x_gelu"), ConnectorKind::PlanePooling { pool: [2, 2], layers: 3 });
+        assert_eq!([named("linear"), named("identity")], [ConnectorKind::Linear, ConnectorKind::Identity]);
+        for wrong in ["", "mlp", "mlpx_gelu", "mlp2x_relu", "resampler_mlp2x_gelu"] {
+            assert!(ConnectorKind::from_published(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -205,7 +205,7 @@ fn several_volumes_in_a_row_and_rows_of_text_alone() {
 #[test]
 fn published_sizes_have_the_published_parameter_counts() {
     let count = |preset: Preset, part| {
-        let shapes = Med2e3Config::published(preset).parameter_shapes(part).unwrap();
+        let shapes = Med2e3Config::of_preset(preset).parameter_shapes(part).unwrap();
         shapes.iter().map(|(_, shape)| shape.iter().product::<i64>()).sum::<i64>()
     };
     let counts = |preset| Part::ALL.map(|part| count(preset, part));
@@ -217,7 +217,7 @@ fn published_sizes_have_the_published_parameter_counts() {
     assert_eq!(released[3] - vision3d, 109_482_240);
     assert_eq!(released[4] - connector3d, 2_362_368);
     assert_eq!(counts(Preset::M3dLamed), [llm, 0, 0, vision3d, connector3d]);
-    assert_eq!(Med2e3Config::published(Preset::Paper).visual_token_count(), 512);
+    assert_eq!(Med2e3Config::of_preset(Preset::Paper).visual_token_count(), 512);
 }
 
 #[test]

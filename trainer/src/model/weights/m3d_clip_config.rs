@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::nearest::nearest;
 use crate::model::{BertConfig, M3dClipConfig, M3dClipVisionConfig, ModelError};
@@ -13,64 +13,58 @@ const BERT_HEAD_WIDTH: i64 = 64;
 /// No axis of a volume or patch is longer; products of them then fit an i64.
 const LONGEST_AXIS: i64 = 1 << 15;
 
-/// The fields of M3D-CLIP's config.json that decide numbers; its others are passed over.
-#[derive(Debug, Clone, Deserialize)]
-pub struct PublishedM3dClip {
-    in_channels: i64,
-    img_size: [i64; 3],
-    patch_size: [i64; 3],
-    hidden_size: i64,
-    mlp_dim: i64,
-    num_layers: i64,
-    num_heads: i64,
-    vocab_size: i64,
-    /// Absent from the published file, whose text half is bert-base-uncased.
-    #[serde(default)]
-    text_config: PublishedBert,
-}
-
-/// What the shapes of BERT's weights don't tell.
-#[derive(Debug, Clone, Default, Deserialize)]
-struct PublishedBert {
-    num_attention_heads: Option<i64>,
-    layer_norm_eps: Option<f64>,
-}
-
 impl M3dClipConfig {
-    /// The sizes of published weights. What both sources state must agree, so that a model of these sizes is no larger
-    /// than the file that it came from.
-    ///
-    /// The text half's sizes are those of its tensors; its heads are 64 wide and its norms as in bert-base-uncased, unless
-    /// `text_config` says otherwise.
+    /// The sizes of published weights. What config.json and the weights' shapes both state must agree, so that a model of
+    /// these sizes is no larger than the file that it came from. The text half is as [`BertConfig::of_published`].
     ///
     /// # Errors
     /// A weight that shows a size is missing, or shows another one than config.json states.
-    pub fn of_published(
-        published: &PublishedM3dClip,
-        shapes: &[(String, Vec<i64>)],
-    ) -> Result<M3dClipConfig, ModelError> {
-        let shapes = Shapes(shapes);
-        let vision = vision(published, &shapes)?;
-        let text = text(published, &shapes)?;
-        Ok(M3dClipConfig { vision, text, exp_logit_scale: false })
+    pub fn of_published(config: &Value, shapes: &[(String, Vec<i64>)]) -> Result<M3dClipConfig, ModelError> {
+        let vision = vision(M3dClipVisionConfig::from_published(config)?, &Shapes(shapes))?;
+        Ok(M3dClipConfig { vision, text: BertConfig::of_published(config, shapes)?, exp_logit_scale: false })
     }
 }
 
-fn vision(published: &PublishedM3dClip, shapes: &Shapes<'_>) -> Result<M3dClipVisionConfig, ModelError> {
-    let axes = published.img_size.iter().chain(&published.patch_size).chain([&published.in_channels]);
+impl BertConfig {
+    /// The sizes of M3D-CLIP's text half, which its published config.json does not hold: those of its tensors. Heads are 64
+    /// wide and norms as in bert-base-uncased, unless config.json, or an object in it, states `num_attention_heads` and `layer_norm_eps`.
+    ///
+    /// # Errors
+    /// A weight that shows a size is missing, or shows another one than config.json states.
+    pub fn of_published(config: &Value, shapes: &[(String, Vec<i64>)]) -> Result<BertConfig, ModelError> {
+        let (base, shapes) = (BertConfig::base_uncased(), Shapes(shapes));
+        let [vocab_size, hidden_size] = shapes.last_two("language_encoder.embeddings.word_embeddings.weight")?;
+        let [positions, _] = shapes.last_two("language_encoder.embeddings.position_embeddings.weight")?;
+        let [types, _] = shapes.last_two("language_encoder.embeddings.token_type_embeddings.weight")?;
+        let (layers, hidden) = shapes.layers("language_encoder.encoder.layer.", ".intermediate.dense.weight");
+        if let Some(stated) = config.get("vocab_size").and_then(Value::as_i64) {
+            same("vocab_size of config.json", stated, vocab_size)?;
+        }
+        // The vision half calls its heads otherwise, so whatever holds this field speaks of the text half.
+        let inner = config.as_object().into_iter().flat_map(|fields| fields.values());
+        let bert = inner.chain([config]).find(|value| value.get("num_attention_heads").is_some());
+        let stated = |key: &str| bert.and_then(|bert| bert.get(key));
+        Ok(BertConfig {
+            vocab_size,
+            hidden_size,
+            num_hidden_layers: layers,
+            num_attention_heads: stated("num_attention_heads")
+                .and_then(Value::as_i64)
+                .unwrap_or(hidden_size / BERT_HEAD_WIDTH),
+            intermediate_size: hidden.unwrap_or(base.intermediate_size),
+            max_position_embeddings: positions,
+            type_vocab_size: types,
+            layer_norm_eps: stated("layer_norm_eps").and_then(Value::as_f64).unwrap_or(base.layer_norm_eps),
+        })
+    }
+}
+
+fn vision(config: M3dClipVisionConfig, shapes: &Shapes<'_>) -> Result<M3dClipVisionConfig, ModelError> {
+    let axes = config.img_size.iter().chain(&config.patch_size).chain([&config.in_channels]);
     if let Some(axis) = axes.into_iter().find(|axis| !(1..=LONGEST_AXIS).contains(*axis)) {
         let expected = format!("axes of 1 to {LONGEST_AXIS}");
         return Err(ModelError::config("img_size, patch_size and in_channels of config.json", expected, axis));
     }
-    let config = M3dClipVisionConfig {
-        img_size: published.img_size,
-        patch_size: published.patch_size,
-        hidden_size: published.hidden_size,
-        mlp_dim: published.mlp_dim,
-        num_layers: published.num_layers,
-        num_heads: published.num_heads,
-        in_channels: published.in_channels,
-    };
     let patch_width = config.patch_size.iter().product::<i64>() * config.in_channels;
     let [tokens, width] = shapes.last_two("vision_encoder.patch_embedding.position_embeddings")?;
     let [_, patch] = shapes.last_two("vision_encoder.patch_embedding.patch_embeddings.1.weight")?;
@@ -84,25 +78,6 @@ fn vision(published: &PublishedM3dClip, shapes: &Shapes<'_>) -> Result<M3dClipVi
     same("num_layers of config.json", config.num_layers, layers)?;
     same("mlp_dim of config.json", config.mlp_dim, hidden.unwrap_or(config.mlp_dim))?;
     Ok(config)
-}
-
-fn text(published: &PublishedM3dClip, shapes: &Shapes<'_>) -> Result<BertConfig, ModelError> {
-    let base = BertConfig::base_uncased();
-    let [vocab_size, hidden_size] = shapes.last_two("language_encoder.embeddings.word_embeddings.weight")?;
-    let [positions, _] = shapes.last_two("language_encoder.embeddings.position_embeddings.weight")?;
-    let [types, _] = shapes.last_two("language_encoder.embeddings.token_type_embeddings.weight")?;
-    let (layers, hidden) = shapes.layers("language_encoder.encoder.layer.", ".intermediate.dense.weight");
-    same("vocab_size of config.json", published.vocab_size, vocab_size)?;
-    Ok(BertConfig {
-        vocab_size,
-        hidden_size,
-        num_hidden_layers: layers,
-        num_attention_heads: published.text_config.num_attention_heads.unwrap_or(hidden_size / BERT_HEAD_WIDTH),
-        intermediate_size: hidden.unwrap_or(base.intermediate_size),
-        max_position_embeddings: positions,
-        type_vocab_size: types,
-        layer_norm_eps: published.text_config.layer_norm_eps.unwrap_or(base.layer_norm_eps),
-    })
 }
 
 /// Names and shapes of a file's tensors.

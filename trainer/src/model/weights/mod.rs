@@ -15,13 +15,14 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 use super::language_model::LanguageModel;
 use super::layers::Init;
+use super::scorer::ScorerLayer;
 use super::{LoraConfig, M3dClip, Med2e3, Med2e3Config, ModelError};
-pub use m3d_clip_config::PublishedM3dClip;
+pub use names::{connector_kind, preset_of};
 use nearest::nearest;
 use strict::Names;
 
 /// A separately stored and separately trained piece of the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     /// The language model.
@@ -137,7 +138,43 @@ impl Med2e3 {
     }
 }
 
+/// What becomes of the map that a released checkpoint's scorer puts behind its text feature. Its authors trained and saved
+/// it, but their own evaluation never loads it and scores slices through a random one (`connector/base.py`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum TextProjection {
+    /// The trained one, as saved.
+    Restored,
+    /// A new one from the seed, as in the released evaluation.
+    Fresh,
+}
+
 impl Med2e3 {
+    /// First values for a connector that no file brings, and for its scorer's layer: the config's initializer and zeros.
+    pub fn draw_connector(&mut self, part: Part, seed: u64) {
+        let maps = self.parameters(part);
+        self.draw(maps, seed);
+    }
+
+    /// First values for the map behind the text feature, where the scorer has one.
+    pub fn draw_text_projection(&mut self, seed: u64) {
+        let layer = self.scorer.layer().filter(|(layer, _)| *layer == ScorerLayer::TextProjection);
+        let tensors = layer.map_or(Vec::new(), |(_, linear)| {
+            let bias = linear.bias.iter().map(Tensor::shallow_clone);
+            std::iter::once(linear.weight.shallow_clone()).chain(bias).map(|tensor| (String::new(), tensor)).collect()
+        });
+        self.draw(tensors, seed);
+    }
+
+    /// Matrices by the initializer, in this order from the seed; biases zero.
+    fn draw(&mut self, maps: Vec<(String, Tensor)>, seed: u64) {
+        let init = Init::drawn(self.device(), self.kind(), self.config().initializer, seed);
+        for (_, tensor) in maps {
+            let values = if tensor.dim() > 1 { init.matrix(&tensor.size()) } else { init.zeros(&tensor.size()) };
+            strict::adopt(tensor, &values);
+        }
+    }
+
     /// The adapters' weights by PEFT's names, sharing storage with the model. Empty where there are none.
     pub fn adapters(&self) -> Vec<(String, Tensor)> {
         names::adapters(&self.llm)

@@ -12,7 +12,7 @@ use crate::model::language_model::{LanguageModel, Role};
 use crate::model::layers::{LayerNorm, Linear};
 use crate::model::scorer::ScorerLayer;
 use crate::model::text_encoder::Bert;
-use crate::model::{LanguageModelConfig, M3dClip, Med2e3};
+use crate::model::{LanguageModelConfig, M3dClip, Med2e3, Preset};
 
 /// A growing list of names and tensors.
 #[derive(Default)]
@@ -112,6 +112,33 @@ pub(super) fn is_foreign(part: Part, name: &str, llm: &LanguageModelConfig) -> b
     // Frequencies are computed from the config; some files carry them as buffers.
     let is_buffer = part == Part::Llm && name.ends_with(".rotary_emb.inv_freq");
     is_buffer || prefixes.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The connector that a file's names and shapes show; how it pools they don't, so that `base` says it.
+pub fn connector_kind(given: &[(String, Vec<i64>)], base: ConnectorKind) -> ConnectorKind {
+    let has = |name: &str| given.iter().any(|(given, _)| given.ends_with(name));
+    let layers = (0..)
+        .take_while(|i| has(&format!("_connector.{}.weight", 2 * i)) || has(&format!("projector.{}.weight", 2 * i)))
+        .count();
+    match (base, layers) {
+        _ if has("_connector.weight") => ConnectorKind::Linear,
+        (_, 0) => ConnectorKind::Identity,
+        (ConnectorKind::SpatialPooling { pool, .. }, layers) => ConnectorKind::SpatialPooling { pool, layers },
+        (ConnectorKind::PlanePooling { pool, .. }, layers) => ConnectorKind::PlanePooling { pool, layers },
+        (ConnectorKind::Mlp { .. } | ConnectorKind::Linear | ConnectorKind::Identity, layers) => {
+            ConnectorKind::Mlp { layers }
+        }
+    }
+}
+
+/// The variant that a 3D connector's file was trained in, as far as its scorer's weights tell.
+pub fn preset_of(given: &[(String, Vec<i64>)]) -> Preset {
+    let has = |layer| given.iter().any(|(name, _)| name.starts_with(scorer_layer(layer)));
+    match (has(ScorerLayer::TextProjection), has(ScorerLayer::Head)) {
+        (true, _) => Preset::Released,
+        (false, true) => Preset::LinearBoth,
+        (false, false) => Preset::Paper,
+    }
 }
 
 /// The last name of a block's map.
