@@ -149,22 +149,30 @@ fn a_model_that_does_not_fit_the_dataset_is_refused() {
     assert!(said.err.contains("img_size") && said.err.contains("[4, 16, 16]"), "{}", said.err);
 }
 
-/// The small random M3D-CLIP beside the golden files reads volumes of this shape.
+/// A run of the small random M3D-CLIP beside the golden files, which reads volumes of the phantom's shape.
+const RETRIEVE: &str = r#"
+device = "cpu"
+threads = 1
+clip = "trainer/tests/golden/m3d_clip_tiny"
+text_tokenizer = "trainer/tests/golden/m3d_clip_tiny"
+split = "train"
+batch_size = 2
+max_text_tokens = 16
+"#;
+
 #[test]
 fn a_published_clip_ranks_captions_and_volumes() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     dataset(folder);
+    let data = folder.join("dataset").display().to_string();
+    fs::write(folder.join("retrieve.toml"), format!("dataset = {data:?}\n{RETRIEVE}")).unwrap();
     let retrieve = |out: &str, more: &[&str]| {
         let mut command = program("med2e3");
-        command.args(["retrieve", "configs/retrieve/m3d.toml", "--json", "--out"]).arg(folder.join(out));
-        let data = format!("dataset={:?}", folder.join("dataset").display().to_string());
-        let clip = "trainer/tests/golden/m3d_clip_tiny";
-        let (clip, tokenizer) = (format!("clip={clip:?}"), format!("text_tokenizer={clip:?}"));
-        let all = [data.as_str(), &clip, &tokenizer, "split=train", "batch_size=2", "device=cpu", "threads=1"];
-        for set in all.iter().chain(&["max_text_tokens=16"]).chain(more) {
+        command.arg("retrieve").arg(folder.join("retrieve.toml")).args(["--json", "--out"]).arg(folder.join(out));
+        more.iter().for_each(|set| {
             command.args(["--set", set]);
-        }
+        });
         command
     };
 

@@ -233,7 +233,6 @@ mod tests {
         }
         parse::<EvaluateConfig>("evaluate", &text("demo/evaluate.toml"), &[]).unwrap();
         parse::<ExplainConfig>("explain", &text("demo/explain.toml"), &[]).unwrap();
-        parse::<RetrieveConfig>("retrieve", &text("retrieve/m3d.toml"), &[]).unwrap();
     }
 
     #[test]

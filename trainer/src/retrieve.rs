@@ -1,6 +1,6 @@
 //! Retrieval: encode -> similarity -> ranks -> recalls, on one page (M3D's `Bench/eval/eval_itr.py`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::metric::retrieval::{best, groups_by_text, ranks, recall_at};
 use crate::model::M3dClip;
 use crate::output::{claim, write_report};
 use crate::progress::{Progress, Stopwatch};
-use crate::text_tokenizer::TextTokenizer;
+use crate::text_tokenizer::{TextTokenizer, padded};
 
 /// Queries compared with all items at once: a block of similarities, never the whole matrix, is in memory.
-const BLOCK: i64 = 256;
+const BLOCK: usize = 256;
 
 /// Encodes every volume and caption of the split, ranks each by the other, and writes `report.json` and `retrieval.csv` to
 /// `out`.
@@ -46,11 +46,12 @@ pub fn retrieve(config: &RetrieveConfig, out: &Path) -> Result<RetrieveReport, T
     check_fit(config, &clip, &tokenizer, &dataset)?;
     claim(out, "retrieve.toml", config)?;
 
-    let features = encode(&clip, &tokenizer, &dataset, &samples, config.batch_size, device)?;
+    let images = encode_volumes(&clip, &dataset, &samples, config.batch_size, device)?;
+    let (captions, truncated_texts) = encode_captions(&clip, &tokenizer, &samples, config.batch_size)?;
     let own: Vec<usize> = (0..samples.rows.len()).collect();
     let by_text = groups_by_text(samples.rows.iter().map(|row| row.answer.as_str()));
-    let texts = search(&features.image_ne, &features.text_ne, &own, &by_text);
-    let volumes = search(&features.text_ne, &features.image_ne, &own, &by_text);
+    let texts = search(&images, &captions, &own, &by_text);
+    let volumes = search(&captions, &images, &own, &by_text);
     write_whole(&out.join("retrieval.csv"), csv(&samples.rows, &texts, &volumes).as_bytes())?;
     let report = RetrieveReport {
         split: config.split,
@@ -58,7 +59,7 @@ pub fn retrieve(config: &RetrieveConfig, out: &Path) -> Result<RetrieveReport, T
         pairs: samples.rows.len() as u64,
         distinct_texts: by_text.iter().collect::<BTreeSet<_>>().len() as u64,
         samples_without_volume: samples.without_volume,
-        truncated_texts: features.truncated_texts,
+        truncated_texts,
         by_index: RetrievalScores { image_to_text: recalls(&texts.own), text_to_image: recalls(&volumes.own) },
         by_text: RetrievalScores { image_to_text: recalls(&texts.by_text), text_to_image: recalls(&volumes.by_text) },
         seconds: watch.seconds(),
@@ -92,16 +93,17 @@ fn check_fit(
     check("max_text_tokens", most as i64 <= positions, expected, most.to_string())
 }
 
-/// Features of all pairs, in the order of the selection.
+/// One side of all pairs. Captions of the same ids are encoded once: as rows of different batches their features would
+/// differ in the last bits, and ties between them would be broken by chance.
 struct Features {
-    image_ne: Tensor,
-    text_ne: Tensor,
-    truncated_texts: u64,
+    /// (distinct, E).
+    distinct: Tensor,
+    /// For each pair, in the order of the selection, its row of `distinct`.
+    of: Vec<i64>,
 }
 
-fn encode(
+fn encode_volumes(
     clip: &M3dClip,
-    tokenizer: &TextTokenizer,
     dataset: &Arc<Dataset>,
     samples: &Arc<Samples>,
     batch_size: usize,
@@ -118,21 +120,46 @@ fn encode(
         pad: 0,
     };
     let mut feed = Feed::start(dataset.clone(), samples.clone(), plan);
-    let mut progress = Progress::new(samples.rows.len() as u64, 0, "pairs");
-    let (mut image_be, mut text_be, mut truncated_texts) = (Vec::new(), Vec::new(), 0);
+    let mut progress = Progress::new(samples.rows.len() as u64, 0, "volumes");
+    let mut features = Vec::new();
     while let Some(batch) = feed.next_batch() {
         let batch = batch?;
         let voxels_bcdhw = voxels(&batch.voxels, batch.rows() as i64, dataset.voxels(), device);
-        let captions = batch.samples.iter().map(|&position| samples.rows[position as usize].answer.as_str());
-        let texts = tokenizer.batch(captions)?;
-        truncated_texts += texts.truncated;
-        image_be.push(no_grad(|| clip.encode_image(&voxels_bcdhw))?);
-        text_be.push(no_grad(|| clip.encode_text(&texts.ids_bt, &texts.mask_bt))?);
+        features.push(no_grad(|| clip.encode_image(&voxels_bcdhw))?);
         progress.step(batch.rows() as u64, String::new());
         feed.recycle(batch);
     }
     progress.finish();
-    Ok(Features { image_ne: Tensor::cat(&image_be, 0), text_ne: Tensor::cat(&text_be, 0), truncated_texts })
+    Ok(Features { distinct: Tensor::cat(&features, 0), of: (0..samples.rows.len() as i64).collect() })
+}
+
+/// The captions' features, and how many captions were cut.
+fn encode_captions(
+    clip: &M3dClip,
+    tokenizer: &TextTokenizer,
+    samples: &Samples,
+    batch_size: usize,
+) -> Result<(Features, u64), TrainerError> {
+    let (mut rows, mut known, mut truncated): (Vec<Vec<i64>>, HashMap<Vec<i64>, i64>, u64) = Default::default();
+    let mut of = Vec::with_capacity(samples.rows.len());
+    for sample in &samples.rows {
+        let (ids, cut) = tokenizer.encode(&sample.answer)?;
+        truncated += u64::from(cut);
+        let row = *known.entry(ids.clone()).or_insert(rows.len() as i64);
+        if row == rows.len() as i64 {
+            rows.push(ids);
+        }
+        of.push(row);
+    }
+    let mut progress = Progress::new(rows.len() as u64, 0, "captions");
+    let mut features = Vec::new();
+    for batch in rows.chunks(batch_size) {
+        let (ids_bt, mask_bt) = padded(batch);
+        features.push(no_grad(|| clip.encode_text(&ids_bt, &mask_bt))?);
+        progress.step(batch.len() as u64, String::new());
+    }
+    progress.finish();
+    Ok((Features { distinct: Tensor::cat(&features, 0), of }, truncated))
 }
 
 /// Where each query's right item stands, and which item stands first.
@@ -143,12 +170,18 @@ struct Found {
 }
 
 /// Ranks all items for each query by the cosine of their features. The logit scale would change no order.
-fn search(queries_ne: &Tensor, items_ne: &Tensor, own: &[usize], by_text: &[usize]) -> Found {
+fn search(queries: &Features, items: &Features, own: &[usize], by_text: &[usize]) -> Found {
+    let device = items.distinct.device();
+    let rows = |of: &[i64]| Tensor::from_slice(of).to_device(device);
+    let (items_ed, columns) = (items.distinct.transpose(0, 1), rows(&items.of));
     let mut found = Found { own: Vec::new(), by_text: Vec::new(), first: Vec::new() };
-    for (number, block_be) in queries_ne.split(BLOCK, 0).iter().enumerate() {
-        let scores = block_be.matmul(&items_ne.transpose(0, 1)).to_device(Device::Cpu).flatten(0, -1);
+    for (number, block) in queries.of.chunks(BLOCK).enumerate() {
+        let block_be = queries.distinct.index_select(0, &rows(block));
+        // Equal items get equal scores, bit for bit, since each was compared once.
+        let scores_bn = block_be.matmul(&items_ed).index_select(1, &columns);
+        let scores = scores_bn.to_device(Device::Cpu).flatten(0, -1);
         let scores = Vec::<f32>::try_from(scores).expect("a flat f32 tensor on the CPU");
-        let first_query = number * BLOCK as usize;
+        let first_query = number * BLOCK;
         found.own.extend(ranks(&scores, first_query, own));
         found.by_text.extend(ranks(&scores, first_query, by_text));
         found.first.extend(best(&scores, own.len()));

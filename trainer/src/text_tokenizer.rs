@@ -15,16 +15,6 @@ pub(crate) struct TextTokenizer {
     max_tokens: usize,
 }
 
-/// A batch of texts, padded to the right.
-pub(crate) struct TextBatch {
-    /// i64, (B, T).
-    pub(crate) ids_bt: Tensor,
-    /// Bool, (B, T): true where a token stands.
-    pub(crate) mask_bt: Tensor,
-    /// Texts that were cut.
-    pub(crate) truncated: u64,
-}
-
 impl TextTokenizer {
     /// Loads a `tokenizer.json`, or the one in a folder. `max_tokens` counts the start and the end token.
     pub(crate) fn load(path: &Path, max_tokens: usize) -> Result<TextTokenizer, TrainerError> {
@@ -51,28 +41,25 @@ impl TextTokenizer {
         self.tokenizer.vocab_size()
     }
 
-    /// The texts' ids; a long text loses its end, but not its end token.
-    pub(crate) fn batch<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> Result<TextBatch, TrainerError> {
-        let (mut rows, mut truncated): (Vec<Vec<i64>>, u64) = (Vec::new(), 0);
-        for text in texts {
-            let ids = self.tokenizer.encode(text)?;
-            let kept = ids.len().min(self.max_tokens - 2);
-            truncated += u64::from(kept < ids.len());
-            let inner = ids[..kept].iter().map(|&id| i64::from(id));
-            rows.push([self.start].into_iter().chain(inner).chain([self.end]).collect());
-        }
-        let width = rows.iter().map(Vec::len).max().unwrap_or(0);
-        let padded = |of: &dyn Fn(&[i64], usize) -> i64| {
-            let cells: Vec<i64> = rows.iter().flat_map(|row| (0..width).map(|place| of(row, place))).collect();
-            Tensor::from_slice(&cells).view([rows.len() as i64, width as i64])
-        };
-        Ok(TextBatch {
-            // What stands at padding is never looked at; 0 is an id of every vocabulary.
-            ids_bt: padded(&|row, place| row.get(place).copied().unwrap_or(0)),
-            mask_bt: padded(&|row, place| i64::from(place < row.len())).ne(0),
-            truncated,
-        })
+    /// A text's ids, and whether it was cut; a long text loses its end, but not its end token.
+    pub(crate) fn encode(&self, text: &str) -> Result<(Vec<i64>, bool), TrainerError> {
+        let ids = self.tokenizer.encode(text)?;
+        let kept = ids.len().min(self.max_tokens - 2);
+        let inner = ids[..kept].iter().map(|&id| i64::from(id));
+        Ok(([self.start].into_iter().chain(inner).chain([self.end]).collect(), kept < ids.len()))
     }
+}
+
+/// Ids, i64, and mask, bool, of a batch of texts, both (B, T), padded to the right.
+pub(crate) fn padded(rows: &[Vec<i64>]) -> (Tensor, Tensor) {
+    let width = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let matrix = |of: &dyn Fn(&[i64], usize) -> i64| {
+        let cells: Vec<i64> = rows.iter().flat_map(|row| (0..width).map(|place| of(row, place))).collect();
+        Tensor::from_slice(&cells).view([rows.len() as i64, width as i64])
+    };
+    // What stands at padding is never looked at; 0 is an id of every vocabulary.
+    let ids_bt = matrix(&|row, place| row.get(place).copied().unwrap_or(0));
+    (ids_bt, matrix(&|row, place| i64::from(place < row.len())).ne(0))
 }
 
 #[cfg(test)]
@@ -87,12 +74,15 @@ mod tests {
 
     #[test]
     fn short_rows_are_padded_and_long_ones_cut_before_their_end_token() {
-        let batch = tokenizer(5).unwrap().batch(["The liver.", "a disc of size 3", "", "SPLEEN"]).unwrap();
-        let rows: Vec<Vec<i64>> = Vec::try_from(batch.ids_bt).unwrap();
+        let tokenizer = tokenizer(5).unwrap();
+        let texts = ["The liver.", "a disc of size 3", "", "SPLEEN"].map(|text| tokenizer.encode(text).unwrap());
+        assert_eq!(texts.each_ref().map(|(_, cut)| *cut), [false, true, false, false]);
+        let (ids_bt, mask_bt) = padded(&texts.map(|(ids, _)| ids));
+        let rows: Vec<Vec<i64>> = Vec::try_from(ids_bt).unwrap();
         assert_eq!(rows, [[2, 8, 9, 14, 3], [2, 4, 5, 6, 3], [2, 3, 0, 0, 0], [2, 10, 3, 0, 0]]);
-        let rows: Vec<Vec<bool>> = Vec::try_from(batch.mask_bt).unwrap();
+        let rows: Vec<Vec<bool>> = Vec::try_from(mask_bt).unwrap();
         let lengths: Vec<usize> = rows.iter().map(|row| row.iter().filter(|token| **token).count()).collect();
-        assert_eq!((lengths, batch.truncated), (vec![5, 5, 2, 3], 1));
+        assert_eq!(lengths, [5, 5, 2, 3]);
     }
 
     #[test]
