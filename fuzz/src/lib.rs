@@ -1,7 +1,7 @@
 //! What is tried on arbitrary bytes: one function a target, which the replay tests of the crates call too.
 //!
 //! Prepare as a whole would bring DataFusion, so its manifest readers are compiled here from their own files; what they
-//! use of the rest is small.
+//! use of the rest is small. So are the trainer's readers of weights, which need nothing of libtorch.
 
 #[path = "../../pipeline/prepare/src/config.rs"]
 pub mod config;
@@ -15,6 +15,9 @@ pub mod provenance;
 pub mod shard;
 #[path = "../../pipeline/prepare/src/work/stamp.rs"]
 pub mod stamp;
+#[path = "../../trainer/src/weights_file/stored/mod.rs"]
+pub mod stored;
+pub mod torch_weights;
 pub mod volumes;
 
 mod tables {
