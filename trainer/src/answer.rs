@@ -29,6 +29,8 @@ pub(crate) struct Answerer {
     pub(crate) tokenizer: Tokenizer,
     pub(crate) device: Device,
     pub(crate) end_token: i64,
+    /// The template's end token, and those that the language model was published with.
+    pub(crate) stop_ids: Vec<i64>,
     tokenizer_file: PathBuf,
 }
 
@@ -48,7 +50,11 @@ impl Answerer {
             found: "none".into(),
         })?;
         let (model, end_token) = (checkpoint.model(device)?, i64::from(end_token));
-        Ok(Answerer { model, tokenizer, device, end_token, tokenizer_file })
+        let mut stop_ids = model.config().llm.special_ids.end.clone();
+        if !stop_ids.contains(&end_token) {
+            stop_ids.push(end_token);
+        }
+        Ok(Answerer { model, tokenizer, device, end_token, stop_ids, tokenizer_file })
     }
 
     /// Whether the checkpoint was made for this dataset.
@@ -75,7 +81,7 @@ impl Answerer {
             depth: 2,
             pad: self.end_token,
         };
-        let until = Until { max_new_tokens, stop_ids: vec![self.end_token] };
+        let until = Until { max_new_tokens, stop_ids: self.stop_ids.clone() };
         let mut feed = Feed::start(dataset.clone(), samples.clone(), plan);
         let mut progress = Progress::new(samples.rows.len() as u64, 0, "answers");
         let mut answers = Vec::with_capacity(samples.rows.len());

@@ -73,7 +73,7 @@ pub fn ask(question: &Question<'_>) -> Result<Reply, TrainerError> {
         question_mask_bt: question_ids_bt.ones_like().to_kind(Kind::Bool),
         question_ids_bt,
     };
-    let until = Until { max_new_tokens: question.max_new_tokens, stop_ids: vec![answerer.end_token] };
+    let until = Until { max_new_tokens: question.max_new_tokens, stop_ids: answerer.stop_ids.clone() };
     let generated = generate(&answerer.model, &input, question.decoding, &until)?;
     let ids: Vec<i32> = generated.ids[0].iter().map(|&id| id as i32).collect();
     Ok(Reply {

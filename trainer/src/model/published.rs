@@ -8,7 +8,7 @@ use super::connector::ConnectorKind;
 use super::encoder2d::SiglipVisionConfig;
 use super::encoder3d::M3dClipVisionConfig;
 use super::error::ModelError;
-use super::language_model::{Family, LanguageModelConfig, RopeScaling};
+use super::language_model::{Family, LanguageModelConfig, RopeScaling, SpecialIds};
 use super::weights::Part;
 
 /// No published model has as many.
@@ -75,6 +75,17 @@ impl<'a> Fields<'a> {
         whole.and_then(|whole| whole.try_into().ok()).ok_or_else(|| self.error(key, "three whole numbers"))
     }
 
+    /// None, one or several.
+    fn ids(&self, key: &str) -> Result<Vec<i64>, ModelError> {
+        match self.get(key) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(ids)) => {
+                ids.iter().map(Value::as_i64).collect::<Option<_>>().ok_or_else(|| self.error(key, "ids"))
+            }
+            Some(id) => id.as_i64().map(|id| vec![id]).ok_or_else(|| self.error(key, "an id or a list of them")),
+        }
+    }
+
     fn flag(&self, key: &str) -> Result<bool, ModelError> {
         let value = self.get(key).map_or(Some(false), Value::as_bool);
         value.ok_or_else(|| self.error(key, "true or false"))
@@ -138,6 +149,11 @@ impl LanguageModelConfig {
             rope_scaling: None,
             original_max_position_embeddings: fields.length("original_max_position_embeddings")?,
             tie_word_embeddings: fields.flag("tie_word_embeddings")?,
+            special_ids: SpecialIds {
+                begin: fields.ids("bos_token_id")?.first().copied(),
+                end: fields.ids("eos_token_id")?,
+                pad: fields.ids("pad_token_id")?.first().copied(),
+            },
         };
         let head_dim = fields.whole_or("head_dim", config.head_width())?;
         config.head_dim = (head_dim != config.head_width()).then_some(head_dim);
@@ -217,7 +233,14 @@ impl LanguageModelConfig {
             "num_key_value_heads": self.num_key_value_heads, "vocab_size": self.vocab_size,
             "rms_norm_eps": self.rms_norm_eps, "rope_theta": self.rope_theta, "rope_scaling": rope_scaling,
             "max_position_embeddings": self.max_position_embeddings, "sliding_window": self.sliding_window,
-            "tie_word_embeddings": self.tie_word_embeddings, "attention_bias": false
+            "tie_word_embeddings": self.tie_word_embeddings, "attention_bias": false,
+            // Written where there is none, too: what transformers takes instead may lie past a small vocabulary.
+            "bos_token_id": self.special_ids.begin, "pad_token_id": self.special_ids.pad,
+            "eos_token_id": match self.special_ids.end.as_slice() {
+                [] => Value::Null,
+                [id] => json!(id),
+                ids => json!(ids),
+            }
         });
         if let Some(original) = self.original_max_position_embeddings.filter(|_| self.model_type == Family::Phi3) {
             config["original_max_position_embeddings"] = json!(original);

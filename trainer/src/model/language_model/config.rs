@@ -42,6 +42,30 @@ pub struct LanguageModelConfig {
     /// One table for input and output embeddings.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tie_word_embeddings: bool,
+    /// Ids with a meaning; they decide no number.
+    #[serde(default, skip_serializing_if = "SpecialIds::is_empty")]
+    pub special_ids: SpecialIds,
+}
+
+/// Ids with a meaning of their own, carried from config.json to config.json.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpecialIds {
+    /// Begins a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begin: Option<i64>,
+    /// Each ends an answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub end: Vec<i64>,
+    /// Fills short rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pad: Option<i64>,
+}
+
+impl SpecialIds {
+    fn is_empty(&self) -> bool {
+        *self == SpecialIds::default()
+    }
 }
 
 /// A family of decoders. They compute the same; what differs is how the projections are stored.
@@ -101,6 +125,7 @@ impl LanguageModelConfig {
             rope_scaling: None,
             original_max_position_embeddings: Some(4096),
             tie_word_embeddings: false,
+            special_ids: SpecialIds { begin: Some(1), end: vec![32000], pad: Some(32000) },
         }
     }
 

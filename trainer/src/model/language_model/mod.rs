@@ -10,7 +10,7 @@ mod rope;
 use tch::{Device, Kind, Tensor};
 
 pub use cache::KvCache;
-pub use config::{Family, LanguageModelConfig, RopeScaling};
+pub use config::{Family, LanguageModelConfig, RopeScaling, SpecialIds};
 pub(crate) use projections::Role;
 
 use super::error::ModelError;

@@ -107,7 +107,9 @@ pub(super) fn is_foreign(part: Part, name: &str, llm: &LanguageModelConfig) -> b
         ],
         Part::Vision3dModel => &["language_encoder.", "mm_vision_proj.", "mm_language_proj.", "logit_scale"],
         Part::Llm if llm.tie_word_embeddings => &["lm_head.weight"],
-        Part::Llm | Part::Vision2dConnector | Part::Vision3dConnector => &[],
+        // The weights of another variant's scorer.
+        Part::Vision3dConnector => &["text_mlp.", "scoring_module."],
+        Part::Llm | Part::Vision2dConnector => &[],
     };
     // Frequencies are computed from the config; some files carry them as buffers.
     let is_buffer = part == Part::Llm && name.ends_with(".rotary_emb.inv_freq");
