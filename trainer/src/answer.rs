@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use med2e3_feed::order::Order;
 use med2e3_feed::{Dataset, Feed, FeedCursor, FeedPlan, Samples, TextForm};
-use med2e3_input::text::Tokenizer;
+use med2e3_input::text::{QuestionTokenizer, Tokenizer};
 use med2e3_schemas::report::Answer;
 use med2e3_schemas::sample::{SampleRow, Task};
 use tch::{Device, Kind};
@@ -32,6 +32,8 @@ pub(crate) struct Answerer {
     /// The template's end token, and those that the language model was published with.
     pub(crate) stop_ids: Vec<i64>,
     tokenizer_file: PathBuf,
+    /// Where questions go through the text encoder, its tokenizer's file.
+    text_tokenizer: Option<PathBuf>,
 }
 
 impl Answerer {
@@ -54,12 +56,26 @@ impl Answerer {
         if !stop_ids.contains(&end_token) {
             stop_ids.push(end_token);
         }
-        Ok(Answerer { model, tokenizer, device, end_token, stop_ids, tokenizer_file })
+        let text_tokenizer = checkpoint.tokenizers().text;
+        Ok(Answerer { model, tokenizer, device, end_token, stop_ids, tokenizer_file, text_tokenizer })
     }
 
     /// Whether the checkpoint was made for this dataset.
     pub(crate) fn check_fit(&self, dataset: &Dataset) -> Result<(), TrainerError> {
         fit::check(&self.model, Some(&self.tokenizer_file), dataset)
+    }
+
+    /// A question in the tokens that the model's scorer reads.
+    pub(crate) fn question_ids(&self, question: &str) -> Result<Vec<i32>, TrainerError> {
+        if !self.model.reads_questions_as_text() {
+            return Ok(self.tokenizer.encode(question)?);
+        }
+        let file = self.text_tokenizer.as_ref().ok_or_else(|| TrainerError::File {
+            path: self.tokenizer_file.with_file_name("text_tokenizer.json"),
+            expected: "the text encoder's tokenizer, as import --text-tokenizer copies it".into(),
+            found: "nothing".into(),
+        })?;
+        Ok(QuestionTokenizer::load(file)?.encode(question)?)
     }
 
     /// Answers every sample, in the order of the selection.
@@ -74,6 +90,7 @@ impl Answerer {
         let plan = FeedPlan {
             order: Order::ById,
             form: TextForm::Prompt,
+            question: fit::question_form(&self.model),
             batch_size,
             epochs: 1,
             start: FeedCursor::default(),
@@ -90,10 +107,16 @@ impl Answerer {
             let input = to_device(&batch, dataset.voxels(), self.device);
             let generated = generate(&self.model, &input, decoding, &until)?;
             let scores_bn = generated.scores_bn.to_device(Device::Cpu).to_kind(Kind::Float);
+            let mut volume = 0;
             for (row, &position) in batch.samples.iter().enumerate() {
                 let ids: Vec<i32> = generated.ids[row].iter().map(|&id| id as i32).collect();
                 let text = self.tokenizer.decode(&ids)?.trim().to_owned();
-                let scores = Vec::<f32>::try_from(scores_bn.get(row as i64)).unwrap_or_default();
+                // Those of the first volume; a row of text alone has none.
+                let scores = match batch.volume_counts[row] {
+                    0 => Vec::new(),
+                    _ => Vec::try_from(scores_bn.get(volume)).expect("a flat f32 tensor on the CPU"),
+                };
+                volume += batch.volume_counts[row] as i64;
                 answers.push(judged(&samples.rows[position as usize], text, scores));
             }
             progress.step(batch.rows() as u64, String::new());

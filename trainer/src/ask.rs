@@ -64,7 +64,7 @@ pub fn ask(question: &Question<'_>) -> Result<Reply, TrainerError> {
         let ids: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
         Tensor::from_slice(&ids).unsqueeze(0)
     };
-    let question_ids_bt = row(&answerer.tokenizer.encode(question.text)?);
+    let question_ids_bt = row(&answerer.question_ids(question.text)?);
     let input = ModelInput {
         voxels_bcdhw: Tensor::from_slice(&values).view([1, 1, depth, height, width]).to_device(answerer.device),
         ids_bt: row(&prompt.ids),

@@ -14,7 +14,7 @@ pub fn to_device(batch: &HostBatch, format: &VoxelFormat, device: Device) -> Mod
     let question_lengths_b1 = Tensor::from_slice(&batch.question_lengths).unsqueeze(1);
     let places_1t = Tensor::arange(batch.question_width as i64, (Kind::Int64, Device::Cpu)).unsqueeze(0);
     ModelInput {
-        voxels_bcdhw: voxels(&batch.voxels, rows, format, device),
+        voxels_bcdhw: voxels(&batch.voxels, batch.volumes() as i64, format, device),
         ids_bt: matrix(&batch.ids, batch.width),
         lengths_b: batch.lengths.clone(),
         labels_bt: Some(matrix(&batch.labels, batch.width)),
@@ -23,15 +23,15 @@ pub fn to_device(batch: &HostBatch, format: &VoxelFormat, device: Device) -> Mod
     }
 }
 
-/// Cells of `rows` volumes as f32 values, (rows, 1, D, H, W).
-pub fn voxels(cells: &[u8], rows: i64, format: &VoxelFormat, device: Device) -> Tensor {
+/// Cells of `count` volumes as f32 values, (count, 1, D, H, W).
+pub fn voxels(cells: &[u8], count: i64, format: &VoxelFormat, device: Device) -> Tensor {
     let [depth, height, width] = format.shape_dhw.map(|n| n as i64);
     let kind = match format.code {
         VoxelCode::U8 => Kind::Uint8,
         VoxelCode::I16 => Kind::Int16,
         VoxelCode::F32 => Kind::Float,
     };
-    let codes = Tensor::from_data_size(cells, &[rows, 1, depth, height, width], kind).to_device(device);
+    let codes = Tensor::from_data_size(cells, &[count, 1, depth, height, width], kind).to_device(device);
     let values = codes.to_kind(Kind::Float) * f64::from(format.scale);
     if format.offset == 0.0 { values } else { values + f64::from(format.offset) }
 }

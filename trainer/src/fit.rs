@@ -2,12 +2,17 @@
 
 use std::path::Path;
 
-use med2e3_feed::Dataset;
 use med2e3_feed::map::MappedFile;
+use med2e3_feed::{Dataset, QuestionForm};
 use med2e3_input::text::Tokenizer;
 
 use crate::TrainerError;
 use crate::model::Med2e3;
+
+/// The tokens in which the model's scorer reads a question.
+pub(crate) fn question_form(model: &Med2e3) -> QuestionForm {
+    if model.reads_questions_as_text() { QuestionForm::Bert } else { QuestionForm::Llm }
+}
 
 /// Checks a model against a dataset; `tokenizer` is that of its checkpoint, where it comes from one.
 pub(crate) fn check(model: &Med2e3, tokenizer: Option<&Path>, dataset: &Dataset) -> Result<(), TrainerError> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use med2e3_feed::order::Order;
 use med2e3_feed::shard::commit::write_whole;
-use med2e3_feed::{Dataset, Feed, FeedCursor, FeedPlan, Samples, Selection, TextForm};
+use med2e3_feed::{Dataset, Feed, FeedCursor, FeedPlan, QuestionForm, Samples, Selection, TextForm};
 use med2e3_schemas::report::{Recalls, RetrievalScores, RetrieveReport};
 use med2e3_schemas::sample::{SampleRow, Task};
 use tch::{Device, Tensor, no_grad};
@@ -112,6 +112,7 @@ fn encode_volumes(
     let plan = FeedPlan {
         order: Order::ById,
         form: TextForm::Conversation,
+        question: QuestionForm::Llm,
         batch_size,
         epochs: 1,
         start: FeedCursor::default(),
@@ -124,6 +125,16 @@ fn encode_volumes(
     let mut features = Vec::new();
     while let Some(batch) = feed.next_batch() {
         let batch = batch?;
+        if let Some(row) = batch.volume_counts.iter().position(|count| *count != 1) {
+            return Err(TrainerError::Config {
+                key: "dataset".into(),
+                expected: "captions of one volume each".into(),
+                found: format!(
+                    "{} in {}",
+                    batch.volume_counts[row], samples.rows[batch.samples[row] as usize].sample_id
+                ),
+            });
+        }
         let voxels_bcdhw = voxels(&batch.voxels, batch.rows() as i64, dataset.voxels(), device);
         features.push(no_grad(|| clip.encode_image(&voxels_bcdhw))?);
         progress.step(batch.rows() as u64, String::new());

@@ -110,6 +110,7 @@ impl Run {
         let plan = FeedPlan {
             order: Order::Shuffled { seed: config.seed },
             form: config.data.form,
+            question: fit::question_form(&model),
             batch_size: config.data.batch_size,
             epochs: config.data.epochs,
             start: state.cursor,

@@ -22,11 +22,22 @@ pub enum TextForm {
     Prompt,
 }
 
+/// In which tokens the question stands for the slice scorer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuestionForm {
+    /// The language model's.
+    Llm,
+    /// A text encoder's of BERT's kind, start and end token included.
+    Bert,
+}
+
 /// A batch of `rows` samples. Every buffer keeps its capacity when the batch is filled again.
 #[derive(Debug, Default)]
 pub struct HostBatch {
-    /// Voxel codes, one cell a sample.
+    /// Voxel codes, one cell for each [`IMAGE3D`] in `ids`, in order.
     pub voxels: Vec<u8>,
+    /// Volumes of each row.
+    pub volume_counts: Vec<usize>,
     /// Ids, `rows` x `width`, padded to the right; [`IMAGE3D`] stands for a volume.
     pub ids: Vec<i64>,
     /// Labels of the same shape, [`IGNORED`] where there is no target.
@@ -39,7 +50,7 @@ pub struct HostBatch {
     pub question_ids: Vec<i64>,
     /// Question ids of each row before padding.
     pub question_lengths: Vec<i64>,
-    /// Longest row of `question_ids`, at least 1.
+    /// Longest row of `question_ids`, at least 1. Padding is 0 where the text encoder reads them.
     pub question_width: usize,
     /// Positions of the samples in the selection.
     pub samples: Vec<u32>,
@@ -53,6 +64,11 @@ impl HostBatch {
         self.samples.len()
     }
 
+    /// Volumes of all rows.
+    pub fn volumes(&self) -> usize {
+        self.volume_counts.iter().sum()
+    }
+
     /// Fills the batch with the samples at `positions` of `rows`.
     ///
     /// # Errors
@@ -63,6 +79,7 @@ impl HostBatch {
         rows: &[SampleRow],
         positions: &[u32],
         form: TextForm,
+        question: QuestionForm,
         pad: i64,
     ) -> Result<(), FeedError> {
         let samples: Vec<&SampleRow> = positions.iter().map(|&position| &rows[position as usize]).collect();
@@ -86,20 +103,25 @@ impl HostBatch {
             self.labels.extend(std::iter::repeat_n(IGNORED, padding));
         }
 
-        self.question_width = samples.iter().map(|sample| sample.question_ids_llm.len()).max().unwrap_or(0).max(1);
+        let questions = samples.iter().map(|sample| question_of(sample, question)).collect::<Result<Vec<_>, _>>()?;
+        let question_pad = if question == QuestionForm::Bert { 0 } else { pad };
+        self.question_width = questions.iter().map(|ids| ids.len()).max().unwrap_or(0).max(1);
         self.question_ids.clear();
         self.question_lengths.clear();
-        for sample in &samples {
-            let ids = &sample.question_ids_llm;
+        for ids in questions {
             self.question_lengths.push(ids.len() as i64);
             self.question_ids.extend(ids.iter().map(|&id| i64::from(id)));
-            self.question_ids.extend(std::iter::repeat_n(pad, self.question_width - ids.len()));
+            self.question_ids.extend(std::iter::repeat_n(question_pad, self.question_width - ids.len()));
         }
 
+        let volumes = samples.iter().zip(&texts).map(|(sample, text)| volumes_of(sample, text.ids));
+        let volumes = volumes.collect::<Result<Vec<&[Id]>, _>>()?;
+        self.volume_counts.clear();
+        self.volume_counts.extend(volumes.iter().map(|ids| ids.len()));
         let cell = dataset.voxels().cell_bytes();
-        self.voxels.resize(cell * samples.len(), 0);
-        for (sample, cell) in samples.iter().zip(self.voxels.chunks_exact_mut(cell)) {
-            dataset.read_voxels(only_volume(sample)?, cell)?;
+        self.voxels.resize(cell * self.volumes(), 0);
+        for (id, cell) in volumes.into_iter().flatten().zip(self.voxels.chunks_exact_mut(cell)) {
+            dataset.read_voxels(*id, cell)?;
         }
         Ok(())
     }
@@ -131,12 +153,21 @@ fn text_of(sample: &SampleRow, form: TextForm) -> Result<Text<'_>, FeedError> {
     }
 }
 
-fn only_volume(sample: &SampleRow) -> Result<Id, FeedError> {
-    match sample.volume_ids.as_slice() {
-        [id] => Ok(*id),
-        ids => Err(FeedError::Sample {
+fn question_of(sample: &SampleRow, form: QuestionForm) -> Result<&[i32], FeedError> {
+    match form {
+        QuestionForm::Llm => Ok(&sample.question_ids_llm),
+        QuestionForm::Bert => sample.question_ids_bert.as_deref().ok_or_else(|| FeedError::Sample {
             sample: sample.sample_id.to_string(),
-            problem: format!("expected one volume, found {}", ids.len()),
+            problem: "no question in a text encoder's tokens; prepare with text.question_tokenizer".into(),
         }),
     }
+}
+
+/// The volumes that a text shows: those that its form leaves out come last.
+fn volumes_of<'a>(sample: &'a SampleRow, ids: &[i32]) -> Result<&'a [Id], FeedError> {
+    let shown = ids.iter().filter(|id| **id == IMAGE3D).count();
+    sample.volume_ids.get(..shown).ok_or_else(|| FeedError::Sample {
+        sample: sample.sample_id.to_string(),
+        problem: format!("its ids show {shown} volumes, it names {}", sample.volume_ids.len()),
+    })
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::Samples;
 use crate::order::{Order, permutation};
 use crate::queue::{self, Receiver, Sender};
-use crate::{Dataset, FeedError, HostBatch, TextForm};
+use crate::{Dataset, FeedError, HostBatch, QuestionForm, TextForm};
 
 /// Where a feed stands: the whole resume state of the data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub struct FeedPlan {
     pub order: Order,
     /// Form of the text.
     pub form: TextForm,
+    /// Tokens of the question.
+    pub question: QuestionForm,
     /// Samples a batch; the last batch of an epoch may be smaller.
     pub batch_size: usize,
     /// Passes over the selection.
@@ -143,7 +145,7 @@ fn read(
         // A consumer that keeps its batches costs an allocation each, no more.
         let mut buffer = empty.try_pop().unwrap_or_default();
         let positions = &order.1[span(batch, plan.batch_size, samples.rows.len())];
-        let filled = buffer.fill(dataset, &samples.rows, positions, plan.form, plan.pad).map(|()| {
+        let filled = buffer.fill(dataset, &samples.rows, positions, plan.form, plan.question, plan.pad).map(|()| {
             buffer.cursor = FeedCursor { epoch: (number + 1) / per_epoch, batch: (number + 1) % per_epoch };
             buffer
         });

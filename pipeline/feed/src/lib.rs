@@ -20,7 +20,7 @@ pub mod order;
 pub mod queue;
 pub mod shard;
 
-pub use batch::{HostBatch, TextForm};
+pub use batch::{HostBatch, QuestionForm, TextForm};
 pub use dataset::{Dataset, SPLIT_FOOTER_KEY, Samples, Selection, read_index};
 pub use error::FeedError;
 pub use feed::{Feed, FeedCursor, FeedPlan};

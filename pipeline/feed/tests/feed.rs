@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use med2e3_feed::order::Order;
 use med2e3_feed::shard::{Layout, ShardWriter};
-use med2e3_feed::{Dataset, Feed, FeedCursor, FeedPlan, HostBatch, Samples, Selection, TextForm};
+use med2e3_feed::{Dataset, Feed, FeedCursor, FeedPlan, HostBatch, QuestionForm, Samples, Selection, TextForm};
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample::{self, IMAGE3D, SampleRow, Split, Task, Topic};
 use med2e3_schemas::volume::{self, VolumeRow, VoxelCode, VoxelFormat};
@@ -66,7 +66,7 @@ fn samples() -> Vec<SampleRow> {
                 pretrain_ids: (i % 2 == 0).then(|| [vec![IMAGE3D], answer].concat()),
                 ids,
                 question_ids_llm: vec![7; i % 3],
-                question_ids_bert: None,
+                question_ids_bert: (i % 2 == 0).then(|| vec![2, 30 + i as i32, 3]),
                 truncated: false,
             }
         })
@@ -117,6 +117,7 @@ fn plan(readers: usize, depth: usize) -> FeedPlan {
     FeedPlan {
         order: Order::Shuffled { seed: 3 },
         form: TextForm::Conversation,
+        question: QuestionForm::Llm,
         batch_size: 3,
         epochs: 3,
         start: FeedCursor::default(),
@@ -203,16 +204,62 @@ fn prompts_end_where_the_answer_begins_and_pretrain_holds_captions_only() {
     write(folder.path());
     let (dataset, samples) = open(folder.path(), &[Task::Caption]);
     let mut batch = HostBatch::default();
-    batch.fill(&dataset, &samples.rows, &[0, 1], TextForm::Prompt, 0).unwrap();
+    batch.fill(&dataset, &samples.rows, &[0, 1], TextForm::Prompt, QuestionForm::Llm, 0).unwrap();
     assert_eq!((batch.width, batch.lengths.clone()), (3, vec![3, 3]));
     assert!(batch.labels.iter().all(|&label| label == -100));
-    batch.fill(&dataset, &samples.rows, &[0], TextForm::Pretrain, 0).unwrap();
+    batch.fill(&dataset, &samples.rows, &[0], TextForm::Pretrain, QuestionForm::Llm, 0).unwrap();
     assert_eq!(batch.ids[0], i64::from(IMAGE3D));
     assert_eq!(batch.labels[0], -100);
     assert_eq!(batch.labels[1..], batch.ids[1..]);
 
     let (dataset, samples) = open(folder.path(), &[Task::OpenVqa]);
-    assert!(batch.fill(&dataset, &samples.rows, &[0], TextForm::Pretrain, 0).is_err());
+    assert!(batch.fill(&dataset, &samples.rows, &[0], TextForm::Pretrain, QuestionForm::Llm, 0).is_err());
+}
+
+#[test]
+fn a_row_brings_each_volume_that_its_text_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let (dataset, samples) = open(folder.path(), &[Task::Caption]);
+    let mut rows = samples.rows.clone();
+    let several = |ids: Vec<i32>, volumes: &[usize]| SampleRow {
+        target_spans: vec![(ids.len() as u32 - 1, ids.len() as u32)],
+        volume_ids: volumes.iter().map(|&i| volume_id(i)).collect(),
+        ids,
+        ..samples.rows[0].clone()
+    };
+    rows[0] = several(vec![1, IMAGE3D, 5, IMAGE3D, 6], &[2, 7]);
+    rows[1] = several(vec![1, 5, 6], &[3]);
+    rows[2] = several(vec![IMAGE3D, IMAGE3D, 6], &[1]);
+    let mut batch = HostBatch::default();
+    let mut fill = |positions: &[u32]| {
+        batch.fill(&dataset, &rows, positions, TextForm::Conversation, QuestionForm::Llm, 0)?;
+        Ok::<_, med2e3_feed::FeedError>((batch.volume_counts.clone(), batch.voxels.clone()))
+    };
+    let (counts, voxels) = fill(&[1, 0, 3]).unwrap();
+    assert_eq!(counts, [0, 2, 1]);
+    let cell = dataset.voxels().cell_bytes();
+    let last = samples.rows[3].volume_ids[0];
+    let number = (0..VOLUMES).find(|&i| volume_id(i) == last).unwrap();
+    assert_eq!(voxels, [vec![2; cell], vec![7; cell], vec![number as u8; cell]].concat());
+    let error = fill(&[2]).unwrap_err().to_string();
+    assert!(error.contains("show 2 volumes, it names 1"), "{error}");
+}
+
+#[test]
+fn questions_come_in_the_tokens_that_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let (dataset, samples) = open(folder.path(), &[Task::Caption]);
+    let mut rows = samples.rows.clone();
+    rows[1].question_ids_bert = Some(vec![2, 3]);
+    let mut batch = HostBatch::default();
+    batch.fill(&dataset, &rows, &[0, 1], TextForm::Prompt, QuestionForm::Bert, 99).unwrap();
+    let first = i64::from(rows[0].question_ids_bert.as_ref().unwrap()[1]);
+    assert_eq!((batch.question_width, batch.question_ids.clone()), (3, vec![2, first, 3, 2, 3, 0]));
+    rows[1].question_ids_bert = None;
+    let error = batch.fill(&dataset, &rows, &[1], TextForm::Prompt, QuestionForm::Bert, 99).unwrap_err().to_string();
+    assert!(error.contains("text.question_tokenizer"), "{error}");
 }
 
 #[test]

@@ -145,6 +145,11 @@ impl Med2e3 {
         self.encoder2d.as_ref()
     }
 
+    /// Whether questions go through the text encoder, so that their ids are those of its tokenizer.
+    pub fn reads_questions_as_text(&self) -> bool {
+        self.text_encoder.is_some()
+    }
+
     /// The weights' kind of floats.
     pub fn kind(&self) -> Kind {
         self.llm.embedding.kind()
