@@ -4,4 +4,5 @@
 mod clip;
 mod golden_file;
 mod language_model;
+mod variants;
 mod whole;
