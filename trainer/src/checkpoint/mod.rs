@@ -1,6 +1,7 @@
 //! A checkpoint folder: the parts' weights under their published names, the model's configuration, the tokenizer, and
 //! what is needed to go on. Its manifest is written last; a folder without one is no checkpoint.
 
+pub mod adapters;
 pub(crate) mod tensors;
 
 use std::collections::BTreeMap;

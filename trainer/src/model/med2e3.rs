@@ -17,7 +17,8 @@ use crate::loss::next_token_loss;
 
 /// One batch. Id tensors may stay on the CPU, which saves the device a wait; voxels lie on the model's device.
 pub struct ModelInput {
-    /// f32, (V, 1, D, H, W): the batch's volumes in order of appearance, so (B, ..) with one volume a sample.
+    /// (V, 1, D, H, W): the batch's volumes in order of appearance, so (B, ..) with one volume a sample. Of any kind: the
+    /// model turns them to its own.
     pub voxels_bcdhw: Tensor,
     /// i64, (B, T): text ids, -201 for a volume, right-padded.
     pub ids_bt: Tensor,
@@ -141,6 +142,17 @@ impl Med2e3 {
         self.llm.device()
     }
 
+    /// Adds every adapter's matrix to the map that it stands beside; the model and its config are then without adapters.
+    /// Gives the largest difference between a map with its adapter and the merged one on fixed input, over the largest
+    /// value: what rounding to the weights' kind costs. 0 where there are no adapters.
+    ///
+    /// # Errors
+    /// The difference is above `tolerance`; the adapters are gone all the same.
+    pub fn merge_adapters(&mut self, tolerance: f64) -> Result<f64, ModelError> {
+        self.config.lora = None;
+        self.llm.merge_adapters(tolerance)
+    }
+
     /// Loss and scores of one batch. `train` switches dropout on and keeps the graph.
     ///
     /// # Errors
@@ -228,7 +240,7 @@ impl Med2e3 {
     /// Visual tokens and scores; `samples` names for each volume the row whose question it is scored by.
     fn see(&self, input: &ModelInput, samples: &[i64], train: bool) -> Result<Visual, ModelError> {
         let [d, h, w] = self.config.vision3d.img_size;
-        let voxels_bcdhw = &input.voxels_bcdhw;
+        let voxels_bcdhw = &input.voxels_bcdhw.to_kind(self.kind());
         expect_shape("voxels", voxels_bcdhw, &[samples.len() as i64, self.config.vision3d.in_channels, d, h, w])?;
 
         if samples.is_empty() {
