@@ -2,56 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use med2e3_tests::phantom;
 use med2e3_tests::program::{program, run_to};
+use med2e3_tests::tiny::{dataset, train};
 use serde_json::Value;
-
-const SHAPE: &str = "[4,16,16]";
-
-/// The demo's runs, turned to the phantom's dataset and a model of a few thousand weights.
-const TINY: [&str; 14] = [
-    "model.start.fresh.llm.hidden_size=32",
-    "model.start.fresh.llm.intermediate_size=48",
-    "model.start.fresh.llm.num_hidden_layers=2",
-    "model.start.fresh.vision2d.hidden_size=32",
-    "model.start.fresh.vision2d.intermediate_size=32",
-    "model.start.fresh.vision2d.image_size=16",
-    "model.start.fresh.vision2d.patch_size=4",
-    "model.start.fresh.vision3d.img_size=[4,16,16]",
-    "model.start.fresh.vision3d.patch_size=[2,4,4]",
-    "model.start.fresh.vision3d.hidden_size=32",
-    "model.start.fresh.vision3d.mlp_dim=32",
-    "model.start.fresh.llm.vocab_size=512",
-    "device=cpu",
-    "threads=1",
-];
-
-fn dataset(folder: &Path) {
-    phantom::write(&folder.join("study"));
-    let mut command = program("med2e3-data");
-    command.args(["prepare", "configs/demo/prepare.toml", "--out"]).arg(folder.join("dataset"));
-    let root = format!("root={:?}", folder.join("study").display().to_string());
-    let questions =
-        r#"manifest.questions=[{path="M3D_VQA_train.csv",split="train"},{path="M3D_VQA_test.csv",split="test"}]"#;
-    for set in [&root, questions, &format!("volume.shape={SHAPE}"), "limits.reject_rows=100"] {
-        command.args(["--set", set]);
-    }
-    run_to(1, &mut command);
-}
-
-fn train(folder: &Path, out: &str, more: &[&str]) -> Command {
-    let mut command = program("med2e3");
-    command.args(["train", "configs/demo/pretrain.toml", "--json", "--out"]).arg(folder.join(out));
-    let data = format!("data.dataset={:?}", folder.join("dataset").display().to_string());
-    for set in
-        TINY.iter().chain(&[data.as_str(), "data.batch_size=2", "data.max_steps=6", "checkpoint_every=3"]).chain(more)
-    {
-        command.args(["--set", set]);
-    }
-    command
-}
 
 fn losses(report: &Path) -> Vec<f64> {
     let report: Value = serde_json::from_str(&fs::read_to_string(report).unwrap()).unwrap();
@@ -62,7 +16,7 @@ fn losses(report: &Path) -> Vec<f64> {
 fn a_stopped_run_goes_on_to_the_same_weights() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    dataset(folder);
+    dataset(folder, &[]);
     run_to(0, &mut train(folder, "whole", &[]));
     run_to(0, &mut train(folder, "stopped", &[]));
     // As if killed after the first checkpoint: a later step is logged, the last checkpoint never appeared.
@@ -85,7 +39,7 @@ fn a_stopped_run_goes_on_to_the_same_weights() {
 fn a_trained_model_answers_and_says_where_it_looked() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    dataset(folder);
+    dataset(folder, &[]);
     run_to(0, &mut train(folder, "run", &[]));
     let path = |name: &str| format!("{:?}", folder.join(name).display().to_string());
     let verb = |verb: &str, out: &str| {
@@ -126,7 +80,7 @@ fn a_trained_model_answers_and_says_where_it_looked() {
 fn a_flipped_bit_in_a_checkpoint_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    dataset(folder);
+    dataset(folder, &[]);
     run_to(0, &mut train(folder, "run", &["data.max_steps=1"]));
     let weights = folder.join("run/step-1/llm/model.safetensors");
     let mut bytes = fs::read(&weights).unwrap();
@@ -144,7 +98,7 @@ fn a_flipped_bit_in_a_checkpoint_is_named() {
 fn a_model_that_does_not_fit_the_dataset_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    dataset(folder);
+    dataset(folder, &[]);
     let said = run_to(2, &mut train(folder, "run", &["model.start.fresh.vision3d.img_size=[8,16,16]"]));
     assert!(said.err.contains("img_size") && said.err.contains("[4, 16, 16]"), "{}", said.err);
 }
@@ -164,7 +118,7 @@ max_text_tokens = 16
 fn a_published_clip_ranks_captions_and_volumes() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    dataset(folder);
+    dataset(folder, &[]);
     let data = folder.join("dataset").display().to_string();
     fs::write(folder.join("retrieve.toml"), format!("dataset = {data:?}\n{RETRIEVE}")).unwrap();
     let retrieve = |out: &str, more: &[&str]| {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::TrainerError;
 use crate::device::DeviceChoice;
 use crate::generate::Decoding;
-use crate::model::{Med2e3Config, Part};
+use crate::model::{LoraConfig, Med2e3Config, Part};
 
 /// `med2e3 train`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -94,6 +94,14 @@ pub struct ModelConfig {
     pub start: Start,
     /// Parts that are trained; the others stay as they are.
     pub train: Vec<Part>,
+    /// Adapters to put into the language model, which are then trained in its stead; none, or those of the start's
+    /// checkpoint, where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
+    /// The text encoder's `tokenizer.json`, for checkpoints that answer by themselves; that of the start's checkpoint where
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_tokenizer: Option<PathBuf>,
 }
 
 /// Where the weights come from.

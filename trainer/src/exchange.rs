@@ -20,6 +20,8 @@ pub struct Import<'a> {
     pub released: Option<&'a Path>,
     /// Parts that lie elsewhere; they go before those of the folder.
     pub parts: Vec<(Part, PathBuf)>,
+    /// Adapters of the language model, in PEFT's layout.
+    pub adapters: Option<PathBuf>,
     /// What joins the parts; without one the connectors' weights tell.
     pub variant: Option<Preset>,
     /// Whether a trained text projection is kept.
@@ -59,6 +61,7 @@ pub fn import(import: &Import<'_>) -> Result<Exchanged, TrainerError> {
     refuse_existing(import.out)?;
     let mut places = import.released.map(Places::of_folder).unwrap_or_default();
     places.parts.extend(import.parts.iter().cloned());
+    places.adapters = import.adapters.clone().or(places.adapters);
     let files = ModelFiles::gather(&places, import.variant)?;
     let drawn = files.missing()?;
     let (kind, seed) = (import.precision.kind(), import.seed);

@@ -12,7 +12,8 @@ use serde_json::Value;
 use tch::{Device, Kind};
 
 use crate::TrainerError;
-use crate::checkpoint::CONFIG;
+use crate::checkpoint::adapters::{load_adapters, read_adapter_config};
+use crate::checkpoint::{ADAPTERS, CONFIG};
 use crate::model::weights::{TextProjection, connector_kind, preset_of};
 use crate::model::{
     BertConfig, ConnectorKind, Initializer, LanguageModelConfig, M3dClipVisionConfig, Med2e3, Med2e3Config, Part,
@@ -24,6 +25,7 @@ use crate::weights_file::WeightsFile;
 pub struct ModelFiles {
     config: Med2e3Config,
     weights: BTreeMap<Part, WeightsFile>,
+    adapters: Option<PathBuf>,
     is_inferred: bool,
 }
 
@@ -35,6 +37,8 @@ pub struct Places {
     pub parts: BTreeMap<Part, PathBuf>,
     /// The released code's `args/config.json`, for parts without their own.
     pub args: Option<PathBuf>,
+    /// Adapters of the language model: a folder as PEFT writes it.
+    pub adapters: Option<PathBuf>,
 }
 
 impl Places {
@@ -45,6 +49,7 @@ impl Places {
         Places {
             parts: Part::ALL.into_iter().map(part).filter(|(_, path)| path.is_dir()).collect(),
             args: args.into_iter().find(|args| args.is_file()),
+            adapters: Some(folder.join(ADAPTERS)).filter(|folder| folder.is_dir()),
         }
     }
 }
@@ -65,11 +70,7 @@ impl ModelFiles {
     /// Neither layout, a file that does not read, sizes that are not built here.
     pub fn open(folder: &Path, preset: Option<Preset>) -> Result<ModelFiles, TrainerError> {
         let own = folder.join(CONFIG);
-        let parts =
-            Part::ALL.into_iter().map(|part| (part, folder.join(part.name()))).filter(|(_, path)| path.is_dir());
-        let args =
-            ["args/config.json", "config.json"].map(|name| folder.join(name)).into_iter().find(|args| args.is_file());
-        let places = Places { parts: parts.collect(), args };
+        let places = Places::of_folder(folder);
         if !own.is_file() {
             return ModelFiles::gather(&places, preset);
         }
@@ -80,7 +81,8 @@ impl ModelFiles {
             let max_length = config.variant.max_length;
             config.variant = Variant { connector3d, connector2d, max_length, ..preset.variant() };
         }
-        Ok(ModelFiles { weights: open_all(&places)?, config, is_inferred: false })
+        let weights = open_all(&places)?;
+        Ok(ModelFiles { config, weights, adapters: places.adapters, is_inferred: false })
     }
 
     /// Opens parts that lie apart. Without a preset the connectors' weights decide.
@@ -127,9 +129,9 @@ impl ModelFiles {
             text_encoder,
             variant,
             initializer: Initializer::Normal(0.02),
-            lora: None,
+            lora: places.adapters.as_deref().map(read_adapter_config).transpose()?,
         };
-        Ok(ModelFiles { config, weights, is_inferred })
+        Ok(ModelFiles { config, weights, adapters: places.adapters.clone(), is_inferred })
     }
 
     /// What the files make together.
@@ -205,6 +207,14 @@ impl ModelFiles {
             if !beside.is_empty() {
                 passed_over.push((*part, beside));
             }
+        }
+        if self.config.lora.is_some() {
+            let folder = self.adapters.as_ref().ok_or_else(|| TrainerError::Config {
+                key: "lora".into(),
+                expected: format!("a folder {ADAPTERS}"),
+                found: "none".into(),
+            })?;
+            load_adapters(folder, &mut model)?;
         }
         Ok(Loaded { model, passed_over })
     }

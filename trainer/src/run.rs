@@ -64,14 +64,26 @@ impl Run {
             (None, Start::Checkpoint(path)) => Some((Checkpoint::open(path)?, false)),
             (None, Start::Fresh(_)) => None,
         };
-        let model = match (&start, &config.model.start) {
+        let mut model = match (&start, &config.model.start) {
             (None, Start::Fresh(sizes)) => Med2e3::new(sizes, device, config.seed)?,
             (Some((checkpoint, _)), _) => checkpoint.model(device)?,
             (None, Start::Checkpoint(_)) => unreachable!("a start from a checkpoint was opened just above"),
         };
+        match (&config.model.lora, &model.config().lora) {
+            (Some(wanted), None) => model.add_adapters(wanted, config.seed)?,
+            (Some(wanted), Some(found)) if wanted != found => {
+                return Err(TrainerError::Config {
+                    key: "model.lora".into(),
+                    expected: format!("{found:?}, as the checkpoint has"),
+                    found: format!("{wanted:?}"),
+                });
+            }
+            _ => {}
+        }
         let stored = start.as_ref().map(|(checkpoint, _)| checkpoint.tokenizers()).unwrap_or_default();
         fit::check(&model, stored.llm.as_deref(), &dataset)?;
-        let tokenizers = Tokenizers { llm: Some(dataset.tokenizer()), text: stored.text };
+        let tokenizers =
+            Tokenizers { llm: Some(dataset.tokenizer()), text: config.model.text_tokenizer.clone().or(stored.text) };
         model.set_trainable(&config.model.train);
         let trainable = model.trainable();
         let OptimizerConfig { warmup_ratio, beta1, beta2, eps, weight_decay, full_rate_inputs, .. } = config.optimizer;
@@ -185,11 +197,13 @@ impl Run {
             let elements = self.model.parameters(part).iter().map(|(_, tensor)| tensor.numel() as u64).sum();
             (part.name().to_owned(), elements)
         };
+        let adapters: u64 = self.model.adapters().iter().map(|(_, tensor)| tensor.numel() as u64).sum();
+        let adapters = (adapters > 0).then_some(("adapters".to_owned(), adapters));
         let report = TrainReport {
             name: config.name.clone(),
             seed: config.seed,
             device: format!("{:?}", self.device).to_lowercase(),
-            parameters: Part::ALL.into_iter().map(count).collect::<BTreeMap<_, _>>(),
+            parameters: Part::ALL.into_iter().map(count).chain(adapters).collect::<BTreeMap<_, _>>(),
             trained: config.model.train.iter().map(|part| part.name().to_owned()).collect(),
             samples: self.samples.rows.len() as u64,
             samples_without_volume: self.samples.without_volume,

@@ -1,6 +1,7 @@
 //! A checkpoint folder: the parts' weights under their published names, the model's configuration, the tokenizer, and
 //! what is needed to go on. Its manifest is written last; a folder without one is no checkpoint.
 
+pub mod adapters;
 pub(crate) mod tensors;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use crate::model::{Med2e3, Part};
 use crate::model_files::ModelFiles;
 use crate::optimizer::{AdamW, AdamWState};
 use crate::weights_file::WeightsFile;
+use adapters::save_adapters;
 use tensors::write_tensors;
 
 /// A checkpoint's own configuration.
@@ -25,6 +27,8 @@ pub const CONFIG: &str = "med2e3.toml";
 const WEIGHTS: &str = "model.safetensors";
 const SIZES: &str = "config.json";
 const MANIFEST: &str = "manifest.json";
+/// Adapters, in PEFT's layout.
+pub(crate) const ADAPTERS: &str = "adapters";
 const TOKENIZER: &str = "tokenizer.json";
 const TEXT_TOKENIZER: &str = "text_tokenizer.json";
 const MOMENTS: &str = "state/optimizer.safetensors";
@@ -112,6 +116,12 @@ pub fn write(folder: &Path, contents: &Contents) -> Result<(), TrainerError> {
         if let Some(config) = model.config().published(part) {
             write_json(&file(format!("{}/{SIZES}", part.name()))?, &config)?;
         }
+    }
+    if model.config().lora.is_some() {
+        for name in adapters::FILES {
+            file(format!("{ADAPTERS}/{name}"))?;
+        }
+        save_adapters(&part.join(ADAPTERS), model)?;
     }
     if let Some((optimizer, state)) = contents.training {
         write_tensors(&file(MOMENTS.to_owned())?, &optimizer.state().tensors)?;

@@ -149,6 +149,9 @@ pub(super) struct ImportArgs {
     /// The 3D connector's weights; drawn from the seed where no file brings them
     #[arg(long)]
     connector3d: Option<PathBuf>,
+    /// Adapters of the language model: a folder as PEFT writes it
+    #[arg(long)]
+    pub(super) adapters: Option<PathBuf>,
     /// What joins the parts; read off the 3D connector's weights without it
     #[arg(long, value_enum)]
     pub(super) variant: Option<Preset>,

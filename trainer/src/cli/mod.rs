@@ -77,6 +77,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             let import = Import {
                 released: args.released.as_deref(),
                 parts: args.parts(),
+                adapters: args.adapters.clone(),
                 variant: args.variant,
                 text_projection: args.text_projection,
                 seed: args.seed,

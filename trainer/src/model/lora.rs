@@ -8,6 +8,9 @@ use super::error::ModelError;
 use super::language_model::{LanguageModel, Role};
 use super::layers::{AdaptedLinear, Init, Linear};
 
+/// The target that stands alone for every map of the blocks, as PEFT spells it.
+pub const ALL_LINEAR: &str = "all-linear";
+
 /// What is adapted and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,7 +21,7 @@ pub struct LoraConfig {
     pub alpha: f64,
     /// Dropout on an adapter's input, in training only; drawn from libtorch's global generator.
     pub dropout: f64,
-    /// Maps of each block that get an adapter, by their last published name, such as `qkv_proj`.
+    /// Maps of each block that get an adapter, by their last published name, such as `qkv_proj`; or [`ALL_LINEAR`] alone.
     pub targets: Vec<String>,
 }
 
@@ -33,6 +36,9 @@ impl LoraConfig {
         }
         if !(0.0..1.0).contains(&self.dropout) {
             return fail("lora.dropout", "0 to below 1", self.dropout.to_string());
+        }
+        if self.targets.is_empty() {
+            return fail("lora.targets", "one map or more", "none".into());
         }
         Ok(())
     }
@@ -74,7 +80,7 @@ impl LanguageModel {
     /// Puts fresh adapters beside the maps whose role `is_target` names.
     ///
     /// # Errors
-    /// Numbers out of range, or no map is a target.
+    /// Numbers out of range, no targets, or a rank above the larger side of a map, past which nothing is gained.
     pub(crate) fn adapt(
         &mut self,
         config: &LoraConfig,
@@ -85,6 +91,11 @@ impl LanguageModel {
         for block in &mut self.blocks {
             for (role, adapted) in block.linears_mut() {
                 if is_target(role) {
+                    let (output, input) = adapted.linear.weight.size2().expect("a linear map has a matrix");
+                    if config.rank > output.max(input) {
+                        let expected = format!("at most {}, the larger side of a map", output.max(input));
+                        return Err(ModelError::config("lora.rank", expected, config.rank));
+                    }
                     adapted.adapter = Some(Adapter::new(config, &adapted.linear, init));
                 }
             }
@@ -99,7 +110,7 @@ impl LanguageModel {
     }
 
     /// Adds every adapter's matrix to the map that it stands beside and takes the adapters away. Gives the largest
-    /// difference between a map with its adapter and the merged one on random input, over the largest value: what
+    /// difference between a map with its adapter and the merged one on fixed input, over the largest value: what
     /// rounding to the weights' kind costs.
     ///
     /// # Errors

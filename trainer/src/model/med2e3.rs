@@ -9,6 +9,7 @@ use super::encoder3d::Encoder3d;
 use super::error::{ModelError, expect_multiple, expect_shape};
 use super::language_model::LanguageModel;
 use super::layers::Init;
+use super::lora::LoraConfig;
 use super::scorer::{self, Evidence, SliceScorer};
 use super::splice::{Splice, VOLUME_ID};
 use super::text_encoder::Bert;
@@ -17,7 +18,8 @@ use crate::loss::next_token_loss;
 
 /// One batch. Id tensors may stay on the CPU, which saves the device a wait; voxels lie on the model's device.
 pub struct ModelInput {
-    /// f32, (V, 1, D, H, W): the batch's volumes in order of appearance, so (B, ..) with one volume a sample.
+    /// (V, 1, D, H, W): the batch's volumes in order of appearance, so (B, ..) with one volume a sample. Of any kind: the
+    /// model turns them to its own.
     pub voxels_bcdhw: Tensor,
     /// i64, (B, T): text ids, -201 for a volume, right-padded.
     pub ids_bt: Tensor,
@@ -160,6 +162,31 @@ impl Med2e3 {
         self.llm.device()
     }
 
+    /// Puts fresh adapters, drawn from a seed, into the language model.
+    ///
+    /// # Errors
+    /// Numbers out of range, unknown targets, or adapters are there already.
+    pub fn add_adapters(&mut self, lora: &LoraConfig, seed: u64) -> Result<(), ModelError> {
+        if self.config.lora.is_some() {
+            return Err(ModelError::config("lora", "a model without adapters", "one with them"));
+        }
+        let init = Init::drawn(self.device(), self.kind(), self.config.initializer, seed);
+        weights::adapt(&mut self.llm, lora, &init)?;
+        self.config.lora = Some(lora.clone());
+        Ok(())
+    }
+
+    /// Adds every adapter's matrix to the map that it stands beside; the model and its config are then without adapters.
+    /// Gives the largest difference between a map with its adapter and the merged one on fixed input, over the largest
+    /// value: what rounding to the weights' kind costs. 0 where there are no adapters.
+    ///
+    /// # Errors
+    /// The difference is above `tolerance`; the adapters are gone all the same.
+    pub fn merge_adapters(&mut self, tolerance: f64) -> Result<f64, ModelError> {
+        self.config.lora = None;
+        self.llm.merge_adapters(tolerance)
+    }
+
     /// Loss and scores of one batch. `train` switches dropout on and keeps the graph.
     ///
     /// # Errors
@@ -228,17 +255,6 @@ impl Med2e3 {
         })
     }
 
-    /// Adds the adapters to the maps that they stand beside, see [`super::lora`]; the model then has none. Gives the largest
-    /// relative difference of a map that this made.
-    ///
-    /// # Errors
-    /// The difference is above `tolerance`; the model is then spoiled.
-    pub fn merge_adapters(&mut self, tolerance: f64) -> Result<f64, ModelError> {
-        let difference = self.llm.merge_adapters(tolerance)?;
-        self.config.lora = None;
-        Ok(difference)
-    }
-
     /// Switches every dropout off, in training too.
     pub fn drop_no_more(&mut self) {
         self.config.variant.score_dropout = 0.0;
@@ -295,7 +311,7 @@ impl Med2e3 {
     /// Visual tokens and scores; `samples` names for each volume the row whose question it is scored by.
     fn see(&self, input: &ModelInput, samples: &[i64], train: bool) -> Result<Visual, ModelError> {
         let [d, h, w] = self.config.vision3d.img_size;
-        let voxels_bcdhw = &input.voxels_bcdhw;
+        let voxels_bcdhw = &input.voxels_bcdhw.to_kind(self.kind());
         expect_shape("voxels", voxels_bcdhw, &[samples.len() as i64, self.config.vision3d.in_channels, d, h, w])?;
 
         if samples.is_empty() {

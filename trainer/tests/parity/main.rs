@@ -4,4 +4,6 @@
 mod clip;
 mod golden_file;
 mod language_model;
+mod lora;
+mod variants;
 mod whole;

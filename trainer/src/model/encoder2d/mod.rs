@@ -54,8 +54,7 @@ impl Encoder2d {
                 (kernel * 2.0, &self.patch_bias - sum_e)
             }
         };
-        let mut hidden_bqe =
-            self.patchify(slices_bhw).to_kind(kernel.kind()).linear(&kernel, Some(&bias)) + &self.positions;
+        let mut hidden_bqe = self.patchify(slices_bhw).linear(&kernel, Some(&bias)) + &self.positions;
         for block in &self.blocks {
             hidden_bqe = block.forward(hidden_bqe);
         }

@@ -64,8 +64,7 @@ impl Encoder3d {
     fn hidden(&self, voxels_bcdhw: &Tensor) -> Result<Tensor, ModelError> {
         let [d, h, w] = self.config.img_size;
         expect_shape("voxels", voxels_bcdhw, &[-1, self.config.in_channels, d, h, w])?;
-        let patches_bpe =
-            self.patch.forward(&self.patchify(voxels_bcdhw).to_kind(self.positions.kind())) + &self.positions;
+        let patches_bpe = self.patch.forward(&self.patchify(voxels_bcdhw)) + &self.positions;
         let batch = patches_bpe.size()[0];
         let class_b1e = self.class_token.expand([batch, 1, self.config.hidden_size], false);
 

@@ -15,6 +15,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 use super::language_model::LanguageModel;
 use super::layers::Init;
+use super::lora::ALL_LINEAR;
 use super::scorer::ScorerLayer;
 use super::{LoraConfig, M3dClip, Med2e3, Med2e3Config, ModelError};
 pub use names::{connector_kind, preset_of};
@@ -195,11 +196,12 @@ pub(super) fn adapt(llm: &mut LanguageModel, lora: &LoraConfig, init: &Init) -> 
     let known: Vec<String> = llm.blocks.first().map_or(Vec::new(), |block| {
         block.linears().into_iter().map(|(role, _)| names::role_name(role).to_owned()).collect()
     });
-    if let Some(unknown) = lora.targets.iter().find(|target| !known.contains(target)) {
+    let targets = if lora.targets == [ALL_LINEAR] { &known } else { &lora.targets };
+    if let Some(unknown) = targets.iter().find(|target| !known.contains(target)) {
         let expected = format!("some of {} (did you mean {}?)", known.join(", "), nearest(unknown, known.iter()));
         return Err(ModelError::config("lora.targets", expected, unknown));
     }
-    llm.adapt(lora, init, |role| lora.targets.iter().any(|target| target == names::role_name(role)))
+    llm.adapt(lora, init, |role| targets.iter().any(|target| target == names::role_name(role)))
 }
 
 impl Med2e3Config {

@@ -1,0 +1,172 @@
+//! `med2e3` as a door for weights: the released layout in, verified against its reference, and out again; adapters beside a
+//! frozen language model; a scorer that reads questions through a text encoder.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use med2e3_tests::program::{program, run_to};
+use med2e3_tests::tiny::{dataset, train};
+use serde_json::Value;
+
+const RELEASED: &str = "trainer/tests/golden/released";
+const REFERENCE: &str = "trainer/tests/golden/released/reference.safetensors";
+
+fn verify(checkpoint: &Path, more: &[&str]) -> Command {
+    let mut command = program("med2e3");
+    command.args(["verify", "--device", "cpu", "--reference", REFERENCE]).args(more);
+    command.arg("--checkpoint").arg(checkpoint);
+    command
+}
+
+fn import(out: &Path, more: &[&str]) -> Command {
+    let mut command = program("med2e3");
+    command.arg("import").args(more).arg("--out").arg(out);
+    command
+}
+
+#[test]
+fn the_released_layout_is_verified_imported_and_exported() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let said = run_to(0, &mut verify(Path::new(RELEASED), &["--tolerance", "1e-5", "--json"]));
+    let report: Value = serde_json::from_str(&said.out).unwrap();
+    let compared = report["comparisons"].as_array().unwrap();
+    assert_eq!(compared.len(), 11);
+    assert!(compared.iter().all(|tensor| tensor["passes"] == true));
+    assert_eq!(report["variant"]["text_feature"], "m3d_clip");
+    // SigLIP's pooling head, M3D-CLIP's projections and logit scale.
+    assert_eq!(report["passed_over"], 16);
+
+    // The variant matters, and so does the precision.
+    let said = run_to(1, &mut verify(Path::new(RELEASED), &["--variant", "max"]));
+    assert!(said.out.contains("beyond the tolerance"), "{}", said.out);
+    run_to(1, &mut verify(Path::new(RELEASED), &["--precision", "bf16", "--tolerance", "1e-5"]));
+    run_to(0, &mut verify(Path::new(RELEASED), &["--precision", "bf16", "--tolerance", "2e-2"]));
+
+    let imported = folder.join("imported");
+    let said = run_to(0, &mut import(&imported, &["--released", RELEASED]));
+    assert!(said.out.contains("logit_scale") && said.out.contains("no tokenizer"), "{}", said.out);
+    run_to(0, &mut verify(&imported, &["--tolerance", "1e-5"]));
+    let said = run_to(2, &mut import(&imported, &["--released", RELEASED]));
+    assert!(said.err.contains("is not empty"), "{}", said.err);
+
+    // As the released evaluation has it: the map behind the text feature is drawn anew.
+    let fresh = folder.join("fresh");
+    run_to(0, &mut import(&fresh, &["--released", RELEASED, "--text-projection", "fresh"]));
+    let said = run_to(1, &mut verify(&fresh, &[]));
+    let off: Vec<&str> = said.out.lines().filter(|line| line.contains("beyond")).collect();
+    assert!(off.iter().any(|line| line.starts_with("scores")) && !off.iter().any(|line| line.starts_with("z3d")));
+
+    let exported = folder.join("exported");
+    let mut command = program("med2e3");
+    command.args(["export", "--precision", "bf16", "--checkpoint"]).arg(&imported).arg("--out").arg(&exported);
+    run_to(0, &mut command);
+    // The fixture's weights are bf16 numbers, so nothing is lost.
+    run_to(0, &mut verify(&exported, &["--tolerance", "1e-5"]));
+    let size = |folder: &Path| fs::metadata(folder.join("llm/model.safetensors")).unwrap().len();
+    assert!(size(&exported) < size(&imported) * 6 / 10);
+    for part in ["llm", "vision2d_model", "vision3d_model"] {
+        let text = fs::read_to_string(exported.join(part).join("config.json")).unwrap();
+        assert!(serde_json::from_str::<Value>(&text).unwrap()["model_type"].is_string(), "{part}");
+    }
+}
+
+#[test]
+fn parts_from_several_places_and_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let part = |name: &str| format!("{RELEASED}/{name}");
+    let (llm, vision2d, vision3d) = (part("llm"), part("vision2d_model"), part("vision3d_model"));
+
+    // A first stage: published parts, connectors drawn from the seed.
+    fs::create_dir(folder.join("siglip")).unwrap();
+    fs::copy(format!("../{vision2d}/pytorch_model.bin"), folder.join("siglip/pytorch_model.bin")).unwrap();
+    let siglip = folder.join("siglip").display().to_string();
+    let parts = ["--llm", &llm, "--vision2d", &siglip, "--vision3d", &vision3d, "--variant", "paper"];
+    let said = run_to(2, &mut import(&folder.join("paper"), &parts));
+    assert!(said.err.contains("siglip/config.json"), "{}", said.err);
+    let sizes = r#"{"hidden_size":24,"intermediate_size":40,"num_hidden_layers":2,"num_attention_heads":3,"image_size":16,"patch_size":8}"#;
+    fs::write(folder.join("siglip/config.json"), sizes).unwrap();
+    let said = run_to(0, &mut import(&folder.join("paper"), &parts));
+    assert_eq!(said.out.matches("drawn from the seed").count(), 2, "{}", said.out);
+    let said = run_to(1, &mut verify(&folder.join("paper"), &[]));
+    assert!(said.out.lines().any(|line| line.starts_with("z2d") && line.contains("beyond")), "{}", said.out);
+
+    // A width that is not the weights' is named with the tensor, a missing file with its place.
+    fs::write(folder.join("siglip/config.json"), sizes.replace("\"hidden_size\":24", "\"hidden_size\":48")).unwrap();
+    let said = run_to(2, &mut import(&folder.join("wide"), &parts));
+    assert!(said.err.contains("expected shape [48") && said.err.contains("siglip/pytorch_model.bin"), "{}", said.err);
+    let said = run_to(2, &mut import(&folder.join("none"), &["--llm", &llm, "--variant", "vision3d_only"]));
+    assert!(said.err.contains("vision3d_model"), "{}", said.err);
+    let said = run_to(2, &mut import(&folder.join("linear"), &["--released", RELEASED, "--variant", "linear_both"]));
+    assert!(said.err.contains("scoring_module.weight is missing"), "{}", said.err);
+}
+
+#[test]
+fn adapters_are_trained_stored_resumed_and_merged() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    let lora = r#"model.lora={rank=2,alpha=8.0,dropout=0.1,targets=["qkv_proj","down_proj"]}"#;
+    let more = [lora, r#"model.train=["llm","vision3d_connector"]"#, "optimizer.learning_rate=1e-2"];
+    run_to(0, &mut train(folder, "run", &more));
+    let (first, last) = (folder.join("run/step-3"), folder.join("run/step-6"));
+    let bytes = |step: &Path, file: &str| fs::read(step.join(file)).unwrap();
+    assert!(bytes(&first, "llm/model.safetensors") == bytes(&last, "llm/model.safetensors"), "the base is frozen");
+    assert!(bytes(&first, "adapters/adapter_model.safetensors") != bytes(&last, "adapters/adapter_model.safetensors"));
+    let config: Value = serde_json::from_slice(&bytes(&last, "adapters/adapter_config.json")).unwrap();
+    assert_eq!((config["r"].as_i64(), config["lora_alpha"].as_f64()), (Some(2), Some(8.0)));
+
+    let kept = bytes(&last, "adapters/adapter_model.safetensors");
+    fs::remove_dir_all(&last).unwrap();
+    run_to(0, train(folder, "run", &more).arg("--resume"));
+    assert!(bytes(&last, "adapters/adapter_model.safetensors") == kept, "a resumed run trains the same adapters");
+
+    let mut command = program("med2e3");
+    command.arg("export").arg("--checkpoint").arg(&last).arg("--out").arg(folder.join("merged"));
+    let said = run_to(0, &mut command);
+    assert!(said.out.contains("adapters merged"), "{}", said.out);
+    assert!(!folder.join("merged/adapters").exists());
+    let answer = |checkpoint: &Path| {
+        let mut command = program("med2e3");
+        command.args(["generate", "--json", "--question", "Is the number even, or odd?", "--max-new-tokens", "6"]);
+        command.args(["--device", "cpu", "--checkpoint"]).arg(checkpoint);
+        command.arg("--volume").arg(folder.join("study/M3D_Cap/ct_case/000001/Series_1.nii.gz"));
+        serde_json::from_str::<Value>(&run_to(0, &mut command).out).unwrap()
+    };
+    assert_eq!(answer(&last)["answer"], answer(&folder.join("merged"))["answer"]);
+
+    let wrong = r#"model.lora={rank=2,alpha=8.0,dropout=0.1,targets=["q_proj"]}"#;
+    let said = run_to(2, &mut train(folder, "wrong", &[wrong]));
+    assert!(said.err.contains("lora.targets: expected some of qkv_proj"), "{}", said.err);
+}
+
+#[test]
+fn questions_go_through_the_text_encoder_where_the_variant_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let tokenizer = "trainer/tests/golden/m3d_clip_tiny/tokenizer.json";
+    let released = [
+        r#"model.start.fresh.text_encoder={vocab_size=61,hidden_size=24,num_hidden_layers=1,num_attention_heads=3,intermediate_size=24,max_position_embeddings=512,type_vocab_size=2,layer_norm_eps=1e-12}"#,
+        r#"model.start.fresh.variant.text_feature="m3d_clip""#,
+        "model.start.fresh.variant.temperature=5.0",
+    ];
+    // A dataset whose questions were not made for it can't train it.
+    dataset(folder, &[]);
+    let said = run_to(2, &mut train(folder, "without", &released));
+    assert!(said.err.contains("text.question_tokenizer"), "{}", said.err);
+
+    fs::remove_dir_all(folder.join("dataset")).unwrap();
+    dataset(folder, &[&format!("text.question_tokenizer={tokenizer:?}")]);
+    let named = format!("model.text_tokenizer={tokenizer:?}");
+    let more: Vec<&str> = released.iter().copied().chain([named.as_str()]).collect();
+    run_to(0, &mut train(folder, "run", &more));
+    assert!(folder.join("run/step-6/text_tokenizer.json").is_file());
+    let mut command = program("med2e3");
+    command.args(["generate", "--json", "--question", "Is the number even, or odd?", "--max-new-tokens", "4"]);
+    command.args(["--beams", "2", "--device", "cpu", "--checkpoint"]).arg(folder.join("run"));
+    command.arg("--volume").arg(folder.join("study/M3D_Cap/ct_case/000001/Series_1.nii.gz"));
+    let reply: Value = serde_json::from_str(&run_to(0, &mut command).out).unwrap();
+    assert_eq!(reply["scores"].as_array().unwrap().len(), 4);
+}

@@ -1,0 +1,279 @@
+//! Adapters against PEFT: computing with them, their gradients, merging, PEFT's folder in and out. Expected numbers:
+//! `golden/lora.py`.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use med2e3_trainer::TrainerError;
+use med2e3_trainer::checkpoint::adapters::{load_adapters, read_adapter_config, save_adapters};
+use med2e3_trainer::loss::next_token_loss;
+use med2e3_trainer::model::{LanguageModelConfig, LoraConfig, Med2e3, Med2e3Config, ModelError, Part};
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor, no_grad};
+use tempfile::TempDir;
+
+use crate::golden_file::{Golden, assert_close, small};
+
+/// Name, adapted model, its config, maps that are adapted.
+const CASES: [(&str, &str, &str, &[&str]); 4] = [
+    ("phi3", "phi3", "plain", &["down_proj", "gate_up_proj", "o_proj", "qkv_proj"]),
+    ("phi3_attention", "phi3", "plain", &["o_proj", "qkv_proj"]),
+    ("llama", "llama", "llama", &["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]),
+    ("llama_query_value", "llama", "llama", &["q_proj", "v_proj"]),
+];
+
+/// A folder as PEFT wrote it.
+fn folder(golden: &Golden, case: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write_config(folder.path(), &golden.config(case));
+    let adapters = golden.below(&format!("{case}.adapters/"));
+    Tensor::write_safetensors(&adapters, folder.path().join("adapter_model.safetensors")).unwrap();
+    folder
+}
+
+fn write_config(folder: &Path, config: &Value) {
+    fs::write(folder.join("adapter_config.json"), config.to_string()).unwrap();
+}
+
+/// A tiny language model with its published weights; adapters, where the config has some, are fresh.
+fn base(weights: &str, config: &str, lora: Option<LoraConfig>) -> Result<Med2e3, ModelError> {
+    let golden = Golden::open("language_models");
+    let llm = LanguageModelConfig::from_published(&golden.config::<Value>(config)).unwrap();
+    let mut model = Med2e3::new(&Med2e3Config { llm, lora, ..small() }, Device::Cpu, 3)?;
+    model.load_tensors(Part::Llm, &golden.below(&format!("{weights}.weights/"))).unwrap();
+    Ok(model)
+}
+
+fn phi3(lora: LoraConfig) -> Result<Med2e3, ModelError> {
+    base("phi3", "plain", Some(lora))
+}
+
+fn lora(targets: &[&str]) -> LoraConfig {
+    LoraConfig { rank: 4, alpha: 8.0, dropout: 0.0, targets: targets.iter().map(|name| name.to_string()).collect() }
+}
+
+/// The tiny Phi-3 with all of PEFT's adapters.
+fn adapted(golden: &Golden) -> Med2e3 {
+    let folder = folder(golden, "phi3");
+    let mut model = phi3(read_adapter_config(folder.path()).unwrap()).unwrap();
+    load_adapters(folder.path(), &mut model).unwrap();
+    model
+}
+
+fn hidden(model: &Med2e3, ids: &Tensor, train: bool) -> Tensor {
+    let llm = model.llm();
+    llm.forward(&llm.embed(ids), &[ids.size()[1] as usize], train).unwrap()
+}
+
+fn logits(model: &Med2e3, ids: &Tensor, train: bool) -> Tensor {
+    no_grad(|| model.llm().logits(&hidden(model, ids, train)))
+}
+
+#[test]
+fn adapters_equal_pefts_in_logits_loss_gradients_and_after_merging() {
+    let golden = Golden::open("lora");
+    let ids = golden.get("ids");
+    for (case, weights, config, targets) in CASES {
+        let folder = folder(&golden, case);
+        let lora = read_adapter_config(folder.path()).unwrap();
+        assert_eq!(lora.targets, targets, "{case}");
+        let mut model = base(weights, config, Some(lora)).unwrap();
+        load_adapters(folder.path(), &mut model).unwrap();
+        assert_close(
+            &format!("{case} logits"),
+            &logits(&model, &ids, false),
+            &golden.get(&format!("{case}.logits")),
+            1e-5,
+        );
+
+        model.set_trainable(&[Part::Llm]);
+        let norms: HashMap<String, Tensor> = golden.below(&format!("{case}.norms/")).into_iter().collect();
+        let (trainable, length) = (model.trainable(), ids.size()[1]);
+        assert_eq!(trainable.len(), norms.len(), "{case}: adapters are trained, and nothing else");
+        let places: Vec<i64> = (0..length - 1).collect();
+        let next = Vec::<i64>::try_from(ids.narrow(1, 1, length - 1).flatten(0, 1)).unwrap();
+        let loss = next_token_loss(model.llm(), &hidden(&model, &ids, true), &places, &next).mean;
+        assert_close(&format!("{case} loss"), &loss, &golden.get(&format!("{case}.loss")), 1e-5);
+        loss.backward();
+        let mut worst = 0.0f64;
+        for (name, param) in trainable {
+            let expected = norms[name.strip_prefix("adapters/").unwrap()].double_value(&[]);
+            let off = (param.grad().norm().double_value(&[]) - expected).abs() / expected;
+            assert!(off <= 1e-4, "{case} {name}: {off}");
+            worst = worst.max(off);
+        }
+        assert!(model.parameters(Part::Llm).iter().all(|(_, param)| !param.grad().defined()));
+
+        let difference = model.merge_adapters(1e-5).unwrap();
+        println!("{case}: gradient norms within {worst:.2e}, merging within {difference:.2e}");
+        assert!(model.adapters().is_empty() && model.config().lora.is_none());
+        assert_close(
+            &format!("{case} merged"),
+            &logits(&model, &ids, false),
+            &golden.get(&format!("{case}.merged")),
+            1e-5,
+        );
+        assert_eq!(model.merge_adapters(0.0).unwrap(), 0.0);
+    }
+}
+
+#[test]
+fn merging_in_bf16_reports_the_rounding() {
+    let golden = Golden::open("lora");
+    let bf16 = || {
+        let mut model = adapted(&golden);
+        model.to_kind(Kind::BFloat16);
+        model
+    };
+    let difference = bf16().merge_adapters(1.0).unwrap();
+    println!("merging in bf16 within {difference:.2e}");
+    assert!((1e-4..2e-2).contains(&difference), "{difference}");
+    let error = bf16().merge_adapters(1e-5).unwrap_err();
+    assert!(matches!(error, ModelError::Merge { difference: found, tolerance: 1e-5 } if found == difference));
+}
+
+#[test]
+fn dropout_acts_in_training_only() {
+    let golden = Golden::open("lora");
+    let folder = folder(&golden, "phi3");
+    let config = LoraConfig { dropout: 0.5, ..read_adapter_config(folder.path()).unwrap() };
+    let mut model = phi3(config).unwrap();
+    load_adapters(folder.path(), &mut model).unwrap();
+    let ids = golden.get("ids");
+    assert_close("without training", &logits(&model, &ids, false), &golden.get("phi3.logits"), 1e-5);
+    let off = (logits(&model, &ids, true) - golden.get("phi3.logits")).abs().max().double_value(&[]);
+    assert!(off > 1e-2, "{off}");
+}
+
+#[test]
+fn fresh_adapters_change_nothing() {
+    let ids = Golden::open("lora").get("ids");
+    let without = logits(&base("phi3", "plain", None).unwrap(), &ids, true);
+    let with = phi3(lora(&["all-linear"])).unwrap();
+    assert_eq!(with.adapters().len(), 16);
+    assert!(logits(&with, &ids, true) == without);
+    // A holds draws, so that B gets a gradient.
+    assert!(
+        with.adapters()
+            .iter()
+            .all(|(name, tensor)| name.contains("lora_B") == (tensor.abs().max().double_value(&[]) == 0.0))
+    );
+}
+
+#[test]
+fn configs_that_no_adapter_fits_are_errors() {
+    let error = |config| match phi3(config).err().unwrap() {
+        ModelError::Config { field, expected, found } => (field, expected, found),
+        other => panic!("{other}"),
+    };
+    let (field, expected, found) = error(lora(&["qkv_proj", "gate_up_prj"]));
+    assert_eq!((field.as_str(), found.as_str()), ("lora.targets", "gate_up_prj"));
+    assert!(expected.contains("did you mean gate_up_proj?"), "{expected}");
+    assert_eq!(error(lora(&["q_proj"])).2, "q_proj");
+    assert_eq!(error(lora(&["all-linear", "o_proj"])).2, "all-linear");
+    assert_eq!(error(lora(&[])).0, "lora.targets");
+    for rank in [0, -1, 97, 1 << 40] {
+        assert_eq!(error(LoraConfig { rank, ..lora(&["gate_up_proj"]) }).0, "lora.rank");
+    }
+}
+
+#[test]
+fn a_saved_folder_comes_back_bit_for_bit() {
+    let golden = Golden::open("lora");
+    let (model, folder) = (adapted(&golden), tempfile::tempdir().unwrap());
+    let folder = folder.path().join("adapters");
+    save_adapters(&folder, &model).unwrap();
+    let config = read_adapter_config(&folder).unwrap();
+    assert_eq!(Some(&config), model.config().lora.as_ref());
+    let mut again = phi3(config).unwrap();
+    load_adapters(&folder, &mut again).unwrap();
+    assert!(model.adapters().iter().zip(again.adapters()).all(|(a, b)| a.0 == b.0 && a.1.equal(&b.1)));
+
+    // All maps are written by their names.
+    save_adapters(&folder, &phi3(LoraConfig { alpha: 0.5, ..lora(&["all-linear"]) }).unwrap()).unwrap();
+    assert_eq!(
+        read_adapter_config(&folder).unwrap(),
+        LoraConfig { alpha: 0.5, ..lora(&["down_proj", "gate_up_proj", "o_proj", "qkv_proj"]) }
+    );
+    let none = save_adapters(&folder, &base("phi3", "plain", None).unwrap()).unwrap_err();
+    assert!(matches!(none, TrainerError::Model(ModelError::Config { field, .. }) if field == "lora"));
+}
+
+#[test]
+fn what_is_not_plain_lora_is_refused_by_name() {
+    let golden = Golden::open("lora");
+    let folder = folder(&golden, "phi3");
+    let good: Value = golden.config("phi3");
+    for (key, value) in [
+        ("peft_type", json!("IA3")),
+        ("task_type", json!("SEQ_CLS")),
+        ("use_dora", json!(true)),
+        ("use_rslora", json!(true)),
+        ("bias", json!("all")),
+        ("lora_bias", json!(true)),
+        ("fan_in_fan_out", json!(true)),
+        ("modules_to_save", json!(["lm_head"])),
+        ("rank_pattern", json!({"qkv_proj": 8})),
+        ("alpha_pattern", json!({"qkv_proj": 8})),
+        ("layers_to_transform", json!([0])),
+        ("init_lora_weights", json!("pissa")),
+        ("target_modules", json!(".*_proj")),
+        ("target_modules", json!([])),
+        ("target_modules", json!([7])),
+        ("target_modules", Value::Null),
+        ("r", json!(4.5)),
+        ("r", json!("4")),
+        ("lora_alpha", Value::Null),
+        ("something_of_tomorrow", json!(3)),
+    ] {
+        let mut config = good.clone();
+        config[key] = value;
+        write_config(folder.path(), &config);
+        let error = read_adapter_config(folder.path()).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, TrainerError::File { .. }) && text.contains(key), "{key}: {text}");
+    }
+    for (key, value) in [("init_lora_weights", json!("gaussian")), ("target_modules", json!("all-linear"))] {
+        let mut config = good.clone();
+        config[key] = value;
+        write_config(folder.path(), &config);
+        read_adapter_config(folder.path()).unwrap();
+    }
+    fs::write(folder.path().join("adapter_config.json"), "{").unwrap();
+    assert!(matches!(read_adapter_config(folder.path()), Err(TrainerError::File { .. })));
+    fs::remove_file(folder.path().join("adapter_config.json")).unwrap();
+    assert!(matches!(read_adapter_config(folder.path()), Err(TrainerError::Io { .. })));
+}
+
+#[test]
+fn a_folder_that_is_not_the_models_is_an_error_and_changes_nothing() {
+    let golden = Golden::open("lora");
+    let folder = folder(&golden, "phi3");
+    let all: LoraConfig = read_adapter_config(folder.path()).unwrap();
+    let load = |config: LoraConfig| {
+        let mut model = phi3(config).unwrap();
+        let error = load_adapters(folder.path(), &mut model).unwrap_err();
+        assert!(
+            model.adapters().iter().all(|(name, b)| name.contains("lora_A") || b.abs().max().double_value(&[]) == 0.0)
+        );
+        error
+    };
+    let rank = load(LoraConfig { rank: 8, ..all.clone() });
+    assert!(rank.to_string().contains("r 8, as the model has, found 4"), "{rank}");
+    let alpha = load(LoraConfig { alpha: 4.0, ..all.clone() });
+    assert!(alpha.to_string().contains("lora_alpha 4, as the model has, found 8"), "{alpha}");
+    let fewer = load(lora(&["qkv_proj"]));
+    assert!(matches!(fewer, TrainerError::Model(ModelError::UnexpectedWeight { part: "adapters", .. })), "{fewer}");
+    let mut none = base("phi3", "plain", None).unwrap();
+    assert!(load_adapters(folder.path(), &mut none).is_err());
+
+    // Adapters in the first block alone.
+    let first =
+        golden.below("phi3.adapters/").into_iter().filter(|(name, _)| name.contains("layers.0.")).collect::<Vec<_>>();
+    Tensor::write_safetensors(&first, folder.path().join("adapter_model.safetensors")).unwrap();
+    let missing = load(all.clone());
+    assert!(matches!(missing, TrainerError::Model(ModelError::MissingWeight { part: "adapters", .. })), "{missing}");
+    fs::remove_file(folder.path().join("adapter_model.safetensors")).unwrap();
+    assert!(load(all).to_string().contains("adapter_model"));
+}

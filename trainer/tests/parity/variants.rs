@@ -1,0 +1,234 @@
+//! Every named variant, every connector, training steps and answers of the whole model against plain torch and
+//! transformers. Expected numbers: `golden/variants.py`.
+
+use med2e3_trainer::generate::{Decoding, Until, generate};
+use med2e3_trainer::model::{
+    ConnectorKind, Initializer, LanguageModelConfig, Med2e3, Med2e3Config, ModelInput, Part, Preset, TextFeature,
+    Variant, VisualTokens,
+};
+use med2e3_trainer::optimizer::{AdamW, AdamWConfig, clip_grad_norm};
+use tch::{Device, Kind, Tensor};
+
+use crate::golden_file::{Golden, assert_close};
+
+/// All but `Random`, whose scores are drawn.
+const PRESETS: [(&str, Preset); 16] = [
+    ("paper", Preset::Paper),
+    ("released", Preset::Released),
+    ("vision3d_only", Preset::Vision3dOnly),
+    ("vision2d_only", Preset::Vision2dOnly),
+    ("mean", Preset::Mean),
+    ("max", Preset::Max),
+    ("gauss", Preset::Gauss),
+    ("top3", Preset::Top3),
+    ("linear_both", Preset::LinearBoth),
+    ("linear_3d", Preset::Linear3d),
+    ("linear_2d", Preset::Linear2d),
+    ("text_3d", Preset::Text3d),
+    ("text_2d", Preset::Text2d),
+    ("released_3d", Preset::Released3d),
+    ("released_2d", Preset::Released2d),
+    ("m3d_lamed", Preset::M3dLamed),
+];
+
+const SPATIAL: ConnectorKind = ConnectorKind::SPATIAL_POOLING_MLP2X;
+const MLP: ConnectorKind = ConnectorKind::MLP2X;
+
+/// Name, 3D connector, 2D connector.
+const CONNECTORS: [(&str, ConnectorKind, ConnectorKind); 6] = [
+    ("plane_pooling", SPATIAL, ConnectorKind::PlanePooling { pool: [2, 2], layers: 2 }),
+    ("spatial_block", ConnectorKind::SpatialPooling { pool: [1, 2, 4], layers: 1 }, MLP),
+    ("mlp_1", ConnectorKind::Mlp { layers: 1 }, ConnectorKind::Mlp { layers: 1 }),
+    ("mlp_3", ConnectorKind::Mlp { layers: 3 }, ConnectorKind::Mlp { layers: 3 }),
+    ("linear", ConnectorKind::Linear, ConnectorKind::Linear),
+    ("identity", ConnectorKind::Identity, ConnectorKind::Identity),
+];
+
+/// A named variant without dropout, its rows cut as the golden batch is.
+fn variant(golden: &Golden, preset: Preset) -> Variant {
+    Variant { score_dropout: 0.0, max_length: golden.config("max_length"), ..preset.variant() }
+}
+
+/// The model of a variant with the golden weights, or where `case` has its own with those; every part trainable.
+fn model(golden: &Golden, case: &str, variant: Variant) -> Med2e3 {
+    let llm: LanguageModelConfig = golden.config(if case == "identity" { "narrow_llm" } else { "llm" });
+    let config = Med2e3Config {
+        llm,
+        vision2d: golden.config("vision2d"),
+        vision3d: golden.config("vision3d"),
+        text_encoder: Some(golden.config("text")),
+        variant,
+        initializer: Initializer::Normal(0.02),
+        lora: None,
+    };
+    let mut model = Med2e3::new(&config, Device::Cpu, 0).unwrap();
+    for part in Part::ALL {
+        let tensor = |name: &String| {
+            let (own, usual) = (format!("{case}.weights/{part}/{name}"), format!("weights/{part}/{name}"));
+            golden.get(if golden.has(&own) { &own } else { &usual })
+        };
+        let named = model.parameters(part).into_iter().map(|(name, _)| {
+            let tensor = tensor(&name);
+            (name, tensor)
+        });
+        let named: Vec<_> = named.collect();
+        model.load_tensors(part, &named).unwrap();
+    }
+    model.set_trainable(&Part::ALL);
+    model
+}
+
+/// The golden batch, questions as the variant reads them.
+fn batch(golden: &Golden, variant: &Variant) -> ModelInput {
+    let questions = match variant.text_feature {
+        TextFeature::LlmEmbedding => "question",
+        TextFeature::M3dClip => "bert_question",
+    };
+    ModelInput {
+        voxels_bcdhw: golden.get("voxels").to_kind(Kind::Float),
+        ids_bt: golden.get("ids"),
+        lengths_b: Vec::try_from(golden.get("lengths")).unwrap(),
+        labels_bt: Some(golden.get("labels")),
+        question_ids_bt: golden.get(&format!("{questions}_ids")),
+        question_mask_bt: golden.get(&format!("{questions}_mask")),
+    }
+}
+
+/// One number a token, in which all of its width has a share.
+fn digest(tokens_bpe: &Tensor) -> Tensor {
+    let width = tokens_bpe.size()[2];
+    tokens_bpe.matmul(&Tensor::arange(width, (Kind::Float, Device::Cpu)).cos())
+}
+
+/// The norm over all gradients of a part; None where nothing has one.
+fn grad_norm(model: &Med2e3, part: Part) -> Option<f64> {
+    let grads = model.parameters(part).into_iter().map(|(_, param)| param.grad()).filter(Tensor::defined);
+    let squares: Vec<f64> = grads.map(|grad| grad.to_kind(Kind::Double).norm().double_value(&[]).powi(2)).collect();
+    (!squares.is_empty()).then(|| squares.iter().sum::<f64>().sqrt())
+}
+
+/// Scores, tokens, loss and gradients of one case against the golden ones.
+fn compare(golden: &Golden, case: &str, model: &Med2e3) {
+    let input = batch(golden, &model.config().variant);
+    let expected = |what: &str| golden.get(&format!("{case}.{what}"));
+    let visual = model.visual(&input, false).unwrap();
+    assert_close(&format!("{case} visual"), &digest(&visual.tokens_bpe), &expected("visual"), 1e-5);
+    let output = model.forward(&input, true).unwrap();
+    if expected("scores").size()[1] == 0 {
+        assert_eq!(output.scores_bn.size(), expected("scores").size());
+    } else {
+        assert_close(&format!("{case} scores"), &output.scores_bn, &expected("scores"), 1e-5);
+    }
+    assert_close(&format!("{case} loss"), &output.loss, &expected("loss"), 1e-5);
+    assert_eq!(output.target_count, expected("targets").int64_value(&[]), "{case}");
+
+    output.loss.backward();
+    for part in Part::ALL {
+        let name = format!("{case}.norm.{part}");
+        let norm = golden.has(&name).then(|| golden.get(&name).double_value(&[]));
+        let found = grad_norm(model, part);
+        println!("{name}: {found:?}, {norm:?} expected");
+        let is_close = match (found, norm) {
+            (Some(found), Some(norm)) => (found - norm).abs() <= 1e-4 * norm,
+            (found, norm) => found.is_none() && norm.is_none(),
+        };
+        assert!(is_close, "{name}: {found:?}, {norm:?} expected");
+    }
+}
+
+#[test]
+fn every_preset_equals_torch_in_scores_tokens_loss_and_gradients() {
+    let golden = Golden::open("variants");
+    for (name, preset) in PRESETS {
+        assert_eq!(serde_json::to_value(preset).unwrap(), name);
+        compare(&golden, name, &model(&golden, name, variant(&golden, preset)));
+    }
+}
+
+#[test]
+fn every_connector_equals_torch() {
+    let golden = Golden::open("variants");
+    for (name, connector3d, connector2d) in CONNECTORS {
+        let paper = variant(&golden, Preset::Paper);
+        let variant = Variant { connector3d, connector2d, max_length: golden.config("long"), ..paper };
+        compare(&golden, name, &model(&golden, name, variant));
+    }
+}
+
+/// Weights and voxels are exact in bf16, so what differs is the rounding of what is computed.
+#[test]
+fn every_preset_in_bf16_is_close_to_f32() {
+    let golden = Golden::open("variants");
+    for (name, preset) in PRESETS {
+        let mut model = model(&golden, name, variant(&golden, preset));
+        model.to_kind(Kind::BFloat16);
+        let output = model.forward(&batch(&golden, &model.config().variant), false).unwrap();
+        assert_close(&format!("{name} bf16 loss"), &output.loss, &golden.get(&format!("{name}.loss")), 2e-2);
+        if output.scores_bn.size()[1] > 0 {
+            assert_close(
+                &format!("{name} bf16 scores"),
+                &output.scores_bn,
+                &golden.get(&format!("{name}.scores")),
+                2e-2,
+            );
+        }
+    }
+}
+
+#[test]
+fn random_scores_sum_to_one_and_weigh_the_slices() {
+    let golden = Golden::open("variants");
+    let model = model(&golden, "random", variant(&golden, Preset::Random));
+    let input = batch(&golden, &model.config().variant);
+    let visual = model.visual(&input, false).unwrap();
+    let scores_bn = visual.scores_bn;
+    assert_eq!((scores_bn.size(), visual.tokens_bpe.size()), (vec![5, 8], vec![5, 12, 32]));
+    assert!(scores_bn.min().double_value(&[]) > 0.0);
+    let sums_b = scores_bn.sum_dim_intlist([1i64].as_slice(), false, Kind::Float);
+    assert_close("sums", &sums_b, &sums_b.ones_like(), 1e-6);
+    assert!(scores_bn.get(0) != scores_bn.get(1));
+    assert!(scores_bn != model.visual(&input, false).unwrap().scores_bn);
+}
+
+/// Everything is trained; what has one axis does not decay; the gradients' norm is clipped to 1.
+#[test]
+fn training_steps_equal_torch() {
+    let golden = Golden::open("variants");
+    let model = model(&golden, "train", variant(&golden, Preset::Paper));
+    let input = batch(&golden, &model.config().variant);
+    let mut optimizer = AdamW::new(model.trainable(), AdamWConfig { weight_decay: 0.1, ..AdamWConfig::default() });
+    for step in 0..4 {
+        optimizer.zero_grad().unwrap();
+        let loss = model.forward(&input, true).unwrap().loss;
+        assert_close(&format!("loss {step}"), &loss, &golden.get(&format!("train.loss.{step}")), 1e-5);
+        loss.backward();
+        let norm = clip_grad_norm(&model.trainable(), Some(1.0)).unwrap();
+        assert_close(&format!("norm {step}"), &norm, &golden.get(&format!("train.norm.{step}")), 1e-4);
+        optimizer.step(1e-3).unwrap();
+    }
+}
+
+#[test]
+fn greedy_answers_to_volumes_equal_transformers() {
+    let golden = Golden::open("variants");
+    let model = model(&golden, "greedy", variant(&golden, Preset::Paper));
+    let input = batch(&golden, &model.config().variant);
+    let until = Until { max_new_tokens: 64, stop_ids: Vec::new() };
+    let found = generate(&model, &input, Decoding::Greedy, &until).unwrap().ids;
+    let expected = |row| Vec::<i64>::try_from(golden.get(&format!("greedy.{row}"))).unwrap();
+    assert_eq!(found, (0..5).map(expected).collect::<Vec<_>>());
+}
+
+/// A variant's parts are those that a result depends on, so that nothing is loaded or trained in vain.
+#[test]
+fn parts_that_no_result_depends_on_are_not_built() {
+    let golden = Golden::open("variants");
+    for (name, preset) in PRESETS {
+        let variant = variant(&golden, preset);
+        let tokens = variant.visual_tokens;
+        let model = model(&golden, name, variant);
+        let is_built = |part| !model.parameters(part).is_empty();
+        assert_eq!(is_built(Part::Vision2dModel), tokens != VisualTokens::Vision3d, "{name}");
+        assert_eq!(is_built(Part::Vision3dModel), tokens != VisualTokens::Vision2d, "{name}");
+    }
+}
