@@ -70,6 +70,12 @@ impl Adapter {
         x.linear(&self.a, None::<&Tensor>).linear(&self.b, None::<&Tensor>) * self.scale
     }
 
+    /// As [`Adapter::forward`] without dropout, in f32 whatever the weights' kind.
+    fn forward_wide(&self, x: &Tensor) -> Tensor {
+        let [a, b] = [&self.a, &self.b].map(|matrix| matrix.to_kind(Kind::Float));
+        x.linear(&a, None::<&Tensor>).linear(&b, None::<&Tensor>) * self.scale
+    }
+
     /// The matrix that the adapter adds, (out, in), in f32.
     fn delta(&self) -> Tensor {
         self.b.to_kind(Kind::Float).matmul(&self.a.to_kind(Kind::Float)) * self.scale
@@ -139,10 +145,12 @@ fn merge(adapted: &mut AdaptedLinear) -> f64 {
         let (_, input) = weight.size2().expect("a linear map has a matrix");
         let options = (Kind::Float, weight.device());
         let x = (Tensor::arange(4 * input, options) * 0.618).sin().view([4, input]);
+        let linear = |matrix: &Tensor| x.linear(&matrix.to_kind(Kind::Float), None::<&Tensor>);
+        // As it was computed before, so that a wrong sum shows as well as a rounded one.
+        let expected = linear(weight) + adapter.forward_wide(&x);
         let wide = weight.to_kind(Kind::Float) + adapter.delta();
-        let expected = x.linear(&wide, None::<&Tensor>);
         weight.copy_(&wide);
-        let found = x.linear(&weight.to_kind(Kind::Float), None::<&Tensor>);
+        let found = linear(weight);
         let largest = expected.abs().max().double_value(&[]).max(f64::MIN_POSITIVE);
         (found - expected).abs().max().double_value(&[]) / largest
     })

@@ -106,6 +106,8 @@ fn adapters_equal_pefts_in_logits_loss_gradients_and_after_merging() {
         assert!(model.parameters(Part::Llm).iter().all(|(_, param)| !param.grad().defined()));
 
         let difference = model.merge_adapters(1e-5).unwrap();
+        // Two orders of summation never agree to the last bit everywhere: something was compared.
+        assert!(difference > 0.0);
         println!("{case}: gradient norms within {worst:.2e}, merging within {difference:.2e}");
         assert!(model.adapters().is_empty() && model.config().lora.is_none());
         assert_close(
