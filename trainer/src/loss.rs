@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor, no_grad};
 
-use crate::libtorch::{attach_gradients, autograd_enabled};
+use crate::libtorch::{attach_gradients, autograd_enabled, linear};
 use crate::model::language_model::LanguageModel;
 
 /// Logits that exist at a time: 64 MiB in f32.
@@ -82,8 +82,9 @@ impl Sums {
         };
         for (hidden_ce, targets_c) in hidden_re.split(rows, 0).iter().zip(targets_r.split(rows, 0)) {
             let targets_c1 = targets_c.unsqueeze(1);
-            let log_probabilities_cv =
-                hidden_ce.linear(weight_ve, None::<&Tensor>).to_kind(Kind::Float).log_softmax(-1, Kind::Float);
+            let logits_cv = linear(hidden_ce, weight_ve, None, None).expect("widths fit");
+            let log_probabilities_cv = logits_cv.to_kind(Kind::Float).log_softmax(-1, Kind::Float);
+            drop(logits_cv);
             sums.loss -= log_probabilities_cv.gather(1, &targets_c1, false).sum(Kind::Float) / count as f64;
             sums.correct_count += log_probabilities_cv.argmax(-1, false).eq_tensor(&targets_c).sum(Kind::Int64);
             if wanted == [false; 2] {
@@ -96,7 +97,7 @@ impl Sums {
             let _ = grad_cv.g_mul_scalar_(1.0 / count as f64);
             let grad_cv = grad_cv.to_kind(hidden_re.kind());
             if wanted[0] {
-                sums.hidden_grads.push(grad_cv.matmul(weight_ve));
+                sums.hidden_grads.push(linear(&grad_cv, &weight_ve.tr(), None, None).expect("widths fit"));
             }
             if wanted[1] {
                 let grad_ve = grad_cv.transpose(0, 1).matmul(hidden_ce);

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::command::{cargo, run};
-use crate::setup;
+use crate::{peers, setup};
 
 /// What the peers need.
 const PACKAGES: [&str; 6] = ["isal", "monai", "nibabel", "numpy", "pillow", "torch==2.11.0"];
@@ -19,21 +19,10 @@ pub(crate) fn bench_prepare(repository: &Path, python: Option<PathBuf>) -> Resul
     let folder = repository.join(".bench");
     let python = match python {
         Some(python) => python,
-        None => environment(&folder)?,
+        None => peers::environment(&folder, &PACKAGES)?,
     };
     let program = repository.join("target/debug/med2e3-data");
     let mut command = Command::new(python);
     command.arg(repository.join("tests/peers/bench_prepare.py")).arg(program).arg(folder.join("prepare"));
     run(&mut command, &[0]).map(|_| ())
-}
-
-fn environment(folder: &Path) -> Result<PathBuf> {
-    let venv = folder.join("venv");
-    let python = venv.join("bin/python");
-    if !python.is_file() {
-        run(Command::new("python3").args(["-m", "venv"]).arg(&venv), &[0])?;
-    }
-    // Quick where all of it is there.
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES), &[0])?;
-    Ok(python)
 }

@@ -6,11 +6,15 @@
 //! - `demo`: the whole flow on one CT, from volume to report
 //! - `test`: the whole test suite
 //! - `bench_prepare`: preparation beside its peers
+//! - `bench_step`: a training step beside PyTorch eager
+//! - `peers`: a Python with the peers
 //! - `command`: running a program, with an error that says what was run
 
 mod bench_prepare;
+mod bench_step;
 mod command;
 mod demo;
+mod peers;
 mod setup;
 mod test;
 
@@ -30,6 +34,8 @@ Verbs:
   test     Run the whole test suite
   bench-prepare
            Measure preparation beside isal and MONAI; makes its data and a virtual environment in .bench/
+  bench-step
+           Measure a training step beside PyTorch eager; makes its weights and a virtual environment in .bench/
   help     Print this text
 
 Options of setup:
@@ -40,6 +46,10 @@ Options of demo:
 
 Options of bench-prepare:
   --python PATH   Use this Python, which has isal, monai, nibabel, pillow and torch, instead of an environment of its own
+
+Options of bench-step:
+  --python PATH   Use this Python, which has einops, monai, safetensors, torch and transformers, instead
+  --threads N     Threads of either side, 2 where not given
 
 Options of test:
   --thorough   Raise the number of generated cases and run the slow tests
@@ -53,6 +63,7 @@ enum Verb {
     Demo { seed: Option<u64> },
     Test { thorough: bool },
     BenchPrepare { python: Option<PathBuf> },
+    BenchStep { python: Option<PathBuf>, threads: usize },
 }
 
 fn main() -> ExitCode {
@@ -76,6 +87,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Demo { seed } => demo::demo(&repository(), seed),
         Verb::Test { thorough } => test::test(&repository(), thorough),
         Verb::BenchPrepare { python } => bench_prepare::bench_prepare(&repository(), python),
+        Verb::BenchStep { python, threads } => bench_step::bench_step(&repository(), python, threads),
     }
 }
 
@@ -96,11 +108,31 @@ fn parse(args: &[String]) -> Result<Verb> {
         ["test", "--thorough"] => Ok(Verb::Test { thorough: true }),
         ["bench-prepare"] => Ok(Verb::BenchPrepare { python: None }),
         ["bench-prepare", "--python", path] => Ok(Verb::BenchPrepare { python: Some(path.into()) }),
+        ["bench-step", options @ ..] => bench_step_options(options),
         [verb @ ("setup" | "demo" | "test" | "bench-prepare"), rest @ ..] => {
             bail!("`{verb}` does not take `{}`; `cargo xtask help` lists the options", rest.join(" "))
         }
         [verb, ..] => bail!("there is no verb `{verb}`; `cargo xtask help` lists them"),
         [] => Ok(Verb::Help),
+    }
+}
+
+fn bench_step_options(mut options: &[&str]) -> Result<Verb> {
+    let (mut python, mut threads) = (None, 2);
+    while let [option, value, rest @ ..] = options {
+        match *option {
+            "--python" => python = Some(value.into()),
+            "--threads" => match value.parse() {
+                Ok(count) if count > 0 => threads = count,
+                _ => bail!("`--threads` takes a whole number from 1, not `{value}`"),
+            },
+            _ => break,
+        }
+        options = rest;
+    }
+    match options {
+        [] => Ok(Verb::BenchStep { python, threads }),
+        rest => bail!("`bench-step` does not take `{}`; `cargo xtask help` lists the options", rest.join(" ")),
     }
 }
 
@@ -135,6 +167,11 @@ mod tests {
         assert_eq!(parsed("test --thorough").unwrap(), Verb::Test { thorough: true });
         let python = Some("/usr/bin/python3".into());
         assert_eq!(parsed("bench-prepare --python /usr/bin/python3").unwrap(), Verb::BenchPrepare { python });
+        let python = Some("python3".into());
+        assert_eq!(parsed("bench-step --threads 4 --python python3").unwrap(), Verb::BenchStep { python, threads: 4 });
+        assert_eq!(parsed("bench-step").unwrap(), Verb::BenchStep { python: None, threads: 2 });
+        assert!(parsed("bench-step --threads 0").unwrap_err().to_string().contains("from 1"));
+        assert!(parsed("bench-step --seed 1").unwrap_err().to_string().contains("`--seed 1`"));
         assert_eq!(parsed("demo --help").unwrap(), Verb::Help);
         assert!(parsed("demo --cuda").unwrap_err().to_string().contains("`demo` does not take `--cuda`"));
         assert!(parsed("demo --seed x").unwrap_err().to_string().contains("whole number"));

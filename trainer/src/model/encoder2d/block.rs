@@ -37,8 +37,7 @@ impl Block {
         let normed_bqe = self.attention_norm.forward(&hidden_bqe);
         let heads = |linear: &Linear| linear.forward(&normed_bqe).view([batch, tokens, self.heads, width / self.heads]);
         let attended_bqe = attention(&heads(&self.query), &heads(&self.key), &heads(&self.value), Sight::All);
-        let hidden_bqe = hidden_bqe + self.out.forward(&attended_bqe);
-        let mlp_bqe = self.mlp.forward(&self.mlp_norm.forward(&hidden_bqe));
-        hidden_bqe + mlp_bqe
+        let hidden_bqe = self.out.add_to(&hidden_bqe, &attended_bqe);
+        self.mlp.add_to(&hidden_bqe, &self.mlp_norm.forward(&hidden_bqe))
     }
 }

@@ -39,8 +39,7 @@ impl Block {
         ]);
         let parts = qkv.unbind(2);
         let attended_bpe = attention(&parts[0], &parts[1], &parts[2], Sight::All);
-        let hidden_bpe = hidden_bpe + self.out.forward(&attended_bpe);
-        let mlp_bpe = self.mlp.forward(&self.mlp_norm.forward(&hidden_bpe));
-        hidden_bpe + mlp_bpe
+        let hidden_bpe = self.out.add_to(&hidden_bpe, &attended_bpe);
+        self.mlp.add_to(&hidden_bpe, &self.mlp_norm.forward(&hidden_bpe))
     }
 }

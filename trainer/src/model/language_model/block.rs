@@ -45,9 +45,9 @@ impl Block {
             None => attention(&q_bthe, &k_bthe, &v_bthe, pass.sight),
             Some(cache) => cache.attend(&q_bthe, &k_bthe, &v_bthe, pass.sight),
         };
-        let hidden_bte = hidden_bte + self.out.forward(&attended_bte, pass.train);
+        let hidden_bte = self.out.add_to(&hidden_bte, &attended_bte, pass.train);
         let [gate, up] = self.projections.gate_and_up(&self.mlp_norm.forward(&hidden_bte), pass.train);
-        hidden_bte + self.down.forward(&(gate.silu() * up), pass.train)
+        self.down.add_to(&hidden_bte, &(gate.silu() * up), pass.train)
     }
 
     /// Every map with its role, those of attention first.

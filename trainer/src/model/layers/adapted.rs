@@ -22,7 +22,15 @@ impl AdaptedLinear {
 
     /// `train` switches the adapter's dropout on.
     pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        let mapped = self.linear.forward(x);
+        self.adapted(self.linear.forward(x), x, train)
+    }
+
+    /// As [`AdaptedLinear::forward`], added to `residual`.
+    pub(crate) fn add_to(&self, residual: &Tensor, x: &Tensor, train: bool) -> Tensor {
+        self.adapted(self.linear.add_to(residual, x), x, train)
+    }
+
+    fn adapted(&self, mapped: Tensor, x: &Tensor, train: bool) -> Tensor {
         match &self.adapter {
             None => mapped,
             Some(adapter) => mapped + adapter.forward(x, train),

@@ -3,6 +3,7 @@
 use tch::Tensor;
 
 use super::Init;
+use crate::libtorch;
 
 /// `x W^T + b`; the weight lies as torch has it, (out, in).
 pub(crate) struct Linear {
@@ -20,6 +21,15 @@ impl Linear {
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, self.bias.as_ref())
+        self.map(x, None)
+    }
+
+    /// The map of `x`, added to `residual` in the same pass.
+    pub(crate) fn add_to(&self, residual: &Tensor, x: &Tensor) -> Tensor {
+        self.map(x, Some(residual))
+    }
+
+    fn map(&self, x: &Tensor, residual: Option<&Tensor>) -> Tensor {
+        libtorch::linear(x, &self.weight, self.bias.as_ref(), residual).expect("widths fit")
     }
 }

@@ -25,11 +25,12 @@ impl Mlp {
         Mlp { up: Linear::new(init, input, hidden), down: Linear::new(init, hidden, output), gelu }
     }
 
-    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+    /// The MLP of `x`, added to `residual`.
+    pub(crate) fn add_to(&self, residual: &Tensor, x: &Tensor) -> Tensor {
         let approximate = match self.gelu {
             Gelu::Exact => "none",
             Gelu::Tanh => "tanh",
         };
-        self.down.forward(&self.up.forward(x).gelu(approximate))
+        self.down.add_to(residual, &self.up.forward(x).gelu(approximate))
     }
 }

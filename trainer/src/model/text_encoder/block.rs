@@ -36,7 +36,7 @@ impl Block {
         let (batch, tokens, width) = hidden_bte.size3().expect("hidden states have three axes");
         let heads = |linear: &Linear| linear.forward(hidden_bte).view([batch, tokens, self.heads, width / self.heads]);
         let attended_bte = attention(&heads(&self.query), &heads(&self.key), &heads(&self.value), sight);
-        let hidden_bte = self.attention_norm.forward(&(self.out.forward(&attended_bte) + hidden_bte));
-        self.mlp_norm.forward(&(self.mlp.forward(&hidden_bte) + &hidden_bte))
+        let hidden_bte = self.attention_norm.forward(&self.out.add_to(hidden_bte, &attended_bte));
+        self.mlp_norm.forward(&self.mlp.add_to(&hidden_bte, &hidden_bte))
     }
 }
