@@ -143,7 +143,7 @@ impl Work {
 /// The sizes of the peer's parts.
 fn config() -> Med2e3Config {
     let (heads, mlp, blocks) = (4, 1024, 4);
-    let published = Med2e3Config::published(Preset::Paper);
+    let published = Med2e3Config::of_preset(Preset::Paper);
     Med2e3Config {
         llm: LanguageModelConfig {
             hidden_size: WIDTH,

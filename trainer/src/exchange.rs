@@ -41,6 +41,8 @@ pub struct Import<'a> {
 pub struct Exchanged {
     /// The model.
     pub config: Med2e3Config,
+    /// The preset that was read off the weights, for want of another.
+    pub inferred: Option<Preset>,
     /// Parameters of each part.
     pub parameters: Vec<(Part, u64)>,
     /// Tensors that the files hold beside the parts.
@@ -77,6 +79,7 @@ pub fn import(import: &Import<'_>) -> Result<Exchanged, TrainerError> {
     checkpoint::write(import.out, &contents)?;
     Ok(Exchanged {
         config: files.config().clone(),
+        inferred: files.inferred(),
         parameters: counts(&loaded.model),
         passed_over: loaded.passed_over,
         drawn,
@@ -100,6 +103,7 @@ pub fn export(path: &Path, precision: Precision, out: &Path) -> Result<Exchanged
     checkpoint::write(out, &Contents { model: &model, tokenizers: tokenizers.clone(), training: None })?;
     Ok(Exchanged {
         config: model.config().clone(),
+        inferred: None,
         parameters: counts(&model),
         passed_over: Vec::new(),
         drawn: Vec::new(),

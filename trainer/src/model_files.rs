@@ -26,7 +26,7 @@ pub struct ModelFiles {
     config: Med2e3Config,
     weights: BTreeMap<Part, WeightsFile>,
     adapters: Option<PathBuf>,
-    is_inferred: bool,
+    inferred: Option<Preset>,
 }
 
 /// Where each part lies: a file of weights, or a folder with one and its config.json.
@@ -82,7 +82,7 @@ impl ModelFiles {
             config.variant = Variant { connector3d, connector2d, max_length, ..preset.variant() };
         }
         let weights = open_all(&places)?;
-        Ok(ModelFiles { config, weights, adapters: places.adapters, is_inferred: false })
+        Ok(ModelFiles { config, weights, adapters: places.adapters, inferred: None })
     }
 
     /// Opens parts that lie apart. Without a preset the connectors' weights decide.
@@ -92,8 +92,8 @@ impl ModelFiles {
     pub fn gather(places: &Places, preset: Option<Preset>) -> Result<ModelFiles, TrainerError> {
         let weights = open_all(places)?;
         let shapes = |part| weights.get(&part).map(WeightsFile::shapes).unwrap_or_default();
-        let is_inferred = preset.is_none();
-        let preset = preset.unwrap_or_else(|| preset_of(&shapes(Part::Vision3dConnector)));
+        let inferred = preset.is_none().then(|| preset_of(&shapes(Part::Vision3dConnector)));
+        let preset = preset.or(inferred).unwrap_or(Preset::Paper);
         let mut variant = preset.variant();
         let args = places.args.as_deref().map(read_json).transpose()?;
         let sizes = |part: Part| sizes_of(part, places, args.as_ref());
@@ -131,7 +131,7 @@ impl ModelFiles {
             initializer: Initializer::Normal(0.02),
             lora: places.adapters.as_deref().map(read_adapter_config).transpose()?,
         };
-        Ok(ModelFiles { config, weights, adapters: places.adapters.clone(), is_inferred })
+        Ok(ModelFiles { config, weights, adapters: places.adapters.clone(), inferred })
     }
 
     /// What the files make together.
@@ -139,9 +139,9 @@ impl ModelFiles {
         &self.config
     }
 
-    /// Whether the variant was read off the weights for want of a preset.
-    pub fn is_inferred(&self) -> bool {
-        self.is_inferred
+    /// The preset that was read off the weights, for want of another.
+    pub fn inferred(&self) -> Option<Preset> {
+        self.inferred
     }
 
     /// Parts that the model needs and that no file brings.

@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::TrainerError;
 use crate::device::DeviceChoice;
-use crate::model::{Med2e3, ModelInput, Part, Preset};
+use crate::model::{Med2e3, ModelInput, Part, Preset, Variant};
 use crate::model_files::ModelFiles;
 use crate::precision::Precision;
 use crate::weights_file::WeightsFile;
@@ -50,7 +50,9 @@ pub struct Comparison {
 #[derive(Clone, Debug, Serialize)]
 pub struct VerifyReport {
     /// The variant, as its named values.
-    pub variant: crate::model::Variant,
+    pub variant: Variant,
+    /// The preset that was read off the weights, for want of another.
+    pub inferred: Option<Preset>,
     /// Tensors that the checkpoint's files hold and the model has no use for.
     pub passed_over: usize,
     /// A line a tensor.
@@ -81,7 +83,8 @@ pub fn verify(verification: &Verification<'_>) -> Result<VerifyReport, TrainerEr
     loaded.model.drop_no_more();
     let passed_over = loaded.passed_over.iter().map(|(_, names)| names.len()).sum();
     let comparisons = compare(&loaded.model, &reference, verification.tolerance)?;
-    Ok(VerifyReport { variant: files.config().variant.clone(), passed_over, comparisons })
+    let (variant, inferred) = (files.config().variant.clone(), files.inferred());
+    Ok(VerifyReport { variant, inferred, passed_over, comparisons })
 }
 
 fn compare(model: &Med2e3, reference: &Reference, tolerance: f64) -> Result<Vec<Comparison>, TrainerError> {

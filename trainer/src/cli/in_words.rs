@@ -3,9 +3,11 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use clap::ValueEnum;
 use med2e3_schemas::report::{EvaluateReport, ExplainReport, RetrieveReport, TrainReport, TrainStep};
 
 use crate::exchange::Exchanged;
+use crate::model::Preset;
 use crate::verify::VerifyReport;
 
 pub(super) fn trained(report: &TrainReport) -> String {
@@ -73,6 +75,9 @@ pub(super) fn retrieved(report: &RetrieveReport) -> String {
 pub(super) fn exchanged(exchanged: &Exchanged, out: &Path) -> String {
     let mut text = String::new();
     let mut line = |line: String| writeln!(text, "{line}").expect("a string takes any text");
+    if let Some(preset) = exchanged.inferred {
+        line(inferred(preset));
+    }
     for (part, count) in exchanged.parameters.iter().filter(|(_, count)| *count > 0) {
         let drawn = if exchanged.drawn.contains(part) { "  drawn from the seed" } else { "" };
         line(format!("{part:<20}{count:>14} parameters{drawn}"));
@@ -99,7 +104,8 @@ pub(super) fn exchanged(exchanged: &Exchanged, out: &Path) -> String {
 }
 
 pub(super) fn verified(report: &VerifyReport) -> String {
-    let mut text = format!("{:<30}{:>12}{:>12}{:>12}\n", "tensor", "elements", "absolute", "relative");
+    let mut text = report.inferred.map_or(String::new(), |preset| inferred(preset) + "\n");
+    text += &format!("{:<30}{:>12}{:>12}{:>12}\n", "tensor", "elements", "absolute", "relative");
     for compared in &report.comparisons {
         let verdict = if compared.passes { "" } else { "  beyond the tolerance" };
         let (absolute, relative) = (compared.absolute, compared.relative);
@@ -110,4 +116,9 @@ pub(super) fn verified(report: &VerifyReport) -> String {
         writeln!(text, "{} tensors of the checkpoint passed over", report.passed_over).expect("as above");
     }
     text
+}
+
+fn inferred(preset: Preset) -> String {
+    let name = preset.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned());
+    format!("variant: {name}, read off the weights")
 }
