@@ -241,6 +241,7 @@ mod tests {
         }
         parse::<EvaluateConfig>("evaluate", &text("demo/evaluate.toml"), &[]).unwrap();
         parse::<ExplainConfig>("explain", &text("demo/explain.toml"), &[]).unwrap();
+        parse::<RetrieveConfig>("retrieve", &text("retrieve/m3d.toml"), &[]).unwrap();
     }
 
     #[test]

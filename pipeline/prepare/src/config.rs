@@ -321,9 +321,9 @@ mod tests {
         for name in ["sample/ablation-100k.toml", "demo/sample.toml"] {
             parse::<SampleConfig>(name, &text(name), &[]).unwrap();
         }
-        // A new file must be added above; the demo's other files are the trainer's.
+        // A new file must be added above; the demo's other files and the folder retrieve are the trainer's.
         let count = |folder: &str| fs::read_dir(root.join(folder)).unwrap().count();
-        assert_eq!((count("prepare"), count("sample"), count("demo"), count("")), (2, 1, 6, 3));
+        assert_eq!((count("prepare"), count("sample"), count("demo"), count("")), (2, 1, 6, 4));
     }
 
     #[test]

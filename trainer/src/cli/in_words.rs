@@ -80,7 +80,7 @@ pub(super) fn exchanged(exchanged: &Exchanged, out: &Path) -> String {
     }
     for (part, count) in exchanged.parameters.iter().filter(|(_, count)| *count > 0) {
         let drawn = if exchanged.drawn.contains(part) { "  drawn from the seed" } else { "" };
-        line(format!("{part:<20}{count:>14} parameters{drawn}"));
+        line(format!("{:<20}{count:>14} parameters{drawn}", part.name()));
     }
     line(format!("{:<20}{:>14}", "all", exchanged.parameters.iter().map(|(_, count)| count).sum::<u64>()));
     for (part, names) in &exchanged.passed_over {

@@ -60,7 +60,7 @@ pub struct Visual {
 }
 
 /// Places of a spliced batch.
-pub struct Places {
+pub struct SplicedPlaces {
     /// Rows of the batch.
     pub rows: i64,
     /// Tokens of a padded row.
@@ -229,7 +229,7 @@ impl Med2e3 {
     ///
     /// # Errors
     /// As [`Med2e3::forward`], or a mask of another shape.
-    pub fn logits(&self, input: &ModelInput, mask_bt: Option<&Tensor>) -> Result<(Tensor, Places), ModelError> {
+    pub fn logits(&self, input: &ModelInput, mask_bt: Option<&Tensor>) -> Result<(Tensor, SplicedPlaces), ModelError> {
         no_grad(|| {
             let splice = self.splice(input, self.config.variant.max_length)?;
             let visual = self.see(input, &splice.volume_samples, false)?;
@@ -251,7 +251,7 @@ impl Med2e3 {
             };
             let places = Tensor::from_slice(&flat).to_device(self.device());
             let logits_rv = self.llm.logits(&hidden_bte.flatten(0, 1).index_select(0, &places)).to_kind(Kind::Float);
-            Ok((logits_rv, Places { rows, width, flat }))
+            Ok((logits_rv, SplicedPlaces { rows, width, flat }))
         })
     }
 

@@ -2,7 +2,8 @@
 //! both kinds of tokens spliced into a language model.
 //!
 //! # Layout
-//! - [`config`]: what may vary, as named values, and the paper's choices of them ([`preset`]); sizes come from the parts' own config.json
+//! - [`config`]: what may vary, as named values; [`preset`]: the paper's and the released code's choices of them; sizes
+//!   come from the parts' own config.json
 //! - [`med2e3`]: the whole model: volume and ids in, loss and scores out
 //! - [`encoder3d`], [`encoder2d`], [`connector`]: voxels to visual tokens
 //! - [`scorer`], [`aggregate`]: 32 slices to the tokens of one

@@ -361,7 +361,7 @@ impl Med2e3Config {
             Part::Vision2dModel => Some(self.vision2d.to_published()),
             Part::Vision3dModel => {
                 let mut config = self.vision3d.to_published();
-                if let Some(text) = &self.text_encoder {
+                if let Some(text) = self.text_encoder.as_ref().filter(|_| self.variant.needs_text_encoder()) {
                     config["vocab_size"] = json!(text.vocab_size);
                     config["text_config"] = json!({
                         "model_type": "bert", "num_attention_heads": text.num_attention_heads,

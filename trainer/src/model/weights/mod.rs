@@ -7,7 +7,6 @@ mod names;
 mod nearest;
 mod strict;
 
-use std::collections::HashMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -83,13 +82,7 @@ impl Med2e3 {
         given: &[(String, Vec<i64>)],
         read: impl FnMut(&str) -> Result<Tensor, E>,
     ) -> Result<Vec<String>, E> {
-        let llm = self.config().llm.clone();
-        let names = Names {
-            part: part.name(),
-            published: &|name, own| names::published(part, name, own),
-            is_foreign: &|name| names::is_foreign(part, name, &llm),
-        };
-        strict::load(&names, self.parameters(part), given, read)
+        self.with_names(part, |names| strict::load(names, self.parameters(part), given, read))
     }
 
     /// [`Med2e3::load`] from tensors in memory, which are copied.
@@ -97,9 +90,16 @@ impl Med2e3 {
     /// # Errors
     /// As [`Med2e3::load`]; the model is then unchanged.
     pub fn load_tensors(&mut self, part: Part, tensors: &[(String, Tensor)]) -> Result<Vec<String>, ModelError> {
-        let shapes: Vec<_> = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.size())).collect();
-        let by_name: HashMap<&str, &Tensor> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        self.load(part, &shapes, |name| Ok(by_name[name].detach().copy()))
+        self.with_names(part, |names| strict::load_tensors(names, self.parameters(part), tensors))
+    }
+
+    fn with_names<R>(&self, part: Part, body: impl FnOnce(&Names<'_>) -> R) -> R {
+        let llm = &self.config().llm;
+        body(&Names {
+            part: part.name(),
+            published: &|name, own| names::published(part, name, own),
+            is_foreign: &|name| names::is_foreign(part, name, llm),
+        })
     }
 
     /// Turns every weight to a kind of floats, in place.

@@ -271,3 +271,35 @@ impl Named {
         self.0.push((name.to_owned(), tensor.shallow_clone()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_other_files_are_known() {
+        let known = |part, own: &str, name: &str| published(part, name, &HashSet::from([own])).as_deref() == Some(own);
+        assert!(known(Part::Vision3dModel, "vision_encoder.cls_token", "cls_token"));
+        assert!(known(Part::Vision2dModel, "vision_model.post_layernorm.bias", "post_layernorm.bias"));
+        for name in ["mm_projector.projector.2.bias", "model.mm_projector.projector.2.bias", "module._connector.2.bias"]
+        {
+            assert!(known(Part::Vision3dConnector, "_connector.2.bias", name), "{name}");
+        }
+        assert!(!known(Part::Llm, "model.norm.weight", "model.norm.weights"));
+    }
+
+    #[test]
+    fn a_connector_is_what_its_names_show() {
+        let of = |names: &[&str], base| {
+            let given: Vec<_> = names.iter().map(|name| (name.to_string(), vec![1])).collect();
+            connector_kind(&given, base)
+        };
+        let (spatial, mlp) = (ConnectorKind::SPATIAL_POOLING_MLP2X, ConnectorKind::MLP2X);
+        let two = ["_connector.0.weight", "_connector.2.weight"];
+        assert_eq!([of(&two, spatial), of(&two, mlp)], [spatial, mlp]);
+        assert_eq!(of(&["_connector.0.weight"], mlp), ConnectorKind::Mlp { layers: 1 });
+        assert_eq!(of(&["_connector.weight"], spatial), ConnectorKind::Linear);
+        assert_eq!(of(&["mm_projector.projector.0.weight", "mm_projector.projector.2.weight"], spatial), spatial);
+        assert_eq!(of(&["text_mlp.weight"], mlp), ConnectorKind::Identity);
+    }
+}
