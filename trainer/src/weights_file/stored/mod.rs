@@ -1,7 +1,7 @@
 //! What lies in a file of weights: names, element types, shapes, and where the bytes are. Nothing is copied.
 //!
-//! Two forms are told apart by their bytes: safetensors ([`safetensors`]) and the zip archives of `torch.save`
-//! ([`torch`]). This folder knows neither paths nor libtorch, so that it can be tried on arbitrary bytes by itself.
+//! Two forms are told apart by their bytes: safetensors (`safetensors`) and the zip archives of `torch.save`
+//! (`torch`). This folder knows neither paths nor libtorch, so that it can be tried on arbitrary bytes by itself.
 
 mod element;
 mod error;
