@@ -72,8 +72,8 @@ impl VerifyReport {
 /// `expect.logits_mask`, `expect.loss`, `expect.grad_norm.PART`. Dropout is off.
 ///
 /// # Errors
-/// Files that do not read or fit together; a reference without inputs, with nothing to compare, or with a name that is
-/// none of these.
+/// Files that do not read or fit together; a reference without inputs, with nothing to compare, or with an input or
+/// expectation of another name.
 pub fn verify(verification: &Verification<'_>) -> Result<VerifyReport, TrainerError> {
     let device = verification.device.open()?;
     let reference = Reference { file: WeightsFile::open(verification.reference)?, device };
@@ -253,7 +253,7 @@ impl Reference {
         Ok(Vec::try_from(lengths_b).expect("a flat i64 tensor"))
     }
 
-    /// A name that is none of the known ones was probably meant to be compared.
+    /// An input or expectation that is none of the known ones was probably meant; other tensors are nobody's matter.
     fn check_names(&self) -> Result<(), TrainerError> {
         const KNOWN: [&str; 13] = [
             "input.volume",
@@ -271,7 +271,8 @@ impl Reference {
             "expect.loss",
         ];
         let is_norm = |name: &str| Part::ALL.iter().any(|part| name == format!("expect.grad_norm.{}", part.name()));
-        match self.file.names().find(|name| !KNOWN.contains(name) && !is_norm(name)) {
+        let is_meant = |name: &str| name.starts_with("input.") || name.starts_with("expect.");
+        match self.file.names().find(|name| is_meant(name) && !KNOWN.contains(name) && !is_norm(name)) {
             None => Ok(()),
             Some(name) => Err(TrainerError::File {
                 path: self.file.path().to_owned(),

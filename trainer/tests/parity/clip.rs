@@ -133,11 +133,8 @@ fn sizes_come_from_config_json_and_from_shapes() {
         })
         .collect();
     assert_eq!(of(&text, &wide).unwrap().text.num_attention_heads, 2);
-    let headless = of(&text, &tensors).unwrap();
-    assert!(matches!(
-        M3dClip::new(&headless, Device::Cpu, 0),
-        Err(ModelError::Config { field, .. }) if field == "text.hidden_size"
-    ));
+    let error = of(&text, &tensors).unwrap_err().to_string();
+    assert!(error.contains("text_config.num_attention_heads"), "{error}");
     text["text_config"] = heads;
 
     // What both state must agree, or a false size would be allocated.
@@ -145,7 +142,6 @@ fn sizes_come_from_config_json_and_from_shapes() {
         ("hidden_size", serde_json::json!(1i64 << 40)),
         ("mlp_dim", serde_json::json!(1i64 << 40)),
         ("num_layers", serde_json::json!(1i64 << 40)),
-        ("vocab_size", serde_json::json!(60)),
         ("img_size", serde_json::json!([i64::MAX, 16, 16])),
         ("img_size", serde_json::json!([8, 16, 16])),
         ("patch_size", serde_json::json!([0, 4, 8])),

@@ -26,31 +26,35 @@ impl M3dClipConfig {
 }
 
 impl BertConfig {
-    /// The sizes of M3D-CLIP's text half, which its published config.json does not hold: those of its tensors. Heads are 64
+    /// The sizes of M3D-CLIP's text half, which its published config.json does not hold (its `vocab_size` is used by
+    /// nothing): those of its tensors. Heads are 64
     /// wide and norms as in bert-base-uncased, unless config.json, or an object in it, states `num_attention_heads` and `layer_norm_eps`.
     ///
     /// # Errors
-    /// A weight that shows a size is missing, or shows another one than config.json states.
+    /// A weight that shows a size is missing, or nothing tells the heads.
     pub fn of_published(config: &Value, shapes: &[(String, Vec<i64>)]) -> Result<BertConfig, ModelError> {
         let (base, shapes) = (BertConfig::base_uncased(), Shapes(shapes));
         let [vocab_size, hidden_size] = shapes.last_two("language_encoder.embeddings.word_embeddings.weight")?;
         let [positions, _] = shapes.last_two("language_encoder.embeddings.position_embeddings.weight")?;
         let [types, _] = shapes.last_two("language_encoder.embeddings.token_type_embeddings.weight")?;
         let (layers, hidden) = shapes.layers("language_encoder.encoder.layer.", ".intermediate.dense.weight");
-        if let Some(stated) = config.get("vocab_size").and_then(Value::as_i64) {
-            same("vocab_size of config.json", stated, vocab_size)?;
-        }
         // The vision half calls its heads otherwise, so whatever holds this field speaks of the text half.
         let inner = config.as_object().into_iter().flat_map(|fields| fields.values());
         let bert = inner.chain([config]).find(|value| value.get("num_attention_heads").is_some());
         let stated = |key: &str| bert.and_then(|bert| bert.get(key));
+        let heads = match stated("num_attention_heads").and_then(Value::as_i64) {
+            Some(heads) => heads,
+            None if hidden_size % BERT_HEAD_WIDTH == 0 => hidden_size / BERT_HEAD_WIDTH,
+            None => {
+                let expected = format!("text_config.num_attention_heads beside a width of {hidden_size}");
+                return Err(ModelError::config("M3D-CLIP's config.json", expected, "nothing"));
+            }
+        };
         Ok(BertConfig {
             vocab_size,
             hidden_size,
             num_hidden_layers: layers,
-            num_attention_heads: stated("num_attention_heads")
-                .and_then(Value::as_i64)
-                .unwrap_or(hidden_size / BERT_HEAD_WIDTH),
+            num_attention_heads: heads,
             intermediate_size: hidden.unwrap_or(base.intermediate_size),
             max_position_embeddings: positions,
             type_vocab_size: types,

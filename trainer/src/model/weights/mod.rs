@@ -221,7 +221,7 @@ impl M3dClip {
         names::of_m3d_clip(self)
     }
 
-    /// As [`Med2e3::load`]. Counters that older releases of transformers stored among the text half's weights are passed
+    /// As [`Med2e3::load`]. Counters of older releases of transformers and idle weights of newer ones of MONAI are passed
     /// over.
     ///
     /// # Errors
@@ -244,4 +244,4 @@ impl M3dClip {
 }
 
 const CLIP_NAMES: Names<'static> =
-    Names { part: "m3d_clip", published: &names::as_it_is, is_foreign: &names::is_bert_counter };
+    Names { part: "m3d_clip", published: &names::as_it_is, is_foreign: &names::is_idle_in_m3d_clip };

@@ -89,9 +89,13 @@ pub(super) fn of_m3d_clip(clip: &M3dClip) -> Vec<(String, Tensor)> {
     named.0
 }
 
-/// Whether the name is a buffer of 0, 1, 2, .. or of zeros that older releases of transformers stored with BERT.
-pub(super) fn is_bert_counter(name: &str) -> bool {
-    matches!(name, "language_encoder.embeddings.position_ids" | "language_encoder.embeddings.token_type_ids")
+/// Whether M3D-CLIP's file may hold the name although nothing depends on it: a buffer of 0, 1, 2, .. or of zeros that older
+/// releases of transformers stored with BERT, or what MONAI puts into every block since 1.4, for decoders alone.
+pub(super) fn is_idle_in_m3d_clip(name: &str) -> bool {
+    let is_counter =
+        matches!(name, "language_encoder.embeddings.position_ids" | "language_encoder.embeddings.token_type_ids");
+    let in_block = name.strip_prefix("vision_encoder.blocks.").or(name.strip_prefix("blocks."));
+    is_counter || in_block.is_some_and(|rest| rest.contains(".cross_attn.") || rest.contains(".norm_cross_attn."))
 }
 
 /// Whether a published file of this part may hold the name although the part has no use for it.
@@ -112,8 +116,12 @@ pub(super) fn is_foreign(part: Part, name: &str, llm: &LanguageModelConfig) -> b
         Part::Llm | Part::Vision2dConnector => &[],
     };
     // Frequencies are computed from the config; some files carry them as buffers.
-    let is_buffer = part == Part::Llm && name.ends_with(".rotary_emb.inv_freq");
-    is_buffer || prefixes.iter().any(|prefix| name.starts_with(prefix))
+    let is_idle = match part {
+        Part::Llm => name.ends_with(".rotary_emb.inv_freq"),
+        Part::Vision3dModel => is_idle_in_m3d_clip(name),
+        Part::Vision2dModel | Part::Vision2dConnector | Part::Vision3dConnector => false,
+    };
+    is_idle || prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// The connector that a file's names and shapes show; how it pools they don't, so that `base` says it.
@@ -286,6 +294,15 @@ mod tests {
             assert!(known(Part::Vision3dConnector, "_connector.2.bias", name), "{name}");
         }
         assert!(!known(Part::Llm, "model.norm.weight", "model.norm.weights"));
+    }
+
+    #[test]
+    fn what_monai_adds_to_every_block_is_passed_over() {
+        let llm = LanguageModelConfig::phi3_mini_4k();
+        let is_foreign = |name| is_foreign(Part::Vision3dModel, name, &llm);
+        assert!(is_foreign("vision_encoder.blocks.3.cross_attn.to_q.weight"));
+        assert!(is_foreign("blocks.0.norm_cross_attn.bias"));
+        assert!(!is_foreign("vision_encoder.blocks.3.attn.to_q.weight"));
     }
 
     #[test]
