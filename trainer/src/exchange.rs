@@ -116,6 +116,5 @@ pub fn export(path: &Path, precision: Precision, out: &Path) -> Result<Exchanged
 const MERGE_TOLERANCE: f64 = 1e-5;
 
 fn counts(model: &Med2e3) -> Vec<(Part, u64)> {
-    let count = |part| model.parameters(part).iter().map(|(_, tensor)| tensor.numel() as u64).sum();
-    Part::ALL.into_iter().map(|part| (part, count(part))).collect()
+    Part::ALL.into_iter().map(|part| (part, model.parameter_count(part))).collect()
 }

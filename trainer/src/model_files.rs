@@ -13,7 +13,7 @@ use tch::{Device, Kind};
 
 use crate::TrainerError;
 use crate::checkpoint::adapters::{load_adapters, read_adapter_config};
-use crate::checkpoint::{ADAPTERS, CONFIG};
+use crate::checkpoint::{ADAPTERS, CONFIG, read_json};
 use crate::model::weights::{TextProjection, connector_kind, preset_of};
 use crate::model::{
     BertConfig, ConnectorKind, Initializer, LanguageModelConfig, M3dClipVisionConfig, Med2e3, Med2e3Config, Part,
@@ -95,7 +95,7 @@ impl ModelFiles {
         let inferred = preset.is_none().then(|| preset_of(&shapes(Part::Vision3dConnector)));
         let preset = preset.or(inferred).unwrap_or(Preset::Paper);
         let mut variant = preset.variant();
-        let args = places.args.as_deref().map(read_json).transpose()?;
+        let args = places.args.as_deref().map(|args| read_json(args, "JSON")).transpose()?;
         let sizes = |part: Part| sizes_of(part, places, args.as_ref());
 
         let declared = |key: &str| -> Result<Option<ConnectorKind>, TrainerError> {
@@ -230,7 +230,7 @@ fn sizes_of(part: Part, places: &Places, args: Option<&Value>) -> Result<Value, 
     let own =
         place.map(|place| if place.is_dir() { place.join("config.json") } else { place.with_file_name("config.json") });
     if let Some(own) = own.as_ref().filter(|own| own.is_file()) {
-        return read_json(own);
+        return read_json(own, "JSON");
     }
     let key = format!("{}_config", part.name());
     let share = args.and_then(|args| args.get(&key)).cloned();
@@ -238,15 +238,5 @@ fn sizes_of(part: Part, places: &Places, args: Option<&Value>) -> Result<Value, 
         path: own.unwrap_or_else(|| PathBuf::from(part.name())),
         expected: format!("the part's sizes, here or as {key} in args/config.json"),
         found: "neither".into(),
-    })
-}
-
-/// A JSON file's value.
-pub(crate) fn read_json(path: &Path) -> Result<Value, TrainerError> {
-    let text = fs::read_to_string(path).map_err(TrainerError::io(path, "read"))?;
-    serde_json::from_str(&text).map_err(|e| TrainerError::File {
-        path: path.to_owned(),
-        expected: "JSON".into(),
-        found: e.to_string(),
     })
 }

@@ -22,6 +22,7 @@ use crate::device_batch::to_device;
 use crate::fit;
 use crate::model::{Med2e3, Part};
 use crate::optimizer::{AdamW, AdamWConfig};
+use crate::output::write_report;
 use crate::schedule::CosineSchedule;
 use crate::train::Existing;
 
@@ -193,10 +194,7 @@ impl Run {
 
     /// Writes `report.json` and gives it.
     pub(crate) fn report(self, config: &TrainConfig, seconds: f64) -> Result<TrainReport, TrainerError> {
-        let count = |part: Part| {
-            let elements = self.model.parameters(part).iter().map(|(_, tensor)| tensor.numel() as u64).sum();
-            (part.name().to_owned(), elements)
-        };
+        let count = |part: Part| (part.name().to_owned(), self.model.parameter_count(part));
         let adapters: u64 = self.model.adapters().iter().map(|(_, tensor)| tensor.numel() as u64).sum();
         let adapters = (adapters > 0).then_some(("adapters".to_owned(), adapters));
         let report = TrainReport {
@@ -212,8 +210,7 @@ impl Run {
             seconds,
             checkpoint: format!("step-{}", self.state.step),
         };
-        let text = serde_json::to_vec_pretty(&report).expect("a report is plain data");
-        write_whole(&self.out.join("report.json"), &text)?;
+        write_report(&self.out, &report)?;
         Ok(report)
     }
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use med2e3_feed::shard::commit::write_whole;
 use serde_json::{Map, Value, json};
 
 use super::tensors::write_tensors;
+use super::{read_json, write_json};
 use crate::TrainerError;
 use crate::model::lora::ALL_LINEAR;
 use crate::model::{LoraConfig, Med2e3, ModelError};
@@ -40,12 +40,7 @@ const WITHOUT_EFFECT: [&str; 8] = [
 /// must be null, false or empty, so that what another release of PEFT can do is never passed over.
 pub fn read_adapter_config(folder: &Path) -> Result<LoraConfig, TrainerError> {
     let path = folder.join(CONFIG);
-    let text = fs::read_to_string(&path).map_err(TrainerError::io(&path, "read"))?;
-    let fields = serde_json::from_str(&text).map_err(|e| TrainerError::File {
-        path: path.clone(),
-        expected: "PEFT's configuration of adapters".into(),
-        found: e.to_string(),
-    })?;
+    let fields = read_json(&path, "PEFT's configuration of adapters")?;
     Fields { path, fields }.lora()
 }
 
@@ -76,8 +71,7 @@ pub fn save_adapters(folder: &Path, model: &Med2e3) -> Result<(), TrainerError> 
     });
     fs::create_dir_all(folder).map_err(TrainerError::io(folder, "create"))?;
     write_tensors(&folder.join(WEIGHTS), &tensors)?;
-    let text = serde_json::to_vec_pretty(&config).expect("a configuration is plain data");
-    Ok(write_whole(&folder.join(CONFIG), &text)?)
+    write_json(&folder.join(CONFIG), &config)
 }
 
 /// Gives a model that was built with the folder's configuration the folder's weights. Its dropout may be another: it acts

@@ -26,6 +26,7 @@ use tensors::write_tensors;
 pub const CONFIG: &str = "med2e3.toml";
 const WEIGHTS: &str = "model.safetensors";
 const SIZES: &str = "config.json";
+const OWN_JSON: &str = "JSON as this program writes it";
 const MANIFEST: &str = "manifest.json";
 /// Adapters, in PEFT's layout.
 pub(crate) const ADAPTERS: &str = "adapters";
@@ -176,7 +177,7 @@ impl Checkpoint {
             })?,
         };
         let path = folder.join(MANIFEST);
-        let manifest: Manifest = parse_json(&path)?;
+        let manifest: Manifest = read_json(&path, OWN_JSON)?;
         for (relative, expected) in manifest.files {
             let inside = |part: Component<'_>| matches!(part, Component::Normal(_));
             let within = Path::new(&relative).components().all(inside);
@@ -230,7 +231,7 @@ impl Checkpoint {
     /// # Errors
     /// A checkpoint without a state, or one that does not read.
     pub fn state(&self) -> Result<(TrainState, AdamWState), TrainerError> {
-        let state: TrainState = parse_json(&self.folder.join(STATE))?;
+        let state: TrainState = read_json(&self.folder.join(STATE), OWN_JSON)?;
         let tensors = WeightsFile::open(&self.folder.join(MOMENTS))?.tensors(Device::Cpu, None)?;
         let moments = AdamWState { step: state.step, tensors };
         Ok((state, moments))
@@ -246,11 +247,12 @@ pub fn last(run: &Path) -> Option<PathBuf> {
     steps.max().map(|(_, path)| path)
 }
 
-fn parse_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, TrainerError> {
+/// A JSON file's value; `expected` says what it should be where it is not.
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path, expected: &str) -> Result<T, TrainerError> {
     let text = fs::read_to_string(path).map_err(TrainerError::io(path, "read"))?;
     serde_json::from_str(&text).map_err(|e| TrainerError::File {
         path: path.to_owned(),
-        expected: "JSON as this program writes it".into(),
+        expected: expected.into(),
         found: e.to_string(),
     })
 }

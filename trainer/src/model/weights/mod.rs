@@ -67,6 +67,11 @@ impl Med2e3 {
         names::of(self, part)
     }
 
+    /// Weights of the part, counted by element.
+    pub fn parameter_count(&self, part: Part) -> u64 {
+        self.parameters(part).iter().map(|(_, tensor)| tensor.numel() as u64).sum()
+    }
+
     /// Gives the part the weights of a file: `given` are its tensors' names and shapes, `read` hands out one of them,
     /// which the model keeps, turned to its own kind and device. One tensor is read at a time.
     ///
@@ -153,24 +158,21 @@ pub enum TextProjection {
 impl Med2e3 {
     /// First values for a connector that no file brings, and for its scorer's layer: the config's initializer and zeros.
     pub fn draw_connector(&mut self, part: Part, seed: u64) {
-        let maps = self.parameters(part);
-        self.draw(maps, seed);
+        let tensors = self.parameters(part).into_iter().map(|(_, tensor)| tensor).collect();
+        self.draw(tensors, seed);
     }
 
     /// First values for the map behind the text feature, where the scorer has one.
     pub fn draw_text_projection(&mut self, seed: u64) {
         let layer = self.scorer.layer().filter(|(layer, _)| *layer == ScorerLayer::TextProjection);
-        let tensors = layer.map_or(Vec::new(), |(_, linear)| {
-            let bias = linear.bias.iter().map(Tensor::shallow_clone);
-            std::iter::once(linear.weight.shallow_clone()).chain(bias).map(|tensor| (String::new(), tensor)).collect()
-        });
-        self.draw(tensors, seed);
+        let tensors = layer.into_iter().flat_map(|(_, linear)| std::iter::once(&linear.weight).chain(&linear.bias));
+        self.draw(tensors.map(Tensor::shallow_clone).collect(), seed);
     }
 
     /// Matrices by the initializer, in this order from the seed; biases zero.
-    fn draw(&mut self, maps: Vec<(String, Tensor)>, seed: u64) {
+    fn draw(&mut self, tensors: Vec<Tensor>, seed: u64) {
         let init = Init::drawn(self.device(), self.kind(), self.config().initializer, seed);
-        for (_, tensor) in maps {
+        for tensor in tensors {
             let values = if tensor.dim() > 1 { init.matrix(&tensor.size()) } else { init.zeros(&tensor.size()) };
             strict::adopt(tensor, &values);
         }
