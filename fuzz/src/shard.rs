@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use med2e3_feed::shard::ShardReader;
+use med2e3_shards::ShardReader;
 
 /// Opens a file of these bytes and reads all that a reader gives.
 pub fn shard_footer(bytes: &[u8]) {

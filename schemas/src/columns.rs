@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int32Type, SchemaRef, UInt8Type};
 
+use crate::quarantine::Reason;
 use crate::sample::Topic;
 use crate::{Id, SchemaError};
 
@@ -13,7 +14,7 @@ pub(crate) fn list_of(item: DataType) -> DataType {
     DataType::List(Arc::new(Field::new("item", item, true)))
 }
 
-/// A batch beside the schema that it should have.
+/// A batch and the schema that it should have.
 pub(crate) struct Columns<'a> {
     pub(crate) batch: &'a RecordBatch,
     pub(crate) expected: SchemaRef,
@@ -25,10 +26,13 @@ impl<'a> Columns<'a> {
         let error =
             |found: String| SchemaError::Column { column: name.into(), expected: field.data_type().to_string(), found };
         let array = self.batch.column_by_name(name).ok_or_else(|| error("none".into()))?;
-        match array.data_type().equals_datatype(field.data_type()) {
-            true => Ok(array),
-            false => Err(error(array.data_type().to_string())),
+        if !array.data_type().equals_datatype(field.data_type()) {
+            return Err(error(array.data_type().to_string()));
         }
+        if !field.is_nullable() && array.null_count() > 0 {
+            return Err(error(format!("{} nulls", array.null_count())));
+        }
+        Ok(array)
     }
 
     pub(crate) fn text(&self, name: &str, row: usize) -> Result<String, SchemaError> {
@@ -57,6 +61,21 @@ impl<'a> Columns<'a> {
         Ok(list.as_fixed_size_binary().iter().flatten().filter_map(Id::from_bytes).collect())
     }
 
+    /// A hash of 32 bytes.
+    pub(crate) fn hash(&self, name: &str, row: usize) -> Result<[u8; 32], SchemaError> {
+        let column = self.get(name)?.as_fixed_size_binary();
+        Ok(column.value(row).try_into().expect("the column has 32 bytes"))
+    }
+
+    /// Three numbers in a list: another count is an error.
+    pub(crate) fn triple<T: Copy>(&self, name: &str, values: &[T]) -> Result<[T; 3], SchemaError> {
+        values.try_into().map_err(|_| SchemaError::Column {
+            column: name.into(),
+            expected: "3 values in each row".into(),
+            found: values.len().to_string(),
+        })
+    }
+
     pub(crate) fn flag(&self, name: &str, row: usize) -> Result<bool, SchemaError> {
         Ok(self.get(name)?.as_boolean().value(row))
     }
@@ -71,6 +90,14 @@ impl<'a> Columns<'a> {
         Topic::of_number(number).map(Some).ok_or_else(error)
     }
 
+    /// A quarantine reason; `None` for a null.
+    pub(crate) fn reason(&self, name: &str, row: usize) -> Result<Option<Reason>, SchemaError> {
+        let Some(word) = self.maybe_text(name, row)? else { return Ok(None) };
+        let expected = || Reason::ALL.map(Reason::as_str).join(", ");
+        let error = || SchemaError::Word { what: "reason", expected: expected(), found: word.clone() };
+        Reason::from_word(&word).map(Some).ok_or_else(error)
+    }
+
     pub(crate) fn maybe_ints(&self, name: &str, row: usize) -> Result<Option<Vec<i32>>, SchemaError> {
         let array = self.get(name)?;
         let values = || array.as_list::<i32>().value(row).as_primitive::<Int32Type>().values().to_vec();
@@ -80,4 +107,10 @@ impl<'a> Columns<'a> {
     pub(crate) fn ints(&self, name: &str, row: usize) -> Result<Vec<i32>, SchemaError> {
         Ok(self.maybe_ints(name, row)?.unwrap_or_default())
     }
+}
+
+/// The ids in the column `name`, which is all that is read of the batch.
+pub(crate) fn ids_of(batch: &RecordBatch, name: &str, expected: SchemaRef) -> Result<Vec<Id>, SchemaError> {
+    let columns = Columns { batch, expected };
+    (0..batch.num_rows()).map(|row| columns.id(name, row)).collect()
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::volume::VoxelFormat;
 use crate::{SCHEMA_VERSION, SchemaError};
@@ -61,13 +62,13 @@ pub struct ShardEntry {
 }
 
 impl DatasetIndex {
-    /// The text of `dataset.json`, with the hash of itself; `hash` is xxh3 (64 bit).
-    pub fn to_text(&self, hash: impl Fn(&[u8]) -> u64) -> String {
+    /// The text of `dataset.json`, with the hash of itself.
+    pub fn to_text(&self) -> String {
         let text = |xxh3: String| {
             let index = DatasetIndex { xxh3, ..self.clone() };
             serde_json::to_string_pretty(&index).expect("an index is plain data")
         };
-        text(format!("{:016x}", hash(text(String::new()).as_bytes())))
+        text(xxh3_hex(text(String::new()).as_bytes()))
     }
 
     /// Reads the index from its JSON text.
@@ -85,5 +86,38 @@ impl DatasetIndex {
             return Err(SchemaError::Version { expected: SCHEMA_VERSION, found: schema_version });
         }
         serde_json::from_str(text).map_err(config)
+    }
+}
+
+/// xxh3 (64 bit) of some bytes, as the index states it: 16 hex digits.
+pub fn xxh3_hex(bytes: &[u8]) -> String {
+    format!("{:016x}", xxh3_64(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volume::VoxelCode;
+
+    #[test]
+    fn the_text_holds_the_hash_of_itself() {
+        let index = DatasetIndex {
+            schema_version: SCHEMA_VERSION,
+            recipe: "m3d".into(),
+            recipe_hash: String::new(),
+            voxels: VoxelFormat::unit_range([1, 2, 2], VoxelCode::U8),
+            visual_tokens: 1,
+            tokenizer: None,
+            end_token: None,
+            volumes: vec![ShardEntry::default()],
+            samples: Vec::new(),
+            files: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            xxh3: String::new(),
+        };
+        let text = index.to_text();
+        let read = DatasetIndex::parse(&text).unwrap();
+        assert_eq!(read.to_text(), text);
+        assert_ne!(text.replace("\"rows\": 0", "\"rows\": 1"), DatasetIndex::parse(&text.replace("\"rows\": 0", "\"rows\": 1")).unwrap().to_text());
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! # Layout
 //! - [`id`]: the 16-byte keys of volumes and samples
+//! - [`identity`]: hashes of whole values, from canonical bytes
 //! - [`manifest`]: the two tables that prepare starts from
 //! - [`volume`], [`sample`]: the two kinds of shard
+//! - [`subset`]: the ids of some samples
 //! - [`quarantine`]: why an input became no row
 //! - [`outcome`]: what became of one manifest range, in its shard's footer
 //! - [`index`]: the file `dataset.json`
@@ -17,12 +19,14 @@ mod columns;
 pub mod config;
 pub mod error;
 pub mod id;
+pub mod identity;
 pub mod index;
 pub mod manifest;
 pub mod outcome;
 pub mod quarantine;
 pub mod report;
 pub mod sample;
+pub mod subset;
 pub mod volume;
 
 pub use error::SchemaError;

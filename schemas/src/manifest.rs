@@ -1,7 +1,7 @@
 //! The manifest: two tables, distinct volumes and text pairs, cut into ranges; one range becomes one shard.
 //!
-//! A row that is already known to be unusable stays in the manifest with its reason, and a row whose id was there
-//! before stays with `duplicate_of`: so rows, quarantine records and duplicates add up to the manifest by construction.
+//! A row that is already known to be unusable stays in the manifest with its reason, and a row whose id an earlier row has
+//! stays with `duplicate` set: so rows, quarantine records and duplicates add up to the manifest by construction.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, UInt32Type, UInt64Type};
 
 use crate::columns::{Columns, list_of};
+use crate::identity::{Identify, Identity};
 use crate::quarantine::Reason;
 use crate::sample::{Split, Task, Topic};
 use crate::{Id, SchemaError};
@@ -86,6 +87,51 @@ pub struct ManifestText {
     pub refusal: Option<Refusal>,
     /// Set where an earlier row has the same id.
     pub duplicate: bool,
+}
+
+impl Identify for Refusal {
+    fn identify(&self, identity: &mut Identity) {
+        identity.text(self.reason.as_str()).text(&self.detail);
+    }
+}
+
+impl Identify for ManifestVolume {
+    /// Every field in the order of the declaration.
+    fn identify(&self, identity: &mut Identity) {
+        let ManifestVolume { volume_id, image, source_path, case_id, series, row, refusal } = self;
+        identity.bytes(&volume_id.0).text(image).text(source_path).text(case_id).text(series).text(row);
+        identity.maybe(refusal.as_ref(), |identity, refusal| refusal.identify(identity));
+    }
+}
+
+impl Identify for ManifestText {
+    /// Every field in the order of the declaration; topics by their number.
+    fn identify(&self, identity: &mut Identity) {
+        let ManifestText { sample_id, volume_ids, images, task, topic, split, case_id, .. } = self;
+        let ManifestText { question, answer, turns, choices, answer_choice, row, refusal, duplicate, .. } = self;
+        let add_text = |identity: &mut Identity, text: &String| { identity.text(text); };
+        identity.bytes(&sample_id.0);
+        identity.list(volume_ids, |identity, id| { identity.bytes(&id.0); });
+        identity.list(images, add_text).text(task.as_str());
+        identity.maybe(*topic, |identity, topic| { identity.number(topic.number().into()); });
+        identity.text(split.as_str()).text(case_id).text(question).text(answer);
+        identity.maybe(turns.as_ref(), |identity, turns| {
+            identity.list(turns, |identity, turn| { identity.text(&turn.question).text(&turn.answer); });
+        });
+        identity.maybe(choices.as_ref(), |identity, choices| { identity.list(choices, add_text); });
+        identity.maybe(answer_choice.as_ref(), |identity, choice| { identity.text(choice); }).text(row);
+        identity.maybe(refusal.as_ref(), |identity, refusal| refusal.identify(identity)).flag(*duplicate);
+    }
+}
+
+/// The identity of a range: its rows, each with its ordinal.
+pub fn range_identity<'a, Row: Identify + 'a>(rows: impl IntoIterator<Item = (u64, &'a Row)>) -> String {
+    let mut identity = Identity::of_kind("manifest range");
+    for (ordinal, row) in rows {
+        identity.number(ordinal);
+        row.identify(&mut identity);
+    }
+    identity.finish()
 }
 
 /// The column that says which range a row belongs to.
@@ -223,14 +269,7 @@ pub fn texts_to_batch(range_id: u32, first_ordinal: u64, rows: &[ManifestText]) 
 }
 
 fn refusal_of(columns: &Columns<'_>, row: usize) -> Result<Option<Refusal>, SchemaError> {
-    let Some(word) = columns.maybe_text("refusal_reason", row)? else {
-        return Ok(None);
-    };
-    let reason = Reason::from_word(&word).ok_or_else(|| SchemaError::Word {
-        what: "reason",
-        expected: Reason::ALL.map(Reason::as_str).join(", "),
-        found: word,
-    })?;
+    let Some(reason) = columns.reason("refusal_reason", row)? else { return Ok(None) };
     Ok(Some(Refusal { reason, detail: columns.maybe_text("refusal_detail", row)?.unwrap_or_default() }))
 }
 

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt64Array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use serde::{Deserialize, Serialize};
+
+use crate::SchemaError;
+use crate::columns::Columns;
 
 /// Why an input was set aside. The words are stable: reports and queries count them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -143,11 +146,22 @@ pub enum Table {
 }
 
 impl Table {
+    /// Both, in the order of the declaration.
+    pub const ALL: [Table; 2] = [Table::Volumes, Table::Texts];
+
     /// The table's word on disk.
     pub fn as_str(self) -> &'static str {
         match self {
             Table::Volumes => "volumes",
             Table::Texts => "texts",
+        }
+    }
+
+    /// The folder of the table's shards in a dataset.
+    pub fn shard_folder(self) -> &'static str {
+        match self {
+            Table::Volumes => "volumes",
+            Table::Texts => "samples",
         }
     }
 }
@@ -201,9 +215,58 @@ pub fn to_batch(records: &[QuarantineRecord]) -> RecordBatch {
     RecordBatch::try_new(schema(), columns).expect("the columns above are built from this schema")
 }
 
+/// The records of a batch of [`schema`].
+///
+/// # Errors
+/// A missing column, a column of another type, an unknown word.
+pub fn from_batch(batch: &RecordBatch) -> Result<Vec<QuarantineRecord>, SchemaError> {
+    let columns = Columns { batch, expected: schema() };
+    (0..batch.num_rows())
+        .map(|row| {
+            let offset = columns.get("byte_offset")?;
+            let table = columns.text("table", row)?;
+            Ok(QuarantineRecord {
+                table: Table::ALL.into_iter().find(|known| known.as_str() == table).ok_or_else(|| SchemaError::Word {
+                    what: "table",
+                    expected: Table::ALL.map(Table::as_str).join(", "),
+                    found: table,
+                })?,
+                ordinal: columns.get("ordinal")?.as_primitive::<UInt64Type>().value(row),
+                path: columns.text("path", row)?,
+                row: columns.text("row", row)?,
+                reason: columns.reason("reason", row)?.ok_or_else(|| SchemaError::Word {
+                    what: "reason",
+                    expected: Reason::ALL.map(Reason::as_str).join(", "),
+                    found: "null".into(),
+                })?,
+                detail: columns.text("detail", row)?,
+                byte_offset: offset.is_valid(row).then(|| offset.as_primitive::<UInt64Type>().value(row)),
+            })
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn records_round_trip() {
+        let record = QuarantineRecord {
+            table: Table::Texts,
+            ordinal: 4,
+            path: "a/b".into(),
+            row: "M3D_VQA_train.csv:2".into(),
+            reason: Reason::MissingAnswer,
+            detail: "expected an answer, found an empty cell".into(),
+            byte_offset: None,
+        };
+        let records =
+            vec![QuarantineRecord { table: Table::Volumes, byte_offset: Some(7), ..record.clone() }, record];
+        assert_eq!(from_batch(&to_batch(&records)).unwrap(), records);
+        let batch = to_batch(&records).project(&[0, 1, 2, 3, 4, 6]).unwrap();
+        assert!(from_batch(&batch).unwrap_err().to_string().contains("column `detail`"));
+    }
 
     #[test]
     fn words_are_the_serialized_form() {

@@ -15,6 +15,9 @@ use crate::{Id, SchemaError};
 /// The id that stands for a volume among token ids (released code: the id of `<image3d>`).
 pub const IMAGE3D: i32 = -201;
 
+/// The label of a position that is no target (torch's `ignore_index`, which the released code uses too).
+pub const IGNORED: i64 = -100;
+
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*

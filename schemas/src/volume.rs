@@ -14,7 +14,8 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Fields, Float32Type, Schema, SchemaRef, UInt32Type};
 use serde::{Deserialize, Serialize};
 
-use crate::columns::{Columns, list_of};
+use crate::columns::{Columns, ids_of, list_of};
+use crate::identity::{Identify, Identity};
 use crate::{Id, SchemaError};
 
 /// Name of our extension type on the voxel field.
@@ -202,6 +203,29 @@ pub struct VolumeRow {
     pub notes: Vec<String>,
 }
 
+impl Identify for VolumeRow {
+    /// Every field in the order of the declaration; the voxels by their hash.
+    fn identify(&self, identity: &mut Identity) {
+        let VolumeRow { volume_id, source_path, content_hash, perceptual_hash, case_id, series, .. } = self;
+        let VolumeRow { plane, orientation, source_shape, crop_start, crop_stop, spacing_mm, hu_known, .. } = self;
+        let VolumeRow { value_min, value_max, slices_dropped, notes, .. } = self;
+        let add_text = |identity: &mut Identity, text: &String| { identity.text(text); };
+        identity.bytes(&volume_id.0).maybe(source_path.as_ref(), add_text).bytes(content_hash).bytes(perceptual_hash);
+        for text in [case_id, series, plane, orientation] {
+            identity.maybe(text.as_ref(), add_text);
+        }
+        for shape in [source_shape, crop_start, crop_stop] {
+            identity.list(shape, |identity, n| { identity.number((*n).into()); });
+        }
+        identity.maybe(spacing_mm.as_ref(), |identity, mm| { identity.list(mm, |identity, mm| { identity.float(*mm); }); });
+        identity.flag(*hu_known).float(*value_min).float(*value_max);
+        identity.list(slices_dropped, |identity, dropped| {
+            identity.number(dropped.slice.into()).text(&dropped.reason);
+        });
+        identity.list(notes, add_text);
+    }
+}
+
 fn dropped_fields() -> Fields {
     vec![Field::new("slice", DataType::UInt32, false), Field::new("reason", DataType::Utf8, false)].into()
 }
@@ -302,26 +326,30 @@ pub fn to_batch(rows: &[VolumeRow], format: &VoxelFormat) -> RecordBatch {
 /// A missing column, a column of another type.
 pub fn from_batch(batch: &RecordBatch, format: &VoxelFormat) -> Result<Vec<VolumeRow>, SchemaError> {
     let columns = Columns { batch, expected: schema(format) };
-    let bytes = |name: &str, row: usize| Ok::<_, SchemaError>(columns.get(name)?.as_fixed_size_binary().value(row));
     let triple = |name: &str, row: usize| {
         let list = columns.get(name)?.as_list::<i32>().value(row);
-        Ok::<_, SchemaError>(<[u32; 3]>::try_from(&list.as_primitive::<UInt32Type>().values()[..]).unwrap_or_default())
+        columns.triple(name, list.as_primitive::<UInt32Type>().values())
     };
     let float =
         |name: &str, row: usize| Ok::<_, SchemaError>(columns.get(name)?.as_primitive::<Float32Type>().value(row));
     (0..batch.num_rows())
         .map(|row| {
             let spacing = columns.get("spacing_mm")?;
-            let mm = || spacing.as_list::<i32>().value(row).as_primitive::<Float32Type>().values().to_vec();
+            let spacing_mm = if spacing.is_valid(row) {
+                let list = spacing.as_list::<i32>().value(row);
+                Some(columns.triple("spacing_mm", list.as_primitive::<Float32Type>().values())?)
+            } else {
+                None
+            };
             let dropped = columns.get("slices_dropped")?.as_list::<i32>().value(row);
             let (numbers, reasons) = (dropped.as_struct().column(0), dropped.as_struct().column(1));
             let slices = numbers.as_primitive::<UInt32Type>().values().iter().zip(reasons.as_string::<i32>());
             Ok(VolumeRow {
                 volume_id: columns.id("volume_id", row)?,
-                voxels: bytes("voxels", row)?.to_vec(),
+                voxels: columns.get("voxels")?.as_fixed_size_binary().value(row).to_vec(),
                 source_path: columns.maybe_text("source_path", row)?,
-                content_hash: bytes("content_hash", row)?.try_into().expect("the column has 32 bytes"),
-                perceptual_hash: bytes("perceptual_hash", row)?.try_into().expect("the column has 32 bytes"),
+                content_hash: columns.hash("content_hash", row)?,
+                perceptual_hash: columns.hash("perceptual_hash", row)?,
                 case_id: columns.maybe_text("case_id", row)?,
                 series: columns.maybe_text("series", row)?,
                 plane: columns.maybe_text("plane", row)?,
@@ -329,7 +357,7 @@ pub fn from_batch(batch: &RecordBatch, format: &VoxelFormat) -> Result<Vec<Volum
                 source_shape: triple("source_shape", row)?,
                 crop_start: triple("crop_start", row)?,
                 crop_stop: triple("crop_stop", row)?,
-                spacing_mm: spacing.is_valid(row).then(|| mm().try_into().unwrap_or_default()),
+                spacing_mm,
                 hu_known: columns.flag("hu_known", row)?,
                 value_min: float("value_min", row)?,
                 value_max: float("value_max", row)?,
@@ -340,6 +368,73 @@ pub fn from_batch(batch: &RecordBatch, format: &VoxelFormat) -> Result<Vec<Volum
             })
         })
         .collect()
+}
+
+/// The one column of [`ids_from_batch`].
+pub const IDS: [&str; 1] = ["volume_id"];
+
+/// The ids of a batch with at least the column of [`IDS`].
+///
+/// # Errors
+/// The column is missing or of another type.
+pub fn ids_from_batch(batch: &RecordBatch) -> Result<Vec<Id>, SchemaError> {
+    ids_of(batch, IDS[0], projected(&[(IDS[0], DataType::FixedSizeBinary(16), false)]))
+}
+
+/// What tells whether two volumes are the same or look alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// Key.
+    pub volume_id: Id,
+    /// blake3 of the voxel codes.
+    pub content_hash: [u8; 32],
+    /// See [`VolumeRow::perceptual_hash`].
+    pub perceptual_hash: [u8; 32],
+}
+
+/// The columns of [`fingerprints_from_batch`].
+pub const FINGERPRINT: [&str; 3] = ["volume_id", "content_hash", "perceptual_hash"];
+
+/// The fingerprints of a batch with at least the columns of [`FINGERPRINT`].
+///
+/// # Errors
+/// A column is missing or of another type.
+pub fn fingerprints_from_batch(batch: &RecordBatch) -> Result<Vec<Fingerprint>, SchemaError> {
+    let [id, content, perceptual] = FINGERPRINT;
+    let expected = projected(&[
+        (id, DataType::FixedSizeBinary(16), false),
+        (content, DataType::FixedSizeBinary(32), false),
+        (perceptual, DataType::FixedSizeBinary(32), false),
+    ]);
+    let columns = Columns { batch, expected };
+    (0..batch.num_rows())
+        .map(|row| {
+            Ok(Fingerprint {
+                volume_id: columns.id(id, row)?,
+                content_hash: columns.hash(content, row)?,
+                perceptual_hash: columns.hash(perceptual, row)?,
+            })
+        })
+        .collect()
+}
+
+/// The columns of [`series_from_batch`].
+pub const SERIES: [&str; 2] = ["volume_id", "series"];
+
+/// Id and series' name of each row of a batch with at least the columns of [`SERIES`]; no name where it is withheld.
+///
+/// # Errors
+/// A column is missing or of another type.
+pub fn series_from_batch(batch: &RecordBatch) -> Result<Vec<(Id, Option<String>)>, SchemaError> {
+    let [id, series] = SERIES;
+    let expected = projected(&[(id, DataType::FixedSizeBinary(16), false), (series, DataType::Utf8, true)]);
+    let columns = Columns { batch, expected };
+    (0..batch.num_rows()).map(|row| Ok((columns.id(id, row)?, columns.maybe_text(series, row)?))).collect()
+}
+
+fn projected(fields: &[(&str, DataType, bool)]) -> SchemaRef {
+    let fields = fields.iter().map(|(name, kind, nullable)| Field::new(*name, kind.clone(), *nullable));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 #[cfg(test)]
@@ -380,6 +475,32 @@ mod tests {
         let other =
             VolumeRow { slices_dropped: vec![], notes: vec![], spacing_mm: Some([5.0, 1.0, 1.0]), ..row.clone() };
         let rows = vec![row, other];
-        assert_eq!(from_batch(&to_batch(&rows, &format), &format).unwrap(), rows);
+        let batch = to_batch(&rows, &format);
+        assert_eq!(from_batch(&batch, &format).unwrap(), rows);
+        assert_eq!(ids_from_batch(&batch).unwrap(), [rows[0].volume_id; 2]);
+        assert_eq!(series_from_batch(&batch).unwrap()[1], (rows[1].volume_id, Some("s".into())));
+        assert_eq!(fingerprints_from_batch(&batch).unwrap()[0].perceptual_hash, [8; 32]);
+    }
+
+    #[test]
+    fn a_missing_column_or_a_null_is_an_error_that_names_it() {
+        let format = VoxelFormat::unit_range([1, 2, 2], VoxelCode::U8);
+        let batch = to_batch(&[], &format).project(&[0, 3]).unwrap();
+        let error = fingerprints_from_batch(&RecordBatch::from(batch)).map(|found| found.len());
+        // No row asks for the column.
+        assert_eq!(error.unwrap(), 0);
+        let ids: ArrayRef = Arc::new(arrow::array::FixedSizeBinaryArray::new_null(16, 2));
+        let batch = RecordBatch::try_from_iter_with_nullable([("volume_id", ids, true)]).unwrap();
+        for error in [
+            ids_from_batch(&batch).unwrap_err().to_string(),
+            series_from_batch(&batch).unwrap_err().to_string(),
+            fingerprints_from_batch(&batch).unwrap_err().to_string(),
+        ] {
+            assert!(error.contains("column `volume_id`") && error.contains("2 nulls"), "{error}");
+        }
+        let ids: ArrayRef = Arc::new(arrow::array::FixedSizeBinaryArray::try_from_iter([[1u8; 16]].iter()).unwrap());
+        let batch = RecordBatch::try_from_iter([("volume_id", ids)]).unwrap();
+        let error = fingerprints_from_batch(&batch).unwrap_err().to_string();
+        assert!(error.contains("column `content_hash`") && error.contains("found none"), "{error}");
     }
 }

@@ -1,20 +1,17 @@
 //! One batch in host memory: voxel codes, token ids padded to the right, labels, and the cursor after it.
 
 use med2e3_schemas::Id;
-use med2e3_schemas::sample::{IMAGE3D, SampleRow};
+use med2e3_schemas::sample::{IGNORED, IMAGE3D, SampleRow};
+use med2e3_shards::Dataset;
 use serde::{Deserialize, Serialize};
 
-use crate::feed::FeedCursor;
-use crate::{Dataset, FeedError};
-
-/// The label of a position that is no target.
-pub const IGNORED: i64 = -100;
+use crate::{FeedCursor, FeedError};
 
 /// Which form of a sample's text is fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TextForm {
-    /// Instruction and answer in the recipe's template; answer and end token are targets.
+    /// Instruction and answer in the recipe's template; the answer and the end token are targets.
     Conversation,
     /// The volume and its caption alone, as in the first training stage; every token is a target.
     Pretrain,
@@ -22,7 +19,7 @@ pub enum TextForm {
     Prompt,
 }
 
-/// In which tokens the question stands for the slice scorer.
+/// Whose tokens the question is in for the slice scorer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuestionForm {
     /// The language model's.
@@ -38,7 +35,7 @@ pub struct HostBatch {
     pub voxels: Vec<u8>,
     /// Volumes of each row.
     pub volume_counts: Vec<usize>,
-    /// Ids, `rows` x `width`, padded to the right; [`IMAGE3D`] stands for a volume.
+    /// Ids, `rows` x `width`, padded to the right; [`IMAGE3D`] marks a volume.
     pub ids: Vec<i64>,
     /// Labels of the same shape, [`IGNORED`] where there is no target.
     pub labels: Vec<i64>,
@@ -54,7 +51,7 @@ pub struct HostBatch {
     pub question_width: usize,
     /// Positions of the samples in the selection.
     pub samples: Vec<u32>,
-    /// Where the feed stands after this batch.
+    /// The feed's position after this batch.
     pub cursor: FeedCursor,
 }
 
@@ -133,10 +130,10 @@ struct Text<'a> {
 }
 
 fn text_of(sample: &SampleRow, form: TextForm) -> Result<Text<'_>, FeedError> {
-    let error = |problem: &str| FeedError::Sample { sample: sample.sample_id.to_string(), problem: problem.to_owned() };
+    let error = |problem: &str| FeedError::Sample { sample: sample.sample_id, problem: problem.to_owned() };
     let end = sample.ids.len() as u32;
     if sample.target_spans.iter().any(|&(start, stop)| start > stop || stop > end) {
-        return Err(error("a target span lies outside the ids"));
+        return Err(error("a target span is outside the ids"));
     }
     match form {
         TextForm::Conversation => Ok(Text { ids: &sample.ids, targets: sample.target_spans.clone() }),
@@ -157,17 +154,17 @@ fn question_of(sample: &SampleRow, form: QuestionForm) -> Result<&[i32], FeedErr
     match form {
         QuestionForm::Llm => Ok(&sample.question_ids_llm),
         QuestionForm::Bert => sample.question_ids_bert.as_deref().ok_or_else(|| FeedError::Sample {
-            sample: sample.sample_id.to_string(),
+            sample: sample.sample_id,
             problem: "no question in a text encoder's tokens; prepare with text.question_tokenizer".into(),
         }),
     }
 }
 
-/// The volumes that a text shows: those that its form leaves out come last.
+/// The volumes that a text shows; those that its form leaves out are the last ones.
 fn volumes_of<'a>(sample: &'a SampleRow, ids: &[i32]) -> Result<&'a [Id], FeedError> {
     let shown = ids.iter().filter(|id| **id == IMAGE3D).count();
     sample.volume_ids.get(..shown).ok_or_else(|| FeedError::Sample {
-        sample: sample.sample_id.to_string(),
+        sample: sample.sample_id,
         problem: format!("its ids show {shown} volumes, it names {}", sample.volume_ids.len()),
     })
 }

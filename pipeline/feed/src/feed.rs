@@ -8,21 +8,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use serde::{Deserialize, Serialize};
+use med2e3_shards::{Dataset, Samples};
 
-use crate::dataset::Samples;
 use crate::order::{Order, permutation};
 use crate::queue::{self, Receiver, Sender};
-use crate::{Dataset, FeedError, HostBatch, QuestionForm, TextForm};
-
-/// Where a feed stands: the whole resume state of the data.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FeedCursor {
-    /// Pass over the selection, from 0.
-    pub epoch: u64,
-    /// Batches of this epoch that were fed.
-    pub batch: u64,
-}
+use crate::{FeedCursor, FeedError, HostBatch, QuestionForm, TextForm};
 
 /// What to feed and how.
 #[derive(Clone, Debug)]
@@ -57,7 +47,7 @@ pub struct Feed {
     lanes: Vec<Lane>,
     readers: Vec<JoinHandle<()>>,
     next_lane: usize,
-    // Batches still to come: a lane that ends before has lost its reader.
+    // Batches still to come: a lane that ends earlier has lost its reader.
     left: u64,
     dataset: Arc<Dataset>,
 }
@@ -73,8 +63,7 @@ impl Feed {
             "batch size, readers and depth are positive"
         );
         let per_epoch = batches_per_epoch(samples.rows.len(), plan.batch_size);
-        let done = plan.start.epoch * per_epoch + plan.start.batch;
-        let left = (plan.epochs * per_epoch).saturating_sub(done);
+        let left = (plan.epochs * per_epoch).saturating_sub(plan.start.number(per_epoch));
         let mut feed = Feed { lanes: Vec::new(), readers: Vec::new(), next_lane: 0, left, dataset: dataset.clone() };
         for reader in 0..plan.readers {
             let (ready, ready_end) = queue::bounded(plan.depth);
@@ -103,7 +92,7 @@ impl Feed {
         }))
     }
 
-    /// Gives a used batch back to be filled again; call it before the next [`Feed::next_batch`]. Never blocks.
+    /// Returns a used batch to be filled again; call it before the next [`Feed::next_batch`]. Never blocks.
     pub fn recycle(&self, batch: HostBatch) {
         // The batch came from the lane before the next one. A reader that has ended, or has enough, needs no buffer.
         let lane = (self.next_lane + self.lanes.len() - 1) % self.lanes.len();
@@ -135,10 +124,10 @@ fn read(
     empty: &Receiver<HostBatch>,
 ) {
     let per_epoch = batches_per_epoch(samples.rows.len(), plan.batch_size);
-    let first = plan.start.epoch * per_epoch + plan.start.batch;
+    let first = plan.start.number(per_epoch);
     let mut order = (u64::MAX, Vec::new());
     for number in (first + reader as u64..plan.epochs * per_epoch).step_by(plan.readers) {
-        let (epoch, batch) = (number / per_epoch, number % per_epoch);
+        let FeedCursor { epoch, batch } = FeedCursor::at(number, per_epoch);
         if order.0 != epoch {
             order = (epoch, permutation(&samples.hash, samples.rows.len(), plan.order, epoch));
         }
@@ -146,7 +135,7 @@ fn read(
         let mut buffer = empty.try_pop().unwrap_or_default();
         let positions = &order.1[span(batch, plan.batch_size, samples.rows.len())];
         let filled = buffer.fill(dataset, &samples.rows, positions, plan.form, plan.question, plan.pad).map(|()| {
-            buffer.cursor = FeedCursor { epoch: (number + 1) / per_epoch, batch: (number + 1) % per_epoch };
+            buffer.cursor = FeedCursor::at(number + 1, per_epoch);
             buffer
         });
         if ready.push(filled).is_err() {

@@ -1,26 +1,24 @@
-//! From shards on disk to ready batches in memory: write and commit shards, read them, put samples in order, collate
-//! them, and hand them over through lock-free queues.
+//! From a dataset on disk to ready batches in memory: put samples in order, collate them, and pass them on through lock-free
+//! queues.
 //!
 //! # Layout
-//! - [`shard`]: parquet shards: write, commit, read, voxel codes
-//! - [`map`]: memory-mapped files, the crate's one place with `unsafe`
-//! - [`dataset`]: a dataset folder, opened
 //! - [`order`]: which sample comes when
+//! - [`cursor`]: the position in that order, which a checkpoint keeps
 //! - [`batch`]: one batch in host memory
 //! - [`queue`]: the lock-free bounded queue
 //! - [`feed`]: the flow: order -> readers -> collate -> queue
 //! - [`error`]: the crate's one error type
+//!
+//! Nothing here knows CT formats, DataFusion or libtorch.
 
 pub mod batch;
-pub mod dataset;
+pub mod cursor;
 pub mod error;
 pub mod feed;
-pub mod map;
 pub mod order;
 pub mod queue;
-pub mod shard;
 
 pub use batch::{HostBatch, QuestionForm, TextForm};
-pub use dataset::{Dataset, SPLIT_FOOTER_KEY, Samples, Selection, read_index};
+pub use cursor::FeedCursor;
 pub use error::FeedError;
-pub use feed::{Feed, FeedCursor, FeedPlan};
+pub use feed::{Feed, FeedPlan};

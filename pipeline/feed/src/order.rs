@@ -3,7 +3,6 @@
 //! Neither shard layout nor codec, thread count or queue depth enters, so two machines with the same dataset see the
 //! same order, and a cursor of two numbers resumes it.
 
-use med2e3_schemas::Id;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -20,15 +19,6 @@ pub enum Order {
     },
     /// By sample id, each epoch the same.
     ById,
-}
-
-/// Hash of a selection: blake3 over its sample ids, which must be sorted.
-pub fn selection_hash(sorted_ids: impl Iterator<Item = Id>) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
-    sorted_ids.for_each(|id| {
-        hasher.update(&id.0);
-    });
-    *hasher.finalize().as_bytes()
 }
 
 /// The epoch's order as positions in the sorted selection; every position once.

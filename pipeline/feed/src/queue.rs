@@ -1,6 +1,6 @@
 //! A bounded queue from one thread to another over crossbeam's lock-free `ArrayQueue`.
 //!
-//! Handing over an item takes no lock: one compare-and-swap each side. A side that finds the queue full or empty parks
+//! Passing an item takes no lock: one compare-and-swap on each side. A side that finds the queue full or empty parks
 //! its thread, and the other side's next step wakes it; the parker keeps that wake-up, so none is lost between the look
 //! and the sleep. Dropping either end closes the queue.
 
@@ -63,9 +63,7 @@ impl<T> Sender<T> {
             self.parker.park();
         }
     }
-}
 
-impl<T> Sender<T> {
     /// Puts an item in if there is room now.
     ///
     /// # Errors
@@ -136,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_waits_is_told_when_the_reader_goes() {
+    fn a_waiting_writer_fails_when_the_reader_is_dropped() {
         let (sender, receiver) = bounded(1);
         sender.push(1).unwrap();
         let writer = thread::spawn(move || sender.push(2));
@@ -145,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_drains_what_a_gone_writer_left() {
+    fn a_reader_drains_what_a_dropped_writer_left() {
         let (sender, receiver) = bounded(4);
         sender.push(1).unwrap();
         sender.push(2).unwrap();

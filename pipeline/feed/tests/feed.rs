@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use med2e3_feed::order::Order;
-use med2e3_feed::shard::{Layout, ShardWriter};
-use med2e3_feed::{Dataset, Feed, FeedCursor, FeedPlan, HostBatch, QuestionForm, Samples, Selection, TextForm};
+use med2e3_feed::{Feed, FeedCursor, FeedPlan, HostBatch, QuestionForm, TextForm};
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample::{self, IMAGE3D, SampleRow, Split, Task, Topic};
 use med2e3_schemas::volume::{self, VolumeRow, VoxelCode, VoxelFormat};
 use med2e3_schemas::{Id, SCHEMA_VERSION};
+use med2e3_shards::{Dataset, PageLayout, Samples, Selection, ShardWriter};
 
 const VOLUMES: usize = 11;
 const MISSING: usize = 4;
@@ -82,12 +82,12 @@ fn write(root: &Path) {
     let mut entries = Vec::new();
     for (shard, rows) in present.chunks(4).enumerate() {
         let path = format!("volumes/{shard:05}.parquet");
-        let mut writer = ShardWriter::create(&root.join(&path), volume::schema(&format), Layout::Volumes).unwrap();
+        let mut writer = ShardWriter::create(&root.join(&path), volume::schema(&format), PageLayout::Volumes).unwrap();
         rows.chunks(3).for_each(|group| writer.write(&volume::to_batch(group, &format)).unwrap());
         entries.push(writer.commit(&path, &[]).unwrap());
     }
     let path = "samples/00000.parquet";
-    let mut writer = ShardWriter::create(&root.join(path), sample::schema(), Layout::Samples).unwrap();
+    let mut writer = ShardWriter::create(&root.join(path), sample::schema(), PageLayout::Samples).unwrap();
     writer.write(&sample::to_batch(&samples())).unwrap();
     let index = DatasetIndex {
         schema_version: SCHEMA_VERSION,

@@ -1,25 +1,24 @@
 //! Writing a shard: one call a row group, then the commit that makes the file appear.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use med2e3_schemas::index::ShardEntry;
+use med2e3_schemas::index::{ShardEntry, xxh3_hex};
+use med2e3_store::{FileError, MappedFile, WholeFile};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{KeyValue, ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::Xxh3;
 
-use crate::FeedError;
-use crate::map::MappedFile;
-use crate::shard::commit::{publish, sibling};
+use crate::ShardError;
 
 /// What a shard holds, which decides how its pages are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
+pub enum PageLayout {
     /// Rows with a voxel cell: one row a page, so that one volume is one read; no dictionary or statistics on it.
     Volumes,
     /// Rows of text and ids.
@@ -28,12 +27,12 @@ pub enum Layout {
     Table,
 }
 
-impl Layout {
+impl PageLayout {
     /// Rows of one row group: as many cells as stay within 64 MiB, or a fixed number of text rows.
     pub fn rows_per_group(self, cell_bytes: usize) -> usize {
         match self {
-            Layout::Volumes => ((64 << 20) / cell_bytes.max(1)).max(1),
-            Layout::Samples | Layout::Table => 4096,
+            PageLayout::Volumes => ((64 << 20) / cell_bytes.max(1)).max(1),
+            PageLayout::Samples | PageLayout::Table => 4096,
         }
     }
 
@@ -43,8 +42,8 @@ impl Layout {
             .set_compression(Compression::ZSTD(level))
             .set_created_by(concat!("med2e3 ", env!("CARGO_PKG_VERSION")).to_owned());
         match self {
-            Layout::Samples | Layout::Table => base.build(),
-            Layout::Volumes => {
+            PageLayout::Samples | PageLayout::Table => base.build(),
+            PageLayout::Volumes => {
                 let voxels = ColumnPath::from("voxels");
                 base.set_data_page_row_count_limit(1)
                     .set_write_batch_size(1)
@@ -56,12 +55,10 @@ impl Layout {
     }
 }
 
-/// A shard that is being written under a temporary name. Dropped without [`ShardWriter::commit`], it leaves the
-/// temporary file, which the next attempt overwrites.
+/// A shard that is being written under a temporary name. Dropped without [`ShardWriter::commit`], it leaves nothing.
 pub struct ShardWriter {
     writer: ArrowWriter<File>,
-    file: File,
-    path: PathBuf,
+    file: WholeFile,
     rows: u64,
 }
 
@@ -70,23 +67,22 @@ impl ShardWriter {
     ///
     /// # Errors
     /// A file that can't be created, a schema that parquet can't hold.
-    pub fn create(path: &Path, schema: SchemaRef, layout: Layout) -> Result<ShardWriter, FeedError> {
-        let part = sibling(path);
-        let file = File::create(&part).map_err(FeedError::io(&part, "create"))?;
-        let twin = file.try_clone().map_err(FeedError::io(&part, "open"))?;
+    pub fn create(path: &Path, schema: SchemaRef, layout: PageLayout) -> Result<ShardWriter, ShardError> {
+        let file = WholeFile::create(path)?;
+        let handle = file.file().try_clone().map_err(FileError::of(path, "open"))?;
         let writer =
-            ArrowWriter::try_new(twin, schema, Some(layout.properties())).map_err(FeedError::parquet(&part))?;
-        Ok(ShardWriter { writer, file, path: path.to_owned(), rows: 0 })
+            ArrowWriter::try_new(handle, schema, Some(layout.properties())).map_err(ShardError::parquet(path))?;
+        Ok(ShardWriter { writer, file, rows: 0 })
     }
 
     /// Writes one batch as one row group.
     ///
     /// # Errors
     /// The system refuses the write.
-    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), FeedError> {
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), ShardError> {
         self.rows += batch.num_rows() as u64;
         let result = self.writer.write(batch).and_then(|()| self.writer.flush());
-        result.map_err(FeedError::parquet(&self.path))
+        result.map_err(ShardError::parquet(self.file.path()))
     }
 
     /// Puts key and value texts into the footer and ends the file, which still has its temporary name.
@@ -95,28 +91,27 @@ impl ShardWriter {
     ///
     /// # Errors
     /// The system refuses to write.
-    pub fn finish(mut self, relative: &str, footer: &[(&str, String)]) -> Result<FinishedShard, FeedError> {
+    pub fn finish(mut self, relative: &str, footer: &[(&str, String)]) -> Result<FinishedShard, ShardError> {
         for (key, value) in footer {
             self.writer.append_key_value_metadata(KeyValue::new((*key).to_owned(), value.clone()));
         }
-        let metadata = self.writer.close().map_err(FeedError::parquet(&self.path))?;
-        let entry = entry(&MappedFile::open(&sibling(&self.path))?, relative, self.rows, &metadata)?;
-        Ok(FinishedShard { file: self.file, path: self.path, entry })
+        let metadata = self.writer.close().map_err(ShardError::parquet(self.file.path()))?;
+        let entry = entry(&MappedFile::open(self.file.temporary())?, relative, self.rows, &metadata)?;
+        Ok(FinishedShard { file: self.file, entry })
     }
 
     /// [`ShardWriter::finish`] and [`FinishedShard::publish`] in one.
     ///
     /// # Errors
     /// The system refuses to write, sync or rename.
-    pub fn commit(self, relative: &str, footer: &[(&str, String)]) -> Result<ShardEntry, FeedError> {
+    pub fn commit(self, relative: &str, footer: &[(&str, String)]) -> Result<ShardEntry, ShardError> {
         self.finish(relative, footer)?.publish()
     }
 }
 
-/// A shard that is whole but has its temporary name yet.
+/// A shard that is whole but still has its temporary name.
 pub struct FinishedShard {
-    file: File,
-    path: PathBuf,
+    file: WholeFile,
     entry: ShardEntry,
 }
 
@@ -130,8 +125,8 @@ impl FinishedShard {
     ///
     /// # Errors
     /// The system refuses to sync or rename.
-    pub fn publish(self) -> Result<ShardEntry, FeedError> {
-        publish(&self.file, &self.path)?;
+    pub fn publish(self) -> Result<ShardEntry, ShardError> {
+        self.file.publish()?;
         Ok(self.entry)
     }
 }
@@ -142,18 +137,18 @@ pub(crate) fn entry(
     relative: &str,
     rows: u64,
     metadata: &ParquetMetaData,
-) -> Result<ShardEntry, FeedError> {
+) -> Result<ShardEntry, ShardError> {
     let bytes = file.as_ref();
     let cut = |range: std::ops::Range<u64>| {
-        bytes.get(range.start as usize..range.end as usize).ok_or_else(|| FeedError::Mismatch {
+        bytes.get(range.start as usize..range.end as usize).ok_or_else(|| ShardError::Cut {
             path: file.path().to_owned(),
-            expected: format!("{} bytes or more", range.end),
-            found: format!("{} bytes", bytes.len()),
+            expected: range.end,
+            found: bytes.len() as u64,
         })
     };
     let groups: Vec<_> = metadata.row_groups().iter().map(bytes_of_group).collect();
-    let hashes = groups.iter().map(|range| Ok(format!("{:016x}", xxh3_64(cut(range.clone())?))));
-    // What lies between, before and after the groups.
+    let hashes = groups.iter().map(|range| Ok(xxh3_hex(cut(range.clone())?)));
+    // The bytes before, between and after the groups.
     let mut rest = Xxh3::new();
     let mut end = 0;
     for range in groups.iter().filter(|range| !range.is_empty()) {
@@ -165,12 +160,12 @@ pub(crate) fn entry(
         path: relative.to_owned(),
         rows,
         bytes: bytes.len() as u64,
-        row_groups_xxh3: hashes.collect::<Result<_, FeedError>>()?,
+        row_groups_xxh3: hashes.collect::<Result<_, ShardError>>()?,
         rest_xxh3: format!("{:016x}", rest.digest()),
     })
 }
 
-/// Where a row group's pages lie in its file.
+/// The bytes of its file that a row group's pages take.
 pub(crate) fn bytes_of_group(group: &RowGroupMetaData) -> std::ops::Range<u64> {
     let ranges = group.columns().iter().map(|column| column.byte_range());
     let (start, end) = ranges

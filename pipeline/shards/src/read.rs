@@ -9,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use med2e3_schemas::index::ShardEntry;
 use med2e3_schemas::outcome::{FOOTER_KEY, RangeOutcome};
+use med2e3_store::MappedFile;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
@@ -16,9 +17,8 @@ use parquet::arrow::arrow_reader::{
 use parquet::errors::ParquetError;
 use parquet::file::metadata::PageIndexPolicy;
 
-use crate::FeedError;
-use crate::map::MappedFile;
-use crate::shard::write::{bytes_of_group, entry};
+use crate::ShardError;
+use crate::write::{bytes_of_group, entry};
 
 /// An open shard: its bytes mapped, its footer parsed once.
 pub struct ShardReader {
@@ -34,7 +34,7 @@ impl ShardReader {
     ///
     /// # Errors
     /// A file that can't be mapped or is not parquet.
-    pub fn open(path: &Path) -> Result<ShardReader, FeedError> {
+    pub fn open(path: &Path) -> Result<ShardReader, ShardError> {
         let bytes = Bytes::from_owner(MappedFile::open(path)?);
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         guarded(path, || {
@@ -44,7 +44,7 @@ impl ShardReader {
                 let rows = usize::try_from(group.num_rows()).ok();
                 let end = rows.and_then(|rows| group_starts[group_starts.len() - 1].checked_add(rows));
                 group_starts.push(end.ok_or_else(|| ParquetError::General("an impossible number of rows".into()))?);
-                // Where its pages lie must be a place in a file, too.
+                // Panics where its pages are not at a possible offset.
                 bytes_of_group(group);
             }
             Ok(ShardReader { bytes, metadata, group_starts, path: path.to_owned() })
@@ -71,7 +71,7 @@ impl ShardReader {
         &self.path
     }
 
-    /// Where the pages of a row group lie in the file.
+    /// The bytes of the file that a row group's pages take.
     pub fn bytes_of_group(&self, group: usize) -> Range<u64> {
         bytes_of_group(self.metadata.metadata().row_group(group))
     }
@@ -85,7 +85,7 @@ impl ShardReader {
     ///
     /// # Errors
     /// A file shorter than its own footer says.
-    pub fn entry(&self, relative: &str) -> Result<ShardEntry, FeedError> {
+    pub fn entry(&self, relative: &str) -> Result<ShardEntry, ShardError> {
         entry(&MappedFile::open(&self.path)?, relative, self.rows() as u64, self.metadata.metadata())
     }
 
@@ -104,7 +104,7 @@ impl ShardReader {
     ///
     /// # Errors
     /// Pages that can't be decoded.
-    pub fn read(&self, columns: &[&str]) -> Result<Vec<RecordBatch>, FeedError> {
+    pub fn read(&self, columns: &[&str]) -> Result<Vec<RecordBatch>, ShardError> {
         guarded(&self.path, || {
             let reader = self.builder(columns).with_batch_size(4096).build()?;
             Ok(reader.collect::<Result<_, _>>()?)
@@ -115,12 +115,8 @@ impl ShardReader {
     ///
     /// # Errors
     /// A row beyond the end, pages that can't be decoded.
-    pub fn read_row(&self, row: usize, columns: &[&str]) -> Result<RecordBatch, FeedError> {
-        let error = || FeedError::Mismatch {
-            path: self.path.clone(),
-            expected: format!("row {row}"),
-            found: format!("{} rows", self.rows()),
-        };
+    pub fn read_row(&self, row: usize, columns: &[&str]) -> Result<RecordBatch, ShardError> {
+        let error = || ShardError::NoSuchRow { path: self.path.clone(), row, rows: self.rows() };
         let group = self.group_starts.partition_point(|&start| start <= row) - 1;
         if row >= self.rows() {
             return Err(error());
@@ -138,14 +134,14 @@ impl ShardReader {
     ///
     /// # Errors
     /// As [`ShardReader::read_row`]; no voxels, or a cell of another size than `cell`.
-    pub fn read_voxels(&self, row: usize, cell: &mut [u8]) -> Result<(), FeedError> {
+    pub fn read_voxels(&self, row: usize, cell: &mut [u8]) -> Result<(), ShardError> {
         let batch = self.read_row(row, &["voxels"])?;
         let column = batch.column_by_name("voxels");
         let cells = column.and_then(|column| column.as_fixed_size_binary_opt());
         let value = cells.map(|cells| cells.value(0)).filter(|value| value.len() == cell.len());
-        let value = value.ok_or_else(|| FeedError::Mismatch {
+        let value = value.ok_or_else(|| ShardError::NoCells {
             path: self.path.clone(),
-            expected: format!("a cell of {} bytes", cell.len()),
+            expected: cell.len(),
             found: column.map_or("no column `voxels`".into(), |column| column.data_type().to_string()),
         })?;
         cell.copy_from_slice(value);
@@ -163,20 +159,20 @@ impl ShardReader {
 }
 
 /// What the parquet reader gives. Its panics, which some damaged footers and pages cause, become errors.
-fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, FeedError> {
-    // Nothing that a reading changes is looked at after its panic.
+fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ShardError> {
+    // After a panic nothing that the call may have changed is used.
     let result = panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         let words = words.unwrap_or("no message");
         Err(ParquetError::General(format!("damage that the reader does not expect: {words}")))
     });
-    result.map_err(FeedError::parquet(path))
+    result.map_err(ShardError::parquet(path))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::{Layout, ShardWriter};
+    use crate::{PageLayout, ShardWriter};
     use med2e3_schemas::Id;
     use med2e3_schemas::volume::{self, VolumeRow, VoxelCode, VoxelFormat};
 
@@ -207,7 +203,7 @@ mod tests {
 
     fn write(path: &Path, outcome: &RangeOutcome) -> ShardEntry {
         let format = VoxelFormat::unit_range([4, 8, 8], VoxelCode::U8);
-        let mut writer = ShardWriter::create(path, volume::schema(&format), Layout::Volumes).unwrap();
+        let mut writer = ShardWriter::create(path, volume::schema(&format), PageLayout::Volumes).unwrap();
         for group in rows(7, &format).chunks(3) {
             writer.write(&volume::to_batch(group, &format)).unwrap();
         }
@@ -229,8 +225,9 @@ mod tests {
             reader.read_voxels(row, &mut cell).unwrap();
             assert!(cell.iter().all(|&byte| usize::from(byte) == row));
         }
-        assert!(matches!(reader.read_voxels(7, &mut cell), Err(FeedError::Mismatch { .. })));
-        assert!(!crate::shard::commit::sibling(&path).exists());
+        assert!(matches!(reader.read_voxels(7, &mut cell), Err(ShardError::NoSuchRow { .. })));
+        // No temporary file is left.
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]
@@ -239,7 +236,7 @@ mod tests {
         let path = folder.path().join("00000.parquet");
         let names = std::sync::Arc::new(arrow::array::StringArray::from(vec!["a"]));
         let batch = RecordBatch::try_from_iter([("name", names as arrow::array::ArrayRef)]).unwrap();
-        let mut writer = ShardWriter::create(&path, batch.schema(), Layout::Table).unwrap();
+        let mut writer = ShardWriter::create(&path, batch.schema(), PageLayout::Table).unwrap();
         writer.write(&batch).unwrap();
         writer.commit("00000.parquet", &[]).unwrap();
         let error = ShardReader::open(&path).unwrap().read_voxels(0, &mut [0; 4]).unwrap_err().to_string();
@@ -258,6 +255,23 @@ mod tests {
             })
             .collect();
         assert!(bytes.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+
+    #[test]
+    fn two_writers_at_one_range_publish_whole_shards() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("00000.parquet");
+        let format = VoxelFormat::unit_range([4, 8, 8], VoxelCode::U8);
+        let create = || ShardWriter::create(&path, volume::schema(&format), PageLayout::Volumes).unwrap();
+        let (mut slow, mut fast) = (create(), create());
+        let rows = rows(6, &format);
+        slow.write(&volume::to_batch(&rows[..3], &format)).unwrap();
+        fast.write(&volume::to_batch(&rows, &format)).unwrap();
+        let fast = fast.commit("volumes/00000.parquet", &[]).unwrap();
+        assert_eq!(ShardReader::open(&path).unwrap().entry("volumes/00000.parquet").unwrap(), fast);
+        slow.write(&volume::to_batch(&rows[3..], &format)).unwrap();
+        let slow = slow.commit("volumes/00000.parquet", &[]).unwrap();
+        assert_eq!(ShardReader::open(&path).unwrap().entry("volumes/00000.parquet").unwrap(), slow);
     }
 
     #[test]

@@ -1,33 +1,24 @@
-//! A dataset folder, opened: its index, its shards, and where each volume lies.
+//! A dataset's folder, opened: its index, its shards, the location of each volume, and selections of its samples.
 
-use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
-use arrow::array::AsArray;
 use med2e3_schemas::Id;
 use med2e3_schemas::index::{DatasetIndex, ShardEntry};
 use med2e3_schemas::sample::{self, SampleRow, Split, Task};
-use med2e3_schemas::volume::VoxelFormat;
+use med2e3_schemas::volume::{self, VoxelFormat};
 
-use crate::FeedError;
-use crate::order::selection_hash;
-use crate::shard::ShardReader;
+use crate::index::{TOKENIZER, read_index, within};
+use crate::{ShardError, ShardReader, subset};
 
-/// Where a tokenizer lies unless the index says otherwise.
-const TOKENIZER: &str = "tokenizer.json";
-
-/// Key of the footer of a subset that is one part of a new split: the split's word.
-pub const SPLIT_FOOTER_KEY: &str = "med2e3.split";
-
-/// An open dataset. Voxels stay on disk; only ids and places are in memory.
+/// An open dataset. Voxels stay on disk; only ids and locations are in memory.
 pub struct Dataset {
     root: PathBuf,
     index: DatasetIndex,
     volumes: Vec<ShardReader>,
     samples: Vec<ShardReader>,
     // Volume to (shard, row).
-    places: HashMap<Id, (u32, u32)>,
+    locations: HashMap<Id, (u32, u32)>,
 }
 
 /// Which samples to feed.
@@ -56,27 +47,26 @@ impl Dataset {
     ///
     /// # Errors
     /// A folder without an index, an index of another version, a shard that is missing or has other rows than stated.
-    pub fn open(root: &Path) -> Result<Dataset, FeedError> {
+    pub fn open(root: &Path) -> Result<Dataset, ShardError> {
         let index = read_index(root)?;
         let open = |entry: &ShardEntry| {
             let path = within(root, &entry.path)?;
             let reader = ShardReader::open(&path)?;
             let (rows, bytes) = (reader.rows() as u64, reader.bytes());
-            match (rows, bytes) == (entry.rows, entry.bytes) {
-                true => Ok(reader),
-                false => Err(FeedError::Mismatch {
-                    path,
-                    expected: format!("{} rows in {} bytes", entry.rows, entry.bytes),
-                    found: format!("{rows} rows in {bytes} bytes"),
-                }),
+            if (rows, bytes) == (entry.rows, entry.bytes) {
+                return Ok(reader);
             }
+            Err(ShardError::NotAsIndexed {
+                path,
+                expected: format!("{} rows in {} bytes", entry.rows, entry.bytes),
+                found: format!("{rows} rows in {bytes} bytes"),
+            })
         };
-        within(root, index.tokenizer.as_deref().unwrap_or(TOKENIZER))?;
         let volumes = index.volumes.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         for shard in &volumes {
-            let stated = VoxelFormat::of_schema(shard.schema()).map_err(FeedError::schema(shard.path()))?;
+            let stated = VoxelFormat::of_schema(shard.schema()).map_err(ShardError::schema(shard.path()))?;
             if stated != index.voxels {
-                return Err(FeedError::Mismatch {
+                return Err(ShardError::NotAsIndexed {
                     path: shard.path().to_owned(),
                     expected: format!("{:?}", index.voxels),
                     found: format!("{stated:?}"),
@@ -84,17 +74,17 @@ impl Dataset {
             }
         }
         let samples = index.samples.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let mut places = HashMap::new();
+        let mut locations = HashMap::new();
         for (shard, reader) in volumes.iter().enumerate() {
             let mut row = 0;
-            for batch in reader.read(&["volume_id"])? {
-                for bytes in batch.column(0).as_fixed_size_binary().iter().flatten() {
-                    places.extend(Id::from_bytes(bytes).map(|id| (id, (shard as u32, row))));
+            for batch in reader.read(&volume::IDS)? {
+                for id in volume::ids_from_batch(&batch).map_err(ShardError::schema(reader.path()))? {
+                    locations.insert(id, (shard as u32, row));
                     row += 1;
                 }
             }
         }
-        Ok(Dataset { root: root.to_owned(), index, volumes, samples, places })
+        Ok(Dataset { root: root.to_owned(), index, volumes, samples, locations })
     }
 
     /// The folder.
@@ -123,8 +113,8 @@ impl Dataset {
     }
 
     /// The volume shard and row that hold a volume.
-    pub fn place(&self, volume: Id) -> Option<(&ShardReader, usize)> {
-        let (shard, row) = self.places.get(&volume)?;
+    pub fn location(&self, volume: Id) -> Option<(&ShardReader, usize)> {
+        let (shard, row) = self.locations.get(&volume)?;
         Some((&self.volumes[*shard as usize], *row as usize))
     }
 
@@ -132,11 +122,9 @@ impl Dataset {
     ///
     /// # Errors
     /// A volume that is not in the dataset, a shard that can't be read.
-    pub fn read_voxels(&self, volume: Id, cell: &mut [u8]) -> Result<(), FeedError> {
-        let (reader, row) = self.place(volume).ok_or_else(|| FeedError::Sample {
-            sample: volume.to_string(),
-            problem: format!("the volume is not in {}", self.root.display()),
-        })?;
+    pub fn read_voxels(&self, volume: Id, cell: &mut [u8]) -> Result<(), ShardError> {
+        let location = self.location(volume);
+        let (reader, row) = location.ok_or_else(|| ShardError::NoSuchVolume { path: self.root.clone(), volume })?;
         reader.read_voxels(row, cell)
     }
 
@@ -144,15 +132,16 @@ impl Dataset {
     ///
     /// # Errors
     /// A subset that does not exist, shards that can't be read, a selection without any sample.
-    pub fn select(&self, selection: &Selection) -> Result<Samples, FeedError> {
-        let subset = selection.subset.as_deref().map(|name| self.subset(name, selection.split)).transpose()?;
+    pub fn select(&self, selection: &Selection) -> Result<Samples, ShardError> {
+        let subset = selection.subset.as_deref();
+        let subset = subset.map(|name| subset::read(&self.root, name, selection.split)).transpose()?;
         // A part of a new split is a split of its own: what the row was in before does not matter.
         let resplit = selection.subset.as_deref().is_some_and(|name| self.is_resplit(name));
         let mut rows = Vec::new();
         let (mut without_volume, mut known) = (0, 0);
         for shard in &self.samples {
             for batch in shard.read(&[])? {
-                for row in sample::from_batch(&batch).map_err(FeedError::schema(shard.path()))? {
+                for row in sample::from_batch(&batch).map_err(ShardError::schema(shard.path()))? {
                     known += u64::from(subset.as_ref().is_some_and(|ids| ids.contains(&row.sample_id)));
                     let wanted = (resplit || row.split == selection.split)
                         && selection.tasks.contains(&row.task)
@@ -160,24 +149,21 @@ impl Dataset {
                     if !wanted {
                         continue;
                     }
-                    match row.volume_ids.iter().all(|id| self.places.contains_key(id)) {
-                        true => rows.push(row),
-                        false => without_volume += 1,
+                    if row.volume_ids.iter().all(|id| self.locations.contains_key(id)) {
+                        rows.push(row);
+                    } else {
+                        without_volume += 1;
                     }
                 }
             }
         }
         if let Some(missing) = subset.as_ref().map(|ids| ids.len() as u64).filter(|&ids| ids > known) {
             let name = selection.subset.as_deref().unwrap_or_default();
-            return Err(FeedError::Mismatch {
-                path: self.root.join("subsets").join(format!("{name}.parquet")),
-                expected: format!("{missing} samples of this dataset"),
-                found: format!("{known}; draw the subset again"),
-            });
+            return Err(ShardError::StaleSubset { path: subset::path(&self.root, name), expected: missing, found: known });
         }
         if rows.is_empty() {
             let tasks: Vec<_> = selection.tasks.iter().map(|task| task.as_str()).collect();
-            return Err(FeedError::Empty {
+            return Err(ShardError::Empty {
                 path: self.root.clone(),
                 wanted: format!("split {} and task {}", selection.split, tasks.join(" or ")),
                 hint: format!("the dataset holds {:?}", self.index.counts),
@@ -193,50 +179,17 @@ impl Dataset {
         self.root.join(self.index.tokenizer.as_deref().unwrap_or(TOKENIZER))
     }
 
-    /// Whether the name stands for a new split, whose parts are the subsets `NAME-train`, `NAME-validation` and
-    /// `NAME-test`, rather than for one subset.
+    /// Whether the name is that of a new split, see [`subset::is_resplit`].
     pub fn is_resplit(&self, name: &str) -> bool {
-        let part = ShardReader::open(&self.subset_path(&format!("{name}-{}", Split::Train)));
-        !self.subset_path(name).exists() && part.is_ok_and(|part| part.footer(SPLIT_FOOTER_KEY).is_some())
-    }
-
-    fn subset_path(&self, name: &str) -> PathBuf {
-        self.root.join("subsets").join(format!("{name}.parquet"))
-    }
-
-    fn subset(&self, name: &str, split: Split) -> Result<HashSet<Id>, FeedError> {
-        let path = match self.is_resplit(name) {
-            true => self.subset_path(&format!("{name}-{split}")),
-            false => self.subset_path(name),
-        };
-        let shard = ShardReader::open(&path)?;
-        let mut ids = HashSet::new();
-        for batch in shard.read(&["sample_id"])? {
-            ids.extend(batch.column(0).as_fixed_size_binary().iter().flatten().filter_map(Id::from_bytes));
-        }
-        Ok(ids)
+        subset::is_resplit(&self.root, name)
     }
 }
 
-/// The index of a dataset folder; no shard is opened.
-///
-/// # Errors
-/// A folder without an index, an index of another version.
-pub fn read_index(root: &Path) -> Result<DatasetIndex, FeedError> {
-    let path = root.join("dataset.json");
-    let text = fs::read_to_string(&path).map_err(FeedError::io(&path, "read"))?;
-    DatasetIndex::parse(&text).map_err(FeedError::schema(&path))
-}
-
-/// A path that a file states, below the folder that it is relative to.
-fn within(root: &Path, relative: &str) -> Result<PathBuf, FeedError> {
-    let inside = Path::new(relative).components().all(|part| matches!(part, Component::Normal(_)));
-    match inside {
-        true => Ok(root.join(relative)),
-        false => Err(FeedError::Mismatch {
-            path: root.join("dataset.json"),
-            expected: "paths within the dataset".into(),
-            found: relative.to_owned(),
-        }),
-    }
+/// Hash of a selection: blake3 over its sample ids, which must be sorted.
+fn selection_hash(sorted_ids: impl Iterator<Item = Id>) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    sorted_ids.for_each(|id| {
+        hasher.update(&id.0);
+    });
+    *hasher.finalize().as_bytes()
 }

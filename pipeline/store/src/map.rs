@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crate::FeedError;
+use crate::FileError;
 
 /// A file's bytes, mapped read-only.
 ///
@@ -22,14 +22,14 @@ impl MappedFile {
     ///
     /// # Errors
     /// A file that can't be opened or mapped.
-    pub fn open(path: &Path) -> Result<MappedFile, FeedError> {
-        let file = File::open(path).map_err(FeedError::io(path, "open"))?;
-        let length = file.metadata().map_err(FeedError::io(path, "stat"))?.len();
+    pub fn open(path: &Path) -> Result<MappedFile, FileError> {
+        let file = File::open(path).map_err(FileError::of(path, "open"))?;
+        let length = file.metadata().map_err(FileError::of(path, "stat"))?.len();
         // SAFETY: the map is read-only and private to this value; the file is not modified in place (see the type's
         // documentation), which is the condition that memmap2 asks for.
         let map = match length {
             0 => None,
-            _ => Some(unsafe { memmap2::Mmap::map(&file) }.map_err(FeedError::io(path, "map"))?),
+            _ => Some(unsafe { memmap2::Mmap::map(&file) }.map_err(FileError::of(path, "map"))?),
         };
         Ok(MappedFile { map, path: path.to_owned() })
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, FixedSizeBinaryArray, Int64Array, ListArray, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::Int32Type;
-use med2e3_feed::shard::{Layout, ShardReader, ShardWriter};
+use med2e3_shards::{PageLayout, ShardReader, ShardWriter};
 use med2e3_schemas::outcome::{FOOTER_KEY, RangeOutcome};
 
 #[path = "../../../fuzz/src/shard.rs"]
@@ -29,7 +29,7 @@ fn every_kept_shard_is_read_or_refused() {
 }
 
 /// Name of a seed, how its pages are cut, and its columns.
-type Seed = (&'static str, Layout, Vec<(&'static str, ArrayRef)>);
+type Seed = (&'static str, PageLayout, Vec<(&'static str, ArrayRef)>);
 
 fn seeds() -> Vec<Seed> {
     let cells = |rows: u8| -> ArrayRef {
@@ -45,9 +45,9 @@ fn seeds() -> Vec<Seed> {
     let numbers =
         |rows: i64| -> ArrayRef { Arc::new(Int64Array::from_iter((0..rows).map(|n| (n % 9 > 0).then_some(n)))) };
     vec![
-        ("volumes", Layout::Volumes, vec![("voxels", cells(3)), ("series", names(3))]),
-        ("samples", Layout::Samples, vec![("ids", lists(40)), ("answer", names(40))]),
-        ("table", Layout::Table, vec![("ordinal", numbers(60)), ("detail", names(60))]),
+        ("volumes", PageLayout::Volumes, vec![("voxels", cells(3)), ("series", names(3))]),
+        ("samples", PageLayout::Samples, vec![("ids", lists(40)), ("answer", names(40))]),
+        ("table", PageLayout::Table, vec![("ordinal", numbers(60)), ("detail", names(60))]),
     ]
 }
 

@@ -20,8 +20,8 @@ pub fn encode(values: &[f32], format: &VoxelFormat, cell: &mut Vec<u8>) {
     }
 }
 
-/// The nearest whole number of a value from 0 to 2^22, ties to even: beside 1.5 * 2^23 a float has no bits for a fraction, so
-/// that the addition rounds, and the number stands in its lowest bits. Unlike `round_ties_even` this becomes vector code on
+/// The nearest whole number of a value from 0 to 2^22, ties to even: a float of about 1.5 * 2^23 has no bits for a fraction,
+/// so the addition rounds, and the number is in the lowest bits. Unlike `round_ties_even` this becomes vector code on
 /// every x86-64.
 #[inline]
 fn nearest(value: f32) -> u32 {

@@ -1,0 +1,136 @@
+//! The crate's error: each variant is something that a caller can decide on, and names the file.
+
+use std::path::{Path, PathBuf};
+
+use med2e3_schemas::{Id, SchemaError};
+use med2e3_store::FileError;
+
+/// Why a shard or a dataset can't be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum ShardError {
+    /// A file that the system refuses.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file that is not the parquet that it should be.
+    #[error("{path}: not a whole parquet file")]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// The reader's error.
+        source: parquet::errors::ParquetError,
+    },
+    /// Columns or a text that differ from the schema.
+    #[error("{path}")]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        source: SchemaError,
+    },
+    /// A shard that differs from what the index says of it.
+    #[error("{path}: expected {expected}, found {found}; this is not the shard that the index was written for")]
+    NotAsIndexed {
+        /// The file.
+        path: PathBuf,
+        /// What the index says.
+        expected: String,
+        /// What the file has.
+        found: String,
+    },
+    /// A file that is shorter than its own footer says.
+    #[error("{path}: expected {expected} bytes or more, found {found}")]
+    Cut {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that the footer speaks of.
+        expected: u64,
+        /// Bytes that there are.
+        found: u64,
+    },
+    /// An index that names a path outside the dataset.
+    #[error("{path}: expected paths within the dataset, found {found}")]
+    OutsideDataset {
+        /// The index.
+        path: PathBuf,
+        /// The path that it names.
+        found: String,
+    },
+    /// A row beyond the end of a shard.
+    #[error("{path}: expected row {row}, found {rows} rows")]
+    NoSuchRow {
+        /// The shard.
+        path: PathBuf,
+        /// The row that was asked for.
+        row: usize,
+        /// Rows that there are.
+        rows: usize,
+    },
+    /// A shard without cells of the size that was asked for.
+    #[error("{path}: expected voxel cells of {expected} bytes, found {found}")]
+    NoCells {
+        /// The shard.
+        path: PathBuf,
+        /// Bytes of a cell.
+        expected: usize,
+        /// What the shard has instead.
+        found: String,
+    },
+    /// A volume that is not in the dataset.
+    #[error("{path}: volume {volume} is not in the dataset")]
+    NoSuchVolume {
+        /// The dataset.
+        path: PathBuf,
+        /// The volume's key.
+        volume: Id,
+    },
+    /// A subset that the dataset does not have.
+    #[error("{path}: no subset `{name}`; the dataset has {known}")]
+    NoSuchSubset {
+        /// The dataset.
+        path: PathBuf,
+        /// The name that was asked for.
+        name: String,
+        /// The names that there are.
+        known: String,
+    },
+    /// A name that a subset can't have.
+    #[error("subset `{name}`: a name has letters, digits, `-`, `_` and `.` only, and does not start with `.`")]
+    SubsetName {
+        /// The name.
+        name: String,
+    },
+    /// A subset with samples that the dataset does not have.
+    #[error("{path}: expected {expected} samples of this dataset, found {found}; draw the subset again")]
+    StaleSubset {
+        /// The subset's file.
+        path: PathBuf,
+        /// Samples of the subset.
+        expected: u64,
+        /// Those of them that the dataset has.
+        found: u64,
+    },
+    /// A selection without samples.
+    #[error("{path}: no sample of {wanted}; {hint}")]
+    Empty {
+        /// The dataset.
+        path: PathBuf,
+        /// The selection, as text.
+        wanted: String,
+        /// What the dataset holds instead.
+        hint: String,
+    },
+}
+
+impl ShardError {
+    /// Adds the path to what parquet reports.
+    pub(crate) fn parquet(path: &Path) -> impl FnOnce(parquet::errors::ParquetError) -> ShardError {
+        let path = path.to_owned();
+        move |source| ShardError::Parquet { path, source }
+    }
+
+    /// Adds the path to what differs from the schema.
+    pub fn schema(path: &Path) -> impl FnOnce(SchemaError) -> ShardError {
+        let path = path.to_owned();
+        move |source| ShardError::Schema { path, source }
+    }
+}

@@ -1,0 +1,88 @@
+//! Named lists of samples in a dataset: `subsets/NAME.parquet`.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use med2e3_schemas::Id;
+use med2e3_schemas::sample::Split;
+use med2e3_schemas::subset::{FOOTER_KEY, SPLIT_FOOTER_KEY, Subset, ids_from_batch, schema, to_batch};
+
+use crate::{PageLayout, ShardError, ShardReader, ShardWriter};
+
+/// The file of a subset.
+pub fn path(dataset: &Path, name: &str) -> PathBuf {
+    dataset.join("subsets").join(format!("{name}.parquet"))
+}
+
+/// Stores a subset; `part` is the split that it is a part of, where it is one of a new split.
+///
+/// # Errors
+/// A name that is no file name, a dataset that can't be written.
+pub fn write(dataset: &Path, subset: &Subset, ids: &[Id], part: Option<Split>) -> Result<(), ShardError> {
+    check_name(&subset.name)?;
+    let relative = format!("subsets/{}.parquet", subset.name);
+    let mut writer = ShardWriter::create(&dataset.join(&relative), schema(), PageLayout::Table)?;
+    writer.write(&to_batch(ids))?;
+    let mut footer = vec![(FOOTER_KEY, footer_of(subset))];
+    footer.extend(part.map(|split| (SPLIT_FOOTER_KEY, split.to_string())));
+    writer.commit(&relative, &footer)?;
+    Ok(())
+}
+
+/// Whether the dataset has another draw under the subset's name.
+///
+/// # Errors
+/// A file of that name that is no subset.
+pub fn is_another(dataset: &Path, subset: &Subset) -> Result<bool, ShardError> {
+    check_name(&subset.name)?;
+    let path = path(dataset, &subset.name);
+    Ok(path.exists() && ShardReader::open(&path)?.footer(FOOTER_KEY) != Some(&footer_of(subset)))
+}
+
+/// The ids of a subset, or of the part of a new split that is `split`.
+///
+/// # Errors
+/// A name that the dataset does not have, a file that can't be read.
+pub fn read(dataset: &Path, name: &str, split: Split) -> Result<HashSet<Id>, ShardError> {
+    check_name(name)?;
+    let file = if is_resplit(dataset, name) { format!("{name}-{split}") } else { name.to_owned() };
+    let path = path(dataset, &file);
+    if !path.exists() {
+        return Err(ShardError::NoSuchSubset { path: dataset.to_owned(), name: file, known: known(dataset) });
+    }
+    let reader = ShardReader::open(&path)?;
+    let mut ids = HashSet::new();
+    for batch in reader.read(&["sample_id"])? {
+        ids.extend(ids_from_batch(&batch).map_err(ShardError::schema(&path))?);
+    }
+    Ok(ids)
+}
+
+/// Whether the name is that of a new split, whose parts are the subsets `NAME-train`, `NAME-validation` and `NAME-test`,
+/// rather than that of one subset.
+pub fn is_resplit(dataset: &Path, name: &str) -> bool {
+    let part = ShardReader::open(&path(dataset, &format!("{name}-{}", Split::Train)));
+    !path(dataset, name).exists() && part.is_ok_and(|part| part.footer(SPLIT_FOOTER_KEY).is_some())
+}
+
+fn footer_of(subset: &Subset) -> String {
+    serde_json::to_string(subset).expect("a subset's description is plain data")
+}
+
+/// A name is one file name: it never leads to another folder.
+fn check_name(name: &str) -> Result<(), ShardError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(allowed) {
+        return Err(ShardError::SubsetName { name: name.to_owned() });
+    }
+    Ok(())
+}
+
+fn known(dataset: &Path) -> String {
+    let entries = fs::read_dir(dataset.join("subsets")).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".parquet").map(str::to_owned));
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}

@@ -1,0 +1,21 @@
+//! What both programs share: how a verb runs and ends, its arguments, its output folder, and what a person sees meanwhile.
+//!
+//! # Layout
+//! - [`frame`]: from arguments to an exit code
+//! - [`run_args`]: a run's configuration file, overrides and output folder
+//! - [`stdout`]: standard output that may be closed or full
+//! - [`output`]: the output folder of a run
+//! - [`progress`]: a bar or lines, and the only clocks
+//!
+//! Nothing here knows datasets or models.
+
+pub mod frame;
+pub mod output;
+pub mod progress;
+pub mod run_args;
+pub mod stdout;
+
+pub use frame::main;
+pub use progress::{Progress, Stopwatch};
+pub use run_args::RunArgs;
+pub use stdout::Stdout;

@@ -1,0 +1,104 @@
+//! What a person sees while a run goes on, and the only clocks: a bar with a rate on a terminal, a line every few seconds
+//! otherwise.
+
+use std::fmt;
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+
+/// Seconds between lines where there is no terminal.
+const LINE_SECONDS: u64 = 10;
+
+/// Progress over a known number of items, with a message of the moment. Several threads may report to one.
+pub struct Progress {
+    bar: ProgressBar,
+    what: &'static str,
+    // Items that an earlier run had done.
+    before: u64,
+    watch: Stopwatch,
+    message: Mutex<String>,
+    next_line: AtomicU64,
+    shows_lines: bool,
+}
+
+impl Progress {
+    /// A bar for `total` items such as "volumes", of which `done` were done before.
+    pub fn new(total: u64, done: u64, what: &'static str) -> Progress {
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr()).with_position(done);
+        let template =
+            format!("{{spinner}} {what:<8} {{bar:32}} {{pos}}/{{len}}  {{rate:>8}}  {{elapsed}}<{{eta}}  {{msg}}");
+        let rate = |state: &ProgressState, text: &mut dyn fmt::Write| {
+            // A terminal that refuses a few characters loses them, nothing else.
+            let _ = write!(text, "{:.1}/s", state.per_sec());
+        };
+        let style = ProgressStyle::with_template(&template).expect("the template is valid");
+        bar.set_style(style.with_key("rate", rate).progress_chars("=> "));
+        bar.reset_eta();
+        Progress {
+            bar,
+            what,
+            before: done,
+            watch: Stopwatch::start(),
+            message: Mutex::new(String::new()),
+            next_line: AtomicU64::new(LINE_SECONDS),
+            shows_lines: !std::io::stderr().is_terminal(),
+        }
+    }
+
+    /// Counts without a display.
+    pub fn hidden() -> Progress {
+        Progress { bar: ProgressBar::hidden(), shows_lines: false, ..Progress::new(0, 0, "") }
+    }
+
+    /// `count` more are done.
+    pub fn add(&self, count: u64) {
+        self.bar.inc(count);
+        let seconds = self.watch.seconds() as u64;
+        let due = self.next_line.load(Ordering::Relaxed);
+        let take = || self.next_line.compare_exchange(due, seconds + LINE_SECONDS, Ordering::Relaxed, Ordering::Relaxed);
+        // One thread takes each line.
+        if self.shows_lines && seconds >= due && take().is_ok() {
+            self.line();
+        }
+    }
+
+    /// Says how it goes, from now on.
+    pub fn set_message(&self, message: String) {
+        self.bar.set_message(message.clone());
+        *self.message.lock().unwrap_or_else(PoisonError::into_inner) = message;
+    }
+
+    /// Removes the bar and prints the last line: how many, how fast.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+        self.line();
+    }
+
+    fn line(&self) {
+        let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
+        let seconds = self.watch.seconds();
+        let rate = done.saturating_sub(self.before) as f64 / seconds.max(1e-9);
+        let message = self.message.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = format!("{:<8} {done}/{total}, {seconds:.1} s, {rate:.2}/s  {message}", self.what);
+        eprintln!("{}", line.trim_end());
+    }
+}
+
+/// A wall clock that starts when it is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts.
+    pub fn start() -> Stopwatch {
+        Stopwatch(Instant::now())
+    }
+
+    /// Seconds since the start.
+    pub fn seconds(&self) -> f64 {
+        self.0.elapsed().as_secs_f64()
+    }
+}
