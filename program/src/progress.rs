@@ -58,7 +58,8 @@ impl Progress {
         self.bar.inc(count);
         let seconds = self.watch.seconds() as u64;
         let due = self.next_line.load(Ordering::Relaxed);
-        let take = || self.next_line.compare_exchange(due, seconds + LINE_SECONDS, Ordering::Relaxed, Ordering::Relaxed);
+        let take =
+            || self.next_line.compare_exchange(due, seconds + LINE_SECONDS, Ordering::Relaxed, Ordering::Relaxed);
         // One thread takes each line.
         if self.shows_lines && seconds >= due && take().is_ok() {
             self.line();

@@ -1,30 +1,48 @@
 //! A run's configuration: TOML text plus `--set a.b=value` overrides to a typed value; an unknown key is an error that
 //! names the nearest valid one.
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use crate::SchemaError;
 
-/// Parses `text`, lays the overrides over it in order, and builds the typed configuration.
+/// Parses `text`, applies the overrides in order, and builds the typed configuration.
 ///
 /// An override is `path.to.key=value`; the value is read as TOML and, where that fails, taken as a string. `name` is the
-/// file's name and stands in each message.
+/// file's name, which starts each message.
 ///
 /// # Errors
 /// Text that is not TOML, an override without `=`, an unknown key, a missing key, a value of the wrong type.
 pub fn parse<T: DeserializeOwned>(name: &str, text: &str, overrides: &[String]) -> Result<T, SchemaError> {
-    let error =
-        |message: String| SchemaError::Config { message: format!("{name}: {}", with_nearest(message.trim_end())) };
     // The text alone first: its errors can point to the line.
     if overrides.is_empty() {
-        return toml::from_str(text).map_err(|e| error(e.to_string()));
+        return toml::from_str(text).map_err(|e| error(name, &e.to_string()));
     }
-    let mut table: Table = toml::from_str(text).map_err(|e| error(e.to_string()))?;
+    typed(name, toml::from_str(text).map_err(|e| error(name, &e.to_string()))?, overrides)
+}
+
+/// Applies the overrides to a configuration that is typed already.
+///
+/// # Errors
+/// As [`parse`].
+pub fn override_values<T: Serialize + DeserializeOwned>(
+    name: &str,
+    config: &T,
+    overrides: &[String],
+) -> Result<T, SchemaError> {
+    typed(name, Table::try_from(config).map_err(|e| error(name, &e.to_string()))?, overrides)
+}
+
+fn typed<T: DeserializeOwned>(name: &str, mut table: Table, overrides: &[String]) -> Result<T, SchemaError> {
     for entry in overrides {
-        set(&mut table, entry).map_err(&error)?;
+        set(&mut table, entry).map_err(|message| error(name, &message))?;
     }
-    T::deserialize(Value::Table(table)).map_err(|e| error(e.to_string()))
+    T::deserialize(Value::Table(table)).map_err(|e| error(name, &e.to_string()))
+}
+
+fn error(name: &str, message: &str) -> SchemaError {
+    SchemaError::Config { message: format!("{name}: {}", with_nearest(message.trim_end())) }
 }
 
 fn set(table: &mut Table, entry: &str) -> Result<(), String> {
@@ -35,15 +53,15 @@ fn set(table: &mut Table, entry: &str) -> Result<(), String> {
         .unwrap_or_else(|| Value::String(text.to_owned()));
     let mut keys = path.trim().split('.').collect::<Vec<_>>();
     let last = keys.pop().filter(|key| !key.is_empty()).ok_or_else(|| format!("--set {entry}: the key is empty"))?;
-    let mut place = table;
+    let mut inner = table;
     for key in keys {
-        place = place
+        inner = inner
             .entry(key)
             .or_insert_with(|| Value::Table(Table::new()))
             .as_table_mut()
             .ok_or_else(|| format!("--set {entry}: `{key}` is a value, not a table"))?;
     }
-    place.insert(last.to_owned(), value);
+    inner.insert(last.to_owned(), value);
     Ok(())
 }
 
@@ -66,14 +84,14 @@ mod tests {
     use super::*;
     use serde::Deserialize;
 
-    #[derive(Debug, Deserialize, PartialEq)]
+    #[derive(Debug, Deserialize, PartialEq, Serialize)]
     #[serde(deny_unknown_fields)]
     struct Run {
         seed: u64,
         optimizer: Optimizer,
     }
 
-    #[derive(Debug, Deserialize, PartialEq)]
+    #[derive(Debug, Deserialize, PartialEq, Serialize)]
     #[serde(deny_unknown_fields)]
     struct Optimizer {
         learning_rate: f64,
@@ -83,10 +101,12 @@ mod tests {
     const TEXT: &str = "seed = 1\n[optimizer]\nlearning_rate = 1e-3\nname = \"adamw\"\n";
 
     #[test]
-    fn overrides_are_laid_over_the_file() {
+    fn overrides_win_over_the_file() {
         let run: Run =
             parse("run.toml", TEXT, &["optimizer.learning_rate=2e-4".into(), "optimizer.name=sgd".into()]).unwrap();
         assert_eq!(run, Run { seed: 1, optimizer: Optimizer { learning_rate: 2e-4, name: "sgd".into() } });
+        let again = override_values("run.toml", &run, &["seed=2".into()]).unwrap();
+        assert_eq!(again, Run { seed: 2, ..run });
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! | text | `t` | length in bytes (u64), UTF-8 |
 //! | number | `n` | u64 |
 //! | float | `f` | the bits of a 32-bit float (u32) |
+//! | double | `d` | the bits of a 64-bit float (u64) |
 //! | flag | `0`, `1` | none |
 //! | nothing | `-` | none |
 //! | something | `+` | the part |
@@ -63,6 +64,11 @@ impl Identity {
     /// Adds a float, bit for bit.
     pub fn float(&mut self, value: f32) -> &mut Identity {
         self.tagged(b'f', &value.to_bits().to_le_bytes())
+    }
+
+    /// Adds a double, bit for bit.
+    pub fn double(&mut self, value: f64) -> &mut Identity {
+        self.tagged(b'd', &value.to_bits().to_le_bytes())
     }
 
     /// Adds yes or no.
@@ -120,17 +126,48 @@ mod tests {
         };
         let all = [
             of(&|_| {}),
-            of(&|i| { i.text("ab").text("c"); }),
-            of(&|i| { i.text("a").text("bc"); }),
-            of(&|i| { i.bytes(b"ab").text("c"); }),
-            of(&|i| { i.number(1); }),
-            of(&|i| { i.float(1.0); }),
-            of(&|i| { i.flag(true); }),
-            of(&|i| { i.flag(false); }),
-            of(&|i| { i.maybe(None::<u64>, |i, n| { i.number(n); }); }),
-            of(&|i| { i.maybe(Some(1), |i, n| { i.number(n); }); }),
-            of(&|i| { i.list(&[1, 2], |i, n| { i.number(*n); }); }),
-            of(&|i| { i.list(&[1], |i, n| { i.number(*n); }).number(2); }),
+            of(&|i| {
+                i.text("ab").text("c");
+            }),
+            of(&|i| {
+                i.text("a").text("bc");
+            }),
+            of(&|i| {
+                i.bytes(b"ab").text("c");
+            }),
+            of(&|i| {
+                i.number(1);
+            }),
+            of(&|i| {
+                i.float(1.0);
+            }),
+            of(&|i| {
+                i.flag(true);
+            }),
+            of(&|i| {
+                i.flag(false);
+            }),
+            of(&|i| {
+                i.maybe(None::<u64>, |i, n| {
+                    i.number(n);
+                });
+            }),
+            of(&|i| {
+                i.maybe(Some(1), |i, n| {
+                    i.number(n);
+                });
+            }),
+            of(&|i| {
+                i.list(&[1, 2], |i, n| {
+                    i.number(*n);
+                });
+            }),
+            of(&|i| {
+                i.list(&[1], |i, n| {
+                    i.number(*n);
+                })
+                .number(2);
+            }),
             Identity::of_kind("other").finish(),
         ];
         for (i, one) in all.iter().enumerate() {

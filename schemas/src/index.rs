@@ -118,6 +118,9 @@ mod tests {
         let text = index.to_text();
         let read = DatasetIndex::parse(&text).unwrap();
         assert_eq!(read.to_text(), text);
-        assert_ne!(text.replace("\"rows\": 0", "\"rows\": 1"), DatasetIndex::parse(&text.replace("\"rows\": 0", "\"rows\": 1")).unwrap().to_text());
+        assert_ne!(
+            text.replace("\"rows\": 0", "\"rows\": 1"),
+            DatasetIndex::parse(&text.replace("\"rows\": 0", "\"rows\": 1")).unwrap().to_text()
+        );
     }
 }

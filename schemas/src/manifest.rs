@@ -109,17 +109,31 @@ impl Identify for ManifestText {
     fn identify(&self, identity: &mut Identity) {
         let ManifestText { sample_id, volume_ids, images, task, topic, split, case_id, .. } = self;
         let ManifestText { question, answer, turns, choices, answer_choice, row, refusal, duplicate, .. } = self;
-        let add_text = |identity: &mut Identity, text: &String| { identity.text(text); };
+        let add_text = |identity: &mut Identity, text: &String| {
+            identity.text(text);
+        };
         identity.bytes(&sample_id.0);
-        identity.list(volume_ids, |identity, id| { identity.bytes(&id.0); });
+        identity.list(volume_ids, |identity, id| {
+            identity.bytes(&id.0);
+        });
         identity.list(images, add_text).text(task.as_str());
-        identity.maybe(*topic, |identity, topic| { identity.number(topic.number().into()); });
+        identity.maybe(*topic, |identity, topic| {
+            identity.number(topic.number().into());
+        });
         identity.text(split.as_str()).text(case_id).text(question).text(answer);
         identity.maybe(turns.as_ref(), |identity, turns| {
-            identity.list(turns, |identity, turn| { identity.text(&turn.question).text(&turn.answer); });
+            identity.list(turns, |identity, turn| {
+                identity.text(&turn.question).text(&turn.answer);
+            });
         });
-        identity.maybe(choices.as_ref(), |identity, choices| { identity.list(choices, add_text); });
-        identity.maybe(answer_choice.as_ref(), |identity, choice| { identity.text(choice); }).text(row);
+        identity.maybe(choices.as_ref(), |identity, choices| {
+            identity.list(choices, add_text);
+        });
+        identity
+            .maybe(answer_choice.as_ref(), |identity, choice| {
+                identity.text(choice);
+            })
+            .text(row);
         identity.maybe(refusal.as_ref(), |identity, refusal| refusal.identify(identity)).flag(*duplicate);
     }
 }

@@ -226,10 +226,12 @@ pub fn from_batch(batch: &RecordBatch) -> Result<Vec<QuarantineRecord>, SchemaEr
             let offset = columns.get("byte_offset")?;
             let table = columns.text("table", row)?;
             Ok(QuarantineRecord {
-                table: Table::ALL.into_iter().find(|known| known.as_str() == table).ok_or_else(|| SchemaError::Word {
-                    what: "table",
-                    expected: Table::ALL.map(Table::as_str).join(", "),
-                    found: table,
+                table: Table::ALL.into_iter().find(|known| known.as_str() == table).ok_or_else(|| {
+                    SchemaError::Word {
+                        what: "table",
+                        expected: Table::ALL.map(Table::as_str).join(", "),
+                        found: table,
+                    }
                 })?,
                 ordinal: columns.get("ordinal")?.as_primitive::<UInt64Type>().value(row),
                 path: columns.text("path", row)?,
@@ -261,8 +263,7 @@ mod tests {
             detail: "expected an answer, found an empty cell".into(),
             byte_offset: None,
         };
-        let records =
-            vec![QuarantineRecord { table: Table::Volumes, byte_offset: Some(7), ..record.clone() }, record];
+        let records = vec![QuarantineRecord { table: Table::Volumes, byte_offset: Some(7), ..record.clone() }, record];
         assert_eq!(from_batch(&to_batch(&records)).unwrap(), records);
         let batch = to_batch(&records).project(&[0, 1, 2, 3, 4, 6]).unwrap();
         assert!(from_batch(&batch).unwrap_err().to_string().contains("column `detail`"));

@@ -209,15 +209,23 @@ impl Identify for VolumeRow {
         let VolumeRow { volume_id, source_path, content_hash, perceptual_hash, case_id, series, .. } = self;
         let VolumeRow { plane, orientation, source_shape, crop_start, crop_stop, spacing_mm, hu_known, .. } = self;
         let VolumeRow { value_min, value_max, slices_dropped, notes, .. } = self;
-        let add_text = |identity: &mut Identity, text: &String| { identity.text(text); };
+        let add_text = |identity: &mut Identity, text: &String| {
+            identity.text(text);
+        };
         identity.bytes(&volume_id.0).maybe(source_path.as_ref(), add_text).bytes(content_hash).bytes(perceptual_hash);
         for text in [case_id, series, plane, orientation] {
             identity.maybe(text.as_ref(), add_text);
         }
         for shape in [source_shape, crop_start, crop_stop] {
-            identity.list(shape, |identity, n| { identity.number((*n).into()); });
+            identity.list(shape, |identity, n| {
+                identity.number((*n).into());
+            });
         }
-        identity.maybe(spacing_mm.as_ref(), |identity, mm| { identity.list(mm, |identity, mm| { identity.float(*mm); }); });
+        identity.maybe(spacing_mm.as_ref(), |identity, mm| {
+            identity.list(mm, |identity, mm| {
+                identity.float(*mm);
+            });
+        });
         identity.flag(*hu_known).float(*value_min).float(*value_max);
         identity.list(slices_dropped, |identity, dropped| {
             identity.number(dropped.slice.into()).text(&dropped.reason);

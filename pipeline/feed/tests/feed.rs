@@ -103,7 +103,7 @@ fn write(root: &Path) {
         counts: BTreeMap::new(),
         xxh3: String::new(),
     };
-    std::fs::write(root.join("dataset.json"), serde_json::to_string(&index).unwrap()).unwrap();
+    med2e3_shards::write_index(root, &index).unwrap();
 }
 
 fn open(root: &Path, tasks: &[Task]) -> (Arc<Dataset>, Arc<Samples>) {

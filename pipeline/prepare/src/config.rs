@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use med2e3_input::InputError;
-use med2e3_input::recipe::{CtRecipe, Intensity};
+use med2e3_input::recipe::{CtRecipe, Intensity, M3D_SHAPE_DHW};
 use med2e3_input::text::{CaptionPrompts, Template};
 use med2e3_input::window::{Window, WindowPreset};
 use med2e3_schemas::sample::{Split, Task};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::PrepareError;
 use crate::provenance::Paths;
-use crate::work::CheckInputs;
+use crate::manifest::CheckInputs;
 
 /// `med2e3-data prepare`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -47,7 +47,7 @@ impl PrepareConfig {
         let conversations = manifest.conversations.iter().map(|file| &file.path);
         for file in manifest.captions.iter().chain(questions).chain(conversations).chain(&manifest.folders) {
             let path = self.root.join(file);
-            fs::metadata(&path).map_err(PrepareError::io(&path, "open"))?;
+            fs::metadata(&path).map_err(PrepareError::file(&path, "open"))?;
         }
         if let TokenizerConfig::Path(path) = &self.text.tokenizer
             && !path.exists()
@@ -60,22 +60,23 @@ impl PrepareConfig {
         let (shape, engine) = (self.volume.shape, &self.engine);
         let voxels = shape.iter().try_fold(1usize, |product, n| product.checked_mul(*n));
         let bytes = voxels.and_then(|voxels| voxels.checked_mul(self.volume.voxels.width()));
-        match () {
-            () if !bytes.is_some_and(|bytes| (1..1 << 30).contains(&bytes)) => {
-                fail("volume.shape", "three numbers above 0 whose cell is under 1 GiB", format!("{shape:?}"))
-            }
-            () if self.volume.voxels == VoxelCode::U8 && !self.volume.format().is_unit_range() => {
-                fail("volume.voxels", "i16 or f32 for Hounsfield units", "u8".into())
-            }
-            () if engine.volumes_per_range == 0 => fail("engine.volumes_per_range", "1 or more", "0".into()),
-            () if engine.texts_per_range == 0 => fail("engine.texts_per_range", "1 or more", "0".into()),
-            () if self.text.length <= self.text.visual_tokens => fail(
-                "text.length",
-                "more than text.visual_tokens",
-                format!("{} beside {}", self.text.length, self.text.visual_tokens),
-            ),
-            () => Ok(()),
+        if !bytes.is_some_and(|bytes| (1..1 << 30).contains(&bytes)) {
+            return fail("volume.shape", "three numbers above 0 whose cell is under 1 GiB", format!("{shape:?}"));
         }
+        if self.volume.voxels == VoxelCode::U8 && !self.volume.format().is_unit_range() {
+            return fail("volume.voxels", "i16 or f32 for Hounsfield units", "u8".into());
+        }
+        if engine.volumes_per_range == 0 {
+            return fail("engine.volumes_per_range", "1 or more", "0".into());
+        }
+        if engine.texts_per_range == 0 {
+            return fail("engine.texts_per_range", "1 or more", "0".into());
+        }
+        if self.text.length <= self.text.visual_tokens {
+            let found = format!("{} with {} visual tokens", self.text.length, self.text.visual_tokens);
+            return fail("text.length", "more than text.visual_tokens", found);
+        }
+        Ok(())
     }
 }
 
@@ -177,6 +178,13 @@ pub struct VolumeConfig {
     pub max_decoded_mib: u64,
 }
 
+impl Default for VolumeConfig {
+    /// M3D's preparation at M3D's shape, as 8-bit codes.
+    fn default() -> VolumeConfig {
+        VolumeConfig { recipe: Recipe::M3d, shape: M3D_SHAPE_DHW, voxels: VoxelCode::U8, max_decoded_mib: 8192 }
+    }
+}
+
 impl VolumeConfig {
     /// How the recipe's voxels are stored.
     pub fn format(&self) -> VoxelFormat {
@@ -209,6 +217,21 @@ pub struct TextConfig {
     /// A `tokenizer.json` of BERT's kind for the questions; `question_ids_bert` is null where it is absent.
     #[serde(default)]
     pub question_tokenizer: Option<PathBuf>,
+}
+
+impl Default for TextConfig {
+    /// The paper's sequence of 768 positions, 512 of them visual tokens, in Phi-3's template; a tokenizer trained on the texts.
+    fn default() -> TextConfig {
+        TextConfig {
+            template: Template::Phi,
+            tokenizer: TokenizerConfig::Train(8192),
+            length: 768,
+            visual_tokens: 512,
+            keep_end: false,
+            caption_prompts: None,
+            question_tokenizer: None,
+        }
+    }
 }
 
 impl TextConfig {
@@ -246,6 +269,13 @@ pub struct EngineConfig {
     pub check_inputs: CheckInputs,
 }
 
+impl Default for EngineConfig {
+    /// One thread for each core; shards of 128 volumes and of 4,096 texts.
+    fn default() -> EngineConfig {
+        EngineConfig { threads: 0, volumes_per_range: 128, texts_per_range: 4096, check_inputs: CheckInputs::Quick }
+    }
+}
+
 /// What the dataset may say about paths.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -262,6 +292,13 @@ pub struct LimitsConfig {
     pub reject_rows: u64,
     /// Share of rows that may be set aside whatever their number, in percent.
     pub reject_percent: f64,
+}
+
+impl Default for LimitsConfig {
+    /// A run fails when more than 20 rows and more than 1 % of them are set aside.
+    fn default() -> LimitsConfig {
+        LimitsConfig { reject_rows: 20, reject_percent: 1.0 }
+    }
 }
 
 /// `med2e3-data sample`.

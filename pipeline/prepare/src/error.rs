@@ -1,31 +1,26 @@
 //! The crate's error: a run that can't go on. A single bad input is no error here, it goes to quarantine.
 
+use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use med2e3_feed::FeedError;
 use med2e3_input::InputError;
 use med2e3_schemas::SchemaError;
+use med2e3_shards::ShardError;
+use med2e3_store::FileError;
 
 /// Why a run stops.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
-    /// The system refused to read or write a file.
-    #[error("{path}: {action} failed")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What was tried.
-        action: &'static str,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// A configuration or a file of the schema that does not read.
+    /// A file that the system refuses.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A configuration or a file of the schema that does not parse.
     #[error(transparent)]
     Schema(#[from] SchemaError),
-    /// A shard that can't be written or read.
+    /// A shard or a dataset that can't be written or read.
     #[error(transparent)]
-    Feed(#[from] FeedError),
+    Shard(#[from] ShardError),
     /// An input that the whole run needs, such as the tokenizer.
     #[error(transparent)]
     Input(#[from] InputError),
@@ -39,17 +34,17 @@ pub enum PrepareError {
         /// What this one has.
         found: String,
     },
-    /// A configuration's value that can't be worked with.
+    /// A value of the configuration that is out of range.
     #[error("{key}: expected {expected}, found {found}")]
     Config {
         /// The configuration's key.
         key: String,
-        /// What would do.
+        /// What would be in range.
         expected: String,
-        /// What it says.
+        /// The value.
         found: String,
     },
-    /// The output folder holds something else.
+    /// An output folder that holds something else.
     #[error("{path}: {problem}\nhint: {hint}")]
     Output {
         /// The folder.
@@ -59,9 +54,37 @@ pub enum PrepareError {
         /// What to do.
         hint: String,
     },
-    /// A plan that DataFusion could not make or run.
-    #[error("query engine")]
-    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A query that the engine refuses.
+    #[error("query: {problem}")]
+    Query {
+        /// What it reports.
+        problem: String,
+    },
+    /// Rows that have no text form.
+    #[error("rows can't be shown")]
+    Show(#[from] arrow::error::ArrowError),
+    /// Text that can't be written as CSV.
+    #[error("{path}: no CSV can be written")]
+    Csv {
+        /// The file.
+        path: PathBuf,
+        /// What the writer reports.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A working file of an earlier run that does not parse.
+    #[error("{path}: not a file that this program wrote")]
+    WorkingFile {
+        /// The file.
+        path: PathBuf,
+        /// Where it differs.
+        source: serde_json::Error,
+    },
+    /// The system gives no threads, or a thread of the work ended by a panic, whose message is on standard error.
+    #[error("the threads of the work")]
+    Threads {
+        /// What happened.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// More rejects than the configuration allows.
     #[error(
         "{rejected} of {rows} rows were set aside, more than {limit_rows} rows and {limit_percent} %; see {quarantine}\nhint: raise [limits] in the configuration if this is as expected"
@@ -75,10 +98,10 @@ pub enum PrepareError {
         limit_rows: u64,
         /// The configured share.
         limit_percent: f64,
-        /// Where the reasons stand.
+        /// The file with the reasons.
         quarantine: PathBuf,
     },
-    /// A request that names something that is not there.
+    /// A request for something that the dataset does not have.
     #[error("{what}: {problem}")]
     Request {
         /// What was asked for.
@@ -89,9 +112,9 @@ pub enum PrepareError {
 }
 
 impl PrepareError {
-    /// Wraps a system error with the path and what was tried.
-    pub fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> PrepareError {
+    /// Adds path and action to a system's error.
+    pub fn file(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> PrepareError {
         let path = path.to_owned();
-        move |source| PrepareError::Io { path, action, source }
+        move |source| FileError::of(&path, action)(source).into()
     }
 }

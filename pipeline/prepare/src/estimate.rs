@@ -4,17 +4,18 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use med2e3_schemas::manifest::{ManifestVolume, volumes_to_batch};
+use arrow::array::RecordBatch;
+use med2e3_program::Stopwatch;
+use med2e3_schemas::manifest::{ManifestVolume, texts_to_batch, volumes_to_batch};
+use med2e3_schemas::quarantine::Table;
+use med2e3_store::disk::free_bytes;
 use serde::Serialize;
 
 use crate::PrepareError;
 use crate::config::PrepareConfig;
 use crate::manifest;
-use crate::output::{self, Workplace};
-use crate::progress::{Progress, Stopwatch};
-use crate::tables::nearest_existing;
-use crate::tokenizer::TextTools;
-use crate::work::{RangeWork, Texts, Volumes};
+use crate::progress::RowProgress;
+use crate::run::{RunFolder, TextTools, thread_pool};
 
 /// Inputs that are prepared to measure the rate, spread evenly over the manifest.
 const PROBES: usize = 16;
@@ -37,7 +38,7 @@ pub struct Estimate {
     pub bytes: u64,
     /// Wall hours.
     pub hours: f64,
-    /// Bytes free where the dataset is to lie.
+    /// Bytes free on the disk that the dataset is for.
     pub free_bytes: u64,
 }
 
@@ -61,19 +62,21 @@ pub fn estimate(config: &PrepareConfig, out: &Path) -> Result<Estimate, PrepareE
 }
 
 fn measure(config: &PrepareConfig, out: &Path, folder: &Path) -> Result<Estimate, PrepareError> {
-    let place = Workplace::temporary(folder, config)?;
-    let manifest = manifest::read(&place.root, &config.manifest, &config.text.prompts()?, &place.provenance)?;
-    let threads = Arc::new(output::threads(config.engine.threads)?);
+    let folder = RunFolder::temporary(folder, config)?;
+    let manifest = manifest::read(&folder.root, &config.manifest, &config.text.prompts()?, &folder.provenance)?;
+    let threads = Arc::new(thread_pool(config.engine.threads)?);
+    let shard_bytes = |table, rows: RecordBatch| -> Result<f64, PrepareError> {
+        let work = folder.work_spec(table, config, "").open(threads.clone(), Arc::new(RowProgress::hidden()))?;
+        Ok(work.commit(0, &[rows])?.shard.bytes as f64)
+    };
     let usable: Vec<&ManifestVolume> = manifest.volumes.iter().filter(|volume| volume.refusal.is_none()).collect();
     let step = usable.len().div_ceil(PROBES).max(1);
     let probes: Vec<ManifestVolume> = usable.iter().step_by(step).map(|&volume| volume.clone()).collect();
     let watch = Stopwatch::start();
     let mut bytes = 0.0;
     if !probes.is_empty() {
-        let progress = Arc::new(Progress::hidden());
-        let work = Volumes::new(&place, config, "", threads.clone(), progress);
-        let done = work.commit(0, &[volumes_to_batch(0, 0, &probes)])?;
-        bytes += done.shard.bytes as f64 / probes.len() as f64 * usable.len() as f64;
+        let probed = shard_bytes(Table::Volumes, volumes_to_batch(0, 0, &probes))?;
+        bytes += probed / probes.len() as f64 * usable.len() as f64;
     }
     let per_volume = watch.seconds() / probes.len().max(1) as f64;
     let watch = Stopwatch::start();
@@ -82,11 +85,9 @@ fn measure(config: &PrepareConfig, out: &Path, folder: &Path) -> Result<Estimate
         let step = manifest.texts.len().div_ceil(TEXT_PROBES);
         let texts: Vec<_> = manifest.texts.iter().step_by(step).cloned().collect();
         let sample = manifest::Manifest { texts: texts.clone(), ..Default::default() };
-        let tools = TextTools::provide(&config.text, &sample)?;
-        let work = Texts::new(&place, &config.text, tools, "", threads, Arc::new(Progress::hidden()));
-        let done = work.commit(0, &[med2e3_schemas::manifest::texts_to_batch(0, 0, &texts)])?;
+        TextTools::provide(&config.text, &sample)?.store(&folder.dataset)?;
         let times = manifest.texts.len() as f64 / texts.len() as f64;
-        bytes += done.shard.bytes as f64 * times;
+        bytes += shard_bytes(Table::Texts, texts_to_batch(0, 0, &texts))? * times;
         text_seconds = watch.seconds() * times;
     }
     Ok(Estimate {
@@ -98,12 +99,4 @@ fn measure(config: &PrepareConfig, out: &Path, folder: &Path) -> Result<Estimate
         hours: (per_volume * usable.len() as f64 + text_seconds) / 3600.0,
         free_bytes: free_bytes(out)?,
     })
-}
-
-/// Bytes that an ordinary user may still write where `path` lies or will lie.
-fn free_bytes(path: &Path) -> Result<u64, PrepareError> {
-    let absolute = std::path::absolute(path).map_err(PrepareError::io(path, "find"))?;
-    let there = nearest_existing(&absolute);
-    let disk = rustix::fs::statvfs(there).map_err(|error| PrepareError::io(there, "measure")(error.into()))?;
-    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }

@@ -5,40 +5,37 @@
 //! - [`config`], [`recognize`]: what the TOML file of a run may say; the same made from a path
 //! - [`estimate`]: what a run will take, measured on a few inputs
 //! - [`manifest`]: M3D_Cap.json, M3D-VQA CSV, conversations and folders to the two tables that prepare starts from
+//! - [`run`]: a run's folder, its part of the ranges, its tables on disk, its tokenizers, its recipe hashes
 //! - [`work`]: what is done to one range: volumes or texts
 //! - [`engine`]: everything that touches DataFusion: scans, the prepare node, SQL
-//! - [`tables`]: the manifest's two tables on disk, kept while nothing that they came from has changed
-//! - [`output`], [`tokenizer`]: the output folder and the run's tokenizers
-//! - [`provenance`]: what a dataset says about paths
-//! - [`sample`]: seeded, stratified subsets
-//! - [`inspect`]: one row and its picture
-//! - [`verify`]: proof that a dataset is whole
-//! - [`leaks`]: what training shares with the other splits, and a split without that
+//! - [`provenance`]: what a dataset may say about paths
+//! - [`subset`]: seeded, stratified subsets, and splits that share nothing
+//! - [`check`]: proof that a dataset is whole; what training shares with the other splits
+//! - [`show`]: one row and its picture; rows of a query
 //! - [`demo_set`]: a small set in M3D's layout, cut from a CT atlas
-//! - [`progress`]: bars, rates and clocks
+//! - [`progress`]: rows that are done, and thread time by step
+//! - [`rank`]: pseudo-random ranks
 //! - [`cli`]: the command line
 //! - [`error`]: the crate's one error type
 //!
 //! Nothing here knows libtorch.
 
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod demo_set;
 pub mod engine;
 pub mod error;
 pub mod estimate;
-pub mod inspect;
-pub mod leaks;
 pub mod manifest;
-pub mod output;
 pub mod prepare;
 pub mod progress;
 pub mod provenance;
+pub mod rank;
 pub mod recognize;
-pub mod sample;
-pub mod tables;
-pub mod tokenizer;
-pub mod verify;
+pub mod run;
+pub mod show;
+pub mod subset;
 pub mod work;
 
 pub use error::PrepareError;

@@ -1,73 +1,38 @@
-//! What a person sees while a run goes on, and the only clocks of this crate: a bar with a rate on a terminal, a line
-//! every few seconds otherwise, and thread seconds by step.
+//! Rows that are done, and thread time by step: the only clocks of this crate.
 
-use std::fmt;
-use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use med2e3_program::Progress;
 use med2e3_schemas::outcome::RangeOutcome;
 
-/// Seconds between lines where there is no terminal.
-const LINE_SECONDS: u64 = 10;
-
-/// Progress over a known number of things.
-pub struct Progress {
-    bar: ProgressBar,
-    what: &'static str,
-    started: Instant,
+/// Progress over a table's rows, and how many of them were set aside.
+pub struct RowProgress {
+    progress: Progress,
     rejected: AtomicU64,
-    next_line: AtomicU64,
-    terminal: bool,
 }
 
-impl Progress {
-    /// A bar for `total` things such as "volumes".
-    pub fn new(total: u64, what: &'static str) -> Progress {
-        let terminal = std::io::stderr().is_terminal();
-        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-        let template =
-            format!("{{spinner}} {what:<8} {{bar:32}} {{pos}}/{{len}}  {{rate:>8}}  {{elapsed}}<{{eta}}  {{msg}}");
-        let rate = |state: &ProgressState, text: &mut dyn fmt::Write| {
-            // A terminal that refuses a few characters loses them, nothing else.
-            let _ = write!(text, "{:.1}/s", state.per_sec());
-        };
-        let style = ProgressStyle::with_template(&template).expect("the template is valid");
-        bar.set_style(style.with_key("rate", rate).progress_chars("=> "));
-        Progress {
-            bar,
-            what,
-            started: Instant::now(),
-            rejected: AtomicU64::new(0),
-            next_line: AtomicU64::new(LINE_SECONDS),
-            terminal,
-        }
+impl RowProgress {
+    /// A display for `total` rows of `what`, such as "volumes".
+    pub fn new(total: u64, what: &'static str) -> RowProgress {
+        let progress = Progress::new(total, 0, what);
+        progress.set_message("0 set aside".into());
+        RowProgress { progress, rejected: AtomicU64::new(0) }
     }
 
     /// Counts without a display.
-    pub fn hidden() -> Progress {
-        Progress { bar: ProgressBar::hidden(), terminal: true, ..Progress::new(0, "") }
+    pub fn hidden() -> RowProgress {
+        RowProgress { progress: Progress::hidden(), rejected: AtomicU64::new(0) }
     }
 
-    /// One more thing is done; `accepted` says whether it became a row.
+    /// One more row is done; `accepted` says whether it is in a shard.
     pub fn step(&self, accepted: bool) {
-        self.bar.inc(1);
         if !accepted {
             let rejected = self.rejected.fetch_add(1, Ordering::Relaxed) + 1;
-            self.bar.set_message(format!("{rejected} set aside"));
+            self.progress.set_message(format!("{rejected} set aside"));
         }
-        let seconds = self.started.elapsed().as_secs();
-        let due = self.next_line.load(Ordering::Relaxed);
-        let mine = seconds >= due
-            && self
-                .next_line
-                .compare_exchange(due, seconds + LINE_SECONDS, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
-        if !self.terminal && mine {
-            self.line();
-        }
+        self.progress.add(1);
     }
 
     /// A whole range that an earlier run had done.
@@ -76,21 +41,9 @@ impl Progress {
         (0..outcome.manifest_rows).for_each(|row| self.step(row >= rejects));
     }
 
-    /// The last word: how many, how fast.
+    /// Prints the last line: how many, how fast.
     pub fn finish(&self) {
-        self.bar.finish_and_clear();
-        self.line();
-    }
-
-    fn line(&self) {
-        let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
-        let seconds = self.started.elapsed().as_secs_f64();
-        let rejected = self.rejected.load(Ordering::Relaxed);
-        eprintln!(
-            "{:<8} {done}/{total}, {rejected} set aside, {seconds:.1} s, {:.1}/s",
-            self.what,
-            done as f64 / seconds.max(1e-9)
-        );
+        self.progress.finish();
     }
 }
 
@@ -208,20 +161,5 @@ impl StepSeconds {
     /// The seconds of one step.
     pub fn of(&self, step: Step) -> f64 {
         self.0[step as usize]
-    }
-}
-
-/// A wall clock that starts with its making.
-pub struct Stopwatch(Instant);
-
-impl Stopwatch {
-    /// Starts.
-    pub fn start() -> Stopwatch {
-        Stopwatch(Instant::now())
-    }
-
-    /// Seconds since the start.
-    pub fn seconds(&self) -> f64 {
-        self.0.elapsed().as_secs_f64()
     }
 }

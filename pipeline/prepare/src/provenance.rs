@@ -4,13 +4,14 @@
 //! name or a folder name: ids and cases are hashes under a key, and key, manifest and full reasons lie in a folder beside
 //! the dataset (`OUT.provenance`), which stays where the originals are.
 
-use std::fs::{self, File};
+use std::fmt;
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use med2e3_feed::shard::commit::write_whole;
 use med2e3_schemas::Id;
 use med2e3_schemas::quarantine::QuarantineRecord;
+use med2e3_store::{LocalFolder, Store, get_whole};
 use serde::{Deserialize, Serialize};
 
 use crate::PrepareError;
@@ -31,18 +32,35 @@ pub enum Paths {
 pub enum Provenance {
     /// As they are.
     Keep,
-    /// Hashed under a key that lies beside the dataset.
-    Hash {
-        /// The key.
-        key: [u8; 32],
-    },
+    /// Hashed under a key that is next to the dataset.
+    Hash(NameKey),
+}
+
+/// The key of withheld names. It can be neither printed nor serialized.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NameKey([u8; 32]);
+
+impl NameKey {
+    fn id(&self, bytes: &[u8]) -> Id {
+        let hash = blake3::keyed_hash(&self.0, bytes);
+        Id::from_bytes(&hash.as_bytes()[..16]).expect("16 bytes were cut")
+    }
+}
+
+impl fmt::Debug for NameKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NameKey(withheld)")
+    }
 }
 
 /// What stands for a text that is withheld.
 const WITHHELD: &str = "withheld";
 
+/// The key's file in the working folder.
+const KEY: &str = "key";
+
 impl Provenance {
-    /// The folder of a run's working files: in the dataset, or beside it where names are withheld.
+    /// The folder of a run's working files: in the dataset, or next to it where names are withheld.
     pub fn folder(paths: Paths, out: &Path) -> PathBuf {
         match paths {
             Paths::Keep => out.join("manifest"),
@@ -54,7 +72,7 @@ impl Provenance {
         }
     }
 
-    /// The provenance of a run; where names are withheld, with the key in `folder`, which is made where there is none.
+    /// The provenance of a run; where names are withheld, with the key in `folder`, which is made if there is none.
     ///
     /// # Errors
     /// A key that can't be read or written.
@@ -62,29 +80,37 @@ impl Provenance {
         if paths == Paths::Keep {
             return Ok(Provenance::Keep);
         }
-        let path = folder.join("key");
+        let folder = LocalFolder::new(folder);
+        let path = folder.root().join(KEY);
         if !path.exists() {
             // The one place where chance does not come from a seed: a guessed key would give the names away.
             let mut key = [0; 32];
             let system = Path::new("/dev/urandom");
             let read = File::open(system).and_then(|mut file| file.read_exact(&mut key));
-            read.map_err(PrepareError::io(system, "read"))?;
-            write_whole(&path, blake3::Hash::from_bytes(key).to_hex().as_bytes())?;
+            read.map_err(PrepareError::file(system, "read"))?;
+            // Of several processes that start at the same time one makes the key, and all read it.
+            folder.commit_if_absent(KEY, blake3::Hash::from_bytes(key).to_hex().as_bytes())?;
         }
-        let text = fs::read_to_string(&path).map_err(PrepareError::io(&path, "read"))?;
-        let key = blake3::Hash::from_hex(text.trim()).map_err(|_| PrepareError::Manifest {
+        let bytes = get_whole(&folder, KEY)?;
+        let key = std::str::from_utf8(&bytes).ok().and_then(|text| blake3::Hash::from_hex(text.trim()).ok());
+        let key = key.ok_or_else(|| PrepareError::Manifest {
             path,
             expected: "64 hex digits".into(),
-            found: format!("{} bytes of something else", text.len()),
+            found: format!("{} bytes of something else", bytes.len()),
         })?;
-        Ok(Provenance::Hash { key: *key.as_bytes() })
+        Ok(Provenance::Hash(NameKey(*key.as_bytes())))
+    }
+
+    /// Whether the dataset holds no names.
+    pub fn withholds_names(&self) -> bool {
+        matches!(self, Provenance::Hash(_))
     }
 
     /// The id of the volume that a manifest names.
     pub fn volume_id(&self, image: &str) -> Id {
         match self {
             Provenance::Keep => Id::of_volume(image),
-            Provenance::Hash { key } => keyed(key, &Id::of_volume(image).0),
+            Provenance::Hash(key) => key.id(&Id::of_volume(image).0),
         }
     }
 
@@ -92,7 +118,7 @@ impl Provenance {
     pub fn case(&self, name: &str) -> String {
         match self {
             Provenance::Keep => name.to_owned(),
-            Provenance::Hash { key } => keyed(key, name.as_bytes()).to_string(),
+            Provenance::Hash(key) => key.id(name.as_bytes()).to_string(),
         }
     }
 
@@ -105,8 +131,8 @@ impl Provenance {
     pub fn record(&self, record: &QuarantineRecord) -> QuarantineRecord {
         match self {
             Provenance::Keep => record.clone(),
-            Provenance::Hash { key } => QuarantineRecord {
-                path: keyed(key, &Id::of_volume(&record.path).0).to_string(),
+            Provenance::Hash(key) => QuarantineRecord {
+                path: key.id(&Id::of_volume(&record.path).0).to_string(),
                 row: format!("{} {}", record.table.as_str(), record.ordinal),
                 detail: WITHHELD.into(),
                 ..record.clone()
@@ -135,11 +161,6 @@ fn withhold_paths(value: &mut toml::Value) {
         toml::Value::Table(table) => table.iter_mut().for_each(|(_, value)| withhold_paths(value)),
         _ => {}
     }
-}
-
-fn keyed(key: &[u8; 32], bytes: &[u8]) -> Id {
-    let hash = blake3::keyed_hash(key, bytes);
-    Id::from_bytes(&hash.as_bytes()[..16]).expect("16 bytes were cut")
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
-//! What lies at a path, and the configuration that prepares it: so that a run needs no file to start from.
+//! What is at a path, and the configuration that prepares it: so that a run needs no file to start from.
 
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use med2e3_input::text::Template;
 use med2e3_input::volume::{Place, look};
 use med2e3_schemas::sample::Split;
 use med2e3_schemas::volume::VoxelCode;
@@ -15,26 +14,22 @@ use crate::config::{
     Recipe, TextConfig, TokenizerConfig, VolumeConfig,
 };
 use crate::provenance::Paths;
-use crate::work::CheckInputs;
 
 /// What a path was taken for.
 #[derive(Clone, Debug)]
 pub struct Recognized {
-    /// In words, for the person who named the path.
+    /// A sentence for the person who named the path.
     pub what: String,
     /// The whole run, as a configuration file would state it.
     pub config: PrepareConfig,
 }
 
-/// Entries of a byte-level BPE that is trained where no tokenizer.json lies beside the data.
-const TRAINED_ENTRIES: usize = 8192;
-
 /// Recognizes an M3D root, a manifest file, a single volume, or a folder of volumes.
 ///
 /// # Errors
-/// A path at which none of these lies.
+/// A path at which none of these is.
 pub fn recognize(path: &Path) -> Result<Recognized, PrepareError> {
-    let metadata = fs::metadata(path).map_err(PrepareError::io(path, "open"))?;
+    let metadata = fs::metadata(path).map_err(PrepareError::file(path, "open"))?;
     if metadata.is_dir() {
         return match m3d_root(path)? {
             Some(manifest) => Ok(with_texts(path, manifest, "an M3D root")),
@@ -91,16 +86,18 @@ fn m3d_root(root: &Path) -> Result<Option<ManifestConfig>, PrepareError> {
 fn is_list(path: &Path) -> Result<bool, PrepareError> {
     let mut head = Vec::new();
     let read = fs::File::open(path).and_then(|file| file.take(4096).read_to_end(&mut head));
-    read.map_err(PrepareError::io(path, "read"))?;
+    read.map_err(PrepareError::file(path, "read"))?;
     Ok(head.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'['))
 }
 
 fn split_of(path: &Path) -> Split {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    match () {
-        () if name.contains("test") => Split::Test,
-        () if name.contains("val") => Split::Validation,
-        () => Split::Train,
+    if name.contains("test") {
+        Split::Test
+    } else if name.contains("val") {
+        Split::Validation
+    } else {
+        Split::Train
     }
 }
 
@@ -109,40 +106,39 @@ fn with_texts(root: &Path, manifest: ManifestConfig, kind: &str) -> Recognized {
         manifest.questions.iter().map(|file| &file.path).chain(manifest.conversations.iter().map(|file| &file.path));
     let files = manifest.captions.iter().chain(others);
     let files: Vec<_> = files.map(|file| file.display().to_string()).collect();
-    let beside = root.join("tokenizer.json");
-    let tokenizer = match beside.is_file() {
-        true => TokenizerConfig::Path(beside),
-        false => TokenizerConfig::Train(TRAINED_ENTRIES),
-    };
-    let config = config(root, manifest, Recipe::M3d, VoxelCode::U8, tokenizer, Paths::Keep);
+    let mut text = TextConfig::default();
+    let next_to_it = root.join("tokenizer.json");
+    if next_to_it.is_file() {
+        text.tokenizer = TokenizerConfig::Path(next_to_it);
+    }
+    let config = config(root, manifest, VolumeConfig::default(), text, Paths::Keep);
     Recognized { what: format!("{kind} with {}", files.join(", ")), config }
 }
 
 fn folder(path: &Path) -> Result<Recognized, PrepareError> {
-    let (root, entry) = match path.is_dir() && !matches!(look(path), Ok(Place::Volume(_))) {
-        true => (path, PathBuf::new()),
-        // The volume itself: what lies beside it is not asked for.
-        false => {
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            (parent, path.file_name().map(PathBuf::from).unwrap_or_default())
-        }
+    let (root, entry) = if path.is_dir() && !matches!(look(path), Ok(Place::Volume(_))) {
+        (path, PathBuf::new())
+    } else {
+        // The volume itself: what is next to it is not asked for.
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        (parent, path.file_name().map(PathBuf::from).unwrap_or_default())
     };
     let manifest = ManifestConfig { folders: vec![entry], ..ManifestConfig::default() };
-    let tokenizer = TokenizerConfig::Train(TRAINED_ENTRIES);
-    // Pictures and prepared arrays have no Hounsfield units; whatever else lies there should have.
-    let pictures = first_volume(&root.join(&manifest.folders[0]))?.is_some_and(|path| has_no_units(&path));
-    let (recipe, voxels) = match pictures {
-        true => (Recipe::M3d, VoxelCode::U8),
-        false => (Recipe::ct(), VoxelCode::I16),
+    // Pictures and prepared arrays have no Hounsfield units; anything else should have.
+    let without_units = first_volume(&root.join(&manifest.folders[0]))?.is_some_and(|path| has_no_units(&path));
+    let volume = if without_units {
+        VolumeConfig::default()
+    } else {
+        VolumeConfig { recipe: Recipe::ct(), voxels: VoxelCode::I16, ..VolumeConfig::default() }
     };
-    let config = config(root, manifest, recipe, voxels, tokenizer, Paths::Hash);
+    let config = config(root, manifest, volume, TextConfig::default(), Paths::Hash);
     let what = "volumes without texts; names are withheld from the dataset".to_owned();
     Ok(Recognized { what, config })
 }
 
 /// The first volume at or below a path, in the order of the names.
 fn first_volume(path: &Path) -> Result<Option<PathBuf>, PrepareError> {
-    match look(path).map_err(PrepareError::io(path, "list"))? {
+    match look(path).map_err(PrepareError::file(path, "list"))? {
         Place::Volume(_) => Ok(Some(path.to_owned())),
         Place::Other => Ok(None),
         Place::Folder(mut names) => {
@@ -162,31 +158,17 @@ fn has_no_units(volume: &Path) -> bool {
 fn config(
     root: &Path,
     manifest: ManifestConfig,
-    recipe: Recipe,
-    voxels: VoxelCode,
-    tokenizer: TokenizerConfig,
+    volume: VolumeConfig,
+    text: TextConfig,
     paths: Paths,
 ) -> PrepareConfig {
     PrepareConfig {
         root: root.to_owned(),
         manifest,
-        volume: VolumeConfig { recipe, shape: [32, 256, 256], voxels, max_decoded_mib: 8192 },
-        text: TextConfig {
-            template: Template::Phi,
-            tokenizer,
-            length: 768,
-            visual_tokens: 512,
-            keep_end: false,
-            caption_prompts: None,
-            question_tokenizer: None,
-        },
-        engine: EngineConfig {
-            threads: 0,
-            volumes_per_range: 128,
-            texts_per_range: 4096,
-            check_inputs: CheckInputs::Quick,
-        },
-        limits: LimitsConfig { reject_rows: 20, reject_percent: 1.0 },
+        volume,
+        text,
+        engine: EngineConfig::default(),
+        limits: LimitsConfig::default(),
         provenance: ProvenanceConfig { paths },
     }
 }

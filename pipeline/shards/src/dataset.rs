@@ -159,7 +159,11 @@ impl Dataset {
         }
         if let Some(missing) = subset.as_ref().map(|ids| ids.len() as u64).filter(|&ids| ids > known) {
             let name = selection.subset.as_deref().unwrap_or_default();
-            return Err(ShardError::StaleSubset { path: subset::path(&self.root, name), expected: missing, found: known });
+            return Err(ShardError::StaleSubset {
+                path: subset::path(&self.root, name),
+                expected: missing,
+                found: known,
+            });
         }
         if rows.is_empty() {
             let tasks: Vec<_> = selection.tasks.iter().map(|task| task.as_str()).collect();

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, FixedSizeBinaryArray, Int64Array, ListArray, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::Int32Type;
-use med2e3_shards::{PageLayout, ShardReader, ShardWriter};
 use med2e3_schemas::outcome::{FOOTER_KEY, RangeOutcome};
+use med2e3_shards::{PageLayout, ShardReader, ShardWriter};
 
 #[path = "../../../fuzz/src/shard.rs"]
 pub mod shard;

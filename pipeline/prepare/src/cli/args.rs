@@ -2,10 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
-use med2e3_schemas::Id;
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use med2e3_program::RunArgs;
+use med2e3_schemas::config::override_values;
+use med2e3_schemas::volume::VoxelCode;
+use med2e3_schemas::{Id, SchemaError};
 
-use crate::output::Part;
+use crate::config::{PrepareConfig, Recipe, TokenizerConfig};
+use crate::manifest::CheckInputs;
+use crate::run::Part;
 
 /// Turns CT volumes with captions and questions into verified parquet shards.
 #[derive(Debug, Parser)]
@@ -129,11 +134,11 @@ pub(super) struct PrepareArgs {
     #[arg(long)]
     pub(super) out: PathBuf,
     /// Preparation of the volumes: m3d (min-max) or ct (-1000 to 1000 HU; other windows by --set volume.recipe.ct.intensity)
-    #[arg(long, value_parser = ["m3d", "ct"])]
-    pub(super) recipe: Option<String>,
+    #[arg(long, value_enum)]
+    pub(super) recipe: Option<NamedRecipe>,
     /// Stored type of the voxels
-    #[arg(long, value_parser = ["u8", "i16", "f32"])]
-    pub(super) voxels: Option<String>,
+    #[arg(long, value_enum)]
+    pub(super) voxels: Option<VoxelType>,
     /// The language model's tokenizer.json
     #[arg(long, value_name = "FILE")]
     pub(super) tokenizer: Option<PathBuf>,
@@ -141,12 +146,12 @@ pub(super) struct PrepareArgs {
     #[arg(long)]
     pub(super) threads: Option<usize>,
     /// How a restart looks for changed inputs: quick (size and time) or full (contents)
-    #[arg(long, value_name = "HOW", value_parser = ["quick", "full"])]
-    pub(super) check_inputs: Option<String>,
+    #[arg(long, value_name = "HOW", value_enum)]
+    pub(super) check_inputs: Option<Check>,
     /// Override any value of the configuration, such as --set text.length=1024; may be given again
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
-    /// Work at the I-th of N parts, beside other processes; a run without it ends the dataset
+    /// Work at the I-th of N parts, while other processes work at theirs; a run without it ends the dataset
     #[arg(long, value_name = "I/N", default_value = "1/1")]
     pub(super) part: Part,
     /// Say how many rows, bytes and hours, measured on a few inputs, and write nothing
@@ -158,36 +163,77 @@ pub(super) struct PrepareArgs {
 }
 
 impl PrepareArgs {
-    /// Every override in the order in which they are laid over the configuration.
-    pub(super) fn overrides(&self) -> Vec<String> {
-        let text = |key: &str, value: &Option<String>| value.as_ref().map(|value| format!("{key}={value:?}"));
-        let path = |path: &PathBuf| format!("text.tokenizer={{path={:?}}}", path.display().to_string());
-        let named = [
-            self.recipe.as_deref().map(|recipe| match recipe {
-                "ct" => "volume.recipe={ct={intensity={window=\"wide\"}}}".to_owned(),
-                other => format!("volume.recipe={other:?}"),
-            }),
-            text("volume.voxels", &self.voxels),
-            text("engine.check_inputs", &self.check_inputs),
-            self.tokenizer.as_ref().map(path),
-            self.threads.map(|threads| format!("engine.threads={threads}")),
-        ];
-        named.into_iter().flatten().chain(self.set.iter().cloned()).collect()
+    /// Sets what the named options state; `--set` wins over all of them.
+    ///
+    /// # Errors
+    /// An override that does not fit the configuration.
+    pub(super) fn apply(&self, name: &str, mut config: PrepareConfig) -> Result<PrepareConfig, SchemaError> {
+        config.volume.recipe = self.recipe.map_or(config.volume.recipe, NamedRecipe::recipe);
+        config.volume.voxels = self.voxels.map_or(config.volume.voxels, VoxelType::code);
+        config.engine.check_inputs = self.check_inputs.map_or(config.engine.check_inputs, Check::check_inputs);
+        config.engine.threads = self.threads.unwrap_or(config.engine.threads);
+        if let Some(path) = &self.tokenizer {
+            config.text.tokenizer = TokenizerConfig::Path(path.clone());
+        }
+        override_values(name, &config, &self.set)
+    }
+
+    /// Whether an option is given that sets a value of the configuration.
+    pub(super) fn sets_values(&self) -> bool {
+        self.recipe.is_some()
+            || self.voxels.is_some()
+            || self.check_inputs.is_some()
+            || self.threads.is_some()
+            || self.tokenizer.is_some()
     }
 }
 
-/// A run: one configuration file, overrides, and where the results go.
-#[derive(Debug, ClapArgs)]
-pub(super) struct RunArgs {
-    /// The run's TOML file
-    pub(super) config: PathBuf,
-    /// Override one value of the file, such as --set engine.threads=4; may be given again
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(super) set: Vec<String>,
-    /// Folder for the results
-    #[arg(long)]
-    pub(super) out: PathBuf,
-    /// Print the report as JSON
-    #[arg(long)]
-    pub(super) json: bool,
+/// The words of `--recipe`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum NamedRecipe {
+    M3d,
+    Ct,
+}
+
+impl NamedRecipe {
+    fn recipe(self) -> Recipe {
+        match self {
+            NamedRecipe::M3d => Recipe::M3d,
+            NamedRecipe::Ct => Recipe::ct(),
+        }
+    }
+}
+
+/// The words of `--voxels`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum VoxelType {
+    U8,
+    I16,
+    F32,
+}
+
+impl VoxelType {
+    fn code(self) -> VoxelCode {
+        match self {
+            VoxelType::U8 => VoxelCode::U8,
+            VoxelType::I16 => VoxelCode::I16,
+            VoxelType::F32 => VoxelCode::F32,
+        }
+    }
+}
+
+/// The words of `--check-inputs`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Check {
+    Quick,
+    Full,
+}
+
+impl Check {
+    fn check_inputs(self) -> CheckInputs {
+        match self {
+            Check::Quick => CheckInputs::Quick,
+            Check::Full => CheckInputs::Full,
+        }
+    }
 }

@@ -13,14 +13,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use med2e3_feed::shard::commit::write_whole;
+use med2e3_program::Progress;
 use med2e3_schemas::report::DemoSetReport;
 use med2e3_schemas::sample::Split;
+use med2e3_store::put_whole;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::PrepareError;
-use crate::progress::Progress;
+
 use atlas::Atlas;
 use cut::{Series, series_of_split};
 use words::{Texts, csv_of};
@@ -53,7 +54,7 @@ pub fn cut(atlas: &Path, out: &Path, seed: u64) -> Result<DemoSetReport, Prepare
     };
     let boxes: BTreeMap<Split, Vec<[Series; 3]>> =
         Split::ALL.iter().map(|&split| (split, series_of_split(&head, split, &mut rng))).collect();
-    let progress = Progress::new(boxes.values().map(|boxes| 3 * boxes.len() as u64).sum(), "series");
+    let progress = Progress::new(boxes.values().map(|boxes| 3 * boxes.len() as u64).sum(), 0, "series");
     let mut captions: BTreeMap<&str, Vec<BTreeMap<&str, String>>> = BTreeMap::new();
     let mut case = 0;
     for (split, boxes) in boxes {
@@ -65,33 +66,34 @@ pub fn cut(atlas: &Path, out: &Path, seed: u64) -> Result<DemoSetReport, Prepare
                 // Nine boxes in a row hold every level with every turn of the windows: forms change after them, so that
                 // no plane, level or window has a form of its own to be known by.
                 let form = Form::ALL[number / 9 % Form::ALL.len()];
-                let place = place(case, series);
-                write_series(&head, series, form, out, &place)?;
-                write_report(out, &place, series)?;
-                captions.entry(split.as_str()).or_default().push(caption_entry(&place));
-                texts.add(&place, series);
-                progress.step(true);
+                let path = path_of(case, series);
+                write_series(&head, series, form, out, &path)?;
+                write_report(out, &path, series)?;
+                captions.entry(split.as_str()).or_default().push(caption_entry(&path));
+                texts.add(&path, series);
+                progress.add(1);
                 *report.series.entry(split.to_string()).or_default() += 1;
                 *report.forms.entry(form.as_str().into()).or_default() += 1;
             }
         }
-        write_whole(&out.join(format!("M3D_VQA_{}.csv", words::file_word(split))), &csv_of(&texts)?)?;
+        let path = out.join(format!("M3D_VQA_{}.csv", words::file_word(split)));
+        put_whole(&path, &csv_of(&texts, &path)?)?;
     }
     progress.finish();
     // Two inputs that are broken on purpose: each must end in quarantine and harm nothing else.
-    for (place, what) in write_broken(out, case + 1)? {
-        write_text(out, &place, "This series can not be read.")?;
-        captions.entry(Split::Train.as_str()).or_default().push(caption_entry(&place));
-        report.broken.push(format!("{place}: {what}"));
+    for (path, what) in write_broken(out, case + 1)? {
+        write_text(out, &path, "This series can not be read.")?;
+        captions.entry(Split::Train.as_str()).or_default().push(caption_entry(&path));
+        report.broken.push(format!("{path}: {what}"));
     }
     let json = serde_json::to_vec_pretty(&captions).expect("a manifest is plain data");
-    write_whole(&out.join("M3D_Cap.json"), &json)?;
-    write_whole(&out.join("demo-set.json"), &serde_json::to_vec_pretty(&report).expect("a report is plain data"))?;
+    put_whole(&out.join("M3D_Cap.json"), &json)?;
+    put_whole(&out.join("demo-set.json"), &serde_json::to_vec_pretty(&report).expect("a report is plain data"))?;
     Ok(report)
 }
 
 /// The set in one line.
-pub fn in_words(report: &DemoSetReport) -> String {
+pub fn summary(report: &DemoSetReport) -> String {
     let list = |counts: &BTreeMap<String, u64>| {
         counts.iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
     };
@@ -106,23 +108,23 @@ pub fn in_words(report: &DemoSetReport) -> String {
 }
 
 /// Path of a series below `M3D_Cap`, without ending.
-fn place(case: usize, series: &Series) -> String {
+fn path_of(case: usize, series: &Series) -> String {
     let (plane, window) = (words::capitalized(series.plane.as_str()), series.window.name());
     format!("ct_case/{case:06}/{plane}_{window}_window")
 }
 
-fn caption_entry(place: &str) -> BTreeMap<&'static str, String> {
-    BTreeMap::from([("image", format!("M3D_Cap_npy/{place}.npy")), ("text", format!("M3D_Cap_npy/{place}.txt"))])
+fn caption_entry(path: &str) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([("image", format!("M3D_Cap_npy/{path}.npy")), ("text", format!("M3D_Cap_npy/{path}.txt"))])
 }
 
-fn write_report(out: &Path, place: &str, series: &Series) -> Result<(), PrepareError> {
-    write_text(out, place, &words::caption(series))
+fn write_report(out: &Path, path: &str, series: &Series) -> Result<(), PrepareError> {
+    write_text(out, path, &words::caption(series))
 }
 
-fn write_text(out: &Path, place: &str, findings: &str) -> Result<(), PrepareError> {
-    let path = out.join("M3D_Cap").join(format!("{place}.txt"));
-    let folder = path.parent().expect("a series lies in its case's folder");
-    fs::create_dir_all(folder).map_err(PrepareError::io(folder, "create"))?;
+fn write_text(out: &Path, path: &str, findings: &str) -> Result<(), PrepareError> {
+    let path = out.join("M3D_Cap").join(format!("{path}.txt"));
+    let folder = path.parent().expect("a series is in its case's folder");
+    fs::create_dir_all(folder).map_err(PrepareError::file(folder, "create"))?;
     let text = format!("Title: CT of the head\n\nstudy_findings: {findings}\n");
-    fs::write(&path, text).map_err(PrepareError::io(&path, "write"))
+    fs::write(&path, text).map_err(PrepareError::file(&path, "write"))
 }

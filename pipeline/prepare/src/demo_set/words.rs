@@ -59,7 +59,7 @@ impl Texts {
 }
 
 /// The rows under M3D-VQA's header.
-pub(super) fn csv_of(texts: &Texts) -> Result<Vec<u8>, PrepareError> {
+pub(super) fn csv_of(texts: &Texts, path: &Path) -> Result<Vec<u8>, PrepareError> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let header = [
         "Image Path",
@@ -73,8 +73,9 @@ pub(super) fn csv_of(texts: &Texts) -> Result<Vec<u8>, PrepareError> {
         "Answer",
         "Answer Choice",
     ];
-    let engine = |e: csv::Error| PrepareError::Engine(Box::new(e));
-    writer.write_record(header).map_err(engine)?;
-    texts.rows.iter().try_for_each(|row| writer.write_record(row)).map_err(engine)?;
-    writer.into_inner().map_err(|e| PrepareError::Engine(Box::new(e.into_error())))
+    let error = |source: Box<dyn std::error::Error + Send + Sync>| PrepareError::Csv { path: path.to_owned(), source };
+    let csv = |e: csv::Error| error(e.into());
+    writer.write_record(header).map_err(csv)?;
+    texts.rows.iter().try_for_each(|row| writer.write_record(row)).map_err(csv)?;
+    writer.into_inner().map_err(|e| error(e.into_error().into()))
 }

@@ -38,18 +38,18 @@ impl Form {
     }
 }
 
-/// Cuts the series and writes it to `out/M3D_Cap/PLACE`.
+/// Cuts the series and writes it to `out/M3D_Cap/NAME`.
 pub(super) fn write_series(
     atlas: &Atlas,
     series: &Series,
     form: Form,
     out: &Path,
-    place: &str,
+    name: &str,
 ) -> Result<(), PrepareError> {
     let slices = series.slices(atlas);
-    let path = out.join("M3D_Cap").join(place);
-    let folder = path.parent().expect("a series lies in its case's folder");
-    fs::create_dir_all(folder).map_err(PrepareError::io(folder, "create"))?;
+    let path = out.join("M3D_Cap").join(name);
+    let folder = path.parent().expect("a series is in its case's folder");
+    fs::create_dir_all(folder).map_err(PrepareError::file(folder, "create"))?;
     match form {
         Form::Nifti => write_nifti(&slices, series.plane, &path.with_extension("nii.gz")),
         Form::Png | Form::Jpeg => write_folder(&slices, series, form, &path),
@@ -82,24 +82,20 @@ fn write_nifti(slices: &Slices, plane: Plane, path: &Path) -> Result<(), Prepare
         slices.hu[(d * height + h) * width + w].round() as i16
     });
     let written = WriterOptions::new(path).reference_header(&header).write_nifti(&voxels);
-    written.map_err(|e| PrepareError::Io { path: path.to_owned(), action: "write", source: std::io::Error::other(e) })
+    written.map_err(|e| PrepareError::file(path, "write")(std::io::Error::other(e)))
 }
 
 fn write_folder(slices: &Slices, series: &Series, form: Form, folder: &Path) -> Result<(), PrepareError> {
-    fs::create_dir_all(folder).map_err(PrepareError::io(folder, "create"))?;
+    fs::create_dir_all(folder).map_err(PrepareError::file(folder, "create"))?;
     let [_, height, width] = slices.shape_dhw.map(|n| n as u32);
     let (low, high) = series.window.range_hu();
     let grey = |hu: &f32| ((hu - low) / (high - low) * 255.0).round() as u8;
     for (number, slice) in slices.hu.chunks_exact((height * width) as usize).enumerate() {
         let pixels: Vec<u8> = slice.iter().map(grey).collect();
         let path = folder.join(format!("{number}.{}", form.as_str()));
-        let error = |e: image::ImageError| PrepareError::Io {
-            path: path.clone(),
-            action: "write",
-            source: std::io::Error::other(e),
-        };
+        let error = |e: image::ImageError| PrepareError::file(&path, "write")(std::io::Error::other(e));
         if form == Form::Jpeg {
-            let file = File::create(&path).map_err(PrepareError::io(&path, "create"))?;
+            let file = File::create(&path).map_err(PrepareError::file(&path, "create"))?;
             let encoder = JpegEncoder::new_with_quality(BufWriter::new(file), JPEG_QUALITY);
             encoder.write_image(&pixels, width, height, ExtendedColorType::L8).map_err(error)?;
         } else {
@@ -110,21 +106,21 @@ fn write_folder(slices: &Slices, series: &Series, form: Form, folder: &Path) -> 
     Ok(())
 }
 
-/// Writes a NIfTI file whose gzip stream ends early and a series none of whose slices is a picture; gives their places
+/// Writes a NIfTI file whose gzip stream ends early and a series none of whose slices is a picture; returns their names
 /// and what is wrong with them.
 pub(super) fn write_broken(out: &Path, case: usize) -> Result<[(String, &'static str); 2], PrepareError> {
     let cap = out.join("M3D_Cap");
     let [cut, garbled] = ["Axial_cut_off", "Axial_garbled"].map(|name| format!("ct_case/{case:06}/{name}"));
     let folder = cap.join(&garbled);
-    fs::create_dir_all(&folder).map_err(PrepareError::io(&folder, "create"))?;
+    fs::create_dir_all(&folder).map_err(PrepareError::file(&folder, "create"))?;
     for number in 0..3 {
         let path = folder.join(format!("{number}.png"));
-        fs::write(&path, b"not a picture").map_err(PrepareError::io(&path, "write"))?;
+        fs::write(&path, b"not a picture").map_err(PrepareError::file(&path, "write"))?;
     }
     let path = cap.join(format!("{cut}.nii.gz"));
     let slices = Slices { shape_dhw: [8, 16, 16], hu: vec![40.0; 2048], spacing_mm_dhw: [1.0; 3] };
     write_nifti(&slices, Plane::Axial, &path)?;
-    let bytes = fs::read(&path).map_err(PrepareError::io(&path, "read"))?;
-    fs::write(&path, &bytes[..bytes.len() * 2 / 3]).map_err(PrepareError::io(&path, "write"))?;
+    let bytes = fs::read(&path).map_err(PrepareError::file(&path, "read"))?;
+    fs::write(&path, &bytes[..bytes.len() * 2 / 3]).map_err(PrepareError::file(&path, "write"))?;
     Ok([(cut, "its gzip stream ends early"), (garbled, "no slice is a picture")])
 }

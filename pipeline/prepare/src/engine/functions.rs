@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
 };
 use med2e3_schemas::volume::VoxelFormat;
 
-use crate::sample::draw;
+use crate::rank::rank;
 
 /// Every function, for a dataset with these voxels.
 pub(super) fn all(format: &VoxelFormat) -> Vec<ScalarUDF> {
@@ -73,7 +73,7 @@ impl ScalarUDFImpl for Function {
         let cells = args.args[0].to_array(rows)?;
         if let (Kind::Draw, Some(texts)) = (&self.kind, cells.as_string_opt::<i32>()) {
             let seed = seeds(&args, rows)?;
-            let ranks = texts.iter().zip(seed.iter()).map(|(text, seed)| Some(draw(text?.as_bytes(), seed?)));
+            let ranks = texts.iter().zip(seed.iter()).map(|(text, seed)| Some(rank(text?.as_bytes(), seed?)));
             return Ok(ColumnarValue::Array(Arc::new(ranks.collect::<UInt64Array>())));
         }
         let Some(cells) = cells.as_fixed_size_binary_opt() else {
@@ -86,7 +86,7 @@ impl ScalarUDFImpl for Function {
             }
             Kind::Draw => {
                 let seeds = seeds(&args, rows)?;
-                let ranks = cells.iter().zip(seeds.iter()).map(|(cell, seed)| Some(draw(cell?, seed?)));
+                let ranks = cells.iter().zip(seeds.iter()).map(|(cell, seed)| Some(rank(cell?, seed?)));
                 Arc::new(ranks.collect::<UInt64Array>())
             }
         };

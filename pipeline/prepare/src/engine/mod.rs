@@ -1,7 +1,6 @@
 //! Everything that touches DataFusion: the manifest's scan, the node above it that makes shards, and SQL over a dataset.
 
 mod functions;
-mod manifest_files;
 mod prepare_exec;
 mod sql;
 
@@ -15,8 +14,7 @@ use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, col, lit};
 use med2e3_schemas::manifest::RANGE;
 
-pub use manifest_files::write_manifest;
-pub use sql::{Batches, Catalog, to_json_lines, to_table};
+pub use sql::{BatchSize, Catalog};
 
 use crate::PrepareError;
 use crate::work::{Committed, RangeWork};
@@ -54,19 +52,21 @@ pub async fn run(
 }
 
 impl From<DataFusionError> for PrepareError {
-    /// Our own errors travel through DataFusion as external ones and come out as they went in.
+    /// Our own errors travel through DataFusion as external ones and come out unchanged. Others become one text, since each
+    /// cause repeats the text of the one below it.
     fn from(error: DataFusionError) -> PrepareError {
         match error {
             DataFusionError::External(inner) => match inner.downcast::<PrepareError>() {
                 Ok(own) => *own,
-                Err(inner) => PrepareError::Engine(inner),
+                Err(inner) => PrepareError::Query { problem: inner.to_string() },
             },
             DataFusionError::Context(_, inner) => PrepareError::from(*inner),
+            DataFusionError::Diagnostic(_, inner) => PrepareError::from(*inner),
             DataFusionError::Shared(shared) => match Arc::try_unwrap(shared) {
                 Ok(inner) => PrepareError::from(inner),
-                Err(shared) => PrepareError::Engine(Box::new(DataFusionError::Shared(shared))),
+                Err(shared) => PrepareError::Query { problem: shared.strip_backtrace() },
             },
-            other => PrepareError::Engine(Box::new(other)),
+            other => PrepareError::Query { problem: other.strip_backtrace() },
         }
     }
 }

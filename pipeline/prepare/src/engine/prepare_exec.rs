@@ -46,13 +46,13 @@ impl PrepareExec {
 
 impl fmt::Debug for PrepareExec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PrepareExec").field("table", &self.work.table()).field("input", &self.input).finish()
+        f.debug_struct("PrepareExec").field("table", &self.work.table().as_str()).field("input", &self.input).finish()
     }
 }
 
 impl DisplayAs for PrepareExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PrepareExec: table={}", self.work.table())
+        write!(f, "PrepareExec: table={}", self.work.table().as_str())
     }
 }
 
@@ -111,7 +111,7 @@ impl ExecutionPlan for PrepareExec {
                     metrics.record(&committed, work.as_ref());
                     Ok::<_, PrepareError>(committed)
                 });
-                let committed = task.await.map_err(|panic| PrepareError::Engine(Box::new(panic)))??;
+                let committed = task.await.map_err(|panic| PrepareError::Threads { source: panic.into() })??;
                 commit_row(&committed)
             }
         });
@@ -230,5 +230,8 @@ fn commit_row(committed: &Committed) -> Result<RecordBatch> {
 /// The commits in batches of the node's output.
 pub(super) fn committed_of(batches: &[RecordBatch]) -> Result<Vec<Committed>, PrepareError> {
     let texts = batches.iter().flat_map(|batch| batch.column(4).as_string::<i32>().iter().flatten());
-    texts.map(|text| serde_json::from_str(text).map_err(|e| PrepareError::Engine(Box::new(e)))).collect()
+    let commit = |text| {
+        serde_json::from_str(text).map_err(|error| PrepareError::Query { problem: format!("a commit: {error}") })
+    };
+    texts.map(commit).collect()
 }

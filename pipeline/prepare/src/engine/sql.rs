@@ -5,19 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::json::LineDelimitedWriter;
-use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::prelude::{ParquetReadOptions, SessionConfig};
-use med2e3_feed::read_index;
 use med2e3_schemas::{sample, volume};
+use med2e3_shards::read_index;
 
 use super::functions;
 use crate::PrepareError;
 
 /// Rows of a batch while a query runs.
 #[derive(Clone, Copy, Debug)]
-pub enum Batches {
+pub enum BatchSize {
     /// For any query: batches that carry voxels must stay small.
     Short = 64,
     /// For queries that touch no voxels.
@@ -35,7 +33,7 @@ impl Catalog {
     ///
     /// # Errors
     /// A folder that is no dataset, a table that can't be read.
-    pub async fn open(root: &Path, batches: Batches) -> Result<Catalog, PrepareError> {
+    pub async fn open(root: &Path, batches: BatchSize) -> Result<Catalog, PrepareError> {
         let index = read_index(root)?;
         let mut config = SessionConfig::new().with_batch_size(batches as usize);
         // A filter on ids must not decode the voxels of other rows.
@@ -98,24 +96,4 @@ async fn register(context: &SessionContext, name: &str, path: &Path) -> Result<(
         context.register_parquet(name, path.display().to_string(), ParquetReadOptions::default()).await?;
     }
     Ok(())
-}
-
-/// Rows as a table for people.
-///
-/// # Errors
-/// A type that has no text form.
-pub fn to_table(batches: &[RecordBatch]) -> Result<String, PrepareError> {
-    Ok(pretty_format_batches(batches).map_err(|e| PrepareError::Engine(Box::new(e)))?.to_string())
-}
-
-/// Rows as one JSON object a line.
-///
-/// # Errors
-/// A type that has no JSON form.
-pub fn to_json_lines(batches: &[RecordBatch]) -> Result<String, PrepareError> {
-    let engine = |e: datafusion::arrow::error::ArrowError| PrepareError::Engine(Box::new(e));
-    let mut writer = LineDelimitedWriter::new(Vec::new());
-    writer.write_batches(&batches.iter().collect::<Vec<_>>()).map_err(engine)?;
-    writer.finish().map_err(engine)?;
-    String::from_utf8(writer.into_inner()).map_err(|e| PrepareError::Engine(Box::new(e)))
 }

@@ -1,7 +1,7 @@
 //! Med-2E3's conversation JSON: a list of `{conversations, vision3d, ...}`, each with any number of volumes and turns.
 //!
-//! A conversation is `{from, value}` in turns of `human` and `gpt`; `<image3d>` marks stand where the volumes of `vision3d`
-//! go, in order. `question` is what the slice scorer reads: the first human turn without its marks unless the row states
+//! A conversation is `{from, value}` in turns of `human` and `gpt`; the n-th `<image3d>` mark is replaced by the n-th volume of
+//! `vision3d`. `question` is what the slice scorer reads: the first human turn without its marks unless the row states
 //! it. A last turn without an answer takes the row's own `answer`. The row's `id` is not kept: it may name a person.
 
 use std::fmt;
@@ -23,21 +23,18 @@ use crate::config::ConversationFile;
 
 /// Adds a row for each entry of the list. Entries are read one after the other, however long the list is.
 pub(super) fn read(path: &Path, file: &ConversationFile, builder: &mut Builder<'_>) -> Result<(), PrepareError> {
-    let opened = File::open(path).map_err(PrepareError::io(path, "open"))?;
+    let opened = File::open(path).map_err(PrepareError::file(path, "open"))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut reader = serde_json::Deserializer::from_reader(BufReader::new(opened));
     let read = Entries { file, name: &name, builder }.deserialize(&mut reader).and_then(|()| reader.end());
     read.map_err(|error| PrepareError::Manifest {
         path: path.to_owned(),
         expected: "a JSON list of {conversations, vision3d}".into(),
-        found: match error.is_data() {
-            true => "another value".into(),
-            false => error.to_string(),
-        },
+        found: if error.is_data() { "another value".into() } else { error.to_string() },
     })
 }
 
-/// The list's entries on their way to the builder.
+/// The list's entries, which go to the builder one by one.
 struct Entries<'b, 'a> {
     file: &'b ConversationFile,
     name: &'b str,
@@ -70,7 +67,7 @@ impl<'de> Visitor<'de> for Entries<'_, '_> {
     }
 }
 
-fn row(entry: &Value, file: &ConversationFile, builder: &Builder<'_>, place: String) -> Row {
+fn row(entry: &Value, file: &ConversationFile, builder: &Builder<'_>, row: String) -> Row {
     let empty = Map::new();
     let entry = entry.as_object().unwrap_or(&empty);
     // Volumes are listed even where the text can't be used: other rows may refer to them.
@@ -86,10 +83,10 @@ fn row(entry: &Value, file: &ConversationFile, builder: &Builder<'_>, place: Str
     // One instruction about one volume is what the other manifests hold too, and is laid out as they are.
     let plain = matches!(turns.as_slice(), [turn] if turn.question == with_image(&question));
     let turns = (!plain).then_some(turns);
-    Row { place, images, task, topic, split: file.split, question, answer, turns, choices, answer_choice, refusal }
+    Row { row, images, task, topic, split: file.split, question, answer, turns, choices, answer_choice, refusal }
 }
 
-/// What an entry says, apart from its volumes.
+/// An entry without its volumes.
 struct Conversation {
     task: Task,
     topic: Option<Topic>,
@@ -183,18 +180,20 @@ fn conversation(
     };
     let letter = text(entry, "answer_choice")?.map(bare_letter);
     let choices = choices_of(&question);
-    let task = file.task.unwrap_or(match () {
-        () if letter.is_some() || choices.is_some() => Task::ClosedVqa,
-        () if number == Some(0) || question.is_empty() => Task::Caption,
-        () => Task::OpenVqa,
+    let task = file.task.unwrap_or(if letter.is_some() || choices.is_some() {
+        Task::ClosedVqa
+    } else if number == Some(0) || question.is_empty() {
+        Task::Caption
+    } else {
+        Task::OpenVqa
     });
-    let question = match question.is_empty() {
-        false => question,
+    let question = if !question.is_empty() {
+        question
+    } else if task == Task::Caption {
         // Data for alignment has the image alone; the scorer needs an instruction all the same.
-        true if task == Task::Caption => {
-            builder.prompts.pick(images.first().map_or(b"".as_slice(), |image| image.as_bytes())).to_owned()
-        }
-        true => return Err(bad("expected a question, found image marks only")),
+        builder.prompts.pick(images.first().map_or(b"".as_slice(), |image| image.as_bytes())).to_owned()
+    } else {
+        return Err(bad("expected a question, found image marks only"));
     };
     let topic = number.and_then(|number| Topic::of_number(number as u8)).filter(|_| task != Task::Caption);
     let (choices, answer_choice) = match task {
@@ -242,8 +241,8 @@ fn turns(entry: &Map<String, Value>) -> Result<Vec<ManifestTurn>, Refusal> {
     if let (true, Some(turn)) = (open, turns.last_mut()) {
         turn.answer = text(entry, "answer")?.unwrap_or_default().to_owned();
     }
-    match turns.iter().any(|turn| turn.answer.is_empty()) {
-        true => Err(no_answer("expected an answer in every turn, found a turn without")),
-        false => Ok(turns),
+    if turns.iter().any(|turn| turn.answer.is_empty()) {
+        return Err(no_answer("expected an answer in every turn, found a turn without"));
     }
+    Ok(turns)
 }

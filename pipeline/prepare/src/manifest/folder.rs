@@ -13,16 +13,16 @@ pub(super) fn read(root: &Path, folder: &Path, builder: &mut Builder<'_>) -> Res
     let mut open = vec![folder.to_owned()];
     // Depth first, names in order: the list, and with it every range, is the same on every machine.
     while let Some(path) = open.pop() {
-        let place = root.join(&path);
-        let metadata = fs::symlink_metadata(&place).map_err(PrepareError::io(&place, "read"))?;
+        let location = root.join(&path);
+        let metadata = fs::symlink_metadata(&location).map_err(PrepareError::file(&location, "read"))?;
         // A link could lead in a circle, or out of the root.
         if metadata.is_symlink() {
             continue;
         }
-        let mut below = match look(&place).map_err(PrepareError::io(&place, "list"))? {
+        let mut below = match look(&location).map_err(PrepareError::file(&location, "list"))? {
             Place::Volume(folders) => {
                 let image = path.to_str().ok_or_else(|| PrepareError::Manifest {
-                    path: place.clone(),
+                    path: location.clone(),
                     expected: "names in UTF-8".into(),
                     found: "other bytes".into(),
                 })?;
@@ -35,7 +35,7 @@ pub(super) fn read(root: &Path, folder: &Path, builder: &mut Builder<'_>) -> Res
             Place::Other => continue,
         };
         if metadata.is_dir() {
-            builder.source(place);
+            builder.source(location);
         }
         below.sort();
         open.extend(below.into_iter().rev().map(|name| path.join(name)));

@@ -23,7 +23,7 @@ struct Entry {
 
 /// Adds a caption row for each entry. Parts such as `test1k` become named parts of their split.
 pub(super) fn read(path: &Path, builder: &mut Builder<'_>) -> Result<(), PrepareError> {
-    let text = fs::read_to_string(path).map_err(PrepareError::io(path, "read"))?;
+    let text = fs::read_to_string(path).map_err(PrepareError::file(path, "read"))?;
     let error = |found: String| PrepareError::Manifest {
         path: path.to_owned(),
         expected: "an object from split names to lists of {image, text}".into(),
@@ -40,7 +40,7 @@ pub(super) fn read(path: &Path, builder: &mut Builder<'_>) -> Result<(), Prepare
         };
         for (number, entry) in entries.into_iter().enumerate() {
             if let Some(text) = entry.get("text").and_then(Value::as_str).filter(|text| is_inside(text)) {
-                for path in places(text) {
+                for path in candidates(text) {
                     builder.source(builder.root.join(path));
                 }
             }
@@ -53,7 +53,7 @@ pub(super) fn read(path: &Path, builder: &mut Builder<'_>) -> Result<(), Prepare
     Ok(())
 }
 
-fn row(root: &Path, prompts: &CaptionPrompts, entry: Value, split: Split, place: String) -> Row {
+fn row(root: &Path, prompts: &CaptionPrompts, entry: Value, split: Split, row: String) -> Row {
     let image_alone = entry.get("image").and_then(Value::as_str).map(str::to_owned);
     let entry = serde_json::from_value::<Entry>(entry).map_err(|error| Refusal {
         reason: Reason::BadRow,
@@ -76,7 +76,7 @@ fn row(root: &Path, prompts: &CaptionPrompts, entry: Value, split: Split, place:
         Err(refusal) => (String::new(), Some(refusal)),
     };
     Row {
-        place,
+        row,
         task: Task::Caption,
         topic: None,
         split,
@@ -94,8 +94,8 @@ fn is_inside(text: &str) -> bool {
     Path::new(text).components().all(|part| matches!(part, std::path::Component::Normal(_)))
 }
 
-/// Where a report may lie: at its own path, or under the raw folder.
-fn places(text: &str) -> [String; 2] {
+/// Where a report may be: at its own path, or under the raw folder.
+fn candidates(text: &str) -> [String; 2] {
     [text.to_owned(), text.replacen("M3D_Cap_npy/", "M3D_Cap/", 1)]
 }
 
@@ -108,8 +108,8 @@ fn report(root: &Path, text: &str) -> Result<String, Refusal> {
     if !is_inside(text) {
         return Err(outside());
     }
-    let [_, raw] = places(text);
-    let path = places(text).into_iter().map(|path| root.join(path)).find(|path| path.is_file());
+    let [_, raw] = candidates(text);
+    let path = candidates(text).into_iter().map(|path| root.join(path)).find(|path| path.is_file());
     let path = path.ok_or_else(|| Refusal {
         reason: Reason::TextUnreadable,
         detail: format!("expected a report at {raw}, found none"),
@@ -121,8 +121,8 @@ fn report(root: &Path, text: &str) -> Result<String, Refusal> {
         reason: Reason::TextUnreadable,
         detail: format!("{raw}: {}", error.to_string().replace(&format!("{}/", root.display()), "")),
     })?;
-    match findings.is_empty() {
-        true => Err(Refusal { reason: Reason::MissingAnswer, detail: format!("{raw}: the report is empty") }),
-        false => Ok(findings),
+    if findings.is_empty() {
+        return Err(Refusal { reason: Reason::MissingAnswer, detail: format!("{raw}: the report is empty") });
     }
+    Ok(findings)
 }

@@ -42,7 +42,7 @@ pub(super) fn read(
     nan_as_pandas: bool,
     builder: &mut Builder<'_>,
 ) -> Result<(), PrepareError> {
-    let file = File::open(path).map_err(PrepareError::io(path, "open"))?;
+    let file = File::open(path).map_err(PrepareError::file(path, "open"))?;
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
     let error = |found: String| PrepareError::Manifest {
         path: path.to_owned(),
@@ -50,9 +50,9 @@ pub(super) fn read(
         found,
     };
     let header = reader.headers().map_err(|e| error(e.to_string()))?.clone();
-    let mut places = [0; COLUMNS.len()];
-    for (place, column) in places.iter_mut().zip(COLUMNS) {
-        *place = header.iter().position(|name| name == column).ok_or_else(|| error(format!("no column `{column}`")))?;
+    let mut positions = [0; COLUMNS.len()];
+    for (position, column) in positions.iter_mut().zip(COLUMNS) {
+        *position = header.iter().position(|name| name == column).ok_or_else(|| error(format!("no column `{column}`")))?;
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     for (number, record) in reader.byte_records().enumerate() {
@@ -61,7 +61,7 @@ pub(super) fn read(
         let line = record.position().map_or(number as u64 + 2, |position| position.line());
         let cells = std::array::from_fn(|column| {
             let nan = nan_as_pandas && NAN_COLUMNS.contains(&COLUMNS[column]);
-            cell(&record, places[column], nan)
+            cell(&record, positions[column], nan)
         });
         let [open, closed] = rows(cells, split, &format!("{name}:{line}"));
         builder.add(open);
@@ -78,36 +78,41 @@ const NAN_COLUMNS: [&str; 5] = ["Choice A", "Choice B", "Choice C", "Choice D", 
 
 /// A cell as text; a missing one is empty. `NA` stays `NA` unless `nan` asks for what pandas makes of it; a byte that is
 /// not UTF-8 becomes U+FFFD, for which the row is refused.
-fn cell(record: &ByteRecord, place: usize, nan: bool) -> String {
-    let text = String::from_utf8_lossy(record.get(place).unwrap_or_default());
+fn cell(record: &ByteRecord, position: usize, nan: bool) -> String {
+    let text = String::from_utf8_lossy(record.get(position).unwrap_or_default());
     if nan && pandas::is_missing(&text) { pandas::NAN.to_owned() } else { text.trim().to_owned() }
 }
 
-/// `B` of `B`, `B.` or `(B)`; anything else stays as it is, and is then no letter.
+/// `B` of `B`, `B.` or `(B)`; anything else is returned unchanged, and is then no letter.
 pub(super) fn bare_letter(cell: &str) -> String {
     let bare = cell.trim_start_matches('(').trim_end_matches(['.', ')']);
     if bare.chars().count() == 1 { bare.to_owned() } else { cell.to_owned() }
 }
 
-fn rows(cells: [String; COLUMNS.len()], split: Split, place: &str) -> [Row; 2] {
+fn rows(cells: [String; COLUMNS.len()], split: Split, row: &str) -> [Row; 2] {
     let [image, number, question, a, b, c, d, answer, letter] = cells;
     let topic = number.parse().ok().and_then(Topic::of_number);
     let letter = bare_letter(&letter);
     let refusal = |reason, detail: &str| Some(Refusal { reason, detail: detail.to_owned() });
     let broken = [&image, &question, &a, &b, &c, &d, &answer].iter().any(|cell| cell.contains('\u{fffd}'));
-    let common = match () {
-        () if broken => refusal(Reason::BadRow, "expected UTF-8, found other bytes"),
-        () if question.is_empty() => refusal(Reason::BadRow, "expected a question, found an empty cell"),
-        () if answer.is_empty() => refusal(Reason::MissingAnswer, "expected an answer, found an empty cell"),
-        () if topic.is_none() => refusal(Reason::BadRow, &format!("expected a question type 1 to 5, found `{number}`")),
-        () => None,
+    let common = if broken {
+        refusal(Reason::BadRow, "expected UTF-8, found other bytes")
+    } else if question.is_empty() {
+        refusal(Reason::BadRow, "expected a question, found an empty cell")
+    } else if answer.is_empty() {
+        refusal(Reason::MissingAnswer, "expected an answer, found an empty cell")
+    } else if topic.is_none() {
+        refusal(Reason::BadRow, &format!("expected a question type 1 to 5, found `{number}`"))
+    } else {
+        None
     };
-    let lettered = match ["A", "B", "C", "D"].contains(&letter.as_str()) {
-        true => None,
-        false => refusal(Reason::MissingAnswer, &format!("expected an answer choice A to D, found `{letter}`")),
+    let lettered = if ["A", "B", "C", "D"].contains(&letter.as_str()) {
+        None
+    } else {
+        refusal(Reason::MissingAnswer, &format!("expected an answer choice A to D, found `{letter}`"))
     };
     let open = Row {
-        place: place.to_owned(),
+        row: row.to_owned(),
         images: vec![image.clone()],
         task: Task::OpenVqa,
         topic,
@@ -120,7 +125,7 @@ fn rows(cells: [String; COLUMNS.len()], split: Split, place: &str) -> [Row; 2] {
         refusal: common.clone(),
     };
     let closed = Row {
-        place: place.to_owned(),
+        row: row.to_owned(),
         images: vec![image],
         task: Task::ClosedVqa,
         topic,

@@ -1,13 +1,14 @@
 //! Manifests: files that list volumes and texts, read into the two tables that prepare starts from.
 //!
-//! A row that can't be used keeps its place with a reason; a row whose id was there before keeps its place as a
-//! duplicate. So what comes out of prepare adds up to what a manifest lists.
+//! A row that can't be used stays in its table with a reason; a row whose id an earlier row has stays as a duplicate. So what
+//! comes out of prepare adds up to what a manifest lists.
 
 mod conversations;
 mod folder;
 mod m3d_cap;
 mod m3d_vqa;
 mod source;
+mod stamp;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -17,13 +18,13 @@ use med2e3_schemas::Id;
 use med2e3_schemas::manifest::{ManifestText, ManifestTurn, ManifestVolume, Refusal};
 use med2e3_schemas::quarantine::Reason;
 use med2e3_schemas::sample::{Split, Task, Topic};
+use med2e3_store::disk::nearest_existing;
 
 use crate::PrepareError;
 use crate::config::ManifestConfig;
 use crate::provenance::Provenance;
-use crate::tables::nearest_existing;
-use crate::work::Stamp;
 use m3d_vqa::Forms;
+pub use stamp::{CheckInputs, Stamp};
 
 /// The two tables, and the named parts of splits.
 #[derive(Debug, Default)]
@@ -72,7 +73,8 @@ pub fn read(
 
 /// One text row as a manifest file states it.
 struct Row {
-    place: String,
+    /// File and entry.
+    row: String,
     images: Vec<String>,
     task: Task,
     topic: Option<Topic>,
@@ -117,8 +119,8 @@ impl<'a> Builder<'a> {
             Ok(path) => (path, None),
             Err(refusal) => {
                 if refusal.reason == Reason::NotFound {
-                    let place = self.root.join(source::raw(image));
-                    self.source(nearest_existing(&place).to_owned());
+                    let expected = self.root.join(source::raw(image));
+                    self.source(nearest_existing(&expected).to_owned());
                 }
                 (String::new(), Some(refusal))
             }
@@ -130,16 +132,17 @@ impl<'a> Builder<'a> {
     /// Adds the row, and its volumes where they are new; gives the sample's id unless the row is refused.
     fn add(&mut self, row: Row) -> Option<Id> {
         let volume_ids: Vec<Id> = row.images.iter().map(|image| self.provenance.volume_id(image)).collect();
-        row.images.iter().for_each(|image| self.add_volume(image, row.place.clone()));
+        row.images.iter().for_each(|image| self.add_volume(image, row.row.clone()));
         let choices = row.choices.clone().unwrap_or_default().join("\u{1f}");
         let words = [row.split.as_str(), row.task.as_str(), &row.question, &row.answer, &choices];
         let turns = row.turns.iter().flatten().flat_map(|turn| [turn.question.as_str(), &turn.answer]);
         let volumes = volume_ids.iter().map(|id| id.0.as_slice());
         let sample_id = Id::of_parts(volumes.chain(words.into_iter().chain(turns).map(str::as_bytes)));
         let no_image = row.images.is_empty() || row.images.iter().any(String::is_empty);
-        let refusal = match no_image && row.refusal.is_none() {
-            true => Some(Refusal { reason: Reason::MissingImage, detail: "expected an image path, found none".into() }),
-            false => row.refusal,
+        let refusal = if no_image && row.refusal.is_none() {
+            Some(Refusal { reason: Reason::MissingImage, detail: "expected an image path, found none".into() })
+        } else {
+            row.refusal
         };
         // A refused row is no duplicate of another refused row: both are listed with their reason.
         let accepted = refusal.is_none().then_some(sample_id);
@@ -157,7 +160,7 @@ impl<'a> Builder<'a> {
             turns: row.turns,
             choices: row.choices,
             answer_choice: row.answer_choice,
-            row: row.place,
+            row: row.row,
             refusal,
             duplicate,
         });

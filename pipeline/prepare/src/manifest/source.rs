@@ -1,4 +1,4 @@
-//! From the path that a manifest writes to what lies on the disk, never outside the data root.
+//! From the path that a manifest writes to a path on the disk, never outside the data root.
 
 use std::fs;
 use std::path::{Component, Path};
@@ -28,7 +28,7 @@ fn stem(name: &str) -> &str {
 
 /// The path, relative to the root, of the volume that `image` stands for.
 ///
-/// M3D's manifests name prepared files (`M3D_Cap_npy/.../Axial.npy`); what is read is the raw series beside them
+/// M3D's manifests name prepared files (`M3D_Cap_npy/.../Axial.npy`); what is read is the raw series of that name
 /// (`M3D_Cap/.../Axial`, a folder of slices, or `Axial.nii.gz`). The official preparation transliterates series names to
 /// ASCII, so a raw folder whose name is equal without accents is taken too.
 pub(super) fn find(root: &Path, image: &str) -> Result<String, Refusal> {
@@ -43,8 +43,8 @@ pub(super) fn find(root: &Path, image: &str) -> Result<String, Refusal> {
     let raw = raw(image);
     let stem = stem(&raw);
     let candidates = [stem.to_owned(), format!("{stem}.nii.gz"), format!("{stem}.nii")];
-    let there = candidates.iter().find(|path| root.join(path).exists()).cloned();
-    let Some(path) = there.or_else(|| folded_sibling(root, stem)) else {
+    let present = candidates.iter().find(|path| root.join(path).exists()).cloned();
+    let Some(path) = present.or_else(|| folded_sibling(root, stem)) else {
         return Err(Refusal { reason: Reason::NotFound, detail: format!("expected one of {}", candidates.join(", ")) });
     };
     // A link may still lead out.
@@ -53,7 +53,7 @@ pub(super) fn find(root: &Path, image: &str) -> Result<String, Refusal> {
     if real.starts_with(root) { Ok(path) } else { Err(outside(&format!("a link from {path}"))) }
 }
 
-/// The raw path that a prepared one stands for; any other as it is.
+/// The raw path of a prepared one; any other path unchanged.
 pub(super) fn raw(image: &str) -> String {
     match image.strip_prefix("M3D_Cap_npy/") {
         Some(rest) => format!("M3D_Cap/{rest}"),
@@ -61,7 +61,7 @@ pub(super) fn raw(image: &str) -> String {
     }
 }
 
-/// The entry beside `path` whose name is equal once accents are taken off.
+/// The entry next to `path` whose name is equal once accents are taken off.
 fn folded_sibling(root: &Path, path: &str) -> Option<String> {
     let (folder, wanted) = path.rsplit_once('/')?;
     let names =

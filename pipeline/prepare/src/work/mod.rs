@@ -1,7 +1,7 @@
 //! What is done to one range of a manifest: its rows read, mapped and committed as one shard.
 
 mod receipt;
-mod stamp;
+mod spec;
 mod texts;
 mod volumes;
 
@@ -12,23 +12,23 @@ use arrow::array::RecordBatch;
 use med2e3_schemas::index::ShardEntry;
 use med2e3_schemas::manifest::keys_of;
 use med2e3_schemas::outcome::RangeOutcome;
+use med2e3_schemas::quarantine::Table;
 use med2e3_schemas::sample::{Task, Topic};
-use med2e3_schemas::{Id, SchemaError};
-
+use med2e3_schemas::SchemaError;
 use serde::{Deserialize, Serialize};
 
-pub use receipt::{Receipt, full_rejects};
-pub use stamp::{CheckInputs, Stamp};
-pub use texts::Texts;
-pub use volumes::Volumes;
+pub use receipt::full_rejects;
+pub use spec::WorkSpec;
+use texts::Texts;
+use volumes::Volumes;
 
 use crate::PrepareError;
 use crate::progress::StepClock;
 
 /// Work on the ranges of one manifest table. A range's shard depends on its rows and the recipe alone.
 pub trait RangeWork: Send + Sync {
-    /// The table's word: the folder of its shards.
-    fn table(&self) -> &'static str;
+    /// The table.
+    fn table(&self) -> Table;
 
     /// What the range became in an earlier run, if its manifest rows, its recipe and its inputs are the same still.
     fn finished(&self, range_id: u32, range_hash: &str) -> Option<Committed>;
@@ -61,7 +61,7 @@ pub struct Committed {
     pub counts: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
-/// A range's rows, each with its place in the manifest's table.
+/// A range's rows, each with its ordinal in the manifest's table.
 fn entries_of<T>(
     rows: &[RecordBatch],
     read: impl Fn(&RecordBatch) -> Result<Vec<T>, SchemaError>,
@@ -83,10 +83,4 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 /// What a sample counts as in the index, such as `closed_vqa.plane`.
 pub(crate) fn count_key(task: Task, topic: Option<Topic>) -> String {
     topic.map_or(task.to_string(), |topic| format!("{task}.{topic}"))
-}
-
-/// A range's identity: its manifest rows, as text that names every field.
-pub fn range_hash(rows: &[impl std::fmt::Debug]) -> String {
-    let texts: Vec<_> = rows.iter().map(|row| format!("{row:?}").into_bytes()).collect();
-    Id::of_parts(texts.iter().map(Vec::as_slice)).to_string()
 }

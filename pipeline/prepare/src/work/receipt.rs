@@ -1,54 +1,53 @@
-//! Receipts: beside each shard, what its range became and what its inputs were, so that a finished range is known without
+//! Receipts: for each shard, what its range became and what its inputs were, so that a finished range is known without
 //! opening its inputs or its pages.
 //!
 //! A receipt is written before its shard appears, under a name that holds the shard's identity: whenever a run is killed,
-//! the shard that is there finds its own receipt, and the shard's appearance alone decides what is finished.
+//! the shard on the disk has its own receipt, and the shard's appearance alone decides what is finished.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use med2e3_feed::shard::commit::write_whole;
-use med2e3_feed::shard::{ShardReader, ShardWriter};
 use med2e3_schemas::Id;
 use med2e3_schemas::outcome::{FOOTER_KEY, RangeOutcome};
-use med2e3_schemas::quarantine::QuarantineRecord;
+use med2e3_schemas::quarantine::{QuarantineRecord, Table};
+use med2e3_shards::{ShardReader, ShardWriter};
+use med2e3_store::{LocalFolder, Store, get_whole};
 use serde::{Deserialize, Serialize};
 
-use super::Committed;
-use super::stamp::{CheckInputs, Stamp};
+use super::{Committed, WorkSpec};
 use crate::PrepareError;
-use crate::output::Workplace;
+use crate::manifest::{CheckInputs, Stamp};
 use crate::provenance::Provenance;
 
 /// What is known of a finished range.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Receipt {
+pub(super) struct Receipt {
     /// What the range became.
-    pub committed: Committed,
+    pub(super) committed: Committed,
     /// What each input was when it was read, by volume; empty for texts, which have no inputs besides the manifest.
-    pub inputs: BTreeMap<Id, Input>,
+    pub(super) inputs: BTreeMap<Id, Input>,
     /// The rejects in full; the outcome's own may withhold names.
-    pub rejects: Vec<QuarantineRecord>,
+    pub(super) rejects: Vec<QuarantineRecord>,
 }
 
 /// An input as it was when it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Input {
+pub(super) struct Input {
     /// The path, relative to the data root.
-    pub path: String,
+    pub(super) path: String,
     /// Sizes and times.
-    pub times: Stamp,
+    times: Stamp,
     /// A hash of the contents, where the run was told to make one.
-    pub contents: Option<Stamp>,
+    contents: Option<Stamp>,
 }
 
 impl Input {
     /// The input at `root/path` as it is now; to be called before it is read.
     pub(super) fn now(root: &Path, path: &str, check: CheckInputs) -> Input {
-        let place = root.join(path);
-        let contents = (check == CheckInputs::Full).then(|| Stamp::full(&place));
-        Input { path: path.to_owned(), times: Stamp::quick(&place), contents }
+        let absolute = root.join(path);
+        let contents = (check == CheckInputs::Full).then(|| Stamp::full(&absolute));
+        Input { path: path.to_owned(), times: Stamp::quick(&absolute), contents }
     }
 
     /// The same with the times of every file in it: for an input that was set aside and may be repaired.
@@ -58,10 +57,10 @@ impl Input {
 
     /// Whether the input is unchanged, as far as `check` looks.
     pub(super) fn is_unchanged(&self, root: &Path, check: CheckInputs) -> bool {
-        let place = root.join(&self.path);
+        let path = root.join(&self.path);
         match check {
-            CheckInputs::Quick => self.times.is_current(&place),
-            CheckInputs::Full => self.contents.as_ref().is_some_and(|contents| contents.is_current(&place)),
+            CheckInputs::Quick => self.times.is_current(&path),
+            CheckInputs::Full => self.contents.as_ref().is_some_and(|contents| contents.is_current(&path)),
         }
     }
 }
@@ -69,35 +68,37 @@ impl Input {
 /// The rejects of a finished range in full.
 ///
 /// # Errors
-/// A receipt that is gone.
-pub fn full_rejects(place: &Workplace, table: &str, done: &Committed) -> Result<Vec<QuarantineRecord>, PrepareError> {
-    let path = receipt_path(&place.work.join("receipts").join(table), done.range_id, &done.outcome.rows_hash);
-    let text = fs::read(&path).map_err(PrepareError::io(&path, "read"))?;
-    let receipt: Receipt = serde_json::from_slice(&text).map_err(|e| PrepareError::Engine(Box::new(e)))?;
+/// A receipt that is missing.
+pub fn full_rejects(receipts: &LocalFolder, done: &Committed) -> Result<Vec<QuarantineRecord>, PrepareError> {
+    let name = receipt_name(done.range_id, &done.outcome.rows_hash);
+    let text = get_whole(receipts, &name)?;
+    let path = receipts.root().join(name);
+    let receipt: Receipt =
+        serde_json::from_slice(&text).map_err(|source| PrepareError::WorkingFile { path, source })?;
     Ok(receipt.rejects)
 }
 
-fn receipt_path(folder: &Path, range_id: u32, rows_hash: &str) -> PathBuf {
-    folder.join(format!("{range_id:05}-{rows_hash}.json"))
+fn receipt_name(range_id: u32, rows_hash: &str) -> String {
+    format!("{range_id:05}-{rows_hash}.json")
 }
 
-/// Where a table's shards and their receipts lie.
-pub(super) struct ShardPlace {
+/// A table's shards and their receipts.
+pub(super) struct ShardFiles {
     dataset: PathBuf,
-    receipts: PathBuf,
-    table: &'static str,
+    receipts: Arc<dyn Store>,
+    table: Table,
     recipe_hash: String,
     provenance: Provenance,
 }
 
-impl ShardPlace {
-    pub(super) fn new(place: &Workplace, table: &'static str, recipe_hash: &str) -> ShardPlace {
-        ShardPlace {
-            dataset: place.dataset.clone(),
-            receipts: place.work.join("receipts").join(table),
-            table,
-            recipe_hash: recipe_hash.to_owned(),
-            provenance: place.provenance.clone(),
+impl ShardFiles {
+    pub(super) fn new(spec: &WorkSpec, provenance: Provenance) -> ShardFiles {
+        ShardFiles {
+            dataset: spec.dataset.clone(),
+            receipts: Arc::new(LocalFolder::new(&spec.work.join("receipts").join(spec.table.shard_folder()))),
+            table: spec.table,
+            recipe_hash: spec.recipe_hash.clone(),
+            provenance,
         }
     }
 
@@ -107,12 +108,12 @@ impl ShardPlace {
         RangeOutcome { recipe_hash, range_hash, manifest_rows: manifest_rows as u64, ..RangeOutcome::default() }
     }
 
-    pub(super) fn table(&self) -> &'static str {
+    pub(super) fn table(&self) -> Table {
         self.table
     }
 
     pub(super) fn relative(&self, range_id: u32) -> String {
-        format!("{}/{range_id:05}.parquet", self.table)
+        format!("{}/{range_id:05}.parquet", self.table.shard_folder())
     }
 
     pub(super) fn path(&self, range_id: u32) -> PathBuf {
@@ -123,7 +124,7 @@ impl ShardPlace {
     pub(super) fn find(&self, range_id: u32) -> Option<(ShardReader, Receipt)> {
         let reader = ShardReader::open(&self.path(range_id)).ok()?;
         let outcome = reader.outcome().filter(|outcome| outcome.recipe_hash == self.recipe_hash)?;
-        let text = fs::read(self.receipt(range_id, &outcome.rows_hash)).ok()?;
+        let text = get_whole(self.receipts.as_ref(), &receipt_name(range_id, &outcome.rows_hash)).ok()?;
         let receipt: Receipt = serde_json::from_slice(&text).ok()?;
         let entry = &receipt.committed.shard;
         let same = entry.bytes == reader.bytes() && receipt.committed.outcome == outcome;
@@ -142,32 +143,79 @@ impl ShardPlace {
     ) -> Result<Committed, PrepareError> {
         let json = |outcome: &RangeOutcome| serde_json::to_string(outcome).expect("an outcome is plain data");
         let range_id = committed.range_id;
-        let told = committed.outcome.rejects.iter().map(|record| self.provenance.record(record)).collect();
-        let rejects = std::mem::replace(&mut committed.outcome.rejects, told);
+        let public = committed.outcome.rejects.iter().map(|record| self.provenance.record(record)).collect();
+        let rejects = std::mem::replace(&mut committed.outcome.rejects, public);
         committed.outcome.rows_hash = Id::of_parts([&rows.0[..], json(&committed.outcome).as_bytes()]).to_string();
         let shard = writer.finish(&self.relative(range_id), &[(FOOTER_KEY, json(&committed.outcome))])?;
         committed.shard = shard.entry().clone();
-        let path = self.receipt(range_id, &committed.outcome.rows_hash);
+        let name = receipt_name(range_id, &committed.outcome.rows_hash);
         let receipt = Receipt { committed, inputs, rejects };
-        write_whole(&path, &serde_json::to_vec(&receipt).expect("a receipt is plain data"))?;
+        self.receipts.put_whole(&name, &serde_json::to_vec(&receipt).expect("a receipt is plain data"))?;
         shard.publish()?;
-        self.remove_others(range_id, &path)?;
+        self.remove_others(range_id, &name)?;
         Ok(receipt.committed)
     }
 
-    fn receipt(&self, range_id: u32, rows_hash: &str) -> PathBuf {
-        receipt_path(&self.receipts, range_id, rows_hash)
-    }
-
-    fn remove_others(&self, range_id: u32, keep: &Path) -> Result<(), PrepareError> {
-        let lead = format!("{range_id:05}-");
-        let entries = fs::read_dir(&self.receipts).map_err(PrepareError::io(&self.receipts, "list"))?;
-        for path in entries.flatten().map(|entry| entry.path()) {
-            let ours = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&lead));
-            if ours && path != keep {
-                fs::remove_file(&path).map_err(PrepareError::io(&path, "remove"))?;
+    fn remove_others(&self, range_id: u32, keep: &str) -> Result<(), PrepareError> {
+        let start = format!("{range_id:05}-");
+        for entry in self.receipts.list("")? {
+            if entry.path.starts_with(&start) && entry.path != keep {
+                self.receipts.remove(&entry.path)?;
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use med2e3_schemas::quarantine::Reason;
+    use med2e3_shards::PageLayout;
+    use med2e3_store::Memory;
+
+    fn commit(files: &ShardFiles, number: i64) -> Committed {
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![number]));
+        let batch = RecordBatch::try_from_iter([("number", column)]).unwrap();
+        let mut writer = ShardWriter::create(&files.path(3), batch.schema(), PageLayout::Table).unwrap();
+        writer.write(&batch).unwrap();
+        let mut outcome = files.outcome("range".into(), 2);
+        outcome.rows = 1;
+        outcome.rejects.push(QuarantineRecord {
+            table: Table::Volumes,
+            ordinal: 1,
+            path: "Doe".into(),
+            row: "Doe".into(),
+            reason: Reason::NotFound,
+            detail: "Doe".into(),
+            byte_offset: None,
+        });
+        let committed = Committed { range_id: 3, outcome, ..Committed::default() };
+        files.commit(writer, Id::of_volume(&number.to_string()), committed, BTreeMap::new()).unwrap()
+    }
+
+    #[test]
+    fn a_shard_finds_its_own_receipt_wherever_receipts_are() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("volumes")).unwrap();
+        let files = ShardFiles {
+            dataset: folder.path().to_owned(),
+            receipts: Arc::new(Memory::default()),
+            table: Table::Volumes,
+            recipe_hash: "recipe".into(),
+            provenance: Provenance::open(crate::provenance::Paths::Hash, folder.path()).unwrap(),
+        };
+        assert!(files.find(3).is_none());
+        let first = commit(&files, 1);
+        // What is public withholds the name, the receipt has it.
+        assert!(!serde_json::to_string(&first).unwrap().contains("Doe"));
+        let (_, receipt) = files.find(3).unwrap();
+        assert_eq!((receipt.rejects[0].path.as_str(), receipt.committed), ("Doe", first.clone()));
+        // Another shard of the range takes its place, and the earlier receipt is removed.
+        let second = commit(&files, 2);
+        assert_ne!(first.outcome.rows_hash, second.outcome.rows_hash);
+        assert_eq!(files.find(3).unwrap().1.committed, second);
+        assert_eq!(files.receipts.list("").unwrap().len(), 1);
     }
 }

@@ -4,51 +4,50 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use med2e3_feed::shard::{Layout, ShardWriter};
+use med2e3_shards::{PageLayout, ShardWriter};
 use med2e3_input::InputError;
 use med2e3_input::text::template::IMAGE3D_TOKEN;
 use med2e3_input::text::{LengthBudget, Template, Turn};
 use med2e3_schemas::Id;
-use med2e3_schemas::manifest::{ManifestText, texts_from_batch};
+use med2e3_schemas::manifest::{ManifestText, range_identity, texts_from_batch};
 use med2e3_schemas::quarantine::{QuarantineRecord, Reason, Table};
 use med2e3_schemas::sample::{SampleRow, Task, schema, to_batch};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::receipt::ShardPlace;
-use super::{Committed, RangeWork, Receipt, chain, count_key, entries_of, range_hash};
+use super::receipt::{Receipt, ShardFiles};
+use super::{Committed, RangeWork, WorkSpec, chain, count_key, entries_of};
 use crate::PrepareError;
 use crate::config::TextConfig;
-use crate::output::Workplace;
-use crate::progress::{Progress, Step, StepClock};
+use crate::progress::{RowProgress, Step, StepClock};
 use crate::provenance::Provenance;
-use crate::tokenizer::TextTools;
+use crate::run::TextTools;
 
 /// The work on ranges of texts.
-pub struct Texts {
-    place: ShardPlace,
+pub(super) struct Texts {
+    files: ShardFiles,
     provenance: Provenance,
     template: Template,
     budget: LengthBudget,
     tools: TextTools,
     threads: Arc<ThreadPool>,
-    progress: Arc<Progress>,
+    progress: Arc<RowProgress>,
     clock: Arc<StepClock>,
 }
 
 impl Texts {
-    /// Work that tokenizes with `tools` and writes shards of the place's dataset.
-    pub fn new(
-        place: &Workplace,
+    /// Work that tokenizes with `tools` and writes shards of the spec's dataset.
+    pub(super) fn new(
+        spec: &WorkSpec,
         config: &TextConfig,
         tools: TextTools,
-        recipe_hash: &str,
+        provenance: Provenance,
         threads: Arc<ThreadPool>,
-        progress: Arc<Progress>,
+        progress: Arc<RowProgress>,
     ) -> Texts {
         Texts {
-            place: ShardPlace::new(place, "samples", recipe_hash),
-            provenance: place.provenance.clone(),
+            files: ShardFiles::new(spec, provenance.clone()),
+            provenance,
             template: config.template,
             budget: LengthBudget {
                 total: config.length,
@@ -100,7 +99,7 @@ impl Texts {
             self.tools.question_tokenizer.as_ref().map(|tokenizer| tokenizer.encode(&entry.question));
         Ok(SampleRow {
             sample_id: entry.sample_id,
-            // Volumes whose place the budget cut away are not part of the sample.
+            // Volumes whose mark the budget cut away are not part of the sample.
             volume_ids: entry.volume_ids[..encoded.images].to_vec(),
             task: entry.task,
             topic: entry.topic,
@@ -121,8 +120,8 @@ impl Texts {
 }
 
 impl RangeWork for Texts {
-    fn table(&self) -> &'static str {
-        self.place.table()
+    fn table(&self) -> Table {
+        self.files.table()
     }
 
     fn clock(&self) -> &Arc<StepClock> {
@@ -130,15 +129,15 @@ impl RangeWork for Texts {
     }
 
     fn finished(&self, range_id: u32, range_hash: &str) -> Option<Committed> {
-        let (_, Receipt { committed, .. }) = self.place.find(range_id)?;
+        let (_, Receipt { committed, .. }) = self.files.find(range_id)?;
         (committed.outcome.range_hash == range_hash).then(|| self.progress.skip(&committed.outcome))?;
         Some(committed)
     }
 
     fn commit(&self, range_id: u32, rows: &[RecordBatch]) -> Result<Committed, PrepareError> {
         let entries = entries_of(rows, texts_from_batch)?;
-        let range_hash = range_hash(&entries);
-        let mut outcome = self.place.outcome(range_hash.clone(), entries.len());
+        let identity = range_identity(entries.iter().map(|(ordinal, entry)| (*ordinal, entry)));
+        let mut outcome = self.files.outcome(identity.clone(), entries.len());
         outcome.duplicates = entries.iter().filter(|(_, entry)| entry.duplicate).count() as u64;
         let encoded: Vec<_> = self.clock.time(Step::Tokenize, || {
             self.threads.install(|| {
@@ -168,12 +167,12 @@ impl RangeWork for Texts {
         let counts = count(&samples);
         let committed = Committed { range_id, outcome, counts, ..Committed::default() };
         self.clock.time(Step::Write, || {
-            let mut writer = ShardWriter::create(&self.place.path(range_id), schema(), Layout::Samples)?;
-            for group in samples.chunks(Layout::Samples.rows_per_group(0)) {
+            let mut writer = ShardWriter::create(&self.files.path(range_id), schema(), PageLayout::Samples)?;
+            for group in samples.chunks(PageLayout::Samples.rows_per_group(0)) {
                 writer.write(&to_batch(group))?;
             }
             // A sample is a function of its manifest row and the recipe.
-            self.place.commit(writer, Id::of_parts([range_hash.as_bytes()]), committed, BTreeMap::new())
+            self.files.commit(writer, Id::of_parts([identity.as_bytes()]), committed, BTreeMap::new())
         })
     }
 }

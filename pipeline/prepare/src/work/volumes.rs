@@ -7,64 +7,65 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
-use med2e3_feed::shard::codes::encode;
-use med2e3_feed::shard::{Layout, ShardReader, ShardWriter};
+use arrow::array::RecordBatch;
+use med2e3_shards::codes::encode;
+use med2e3_shards::{PageLayout, ShardReader, ShardWriter};
 use med2e3_input::perceptual::perceptual_hash;
 use med2e3_input::recipe::{self, CtRecipe};
 use med2e3_input::volume::{self, Buffers, ReadLimits, Stage, observed};
 use med2e3_schemas::Id;
-use med2e3_schemas::manifest::{ManifestVolume, volumes_from_batch};
+use med2e3_schemas::identity::{Identify, Identity};
+use med2e3_schemas::manifest::{ManifestVolume, range_identity, volumes_from_batch};
 use med2e3_schemas::quarantine::{QuarantineRecord, Reason, Table};
-use med2e3_schemas::volume::{VolumeRow, VoxelFormat, from_batch, schema, to_batch};
+use med2e3_schemas::volume::{self as table, VolumeRow, VoxelFormat, from_batch, schema, to_batch};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::receipt::{Input, ShardPlace};
-use super::{CheckInputs, Committed, RangeWork, Receipt, chain, entries_of, range_hash};
+use super::receipt::{Input, Receipt, ShardFiles};
+use super::{Committed, RangeWork, WorkSpec, chain, entries_of};
 use crate::PrepareError;
 use crate::config::{PrepareConfig, Recipe};
-use crate::output::Workplace;
-use crate::progress::{Progress, Step, StepClock};
+use crate::manifest::CheckInputs;
+use crate::progress::{RowProgress, Step, StepClock};
 use crate::provenance::Provenance;
 
 /// The work on ranges of volumes.
-pub struct Volumes {
+pub(super) struct Volumes {
     root: PathBuf,
-    place: ShardPlace,
+    files: ShardFiles,
     provenance: Provenance,
     recipe: Recipe,
     format: VoxelFormat,
     limits: ReadLimits,
-    /// Memory that one volume leaves to the next.
+    // Memory that one volume leaves to the next.
     buffers: Buffers,
     threads: Arc<ThreadPool>,
-    progress: Arc<Progress>,
+    progress: Arc<RowProgress>,
     clock: Arc<StepClock>,
     check_inputs: CheckInputs,
 }
 
 /// What one manifest row became, its input, and what reading it cost.
-struct Fate {
+struct RowOutcome {
     row: Result<VolumeRow, QuarantineRecord>,
     input: Option<Input>,
     bytes_read: u64,
 }
 
 impl Volumes {
-    /// Work that reads below the place's root and writes shards of its dataset.
-    pub fn new(
-        place: &Workplace,
+    /// Work that reads below the spec's root and writes shards of its dataset.
+    pub(super) fn new(
+        spec: &WorkSpec,
         config: &PrepareConfig,
-        recipe_hash: &str,
+        provenance: Provenance,
         threads: Arc<ThreadPool>,
-        progress: Arc<Progress>,
+        progress: Arc<RowProgress>,
     ) -> Volumes {
         let volume = &config.volume;
         Volumes {
-            root: place.root.clone(),
-            place: ShardPlace::new(place, "volumes", recipe_hash),
-            provenance: place.provenance.clone(),
+            root: spec.root.clone(),
+            files: ShardFiles::new(spec, provenance.clone()),
+            provenance,
             recipe: volume.recipe,
             format: volume.format(),
             limits: ReadLimits { max_decoded_bytes: volume.max_decoded_mib << 20 },
@@ -76,7 +77,7 @@ impl Volumes {
         }
     }
 
-    fn prepare(&self, ordinal: u64, entry: &ManifestVolume) -> Fate {
+    fn prepare(&self, ordinal: u64, entry: &ManifestVolume) -> RowOutcome {
         let reject = |reason: Reason, detail: String, byte_offset: Option<u64>| QuarantineRecord {
             table: Table::Volumes,
             ordinal,
@@ -87,7 +88,7 @@ impl Volumes {
             byte_offset,
         };
         if let Some(refusal) = &entry.refusal {
-            return Fate { row: Err(reject(refusal.reason, refusal.detail.clone(), None)), input: None, bytes_read: 0 };
+            return RowOutcome { row: Err(reject(refusal.reason, refusal.detail.clone(), None)), input: None, bytes_read: 0 };
         }
         let path = self.root.join(&entry.source_path);
         // Before the reading: a change while it is read shows in the next run.
@@ -98,7 +99,7 @@ impl Volumes {
             reject(error.reason(), detail, error.byte_offset())
         });
         let input = if row.is_ok() { input } else { input.deepened(&self.root) };
-        Fate { row, input: Some(input), bytes_read: size_on_disk(&path) }
+        RowOutcome { row, input: Some(input), bytes_read: size_on_disk(&path) }
     }
 
     fn read_and_map(&self, path: &Path, entry: &ManifestVolume) -> Result<VolumeRow, med2e3_input::InputError> {
@@ -113,9 +114,12 @@ impl Volumes {
             Recipe::M3d => recipe::m3d(&volume, shape_dhw, &mut values),
             Recipe::Ct(recipe) => recipe::ct(&volume, &CtRecipe { shape_dhw, ..recipe }, &mut values),
         })?;
-        let perceptual_hash = self.clock.time(Step::Encode, || match self.format.is_unit_range() {
-            true => perceptual_hash(&values, shape_dhw),
-            false => perceptual_hash(&values.iter().map(|hu| (hu + 1000.0) / 2000.0).collect::<Vec<_>>(), shape_dhw),
+        let perceptual_hash = self.clock.time(Step::Encode, || {
+            if self.format.is_unit_range() {
+                perceptual_hash(&values, shape_dhw)
+            } else {
+                perceptual_hash(&values.iter().map(|hu| (hu + 1000.0) / 2000.0).collect::<Vec<_>>(), shape_dhw)
+            }
         });
         let (voxels, content_hash) = self.clock.time(Step::Encode, || {
             let mut cell = Vec::with_capacity(self.format.cell_bytes());
@@ -156,21 +160,21 @@ impl Volumes {
         }
     }
 
-    /// Every row's fate in order: known from an earlier shard, or prepared now.
-    fn fates(&self, earlier: Option<&Earlier>, window: &[(u64, ManifestVolume)]) -> Vec<Fate> {
+    /// What every row became, in order: known from an earlier shard, or prepared now.
+    fn outcomes(&self, earlier: Option<&Earlier>, window: &[(u64, ManifestVolume)]) -> Vec<RowOutcome> {
         self.threads.install(|| {
-            let fates = window.par_iter().map(|(ordinal, entry)| {
+            let outcomes = window.par_iter().map(|(ordinal, entry)| {
                 let known = earlier.and_then(|earlier| self.known(earlier, *ordinal, entry));
-                let fate = known.unwrap_or_else(|| self.prepare(*ordinal, entry));
-                self.progress.step(fate.row.is_ok());
-                fate
+                let done = known.unwrap_or_else(|| self.prepare(*ordinal, entry));
+                self.progress.step(done.row.is_ok());
+                done
             });
-            fates.collect()
+            outcomes.collect()
         })
     }
 
     /// What an earlier run made of the entry, if its input is the same still.
-    fn known(&self, earlier: &Earlier, ordinal: u64, entry: &ManifestVolume) -> Option<Fate> {
+    fn known(&self, earlier: &Earlier, ordinal: u64, entry: &ManifestVolume) -> Option<RowOutcome> {
         let input = earlier.receipt.inputs.get(&entry.volume_id)?;
         if input.path != entry.source_path || !input.is_unchanged(&self.root, self.check_inputs) {
             return None;
@@ -190,7 +194,7 @@ impl Volumes {
                 Err(QuarantineRecord { ordinal, row: entry.row.clone(), ..record.clone() })
             }
         };
-        Some(Fate { row, input: Some(input.clone()), bytes_read: 0 })
+        Some(RowOutcome { row, input: Some(input.clone()), bytes_read: 0 })
     }
 
     fn write(
@@ -200,7 +204,7 @@ impl Volumes {
         entries: &[(u64, ManifestVolume)],
         range: &mut Range,
     ) -> Result<(), PrepareError> {
-        let group = Layout::Volumes.rows_per_group(self.format.cell_bytes());
+        let group = PageLayout::Volumes.rows_per_group(self.format.cell_bytes());
         let mut pending: Vec<VolumeRow> = Vec::with_capacity(group.min(entries.len()));
         let mut flush = |pending: &mut Vec<VolumeRow>| {
             let result = self.clock.time(Step::Write, || writer.write(&to_batch(pending, &self.format)));
@@ -209,9 +213,9 @@ impl Volumes {
         };
         // A window bounds how many prepared volumes wait for their turn to be written.
         for window in entries.chunks(2 * self.threads.current_num_threads()) {
-            for ((_, entry), fate) in window.iter().zip(self.fates(earlier, window)) {
-                range.add(entry.volume_id, &fate);
-                match fate.row {
+            for ((_, entry), done) in window.iter().zip(self.outcomes(earlier, window)) {
+                range.add(entry.volume_id, &done);
+                match done.row {
                     Ok(row) => pending.push(row),
                     Err(reject) => range.committed.outcome.rejects.push(reject),
                 }
@@ -238,8 +242,8 @@ struct Earlier {
 impl Earlier {
     fn of((reader, receipt): (ShardReader, Receipt)) -> Option<Earlier> {
         let mut rows = HashMap::new();
-        for batch in reader.read(&["volume_id"]).ok()? {
-            for id in batch.column(0).as_fixed_size_binary().iter().flatten().filter_map(Id::from_bytes) {
+        for batch in reader.read(&table::IDS).ok()? {
+            for id in table::ids_from_batch(&batch).ok()? {
                 rows.insert(id, rows.len());
             }
         }
@@ -251,36 +255,24 @@ impl Earlier {
 struct Range {
     committed: Committed,
     inputs: BTreeMap<Id, Input>,
-    digest: blake3::Hasher,
+    digest: Identity,
 }
 
 impl Range {
-    fn add(&mut self, id: Id, fate: &Fate) {
-        self.committed.bytes_read += fate.bytes_read;
-        self.committed.inputs_read += u64::from(fate.bytes_read > 0);
-        self.inputs.extend(fate.input.clone().map(|input| (id, input)));
-        if let Ok(row) = &fate.row {
+    fn add(&mut self, id: Id, done: &RowOutcome) {
+        self.committed.bytes_read += done.bytes_read;
+        self.committed.inputs_read += u64::from(done.bytes_read > 0);
+        self.inputs.extend(done.input.clone().map(|input| (id, input)));
+        if let Ok(row) = &done.row {
             self.committed.outcome.rows += 1;
-            self.digest.update(&row.content_hash);
-            self.digest.update(described(row).as_bytes());
+            row.identify(&mut self.digest);
         }
     }
 }
 
-/// Every field of a row but the voxels, as text.
-fn described(row: &VolumeRow) -> String {
-    let VolumeRow { volume_id, source_path, case_id, series, plane, orientation, source_shape, .. } = row;
-    let VolumeRow { crop_start, crop_stop, spacing_mm, hu_known, value_min, value_max, slices_dropped, notes, .. } =
-        row;
-    format!(
-        "{volume_id} {source_path:?} {case_id:?} {series:?} {plane:?} {orientation:?} {source_shape:?} {crop_start:?} \
-         {crop_stop:?} {spacing_mm:?} {hu_known} {value_min} {value_max} {slices_dropped:?} {notes:?}"
-    )
-}
-
 impl RangeWork for Volumes {
-    fn table(&self) -> &'static str {
-        self.place.table()
+    fn table(&self) -> Table {
+        self.files.table()
     }
 
     fn clock(&self) -> &Arc<StepClock> {
@@ -288,7 +280,7 @@ impl RangeWork for Volumes {
     }
 
     fn finished(&self, range_id: u32, range_hash: &str) -> Option<Committed> {
-        let (_, Receipt { committed, inputs, .. }) = self.place.find(range_id)?;
+        let (_, Receipt { committed, inputs, .. }) = self.files.find(range_id)?;
         let same = committed.outcome.range_hash == range_hash
             && inputs.values().all(|input| input.is_unchanged(&self.root, self.check_inputs));
         same.then(|| self.progress.skip(&committed.outcome))?;
@@ -297,15 +289,16 @@ impl RangeWork for Volumes {
 
     fn commit(&self, range_id: u32, rows: &[RecordBatch]) -> Result<Committed, PrepareError> {
         let entries = entries_of(rows, volumes_from_batch)?;
-        let outcome = self.place.outcome(range_hash(&entries), entries.len());
+        let identity = range_identity(entries.iter().map(|(ordinal, entry)| (*ordinal, entry)));
+        let outcome = self.files.outcome(identity, entries.len());
         let committed = Committed { range_id, outcome, ..Committed::default() };
-        let mut range = Range { committed, inputs: BTreeMap::new(), digest: blake3::Hasher::new() };
-        let earlier = self.place.find(range_id).and_then(Earlier::of);
-        let mut writer = ShardWriter::create(&self.place.path(range_id), schema(&self.format), Layout::Volumes)?;
+        let mut range = Range { committed, inputs: BTreeMap::new(), digest: Identity::of_kind("shard rows") };
+        let earlier = self.files.find(range_id).and_then(Earlier::of);
+        let mut writer = ShardWriter::create(&self.files.path(range_id), schema(&self.format), PageLayout::Volumes)?;
         self.write(&mut writer, earlier.as_ref(), &entries, &mut range)?;
         let Range { committed, inputs, digest } = range;
-        let rows = Id::of_parts([&digest.finalize().as_bytes()[..]]);
-        self.clock.time(Step::Write, || self.place.commit(writer, rows, committed, inputs))
+        let rows = Id::of_parts([digest.finish().as_bytes()]);
+        self.clock.time(Step::Write, || self.files.commit(writer, rows, committed, inputs))
     }
 }
 

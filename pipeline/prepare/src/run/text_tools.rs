@@ -8,11 +8,12 @@ use med2e3_feed::shard::commit::{sibling, write_whole};
 use med2e3_input::text::template::{END_TOKEN, instruction};
 use med2e3_input::text::{QuestionTokenizer, Template, Tokenizer};
 use med2e3_schemas::sample::Split;
+pub use med2e3_shards::index::TOKENIZER as FILE;
+use med2e3_store::WholeFile;
 
 use crate::PrepareError;
 use crate::config::{TextConfig, TokenizerConfig};
 use crate::manifest::Manifest;
-use crate::tables::Tables;
 
 /// What texts are tokenized with.
 #[derive(Clone, Debug)]
@@ -39,16 +40,23 @@ impl TextTools {
         Ok(TextTools { tokenizer, question_tokenizer })
     }
 
-    /// The tools of a dataset whose tokenizer lies in it; `None` where there are no texts.
+    /// The tools of a dataset that has its tokenizer.
     ///
     /// # Errors
     /// A file that is missing or no tokenizer.
-    pub fn stored(config: &TextConfig, dataset: &Path, tables: &Tables) -> Result<Option<TextTools>, PrepareError> {
-        if tables.texts.rows == 0 {
-            return Ok(None);
-        }
+    pub fn stored(config: &TextConfig, dataset: &Path) -> Result<TextTools, PrepareError> {
         let question_tokenizer = config.question_tokenizer.as_deref().map(QuestionTokenizer::load).transpose()?;
-        Ok(Some(TextTools { tokenizer: Tokenizer::load(&dataset.join(FILE))?, question_tokenizer }))
+        Ok(TextTools { tokenizer: Tokenizer::load(&dataset.join(FILE))?, question_tokenizer })
+    }
+
+    /// Writes the tokenizer to the dataset.
+    ///
+    /// # Errors
+    /// The system refuses to write.
+    pub fn store(&self, dataset: &Path) -> Result<(), PrepareError> {
+        let file = WholeFile::create(&dataset.join(FILE))?;
+        self.tokenizer.save(file.temporary())?;
+        Ok(file.publish()?)
     }
 }
 
@@ -64,21 +72,6 @@ fn train(template: Template, entries: usize, manifest: &Manifest) -> Result<Toke
     let marks = template.special_tokens().iter().copied().filter(|mark| *mark != END_TOKEN);
     let special: Vec<&str> = std::iter::once(END_TOKEN).chain(marks).collect();
     Ok(Tokenizer::train_bpe(words.chain(texts), entries, &special)?)
-}
-
-/// Where the tokenizer lies in a dataset.
-pub const FILE: &str = "tokenizer.json";
-
-/// Writes the tokenizer to the dataset.
-///
-/// # Errors
-/// The system refuses to write.
-pub fn store(tokenizer: &Tokenizer, dataset: &Path) -> Result<(), PrepareError> {
-    let path = dataset.join(FILE);
-    let part = sibling(&path);
-    tokenizer.save(&part)?;
-    let bytes = fs::read(&part).map_err(PrepareError::io(&part, "read"))?;
-    Ok(write_whole(&path, &bytes)?)
 }
 
 /// The id that ends an answer.

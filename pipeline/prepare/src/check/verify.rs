@@ -6,16 +6,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use arrow::array::AsArray;
-use med2e3_feed::shard::ShardReader;
-use med2e3_feed::shard::commit::file_entry;
+
 use med2e3_schemas::Id;
 use med2e3_schemas::index::{DatasetIndex, ShardEntry};
 use med2e3_schemas::report::TableCounts;
 use med2e3_schemas::sample::{self, IMAGE3D, SampleRow};
 use med2e3_schemas::volume::{self, VolumeRow};
+use med2e3_shards::ShardReader;
+use med2e3_shards::index::file_entry;
 use rayon::prelude::*;
 use serde::Serialize;
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::PrepareError;
 use crate::work::{chain, count_key};
@@ -31,7 +31,7 @@ pub struct Verification {
     pub texts: TableCounts,
     /// Samples that no training sees, because a volume of theirs is in quarantine.
     pub samples_without_volume: u64,
-    /// Everything that is not as it should be: the file, the place in it, and what was expected and found.
+    /// Everything that is not as it should be: the file, the location in it, and what was expected and found.
     pub problems: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ impl Verification {
 pub fn verify(root: &Path) -> Result<Verification, PrepareError> {
     let mut found = Verification::default();
     let path = root.join("dataset.json");
-    let bytes = fs::read(&path).map_err(PrepareError::io(&path, "read"))?;
+    let bytes = fs::read(&path).map_err(PrepareError::file(&path, "read"))?;
     let index = match std::str::from_utf8(&bytes).map_err(|e| e.to_string()).map(DatasetIndex::parse) {
         Ok(Ok(index)) => index,
         Ok(Err(error @ med2e3_schemas::SchemaError::Version { .. })) => return Err(error.into()),
@@ -67,7 +67,7 @@ pub fn verify(root: &Path) -> Result<Verification, PrepareError> {
         Err(error) => return Ok(Verification { problems: vec![format!("dataset.json: {error}")], ..found }),
     };
     found.count("index", 1);
-    found.expect(index.to_text(xxh3_64).as_bytes() == bytes, || {
+    found.expect(index.to_text().as_bytes() == bytes, || {
         "dataset.json: the text differs from its own hash".into()
     });
     files(root, &index, &mut found);
@@ -142,7 +142,7 @@ fn files(root: &Path, index: &DatasetIndex, found: &mut Verification) {
                     expected.0, expected.1, got.0, got.1
                 )
             }),
-            Err(error) => found.problems.push(said(root, &error)),
+            Err(error) => found.problems.push(relative_chain(root, &error)),
         }
     }
     let named: BTreeSet<&str> = index.volumes.iter().chain(&index.samples).map(|shard| shard.path.as_str()).collect();
@@ -151,14 +151,15 @@ fn files(root: &Path, index: &DatasetIndex, found: &mut Verification) {
         for entry in fs::read_dir(root.join(&folder)).into_iter().flatten().flatten() {
             let path = folder.join(entry.file_name());
             let name = path.to_string_lossy().into_owned();
-            // The run's working tables, its report and the index itself.
+            // The run's working files, its report and the index itself.
             let own = ["manifest", "report.json", "dataset.json"].contains(&name.as_str());
             if own || named.contains(name.as_str()) || index.files.contains_key(&name) {
                 continue;
             }
-            match entry.path().is_dir() && ["volumes", "samples", "subsets"].contains(&name.as_str()) {
-                true => open.push(path),
-                false => found.problems.push(format!("{name}: a stray file, which the index does not name")),
+            if entry.path().is_dir() && ["volumes", "samples", "subsets"].contains(&name.as_str()) {
+                open.push(path);
+            } else {
+                found.problems.push(format!("{name}: a stray file, which the index does not name"));
             }
         }
     }
@@ -171,7 +172,7 @@ fn shard(
     check: &(dyn Fn(&ShardReader) -> Result<Rows, String> + Sync),
 ) -> Result<(Rows, TableCounts), Vec<String>> {
     let path = root.join(&entry.path);
-    let one = |error: &dyn std::error::Error| vec![said(root, error)];
+    let one = |error: &dyn std::error::Error| vec![relative_chain(root, error)];
     let reader = ShardReader::open(&path).map_err(|error| one(&error))?;
     let now = reader.entry(&entry.path).map_err(|error| one(&error))?;
     let mut problems = Vec::new();
@@ -182,8 +183,8 @@ fn shard(
     for (group, (expected, found)) in entry.row_groups_xxh3.iter().zip(&now.row_groups_xxh3).enumerate() {
         if expected != found {
             let bytes = reader.bytes_of_group(group);
-            let place = format!("{}: row group {group}, bytes {} to {}", entry.path, bytes.start, bytes.end);
-            problems.push(format!("{place}: expected xxh3 {expected}, found {found}{}", damaged_rows(&reader, group)));
+            let location = format!("{}: row group {group}, bytes {} to {}", entry.path, bytes.start, bytes.end);
+            problems.push(format!("{location}: expected xxh3 {expected}, found {found}{}", damaged_rows(&reader, group)));
         }
     }
     if now.rest_xxh3 != entry.rest_xxh3 {
@@ -248,19 +249,18 @@ fn sample_rows(reader: &ShardReader) -> Result<Rows, String> {
             let SampleRow { sample_id, volume_ids, ids, target_spans, task, topic, split, .. } = row;
             let marks = ids.iter().filter(|id| **id == IMAGE3D).count();
             let targets = target_spans.iter().all(|(start, end)| start < end && *end as usize <= ids.len());
-            let problem = match () {
-                () if marks != volume_ids.len() => format!("{marks} image marks for {} volumes", volume_ids.len()),
-                () if target_spans.is_empty() || !targets => {
-                    format!("target spans {target_spans:?} over {} ids", ids.len())
-                }
-                () if ids.iter().any(|id| *id < 0 && *id != IMAGE3D) => "a negative id that is no image mark".into(),
-                () => {
-                    let key = count_key(task, topic);
-                    *rows.counts.entry((split.to_string(), key)).or_default() += 1;
-                    rows.ids.push(sample_id);
-                    rows.refers.push(volume_ids);
-                    continue;
-                }
+            let problem = if marks != volume_ids.len() {
+                format!("{marks} image marks for {} volumes", volume_ids.len())
+            } else if target_spans.is_empty() || !targets {
+                format!("target spans {target_spans:?} over {} ids", ids.len())
+            } else if ids.iter().any(|id| *id < 0 && *id != IMAGE3D) {
+                "a negative id that is no image mark".into()
+            } else {
+                let key = count_key(task, topic);
+                *rows.counts.entry((split.to_string(), key)).or_default() += 1;
+                rows.ids.push(sample_id);
+                rows.refers.push(volume_ids);
+                continue;
             };
             return Err(format!("sample {sample_id}: {problem}"));
         }
@@ -302,6 +302,6 @@ fn table_rows(folder: &Path) -> Option<u64> {
 }
 
 /// An error with its causes, its paths relative to the dataset.
-fn said(root: &Path, error: &dyn std::error::Error) -> String {
+fn relative_chain(root: &Path, error: &dyn std::error::Error) -> String {
     chain(error).replace(&format!("{}/", root.display()), "")
 }

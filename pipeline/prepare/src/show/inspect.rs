@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use arrow::array::AsArray;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use image::GrayImage;
-use med2e3_feed::Dataset;
-use med2e3_feed::shard::codes::decode;
+use med2e3_shards::Dataset;
+use med2e3_shards::codes::decode;
 use med2e3_input::slices::AxialSlices;
 use med2e3_schemas::Id;
 use med2e3_schemas::sample::{self, SampleRow};
+use med2e3_schemas::volume;
 
 use crate::PrepareError;
 
@@ -27,7 +27,7 @@ pub enum Which {
     Row(u64),
 }
 
-/// A row in words, and the volume that it shows.
+/// A row as text, and the volume that it shows.
 #[derive(Debug)]
 pub struct Inspection {
     /// Field names and values in order.
@@ -72,11 +72,7 @@ pub fn write_montage(dataset: &Dataset, volume: Id, path: &Path) -> Result<(), P
     let montage = slices.montage(0..slices.len(), COLUMNS);
     let [height, width] = montage.shape_hw.map(|n| n as u32);
     let picture = GrayImage::from_raw(width, height, montage.pixels).expect("a montage has height x width pixels");
-    picture.save(path).map_err(|e| PrepareError::Io {
-        path: path.to_owned(),
-        action: "write",
-        source: std::io::Error::other(e),
-    })
+    picture.save(path).map_err(|error| PrepareError::file(path, "write")(std::io::Error::other(error)))
 }
 
 fn missing(what: &str, name: &str) -> PrepareError {
@@ -84,7 +80,7 @@ fn missing(what: &str, name: &str) -> PrepareError {
 }
 
 fn volume_fields(dataset: &Dataset, id: Id) -> Result<Vec<(String, String)>, PrepareError> {
-    let (shard, row) = dataset.place(id).ok_or_else(|| missing("volume", &id.to_string()))?;
+    let (shard, row) = dataset.location(id).ok_or_else(|| missing("volume", &id.to_string()))?;
     let schema = shard.schema();
     let names: Vec<&str> =
         schema.fields().iter().map(|field| field.name().as_str()).filter(|n| *n != "voxels").collect();
@@ -92,7 +88,7 @@ fn volume_fields(dataset: &Dataset, id: Id) -> Result<Vec<(String, String)>, Pre
     let options = FormatOptions::default().with_null("-");
     let mut fields = vec![("shard".to_owned(), format!("{} row {row}", shard.path().display()))];
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-        let text = ArrayFormatter::try_new(column, &options).map_err(|e| PrepareError::Engine(Box::new(e)))?;
+        let text = ArrayFormatter::try_new(column, &options)?;
         fields.push((field.name().clone(), text.value(0).to_string()));
     }
     let voxels = dataset.voxels();
@@ -102,11 +98,10 @@ fn volume_fields(dataset: &Dataset, id: Id) -> Result<Vec<(String, String)>, Pre
 
 fn nth_volume(dataset: &Dataset, row: u64) -> Result<Id, PrepareError> {
     let mut before = 0;
-    for (number, shard) in dataset.volume_shards().iter().enumerate() {
+    for shard in dataset.volume_shards() {
         if row < before + shard.rows() as u64 {
-            let batch = shard.read_row((row - before) as usize, &["volume_id"])?;
-            let id = Id::from_bytes(batch.column(0).as_fixed_size_binary().value(0));
-            return id.ok_or_else(|| missing("volume id in shard", &number.to_string()));
+            let batch = shard.read_row((row - before) as usize, &volume::IDS)?;
+            return Ok(volume::ids_from_batch(&batch)?[0]);
         }
         before += shard.rows() as u64;
     }

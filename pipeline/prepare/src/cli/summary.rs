@@ -1,0 +1,99 @@
+//! What a verb did, as text for a person.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use med2e3_schemas::report::{PrepareReport, TableCounts};
+use med2e3_schemas::subset::Subset;
+
+use crate::check::leaks::Leak;
+use crate::check::verify::Verification;
+use crate::estimate::Estimate;
+use crate::subset::resplit::Resplit;
+
+/// Adds a line.
+macro_rules! line {
+    ($text:expr, $($args:tt)*) => { writeln!($text, $($args)*).expect("a string takes any text") };
+}
+
+pub(super) fn estimate(estimate: &Estimate) -> String {
+    let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
+    let Estimate { volumes, volumes_refused, texts, volumes_per_second, bytes, hours, free_bytes } = estimate;
+    let mut text = String::new();
+    line!(text, "rows     {volumes} volumes ({volumes_refused} not found), {texts} texts");
+    line!(text, "disk     {:.2} GiB, of {:.2} GiB free", gib(*bytes), gib(*free_bytes));
+    line!(text, "time     {hours:.2} hours at {volumes_per_second:.1} volumes/s, as measured here on a few");
+    text
+}
+
+pub(super) fn part(report: &PrepareReport) -> String {
+    let (done, all) = (report.volumes.rows, report.volumes.manifest_rows);
+    format!("part done: {done} of {all} volumes; when all parts are, run without --part\n")
+}
+
+pub(super) fn prepared(report: &PrepareReport, quarantine: &Path) -> String {
+    let mut text = String::new();
+    for (table, counts) in [("volumes", &report.volumes), ("texts", &report.texts)] {
+        let TableCounts { manifest_rows, rows, duplicates, .. } = counts;
+        let aside = counts.quarantined_rows();
+        line!(text, "{table:<8} {manifest_rows} in the manifest = {rows} rows + {aside} set aside + {duplicates} duplicates");
+        counts.quarantined.iter().for_each(|(reason, count)| line!(text, "         {count:>6} {reason}"));
+    }
+    let PrepareReport { shards_reused, inputs_read, seconds, .. } = report;
+    if *shards_reused > 0 && report.bytes_written == 0 {
+        line!(text, "nothing to do: all {shards_reused} shards were finished ({seconds:.1} s)");
+        return text;
+    }
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    line!(
+        text,
+        "{shards_reused} shards found finished; {inputs_read} inputs of {:.1} MiB read, {:.1} MiB written in {seconds:.1} s; \
+         reasons in {}",
+        mib(report.bytes_read),
+        mib(report.bytes_written),
+        quarantine.display()
+    );
+    text
+}
+
+pub(super) fn drawn(subset: &Subset, dataset: &Path) -> String {
+    let counts: Vec<_> = subset.counts.iter().map(|(task, count)| format!("{count} {task}")).collect();
+    let path = med2e3_shards::subset::path(dataset, &subset.name);
+    format!("{}: {} (seed {})\n", path.display(), counts.join(", "), subset.seed)
+}
+
+pub(super) fn verified(found: &Verification) -> String {
+    let mut text = String::new();
+    found.checked.iter().for_each(|(what, count)| line!(text, "{what:<14} {count} checked"));
+    for (table, counts) in [("volumes", &found.volumes), ("texts", &found.texts)] {
+        let TableCounts { manifest_rows, rows, duplicates, .. } = counts;
+        let aside = counts.quarantined_rows();
+        line!(text, "{table:<14} {manifest_rows} = {rows} rows + {aside} set aside + {duplicates} duplicates");
+    }
+    line!(text, "{:<14} {} samples wait for a volume that was set aside", "note", found.samples_without_volume);
+    found.problems.iter().for_each(|problem| line!(text, "PROBLEM {problem}"));
+    match found.problems.len() {
+        0 => line!(text, "sound"),
+        count => line!(text, "{count} problems"),
+    }
+    text
+}
+
+pub(super) fn leaks(leaks: &[Leak], examples_shown: usize) -> String {
+    let mut text = String::new();
+    line!(text, "{:<8} {:<12} {:<12} {:>8} {:>9} {:>9}", "kind", "from", "to", "shared", "samples", "of");
+    for Leak { kind, from, to, shared, samples, of, examples } in leaks {
+        line!(text, "{kind:<8} {:<12} {:<12} {shared:>8} {samples:>9} {of:>9}", from.as_str(), to.as_str());
+        examples.iter().take(examples_shown).for_each(|example| line!(text, "         {example}"));
+    }
+    text
+}
+
+pub(super) fn resplit(made: &Resplit) -> String {
+    let Resplit { name, seed, groups, samples } = made;
+    let mut text = String::new();
+    line!(text, "{groups} groups of cases that share nothing (seed {seed})");
+    samples.iter().for_each(|(split, samples)| line!(text, "{name}-{split:<10} {samples} samples"));
+    line!(text, "use it with subset = \"{name}\" in [data]");
+    text
+}

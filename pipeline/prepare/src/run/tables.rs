@@ -1,0 +1,136 @@
+//! The manifest's two tables on disk: cut into ranges, written as the parquet files that the engine scans, and kept while
+//! nothing that they came from has changed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use med2e3_schemas::Id;
+use med2e3_schemas::identity::Identify;
+use med2e3_schemas::manifest::{range_identity, texts_schema, texts_to_batch, volumes_schema, volumes_to_batch};
+use med2e3_schemas::subset::Subset;
+use med2e3_shards::{PageLayout, ShardWriter, subset};
+use med2e3_store::{LocalFolder, Store, get_whole};
+use serde::{Deserialize, Serialize};
+
+use super::folder::RunFolder;
+use super::text_tools::TextTools;
+use crate::PrepareError;
+use crate::config::{PrepareConfig, TokenizerConfig};
+use crate::manifest::{self, Stamp};
+
+/// The tables' summary in the working folder.
+const FILE: &str = "tables.json";
+
+/// Most ranges of one manifest file, and how many files there are at least where there are ranges enough: files are what
+/// partitions are made of, so several to share among threads, not too many to open.
+const RANGES_PER_FILE: usize = 16;
+
+/// What is known of the tables without reading them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Tables {
+    /// Distinct volumes.
+    pub volumes: Ranges,
+    /// Text pairs.
+    pub texts: Ranges,
+    // Every file that the tables came from, as it was then.
+    sources: BTreeMap<PathBuf, Stamp>,
+}
+
+/// One table's ranges.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Ranges {
+    /// Rows in all ranges.
+    pub rows: u64,
+    /// The identity of each range's rows, by its number.
+    pub hashes: Vec<String>,
+}
+
+impl Tables {
+    /// The tables of a configuration: found unchanged, or made by reading the manifest; with them the tokenizer and the
+    /// named parts of splits, which come from the same files.
+    ///
+    /// # Errors
+    /// As [`manifest::read`]; a tokenizer that can't be had; a folder that can't be written.
+    pub fn provide(config: &PrepareConfig, folder: &RunFolder) -> Result<Tables, PrepareError> {
+        let work = LocalFolder::new(&folder.work);
+        let known = get_whole(&work, FILE).ok().and_then(|text| serde_json::from_slice::<Tables>(&text).ok());
+        if let Some(tables) = known.filter(|tables| tables.sources.iter().all(|(path, stamp)| stamp.is_current(path))) {
+            return Ok(tables);
+        }
+        if folder.is_shared() {
+            return Err(PrepareError::Output {
+                path: folder.dataset.clone(),
+                problem: "the manifest changed while other processes work at their parts".into(),
+                hint: "wait for them, then start again".into(),
+            });
+        }
+        // Until they are whole again there are none.
+        work.remove(FILE)?;
+        // Before they are read: a change in between shows in the next run.
+        let text = &config.text;
+        let tokenizer = if let TokenizerConfig::Path(path) = &text.tokenizer { Some(path) } else { None };
+        let named = tokenizer.into_iter().chain(&text.caption_prompts).chain(&text.question_tokenizer);
+        let mut sources: BTreeMap<_, _> = named.map(|path| (path.clone(), Stamp::quick(path))).collect();
+        let manifest = manifest::read(&folder.root, &config.manifest, &text.prompts()?, &folder.provenance)?;
+        sources.extend(manifest.sources.clone());
+        if !manifest.texts.is_empty() {
+            TextTools::provide(text, &manifest)?.store(&folder.dataset)?;
+        }
+        let engine = &config.engine;
+        let volumes = cut(&manifest.volumes, engine.volumes_per_range, volumes_to_batch);
+        write(&folder.work.join("volumes"), &volumes_schema(), &volumes.1)?;
+        let texts = cut(&manifest.texts, engine.texts_per_range, texts_to_batch);
+        write(&folder.work.join("texts"), &texts_schema(), &texts.1)?;
+        for (name, ids) in &manifest.parts {
+            subset::write(&folder.dataset, &listed(name, ids), ids, None)?;
+        }
+        let tables = Tables { volumes: volumes.0, texts: texts.0, sources };
+        work.put_whole(FILE, &serde_json::to_vec(&tables).expect("the tables' summary is plain data"))?;
+        Ok(tables)
+    }
+}
+
+/// A named part of a split that the manifest lists.
+fn listed(name: &str, ids: &[Id]) -> Subset {
+    let counts = vec![("all".to_owned(), ids.len() as u64)];
+    Subset { name: name.to_owned(), seed: 0, counts, queries: vec!["as the manifest lists it".into()] }
+}
+
+/// Cuts a table into ranges and makes each a batch.
+fn cut<Row: Identify>(
+    rows: &[Row],
+    per_range: usize,
+    to_batch: impl Fn(u32, u64, &[Row]) -> RecordBatch,
+) -> (Ranges, Vec<RecordBatch>) {
+    if rows.is_empty() {
+        // A file without rows still tells the scan its schema.
+        return (Ranges::default(), vec![to_batch(0, 0, rows)]);
+    }
+    let starts = (0..rows.len()).step_by(per_range);
+    let ranges = starts.map(|start| (start, &rows[start..rows.len().min(start + per_range)]));
+    let (mut hashes, mut batches) = (Vec::new(), Vec::new());
+    for (range, (start, rows)) in ranges.enumerate() {
+        hashes.push(range_identity((start as u64..).zip(rows)));
+        batches.push(to_batch(range as u32, start as u64, rows));
+    }
+    (Ranges { rows: rows.len() as u64, hashes }, batches)
+}
+
+/// Writes the ranges' batches as `folder/00000.parquet` and so on, in place of what was there.
+fn write(folder: &Path, schema: &SchemaRef, ranges: &[RecordBatch]) -> Result<(), PrepareError> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).map_err(PrepareError::file(folder, "remove"))?;
+    }
+    fs::create_dir_all(folder).map_err(PrepareError::file(folder, "create"))?;
+    let per_file = ranges.len().div_ceil(RANGES_PER_FILE).clamp(1, RANGES_PER_FILE);
+    for (number, ranges) in ranges.chunks(per_file).enumerate() {
+        let name = format!("{number:05}.parquet");
+        let mut writer = ShardWriter::create(&folder.join(&name), schema.clone(), PageLayout::Table)?;
+        ranges.iter().try_for_each(|range| writer.write(range))?;
+        writer.commit(&name, &[])?;
+    }
+    Ok(())
+}

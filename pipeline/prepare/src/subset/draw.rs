@@ -1,0 +1,90 @@
+//! Subsets: a seeded draw without replacement, stored as ids with the query, the seed and the counts that made it.
+
+use std::path::Path;
+
+use futures::future::try_join_all;
+use med2e3_schemas::subset::{Subset, ids_from_batch};
+use med2e3_shards::index::list_files_again;
+use med2e3_shards::subset;
+
+use crate::PrepareError;
+use crate::config::{SampleConfig, Stratum, TaskCount};
+use crate::engine::{BatchSize, Catalog};
+
+/// Draws the subset that `config` describes and stores it as `subsets/NAME.parquet` of the dataset.
+///
+/// Each task is drawn on its own, uniformly; with a stratum, evenly over its values as far as they go; with a group, whole
+/// groups, as many as the count has room for.
+///
+/// # Errors
+/// Fewer samples than asked for, a name that is no file name, a dataset that can't be read or written.
+pub async fn draw(config: &SampleConfig, dataset: &Path) -> Result<Subset, PrepareError> {
+    if config.group_by.is_some() && config.stratify.is_some() {
+        return Err(PrepareError::Config {
+            key: "group_by".into(),
+            expected: "either group_by or stratify".into(),
+            found: "both".into(),
+        });
+    }
+    let catalog = Catalog::open(dataset, BatchSize::Long).await?;
+    let mut drawn = Subset { name: config.name.clone(), seed: config.seed, counts: Vec::new(), queries: Vec::new() };
+    let mut ids = Vec::new();
+    let queries: Vec<String> = config.counts.iter().map(|wanted| query(config, wanted)).collect();
+    // The tasks are drawn at the same time, since one query alone leaves cores idle.
+    let answers = try_join_all(queries.iter().map(|query| catalog.query(query))).await?;
+    for ((wanted, query), batches) in config.counts.iter().zip(queries).zip(answers) {
+        let before = ids.len();
+        for batch in &batches {
+            ids.extend(ids_from_batch(batch)?);
+        }
+        let found = (ids.len() - before) as u64;
+        // Whole groups seldom add up to the number; single samples must.
+        let enough = if config.group_by.is_some() { wanted.count.min(1) } else { wanted.count };
+        if found < enough {
+            return Err(PrepareError::Request {
+                what: format!("{} samples of {} in split {}", wanted.count, wanted.task, config.split),
+                problem: format!("the dataset has {found}"),
+            });
+        }
+        drawn.counts.push((wanted.task.to_string(), found));
+        drawn.queries.push(query);
+    }
+    // A name is that of one draw: what a run was trained on must not change under it.
+    if subset::is_another(dataset, &drawn)? {
+        return Err(PrepareError::Output {
+            path: subset::path(dataset, &drawn.name),
+            problem: "holds another draw of that name".into(),
+            hint: "give the subset another name, or remove the file".into(),
+        });
+    }
+    subset::write(dataset, &drawn, &ids, None)?;
+    list_files_again(dataset)?;
+    Ok(drawn)
+}
+
+fn query(config: &SampleConfig, wanted: &TaskCount) -> String {
+    let SampleConfig { seed, split, .. } = config;
+    let TaskCount { task, count } = wanted;
+    let rows = format!("FROM samples WHERE split = '{split}' AND task = '{task}'");
+    let rank = format!("draw(sample_id, {seed})");
+    let column = |stratum| match stratum {
+        Stratum::Topic => "topic",
+        Stratum::CaseId => "case_id",
+    };
+    match (config.group_by.map(column), config.stratify.map(column)) {
+        // Every task draws its groups in the same order, so that a group is in for all tasks or for none, as far as counts go.
+        (Some(group), _) => format!(
+            "WITH chosen AS (SELECT {group} AS name, draw(CAST({group} AS VARCHAR), {seed}) AS rank, count(*) AS size {rows} \
+             GROUP BY {group}), \
+             upto AS (SELECT name, sum(size) OVER (ORDER BY rank, name) AS total FROM chosen) \
+             SELECT sample_id FROM (SELECT * {rows}) AS wanted JOIN upto ON wanted.{group} = upto.name \
+             WHERE total <= {count} ORDER BY {rank}, sample_id"
+        ),
+        (None, None) => format!("SELECT sample_id {rows} ORDER BY {rank}, sample_id LIMIT {count}"),
+        (None, Some(column)) => format!(
+            "SELECT sample_id FROM (SELECT sample_id, {rank} AS rank, \
+             row_number() OVER (PARTITION BY {column} ORDER BY {rank}, sample_id) AS turn {rows}) \
+             ORDER BY turn, rank, sample_id LIMIT {count}"
+        ),
+    }
+}
