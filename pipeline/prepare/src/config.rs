@@ -12,8 +12,8 @@ use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
 use serde::{Deserialize, Serialize};
 
 use crate::PrepareError;
-use crate::provenance::Paths;
 use crate::manifest::CheckInputs;
+use crate::provenance::Paths;
 
 /// `med2e3-data prepare`.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -67,9 +67,7 @@ pub fn verify(root: &Path) -> Result<Verification, PrepareError> {
         Err(error) => return Ok(Verification { problems: vec![format!("dataset.json: {error}")], ..found }),
     };
     found.count("index", 1);
-    found.expect(index.to_text().as_bytes() == bytes, || {
-        "dataset.json: the text differs from its own hash".into()
-    });
+    found.expect(index.to_text().as_bytes() == bytes, || "dataset.json: the text differs from its own hash".into());
     files(root, &index, &mut found);
 
     let shards = |entries: &[ShardEntry], check: &(dyn Fn(&ShardReader) -> Result<Rows, String> + Sync)| {
@@ -184,7 +182,8 @@ fn shard(
         if expected != found {
             let bytes = reader.bytes_of_group(group);
             let location = format!("{}: row group {group}, bytes {} to {}", entry.path, bytes.start, bytes.end);
-            problems.push(format!("{location}: expected xxh3 {expected}, found {found}{}", damaged_rows(&reader, group)));
+            problems
+                .push(format!("{location}: expected xxh3 {expected}, found {found}{}", damaged_rows(&reader, group)));
         }
     }
     if now.rest_xxh3 != entry.rest_xxh3 {

@@ -36,7 +36,10 @@ pub(super) fn prepared(report: &PrepareReport, quarantine: &Path) -> String {
     for (table, counts) in [("volumes", &report.volumes), ("texts", &report.texts)] {
         let TableCounts { manifest_rows, rows, duplicates, .. } = counts;
         let aside = counts.quarantined_rows();
-        line!(text, "{table:<8} {manifest_rows} in the manifest = {rows} rows + {aside} set aside + {duplicates} duplicates");
+        line!(
+            text,
+            "{table:<8} {manifest_rows} in the manifest = {rows} rows + {aside} set aside + {duplicates} duplicates"
+        );
         counts.quarantined.iter().for_each(|(reason, count)| line!(text, "         {count:>6} {reason}"));
     }
     let PrepareReport { shards_reused, inputs_read, seconds, .. } = report;

@@ -1,5 +1,7 @@
 //! Captions, questions and answers of a series: nothing but how it was cut.
 
+use std::path::Path;
+
 use med2e3_input::orientation::Plane;
 use med2e3_schemas::sample::{Split, Topic};
 

@@ -52,7 +52,8 @@ pub(super) fn read(
     let header = reader.headers().map_err(|e| error(e.to_string()))?.clone();
     let mut positions = [0; COLUMNS.len()];
     for (position, column) in positions.iter_mut().zip(COLUMNS) {
-        *position = header.iter().position(|name| name == column).ok_or_else(|| error(format!("no column `{column}`")))?;
+        *position =
+            header.iter().position(|name| name == column).ok_or_else(|| error(format!("no column `{column}`")))?;
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     for (number, record) in reader.byte_records().enumerate() {

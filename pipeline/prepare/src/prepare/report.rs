@@ -45,7 +45,8 @@ pub(super) fn write(
     volumes: &DoneTable,
     texts: &DoneTable,
 ) -> Result<(), PrepareError> {
-    let public: Vec<_> = volumes.ranges.iter().chain(&texts.ranges).flat_map(|range| range.outcome.rejects.clone()).collect();
+    let public: Vec<_> =
+        volumes.ranges.iter().chain(&texts.ranges).flat_map(|range| range.outcome.rejects.clone()).collect();
     write_quarantine(&folder.dataset, &public)?;
     if folder.provenance.withholds_names() {
         let mut full = Vec::new();

@@ -12,11 +12,11 @@ use med2e3_shards::index;
 use med2e3_store::temporary::{is_temporary, is_temporary_of};
 use med2e3_store::{FileError, LocalFolder, Store, put_whole};
 
+use super::part::Part;
 use crate::PrepareError;
 use crate::config::{EngineConfig, LimitsConfig, PrepareConfig};
 use crate::manifest::CheckInputs;
 use crate::provenance::{Paths, Provenance};
-use super::part::Part;
 use crate::work::WorkSpec;
 
 /// The run's configuration in its folder.
@@ -37,13 +37,20 @@ pub struct RunFolder {
     lock: Option<Lock>,
 }
 
-/// Who else may work in the folder.
+/// The lock on the folder.
 #[derive(Debug)]
-enum Lock {
+struct Lock {
+    file: File,
+    sharing: Sharing,
+}
+
+/// Who else may work in the folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
     /// Nobody: the tables may be made.
-    Alone(File),
+    Alone,
     /// Other processes with parts of their own; the tables are on the disk.
-    Shared(File),
+    Shared,
 }
 
 impl RunFolder {
@@ -92,20 +99,17 @@ impl RunFolder {
     /// # Errors
     /// The system refuses.
     pub fn share(&mut self) -> Result<(), PrepareError> {
-        self.lock = match self.lock.take() {
-            Some(Lock::Alone(file)) => {
-                let shared = file.unlock().and_then(|()| file.lock_shared());
-                shared.map_err(PrepareError::file(&self.work, "lock"))?;
-                Some(Lock::Shared(file))
-            }
-            lock => lock,
-        };
+        if let Some(lock) = self.lock.as_mut().filter(|lock| lock.sharing == Sharing::Alone) {
+            let shared = lock.file.unlock().and_then(|()| lock.file.lock_shared());
+            shared.map_err(PrepareError::file(&self.work, "lock"))?;
+            lock.sharing = Sharing::Shared;
+        }
         Ok(())
     }
 
     /// Whether other processes may be working in the folder.
     pub fn is_shared(&self) -> bool {
-        matches!(self.lock, Some(Lock::Shared(_)))
+        self.lock.as_ref().is_some_and(|lock| lock.sharing == Sharing::Shared)
     }
 
     /// The folder of a table's receipts.
@@ -203,11 +207,11 @@ impl Lock {
         let file = File::options().create(true).truncate(false).write(true).open(path);
         let file = file.map_err(PrepareError::file(path, "open"))?;
         match file.try_lock() {
-            Ok(()) => Ok(Lock::Alone(file)),
+            Ok(()) => Ok(Lock { file, sharing: Sharing::Alone }),
             Err(TryLockError::Error(error)) => Err(PrepareError::file(path, "lock")(error)),
             Err(TryLockError::WouldBlock) if part != Part::WHOLE => {
                 file.lock_shared().map_err(PrepareError::file(path, "lock"))?;
-                Ok(Lock::Shared(file))
+                Ok(Lock { file, sharing: Sharing::Shared })
             }
             Err(TryLockError::WouldBlock) => Err(PrepareError::Output {
                 path: out.to_owned(),

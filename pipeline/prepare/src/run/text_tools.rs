@@ -1,10 +1,8 @@
 //! The run's text tools: the tokenizer, read from a file or trained on the training split's texts, which then lies in the
 //! dataset; and the tokenizer of a text encoder, if the run has one.
 
-use std::fs;
 use std::path::Path;
 
-use med2e3_feed::shard::commit::{sibling, write_whole};
 use med2e3_input::text::template::{END_TOKEN, instruction};
 use med2e3_input::text::{QuestionTokenizer, Template, Tokenizer};
 use med2e3_schemas::sample::Split;

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use image::GrayImage;
-use med2e3_shards::Dataset;
-use med2e3_shards::codes::decode;
 use med2e3_input::slices::AxialSlices;
 use med2e3_schemas::Id;
 use med2e3_schemas::sample::{self, SampleRow};
 use med2e3_schemas::volume;
+use med2e3_shards::Dataset;
+use med2e3_shards::codes::decode;
 
 use crate::PrepareError;
 

@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use med2e3_schemas::SchemaError;
 use med2e3_schemas::index::ShardEntry;
 use med2e3_schemas::manifest::keys_of;
 use med2e3_schemas::outcome::RangeOutcome;
 use med2e3_schemas::quarantine::Table;
 use med2e3_schemas::sample::{Task, Topic};
-use med2e3_schemas::SchemaError;
 use serde::{Deserialize, Serialize};
 
 pub use receipt::full_rejects;

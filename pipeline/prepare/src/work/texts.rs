@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use med2e3_shards::{PageLayout, ShardWriter};
 use med2e3_input::InputError;
 use med2e3_input::text::template::IMAGE3D_TOKEN;
 use med2e3_input::text::{LengthBudget, Template, Turn};
@@ -12,6 +11,7 @@ use med2e3_schemas::Id;
 use med2e3_schemas::manifest::{ManifestText, range_identity, texts_from_batch};
 use med2e3_schemas::quarantine::{QuarantineRecord, Reason, Table};
 use med2e3_schemas::sample::{SampleRow, Task, schema, to_batch};
+use med2e3_shards::{PageLayout, ShardWriter};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 

@@ -8,8 +8,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use med2e3_shards::codes::encode;
-use med2e3_shards::{PageLayout, ShardReader, ShardWriter};
 use med2e3_input::perceptual::perceptual_hash;
 use med2e3_input::recipe::{self, CtRecipe};
 use med2e3_input::volume::{self, Buffers, ReadLimits, Stage, observed};
@@ -18,6 +16,8 @@ use med2e3_schemas::identity::{Identify, Identity};
 use med2e3_schemas::manifest::{ManifestVolume, range_identity, volumes_from_batch};
 use med2e3_schemas::quarantine::{QuarantineRecord, Reason, Table};
 use med2e3_schemas::volume::{self as table, VolumeRow, VoxelFormat, from_batch, schema, to_batch};
+use med2e3_shards::codes::encode;
+use med2e3_shards::{PageLayout, ShardReader, ShardWriter};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
@@ -88,7 +88,11 @@ impl Volumes {
             byte_offset,
         };
         if let Some(refusal) = &entry.refusal {
-            return RowOutcome { row: Err(reject(refusal.reason, refusal.detail.clone(), None)), input: None, bytes_read: 0 };
+            return RowOutcome {
+                row: Err(reject(refusal.reason, refusal.detail.clone(), None)),
+                input: None,
+                bytes_read: 0,
+            };
         }
         let path = self.root.join(&entry.source_path);
         // Before the reading: a change while it is read shows in the next run.
