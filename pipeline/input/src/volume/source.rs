@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use half::f16;
+
 use super::buffers::{Buffer, Buffers, Purpose};
 use super::{ReadLimits, Sample, Samples, Stored, gzip};
 use crate::error::InputError;
@@ -165,7 +167,7 @@ impl Source {
         if extent.kind == Kind::F16 {
             // Wider than what was read, so these alone are copied.
             let halves = buffer.numbers::<u16>(range);
-            return Ok(halves.iter().map(|bits| half_to_f32(*bits)).collect::<Vec<f32>>().into());
+            return Ok(halves.iter().map(|bits| f16::from_bits(*bits).to_f32()).collect::<Vec<f32>>().into());
         }
         fn wrap<T: Sample>(buffer: Buffer, range: std::ops::Range<usize>) -> Samples {
             T::wrap(Stored::decoded(buffer, range))
@@ -186,18 +188,6 @@ impl Source {
 /// The limit, and 1 MiB for a header and a gzip file's overhead, which are small beside the voxels.
 fn allowance(limits: &ReadLimits) -> u64 {
     limits.max_decoded_bytes.saturating_add(1 << 20)
-}
-
-/// The value of an IEEE 754 half, which `f32` holds exactly.
-fn half_to_f32(bits: u16) -> f32 {
-    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
-    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
-    match exponent {
-        0 => sign * fraction * 2_f32.powi(-24),
-        31 if fraction == 0.0 => sign * f32::INFINITY,
-        31 => f32::NAN,
-        _ => sign * (1024.0 + fraction) * 2_f32.powi(exponent - 25),
-    }
 }
 
 fn read_exact_at(file: &mut File, start: u64, out: &mut [u8]) -> io::Result<()> {

@@ -45,11 +45,14 @@ pub(in crate::volume) fn is_dicom(head: &[u8]) -> bool {
 /// Where the meta group starts.
 fn part10(head: &[u8]) -> Option<usize> {
     let meta = [2, 0, 0, 0, b'U', b'L', 4, 0];
-    match head {
-        _ if head.get(PREAMBLE..PREAMBLE + 4) == Some(b"DICM") => Some(PREAMBLE + 4),
-        _ if head.starts_with(b"DICM") => Some(4),
-        _ if head.starts_with(&meta) => Some(0),
-        _ => None,
+    if head.get(PREAMBLE..PREAMBLE + 4) == Some(b"DICM") {
+        Some(PREAMBLE + 4)
+    } else if head.starts_with(b"DICM") {
+        Some(4)
+    } else if head.starts_with(&meta) {
+        Some(0)
+    } else {
+        None
     }
 }
 

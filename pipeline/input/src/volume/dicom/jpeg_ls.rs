@@ -286,12 +286,16 @@ impl<'a> Decoder<'a> {
         let [t1, t2, t3] = self.thresholds;
         let size = gradient.abs();
         // The standard's regions are closed on the far side from zero for both signs.
-        let region = match size {
-            _ if size <= self.near => 0,
-            _ if size < t1 => 1,
-            _ if size < t2 => 2,
-            _ if size < t3 => 3,
-            _ => 4,
+        let region = if size <= self.near {
+            0
+        } else if size < t1 {
+            1
+        } else if size < t2 {
+            2
+        } else if size < t3 {
+            3
+        } else {
+            4
         };
         region * gradient.signum()
     }

@@ -128,9 +128,10 @@ impl Folder {
             }
             files += 1;
             // A link could lead anywhere, but what is left out is told.
-            let slice = match is_link {
-                true => Err(Fault::unsupported("a regular file", "a link")),
-                false => Slice::open(entry.path(), number, limits),
+            let slice = if is_link {
+                Err(Fault::unsupported("a regular file", "a link"))
+            } else {
+                Slice::open(entry.path(), number, limits)
             };
             match slice {
                 Ok(None) => continue,
