@@ -1,58 +1,58 @@
-//! The crate's error type: what is wrong with one input, where, and the quarantine reason that it counts as.
+//! The crate's error type: what is wrong with one input, where, and under which quarantine reason it is counted.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use med2e3_schemas::quarantine::Reason;
 
-/// Why one input gave no volume or no text. Each message says what was expected and what was found.
+/// Why one input gave no volume or no text. Each message states what was expected and what was found.
 ///
 /// Errors of [`text::template`](crate::text::template) name no path: they are about a row, which the caller names.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
-    /// Nothing lies at the path.
+    /// The path does not exist.
     #[error("{}: expected a file or folder, found nothing", path.display())]
     NotFound {
         /// The missing path.
         path: PathBuf,
     },
-    /// The system refused to read what lies there.
+    /// The operating system refused to read the file or folder.
     #[error("{}: expected a readable file or folder", path.display())]
     Unreadable {
         /// The path that could not be read.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// A gzip stream that stops before its end.
+    /// A gzip stream that is cut before its end.
     #[error("{}: gzip stream ends early: expected {expected} decoded bytes, file ends at byte {found}", path.display())]
     TruncatedGzip {
         /// The compressed file.
         path: PathBuf,
-        /// Decoded bytes that the header asks for.
+        /// Decoded bytes that the header promises.
         expected: u64,
         /// Compressed bytes in the file.
         found: u64,
     },
-    /// A gzip stream whose data or checksum is wrong.
+    /// A gzip stream with damaged data or a wrong checksum.
     #[error("{}: expected a sound gzip member at byte {offset}, found damaged data or a wrong checksum", path.display())]
     CorruptGzip {
         /// The compressed file.
         path: PathBuf,
-        /// Where the damaged member starts in the compressed file.
+        /// Byte offset in the compressed file at which the damaged member starts.
         offset: u64,
     },
-    /// A header that promises another amount of data than the file can hold.
+    /// A header that promises a different amount of data than the file holds.
     #[error("{}: header asks for {expected} bytes, found {found}", path.display())]
     LyingHeader {
         /// The file.
         path: PathBuf,
-        /// Bytes up to the last voxel by the header.
+        /// Bytes up to the end of the last voxel, computed from the header.
         expected: u64,
-        /// Bytes that there are, or (for compressed data) at most can be.
+        /// Bytes in the file; for compressed data the most that it can hold.
         found: u64,
-        /// Where the file ends, if the data ends there.
+        /// Byte offset of the file's end, where the data ends there.
         offset: Option<u64>,
     },
     /// A header field with an impossible value.
@@ -60,37 +60,37 @@ pub enum InputError {
     BadHeader {
         /// The file.
         path: PathBuf,
-        /// The field as the format's specification calls it.
+        /// The field's name in the format's specification.
         field: &'static str,
-        /// The values that are possible.
+        /// The allowed values.
         expected: &'static str,
         /// The value in the file.
         found: String,
     },
-    /// Sound perhaps, but not something that the readers take.
+    /// A file that may be valid, but in a format that the readers do not support.
     #[error("{}: expected {expected}, found {found}", path.display())]
     UnsupportedFormat {
         /// The file.
         path: PathBuf,
-        /// What the readers take.
+        /// What the readers support.
         expected: &'static str,
-        /// What it is.
+        /// What the file is.
         found: String,
     },
     /// An ordinary 2D image where a volume is needed.
-    #[error("{place}: expected a volume, found an ordinary 2D image")]
+    #[error("{location}: expected a volume, found an ordinary 2D image")]
     UnsupportedImage2d {
-        /// The file, or the text with the image token.
-        place: String,
+        /// The file's path, or the turn with the image token.
+        location: String,
     },
-    /// Decoding would pass the limit of [`ReadLimits`](crate::volume::ReadLimits).
+    /// Decoding would take more memory than [`ReadLimits`](crate::volume::ReadLimits) allows.
     #[error("{}: expected at most {expected} decoded bytes, found {found}", path.display())]
     TooLarge {
         /// The file or folder.
         path: PathBuf,
         /// The limit in bytes.
         expected: u64,
-        /// The bytes that decoding would take, or took so far.
+        /// The bytes that decoding would take, or has taken so far.
         found: u64,
     },
     /// A series folder without a slice.
@@ -98,10 +98,10 @@ pub enum InputError {
     EmptyFolder {
         /// The series folder.
         path: PathBuf,
-        /// What lies there instead.
+        /// What the folder holds instead.
         found: String,
     },
-    /// No slice shape is shared by half of the slices.
+    /// Fewer than half of the slices share one shape.
     #[error("{}: expected one slice shape for at least half of {slices} slices, found {found}", path.display())]
     MixedSliceSizes {
         /// The series folder.
@@ -111,27 +111,27 @@ pub enum InputError {
         /// The most common shape and its count.
         found: String,
     },
-    /// A folder whose slices do not make one volume.
-    #[error("{}: expected {slices} slices of one series, each at its own place, found {found}", path.display())]
+    /// A folder whose slices do not form one volume.
+    #[error("{}: expected {slices} slices of one series, each at its own position, found {found}", path.display())]
     MixedSeries {
         /// The series folder.
         path: PathBuf,
         /// Readable slices.
         slices: usize,
-        /// In what they differ, and how many of them.
+        /// How the slices differ, with counts.
         found: String,
     },
-    /// Not one slice of a series could be decoded.
+    /// No slice of a series could be decoded.
     #[error("{}: expected a readable slice, found none in {slices}; the first: {first}", path.display())]
     NoReadableSlice {
         /// The series folder.
         path: PathBuf,
         /// Slices in the folder.
         slices: usize,
-        /// Why the first was not readable.
+        /// Why the first slice was not readable.
         first: String,
     },
-    /// A slice file whose name gives it no place in the series.
+    /// A slice file whose name is not a number, so that its position in the series is unknown.
     #[error("{}: expected a slice name that is a whole number, found {found:?}", path.display())]
     BadSliceName {
         /// The series folder.
@@ -139,12 +139,12 @@ pub enum InputError {
         /// The file's name.
         found: String,
     },
-    /// All voxels are equal: after min-max they are all zero and the foreground crop leaves nothing.
+    /// All voxels are equal: min-max would map all to zero, and the foreground crop would be empty.
     #[error("{}: expected at least two different voxel values, found only {found}", path.display())]
     AllZero {
         /// The file or folder of the volume.
         path: PathBuf,
-        /// The one value.
+        /// The value of all voxels.
         found: f32,
     },
     /// No voxel is above the threshold of the foreground crop.
@@ -157,7 +157,7 @@ pub enum InputError {
         /// The volume's largest value.
         found: f32,
     },
-    /// Two percentiles of a volume at which it has the same value, so that nothing lies between.
+    /// The volume has the same value at both percentiles, so that the range between them is empty.
     #[error("{}: expected different values at percentiles {low} and {high}, found {found} at both", path.display())]
     NoContrast {
         /// The file or folder of the volume.
@@ -169,36 +169,36 @@ pub enum InputError {
         /// The value at both.
         found: f32,
     },
-    /// Hounsfield units are needed where the values are something else.
+    /// A setting needs Hounsfield units, but the unit of the values is unknown.
     #[error("{}: expected values in Hounsfield units, which {needed} needs, found values {min} to {max} of unknown unit", path.display())]
     HuUnknown {
         /// The file or folder of the volume.
         path: PathBuf,
-        /// What needs them.
+        /// The setting that needs Hounsfield units.
         needed: &'static str,
         /// Smallest value.
         min: f32,
         /// Largest value.
         max: f32,
     },
-    /// A spacing is asked for where the source does not say its own.
+    /// Resampling to a spacing is requested, but the source does not state its own spacing.
     #[error("{}: expected a spacing in mm, which resampling to {asked:?} mm needs, found {found}", path.display())]
     SpacingUnknown {
         /// The file or folder of the volume.
         path: PathBuf,
-        /// The spacing asked for along D, H and W.
+        /// The requested spacing along D, H and W, in mm.
         asked: [f32; 3],
-        /// What the source says.
+        /// The spacing that the source states.
         found: String,
     },
-    /// Voxels that are NaN, infinite or so great that their differences are no `f32`.
+    /// A voxel that is NaN, infinite, or so large (2^126 or more) that a difference of two values may overflow `f32`.
     #[error("{}: expected finite voxel values below 2^126, found {found} at voxel {index}", path.display())]
     NotFinite {
         /// The file or folder of the volume.
         path: PathBuf,
         /// The first such value.
         found: f32,
-        /// Its place in D H W order.
+        /// Its index in D H W order.
         index: usize,
     },
     /// A text file that is missing, unreadable or not UTF-8.
@@ -206,7 +206,7 @@ pub enum InputError {
     TextUnreadable {
         /// The text file.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error, or the UTF-8 error.
         source: io::Error,
     },
     /// No tokenizer at the path.
@@ -215,42 +215,42 @@ pub enum InputError {
         path.display()
     )]
     TokenizerMissing {
-        /// Where it was looked for.
+        /// The path at which it was expected.
         path: PathBuf,
     },
     /// The tokenizer library refused a file or a text.
-    #[error("{place}: expected {expected}, found an error: {found}")]
+    #[error("{location}: expected {expected}, found an error: {found}")]
     Tokenizer {
-        /// The file, or `text` where a text was refused.
-        place: String,
+        /// The file's path, or a word for the text or ids that were refused.
+        location: String,
         /// What was attempted.
         expected: &'static str,
-        /// The library's message.
+        /// The library's error message.
         found: String,
     },
-    /// A tokenizer without a token that the template is made of.
+    /// A tokenizer that lacks one of the template's special tokens.
     #[error("tokenizer: expected the token {expected}, found none among {found} tokens")]
     MissingToken {
-        /// The token.
+        /// The missing token.
         expected: &'static str,
-        /// Tokens that there are.
+        /// Size of the tokenizer's vocabulary.
         found: usize,
     },
-    /// A conversation that cannot be laid out.
+    /// A conversation that the template cannot format.
     #[error("conversation: expected {expected}, found {found}")]
     BadTurn {
         /// What the template needs.
         expected: &'static str,
-        /// What it got.
+        /// What the conversation holds.
         found: String,
     },
-    /// A turn to learn from whose answer is empty.
+    /// A training turn whose answer is empty.
     #[error("turn {turn}: expected an answer, found an empty text")]
     MissingAnswer {
         /// The turn, counted from zero.
         turn: usize,
     },
-    /// The length budget cuts every target away.
+    /// The length budget leaves no target.
     #[error("expected a target within {expected} positions, found none: the prompt alone takes {found}")]
     NoTarget {
         /// The budget in positions.
@@ -258,18 +258,18 @@ pub enum InputError {
         /// Positions before the first target.
         found: usize,
     },
-    /// A prompt for generation that does not fit: cut, it would no longer ask for an answer.
+    /// A prompt for generation that does not fit. It is not cut, since it would no longer ask for an answer.
     #[error("expected a prompt of at most {expected} positions, found {found}")]
     PromptTooLong {
         /// The budget in positions.
         expected: usize,
-        /// The prompt's positions.
+        /// Positions that the prompt takes.
         found: usize,
     },
 }
 
 impl InputError {
-    /// The quarantine word that this error counts as.
+    /// The quarantine reason under which this error is counted.
     pub fn reason(&self) -> Reason {
         match self {
             InputError::NotFound { .. } | InputError::TokenizerMissing { .. } => Reason::NotFound,
@@ -301,7 +301,8 @@ impl InputError {
         }
     }
 
-    /// Where in the file the trouble is: its end where data is missing, the member's start where gzip data is damaged.
+    /// Byte offset of the problem in the file: the file's end where data is missing, the member's start where gzip data is
+    /// damaged; `None` for all other errors.
     pub fn byte_offset(&self) -> Option<u64> {
         match self {
             InputError::TruncatedGzip { found: offset, .. } | InputError::CorruptGzip { offset, .. } => Some(*offset),
@@ -310,7 +311,7 @@ impl InputError {
         }
     }
 
-    /// A failed file operation: nothing there, or there but not readable.
+    /// A failed file operation: [`InputError::NotFound`], else [`InputError::Unreadable`].
     pub(crate) fn io(path: &Path, source: io::Error) -> InputError {
         let path = path.to_owned();
         match source.kind() {

@@ -34,55 +34,56 @@ impl ValueRange {
     }
 }
 
-/// Values to 0..1: `(value - min) / max(range, 1e-8)`, as a mapping of stored samples, of which no rescaled copy is made.
+/// Min-max mapping to 0..1, `(value - min) / max(range, 1e-8)`, applied to stored samples directly, so that no rescaled
+/// copy is made.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MinMax<T> {
-    /// The sample that maps to 0: the smallest value's (the largest sample where the slope is negative).
+    /// The sample that maps to 0: the smallest sample, or the largest where the rescale slope is negative.
     pub zero: T,
-    /// Units of 0..1 per sample step; negative where the slope is.
+    /// Increase of the mapped value per sample step; negative where the rescale slope is negative.
     pub scale: f32,
 }
 
 impl<T: Sample> MinMax<T> {
-    /// The mapping for samples between `low` and `high`.
+    /// The mapping for samples from `low` to `high`, both included.
     pub fn new(low: T, high: T, rescale: Rescale) -> MinMax<T> {
         let slope = f64::from(rescale.slope);
         let range = (high.to_f64() - low.to_f64()) * slope.abs();
-        // Beyond `f32` a scale would turn equal samples, whose difference is 0, to NaN.
+        // An infinite scale would map equal samples, whose difference is 0, to NaN.
         let scale = (slope / range.max(MIN_RANGE)) as f32;
         MinMax { zero: if slope < 0.0 { high } else { low }, scale: scale.clamp(f32::MIN, f32::MAX) }
     }
 
-    /// The mapped value of a sample.
+    /// The mapped value of a sample: 0 to 1, up to rounding, for samples of the mapping's range.
     #[inline]
     pub fn map(&self, sample: T) -> f32 {
-        sample.above(self.zero) * self.scale
+        sample.minus(self.zero) * self.scale
     }
 }
 
 /// Smallest and largest stored sample.
 pub(crate) fn extremes<T: Sample>(volume: &Volume, samples: &[T]) -> Result<(T, T), InputError> {
-    let (mut seen, mut finite) = (LowHigh::default(), true);
-    // A piece stays in the first-level cache, so the volume goes through memory once.
-    for piece in samples.chunks(PIECE) {
-        seen.add(piece);
-        finite &= piece.iter().fold(true, |finite, sample| finite & sample.is_bounded());
+    let (mut range, mut finite) = (LowHigh::default(), true);
+    // A chunk stays in the first-level cache, so the volume is read from memory once.
+    for chunk in samples.chunks(CHUNK) {
+        range.add(chunk);
+        finite &= chunk.iter().fold(true, |finite, sample| finite & sample.is_bounded());
     }
     if finite {
-        return Ok(seen.low_and_high());
+        return Ok(range.low_and_high());
     }
     let display = volume.grid(samples).to_display();
-    let index = display.iter().position(|sample| !sample.is_bounded()).expect("one was seen");
+    let index = display.iter().position(|sample| !sample.is_bounded()).expect("one sample is not bounded");
     Err(InputError::NotFinite { path: volume.path.clone(), found: display[index].to_f64() as f32, index })
 }
 
-/// Samples that are looked at twice while they are near.
-const PIECE: usize = 1 << 12;
+/// Samples that are read twice, for the range and for finiteness, while they are in the cache.
+const CHUNK: usize = 1 << 12;
 
-/// Independent minima and maxima, as many as fill several vector registers of any sample type.
+/// Number of independent minima and maxima: enough to fill several vector registers of any sample type.
 const LANES: usize = 64;
 
-/// Smallest and largest of the samples that were added, NaN apart.
+/// Smallest and largest of the samples that were added; NaN is ignored.
 pub(crate) struct LowHigh<T> {
     low: [T; LANES],
     high: [T; LANES],
@@ -90,7 +91,7 @@ pub(crate) struct LowHigh<T> {
 
 impl<T: Sample> Default for LowHigh<T> {
     fn default() -> Self {
-        LowHigh { low: [T::MOST; LANES], high: [T::LEAST; LANES] }
+        LowHigh { low: [T::HIGHEST; LANES], high: [T::LOWEST; LANES] }
     }
 }
 
@@ -100,7 +101,7 @@ impl<T: Sample> LowHigh<T> {
         let (whole, rest) = samples.as_chunks::<LANES>();
         for part in whole {
             for lane in 0..LANES {
-                // Plain comparisons: they compile to vector minimum and maximum, and NaN changes nothing.
+                // Plain comparisons compile to vector minimum and maximum, and ignore NaN.
                 low[lane] = if part[lane] < low[lane] { part[lane] } else { low[lane] };
                 high[lane] = if part[lane] > high[lane] { part[lane] } else { high[lane] };
             }
@@ -112,10 +113,10 @@ impl<T: Sample> LowHigh<T> {
         (self.low, self.high) = (low, high);
     }
 
-    /// [`Sample::MOST`] and [`Sample::LEAST`] where nothing was added.
+    /// Smallest and largest sample; [`Sample::HIGHEST`] and [`Sample::LOWEST`] where nothing was added.
     pub(crate) fn low_and_high(&self) -> (T, T) {
-        let low = self.low.into_iter().fold(T::MOST, |best, sample| if sample < best { sample } else { best });
-        let high = self.high.into_iter().fold(T::LEAST, |best, sample| if sample > best { sample } else { best });
+        let low = self.low.into_iter().fold(T::HIGHEST, |best, sample| if sample < best { sample } else { best });
+        let high = self.high.into_iter().fold(T::LOWEST, |best, sample| if sample > best { sample } else { best });
         (low, high)
     }
 }

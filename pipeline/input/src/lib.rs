@@ -1,19 +1,19 @@
 //! One CT or one text in; arrays and token ids out.
 //!
 //! # Layout
-//! - [`volume`]: files of one CT to a [`Volume`](volume::Volume) in display orientation, samples in their native type
-//! - [`orientation`]: affine to axis codes, plane, and the flips that bring a slice to the radiological display
+//! - [`volume`]: reads the files of one CT into a [`Volume`](volume::Volume), samples in their native type
+//! - [`orientation`]: affine to axis codes, slice plane, and the flips that give radiological display
 //! - [`intensity`]: value range and min-max mapping
-//! - [`window`]: the part of the Hounsfield scale that is shown, by numbers or by name
-//! - [`percentile`]: values at percentiles of a volume, as numpy defines them
-//! - [`resample`]: foreground box, trilinear and antialiased resampling
-//! - [`recipe`]: the named preparations, each one call from `Volume` to voxels
-//! - [`perceptual`]: a hash by which copies of an image are found
+//! - [`window`]: CT windows (center and width in HU), by numbers or by the name of a preset
+//! - [`percentile`]: percentiles of a volume's values, as numpy defines them
+//! - [`resample`]: foreground crop, trilinear and antialiased resampling
+//! - [`recipe`]: the named preparations, each one function from `Volume` to model input
+//! - [`perceptual`]: a perceptual hash that finds copies of a volume
 //! - [`slices`]: axial slices as views of a volume
-//! - [`text`]: tokenizer, chat templates, prompts, report findings
+//! - [`text`]: tokenizers, chat templates, prompts, report findings, length budget
 //! - [`error`]: the crate's one error type
 //!
-//! Nothing here knows parquet, DataFusion or libtorch, and nothing here spawns a thread: callers run volumes in parallel.
+//! The crate does not depend on parquet, DataFusion or libtorch, and spawns no thread: callers run volumes in parallel.
 
 pub mod volume;
 

@@ -1,25 +1,26 @@
-//! Orientation: from a voxel-to-patient affine to axis codes, the plane of the slices, and the layout that shows each
-//! slice as a radiologist sees it.
+//! Orientation: from a voxel-to-patient affine to axis codes, the plane of the slices, and the transform to radiological
+//! display.
 //!
 //! The slice axis of the source (its third voxel axis) stays the slice axis, so that a coronal or sagittal series
-//! remains one. Only directions and in-plane axes change:
+//! remains one. Only the directions of the axes and the order of the in-plane axes change:
 //!
-//! | plane | slices along | D runs | H runs | W runs |
+//! | plane | slices along | D | H | W |
 //! |---|---|---|---|---|
 //! | axial | S-I | inferior to superior | anterior to posterior | right to left |
 //! | coronal | A-P | anterior to posterior | superior to inferior | right to left |
 //! | sagittal | R-L | right to left | superior to inferior | anterior to posterior |
 //!
-//! "Right" is the patient's: it appears at the left edge of the picture, as in radiological display.
+//! "Right" is the patient's right, which radiological display shows at the left edge of the image.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Voxel axes i j k (columns) to patient directions right, anterior, superior (rows), per voxel step.
+/// The linear part of an affine: the rows are the patient directions right, anterior and superior, the columns one step
+/// along the voxel axes i, j and k. The unit is that of the affine, mostly mm.
 pub type Directions = [[f64; 3]; 3];
 
-/// The anatomical plane that one slice lies in.
+/// The anatomical plane of the slices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Plane {
@@ -48,7 +49,7 @@ impl fmt::Display for Plane {
     }
 }
 
-/// For each voxel axis i j k, the patient axis that it follows best and whether it runs along it or against it.
+/// For each voxel axis i, j and k: the closest patient axis, and the direction along it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Orientation {
     axes: [Axis; 3],
@@ -58,13 +59,13 @@ pub struct Orientation {
 struct Axis {
     /// 0 right-left, 1 anterior-posterior, 2 superior-inferior.
     world: usize,
-    /// Whether a step goes to the patient's right, front or head.
+    /// Whether the index grows towards the patient's right, front or head.
     positive: bool,
 }
 
-/// How the slices of a source become display slices: a permutation and flips, no arithmetic on values.
+/// The transform from a source's slices to display slices: a permutation of axes and flips; values stay unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Layout {
+pub struct DisplayTransform {
     /// Slices in reverse order.
     pub flip_d: bool,
     /// Rows of the display run along the source's i axis instead of its j axis.
@@ -76,10 +77,10 @@ pub struct Layout {
 }
 
 impl Orientation {
-    /// The orientation of an affine, by nibabel's `io_orientation`: the closest shear-free matrix, whose voxel axes take
-    /// the patient axis of their largest entry, strongest first.
+    /// The orientation of an affine, by the algorithm of nibabel's `io_orientation`: in the closest matrix without shear,
+    /// each voxel axis takes the patient axis of its largest entry, starting with the voxel axis of the largest entry.
     ///
-    /// `None` where the affine is degenerate or not finite: then it says nothing about orientation.
+    /// `None` where the affine is degenerate or not finite.
     pub fn from_directions(directions: &Directions) -> Option<Orientation> {
         let mut rotation = closest_orthogonal(directions)?;
         let strength = |axis: usize| (0..3).map(|world| rotation[world][axis].abs()).fold(0.0, f64::max);
@@ -104,7 +105,8 @@ impl Orientation {
         Some(Orientation { axes })
     }
 
-    /// Three letters, one a voxel axis: the direction in which its index grows, as nibabel's `aff2axcodes` (`"LPS"`).
+    /// Three letters, one for each voxel axis: the direction in which its index grows, as nibabel's `aff2axcodes` (such as
+    /// `"LPS"`).
     pub fn codes(&self) -> String {
         self.axes
             .iter()
@@ -112,14 +114,14 @@ impl Orientation {
             .collect()
     }
 
-    /// The plane of the slices, by the patient axis of the third voxel axis.
+    /// The plane of the slices, which the patient axis of the third voxel axis decides.
     pub fn plane(&self) -> Plane {
         [Plane::Sagittal, Plane::Coronal, Plane::Axial][self.axes[2].world]
     }
 
-    /// The layout that brings slices of this orientation to radiological display (see the module's table).
-    pub fn layout(&self) -> Layout {
-        // Display directions as (patient axis, positive): rows and columns first fix the axes, then the signs.
+    /// The transform that shows slices of this orientation in radiological display (see the module's table).
+    pub fn display_transform(&self) -> DisplayTransform {
+        // Display directions as (patient axis, positive).
         let (depth_positive, height, width) = match self.plane() {
             Plane::Axial => (true, (1, false), (0, false)),
             Plane::Coronal => (false, (2, false), (0, false)),
@@ -127,7 +129,7 @@ impl Orientation {
         };
         let transpose = self.axes[0].world == height.0;
         let (row_axis, column_axis) = if transpose { (0, 1) } else { (1, 0) };
-        Layout {
+        DisplayTransform {
             flip_d: self.axes[2].positive != depth_positive,
             transpose,
             flip_h: self.axes[row_axis].positive != height.1,
@@ -136,13 +138,13 @@ impl Orientation {
     }
 }
 
-/// Length of one step along each voxel axis, in the affine's unit.
+/// Length of one step along each voxel axis i, j and k, in the affine's unit.
 pub fn step_lengths(directions: &Directions) -> [f64; 3] {
     std::array::from_fn(|axis| (0..3).map(|world| directions[world][axis].powi(2)).sum::<f64>().sqrt())
 }
 
 /// The orthogonal polar factor of the column-normalized matrix, by Newton's iteration X <- (X + X^-T) / 2, which
-/// converges quadratically for every regular matrix. nibabel takes it from an SVD.
+/// converges quadratically for every regular matrix. nibabel computes it from an SVD.
 fn closest_orthogonal(directions: &Directions) -> Option<Directions> {
     let lengths = step_lengths(directions);
     if lengths.iter().any(|length| !length.is_finite() || *length == 0.0) {
@@ -186,11 +188,11 @@ mod tests {
         let lps = Orientation::from_directions(&[[-1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 2.0]]).unwrap();
         assert_eq!(lps.codes(), "LPS");
         assert_eq!(lps.plane(), Plane::Axial);
-        assert_eq!(lps.layout(), Layout::default());
+        assert_eq!(lps.display_transform(), DisplayTransform::default());
     }
 
     #[test]
-    fn a_degenerate_affine_says_nothing() {
+    fn a_degenerate_affine_has_no_orientation() {
         assert_eq!(Orientation::from_directions(&[[0.0; 3]; 3]), None);
         assert_eq!(Orientation::from_directions(&[[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]), None);
         assert_eq!(Orientation::from_directions(&[[f64::NAN; 3]; 3]), None);

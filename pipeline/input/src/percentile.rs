@@ -1,7 +1,7 @@
 //! Percentiles of a volume's values, as numpy's `percentile` with its default `linear` method defines them: a percentile
-//! between two values in order is between them in proportion.
+//! between two sorted values is interpolated linearly.
 //!
-//! Values are counted by the upper and then the lower half of their bits, so that nothing is sorted or copied.
+//! Values are counted by the upper and then the lower 16 bits, so that nothing is sorted or copied.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Bounds")]
 pub struct PercentileRange {
-    /// From 0 on.
+    /// The lower percentile, 0 or more.
     pub low: f64,
-    /// Up to 100.
+    /// The upper percentile, above `low` and at most 100.
     pub high: f64,
 }
 
-/// A range as it is written, before it is checked.
+/// A range as the configuration states it, not yet checked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Bounds {
@@ -34,24 +34,26 @@ impl TryFrom<Bounds> for PercentileRange {
     }
 }
 
-/// The values at percentiles `percents` (each 0 to 100) of finite `values`; `None` where there are no values.
+/// The values at percentiles `percents` (each clamped to 0..=100) of finite `values`; `None` where there are no values.
+///
+/// Takes 1 MiB of counters and reads `values` once, and then up to twice for each percentile.
 pub fn percentiles<const N: usize>(values: &[f32], percents: [f64; N]) -> Option<[f32; N]> {
     if values.is_empty() {
         return None;
     }
-    let places = percents.map(|percent| (percent / 100.0).clamp(0.0, 1.0) * (values.len() - 1) as f64);
+    let positions = percents.map(|percent| (percent / 100.0).clamp(0.0, 1.0) * (values.len() - 1) as f64);
     let ranks = Ranks::new(values);
-    Some(places.map(|place| {
-        let low = place as usize;
+    Some(positions.map(|position| {
+        let low = position as usize;
         let [a, b] = [low, (low + 1).min(values.len() - 1)].map(|rank| f64::from(ranks.value(rank)));
-        (a + (b - a) * place.fract()) as f32
+        (a + (b - a) * position.fract()) as f32
     }))
 }
 
-/// Where each value stands in order, found by counting.
+/// Values by their rank in sorted order, found by counting.
 struct Ranks<'a> {
     values: &'a [f32],
-    /// Values by the upper half of their key.
+    /// Number of values for each upper half of a key.
     upper: Vec<usize>,
 }
 
@@ -62,7 +64,7 @@ impl<'a> Ranks<'a> {
         Ranks { values, upper }
     }
 
-    /// The value that stands at `rank` in order; `rank` is below the number of values.
+    /// The value at `rank` in sorted order; `rank` is below the number of values.
     fn value(&self, rank: usize) -> f32 {
         let (upper, rank) = bin_of(&self.upper, rank);
         let mut lower = vec![0; 1 << 16];
@@ -84,7 +86,7 @@ fn bin_of(counts: &[usize], mut rank: usize) -> (u32, usize) {
     unreachable!("a rank is below the number of values")
 }
 
-/// Integers in the order of the floats: negative ones have all bits turned, the others the sign bit.
+/// Integers in the order of the floats: all bits of negative numbers are inverted, and the sign bit of the others.
 fn key(value: f32) -> u32 {
     let bits = value.to_bits();
     bits ^ if bits >> 31 == 1 { u32::MAX } else { 1 << 31 }
@@ -99,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn between_two_values_is_in_proportion() {
+    fn a_percentile_between_two_values_is_interpolated() {
         // numpy 2.4: np.percentile(np.float32([3, -1, 7, -0.5, 100]), [0, 10, 50, 62.5, 99.5, 100]).
         let values = [3.0, -1.0, 7.0, -0.5, 100.0];
         let found = percentiles(&values, [0.0, 10.0, 50.0, 62.5, 99.5, 100.0]).unwrap();
@@ -109,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn negative_values_stand_in_order() {
+    fn negative_values_are_sorted_below_positive_ones() {
         // numpy 2.4: np.percentile(v, [0.5, 25, 50, 99.5]) with v = (noise(1000, 7) - 2048) / 8 of tests/golden/ct.py.
         let noise = |n: u64| (((n + 7_000_021) * 2_654_435_761 % (1 << 32)) >> 20) as f32;
         let values = (0..1000).map(|n| (noise(n) - 2048.0) / 8.0).collect::<Vec<_>>();

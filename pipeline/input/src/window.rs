@@ -1,22 +1,22 @@
-//! Windows: the part of the Hounsfield scale that is mapped to 0..1, given by numbers or by the name of a preset.
+//! CT windows: the range of Hounsfield units that is mapped to 0..1, given by numbers or by the name of a preset.
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// A window by center and width: `center - width / 2` maps to 0, `center + width / 2` to 1, values outside to the nearer.
+/// A window by center and width: `center - width / 2` maps to 0, `center + width / 2` to 1; values outside are clamped.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WindowLevel {
-    /// The middle, in HU.
+    /// The middle of the window, in HU.
     pub center: f32,
-    /// From end to end, in HU; above 0.
+    /// From the lower to the upper end, in HU; above 0.
     #[serde(deserialize_with = "width")]
     pub width: f32,
 }
 
 impl WindowLevel {
-    /// The HU that map to 0 and to 1.
+    /// The lower and upper end in HU, which map to 0 and to 1.
     pub fn bounds(&self) -> [f32; 2] {
         [self.center - self.width / 2.0, self.center + self.width / 2.0]
     }
@@ -30,7 +30,7 @@ fn width<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
     Err(de::Error::custom(format!("expected a window width above 0 HU, found {width}")))
 }
 
-/// Windows that every viewer offers, as center and width in HU.
+/// Windows that most CT viewers offer, as center and width in HU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WindowPreset {
@@ -44,12 +44,12 @@ pub enum WindowPreset {
     Brain,
     /// Mediastinum: 50, 350 (-125 to 225).
     Mediastinum,
-    /// Air to dense bone: 0, 2000 (-1000 to 1000), what 3D CT models are commonly trained on.
+    /// Air to dense bone: 0, 2000 (-1000 to 1000), on which 3D CT models are commonly trained.
     Wide,
 }
 
 impl WindowPreset {
-    /// The preset's numbers.
+    /// The preset's center and width.
     pub fn level(self) -> WindowLevel {
         let (center, width) = match self {
             WindowPreset::SoftTissue => (40.0, 400.0),
@@ -67,14 +67,14 @@ impl WindowPreset {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Window {
-    /// A known window by its name.
+    /// A preset by its name.
     Preset(WindowPreset),
-    /// Own numbers.
+    /// Center and width.
     Level(WindowLevel),
 }
 
 impl Window {
-    /// The window's numbers.
+    /// The window's center and width.
     pub fn level(self) -> WindowLevel {
         match self {
             Window::Preset(preset) => preset.level(),
@@ -83,7 +83,7 @@ impl Window {
     }
 }
 
-/// By hand and not as serde's `untagged`, whose message would name neither the unknown key nor the valid names.
+/// Written by hand: the message of serde's `untagged` names neither the unknown key nor the valid names.
 impl<'de> Deserialize<'de> for Window {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct NameOrNumbers;
@@ -118,14 +118,14 @@ mod tests {
         let own = read("{\"center\": -20, \"width\": 60.5}").unwrap();
         assert_eq!(own.level(), WindowLevel { center: -20.0, width: 60.5 });
         assert_eq!(serde_json::to_string(&read("\"lung\"").unwrap()).unwrap(), "\"lung\"");
-        for (bad, says) in [
+        for (bad, expected) in [
             ("\"lungs\"", "`lung`"),
             ("{\"center\": 1, \"width\": 0}", "above 0"),
             ("{\"center\": 1, \"wide\": 2}", "`width`"),
             ("3", "a window's name"),
         ] {
             let message = read(bad).unwrap_err().to_string();
-            assert!(message.contains(says), "{message}");
+            assert!(message.contains(expected), "{message}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Every kept input of the fuzz targets that read volumes, read again.
+//! Reads all inputs in the corpora of the fuzz targets that read volumes.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ fn replay(target: &str, body: fn(&[u8])) {
     let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(!files.is_empty(), "the corpus of {target} is empty");
     for file in files {
-        // Shown where the test fails.
+        // Shown if the test fails.
         eprintln!("{}", file.display());
         body(&fs::read(file).unwrap());
     }

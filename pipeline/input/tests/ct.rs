@@ -1,4 +1,4 @@
-//! Recipe `ct` and antialiased resampling: against torch, MONAI, numpy and SimpleITK (golden files), and what is refused.
+//! Recipe `ct` and antialiased resampling: compared with torch, MONAI, numpy and SimpleITK (golden files); refused volumes.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ fn shape(text: &str) -> [usize; 3] {
     text.split('x').map(|dim| dim.parse().unwrap()).collect::<Vec<_>>().try_into().unwrap()
 }
 
-/// HU stored as scanners do, 1024 above and unsigned, 5 x 0.75 x 0.75 mm.
+/// HU stored as by scanners, unsigned with an offset of 1024, 5 x 0.75 x 0.75 mm.
 fn scan(hu: &[f32], shape_dhw: [usize; 3]) -> Volume {
     Volume {
         path: PathBuf::from("made"),
@@ -38,8 +38,8 @@ fn body(shape_dhw: [usize; 3], seed: u64) -> Volume {
     let [_, height, width] = shape_dhw;
     let inside = |n: usize, size: usize| size <= 3 || (n > 0 && n < size - 1);
     let hu = noise(shape_dhw.iter().product(), seed).into_iter().enumerate().map(|(n, value)| {
-        let place = [n / (height * width), n / width % height, n % width];
-        if (0..3).all(|axis| inside(place[axis], shape_dhw[axis])) { value % 2048.0 - 1024.0 } else { -1000.0 }
+        let voxel = [n / (height * width), n / width % height, n % width];
+        if (0..3).all(|axis| inside(voxel[axis], shape_dhw[axis])) { value % 2048.0 - 1024.0 } else { -1000.0 }
     });
     scan(&hu.collect::<Vec<_>>(), shape_dhw)
 }
@@ -81,7 +81,7 @@ fn equals_the_references_within_a_hundred_thousandth_of_the_range() {
 }
 
 #[test]
-fn hu_with_a_later_window_are_the_windowed_voxels() {
+fn a_window_applied_to_hu_equals_the_windowed_recipe() {
     let volume = body([9, 20, 24], 5);
     let (mut hu, mut windowed) = (Vec::new(), Vec::new());
     recipe::ct(&volume, &recipe_of(r#"{"shape_dhw": [4, 9, 9]}"#), &mut hu).unwrap();
@@ -100,20 +100,20 @@ fn the_volumes_own_spacing_moves_no_voxel() {
     let recipe = recipe_of(r#"{"shape_dhw": [8, 9, 10], "spacing_mm": [5, 0.75, 0.75], "crop": "none"}"#);
     recipe::ct(&volume, &recipe, &mut out).unwrap();
     for (n, value) in out.iter().enumerate() {
-        let place = [n / 90, n / 10 % 9, n % 10];
+        let voxel = [n / 90, n / 10 % 9, n % 10];
         let source: [Option<usize>; 3] =
-            std::array::from_fn(|axis| place[axis].checked_sub(1).filter(|n| *n < volume.shape_dhw[axis]));
+            std::array::from_fn(|axis| voxel[axis].checked_sub(1).filter(|n| *n < volume.shape_dhw[axis]));
         let expected = match source {
             [Some(d), Some(h), Some(w)] => volume.rescale.value(volume.samples.get((d * 6 + h) * 7 + w)),
             _ => -1000.0,
         };
-        assert_eq!(*value, expected, "{place:?}");
+        assert_eq!(*value, expected, "{voxel:?}");
     }
 }
 
 #[test]
-fn a_thin_structure_keeps_its_share() {
-    // One bright slice of 40 becomes a share of the slices that cover it; plain interpolation steps over it.
+fn a_thin_structure_contributes_to_the_result() {
+    // One bright slice of 40 contributes to the output slices that cover it; plain interpolation would skip it.
     let mut hu = vec![0.0; 40 * 4];
     hu[16 * 4..17 * 4].fill(1000.0);
     let mut out = Vec::new();
@@ -124,11 +124,11 @@ fn a_thin_structure_keeps_its_share() {
 }
 
 #[test]
-fn what_the_source_does_not_say_is_refused() {
+fn unknown_units_and_spacings_are_refused() {
     let mut out = Vec::new();
     let mut reason = |volume: &Volume, json: &str| -> Result<[f32; 2], String> {
-        let made = recipe::ct(volume, &recipe_of(json), &mut out);
-        made.map(|_| [out[0], *out.last().unwrap()]).map_err(|error: InputError| {
+        let prepared = recipe::ct(volume, &recipe_of(json), &mut out);
+        prepared.map(|_| [out[0], *out.last().unwrap()]).map_err(|error: InputError| {
             assert!(error.to_string().starts_with("made: expected"), "{error}");
             error.reason().to_string()
         })
@@ -151,7 +151,7 @@ fn what_the_source_does_not_say_is_refused() {
 }
 
 #[test]
-fn volumes_with_nothing_to_show_are_refused() {
+fn volumes_without_contrast_are_refused() {
     let mut out = Vec::new();
     let mut error = |volume: &Volume, json: &str| recipe::ct(volume, &recipe_of(json), &mut out).unwrap_err();
     assert!(matches!(error(&scan(&[40.0; 24], [2, 3, 4]), "{}"), InputError::AllZero { found: 40.0, .. }));
@@ -174,7 +174,7 @@ fn volumes_with_nothing_to_show_are_refused() {
 }
 
 #[test]
-fn a_range_of_almost_nothing_is_a_range() {
+fn a_very_small_range_is_mapped() {
     let mut values = vec![0.0; 24];
     values[5] = f64::from(f32::from_bits(3));
     let volume = Volume { samples: values.into(), rescale: Rescale::IDENTITY, ..scan(&[0.0; 24], [2, 3, 4]) };
@@ -188,7 +188,7 @@ fn a_range_of_almost_nothing_is_a_range() {
 #[test]
 fn a_recipe_is_checked_when_it_is_read() {
     assert_eq!(recipe_of("{}"), CtRecipe::default());
-    for (bad, says) in [
+    for (bad, expected) in [
         (r#"{"shape_dhw": [32, 0, 256]}"#, "at least 1 voxel"),
         (r#"{"spacing_mm": [1, -1, 1]}"#, "above 0 mm"),
         (r#"{"intensity": {"percentile": {"low": 60, "high": 40}}}"#, "low < high"),
@@ -198,7 +198,7 @@ fn a_recipe_is_checked_when_it_is_read() {
         (r#"{"spacing": [1, 1, 1]}"#, "`spacing_mm`"),
     ] {
         let message = serde_json::from_str::<CtRecipe>(bad).unwrap_err().to_string();
-        assert!(message.contains(says), "{message}");
+        assert!(message.contains(expected), "{message}");
     }
     let recipe = recipe_of(r#"{"intensity": {"window": {"center": 1, "width": 2}}, "crop": {"above_hu": -300}}"#);
     assert_eq!(recipe_of(&serde_json::to_string(&recipe).unwrap()), recipe);

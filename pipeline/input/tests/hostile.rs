@@ -1,4 +1,4 @@
-//! Hostile bytes: no reader panics or hangs, whatever lies in a file.
+//! Hostile bytes: no reader panics or hangs for any file contents.
 
 mod made;
 
@@ -8,7 +8,7 @@ use made::{gzip, sample_file, saved};
 use med2e3_input::volume::{self, NiftiReader, NpyReader, ReadLimits, SliceStackReader, VolumeReader};
 use proptest::prelude::*;
 
-/// Every reader, on a file under every kind of name; what is read must hold together.
+/// Runs every reader on a file under every kind of name; volumes must be consistent.
 fn read_by_all(bytes: &[u8]) {
     let limits = ReadLimits { max_decoded_bytes: 1 << 20 };
     let (folder, path) = saved("a.img", bytes);
@@ -31,7 +31,7 @@ fn read_by_all(bytes: &[u8]) {
     }
 }
 
-/// Version 2's first fields before anything.
+/// A NIfTI-2 file of 2 x 3 x 4 zeros.
 fn version_2() -> Vec<u8> {
     let mut file = vec![0; 640];
     file[..12].copy_from_slice(b"\x1c\x02\0\0n+2\0\r\n\x1a\n");
@@ -58,7 +58,7 @@ fn the_unchanged_files_are_read() {
 }
 
 #[test]
-fn zeros_behind_an_empty_member_end_in_time() {
+fn zeros_after_an_empty_member_are_searched_in_linear_time() {
     // Each window of the zeros could be the empty member's trailer.
     let mut file = gzip(&[]);
     file.resize(4 << 20, 0);
@@ -95,9 +95,9 @@ proptest! {
         packed in any::<bool>(),
     ) {
         let mut file = file;
-        changes.into_iter().for_each(|(place, byte)| {
-            let place = place.index(file.len());
-            file[place] = byte;
+        changes.into_iter().for_each(|(offset, byte)| {
+            let offset = offset.index(file.len());
+            file[offset] = byte;
         });
         let mut file = if packed { gzip(&file) } else { file };
         if is_cut {

@@ -1,5 +1,5 @@
-//! Memory: what reading takes stays within its limits, whatever headers and gzip streams claim. The kernel's
-//! figure is of the whole process, so the tests here leave room for each other.
+//! Memory: reading stays within its limits for any header and gzip stream. The kernel's figure is for the whole process,
+//! so the bounds leave a margin for tests that run at the same time.
 
 mod made;
 
@@ -10,7 +10,7 @@ use med2e3_input::volume::{self, ReadLimits};
 
 const MIB: u64 = 1 << 20;
 
-/// Most memory that the process has had, in bytes.
+/// Peak memory of the process, in bytes.
 fn peak() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -26,12 +26,12 @@ fn header(dims: [i16; 3]) -> Vec<u8> {
 }
 
 #[test]
-fn bombs_and_lies_stay_within_the_limits() {
+fn gzip_bombs_and_wrong_headers_stay_within_the_limits() {
     // 64 members of 4 MiB: 256 MiB in some 256 KiB.
     let part = gzip(&vec![0; 4 << 20]);
     assert!(part.len() < (4 << 20) / 900);
     let bomb = |dims| [gzip(&header(dims)), part.repeat(64)].concat();
-    // The same in one member, which cannot be told from a long volume until it is unpacked.
+    // The same in one member, which cannot be distinguished from a long volume before it is inflated.
     let whole = |dims: [i16; 3]| gzip(&[header(dims), vec![0; 64 << 20]].concat());
     let huge = [i16::MAX; 3];
     let cases = [
@@ -40,7 +40,7 @@ fn bombs_and_lies_stay_within_the_limits() {
         ("members beyond the limit", bomb([256, 256, 1024]), "too_large"),
         ("voxels beyond the limit", whole([256, 256, 512]), "too_large"),
         ("more than any file holds", bomb(huge), "lying_header"),
-        ("a plain lie", header(huge), "lying_header"),
+        ("an uncompressed file without voxels", header(huge), "lying_header"),
     ];
     let (folder, _) = saved("nothing", b"");
     let paths = cases.iter().map(|(name, bytes, _)| {

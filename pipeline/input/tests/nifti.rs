@@ -1,4 +1,4 @@
-//! NIfTI files made byte by byte: what is read, how it lies, and what is refused.
+//! NIfTI files written byte by byte: supported types, sample order, refused files.
 
 mod made;
 
@@ -38,7 +38,7 @@ fn an_lps_file_is_read_in_its_own_order() {
 }
 
 #[test]
-fn gzip_is_known_by_its_magic_and_may_have_several_members() {
+fn gzip_is_recognized_by_its_magic_and_may_have_several_members() {
     let file = sample_file();
     let (first, second) = file.split_at(370);
     let members = [gzip(first), gzip(&[]), gzip(second)].concat();
@@ -53,7 +53,7 @@ fn gzip_is_known_by_its_magic_and_may_have_several_members() {
 
 #[test]
 fn every_axis_code_agrees_with_nibabel() {
-    // tests/golden/orientation.py made the expected codes and arrays.
+    // tests/golden/orientation.py wrote the expected codes and arrays.
     let golden = include_str!("golden/orientation.txt");
     let mut cases = 0;
     for line in golden.lines().filter(|line| !line.starts_with('#')) {
@@ -79,8 +79,8 @@ fn every_axis_code_agrees_with_nibabel() {
 }
 
 #[test]
-fn the_recipe_on_a_view_is_the_recipe_on_its_copy() {
-    // A body off the middle of 40 x 35 x 7 voxels, so that every flip and exchange moves the crop.
+fn the_recipe_on_a_view_equals_the_recipe_on_a_copy() {
+    // A body off the center of 40 x 35 x 7 voxels, so that every flip and permutation changes the crop.
     let [ni, nj, nk] = [40_usize, 35, 7];
     let mut file = sample_file();
     for (axis, dim) in [ni, nj, nk].into_iter().enumerate() {
@@ -166,7 +166,7 @@ fn all_types_and_both_byte_orders_are_read() {
     }
 }
 
-/// Turns the fields that the reader uses, and the voxels, to big endian.
+/// Converts the fields that the reader uses, and the voxels, to big-endian.
 fn swap(file: &mut [u8], width: usize) {
     let fields = [(0, 4, 1), (40, 2, 8), (70, 2, 2), (76, 4, 8), (108, 4, 3), (252, 2, 2), (256, 4, 18)];
     for (at, size, count) in fields {
@@ -195,7 +195,7 @@ fn the_affine_comes_from_sform_then_qform_then_pixdim() {
     let mut file = sample_file();
     put(&mut file, 252, &1_i16.to_le_bytes());
     assert_eq!(read("a.nii", &file).unwrap().orientation.as_deref(), Some("LPS"));
-    // A zero sform says nothing; the quaternion (0, 0, 0, 1) turns by 180 degrees about the third axis.
+    // A zero sform gives no orientation; the quaternion (0, 0, 0, 1) rotates by 180 degrees about the third axis.
     floats(&mut file, 256, &[0.0, 0.0, 1.0]);
     floats(&mut file, 280, &[0.0; 12]);
     assert_eq!(read("a.nii", &file).unwrap().orientation.as_deref(), Some("LPS"));
@@ -224,7 +224,7 @@ fn trailing_axes_of_one_are_dropped_and_time_is_refused() {
 }
 
 #[test]
-fn damage_is_named_with_its_place() {
+fn damage_is_reported_with_its_offset() {
     let file = sample_file();
     assert_eq!(refused("a.nii", &file[..380]), ("lying_header", Some(380)));
     assert_eq!(refused("a.nii", &file[..100]), ("bad_header", None));
@@ -241,7 +241,7 @@ fn damage_is_named_with_its_place() {
 }
 
 #[test]
-fn a_lying_header_is_refused_before_memory_is_taken() {
+fn a_wrong_header_is_refused_before_memory_is_allocated() {
     let mut file = sample_file();
     for axis in 0..3 {
         put(&mut file, 42 + 2 * axis, &i16::MAX.to_le_bytes());
@@ -251,7 +251,7 @@ fn a_lying_header_is_refused_before_memory_is_taken() {
     assert_eq!(refused("a.nii.gz", &gzip(&file)).0, "lying_header");
     put(&mut file, 42, &(-3_i16).to_le_bytes());
     assert_eq!(refused("a.nii", &file).0, "bad_header");
-    // A bomb: far more data than the header asks for.
+    // A gzip bomb: far more data than the header promises.
     let bomb = gzip(&[sample_file(), vec![0; 8 << 20]].concat());
     assert_eq!(refused("a.nii.gz", &bomb).0, "lying_header");
 }
@@ -265,7 +265,7 @@ fn the_limit_is_kept() {
 }
 
 #[test]
-fn relatives_of_the_format_are_called_by_name() {
+fn related_formats_are_named_in_the_error() {
     let mut file = sample_file();
     put(&mut file, 344, b"ni1\0");
     assert!(read("a.nii", &file).unwrap_err().to_string().contains("pair"));
@@ -289,7 +289,7 @@ fn relatives_of_the_format_are_called_by_name() {
 
 #[test]
 fn both_versions_and_pairs_agree_with_nibabel() {
-    // tests/golden/nifti.py made the files and the expected values.
+    // tests/golden/nifti.py wrote the files and the expected values.
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/nifti");
     let mut cases = 0;
     for line in include_str!("golden/nifti.txt").lines().filter(|line| !line.starts_with('#')) {
@@ -297,7 +297,7 @@ fn both_versions_and_pairs_agree_with_nibabel() {
         let path = golden.join(fields[0]);
         let numbers = |text: &str| text.split(',').map(|number| number.parse().unwrap()).collect::<Vec<f32>>();
         let (shape, values) = fields[3].split_once(':').unwrap();
-        let other = volume::partner(&path);
+        let other = volume::paired_file(&path);
         assert_eq!(other.is_some(), fields[0].contains("pair"));
         for part in [Some(path), other].into_iter().flatten() {
             let volume = volume::read(&part, &ReadLimits::default()).unwrap();
@@ -319,7 +319,7 @@ fn both_versions_and_pairs_agree_with_nibabel() {
 }
 
 #[test]
-fn a_pair_is_known_by_its_names() {
+fn a_pair_is_recognized_by_its_names() {
     let file = sample_file();
     let (mut header, voxels) = (file[..348].to_vec(), &file[352..]);
     put(&mut header, 344, b"ni1\0");
@@ -329,21 +329,21 @@ fn a_pair_is_known_by_its_names() {
     assert_eq!(error.reason().as_str(), "not_found");
     assert!(error.to_string().contains("a.b.img"), "{error}");
     fs::write(folder.path().join("other.img"), voxels).unwrap();
-    assert_eq!(volume::partner(&path), None);
+    assert_eq!(volume::paired_file(&path), None);
     fs::write(folder.path().join("a.b.img.gz"), gzip(voxels)).unwrap();
     assert_eq!(volume::read(&path, &ReadLimits::default()).unwrap().samples, ramp());
-    assert_eq!(volume::partner(&path), Some(folder.path().join("a.b.img.gz")));
-    // The plain one comes first for a plain header.
+    assert_eq!(volume::paired_file(&path), Some(folder.path().join("a.b.img.gz")));
+    // For an uncompressed header, the uncompressed voxel file is preferred.
     fs::write(folder.path().join("a.b.img"), &voxels[..40]).unwrap();
     let error = volume::read(&path, &ReadLimits::default()).unwrap_err();
     assert_eq!((error.reason().as_str(), error.byte_offset()), ("lying_header", Some(40)));
     assert!(error.to_string().contains("a.b.img:"), "{error}");
     assert_eq!(volume::read(&folder.path().join("a.b.img.gz"), &ReadLimits::default()).unwrap().samples, ramp());
-    // Names of either case belong together.
+    // Upper-case names form a pair too.
     let (folder, path) = saved("UPPER.HDR", &header);
     fs::write(folder.path().join("UPPER.IMG"), voxels).unwrap();
     assert_eq!(volume::read(&path, &ReadLimits::default()).unwrap().samples, ramp());
-    // A header that says it is a whole file is one.
+    // A file whose header states a single file is read as one.
     assert_eq!(read_pair(&file, b"nothing").unwrap().samples, ramp());
 }
 
@@ -366,7 +366,7 @@ fn voxels_may_start_at_any_byte() {
 }
 
 #[test]
-fn volumes_of_one_pool_do_not_see_each_other() {
+fn volumes_of_one_pool_do_not_share_samples() {
     let buffers = Buffers::default();
     let mut large = sample_file();
     put(&mut large, 46, &400_i16.to_le_bytes());
@@ -388,8 +388,8 @@ fn volumes_of_one_pool_do_not_see_each_other() {
 }
 
 #[test]
-fn highly_packed_and_padded_volumes_are_read() {
-    // 1000:1, more than is taken at once; and data beyond the last voxel.
+fn highly_compressed_and_padded_volumes_are_read() {
+    // 1000:1, so that the first buffer is too small; and data after the last voxel.
     let mut file = sample_file();
     for (axis, dim) in [128_i16, 128, 128].into_iter().enumerate() {
         put(&mut file, 42 + 2 * axis, &dim.to_le_bytes());

@@ -1,4 +1,4 @@
-//! NumPy arrays: against files that NumPy wrote, and what is refused.
+//! NumPy arrays: compared with files that NumPy wrote; refused files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ fn refused(bytes: &[u8]) -> &'static str {
 
 #[test]
 fn every_type_agrees_with_numpy() {
-    // tests/golden/npy.py made the files and the expected values.
+    // tests/golden/npy.py wrote the files and the expected values.
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/npy");
     let mut cases = 0;
     for line in include_str!("golden/npy.txt").lines().filter(|line| !line.starts_with('#')) {
@@ -53,7 +53,7 @@ fn every_type_agrees_with_numpy() {
 }
 
 #[test]
-fn both_array_orders_are_one_volume_to_the_recipe() {
+fn both_array_orders_give_the_same_volume() {
     let value = |d: usize, h: usize, w: usize| (d * 37 + h * 11 + w * 5) as u8 % 97;
     let (mut c, mut fortran) = (Vec::new(), Vec::new());
     (0..6).for_each(|d| (0..7).for_each(|h| (0..8).for_each(|w| c.push(value(d, h, w)))));
@@ -70,7 +70,7 @@ fn both_array_orders_are_one_volume_to_the_recipe() {
 }
 
 #[test]
-fn what_is_no_volume_of_numbers_is_refused() {
+fn arrays_that_are_not_volumes_of_numbers_are_refused() {
     for (descr, shape) in [
         ("|O", "(2, 3, 4)"),
         ("<c8", "(2, 3, 4)"),
@@ -85,7 +85,7 @@ fn what_is_no_volume_of_numbers_is_refused() {
         assert_eq!(refused(&plain(descr, shape, &[0; 192])), "unsupported_format", "{descr} {shape}");
     }
     assert!(read(&plain("|O", "(2, 3, 4)", &[])).unwrap_err().to_string().contains("Python objects"));
-    // Nothing of a strange header is repeated.
+    // Text of an unsupported header is not repeated.
     let named = plain("<f4", "(2, 3, 4), 'name': 'A^B'", &[0; 96]);
     let error = read(&named).unwrap_err();
     assert_eq!(error.reason().as_str(), "bad_header");
@@ -93,7 +93,7 @@ fn what_is_no_volume_of_numbers_is_refused() {
 }
 
 #[test]
-fn lies_and_cuts_are_refused_before_memory_is_taken() {
+fn wrong_headers_and_cut_files_are_refused_before_memory_is_allocated() {
     let whole = plain("<i2", "(2, 3, 4)", &[1; 48]);
     assert!(read(&whole).is_ok());
     for len in 8..whole.len() - 48 {

@@ -1,4 +1,4 @@
-//! Resampling and the `m3d` recipe: against torch (golden files) and against a naive twin.
+//! Resampling and the `m3d` recipe: compared with torch (golden files) and with a naive implementation.
 
 use std::path::Path;
 
@@ -46,8 +46,8 @@ fn equals_torch_within_a_millionth() {
             let values = noise(count, full);
             let inside = |n: usize, size: usize| size <= 3 || (n > 0 && n < size - 1);
             let samples = (0..count).map(|n| {
-                let place = [n / (source[1] * source[2]), n / source[2] % source[1], n % source[2]];
-                if (0..3).all(|axis| inside(place[axis], source[axis])) { values[n] as u32 as u8 } else { 0 }
+                let voxel = [n / (source[1] * source[2]), n / source[2] % source[1], n % source[2]];
+                if (0..3).all(|axis| inside(voxel[axis], source[axis])) { values[n] as u32 as u8 } else { 0 }
             });
             let rescale = Rescale { slope: 1.0 / 255.0, intercept: 0.0 };
             let info = recipe::m3d(&volume(samples.collect::<Vec<u8>>(), source, rescale), target, &mut out).unwrap();
@@ -64,19 +64,19 @@ fn equals_torch_within_a_millionth() {
 
 /// The definition, voxel by voxel, in f64: 8 neighbors with their weights.
 fn naive(values: &[f64], source: [usize; 3], target: [usize; 3]) -> Vec<f32> {
-    let place = |axis: usize, n: usize| {
-        let place = ((n as f64 + 0.5) * source[axis] as f64 / target[axis] as f64 - 0.5).max(0.0);
-        let low = place as usize;
-        [(low, 1.0 - place.fract()), ((low + 1).min(source[axis] - 1), place.fract())]
+    let taps = |axis: usize, n: usize| {
+        let coordinate = ((n as f64 + 0.5) * source[axis] as f64 / target[axis] as f64 - 0.5).max(0.0);
+        let low = coordinate as usize;
+        [(low, 1.0 - coordinate.fract()), ((low + 1).min(source[axis] - 1), coordinate.fract())]
     };
     let mut out = Vec::new();
     for d in 0..target[0] {
         for h in 0..target[1] {
             for w in 0..target[2] {
                 let mut sum = 0.0;
-                for (d, wd) in place(0, d) {
-                    for (h, wh) in place(1, h) {
-                        for (w, ww) in place(2, w) {
+                for (d, wd) in taps(0, d) {
+                    for (h, wh) in taps(1, h) {
+                        for (w, ww) in taps(2, w) {
                             sum += wd * wh * ww * values[(d * source[1] + h) * source[2] + w];
                         }
                     }
@@ -97,8 +97,8 @@ fn naive_recipe(values: &[f64], source: [usize; 3], target: [usize; 3]) -> Optio
         .filter(|n| mapped[*n] > 0.0)
         .map(|n| [n / (source[1] * source[2]), n / source[2] % source[1], n % source[2]]);
     let inside = inside.collect::<Vec<_>>();
-    let start: [usize; 3] = std::array::from_fn(|axis| inside.iter().map(|place| place[axis]).min().unwrap_or(0));
-    let stop: [usize; 3] = std::array::from_fn(|axis| inside.iter().map(|place| place[axis] + 1).max().unwrap_or(0));
+    let start: [usize; 3] = std::array::from_fn(|axis| inside.iter().map(|voxel| voxel[axis]).min().unwrap_or(0));
+    let stop: [usize; 3] = std::array::from_fn(|axis| inside.iter().map(|voxel| voxel[axis] + 1).max().unwrap_or(0));
     if inside.is_empty() {
         return None;
     }
@@ -117,7 +117,7 @@ fn small_shape() -> impl Strategy<Value = [usize; 3]> {
 
 proptest! {
     #[test]
-    fn the_recipe_equals_its_naive_twin(
+    fn the_recipe_equals_a_naive_implementation(
         (source, samples) in small_shape().prop_flat_map(|source| {
             let count = source.iter().product::<usize>();
             // Mostly background, so that crops are real.
@@ -156,7 +156,7 @@ fn constant_and_not_finite_volumes_are_refused() {
 }
 
 #[test]
-fn values_whose_difference_leaves_f32_are_refused() {
+fn values_whose_difference_may_overflow_f32_are_refused() {
     let mut out = Vec::new();
     let with = |value: f64| {
         let mut samples = vec![-700.0; 24];
@@ -180,7 +180,7 @@ fn values_whose_difference_leaves_f32_are_refused() {
 }
 
 #[test]
-fn the_range_is_of_values_not_of_samples() {
+fn the_reported_range_is_that_of_rescaled_values() {
     let mut out = Vec::new();
     let samples = (0..24).collect::<Vec<u16>>();
     let info =

@@ -1,4 +1,4 @@
-//! Slice stacks: folders of pictures as M3D-Cap has them, with the traps of the official preparation.
+//! Slice stacks: folders of pictures as in M3D-Cap, and the special cases of the official preparation.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ fn slices_are_ordered_by_number_and_read_by_content() {
 }
 
 #[test]
-fn a_link_is_no_slice() {
+fn a_link_is_not_read_as_a_slice() {
     let folder = series();
     slice(folder.path(), "0.png", [3, 4], 1);
     slice(folder.path(), "1.png", [3, 4], 1);
@@ -57,8 +57,8 @@ fn a_link_is_no_slice() {
 }
 
 #[test]
-fn grey_is_pillows() {
-    // tests/golden/grey.py made the pictures and the expected values.
+fn grey_equals_pillow() {
+    // tests/golden/grey.py wrote the pictures and the expected values.
     for line in include_str!("golden/grey.txt").lines().filter(|line| !line.starts_with('#')) {
         let fields = line.split(' ').collect::<Vec<_>>();
         let folder = series();
@@ -91,22 +91,22 @@ fn unreadable_slices_are_dropped_and_recorded() {
 }
 
 #[test]
-fn a_damaged_jpeg_disturbs_no_other_slice() {
+fn a_damaged_jpeg_does_not_affect_other_slices() {
     let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/grey");
     let mut refused = 0;
     for name in ["grey.jpeg", "progressive.jpeg"] {
-        let sound = fs::read(golden.join(name)).unwrap();
-        for place in 2..sound.len() {
+        let intact = fs::read(golden.join(name)).unwrap();
+        for offset in 2..intact.len() {
             let folder = series();
             for n in [0, 2] {
                 slice(folder.path(), &format!("{n}.png"), [16, 24], 10 + n);
             }
-            let mut damaged = sound.clone();
-            damaged[place] ^= 0x41;
+            let mut damaged = intact.clone();
+            damaged[offset] ^= 0x41;
             fs::write(folder.path().join("1.jpeg"), &damaged).unwrap();
             let volume = read(&folder).unwrap();
             let ends = [0, volume.samples.len() - 1].map(|n| volume.samples.get(n));
-            assert_eq!((ends, volume.samples.len() % (16 * 24)), ([10.0, 12.0], 0), "{name} byte {place}");
+            assert_eq!((ends, volume.samples.len() % (16 * 24)), ([10.0, 12.0], 0), "{name} byte {offset}");
             refused += usize::from(volume.slices_dropped.iter().any(|slice| slice.reason.contains("unreadable: ")));
         }
     }
@@ -115,20 +115,20 @@ fn a_damaged_jpeg_disturbs_no_other_slice() {
 }
 
 #[test]
-fn a_jpeg_cannot_ask_for_more_than_it_holds() {
+fn a_jpeg_with_a_wrong_size_is_refused() {
     let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/grey/progressive.jpeg");
-    let mut lying = fs::read(golden).unwrap();
-    let frame = lying.windows(2).position(|pair| pair == [0xff, 0xc2]).unwrap();
-    lying[frame + 5..frame + 9].copy_from_slice(&[0x7f; 4]);
+    let mut wrong = fs::read(golden).unwrap();
+    let frame = wrong.windows(2).position(|pair| pair == [0xff, 0xc2]).unwrap();
+    wrong[frame + 5..frame + 9].copy_from_slice(&[0x7f; 4]);
     let folder = series();
-    fs::write(folder.path().join("0.jpeg"), &lying).unwrap();
+    fs::write(folder.path().join("0.jpeg"), &wrong).unwrap();
     let error = read(&folder).unwrap_err();
     assert_eq!(error.reason().as_str(), "no_readable_slice");
     assert!(error.to_string().contains("32639x32639 pixels"), "{error}");
 }
 
 #[test]
-fn the_most_common_shape_wins_and_the_first_of_equals() {
+fn slices_of_the_most_common_shape_are_kept() {
     let folder = series();
     for (n, shape) in [[3, 4], [5, 5], [3, 4], [3, 4], [2, 2]].into_iter().enumerate() {
         slice(folder.path(), &format!("{n}.png"), shape, n as u8);

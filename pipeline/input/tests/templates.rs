@@ -1,4 +1,4 @@
-//! Templates and question tokenizers against transformers: ids of the whole text, and which of them are learned.
+//! Templates and question tokenizers compared with transformers: ids of the whole text, and target spans.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ fn tokenizer() -> Tokenizer {
 }
 
 #[test]
-fn every_layout_has_the_ids_and_targets_of_one_encoding_of_the_whole() {
+fn every_template_has_the_ids_and_targets_of_one_encoding_of_the_whole_text() {
     let tokenizer = tokenizer();
     let cases = cases();
     for case in &cases {
@@ -66,7 +66,7 @@ fn a_prompt_is_the_text_up_to_the_last_answer() {
 }
 
 #[test]
-fn the_budget_counts_every_image_and_every_cut_keeps_the_spans_right() {
+fn the_budget_counts_images_and_truncation_keeps_spans_correct() {
     let (tokenizer, visual_tokens) = (tokenizer(), 9);
     for case in cases().iter().filter(|case| case.turns.len() > 1 || case.template == Template::Phi3Chat) {
         let turns = turns(case);
@@ -85,7 +85,7 @@ fn the_budget_counts_every_image_and_every_cut_keeps_the_spans_right() {
                 assert_eq!(encoded.ids_cut, case.ids.len() - encoded.ids.len());
                 assert_eq!(encoded.images, encoded.ids.iter().filter(|id| **id < 0).count());
                 let (start, stop) = *encoded.target_spans.last().unwrap();
-                let cut = encoded.target_spans.iter().zip(&case.spans).any(|(ours, theirs)| ours.1 < theirs.1);
+                let cut = encoded.target_spans.iter().zip(&case.spans).any(|(found, whole)| found.1 < whole.1);
                 let replaced = usize::from(cut && keep_end);
                 let same = encoded.ids.len() - replaced;
                 assert_eq!(encoded.ids[..same], case.ids[..same]);
@@ -122,7 +122,7 @@ fn the_start_token_comes_before_the_images_of_m3d() {
 }
 
 #[test]
-fn images_are_written_as_each_template_writes_them() {
+fn image_marks_have_the_separator_of_each_template() {
     assert_eq!(Template::M3d.with_image(Task::Caption, "Describe."), "<image3d>Describe.");
     assert_eq!(Template::M3d.with_image(Task::OpenVqa, "What?"), "<image3d> What?");
     for template in [Template::Phi, Template::Phi3Chat, Template::PretrainVision3d] {

@@ -1,4 +1,4 @@
-//! Tokenizer and templates: layout, spans, budget.
+//! Tokenizer and templates: formats, spans, budget.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -29,7 +29,7 @@ fn targets(tokenizer: &Tokenizer, encoded: &EncodedText) -> Vec<String> {
 }
 
 #[test]
-fn training_is_deterministic_and_survives_a_file() {
+fn training_is_deterministic_and_a_saved_tokenizer_is_equal() {
     let (a, b) = (tokenizer(), tokenizer());
     let folder = tempfile::tempdir().unwrap();
     let (path, other) = (folder.path().join("tokenizer.json"), folder.path().join("other.json"));
@@ -47,7 +47,7 @@ fn training_is_deterministic_and_survives_a_file() {
 }
 
 #[test]
-fn a_missing_tokenizer_says_what_to_do() {
+fn the_error_of_a_missing_tokenizer_suggests_a_fix() {
     let error = Tokenizer::load(Path::new("/nowhere/tokenizer.json")).unwrap_err();
     assert_eq!(error.reason().as_str(), "not_found");
     let message = error.to_string();
@@ -122,7 +122,7 @@ fn the_budget_cuts_the_end_and_can_keep_the_end_token() {
 }
 
 #[test]
-fn conversations_that_cannot_be_laid_out_are_refused() {
+fn conversations_that_cannot_be_formatted_are_refused() {
     let tokenizer = tokenizer();
     let reason = |turns: &[Turn]| Template::Phi.encode(&tokenizer, turns, &ROOM).unwrap_err().reason().as_str();
     assert_eq!(reason(&[]), "bad_row");

@@ -1,7 +1,7 @@
-//! Recipe `ct`: the user's own CTs, whose values are Hounsfield units.
+//! Recipe `ct`: CTs of the user, whose values are Hounsfield units.
 //!
-//! The order is crop, resample, intensity. Intensity comes last so that a dataset of HU with a window applied when it is
-//! read holds the same voxels as one that was prepared with that window.
+//! The order is crop, resampling, intensity. Intensity comes last, so that a dataset in HU to which a window is applied on
+//! reading has the same voxels as a dataset that was prepared with that window.
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -12,33 +12,33 @@ use crate::resample::{self, AxisFilter, Crop};
 use crate::volume::{Sample, Volume};
 use crate::window::Window;
 
-/// Half of the way from air (-1000) to water (0): what is denser is body (or table), and noise in air stays below.
+/// The middle between air (-1000) and water (0): denser voxels are body (or table), and noise in air stays below.
 const BODY_HU: f32 = -500.0;
 
-/// What is put around a volume of HU that is smaller than the target.
+/// The padding of volumes in HU that are smaller than the target.
 const AIR_HU: f32 = -1000.0;
 
-/// The parameters of recipe `ct`, as they stand in a configuration.
+/// The parameters of recipe `ct`, as a configuration states them.
 ///
-/// Bounds that the fields state hold for every value that was deserialized.
+/// Deserialization checks the ranges that the fields state.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CtRecipe {
-    /// Voxels of the result along D, H and W; each at least 1.
+    /// Shape of the result along D, H and W; each at least 1.
     #[serde(deserialize_with = "shape")]
     pub shape_dhw: [usize; 3],
-    /// Millimeters from voxel to voxel of the result along D, H and W, above 0: the box is resampled to it and then cut
-    /// or padded evenly to the shape (see [`AxisFilter::spaced`]). Without it the box is stretched to the shape.
+    /// Spacing of the result along D, H and W in mm, above 0: the box is resampled to it and then cropped or padded evenly
+    /// to the shape (see [`AxisFilter::spaced`]). Without it the box is stretched to the shape.
     #[serde(deserialize_with = "spacing")]
     pub spacing_mm: Option<[f32; 3]>,
-    /// From values to voxels.
+    /// The mapping from values to voxels.
     pub intensity: Intensity,
     /// The box that is kept.
     pub crop: CtCrop,
 }
 
 impl Default for CtRecipe {
-    /// M3D's shape, no spacing, HU as they are, cropped to the body.
+    /// M3D's shape, no spacing, HU unchanged, cropped to the body.
     fn default() -> Self {
         CtRecipe { shape_dhw: M3D_SHAPE_DHW, spacing_mm: None, intensity: Intensity::None, crop: CtCrop::Foreground }
     }
@@ -48,13 +48,13 @@ impl Default for CtRecipe {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Intensity {
-    /// Voxels are HU: the window is chosen when they are read. Refused where HU are not known.
+    /// Voxels are HU, so that the window can be chosen on reading. Refused where HU are not known.
     #[default]
     None,
-    /// A window of HU to 0..1. Refused where HU are not known.
+    /// A window in HU is mapped to 0..1. Refused where HU are not known.
     Window(Window),
-    /// The values at two percentiles of all voxels of the volume to 0 and 1, and those outside to the nearer: for MRI
-    /// and whatever else has no unit. Tissue has no fixed place on this scale.
+    /// The values at two percentiles of all voxels of the volume are mapped to 0 and 1, and values outside are clamped: for
+    /// MRI and other volumes without a unit. A tissue has no fixed value on this scale.
     Percentile(PercentileRange),
 }
 
@@ -64,11 +64,11 @@ pub enum Intensity {
 pub enum CtCrop {
     /// All voxels.
     None,
-    /// The box around everything above -500 HU, half of the way from air to water, with no margin: body and table. Where
-    /// HU are not known, the box around everything above the smallest value.
+    /// The bounding box of all voxels above -500 HU, the middle between air and water, without a margin: body and table.
+    /// Where HU are not known, of all voxels above the smallest value.
     #[default]
     Foreground,
-    /// The box around everything above another threshold in HU. Refused where HU are not known.
+    /// The bounding box of all voxels above another threshold in HU. Refused where HU are not known.
     AboveHu(f32),
 }
 
@@ -92,16 +92,16 @@ fn is_spacing(spacing_mm: [f32; 3]) -> bool {
     spacing_mm.iter().all(|mm| *mm > 0.0 && mm.is_finite())
 }
 
-/// Recipe `ct`: crop, resample with antialiasing along each axis that shrinks, then window, percentiles or nothing.
+/// Recipe `ct`: crop, resampling with antialiasing along each axis that shrinks, then a window, percentiles or no mapping.
 ///
-/// Writes the voxels to `out` (cleared first) in D H W order: each in 0..1, or HU where [`Intensity::None`] leaves them
-/// so. Padding is the lower end of the intensity: 0, or -1000 HU. Keeps one copy of the volume's values as `f32`.
+/// Writes the voxels to `out` (cleared first) in D H W order: each in 0..1, or in HU with [`Intensity::None`]. Padding is
+/// the lowest value of the scale: 0, or -1000 HU. Allocates one copy of the volume's values as `f32`.
 ///
 /// # Errors
-/// [`InputError::NotFinite`] for voxels that are NaN, infinite or as great as 2^126, [`InputError::AllZero`] where all voxels are equal,
-/// [`InputError::NoForeground`] where the crop leaves nothing, [`InputError::NoContrast`] where the volume has one value at
-/// both percentiles, [`InputError::HuUnknown`] and [`InputError::SpacingUnknown`] where the recipe needs what the source
-/// does not say.
+/// [`InputError::NotFinite`] for voxels that are NaN, infinite or of a magnitude of 2^126 or more,
+/// [`InputError::AllZero`] where all voxels are equal, [`InputError::NoForeground`] where the crop is empty,
+/// [`InputError::NoContrast`] where the volume has the same value at both percentiles, [`InputError::HuUnknown`] and
+/// [`InputError::SpacingUnknown`] where the recipe needs a unit or a spacing that the source does not state.
 pub fn ct(volume: &Volume, recipe: &CtRecipe, out: &mut Vec<f32>) -> Result<PreparedInfo, InputError> {
     let values = volume.values_dhw();
     let [min, max] = range(volume, &values)?;
@@ -123,7 +123,7 @@ pub fn ct(volume: &Volume, recipe: &CtRecipe, out: &mut Vec<f32>) -> Result<Prep
     let outside = bounds.map_or(AIR_HU, |[low, _]| low);
     resample::triangle(&values, volume.shape_dhw, &crop, &filters, outside, out);
     if let Some([low, high]) = bounds {
-        // The inverse of a range of almost nothing would be infinite.
+        // Divided and not multiplied by the inverse, which is infinite for a very small range.
         let range = high - low;
         out.iter_mut().for_each(|value| *value = ((*value - low) / range).clamp(0.0, 1.0));
     }
@@ -131,7 +131,7 @@ pub fn ct(volume: &Volume, recipe: &CtRecipe, out: &mut Vec<f32>) -> Result<Prep
 }
 
 impl CtRecipe {
-    /// Which setting only makes sense for HU.
+    /// The setting that needs HU, if one does.
     fn needs_hu(&self) -> Option<&'static str> {
         match (self.intensity, self.crop) {
             (Intensity::Window(_), _) => Some("intensity `window`"),
@@ -151,7 +151,7 @@ fn range(volume: &Volume, values: &[f32]) -> Result<[f32; 2], InputError> {
         finite &= value.is_bounded();
     }
     if !finite {
-        let index = values.iter().position(|value| !value.is_bounded()).expect("one was seen");
+        let index = values.iter().position(|value| !value.is_bounded()).expect("one value is not bounded");
         return Err(InputError::NotFinite { path: path(), found: values[index], index });
     }
     if min == max {
@@ -160,7 +160,7 @@ fn range(volume: &Volume, values: &[f32]) -> Result<[f32; 2], InputError> {
     Ok([min, max])
 }
 
-/// The box around everything above a threshold.
+/// The bounding box of all voxels above a threshold.
 fn above(volume: &Volume, values: &[f32], threshold: f32, max: f32) -> Result<Crop, InputError> {
     let [_, height, width] = volume.shape_dhw;
     let mut start = volume.shape_dhw;

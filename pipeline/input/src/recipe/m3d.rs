@@ -6,15 +6,15 @@ use crate::intensity::{self, MinMax, ValueRange};
 use crate::resample;
 use crate::volume::{Sample, Volume, with_samples};
 
-/// Recipe `m3d`: min-max over the volume, crop to what is above zero, trilinear to `target_dhw`.
+/// Recipe `m3d`: min-max over the volume, crop to the voxels above zero, trilinear resampling to `target_dhw`, whose lengths
+/// are at least 1.
 ///
-/// Writes the voxels to `out` (cleared first) in D H W order, each in 0..1. Equal within 1e-6 to the official
-/// preparation (M3D's `m3d_cap_data_prepare.py`: min-max, MONAI `CropForeground`, MONAI `Resize` "bilinear"), given equal
-/// values.
+/// Writes the voxels to `out` (cleared first) in D H W order, each in 0..1. For equal values the result equals the official
+/// preparation (M3D's `m3d_cap_data_prepare.py`: min-max, MONAI `CropForeground`, MONAI `Resize` "bilinear") within 1e-6.
 ///
 /// # Errors
-/// [`InputError::NotFinite`] for voxels that are NaN, infinite or as great as 2^126, [`InputError::AllZero`] where all
-/// voxels are equal.
+/// [`InputError::NotFinite`] for voxels that are NaN, infinite or of a magnitude of 2^126 or more,
+/// [`InputError::AllZero`] where all voxels are equal.
 pub fn m3d(volume: &Volume, target_dhw: [usize; 3], out: &mut Vec<f32>) -> Result<PreparedInfo, InputError> {
     with_samples!(&volume.samples, samples => m3d_samples(volume, samples, target_dhw, out))
 }

@@ -1,4 +1,4 @@
-//! Recipes: a volume to the voxels that a model sees, one function a recipe.
+//! Recipes: from a volume to the voxels of a model's input, one function for each recipe.
 //!
 //! | recipe | for | intensity | resampling |
 //! |---|---|---|---|
@@ -16,10 +16,10 @@ use crate::resample::Crop;
 /// M3D's and Med-2E3's input: 32 slices of 256 x 256.
 pub const M3D_SHAPE_DHW: [usize; 3] = [32, 256, 256];
 
-/// What a recipe did to a volume.
+/// What a recipe found in a volume and kept of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PreparedInfo {
-    /// Voxels of the volume before the crop.
+    /// Shape of the volume before the crop.
     pub source_shape_dhw: [usize; 3],
     /// The box that was kept, in voxels of the volume.
     pub crop: Crop,

@@ -1,38 +1,38 @@
-//! Foreground: the box around everything that is not background, as MONAI's `CropForeground` with its defaults.
+//! Foreground: the bounding box of all voxels that are not background, as MONAI's `CropForeground` with its defaults.
 
 use super::Crop;
 use crate::volume::Grid;
 
-/// The smallest box that holds every sample other than `background`; `None` where there is none.
+/// The smallest box that holds all samples other than `background`; `None` where there are none.
 ///
-/// With the smallest value's sample as background this is the box of voxels above zero after min-max, which is what the
-/// official preparation keeps (margin 0). Works along the stored order and looks only where the box could still grow:
-/// of a body that fills the picture, at little more than its border.
+/// With the sample of the smallest value as background, this is the box of voxels above zero after min-max, which the
+/// official preparation keeps (margin 0). Samples are read in stored order, and only where the box could still grow: of a
+/// body that fills the image, little more than its border.
 pub fn foreground<T: Copy + PartialEq>(grid: &Grid<'_, T>, background: T) -> Option<Crop> {
     let [_, rows, columns] = grid.stored_shape();
     let first = |row: &[T]| row.iter().position(|sample| *sample != background);
     let last = |row: &[T]| row.iter().rposition(|sample| *sample != background);
     let (mut start, mut stop) = (grid.stored_shape(), [0; 3]);
     for (n, row) in grid.stored().chunks_exact(columns).enumerate() {
-        let (slice, row_place) = (n / rows, n % rows);
+        let (slice, row_index) = (n / rows, n % rows);
         let mut found = false;
-        if let Some(place) = first(&row[..start[2]]) {
-            start[2] = place;
+        if let Some(column) = first(&row[..start[2]]) {
+            start[2] = column;
             found = true;
         }
-        if let Some(place) = last(&row[stop[2]..]) {
-            stop[2] += place + 1;
+        if let Some(column) = last(&row[stop[2]..]) {
+            stop[2] += column + 1;
             found = true;
         }
-        // What lies between matters only where the slice or the row is not inside yet.
-        let grows = slice >= stop[0] || !(start[1]..stop[1]).contains(&row_place);
+        // Samples between them matter only where the box does not include the slice or the row yet.
+        let grows = slice >= stop[0] || !(start[1]..stop[1]).contains(&row_index);
         if !found && grows && start[2] < stop[2] {
             found = first(&row[start[2]..stop[2]]).is_some();
         }
         if found {
-            for (axis, place) in [slice, row_place].into_iter().enumerate() {
-                start[axis] = start[axis].min(place);
-                stop[axis] = stop[axis].max(place + 1);
+            for (axis, index) in [slice, row_index].into_iter().enumerate() {
+                start[axis] = start[axis].min(index);
+                stop[axis] = stop[axis].max(index + 1);
             }
         }
     }
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_box_spans_distant_voxels_and_keeps_holes() {
+    fn the_box_includes_distant_voxels_and_holes() {
         let mut samples = [1; 3 * 4 * 5];
         samples[5] = 0; // d 0, h 1, w 0
         samples[2 * 20 + 2 * 5 + 4] = 0; // d 2, h 2, w 4
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn fortran_order_is_the_same_box() {
+    fn fortran_order_gives_the_same_box() {
         let mut samples = [0; 3 * 4 * 5];
         samples[3 * 12 + 2 * 3 + 1] = 9;
         let grid = Grid::new(&samples, [3, 4, 5], Arrangement::WHD).unwrap();
@@ -76,13 +76,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_box_is_that_of_every_voxel(
+        fn the_box_equals_the_naive_bounding_box(
             samples in prop::collection::vec(prop_oneof![9 => Just(0), 1 => Just(1)], 4 * 5 * 6),
         ) {
             let inside = (0..120).filter(|n| samples[*n] != 0).map(|n| [n / 30, n / 6 % 5, n % 6]).collect::<Vec<_>>();
             let expected = (!inside.is_empty()).then(|| Crop {
-                start: [0, 1, 2].map(|axis| inside.iter().map(|place| place[axis]).min().unwrap()),
-                stop: [0, 1, 2].map(|axis| inside.iter().map(|place| place[axis] + 1).max().unwrap()),
+                start: [0, 1, 2].map(|axis| inside.iter().map(|voxel| voxel[axis]).min().unwrap()),
+                stop: [0, 1, 2].map(|axis| inside.iter().map(|voxel| voxel[axis] + 1).max().unwrap()),
             });
             prop_assert_eq!(of(&samples, [4, 5, 6], 0), expected);
         }

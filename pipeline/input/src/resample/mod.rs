@@ -1,4 +1,4 @@
-//! Resampling: which box of a volume to keep, and its voxels at a target shape.
+//! Resampling: the foreground box of a volume, and the interpolation of a box to a target shape.
 
 mod foreground;
 mod triangle;
@@ -8,7 +8,7 @@ pub use foreground::foreground;
 pub use triangle::{AxisFilter, triangle};
 pub use trilinear::trilinear;
 
-/// A box of voxels: `start` is inside, `stop` is not, both D H W.
+/// A box of voxels in D H W order; `start` is included, `stop` is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crop {
     /// First voxel along each axis.
@@ -18,7 +18,7 @@ pub struct Crop {
 }
 
 impl Crop {
-    /// The box that keeps all of a volume.
+    /// The box of all voxels.
     pub fn whole(shape_dhw: [usize; 3]) -> Crop {
         Crop { start: [0; 3], stop: shape_dhw }
     }

@@ -1,14 +1,14 @@
-//! Antialiased linear resampling: a triangle as wide as the step between output voxels, at least one source voxel, along
-//! each axis in turn.
+//! Antialiased linear resampling along one axis after the other, with a triangle filter. Half the filter's width is the
+//! step between output voxels, at least one source voxel.
 //!
-//! Along an axis that shrinks, every source voxel has its share of the output, so that thin structures fade instead of
-//! vanishing between samples as they do in plain [`trilinear`](super::trilinear()); an axis that grows is interpolated
-//! linearly. Weights beyond the edge fall away and the rest add up to 1. These are the semantics of torch's
+//! Along an axis that shrinks, every source voxel contributes to the output, so that thin structures become fainter, while
+//! plain [`trilinear`](super::trilinear()) may skip them; an axis that grows is interpolated linearly. Weights outside the
+//! source are dropped and the others normalized to a sum of 1. These are the semantics of torch's
 //! `interpolate(mode="bilinear", antialias=True, align_corners=False)`, here for three axes.
 
 use super::Crop;
 
-/// For each output index of one axis, which source indices it blends and with what weights.
+/// For each output index of one axis: the source indices that contribute, and their weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AxisFilter {
     taps: Vec<Taps>,
@@ -19,24 +19,24 @@ pub struct AxisFilter {
 struct Taps {
     /// First source index.
     first: usize,
-    /// First weight in the filter's list.
+    /// Index of the first weight in the filter's list.
     weight: usize,
-    /// Source indices from `first` on; none where the output lies outside the source.
+    /// Number of source indices from `first` on; 0 where the output is outside the source.
     count: usize,
 }
 
 impl AxisFilter {
-    /// Fits `source` voxels into `target` voxels, edge to edge.
+    /// Resamples `source` voxels to `target` voxels over the same extent. Both are at least 1.
     pub fn resize(source: usize, target: usize) -> AxisFilter {
         AxisFilter::with_step(source, target, source as f64 / target as f64, 0..target)
     }
 
-    /// Resamples `source` voxels that are `source_mm` apart to `target_mm` apart, around the same middle, and then cuts
-    /// or pads that evenly to `target` voxels.
+    /// Resamples `source` voxels with a spacing of `source_mm` to a spacing of `target_mm`, around the same center, and then
+    /// crops or pads evenly to `target` voxels. Spacings are in mm and above 0.
     ///
-    /// The resampled axis has as many voxels as its length holds, rounded. Where voxels to cut or to pad are odd, the
-    /// padding has its extra voxel at the end, and the cut keeps voxel `n / 2` as the middle (MONAI's
-    /// `ResizeWithPadOrCrop`).
+    /// The resampled axis has `source * source_mm / target_mm` voxels, rounded, at least 1. Where the number of voxels to
+    /// crop or to pad is odd, the padding has its extra voxel at the end, and the crop keeps voxel `n / 2` as the center
+    /// (MONAI's `ResizeWithPadOrCrop`).
     pub fn spaced(source: usize, source_mm: f32, target: usize, target_mm: f32) -> AxisFilter {
         let step = f64::from(target_mm) / f64::from(source_mm);
         let resampled = ((source as f64 / step).round() as usize).max(1);
@@ -54,7 +54,7 @@ impl AxisFilter {
         filter
     }
 
-    /// The outputs `range` of `resampled` voxels, `step` source voxels apart, around the middle of the source.
+    /// Outputs `range` of `resampled` voxels with a step of `step` source voxels, around the center of the source.
     fn with_step(source: usize, resampled: usize, step: f64, range: std::ops::Range<usize>) -> AxisFilter {
         let reach = step.max(1.0);
         let mut filter = AxisFilter { taps: Vec::with_capacity(range.len()), weights: Vec::new() };
@@ -71,7 +71,7 @@ impl AxisFilter {
         filter
     }
 
-    /// Output voxels.
+    /// Number of output voxels.
     pub fn len(&self) -> usize {
         self.taps.len()
     }
@@ -87,10 +87,15 @@ impl AxisFilter {
     }
 }
 
-/// Resamples the crop of a volume by one filter an axis, made for the crop's shape, into `out`, which is cleared first.
+/// Resamples the crop of a volume with one filter for each axis D, H and W, made for the crop's shape, into `out`, which is
+/// cleared first and then holds one value for each output voxel, in D H W order.
 ///
-/// `values` is D H W and as large as `shape_dhw` says; the crop lies in it. Voxels outside the source become `outside`.
-/// Agrees with torch within 1e-5 of the values' range. Beside `out` the call keeps two slices of floats.
+/// `values` are the D H W voxels of shape `shape_dhw`, which contains the crop. Voxels outside the source become
+/// `outside`. Agrees with torch within 1e-5 of the values' range. In addition to `out` the call allocates one slice and
+/// one row of the crop as floats.
+///
+/// # Panics
+/// Where `values` or the filters do not fit the shapes.
 pub fn triangle(
     values: &[f32],
     shape_dhw: [usize; 3],
@@ -114,7 +119,7 @@ pub fn triangle(
             out.resize(out.len() + slice_pixels, outside);
             continue;
         }
-        // Along D and H whole rows are added up in memory's order; only W needs single voxels.
+        // Along D and H whole rows are added in memory order; only W needs single voxels.
         for (h, line) in slice.chunks_exact_mut(width).enumerate() {
             add_up(line, weights_d, |d| row(first_d + d, h));
         }
@@ -132,7 +137,7 @@ pub fn triangle(
     }
 }
 
-/// The weighted sum of rows.
+/// Sets `sum` to the weighted sum of rows.
 fn add_up<'a>(sum: &mut [f32], weights: &[f32], row: impl Fn(usize) -> &'a [f32]) {
     sum.fill(0.0);
     for (index, weight) in weights.iter().enumerate() {

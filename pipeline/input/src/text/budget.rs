@@ -1,20 +1,20 @@
-//! Length budget: how many positions a text may take, and what is cut where it takes more.
+//! Length budget: the maximum number of positions of a conversation, and truncation to it.
 
 use serde::{Deserialize, Serialize};
 
-use super::draft::EncodedText;
+use super::conversation::EncodedText;
 use super::template::IMAGE3D;
 use crate::error::InputError;
 
-/// How long a text may become.
+/// The maximum length of a conversation, images included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LengthBudget {
-    /// Most positions, images included (768 in the paper).
+    /// Maximum number of positions, images included (768 in the paper).
     pub total: usize,
-    /// Positions that one image takes (512 for 256 tokens of 3D and 2D features each).
+    /// Positions of each image (512 for 256 tokens each of 3D and 2D features).
     pub visual_tokens: usize,
-    /// Where an answer is cut, its last token becomes the end token. Off in the released code, which loses the end of
-    /// long answers.
+    /// Whether the last token of a truncated answer is replaced by the end token. False in the released code, whose
+    /// truncated answers have no end token.
     pub keep_end: bool,
 }
 
@@ -27,7 +27,7 @@ impl LengthBudget {
         ids.iter().map(|id| self.positions(*id)).sum()
     }
 
-    /// How many ids from the start fit; an image fits whole or not at all.
+    /// Number of leading ids that fit; an image fits whole or not at all.
     fn fitting(&self, ids: &[i32]) -> usize {
         let mut positions = 0;
         let beyond = ids.iter().position(|id| {
@@ -38,17 +38,23 @@ impl LengthBudget {
     }
 }
 
-/// A prompt as it is, or an error where it does not fit: cut, it would no longer ask.
+/// A prompt, which is never truncated, since it would then no longer ask for an answer.
+///
+/// # Errors
+/// [`InputError::PromptTooLong`] where it does not fit.
 pub(super) fn fit_prompt(encoded: EncodedText, budget: &LengthBudget) -> Result<EncodedText, InputError> {
     let found = budget.positions_of(&encoded.ids);
     if found > budget.total {
         return Err(InputError::PromptTooLong { expected: budget.total, found });
     }
-    // Earlier turns are context here.
+    // Answers of earlier turns are context, not targets.
     Ok(EncodedText { target_spans: Vec::new(), ..encoded })
 }
 
-/// A text to learn from, cut at the end where it does not fit.
+/// A training conversation, truncated at the end where it does not fit.
+///
+/// # Errors
+/// [`InputError::NoTarget`] where no target is left.
 pub(super) fn fit_targets(
     mut encoded: EncodedText,
     budget: &LengthBudget,
@@ -67,7 +73,7 @@ pub(super) fn fit_targets(
         encoded.images = encoded.ids.iter().filter(|id| **id == IMAGE3D).count();
         let stop = fitting as u32;
         let end = end.filter(|_| budget.keep_end);
-        // An end token alone would teach that the answer is empty.
+        // A target of the end token alone would train empty answers.
         let least = if end.is_some() { 2 } else { 1 };
         encoded.target_spans.retain(|span| span.1 <= stop || span.0 + least <= stop);
         let cut = encoded.target_spans.last_mut().filter(|span| span.1 > stop);

@@ -1,15 +1,15 @@
 //! Findings: the part of an M3D-Cap `text.txt` that becomes the caption.
 //!
-//! As the official preparation (M3D's `m3d_cap_data_prepare.py`): what follows the first `study_findings:`; where that
-//! is as good as empty, what follows the first `discussion:`; where that is too, the whole text. Each line break becomes
-//! one space and the ends are trimmed.
+//! As in the official preparation (M3D's `m3d_cap_data_prepare.py`): the text after the first `study_findings:`; where that
+//! has fewer than 5 characters, the text after the first `discussion:`; where that does too, the whole text. Each line
+//! break becomes one space and the ends are trimmed.
 
 use std::fs;
 use std::path::Path;
 
 use crate::error::InputError;
 
-/// Fewer characters than this, spaces and line breaks not counted, are taken for no text.
+/// Texts with fewer characters, not counting spaces and line breaks, are treated as empty.
 const MIN_CHARACTERS: usize = 5;
 
 /// Reads a text file and extracts its findings.
@@ -22,9 +22,9 @@ pub fn read_findings(path: &Path) -> Result<String, InputError> {
     Ok(findings(&text))
 }
 
-/// The findings of a report's text; a text without the keys is its own findings.
+/// The findings of a report's text, on one line; the whole text where it has neither key.
 pub fn findings(text: &str) -> String {
-    // Python's text mode reads every kind of line break as "\n".
+    // Python's text mode converts all line breaks to "\n".
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let after = |key: &str| one_line(text.split_once(key).map_or(text.as_str(), |(_, after)| after));
     [after("study_findings:"), after("discussion:")]
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn as_good_as_empty_falls_back_to_discussion_then_to_all() {
+    fn short_findings_fall_back_to_the_discussion_and_then_to_the_whole_text() {
         assert_eq!(findings("discussion:\nA talk.\nstudy_findings:\n - \n"), "A talk. study_findings:  -");
         assert_eq!(findings("discussion: ab\nstudy_findings: cd"), "ab study_findings: cd");
         assert_eq!(findings("a discussion:  \n b"), "a discussion:    b");
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_not_utf8_is_named() {
+    fn the_error_of_a_text_that_is_not_utf8_names_its_path() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("text.txt");
         std::fs::write(&path, [0x66, 0xff, 0xfe]).unwrap();

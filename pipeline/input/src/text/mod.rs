@@ -1,16 +1,29 @@
-//! Text: reports to findings, questions and answers to token ids with the spans that are learned.
+//! Text: from reports to findings, and from conversations to token ids with target spans.
+//!
+//! # Layout
+//! - [`findings`]: the caption in an M3D-Cap report
+//! - [`prompt`]: caption instructions and the wording of closed questions
+//! - [`template`]: formats and tokenizes a conversation
+//! - [`conversation`]: a formatted conversation before and after tokenization
+//! - [`budget`]: the length limit and truncation
+//! - [`tokenizer`], [`question_tokenizer`]: tokenizers of the language model and of the text encoder
+//! - [`pandas`]: which table cells pandas reads as missing
+
+pub mod findings;
+pub mod prompt;
+
+pub mod template;
 
 pub mod budget;
-pub mod draft;
-pub mod findings;
-pub mod pandas;
-pub mod prompt;
+pub mod conversation;
+
 pub mod question_tokenizer;
-pub mod template;
 pub mod tokenizer;
 
+pub mod pandas;
+
 pub use budget::LengthBudget;
-pub use draft::EncodedText;
+pub use conversation::EncodedText;
 pub use prompt::CaptionPrompts;
 pub use question_tokenizer::QuestionTokenizer;
 pub use template::{IMAGE3D, IMAGE3D_TOKEN, Template, Turn};

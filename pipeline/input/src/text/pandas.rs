@@ -1,16 +1,16 @@
-//! Pandas: what its CSV reader makes of a cell. M3D reads its tables through it, and a cell that pandas takes for
-//! missing reaches M3D's prompts and answers as the text `nan`.
+//! Pandas: which cells its CSV reader treats as missing. M3D reads its tables with pandas, and a missing cell becomes the
+//! text `nan` in M3D's prompts and answers.
 
 /// The text that a missing cell becomes.
 pub const NAN: &str = "nan";
 
-/// Cells that pandas 2 takes for missing unless told otherwise; `None` came with 2.0.
+/// Cells that pandas 2 treats as missing by default; `None` was added in 2.0.
 const MISSING: [&str; 19] = [
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
     "NULL", "NaN", "None", "n/a", "nan", "null",
 ];
 
-/// Whether pandas takes the whole cell, spaces included, for missing.
+/// Whether pandas treats a cell as missing; the cell is compared whole, with its spaces.
 pub fn is_missing(cell: &str) -> bool {
     MISSING.contains(&cell)
 }
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_cells_are_those_of_pandas() {
+    fn missing_cells_agree_with_pandas() {
         let golden = include_str!("../../tests/golden/pandas_missing.txt");
         let cells = golden.lines().filter(|line| !line.starts_with("# "));
         let mut missing = 0;

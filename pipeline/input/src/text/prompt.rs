@@ -7,7 +7,8 @@ use std::path::Path;
 use super::template::{IMAGE2D_TOKEN, IMAGE3D_TOKEN};
 use crate::error::InputError;
 
-/// Instructions for captions. Wordings of our own; M3D picks from a list of its own at random, here the row decides.
+/// Default instructions for captions, in wordings of this project. M3D picks from another list at random; here the row's
+/// key decides.
 pub const CAPTION_PROMPTS: [&str; 16] = [
     "Write the findings of this CT scan.",
     "Report what this scan shows.",
@@ -27,10 +28,10 @@ pub const CAPTION_PROMPTS: [&str; 16] = [
     "Please put the findings of this image into words.",
 ];
 
-/// Largest file of prompts in bytes; M3D's list has about 3 KB.
-const MOST_BYTES: u64 = 1 << 20;
+/// Maximum size of a prompt file in bytes; M3D's list has about 3 KB.
+const MAX_BYTES: u64 = 1 << 20;
 
-/// The caption instructions of a run: each row gets one of them, always the same one.
+/// The caption instructions of a run: each row always gets the same one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptionPrompts {
     prompts: Vec<String>,
@@ -44,20 +45,20 @@ impl Default for CaptionPrompts {
 }
 
 impl CaptionPrompts {
-    /// Reads a UTF-8 file with one prompt a line. Lines are trimmed and blank ones ignored; a prompt that stands there
-    /// twice is chosen twice as often.
+    /// Reads a UTF-8 file with one prompt per line. Lines are trimmed and blank lines ignored; a repeated prompt is chosen
+    /// more often.
     ///
     /// # Errors
     /// [`InputError::NotFound`], [`InputError::Unreadable`], [`InputError::TooLarge`] above 1 MiB,
     /// [`InputError::TextUnreadable`] for bytes that are not UTF-8, [`InputError::UnsupportedFormat`] for a file without
-    /// a prompt or with an image's mark in one.
+    /// a prompt or with an image mark in a prompt.
     pub fn load(path: &Path) -> Result<CaptionPrompts, InputError> {
         let file = File::open(path).map_err(|e| InputError::io(path, e))?;
         let mut text = Vec::new();
-        file.take(MOST_BYTES + 1).read_to_end(&mut text).map_err(|e| InputError::io(path, e))?;
-        if text.len() as u64 > MOST_BYTES {
+        file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(|e| InputError::io(path, e))?;
+        if text.len() as u64 > MAX_BYTES {
             let (path, found) = (path.to_owned(), text.len() as u64);
-            return Err(InputError::TooLarge { path, expected: MOST_BYTES, found });
+            return Err(InputError::TooLarge { path, expected: MAX_BYTES, found });
         }
         let text = String::from_utf8(text).map_err(|error| InputError::TextUnreadable {
             path: path.to_owned(),
@@ -65,14 +66,15 @@ impl CaptionPrompts {
         })?;
         let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
         let prompts: Vec<String> = lines.filter(|line| !line.is_empty()).map(str::to_owned).collect();
-        let fault = |expected, found: String| InputError::UnsupportedFormat { path: path.to_owned(), expected, found };
+        let unsupported =
+            |expected, found: String| InputError::UnsupportedFormat { path: path.to_owned(), expected, found };
         if prompts.is_empty() {
-            return Err(fault("a prompt on each line", "blank lines only".to_owned()));
+            return Err(unsupported("a prompt on each line", "blank lines only".to_owned()));
         }
         let marked =
             prompts.iter().position(|prompt| [IMAGE3D_TOKEN, IMAGE2D_TOKEN].iter().any(|m| prompt.contains(m)));
         match marked {
-            Some(number) => Err(fault("prompts without image marks", format!("one in prompt {}", number + 1))),
+            Some(number) => Err(unsupported("prompts without image marks", format!("one in prompt {}", number + 1))),
             None => Ok(CaptionPrompts { prompts }),
         }
     }
@@ -82,9 +84,10 @@ impl CaptionPrompts {
         &self.prompts
     }
 
-    /// The instruction of a row, chosen by a stable hash of its key: the same on every machine and in every order.
+    /// The instruction of a row, chosen by a stable hash of the row's key: it does not depend on the machine or the order of
+    /// rows.
     pub fn pick(&self, key: &[u8]) -> &str {
-        // FNV-1a, folded so that the high half counts too.
+        // FNV-1a, folded so that the upper half is used too.
         let hash = key
             .iter()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
@@ -145,14 +148,14 @@ mod tests {
         assert_eq!(reason(b" \n\n"), "unsupported_format");
         assert_eq!(reason(b"Describe.\n<image3d> Tell.\n"), "unsupported_format");
         assert_eq!(reason(&[0xff, 0xfe, b'a']), "text_unreadable");
-        assert_eq!(reason(&vec![b'a'; MOST_BYTES as usize + 1]), "too_large");
+        assert_eq!(reason(&vec![b'a'; MAX_BYTES as usize + 1]), "too_large");
         assert_eq!(CaptionPrompts::load(folder.path()).unwrap_err().reason().as_str(), "unreadable");
         let missing = CaptionPrompts::load(&folder.path().join("none")).unwrap_err();
         assert_eq!(missing.reason().as_str(), "not_found");
     }
 
     #[test]
-    fn closed_wording_is_m3ds() {
+    fn closed_questions_and_answers_have_m3ds_wording() {
         let question = closed_question("Which plane?", ["Axial", "Coronal", "Sagittal", "Oblique"]);
         assert_eq!(question, "Which plane? Choices: A. Axial B. Coronal C. Sagittal D. Oblique");
         assert_eq!(closed_answer("B", "Coronal"), "B. Coronal");

@@ -1,4 +1,4 @@
-//! Question tokenizer: the ids that a BERT text encoder takes, with its start and separator tokens.
+//! Question tokenizer: token ids for a BERT text encoder, with its start and separator tokens.
 
 use std::path::Path;
 
@@ -6,52 +6,53 @@ use super::tokenizer::load_inner;
 use crate::error::InputError;
 use tokenizers::TruncationParams;
 
-/// Most ids of a question, `[CLS]` and `[SEP]` included: BERT's number of positions, at which M3D-CLIP cuts too.
-pub const MOST_IDS: usize = 512;
+/// Maximum number of ids of a question, `[CLS]` and `[SEP]` included: BERT's number of positions, to which M3D-CLIP truncates
+/// too.
+pub const MAX_IDS: usize = 512;
 
-/// A tokenizer for the text encoder that reads questions, such as BERT's WordPiece.
+/// A tokenizer for the text encoder of questions, such as BERT's WordPiece.
 #[derive(Clone, Debug)]
 pub struct QuestionTokenizer {
     inner: tokenizers::Tokenizer,
 }
 
 impl QuestionTokenizer {
-    /// Loads a `tokenizer.json`, or the one in a folder. Padding that the file asks for is off; texts are cut at
-    /// [`MOST_IDS`] whatever the file says.
+    /// Loads a `tokenizer.json`, or the one in a folder. Padding is disabled and texts are truncated to [`MAX_IDS`], whatever
+    /// the file states.
     ///
     /// # Errors
     /// [`InputError::TokenizerMissing`] where there is none, [`InputError::Tokenizer`] where it cannot be parsed.
     pub fn load(path: &Path) -> Result<QuestionTokenizer, InputError> {
         let mut inner = load_inner(path)?;
-        let truncation = TruncationParams { max_length: MOST_IDS, ..TruncationParams::default() };
+        let truncation = TruncationParams { max_length: MAX_IDS, ..TruncationParams::default() };
         inner.with_truncation(Some(truncation)).map_err(|error| InputError::Tokenizer {
-            place: path.display().to_string(),
+            location: path.display().to_string(),
             expected: "a tokenizer that can be cut at 512 ids",
             found: error.to_string(),
         })?;
         Ok(QuestionTokenizer { inner })
     }
 
-    /// Ids of a question, with the tokens that the tokenizer puts around a text.
+    /// Ids of a question, with the special tokens that the tokenizer adds around a text; at most [`MAX_IDS`].
     ///
     /// # Errors
     /// [`InputError::Tokenizer`] where the tokenizer refuses the text.
     pub fn encode(&self, question: &str) -> Result<Vec<i32>, InputError> {
         let encoding = self.inner.encode_fast(question, true).map_err(|error| InputError::Tokenizer {
-            place: "question".to_owned(),
+            location: "question".to_owned(),
             expected: "a text that encodes",
             found: error.to_string(),
         })?;
         Ok(encoding.get_ids().iter().map(|id| *id as i32).collect())
     }
 
-    /// Everything that decides on ids, as text: equal for equal tokenizers.
+    /// The tokenizer as JSON text, which is equal for equal tokenizers.
     ///
     /// # Errors
-    /// [`InputError::Tokenizer`] where the tokenizer can't be written.
+    /// [`InputError::Tokenizer`] where the tokenizer cannot be serialized.
     pub fn identity(&self) -> Result<String, InputError> {
         self.inner.to_string(false).map_err(|error| InputError::Tokenizer {
-            place: "question tokenizer".to_owned(),
+            location: "question tokenizer".to_owned(),
             expected: "a tokenizer to write",
             found: error.to_string(),
         })

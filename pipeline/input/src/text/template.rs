@@ -1,16 +1,16 @@
-//! Templates: a conversation to token ids, with images in their places and the spans that are learned.
+//! Templates: from a conversation to token ids with images and target spans.
 //!
-//! The layouts are those of the released codes: Med-2E3's `template` folder for [`Template::Phi`] and
+//! The formats are those of the released codes: Med-2E3's `template` folder for [`Template::Phi`] and
 //! [`Template::PretrainVision3d`], Phi-3's chat template for [`Template::Phi3Chat`], M3D's dataset classes for
-//! [`Template::M3d`]. Text is cut at `<image3d>`, each piece is tokenized alone, [`IMAGE3D`] stands for an image, and the
-//! start token comes once, if the tokenizer has one and the first piece is text. Unlike there, the spans to learn are
-//! known when the text is assembled and follow the tokens' byte offsets; nothing is tokenized twice, and no sample loses
-//! its labels to a mismatch.
+//! [`Template::M3d`]. Text is split at `<image3d>`, each piece is tokenized separately, the id [`IMAGE3D`] marks an image,
+//! and the start token is added once, if the tokenizer has one and the first piece is text. Unlike in the released codes,
+//! target spans are known when the text is formatted and found by the tokens' byte offsets, so that nothing is tokenized
+//! twice and no sample loses its labels to a mismatch.
 
 use serde::{Deserialize, Serialize};
 
 use super::budget::{LengthBudget, fit_prompt, fit_targets};
-use super::draft::{Draft, EncodedText};
+use super::conversation::{Conversation, EncodedText};
 use super::tokenizer::Tokenizer;
 use crate::error::InputError;
 
@@ -18,7 +18,7 @@ use med2e3_schemas::sample::Task;
 
 pub use med2e3_schemas::sample::IMAGE3D;
 
-/// The image's mark in a question.
+/// The mark of a 3D image in a question.
 pub const IMAGE3D_TOKEN: &str = "<image3d>";
 
 /// The mark of an ordinary 2D image, which is not supported.
@@ -27,41 +27,41 @@ pub const IMAGE2D_TOKEN: &str = "<image>";
 const SYSTEM: &str = "A chat between a curious user and an artificial intelligence assistant. \
     The assistant gives helpful, detailed, and polite answers to the user's questions.";
 
-/// Ends a text: each answer of [`Template::Phi`], the last one of [`Template::Phi3Chat`] and [`Template::M3d`].
+/// The end token: after each answer of [`Template::Phi`], after the last of [`Template::Phi3Chat`] and [`Template::M3d`].
 pub const END_TOKEN: &str = "<|endoftext|>";
 
 const USER_MARK: &str = "<|user|>";
 const ASSISTANT_MARK: &str = "<|assistant|>";
 const TURN_END_MARK: &str = "<|end|>";
 
-/// How a conversation is laid out.
+/// The format of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Template {
-    /// Fine-tuning and evaluation: system text, then `USER: {q} ASSISTANT: {a}<|endoftext|>` for each turn. Answers and
-    /// end tokens are learned.
+    /// Fine-tuning and evaluation: system text, then `USER: {q} ASSISTANT: {a}<|endoftext|>` for each turn. Targets are
+    /// answers and end tokens.
     Phi,
-    /// Alignment (stage 1): the images, then the caption; no other text, no end token. The caption is learned.
+    /// Alignment (stage 1): the images, then the caption; no other text, no end token. The target is the caption.
     PretrainVision3d,
-    /// Phi-3's own chat markup: `<|user|>\n{q}<|end|>\n<|assistant|>\n{a}<|end|>\n` for each turn, then
-    /// `<|endoftext|>`. Answers with their `<|end|>` are learned, and what follows the last.
+    /// Phi-3's chat markup: `<|user|>\n{q}<|end|>\n<|assistant|>\n{a}<|end|>\n` for each turn, then `<|endoftext|>`. Targets
+    /// are answers with their `<|end|>`, and the text after the last answer.
     Phi3Chat,
     /// M3D-LaMed: a turn's images, its question, a space and its answer; `<|endoftext|>` after the last. No marks and no
-    /// system text. Answers, each from its space on, and the end token are learned.
+    /// system text. Targets are answers, each with the space before it, and the end token.
     M3d,
 }
 
 /// A question and its answer. Both are trimmed before use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turn {
-    /// What the user says, with [`IMAGE3D_TOKEN`] where an image stands.
+    /// The user's text, with [`IMAGE3D_TOKEN`] for each image.
     pub question: String,
-    /// What is learned, or `None` in the last turn to ask for it.
+    /// The target; `None` in the last turn of a prompt.
     pub answer: Option<String>,
 }
 
 impl Template {
-    /// The template's own words, for a tokenizer that is trained on what the model will see.
+    /// The template's fixed text, for training a tokenizer on the texts that the model gets.
     pub fn words(self) -> String {
         match self {
             Template::Phi => format!("{SYSTEM} USER: \n ASSISTANT: "),
@@ -69,7 +69,7 @@ impl Template {
         }
     }
 
-    /// The tokens that the template is made of and a tokenizer must have, the end token first.
+    /// The special tokens of the template, which a tokenizer must have; the end token first.
     pub fn special_tokens(self) -> &'static [&'static str] {
         match self {
             Template::Phi | Template::M3d => &[END_TOKEN],
@@ -86,9 +86,9 @@ impl Template {
         self.special_tokens().iter().try_for_each(|token| id_of(tokenizer, token).map(|_| ()))
     }
 
-    /// An instruction about one volume as the template's data writes it: the image, what stands between, the text.
+    /// A question about one volume in the form of the template's data: the image mark, a separator, the instruction.
     ///
-    /// Med-2E3 has a line break between; M3D a space, and nothing before the instruction for a caption.
+    /// The separator is a line break for Med-2E3, a space for M3D, and empty for M3D's captions.
     pub fn with_image(self, task: Task, instruction: &str) -> String {
         match (self, task) {
             (Template::M3d, Task::Caption) => format!("{IMAGE3D_TOKEN}{instruction}"),
@@ -97,13 +97,14 @@ impl Template {
         }
     }
 
-    /// Lays out and tokenizes a conversation within a budget; what is beyond the budget is cut at the end.
+    /// Formats and tokenizes a conversation within a budget; ids beyond the budget are cut at the end.
     ///
     /// # Errors
-    /// [`InputError::NoTarget`] where no target is left, [`InputError::PromptTooLong`] where a prompt without an answer
-    /// does not fit, [`InputError::MissingAnswer`] for an empty answer, [`InputError::UnsupportedImage2d`] for a 2D
-    /// image's mark, [`InputError::MissingToken`] for a tokenizer without one of the template's tokens,
-    /// [`InputError::BadTurn`] for anything else that cannot be laid out.
+    /// [`InputError::NoTarget`] where no target is left, [`InputError::PromptTooLong`] where a prompt (a conversation whose
+    /// last turn has no answer) does not fit, [`InputError::MissingAnswer`] for an empty answer,
+    /// [`InputError::UnsupportedImage2d`] for a 2D image's mark, [`InputError::MissingToken`] for a tokenizer that lacks a
+    /// special token, [`InputError::Tokenizer`] where it refuses the text, [`InputError::BadTurn`] for any other
+    /// conversation that cannot be formatted.
     pub fn encode(
         self,
         tokenizer: &Tokenizer,
@@ -112,7 +113,7 @@ impl Template {
     ) -> Result<EncodedText, InputError> {
         check(turns)?;
         self.check(tokenizer)?;
-        let encoded = self.lay_out(turns).encode(tokenizer)?;
+        let encoded = self.format(turns).encode(tokenizer)?;
         let end = match self {
             Template::Phi | Template::M3d => Some(id_of(tokenizer, END_TOKEN)?),
             Template::Phi3Chat => Some(id_of(tokenizer, TURN_END_MARK)?),
@@ -122,15 +123,15 @@ impl Template {
         if asks { fit_prompt(encoded, budget) } else { fit_targets(encoded, budget, end) }
     }
 
-    fn lay_out(self, turns: &[Turn]) -> Draft {
-        let mut draft = Draft::default();
+    fn format(self, turns: &[Turn]) -> Conversation {
+        let mut conversation = Conversation::default();
         match self {
             Template::Phi => {
-                draft.text(SYSTEM);
-                draft.text(" ");
+                conversation.text(SYSTEM);
+                conversation.text(" ");
             }
             // The start token comes before the images.
-            Template::M3d => draft.start(),
+            Template::M3d => conversation.start(),
             Template::PretrainVision3d | Template::Phi3Chat => {}
         }
         for (number, turn) in turns.iter().enumerate() {
@@ -139,59 +140,59 @@ impl Template {
             let answer = turn.answer.as_deref().map(str::trim);
             match self {
                 Template::Phi => {
-                    draft.text("USER: ");
-                    draft.question(question);
-                    draft.text(" ASSISTANT:");
-                    answer.inspect(|answer| draft.target(&[" ", answer, END_TOKEN]));
+                    conversation.text("USER: ");
+                    conversation.question(question);
+                    conversation.text(" ASSISTANT:");
+                    answer.inspect(|answer| conversation.target(&[" ", answer, END_TOKEN]));
                 }
                 Template::PretrainVision3d => {
-                    // The question's words are not used; a first turn without a mark has its image all the same.
+                    // The question's text is not used; a first turn without a mark has an image too.
                     let images = question.matches(IMAGE3D_TOKEN).count();
-                    draft.images(if number == 0 { images.max(1) } else { images });
+                    conversation.images(if number == 0 { images.max(1) } else { images });
                     if number > 0 && images == 0 {
-                        draft.text(" ");
+                        conversation.text(" ");
                     }
-                    answer.inspect(|answer| draft.target(&[answer]));
+                    answer.inspect(|answer| conversation.target(&[answer]));
                 }
                 Template::Phi3Chat => {
-                    draft.text("<|user|>\n");
-                    draft.question(question);
-                    draft.text("<|end|>\n<|assistant|>\n");
+                    conversation.text("<|user|>\n");
+                    conversation.question(question);
+                    conversation.text("<|end|>\n<|assistant|>\n");
                     match answer {
-                        // Many tokenizers take the line break into the mark before it.
-                        Some(answer) if last => draft.target(&[answer, TURN_END_MARK, "\n", END_TOKEN]),
+                        // Many tokenizers include the line break in the mark before it.
+                        Some(answer) if last => conversation.target(&[answer, TURN_END_MARK, "\n", END_TOKEN]),
                         Some(answer) => {
-                            draft.target(&[answer, TURN_END_MARK]);
-                            draft.text("\n");
+                            conversation.target(&[answer, TURN_END_MARK]);
+                            conversation.text("\n");
                         }
                         None => {}
                     }
                 }
                 Template::M3d => {
                     if number > 0 {
-                        draft.text(" ");
+                        conversation.text(" ");
                     }
                     let words = question.replace(IMAGE3D_TOKEN, "");
-                    draft.images(question.matches(IMAGE3D_TOKEN).count());
-                    // What stands between image and text in other layouts, a line break say, is a space here.
+                    conversation.images(question.matches(IMAGE3D_TOKEN).count());
+                    // The separator between image and text of other formats, such as a line break, becomes a space.
                     if words.starts_with(char::is_whitespace) {
-                        draft.text(" ");
+                        conversation.text(" ");
                     }
-                    draft.text(words.trim());
-                    answer.inspect(|answer| draft.target(&[" ", answer, if last { END_TOKEN } else { "" }]));
+                    conversation.text(words.trim());
+                    answer.inspect(|answer| conversation.target(&[" ", answer, if last { END_TOKEN } else { "" }]));
                 }
             }
         }
-        draft
+        conversation
     }
 }
 
-/// A question for the text-guided scorer: the instruction without its images' marks, trimmed.
+/// The question for the text-guided scorer: the instruction without image marks, trimmed.
 pub fn instruction(question: &str) -> String {
     question.replace(IMAGE3D_TOKEN, "").replace(IMAGE2D_TOKEN, "").trim().to_owned()
 }
 
-/// An instruction about one volume as the released data writes it: the image, a line break, the text.
+/// A question about one volume in the form of the released data: the image mark, a line break, the instruction.
 pub fn with_image(instruction: &str) -> String {
     format!("{IMAGE3D_TOKEN}\n{instruction}")
 }
@@ -206,7 +207,7 @@ fn check(turns: &[Turn]) -> Result<(), InputError> {
     }
     for (turn, Turn { question, answer }) in turns.iter().enumerate() {
         if [Some(question), answer.as_ref()].iter().flatten().any(|text| text.contains(IMAGE2D_TOKEN)) {
-            return Err(InputError::UnsupportedImage2d { place: format!("turn {turn}") });
+            return Err(InputError::UnsupportedImage2d { location: format!("turn {turn}") });
         }
         match answer.as_deref().map(str::trim) {
             Some("") => return Err(InputError::MissingAnswer { turn }),

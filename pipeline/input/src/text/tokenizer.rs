@@ -1,4 +1,4 @@
-//! Tokenizer: text to token ids and back, over Hugging Face's `tokenizer.json`.
+//! Tokenizer: from text to token ids and back, with Hugging Face's `tokenizer.json`.
 
 use std::fs;
 use std::ops::Range;
@@ -19,27 +19,28 @@ pub struct Tokenizer {
     bos: Option<i32>,
 }
 
-/// One token and the bytes of the text that it stands for.
+/// One token and its bytes in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     /// The token's id.
     pub id: i32,
-    /// Bytes of the encoded text.
+    /// Byte range in the encoded text.
     pub bytes: Range<usize>,
 }
 
 impl Tokenizer {
-    /// Loads a `tokenizer.json`, or the one in a folder. Truncation and padding that the file asks for are off.
+    /// Loads a `tokenizer.json`, or the one in a folder. Truncation and padding are disabled, whatever the file states.
     ///
     /// # Errors
-    /// [`InputError::TokenizerMissing`] where there is none, [`InputError::Tokenizer`] where it cannot be parsed.
+    /// [`InputError::TokenizerMissing`] where there is none, [`InputError::Unreadable`] where it cannot be read,
+    /// [`InputError::Tokenizer`] where it cannot be parsed.
     pub fn load(path: &Path) -> Result<Tokenizer, InputError> {
         Tokenizer::new(load_inner(path)?, &path.display().to_string())
     }
 
-    /// Trains a byte-level BPE (GPT-2's kind) of at most `vocab_size` tokens, 256 bytes and the special tokens included.
+    /// Trains a byte-level BPE (as GPT-2's) of at most `vocab_size` tokens, including 256 bytes and the special tokens.
     ///
-    /// Special tokens get the first ids, in order. The result depends on the texts and their order alone.
+    /// Special tokens get the first ids, in order. The result depends only on the arguments and the order of the texts.
     ///
     /// # Errors
     /// [`InputError::Tokenizer`] where training fails.
@@ -58,26 +59,29 @@ impl Tokenizer {
             .special_tokens(special.iter().map(|token| AddedToken::from(*token, true)).collect())
             .build();
         let mut trainer = TrainerWrapper::from(trainer);
-        inner.train(&mut trainer, texts).map_err(|e| fault("text", "texts to train on", e))?;
+        inner.train(&mut trainer, texts).map_err(|e| tokenizer_error("text", "texts to train on", e))?;
         Tokenizer::new(inner, "text")
     }
 
-    fn new(inner: tokenizers::Tokenizer, place: &str) -> Result<Tokenizer, InputError> {
+    fn new(inner: tokenizers::Tokenizer, location: &str) -> Result<Tokenizer, InputError> {
         let ids = |special| inner.encode("a", special).map(|encoding| encoding.get_ids().to_vec());
-        let plain = ids(false).map_err(|e| fault(place, "a tokenizer that encodes", e))?;
-        let marked = ids(true).map_err(|e| fault(place, "a tokenizer that encodes", e))?;
-        // Only a token put before the text and none after it is a language model's start token.
+        let plain = ids(false).map_err(|e| tokenizer_error(location, "a tokenizer that encodes", e))?;
+        let marked = ids(true).map_err(|e| tokenizer_error(location, "a tokenizer that encodes", e))?;
+        // A token added before the text is the language model's start token, unless one is added after it too.
         let bos = (marked.len() == plain.len() + 1 && marked[1..] == plain[..]).then(|| marked[0] as i32);
         Ok(Tokenizer { inner, bos })
     }
 
-    /// Writes a `tokenizer.json`; it appears whole or not at all.
+    /// Writes a `tokenizer.json`, by a rename, so that the file is never incomplete.
     ///
     /// # Errors
-    /// [`InputError::Unreadable`] where the folder is missing or not writable.
+    /// [`InputError::Unreadable`] where the folder is missing or not writable, [`InputError::Tokenizer`] where the tokenizer
+    /// cannot be serialized.
     pub fn save(&self, path: &Path) -> Result<(), InputError> {
-        let text =
-            self.inner.to_string(true).map_err(|e| fault(&path.display().to_string(), "a tokenizer to write", e))?;
+        let text = self
+            .inner
+            .to_string(true)
+            .map_err(|e| tokenizer_error(&path.display().to_string(), "a tokenizer to write", e))?;
         let sibling = path.with_extension("json.partial");
         fs::write(&sibling, text)
             .and_then(|()| fs::rename(&sibling, path))
@@ -89,40 +93,41 @@ impl Tokenizer {
     /// # Errors
     /// [`InputError::Tokenizer`] where the tokenizer refuses the text.
     pub fn encode(&self, text: &str) -> Result<Vec<i32>, InputError> {
-        let encoding = self.inner.encode_fast(text, false).map_err(|e| fault("text", "a text that encodes", e))?;
+        let encoding =
+            self.inner.encode_fast(text, false).map_err(|e| tokenizer_error("text", "a text that encodes", e))?;
         Ok(encoding.get_ids().iter().map(|id| *id as i32).collect())
     }
 
-    /// The tokens of a text with the bytes that each stands for, without start or end tokens.
+    /// The tokens of a text with their byte ranges, without start or end tokens.
     ///
     /// # Errors
     /// [`InputError::Tokenizer`] where the tokenizer refuses the text.
     pub fn encode_with_bytes(&self, text: &str) -> Result<Vec<Token>, InputError> {
-        let encoding = self.inner.encode(text, false).map_err(|e| fault("text", "a text that encodes", e))?;
+        let encoding = self.inner.encode(text, false).map_err(|e| tokenizer_error("text", "a text that encodes", e))?;
         let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
         Ok(tokens.map(|(id, (start, end))| Token { id: *id as i32, bytes: *start..*end }).collect())
     }
 
-    /// The text of token ids. Special tokens and negative ids (images) are left out.
+    /// The text of token ids. Special tokens and negative ids (images) are skipped.
     ///
     /// # Errors
     /// [`InputError::Tokenizer`] where the decoder fails.
     pub fn decode(&self, ids: &[i32]) -> Result<String, InputError> {
         let ids = ids.iter().filter_map(|id| u32::try_from(*id).ok()).collect::<Vec<_>>();
-        self.inner.decode(&ids, true).map_err(|e| fault("token ids", "ids that decode", e))
+        self.inner.decode(&ids, true).map_err(|e| tokenizer_error("token ids", "ids that decode", e))
     }
 
-    /// The id of a token by its exact text.
+    /// The id of the token with exactly this text.
     pub fn token_to_id(&self, token: &str) -> Option<i32> {
         self.inner.token_to_id(token).map(|id| id as i32)
     }
 
-    /// Number of tokens, added ones included.
+    /// Number of tokens, including added tokens.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
     }
 
-    /// The start token that this tokenizer puts before a text, if it does; Phi-3's does not.
+    /// The id of the start token that this tokenizer adds before a text, if it adds one; Phi-3's does not.
     pub fn bos(&self) -> Option<i32> {
         self.bos
     }
@@ -135,12 +140,13 @@ pub(super) fn load_inner(path: &Path) -> Result<tokenizers::Tokenizer, InputErro
         InputError::NotFound { path } => InputError::TokenizerMissing { path },
         other => other,
     })?;
-    let place = path.display().to_string();
-    let mut inner = tokenizers::Tokenizer::from_str(&text).map_err(|e| fault(&place, "a tokenizer.json", e))?;
-    inner.with_truncation(None).map_err(|e| fault(&place, "a tokenizer.json", e))?.with_padding(None);
+    let location = path.display().to_string();
+    let mut inner =
+        tokenizers::Tokenizer::from_str(&text).map_err(|e| tokenizer_error(&location, "a tokenizer.json", e))?;
+    inner.with_truncation(None).map_err(|e| tokenizer_error(&location, "a tokenizer.json", e))?.with_padding(None);
     Ok(inner)
 }
 
-fn fault(place: &str, expected: &'static str, error: tokenizers::Error) -> InputError {
-    InputError::Tokenizer { place: place.to_owned(), expected, found: error.to_string() }
+fn tokenizer_error(location: &str, expected: &'static str, error: tokenizers::Error) -> InputError {
+    InputError::Tokenizer { location: location.to_owned(), expected, found: error.to_string() }
 }

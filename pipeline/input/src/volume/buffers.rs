@@ -1,24 +1,26 @@
-//! Buffers: memory that volumes read one after the other take over from each other, so that each costs its fresh pages
-//! once. The first write to a fresh page costs several times what a later one does.
+//! Buffers: memory that one volume after the other uses, since the first write to a fresh page costs several times as
+//! much as a later one.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytemuck::Pod;
 
-/// Larger buffers go back to the system at once.
+/// Larger buffers are freed at once and not kept in the pool.
 const MOST_KEPT_BYTES: usize = 1 << 30;
 
-/// A pool of buffers. A volume that was read with it returns its memory when it is dropped; clones share one pool.
+/// A pool of buffers. A volume that was read with it returns its memory to the pool when it is dropped; clones share one
+/// pool, between threads too.
 ///
-/// A pool holds at most as many buffers as were in use at one time: two a thread that reads, one for a file's bytes and
-/// one for its samples. Dropping it frees them.
+/// A pool holds at most as many buffers as were in use at the same time: two for each reading thread, one for a file's
+/// bytes and one for its samples, each of at most 1 GiB. Dropping the last clone frees them.
 #[derive(Clone, Debug, Default)]
 pub struct Buffers {
-    shelves: Arc<[Mutex<Vec<Vec<u64>>>; 2]>,
+    /// Unused buffers, one list for each [`Purpose`].
+    free: Arc<[Mutex<Vec<Vec<u64>>>; 2]>,
 }
 
-/// What a buffer holds; the two sizes differ, so each kind has its own shelf.
+/// What a buffer holds. Each purpose has its own list of unused buffers, since the sizes differ.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Purpose {
     File,
@@ -26,33 +28,33 @@ pub(super) enum Purpose {
 }
 
 impl Buffers {
-    /// A buffer of at least `bytes` bytes: zeros, or whatever an earlier use left.
+    /// A buffer of at least `bytes` bytes, which hold zeros or what an earlier use left.
     pub(super) fn take(&self, purpose: Purpose, bytes: usize) -> Buffer {
         let words = bytes.div_ceil(size_of::<u64>());
-        let mut shelf = self.shelf(purpose);
-        let closest = (0..shelf.len()).min_by_key(|place| match shelf[*place].len() {
+        let mut free_buffers = self.free_buffers(purpose);
+        let closest = (0..free_buffers.len()).min_by_key(|index| match free_buffers[*index].len() {
             enough if enough >= words => (0, enough - words),
             small => (1, words - small),
         });
-        let spare = closest.map(|place| shelf.swap_remove(place));
-        drop(shelf);
-        // A spare that is too small is freed before its successor is taken.
-        let words = spare.filter(|spare| spare.len() >= words).unwrap_or_else(|| vec![0; words]);
-        Buffer { words, purpose, home: self.clone() }
+        let reused = closest.map(|index| free_buffers.swap_remove(index));
+        drop(free_buffers);
+        // A buffer that is too small is freed before the larger one is allocated.
+        let words = reused.filter(|reused| reused.len() >= words).unwrap_or_else(|| vec![0; words]);
+        Buffer { words, purpose, pool: self.clone() }
     }
 
-    fn shelf(&self, purpose: Purpose) -> std::sync::MutexGuard<'_, Vec<Vec<u64>>> {
-        // A shelf is sound between any two steps, so a panic elsewhere does no harm.
-        self.shelves[purpose as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    fn free_buffers(&self, purpose: Purpose) -> std::sync::MutexGuard<'_, Vec<Vec<u64>>> {
+        // The list is valid after each operation, so a panic of another thread does no harm.
+        self.free[purpose as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Bytes, aligned for every sample type; they go back to their pool when dropped.
+/// Bytes, aligned for every sample type, which return to their pool when dropped.
 #[derive(Debug)]
 pub(super) struct Buffer {
     words: Vec<u64>,
     purpose: Purpose,
-    home: Buffers,
+    pool: Buffers,
 }
 
 impl Buffer {
@@ -73,7 +75,7 @@ impl Buffer {
         bytemuck::cast_slice_mut(&mut self.bytes_mut()[range])
     }
 
-    /// Makes room for `bytes` bytes at least; what was written stays.
+    /// Grows to at least `bytes` bytes; the contents stay.
     pub(super) fn grow(&mut self, bytes: usize) {
         self.words.resize(bytes.div_ceil(size_of::<u64>()).max(self.words.len()), 0);
     }
@@ -83,7 +85,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let words = std::mem::take(&mut self.words);
         if words.len() * size_of::<u64>() <= MOST_KEPT_BYTES {
-            self.home.shelf(self.purpose).push(words);
+            self.pool.free_buffers(self.purpose).push(words);
         }
     }
 }
@@ -93,13 +95,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dropped_buffer_is_the_next_one() {
+    fn a_dropped_buffer_is_used_again() {
         let buffers = Buffers::default();
         let mut first = buffers.take(Purpose::Samples, 100);
         first.bytes_mut()[0] = 7;
         let other = buffers.take(Purpose::Samples, 50);
         drop((first, other));
-        // The closest that is large enough, each kind for itself.
+        // The smallest that is large enough, of the same purpose.
         assert_eq!(buffers.take(Purpose::File, 100).bytes()[0], 0);
         let again = buffers.take(Purpose::Samples, 60);
         assert_eq!((again.bytes()[0], again.bytes().len()), (7, 104));

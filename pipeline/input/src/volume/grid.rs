@@ -1,13 +1,13 @@
-//! Grid: a volume's samples as they lie, seen along the display's axes D H W.
+//! Grid: a view of a volume's samples, which stay in stored order, along the display's axes D H W.
 
-use crate::orientation::Layout;
+use crate::orientation::DisplayTransform;
 
-/// How the display's axes lie in the stored order: which is slowest, which is fastest, and which run backwards.
+/// How the display's axes map to the stored order: from the slowest to the fastest axis, and which axes are reversed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrangement {
     /// Display axes (0 D, 1 H, 2 W), slowest first: a permutation.
     slowest_first: [usize; 3],
-    /// Display axes whose index falls along the stored order.
+    /// Display axes whose index decreases along the stored order.
     flipped: [bool; 3],
 }
 
@@ -18,11 +18,12 @@ impl Arrangement {
     /// Columns slowest, slices fastest: Fortran order.
     pub const WHD: Arrangement = Arrangement { slowest_first: [2, 1, 0], flipped: [false; 3] };
 
-    /// Of a source whose third axis is slowest and first is fastest (NIfTI's order), brought to display by a layout.
-    pub fn of(layout: Layout) -> Arrangement {
+    /// The arrangement of a source whose third axis is slowest and first axis is fastest (NIfTI's order), displayed by the
+    /// given transform.
+    pub fn of(display_transform: DisplayTransform) -> Arrangement {
         Arrangement {
-            slowest_first: if layout.transpose { [0, 2, 1] } else { [0, 1, 2] },
-            flipped: [layout.flip_d, layout.flip_h, layout.flip_w],
+            slowest_first: if display_transform.transpose { [0, 2, 1] } else { [0, 1, 2] },
+            flipped: [display_transform.flip_d, display_transform.flip_h, display_transform.flip_w],
         }
     }
 }
@@ -33,19 +34,19 @@ pub struct Grid<'a, T> {
     samples: &'a [T],
     shape_dhw: [usize; 3],
     arrangement: Arrangement,
-    /// Index of display voxel 0 0 0.
+    /// Index of display voxel 0 0 0 in `samples`.
     first: isize,
-    /// From voxel to voxel along D, H, W.
+    /// Index step from voxel to voxel along D, H, W.
     step_dhw: [isize; 3],
 }
 
-/// Columns and rows of a tile, which stays in a near cache, or each write of a long column would miss it. Columns of a
-/// display that lies transposed are read along the stored order: long ones, so that memory is read ahead.
+/// Columns and rows of a tile, which fits the first-level cache: writing a long column directly would miss it at each
+/// sample. Columns of a transposed display are contiguous in the stored order; long ones let the hardware prefetch.
 const TILE_COLUMNS: usize = 32;
 const TILE_ROWS: usize = 256;
 
 impl<'a, T: Copy> Grid<'a, T> {
-    /// A view of all `samples`; `None` where their number is not the shape's or is zero.
+    /// A view of all `samples`; `None` where there are none or not as many as the shape has voxels.
     pub fn new(samples: &'a [T], shape_dhw: [usize; 3], arrangement: Arrangement) -> Option<Grid<'a, T>> {
         let count = shape_dhw.iter().try_fold(1_usize, |count, dim| count.checked_mul(*dim))?;
         if count == 0 || count != samples.len() {
@@ -70,14 +71,14 @@ impl<'a, T: Copy> Grid<'a, T> {
         self.samples
     }
 
-    /// Where a display voxel lies among the stored samples.
+    /// Index in the stored samples of a display voxel, which must be within the shape.
     #[inline]
     pub fn index(&self, voxel_dhw: [usize; 3]) -> usize {
         let offset: isize = voxel_dhw.iter().zip(self.step_dhw).map(|(n, step)| *n as isize * step).sum();
         (self.first + offset) as usize
     }
 
-    /// Whether a display row lies in one piece, and if so whether backwards.
+    /// Whether display rows are contiguous in the stored order: `Some(true)` where reversed, `None` where they are not.
     pub(crate) fn rows_flipped(&self) -> Option<bool> {
         match self.step_dhw[2] {
             1 => Some(false),
@@ -86,14 +87,14 @@ impl<'a, T: Copy> Grid<'a, T> {
         }
     }
 
-    /// Columns `start..stop` of a display row in stored order, where rows lie in one piece.
+    /// Columns `start..stop` of a display row in stored order. Rows must be contiguous.
     #[inline]
     pub(crate) fn row(&self, d: usize, h: usize, start: usize, stop: usize) -> &'a [T] {
         let lowest = if self.step_dhw[2] < 0 { stop - 1 } else { start };
         &self.samples[self.index([d, h, lowest])..][..stop - start]
     }
 
-    /// Appends the part of display slice `d` within rows and columns `start..stop` to `out`, row by row.
+    /// Appends rows and columns `start..stop` of display slice `d` to `out`, row by row.
     pub(crate) fn append_slice(&self, d: usize, start: [usize; 2], stop: [usize; 2], out: &mut Vec<T>) {
         let [rows, columns] = [stop[0] - start[0], stop[1] - start[1]];
         match self.rows_flipped() {
@@ -117,7 +118,7 @@ impl<'a, T: Copy> Grid<'a, T> {
         }
     }
 
-    /// A part of display slice `d`, whose columns lie in one piece or scattered.
+    /// A rectangle of display slice `d`, for displays whose rows are not contiguous.
     fn tile(&self, d: usize, corner: [usize; 2], shape: [usize; 2]) -> [[T; TILE_COLUMNS]; TILE_ROWS] {
         let mut tile = [[self.samples[0]; TILE_COLUMNS]; TILE_ROWS];
         for w in 0..shape[1] {
@@ -126,8 +127,8 @@ impl<'a, T: Copy> Grid<'a, T> {
                 1 => fill_column(&mut tile, w, self.samples[first..][..shape[0]].iter()),
                 -1 => fill_column(&mut tile, w, self.samples[first + 1 - shape[0]..=first].iter().rev()),
                 step => {
-                    let places = (0..shape[0] as isize).map(|h| (first as isize + h * step) as usize);
-                    fill_column(&mut tile, w, places.map(|place| &self.samples[place]));
+                    let indices = (0..shape[0] as isize).map(|h| (first as isize + h * step) as usize);
+                    fill_column(&mut tile, w, indices.map(|index| &self.samples[index]));
                 }
             }
         }
@@ -147,15 +148,15 @@ impl<'a, T: Copy> Grid<'a, T> {
         self.arrangement.slowest_first.map(|axis| self.shape_dhw[axis])
     }
 
-    /// A box in stored axes, slowest first, as a box of the display: starts and stops.
+    /// Converts a box in stored axes, slowest first, to starts and stops along D, H and W.
     pub(crate) fn box_to_display(&self, start: [usize; 3], stop: [usize; 3]) -> ([usize; 3], [usize; 3]) {
         let (mut display_start, mut display_stop) = ([0; 3], [0; 3]);
-        for (place, axis) in self.arrangement.slowest_first.into_iter().enumerate() {
+        for (stored_axis, axis) in self.arrangement.slowest_first.into_iter().enumerate() {
             let length = self.shape_dhw[axis];
             let range = if self.arrangement.flipped[axis] {
-                (length - stop[place], length - start[place])
+                (length - stop[stored_axis], length - start[stored_axis])
             } else {
-                (start[place], stop[place])
+                (start[stored_axis], stop[stored_axis])
             };
             (display_start[axis], display_stop[axis]) = range;
         }
@@ -184,17 +185,17 @@ mod tests {
                 let flipped = [0, 1, 2].map(|axis| flips >> axis & 1 == 1);
                 let grid = Grid::new(&samples, [2, 3, 4], Arrangement { slowest_first, flipped }).unwrap();
                 let display = grid.to_display();
-                let mut seen = display.clone();
-                seen.sort();
-                assert_eq!(seen, samples);
+                let mut sorted = display.clone();
+                sorted.sort();
+                assert_eq!(sorted, samples);
                 for (n, value) in display.into_iter().enumerate() {
                     let voxel = [n / 12, n / 4 % 3, n % 4];
                     assert_eq!(samples[grid.index(voxel)], value);
                 }
                 let corner = grid.index([0; 3]);
                 let stored = grid.stored_shape();
-                let place = [corner / (stored[1] * stored[2]), corner / stored[2] % stored[1], corner % stored[2]];
-                let (start, stop) = grid.box_to_display(place, place.map(|n| n + 1));
+                let start = [corner / (stored[1] * stored[2]), corner / stored[2] % stored[1], corner % stored[2]];
+                let (start, stop) = grid.box_to_display(start, start.map(|n| n + 1));
                 assert_eq!((start, stop), ([0; 3], [1; 3]));
             }
         }

@@ -1,4 +1,4 @@
-//! Gzip in memory: files are inflated whole by libdeflate, member by member, into a buffer that the decoded header sizes.
+//! Gzip in memory: libdeflate inflates files whole, member by member, into a buffer whose size the decoded header states.
 
 use std::path::Path;
 
@@ -8,20 +8,20 @@ use super::buffers::{Buffer, Buffers, Purpose};
 use super::stage::{self, Stage};
 use crate::error::InputError;
 
-/// DEFLATE's best: 258 bytes from 2 bits.
+/// The highest compression ratio of DEFLATE: 258 bytes from 2 bits.
 const MAX_EXPANSION: u64 = 1032;
 
-/// The longest run that DEFLATE writes at once, a stored block.
+/// The longest run of bytes that DEFLATE writes at once: a stored block.
 const LONGEST_RUN: usize = 1 << 16;
 
 /// Header, empty data and trailer of the smallest gzip member.
 const MIN_MEMBER: usize = 20;
 
-/// Memory that is taken at once for a compressed byte. Voxels pack less well; where more comes out, more is taken then, so
-/// that memory follows the data and not what a header claims.
+/// Decoded bytes that are allocated at first for each compressed byte. Voxels compress less well. Where a stream needs
+/// more, the buffer grows, so that memory follows the data and not the size that a header states.
 const USUAL_EXPANSION: usize = 64;
 
-/// Data beyond what the header asks for that is tolerated in any case.
+/// Bytes beyond the size that the header states which are always tolerated.
 const SLACK: usize = 1 << 20;
 
 /// Whether the bytes start with gzip's magic.
@@ -30,11 +30,11 @@ pub(super) fn is_gzip(bytes: &[u8]) -> bool {
 }
 
 /// Most bytes that a gzip file of `len` bytes can hold.
-pub(super) fn most_decoded(len: u64) -> u64 {
+pub(super) fn max_decoded_bytes(len: u64) -> u64 {
     len.saturating_mul(MAX_EXPANSION)
 }
 
-/// The first `len` decoded bytes, or fewer where the stream holds fewer; zeros stand where damage hides them.
+/// The first `len` decoded bytes, or fewer where the stream holds fewer; zeros where damage hides them.
 ///
 /// libdeflate writes in order and gives up at the first run that does not fit, so a buffer of `len` and one run more is
 /// filled up to `len` at least when it runs out of space.
@@ -59,35 +59,35 @@ pub(super) fn head(bytes: &[u8], len: usize) -> Vec<u8> {
     out
 }
 
-/// What one inflation has to give.
+/// What an inflation has to return.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted {
+pub(super) struct Request {
     /// Decoded bytes up to the last voxel.
     pub(super) expected: usize,
-    /// Unused bytes before the first decoded one, for the alignment of the voxels.
+    /// Unused bytes before the first decoded byte, which align the voxels.
     pub(super) pad: usize,
     /// The limit on decoded samples; data beyond `expected` counts too.
     pub(super) limit: u64,
 }
 
-/// Inflates the members of a gzip file until at least `expected` bytes are there, after `pad` others.
+/// Inflates the members of a gzip file until at least `expected` bytes are decoded, after `pad` unused bytes.
 ///
-/// Data beyond `expected` is tolerated up to as much again and 1 MiB, and as far as the limit allows; bytes after the
-/// member that completes `expected` are not looked at. The checksum of every member read is verified.
+/// Data beyond `expected` is tolerated up to the same size again and 1 MiB, within the limit. Bytes after the member that
+/// completes `expected` are not read. The checksum of each member that is read is verified.
 ///
 /// # Errors
-/// [`InputError::TruncatedGzip`], [`InputError::CorruptGzip`], or [`InputError::LyingHeader`] where the sound stream
+/// [`InputError::TruncatedGzip`], [`InputError::CorruptGzip`], or [`InputError::LyingHeader`] where the valid stream
 /// holds fewer than `expected` bytes or far more.
-pub(super) fn inflate(path: &Path, bytes: &[u8], wanted: Wanted, buffers: &Buffers) -> Result<Buffer, InputError> {
+pub(super) fn inflate(path: &Path, bytes: &[u8], request: Request, buffers: &Buffers) -> Result<Buffer, InputError> {
     stage::enter(Stage::Inflate);
-    let inflated = inflate_members(path, bytes, wanted, buffers);
+    let inflated = inflate_members(path, bytes, request, buffers);
     stage::enter(Stage::Decode);
     inflated
 }
 
-fn inflate_members(path: &Path, bytes: &[u8], wanted: Wanted, buffers: &Buffers) -> Result<Buffer, InputError> {
-    let Wanted { expected, pad, limit } = wanted;
-    let lying = |found: usize| {
+fn inflate_members(path: &Path, bytes: &[u8], request: Request, buffers: &Buffers) -> Result<Buffer, InputError> {
+    let Request { expected, pad, limit } = request;
+    let wrong_length = |found: usize| {
         let (expected, found, offset) = (expected as u64, found as u64, Some(bytes.len() as u64));
         InputError::LyingHeader { path: path.to_owned(), expected, found, offset }
     };
@@ -99,13 +99,13 @@ fn inflate_members(path: &Path, bytes: &[u8], wanted: Wanted, buffers: &Buffers)
     let mut decompressor = Decompressor::new();
     while filled < expected {
         if !is_gzip(&bytes[at..]) {
-            return Err(lying(filled));
+            return Err(wrong_length(filled));
         }
         match decompressor.gzip_decompress(&bytes[at..], &mut out.bytes_mut()[pad + filled..pad + capacity]) {
             Ok(decoded) if filled + decoded >= expected => filled += decoded,
             Ok(decoded) => {
                 let Some(end) = member_end(bytes, at, &out.bytes()[pad + filled..pad + filled + decoded]) else {
-                    return Err(lying(filled));
+                    return Err(wrong_length(filled));
                 };
                 (filled, at) = (filled + decoded, end);
             }
@@ -114,7 +114,7 @@ fn inflate_members(path: &Path, bytes: &[u8], wanted: Wanted, buffers: &Buffers)
                 capacity = capacity.saturating_mul(2).saturating_add(LONGEST_RUN).min(enough);
                 out.grow(pad + capacity);
             }
-            Err(DecompressionError::InsufficientSpace) => return Err(lying(capacity)),
+            Err(DecompressionError::InsufficientSpace) => return Err(wrong_length(capacity)),
             Err(DecompressionError::BadData) if trailer_fits(bytes, expected - filled, most) => {
                 return Err(InputError::CorruptGzip { path: path.to_owned(), offset: at as u64 });
             }
@@ -127,8 +127,8 @@ fn inflate_members(path: &Path, bytes: &[u8], wanted: Wanted, buffers: &Buffers)
     Ok(out)
 }
 
-/// Where the member that starts at `at` and decodes to `decoded` ends. libdeflate does not say, so its trailer (checksum
-/// and length, 8 bytes) is searched for: what follows must be the file's end, another member or padding.
+/// Offset of the end of the member that starts at `at` and decodes to `decoded`. libdeflate does not report it, so its
+/// trailer (checksum and length, 8 bytes) is searched for: the file's end, another member or padding must follow.
 fn member_end(bytes: &[u8], at: usize, decoded: &[u8]) -> Option<usize> {
     let mut crc = libdeflater::Crc::new();
     crc.update(decoded);
@@ -144,8 +144,8 @@ fn member_end(bytes: &[u8], at: usize, decoded: &[u8]) -> Option<usize> {
     found.map(|(offset, _)| first + offset + trailer.len())
 }
 
-/// Whether the file's last four bytes, a gzip trailer's length field, agree with the data still expected: then the
-/// stream's end is there, and what is wrong lies inside.
+/// Whether the file's last four bytes, the length field of a gzip trailer, agree with the data still expected. If so, the
+/// stream is not cut but damaged inside.
 fn trailer_fits(bytes: &[u8], missing: usize, most: usize) -> bool {
     let Some(length) = bytes.last_chunk::<4>().map(|length| u32::from_le_bytes(*length)) else {
         return false;

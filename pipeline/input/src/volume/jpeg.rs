@@ -1,24 +1,24 @@
-//! JPEG pictures to grey, by libjpeg-turbo's own decoder (as MozJPEG carries it), so that every pixel is Pillow's.
+//! JPEG files to 8-bit grey, by libjpeg-turbo's decoder (which MozJPEG contains), so that each pixel equals Pillow's.
 //!
-//! Decoders that follow the standard still differ by a level or two, in how they round the inverse transform and
-//! enlarge the chroma planes. M3D's preparation reads slices by Pillow, which is libjpeg-turbo with its defaults: the
-//! exact integer transform and smooth chroma.
+//! Decoders that conform to the standard still differ by one or two grey levels, in the rounding of the inverse transform
+//! and the upsampling of the chroma planes. M3D's preparation reads slices with Pillow, which uses libjpeg-turbo with its
+//! defaults: the exact integer transform and smooth upsampling.
 
 use std::panic::{self, AssertUnwindSafe};
 
 use mozjpeg::{ColorSpace, Decompress};
 
-use super::picture::{SliceFault, luma};
+use super::picture::{PictureError, luma};
 
-/// Most pixels that a byte of a JPEG can stand for: a block of 64 takes a bit or more in one scan, and sampling factors
-/// at odds (4 x 1 beside 1 x 4) leave 9 blocks for 1024 pixels.
+/// Maximum number of pixels for each byte of a JPEG: a block of 64 takes at least one bit in one scan, and opposite
+/// sampling factors (4 x 1 with 1 x 4) leave 9 blocks for 1024 pixels.
 const MAX_PIXELS_PER_BYTE: u64 = 1024;
 
-/// Most pixels times scans for a byte. Each scan visits every block, so thousands of tiny ones would take hours; an empty
-/// progressive picture stays near 5000.
+/// Maximum of pixels times scans for each byte. Each scan visits every block, so thousands of tiny scans would take hours;
+/// an empty progressive image has about 5000.
 const MAX_VISITS_PER_BYTE: u64 = 8192;
 
-/// Rows of a color picture that are decoded before they are turned to grey: two rows of the largest blocks.
+/// Rows of a color image that are decoded before they are converted to grey: two rows of the largest blocks.
 const STRIP_ROWS: usize = 32;
 
 /// Whether the bytes start as a JPEG does.
@@ -26,20 +26,20 @@ pub(super) fn is_jpeg(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xff, 0xd8, 0xff])
 }
 
-/// Decodes a JPEG and appends its grey pixels as Pillow's `convert("L")` makes them; returns rows and columns.
+/// Decodes a JPEG and appends its grey pixels, equal to Pillow's `convert("L")`; returns rows and columns.
 ///
-/// Nothing is appended where it fails.
-pub(super) fn grey(bytes: &[u8], size_limit: u64, out: &mut Vec<u8>) -> Result<[usize; 2], SliceFault> {
+/// On an error nothing is appended.
+pub(super) fn grey(bytes: &[u8], size_limit: u64, out: &mut Vec<u8>) -> Result<[usize; 2], PictureError> {
     if is_cut(bytes) {
-        return Err(SliceFault::Unreadable("JPEG without an end marker".to_owned()));
+        return Err(PictureError::Unreadable("JPEG without an end marker".to_owned()));
     }
     let start = out.len();
-    // The decoder reports errors by unwinding out of its C code (no panic hook runs). What it leaves behind is `out`,
-    // which is cut back below.
+    // The decoder reports errors by unwinding out of its C code, without running the panic hook. `out` may then hold a
+    // part of the image, which is removed below.
     let decoded = panic::catch_unwind(AssertUnwindSafe(|| decode(bytes, size_limit, out)));
     let result = decoded.unwrap_or_else(|error| {
         let message = error.downcast_ref::<String>().map_or("not decodable", |message| message.as_str());
-        Err(SliceFault::Unreadable(format!("JPEG: {}", message.trim_start_matches("libjpeg fatal error: "))))
+        Err(PictureError::Unreadable(format!("JPEG: {}", message.trim_start_matches("libjpeg fatal error: "))))
     });
     if result.is_err() {
         out.truncate(start);
@@ -47,16 +47,16 @@ pub(super) fn grey(bytes: &[u8], size_limit: u64, out: &mut Vec<u8>) -> Result<[
     result
 }
 
-fn decode(bytes: &[u8], size_limit: u64, out: &mut Vec<u8>) -> Result<[usize; 2], SliceFault> {
+fn decode(bytes: &[u8], size_limit: u64, out: &mut Vec<u8>) -> Result<[usize; 2], PictureError> {
     let picture = Decompress::new_mem(bytes)?;
     let (width, height) = picture.size();
     let (pixels, size) = (width as u64 * height as u64, bytes.len() as u64);
     if pixels > size * MAX_PIXELS_PER_BYTE || pixels * scans(bytes) > size * MAX_VISITS_PER_BYTE {
         let found = format!("{width}x{height} pixels and {} scans in {size} bytes", scans(bytes));
-        return Err(SliceFault::Unreadable(found));
+        return Err(PictureError::Unreadable(found));
     }
     if pixels > size_limit {
-        return Err(SliceFault::TooLarge(pixels));
+        return Err(PictureError::TooLarge(pixels));
     }
     let start = out.len();
     out.resize(start + width * height, 0);
@@ -76,18 +76,18 @@ fn decode(bytes: &[u8], size_limit: u64, out: &mut Vec<u8>) -> Result<[usize; 2]
         ColorSpace::JCS_YCbCr | ColorSpace::JCS_RGB => {
             color::<3>(picture, ColorSpace::JCS_RGB, grey, |[red, green, blue]| luma(red, green, blue))?;
         }
-        _ => return Err(SliceFault::Unreadable("JPEG with channels that are no color".to_owned())),
+        _ => return Err(PictureError::Unreadable("JPEG with channels that are no color".to_owned())),
     }
     Ok([height, width])
 }
 
-/// Decodes to `space`, which has `N` channels, and turns it to grey strip by strip.
+/// Decodes to color space `space`, which has `N` channels, and converts it to grey strip by strip.
 fn color<const N: usize>(
     picture: Decompress<&[u8]>,
     space: ColorSpace,
     grey: &mut [u8],
     to_grey: impl Fn([u8; N]) -> u8,
-) -> Result<(), SliceFault> {
+) -> Result<(), PictureError> {
     let mut rows = picture.to_colorspace(space)?;
     let strip_pixels = rows.width() * STRIP_ROWS;
     let mut strip = vec![[0; N]; strip_pixels.min(grey.len())];
@@ -98,20 +98,20 @@ fn color<const N: usize>(
     Ok(rows.finish()?)
 }
 
-/// One channel of Pillow's CMYK to RGB for inks stored inverted, as JPEG has them (`ink` and `key` are 255 for none).
+/// One channel of Pillow's conversion from CMYK to RGB, for inverted inks as JPEG stores them (255 is no ink).
 fn ink_to_light(ink: u8, key: u8) -> u8 {
-    // Pillow's rounded division by 255 of the covered part.
+    // Pillow's rounded division by 255.
     let product = u32::from(255 - ink) * u32::from(key) + 128;
     key.saturating_sub((((product >> 8) + product) >> 8) as u8)
 }
 
-/// Start-of-scan markers. (Scan data cannot hold the byte pair by chance: JPEG escapes 0xff there.)
+/// Number of start-of-scan markers. (Scan data cannot contain the byte pair: JPEG escapes 0xff there.)
 fn scans(bytes: &[u8]) -> u64 {
     bytes.iter().zip(bytes.iter().skip(1)).filter(|pair| (*pair.0, *pair.1) == (0xff, 0xda)).count() as u64
 }
 
-/// Whether the end marker is missing after the last scan starts: Pillow calls that truncated, while the decoder fills up
-/// with grey.
+/// Whether no end marker follows the start of the last scan. Pillow refuses such a file as truncated, while the decoder
+/// fills the missing part with grey.
 fn is_cut(bytes: &[u8]) -> bool {
     match bytes.windows(2).rposition(|pair| pair == [0xff, 0xd9]) {
         Some(end) => scans(&bytes[end..]) > 0,
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn inks_are_pillows() {
+    fn inks_are_converted_as_pillow_does() {
         // Pillow 13: Image.new("CMYK", (1, 1), (255 - ink, 0, 0, 255 - key)).convert("RGB"), red.
         let red =
             [(255, 255), (0, 255), (255, 0), (100, 200), (7, 13), (200, 50)].map(|(ink, key)| ink_to_light(ink, key));
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_picture_has_no_end_after_its_last_scan() {
+    fn a_cut_file_has_no_end_marker_after_its_last_scan() {
         assert!(is_cut(&[0xff, 0xd8, 0xff, 0xda, 1, 2]));
         assert!(is_cut(&[0xff, 0xd8, 0xff, 0xd9, 0xff, 0xda, 1, 2]));
         assert!(!is_cut(&[0xff, 0xd8, 0xff, 0xda, 1, 0xff, 0xd9, 0]));

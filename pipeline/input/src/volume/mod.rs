@@ -1,8 +1,17 @@
-//! Volumes: the files of one CT to samples seen in D H W order, whatever the format.
+//! Volumes: reads the files of one CT, in any supported format, into samples that are viewed in D H W order.
 //!
-//! Samples stay where decoding left them, in the file's order; the display order is a view ([`Grid`]). [`read`] picks
-//! the reader by what lies at the path. Each reader refuses rather than guesses: an input that is cut,
-//! damaged or lies about its size is an [`InputError`] before memory is taken for it.
+//! Samples stay in the file's order, in the buffer that they were decoded into; the display order is a view ([`Grid`]).
+//! [`read`] picks the reader by the kind of file or folder at the path. Readers refuse rather than guess: an input that
+//! is cut, damaged or states a wrong size is an [`InputError`] before memory is allocated for it.
+//!
+//! # Layout
+//! - [`Volume`], [`Rescale`], [`ReadLimits`], [`VolumeReader`]: what reading gives, its limits, and the readers' trait
+//! - [`read`], [`path_kind`], [`paired_file`]: which reader a path needs, and which files belong to one volume
+//! - `samples`, `grid`: the stored numbers and their view along D, H and W
+//! - `nifti`, `dicom`, `npy`, `slice_stack`: one reader a format
+//! - `picture`, `jpeg`: one PNG or JPEG file to 8-bit grey
+//! - `source`, `gzip`, `buffers`: file contents within a memory limit, and memory that is used again
+//! - `stage`: reports to an observer what a reader is doing
 
 mod buffers;
 mod dicom;
@@ -30,7 +39,7 @@ pub use self::npy::NpyReader;
 pub(crate) use self::samples::with_samples;
 pub use self::samples::{Sample, Samples, Stored};
 pub use self::slice_stack::SliceStackReader;
-pub use self::stage::{Observer, Stage, observed};
+pub use self::stage::{Stage, StageObserver, with_stage_observer};
 pub use med2e3_schemas::volume::SliceDropped;
 
 use crate::error::InputError;
@@ -43,31 +52,32 @@ pub struct Volume {
     pub path: PathBuf,
     /// Slices, rows, columns; each at least 1.
     pub shape_dhw: [usize; 3],
-    /// Stored numbers, as many as the shape has voxels.
+    /// Stored numbers, as many as the shape has voxels, in the file's order.
     pub samples: Samples,
-    /// How the stored order lies along D, H and W.
+    /// How the stored order maps to D, H and W.
     pub arrangement: Arrangement,
-    /// From stored numbers to values.
+    /// Maps stored numbers to values.
     pub rescale: Rescale,
-    /// Millimeters from voxel to voxel along D, H and W; `None` where the source does not say.
+    /// Distance of voxel centers along D, H and W in mm; `None` where the source does not state it.
     pub spacing_mm_dhw: Option<[f32; 3]>,
-    /// Axis codes of the source before display, as nibabel's `aff2axcodes`; `None` where the source does not say.
+    /// Axis codes of the source's i, j and k axes, as nibabel's `aff2axcodes` (such as `LPS`); `None` where the source
+    /// does not state its orientation.
     pub orientation: Option<String>,
-    /// The plane of the slices; `None` where the orientation is.
+    /// The plane of the slices; `None` where the orientation is unknown.
     pub plane: Option<Plane>,
-    /// Whether values are Hounsfield units as far as can be told: false for 8-bit pictures; for DICOM, true of CT with a
-    /// rescale to Hounsfield units or to no unit; for NIfTI, which has no field for it, true where some value is -500 or
-    /// less (air), which neither windowed pictures nor MRI reach.
+    /// Whether values are known to be Hounsfield units: never for 8-bit images; for DICOM, where the modality is CT and
+    /// the rescale type is Hounsfield units or absent; for NIfTI, which has no field for the unit, where some value is
+    /// -500 or less (air), which windowed images and MRI do not have.
     pub hu_known: bool,
     /// Slices of the source that are not in the volume.
     pub slices_dropped: Vec<SliceDropped>,
-    /// What a user of the volume should know, a sentence each: gaps, a tilted gantry, padding. Numbers and words of the
-    /// format only. Empty for formats that have nothing to tell.
+    /// Warnings about the volume, a sentence each: gaps between slices, a tilted gantry, padding. They hold only numbers
+    /// and terms of the format, no text of the file. Always empty for formats other than DICOM.
     pub notes: Vec<String>,
 }
 
 impl Volume {
-    /// A volume whose samples are in D H W order, and of which nothing else is known.
+    /// A volume with samples in D H W order and without spacing, orientation or known unit.
     pub fn plain(path: &Path, shape_dhw: [usize; 3], samples: impl Into<Samples>, rescale: Rescale) -> Volume {
         Volume {
             path: path.to_owned(),
@@ -84,10 +94,10 @@ impl Volume {
         }
     }
 
-    /// The values in D H W order, rescaled: a copy.
+    /// A copy of the values, rescaled, in D H W order.
     ///
     /// # Panics
-    /// Where there are not as many samples as the shape has voxels.
+    /// Where the number of samples differs from the number of voxels.
     pub fn values_dhw(&self) -> Vec<f32> {
         fn values<T: Sample>(grid: Grid<'_, T>, rescale: Rescale) -> Vec<f32> {
             let [depth, height, width] = grid.shape_dhw();
@@ -102,7 +112,7 @@ impl Volume {
         with_samples!(&self.samples, samples => values(self.grid(samples), self.rescale))
     }
 
-    /// The stored numbers in D H W order: a copy.
+    /// A copy of the stored numbers in D H W order.
     ///
     /// # Panics
     /// As [`values_dhw`](Self::values_dhw).
@@ -110,7 +120,7 @@ impl Volume {
         with_samples!(&self.samples, samples => self.grid(samples).to_display().into())
     }
 
-    /// The view of `samples`, which are this volume's.
+    /// The view of `samples`, which must be this volume's own.
     pub(crate) fn grid<'a, T: Sample>(&self, samples: &'a [T]) -> Grid<'a, T> {
         Grid::new(samples, self.shape_dhw, self.arrangement).expect("a volume has as many samples as its shape")
     }
@@ -135,10 +145,11 @@ impl Rescale {
     }
 }
 
-/// What reading one input may cost.
+/// Memory limit for reading one input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadLimits {
-    /// Most bytes that the decoded samples of one volume may take.
+    /// Maximum size in bytes of the decoded samples of one volume. Memory in addition to it is small: the bytes of a
+    /// gzipped file, or a few copies of one slice.
     pub max_decoded_bytes: u64,
 }
 
@@ -149,27 +160,27 @@ impl Default for ReadLimits {
     }
 }
 
-/// A format of volumes.
+/// A reader of one volume format.
 pub trait VolumeReader {
-    /// Reads the volume at `path`.
+    /// Reads the volume at `path`. Blocks on file input.
     ///
     /// # Errors
-    /// Whatever [`InputError`] says of volumes; nothing is returned in part.
+    /// Any [`InputError`] about files, formats or series; never a part of a volume.
     fn read(&self, path: &Path, limits: &ReadLimits) -> Result<Volume, InputError>;
 }
 
-/// Reads the volume at `path` with the reader for what lies there: a folder whose first files are DICOM is a DICOM
-/// series and any other a slice stack; a file that starts as DICOM or a NumPy array does is one; a file with NIfTI's or
-/// gzip's first bytes, or named `.nii`, `.nii.gz`, `.hdr` or `.img`, is NIfTI.
+/// Reads the volume at `path` with the reader for its format. A folder whose first files are DICOM is a DICOM series, any
+/// other folder a slice stack. A file is DICOM or a NumPy array by its first bytes, and NIfTI by the first bytes of NIfTI
+/// or gzip, or by the name `.nii`, `.nii.gz`, `.hdr` or `.img`. Blocks on file input.
 ///
 /// # Errors
 /// [`InputError::UnsupportedImage2d`] for a single PNG or JPEG, [`InputError::UnsupportedFormat`] for any other file,
-/// else what the reader says.
+/// else the reader's error.
 pub fn read(path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
     read_with(path, limits, &Buffers::default())
 }
 
-/// As [`read`], with memory from a pool that volumes read before may have left there.
+/// As [`read`], with memory from a pool, which the volume returns to the pool when it is dropped.
 ///
 /// # Errors
 /// As [`read`].
@@ -195,28 +206,29 @@ pub fn read_with(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<
     } else if dicom::is_dicom(&head) {
         DicomReader.read(path, limits)
     } else if picture::is_picture(&head) {
-        Err(InputError::UnsupportedImage2d { place: path.display().to_string() })
+        Err(InputError::UnsupportedImage2d { location: path.display().to_string() })
     } else {
         Err(unsupported(path, &format!("a file that starts with {:02x?}", &head[..head.len().min(4)])))
     }
 }
 
-/// What lies at a path, as far as names and first bytes tell.
+/// The kind of file or folder at a path, judged by names and first bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Something that [`read`] takes for a volume; for a series the folders in it, which are no part of it.
+pub enum PathKind {
+    /// A volume that [`read`] would read. For a series: the names of the folders in it, which are not part of the series.
     Volume(Vec<OsString>),
-    /// A folder that is no series: the names in it.
+    /// A folder that is not a series, with the names in it.
     Folder(Vec<OsString>),
     /// Any other file.
     Other,
 }
 
-/// Looks whether a volume lies at the path, without reading it.
+/// Whether the path is a volume, a folder or another file, without reading the volume. Of a NIfTI pair, only the header
+/// counts as the volume.
 ///
 /// # Errors
-/// What the system says of the path.
-pub fn look(path: &Path) -> io::Result<Place> {
+/// The operating system's error for the path, where it cannot be listed or does not exist.
+pub fn path_kind(path: &Path) -> io::Result<PathKind> {
     let metadata = fs::metadata(path)?;
     if metadata.is_dir() {
         let entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
@@ -224,35 +236,36 @@ pub fn look(path: &Path) -> io::Result<Place> {
         let series = names.iter().any(|name| slice_stack::is_numbered_picture(&name.to_string_lossy()));
         if series || is_dicom_folder(path).is_ok_and(|dicom| dicom) {
             let folders = entries.iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-            return Ok(Place::Volume(folders.map(DirEntry::file_name).collect()));
+            return Ok(PathKind::Volume(folders.map(DirEntry::file_name).collect()));
         }
-        return Ok(Place::Folder(names));
+        return Ok(PathKind::Folder(names));
     }
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let whole = [".nii", ".nii.gz", ".npy"].iter().any(|ending| name.ends_with(ending));
-    // Of a pair the header is the volume, so that it is listed once.
-    let header = [".hdr", ".hdr.gz"].iter().any(|ending| name.ends_with(ending)) && partner(path).is_some();
+    // Only the header of a pair counts as the volume, so that it is listed once.
+    let header = [".hdr", ".hdr.gz"].iter().any(|ending| name.ends_with(ending)) && paired_file(path).is_some();
     let dicom = || first_bytes(path).is_ok_and(|head| dicom::is_dicom(&head));
     let volume = metadata.is_file() && (whole || header || dicom());
-    Ok(if volume { Place::Volume(Vec::new()) } else { Place::Other })
+    Ok(if volume { PathKind::Volume(Vec::new()) } else { PathKind::Other })
 }
 
-/// The second file of the volume at `path`: the other part of a NIfTI pair, as [`read`] would find it.
-pub fn partner(path: &Path) -> Option<PathBuf> {
-    nifti::Parts::partner(path)
+/// The other file of the NIfTI pair (`.hdr` and `.img`) of which `path` is one, as [`read`] would find it; `None` where
+/// `path` is not named as one of a pair or the other file does not exist.
+pub fn paired_file(path: &Path) -> Option<PathBuf> {
+    nifti::NiftiFiles::paired_file(path)
 }
 
-/// Files of a folder that are looked into, in the order of their names, to tell DICOM from pictures.
+/// Number of files of a folder, in the order of their names, that are opened to distinguish DICOM from pictures.
 const FILES_TRIED: usize = 16;
 
-/// Whether a folder holds DICOM: decided by the first file that is DICOM or named as a numbered picture.
+/// Whether a folder holds DICOM: the first file that is DICOM or is named as a numbered picture decides.
 fn is_dicom_folder(path: &Path) -> Result<bool, InputError> {
     let files = sorted_entries(path)?.into_iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
     for entry in files.take(FILES_TRIED) {
         if slice_stack::is_numbered_picture(&entry.file_name().to_string_lossy()) {
             return Ok(false);
         }
-        // What cannot be opened decides nothing; the reader will say so.
+        // A file that cannot be opened decides nothing; the reader will report it.
         if first_bytes(&entry.path()).is_ok_and(|head| dicom::is_dicom(&head)) {
             return Ok(true);
         }

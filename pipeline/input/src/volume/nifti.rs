@@ -1,59 +1,60 @@
 //! NIfTI volumes: `.nii`, `.nii.gz` and `.hdr`/`.img` pairs of version 1 and 2, in both byte orders.
 //!
-//! What the header says is taken as nibabel takes it: sform before qform before `pixdim`; a slope that is zero, NaN or
-//! infinite means unscaled; gzip by its magic, not by the name. Where nibabel would read nonsense (`vox_offset` inside
-//! the header of a single file, a degenerate affine), the specification decides or the field is left unknown.
+//! Headers are interpreted as by nibabel: sform before qform before `pixdim`; a slope that is zero, NaN or infinite means
+//! unscaled; gzip is recognized by its first bytes, not by the name. Where nibabel would read meaningless values
+//! (`vox_offset` inside the header of a single file, a degenerate affine), the specification decides or the property stays
+//! unknown.
 //!
 //! Source: the NIfTI specification (nifti1.h, nifti2.h) and nibabel's `nifti1.py` and `nifti2.py`.
 
+mod files;
 mod geometry;
 mod header;
-mod parts;
 
 use std::path::Path;
 
+pub(super) use self::files::{NiftiFiles, is_pair_name};
 use self::geometry::Geometry;
 use self::header::Header;
 pub(super) use self::header::is_header;
-pub(super) use self::parts::{Parts, is_pair_name};
 use super::buffers::Buffers;
 use super::source::Source;
 use super::{Arrangement, ReadLimits, Rescale, Sample, Samples, Volume, VolumeReader, with_samples};
 use crate::error::InputError;
 use crate::intensity::LowHigh;
 
-/// Reads NIfTI files, plain or gzipped, single or in pairs (by the path of either part).
+/// Reads NIfTI files, plain or gzipped, single files or pairs (by the path of either file).
 #[derive(Clone, Debug, Default)]
 pub struct NiftiReader {
     buffers: Buffers,
 }
 
 impl NiftiReader {
-    /// A reader whose volumes take their memory from a pool and return it there.
+    /// A reader whose volumes take their memory from a pool and return it to the pool.
     pub fn with_buffers(buffers: &Buffers) -> NiftiReader {
         NiftiReader { buffers: buffers.clone() }
     }
 }
 
 impl VolumeReader for NiftiReader {
-    /// Memory: the file's bytes where it is gzipped, and its decoded bytes, which the samples stay in.
+    /// Memory: the decoded bytes, in which the samples stay, and while reading the bytes of a gzipped file.
     fn read(&self, path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
-        let parts = Parts::of(path)?;
-        let header_path = parts.header();
+        let files = NiftiFiles::of(path)?;
+        let header_path = files.header();
         let mut source = Source::open(header_path, limits, &self.buffers)?;
         let head = source.head(header::LONGEST)?;
         let header = Header::parse(header_path, &head).or_else(|error| {
-            // Damage near the start looks like a bad header: the stream's own fault comes first.
+            // Damage near the start looks like a bad header: an error of the gzip stream is reported first.
             source.check(head.len().max(1), limits, &self.buffers)?;
             Err(error)
         })?;
         let (shape_ijk, extent) = (header.shape_ijk(header_path)?, header.extent(header_path)?);
         let rescale = header.rescale(header_path)?;
-        let source = match (parts, header.is_single()) {
-            (Parts::Pair { voxels, .. }, false) => Source::open(&voxels, limits, &self.buffers)?,
-            // A header named as one of a pair that says it is a single file.
-            (Parts::Single { .. } | Parts::Pair { .. }, true) => source,
-            (Parts::Single { .. }, false) => {
+        let source = match (files, header.is_single()) {
+            (NiftiFiles::Pair { voxels, .. }, false) => Source::open(&voxels, limits, &self.buffers)?,
+            // A file that is named as a header of a pair, while its contents state a single file.
+            (NiftiFiles::Single { .. } | NiftiFiles::Pair { .. }, true) => source,
+            (NiftiFiles::Single { .. }, false) => {
                 let expected = "a single-file NIfTI volume, or a pair named .hdr and .img";
                 let found = "the header of a pair under another name".to_owned();
                 return Err(InputError::UnsupportedFormat { path: path.to_owned(), expected, found });
@@ -66,13 +67,13 @@ impl VolumeReader for NiftiReader {
 
 fn volume(path: &Path, header: &Header, shape_ijk: [usize; 3], samples: Samples, rescale: Rescale) -> Volume {
     let geometry = Geometry::of(header);
-    let layout = geometry.orientation.map(|orientation| orientation.layout()).unwrap_or_default();
+    let display_transform = geometry.orientation.map(|orientation| orientation.display_transform()).unwrap_or_default();
     let [ni, nj, nk] = shape_ijk;
     let [di, dj, dk] = [0, 1, 2].map(|axis| geometry.spacing_mm.map(|spacing| spacing[axis]));
-    let (rows, columns) = if layout.transpose { (di, dj) } else { (dj, di) };
-    let shape_dhw = if layout.transpose { [nk, ni, nj] } else { [nk, nj, ni] };
+    let (rows, columns) = if display_transform.transpose { (di, dj) } else { (dj, di) };
+    let shape_dhw = if display_transform.transpose { [nk, ni, nj] } else { [nk, nj, ni] };
     Volume {
-        arrangement: Arrangement::of(layout),
+        arrangement: Arrangement::of(display_transform),
         hu_known: reaches_air(&samples, rescale),
         spacing_mm_dhw: dk.zip(rows).zip(columns).map(|((d, h), w)| [d, h, w]),
         orientation: geometry.orientation.map(|orientation| orientation.codes()),
@@ -81,14 +82,14 @@ fn volume(path: &Path, header: &Header, shape_ijk: [usize; 3], samples: Samples,
     }
 }
 
-/// Whether some value is -500 or less; see [`Volume::hu_known`].
+/// Whether any value is -500 or less; see [`Volume::hu_known`].
 fn reaches_air(samples: &Samples, rescale: Rescale) -> bool {
     fn any<T: Sample>(samples: &[T], rescale: Rescale) -> bool {
-        // In CT the first corner is air, so few pieces are looked at.
-        samples.chunks(1 << 14).any(|piece| {
-            let mut seen = LowHigh::default();
-            seen.add(piece);
-            let (low, high) = seen.low_and_high();
+        // In CT the first corner is air, so that few chunks are read.
+        samples.chunks(1 << 14).any(|chunk| {
+            let mut range = LowHigh::default();
+            range.add(chunk);
+            let (low, high) = range.low_and_high();
             let least = if rescale.slope < 0.0 { high } else { low };
             rescale.value(least.to_f64()) <= -500.0
         })

@@ -1,6 +1,6 @@
-//! NumPy arrays (`.npy`): prepared volumes such as M3D's, one array a file, values taken as they are.
+//! NumPy arrays (`.npy`): prepared volumes such as M3D's, one array in each file, values unchanged.
 //!
-//! The header is a Python dictionary literal. Only what `numpy.save` writes is read: the three known keys with a
+//! The header is a Python dictionary literal. Only the form that `numpy.save` writes is read: the three known keys with a
 //! string, a boolean and a tuple of numbers. Nothing is evaluated, and arrays of Python objects, which are pickles, are
 //! refused.
 //!
@@ -9,14 +9,14 @@
 use std::path::Path;
 
 use super::buffers::Buffers;
-use super::source::{Extent, Kind, Source};
+use super::source::{Extent, NumberType, Source};
 use super::{Arrangement, ReadLimits, Rescale, Volume, VolumeReader};
 use crate::error::InputError;
 
 /// The first bytes of every `.npy` file.
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// Longest dictionary that is read, `numpy.load`'s own bound; that of a plain array takes some 100 bytes.
+/// Longest dictionary that is read, the limit of `numpy.load`; a plain array's takes about 100 bytes.
 const LONGEST_DICTIONARY: usize = 10_000;
 
 /// Reads `.npy` files with an array of shape (D, H, W) or (1, D, H, W).
@@ -38,7 +38,7 @@ pub(super) fn is_npy(head: &[u8]) -> bool {
 }
 
 impl VolumeReader for NpyReader {
-    /// Neither spacing nor orientation is known. Memory: the array.
+    /// Spacing and orientation are unknown. Memory: the array.
     fn read(&self, path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
         let mut source = Source::open(path, limits, &self.buffers)?;
         let head = source.head(12 + LONGEST_DICTIONARY)?;
@@ -48,20 +48,20 @@ impl VolumeReader for NpyReader {
         let Some(count) = count else {
             return Err(bad(path, "shape", "fewer than 2^64 numbers", format!("{shape_dhw:?}")));
         };
-        let (kind, big_endian) = header.kind(path)?;
-        let extent = Extent { start: header.data_start as u64, count, kind, big_endian };
+        let (number_type, big_endian) = header.number_type(path)?;
+        let extent = Extent { start: header.data_start as u64, count, number_type, big_endian };
         let samples = source.samples(&extent, limits, &self.buffers)?;
         let arrangement = if header.fortran_order { Arrangement::WHD } else { Arrangement::DHW };
         Ok(Volume { arrangement, ..Volume::plain(path, shape_dhw, samples, Rescale::IDENTITY) })
     }
 }
 
-/// What the dictionary says.
+/// The contents of the dictionary.
 struct Header {
     descr: String,
     fortran_order: bool,
     shape: Vec<usize>,
-    /// Byte at which the numbers start.
+    /// Byte offset at which the numbers start.
     data_start: usize,
 }
 
@@ -90,7 +90,7 @@ impl Header {
         let text = head.get(start..start + length).ok_or_else(short)?;
         let wrong = || {
             let expected = "descr, fortran_order and shape of one plain array";
-            bad(path, "header", expected, format!("{length} bytes that say something else"))
+            bad(path, "header", expected, format!("{length} bytes of another form"))
         };
         let text = str::from_utf8(text).map_err(|_| wrong())?;
         let (descr, fortran_order, shape) = Dictionary { rest: text }.read().ok_or_else(wrong)?;
@@ -111,8 +111,8 @@ impl Header {
         }
     }
 
-    /// The number type and whether its bytes are in big-endian order.
-    fn kind(&self, path: &Path) -> Result<(Kind, bool), InputError> {
+    /// The number type and whether it is big-endian.
+    fn number_type(&self, path: &Path) -> Result<(NumberType, bool), InputError> {
         let unsupported = |found: String| {
             let expected = "numbers of type b1, u1 to u8, i1 to i8, f2, f4 or f8";
             Err(InputError::UnsupportedFormat { path: path.to_owned(), expected, found })
@@ -124,24 +124,24 @@ impl Header {
             Some(b'=') => (cfg!(target_endian = "big"), &descr[1..]),
             _ => (cfg!(target_endian = "big"), descr),
         };
-        let kind = match code {
-            "u1" | "b1" => Kind::U8,
-            "i1" => Kind::I8,
-            "u2" => Kind::U16,
-            "i2" => Kind::I16,
-            "u4" => Kind::U32,
-            "i4" => Kind::I32,
-            "u8" => Kind::U64,
-            "i8" => Kind::I64,
-            "f2" => Kind::F16,
-            "f4" => Kind::F32,
-            "f8" => Kind::F64,
+        let number_type = match code {
+            "u1" | "b1" => NumberType::U8,
+            "i1" => NumberType::I8,
+            "u2" => NumberType::U16,
+            "i2" => NumberType::I16,
+            "u4" => NumberType::U32,
+            "i4" => NumberType::I32,
+            "u8" => NumberType::U64,
+            "i8" => NumberType::I64,
+            "f2" => NumberType::F16,
+            "f4" => NumberType::F32,
+            "f8" => NumberType::F64,
             code if code.starts_with('O') => return unsupported("Python objects".to_owned()),
-            // Type codes are short; nothing longer is repeated.
+            // Type codes are short; longer text is not repeated in the message.
             code if code.len() <= 4 && code.is_ascii() => return unsupported(format!("type {code}")),
             _ => return unsupported("another type".to_owned()),
         };
-        Ok((kind, big_endian))
+        Ok((number_type, big_endian))
     }
 }
 
@@ -149,7 +149,7 @@ fn bad(path: &Path, field: &'static str, expected: &'static str, found: String) 
     InputError::BadHeader { path: path.to_owned(), field, expected, found }
 }
 
-/// A reader of the one dictionary that may stand in a header.
+/// A parser of the header's dictionary.
 struct Dictionary<'a> {
     rest: &'a str,
 }
@@ -161,7 +161,7 @@ impl<'a> Dictionary<'a> {
         while !self.has("}") {
             let key = self.string()?;
             self.take(":")?;
-            // A key that comes again would be a contradiction.
+            // A key must not be repeated.
             let first = match key {
                 "descr" => descr.replace(self.string()?.to_owned()).is_none(),
                 "fortran_order" => fortran_order.replace(self.boolean()?).is_none(),
@@ -176,7 +176,7 @@ impl<'a> Dictionary<'a> {
         Some((descr?, fortran_order?, shape?))
     }
 
-    /// Whether `token` comes next; passes over it if so.
+    /// Whether `token` comes next; if so, skips it.
     fn has(&mut self, token: &str) -> bool {
         let rest = self.rest.trim_start().strip_prefix(token);
         self.rest = rest.unwrap_or(self.rest);
@@ -192,7 +192,7 @@ impl<'a> Dictionary<'a> {
         let quote = rest.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
         let (text, rest) = rest[1..].split_once(quote)?;
         self.rest = rest;
-        // None of the strings that are understood has an escape.
+        // No string that is supported has an escape.
         (!text.contains('\\')).then_some(text)
     }
 
@@ -208,7 +208,7 @@ impl<'a> Dictionary<'a> {
             let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
             numbers.push(rest[..digits].parse().ok()?);
             self.rest = &rest[digits..];
-            // Python 2 wrote long integers so.
+            // Python 2 wrote long integers with this suffix.
             self.has("L");
             if !self.has(",") && !self.rest.trim_start().starts_with(')') {
                 return None;
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_numpy_writes_is_a_dictionary() {
+    fn only_dictionaries_that_numpy_writes_are_parsed() {
         let plain = read("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 32, 256, 256), }   \n");
         assert_eq!(plain, Some(("<f4".to_owned(), false, vec![1, 32, 256, 256])));
         let other = read("{\"shape\":(3L,),\"fortran_order\":True,\"descr\":\"|u1\"}");

@@ -1,4 +1,4 @@
-//! Pictures: one PNG or JPEG file to 8-bit grey, every pixel as Pillow's `convert("L")` makes it.
+//! Pictures: one PNG or JPEG file to 8-bit grey, each pixel equal to Pillow's `convert("L")`.
 
 use std::fs::{self, File};
 use std::io::{Cursor, Read};
@@ -9,21 +9,21 @@ use image::{ColorType, DynamicImage, ImageDecoder, ImageReader, Limits};
 use super::jpeg;
 use super::stage::{self, Stage};
 
-/// Why a slice gave no pixels.
-pub(super) enum SliceFault {
-    /// Dropped from the series, with what was found.
+/// Why a picture gave no pixels.
+pub(super) enum PictureError {
+    /// The file is not readable, with the reason; the slice is dropped.
     Unreadable(String),
-    /// Would take this many bytes more.
+    /// Decoding would take this number of bytes, more than the limit.
     TooLarge(u64),
 }
 
-impl<E: std::error::Error> From<E> for SliceFault {
+impl<E: std::error::Error> From<E> for PictureError {
     fn from(error: E) -> Self {
-        SliceFault::Unreadable(error.to_string())
+        PictureError::Unreadable(error.to_string())
     }
 }
 
-/// Most pixels that a byte of a PNG can stand for: 1-bit pixels at DEFLATE's best ratio.
+/// Maximum number of pixels for each byte of a PNG: 1-bit pixels at DEFLATE's highest ratio.
 const MAX_PIXELS_PER_BYTE: u64 = 8 * 1032;
 
 /// Whether the bytes start as PNG or JPEG does.
@@ -31,19 +31,19 @@ pub(super) fn is_picture(head: &[u8]) -> bool {
     head.starts_with(b"\x89PNG") || jpeg::is_jpeg(head)
 }
 
-/// Decodes one picture, whatever its name says it is, and appends its grey pixels; returns rows and columns.
+/// Decodes one picture by its contents, whatever its name, and appends its grey pixels; returns rows and columns.
 ///
-/// `file` is scratch for the file's bytes, kept from slice to slice.
+/// `file` is a buffer for the file's bytes, which is used for one slice after the other.
 pub(super) fn grey(
     path: &Path,
     size_limit: u64,
     file: &mut Vec<u8>,
     out: &mut Vec<u8>,
-) -> Result<[usize; 2], SliceFault> {
+) -> Result<[usize; 2], PictureError> {
     // A link could lead anywhere, and a pipe would never end.
     let metadata = fs::symlink_metadata(path)?;
     if !metadata.is_file() {
-        return Err(SliceFault::Unreadable("not a regular file".to_owned()));
+        return Err(PictureError::Unreadable("not a regular file".to_owned()));
     }
     stage::enter(Stage::Read);
     file.clear();
@@ -52,17 +52,17 @@ pub(super) fn grey(
     if jpeg::is_jpeg(file) { jpeg::grey(file, size_limit, out) } else { png_grey(file, size_limit, out) }
 }
 
-fn png_grey(bytes: &[u8], size_limit: u64, out: &mut Vec<u8>) -> Result<[usize; 2], SliceFault> {
+fn png_grey(bytes: &[u8], size_limit: u64, out: &mut Vec<u8>) -> Result<[usize; 2], PictureError> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
     reader.no_limits();
     let mut decoder = reader.into_decoder()?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
     if pixels > bytes.len() as u64 * MAX_PIXELS_PER_BYTE {
-        return Err(SliceFault::Unreadable(format!("{width}x{height} pixels in {} bytes", bytes.len())));
+        return Err(PictureError::Unreadable(format!("{width}x{height} pixels in {} bytes", bytes.len())));
     }
     if pixels > size_limit {
-        return Err(SliceFault::TooLarge(pixels));
+        return Err(PictureError::TooLarge(pixels));
     }
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(decoder.total_bytes().saturating_mul(2) + (64 << 20));
@@ -77,8 +77,8 @@ fn png_grey(bytes: &[u8], size_limit: u64, out: &mut Vec<u8>) -> Result<[usize; 
     Ok([height as usize, width as usize])
 }
 
-/// Appends pixels as Pillow's `convert("L")` makes them: alpha ignored, 16-bit grey clipped at 255, 16-bit colors by
-/// their high bytes.
+/// Appends pixels equal to Pillow's `convert("L")`: alpha is ignored, 16-bit grey is clipped at 255, 16-bit colors are
+/// reduced to their high bytes.
 fn append_grey(picture: DynamicImage, out: &mut Vec<u8>) {
     let high = |sample: u16| (sample >> 8) as u8;
     match picture {
@@ -111,7 +111,7 @@ mod tests {
     use super::luma;
 
     #[test]
-    fn luma_is_pillows() {
+    fn luma_equals_pillow() {
         // Pillow 13: Image.new("RGB", (1, 1), color).convert("L").
         assert_eq!([luma(255, 0, 0), luma(0, 255, 0), luma(0, 0, 255)], [76, 150, 29]);
         assert_eq!([luma(255, 255, 255), luma(1, 2, 3), luma(200, 100, 50)], [255, 2, 124]);

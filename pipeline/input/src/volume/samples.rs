@@ -1,4 +1,4 @@
-//! Samples: stored voxel numbers in the type and the order that the file has, so that a volume is never copied whole.
+//! Samples: stored voxel numbers in the file's type and order, so that a volume is never copied whole.
 
 use std::fmt;
 use std::ops::{Deref, Range};
@@ -28,7 +28,7 @@ pub enum Samples {
     F64(Stored<f64>),
 }
 
-/// Runs one generic expression on whichever samples a [`Samples`] holds.
+/// Evaluates one generic expression on the samples of a [`Samples`], whatever their type.
 macro_rules! with_samples {
     ($samples:expr, $name:ident => $body:expr) => {
         match $samples {
@@ -73,7 +73,8 @@ impl Samples {
     }
 }
 
-/// Numbers of one type: a vector, or a part of a decoded file where it lies. Reads as a slice; made from a vector.
+/// Numbers of one type: a vector, or a range of the buffer that a file was decoded into. Dereferences to a slice; made
+/// from a vector.
 pub struct Stored<T> {
     held: Held<T>,
 }
@@ -108,7 +109,7 @@ impl<T> From<Vec<T>> for Stored<T> {
 }
 
 impl<T: Pod> From<Stored<T>> for Vec<T> {
-    /// The vector itself, or a copy of what lies in a decoded file.
+    /// The vector itself, or a copy of the numbers in a decoded file.
     fn from(stored: Stored<T>) -> Vec<T> {
         match stored.held {
             Held::Vector(samples) => samples,
@@ -139,18 +140,20 @@ impl<T: Pod + fmt::Debug> fmt::Debug for Stored<T> {
 pub trait Sample: Pod + Default + PartialOrd + Send + Sync {
     /// The type's name as Rust writes it.
     const NAME: &'static str;
-    /// Nothing is less: the smallest integer, or minus infinity.
-    const LEAST: Self;
-    /// Nothing is more: the largest integer, or infinity.
-    const MOST: Self;
+    /// The smallest integer, or minus infinity.
+    const LOWEST: Self;
+    /// The largest integer, or infinity.
+    const HIGHEST: Self;
 
     /// The exact value.
     fn to_f64(self) -> f64;
-    /// `self - zero`, subtracted where it is exact and then rounded once to `f32`.
-    fn above(self, zero: Self) -> f32;
-    /// Neither NaN nor as great as 2^126, from where a difference of two values may leave `f32`; always true of integers.
+    /// `self - zero`, subtracted in a type in which the difference is exact (of floats: correctly rounded), then rounded
+    /// to `f32`.
+    fn minus(self, zero: Self) -> f32;
+    /// Whether the sample is finite and its magnitude below 2^126, so that the difference of two such values fits `f32`;
+    /// always true of integers.
     fn is_bounded(self) -> bool;
-    /// The samples as a [`Samples`].
+    /// Wraps the samples in the variant of [`Samples`] for this type.
     fn wrap(stored: Stored<Self>) -> Samples;
 }
 
@@ -158,12 +161,12 @@ pub trait Sample: Pod + Default + PartialOrd + Send + Sync {
 const BOUND: f32 = f32::from_bits(253 << 23);
 
 macro_rules! sample {
-    // `$exact`: a float type in which the difference of two samples is exact.
+    // `$exact`: the float type in which the difference of two samples is computed.
     ($($type:ident $variant:ident $exact:ident $least:expr, $most:expr, $bounded:expr;)*) => { $(
         impl Sample for $type {
             const NAME: &'static str = stringify!($type);
-            const LEAST: Self = $least;
-            const MOST: Self = $most;
+            const LOWEST: Self = $least;
+            const HIGHEST: Self = $most;
 
             #[inline]
             fn to_f64(self) -> f64 {
@@ -171,7 +174,7 @@ macro_rules! sample {
             }
 
             #[inline]
-            fn above(self, zero: Self) -> f32 {
+            fn minus(self, zero: Self) -> f32 {
                 (self as $exact - zero as $exact) as f32
             }
 

@@ -1,17 +1,17 @@
 //! Slice stacks: a series folder of M3D-Cap, one 8-bit picture a slice, `0.jpeg ... N.jpeg` or `0.png ... N.png`.
 //!
-//! Slices are read as the official preparation (M3D's `m3d_cap_data_prepare.py`) reads them: names ending in `.jpeg` or
-//! `.png` and not `.jpg`, in the order of their numbers, to 8-bit grey as Pillow's `convert("L")`, unreadable ones left
-//! out, then only those of the most common shape. Three things differ, each a refusal where the original fails or goes
-//! on in silence: a name that is no number refuses the series and not the whole run; what is left out is recorded; and
-//! a series in which no shape holds half of the slices is refused.
+//! Slices are read as by the official preparation (M3D's `m3d_cap_data_prepare.py`): names ending in `.jpeg` or `.png` and
+//! not `.jpg`, in the order of their numbers, to 8-bit grey as by Pillow's `convert("L")`; unreadable slices are left out,
+//! and then slices of another shape than the most common one. Three things differ: a name that is not a number refuses the
+//! series and not the whole run; slices that are left out are recorded; and a series is refused where fewer than half of
+//! the slices have the most common shape.
 
 use std::collections::HashMap;
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-use super::picture::{self, SliceFault};
+use super::picture::{self, PictureError};
 use super::{ReadLimits, Rescale, SliceDropped, Volume, VolumeReader};
 use crate::error::InputError;
 
@@ -19,19 +19,20 @@ use crate::error::InputError;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SliceStackReader;
 
-/// Whether a name is that of a slice: a whole number and `.jpeg` or `.png`.
+/// Whether a name is a slice's: a whole number and `.jpeg` or `.png`.
 pub(super) fn is_numbered_picture(name: &str) -> bool {
     let stem = name.strip_suffix(".jpeg").or_else(|| name.strip_suffix(".png"));
     stem.and_then(slice_number).is_some()
 }
 
-/// The number that a slice's name is made of.
+/// The number of a slice, by its name without the ending.
 fn slice_number(stem: &str) -> Option<u32> {
     stem.parse().ok().filter(|_| stem.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 impl VolumeReader for SliceStackReader {
-    /// Values are 0 to 1 (grey over 255); neither spacing nor orientation is known.
+    /// Values are 0 to 1 (grey divided by 255); spacing and orientation are unknown. Memory: the samples, one file's bytes
+    /// and one color image.
     fn read(&self, path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
         let mut listing = Listing::of(path)?;
         let mut stack = Stack::default();
@@ -40,11 +41,11 @@ impl VolumeReader for SliceStackReader {
             let size_limit = limits.max_decoded_bytes - stack.pixels.len() as u64;
             match picture::grey(&path.join(name), size_limit, &mut file, &mut stack.pixels) {
                 Ok(shape) => stack.push(*number, shape),
-                Err(SliceFault::TooLarge(bytes)) => {
+                Err(PictureError::TooLarge(bytes)) => {
                     let (expected, found) = (limits.max_decoded_bytes, stack.pixels.len() as u64 + bytes);
                     return Err(InputError::TooLarge { path: path.to_owned(), expected, found });
                 }
-                Err(SliceFault::Unreadable(why)) => {
+                Err(PictureError::Unreadable(why)) => {
                     listing.dropped.push(SliceDropped { slice: *number, reason: format!("unreadable: {why}") });
                 }
             }
@@ -54,7 +55,7 @@ impl VolumeReader for SliceStackReader {
             let first = first.map(|dropped| dropped.reason.clone()).unwrap_or_default();
             return Err(InputError::NoReadableSlice { path: path.to_owned(), slices: listing.slices.len(), first });
         }
-        let [height, width] = stack.vote(path, &mut listing.dropped)?;
+        let [height, width] = stack.keep_most_common_shape(path, &mut listing.dropped)?;
         listing.dropped.sort_by_key(|dropped| dropped.slice);
         let shape_dhw = [stack.slices.len(), height, width];
         let rescale = Rescale { slope: 1.0 / 255.0, intercept: 0.0 };
@@ -62,7 +63,7 @@ impl VolumeReader for SliceStackReader {
     }
 }
 
-/// The slice files of a series in order, and what was passed over already.
+/// The slice files of a series in order, and the files that were left out by their names.
 struct Listing {
     slices: Vec<(u32, String)>,
     dropped: Vec<SliceDropped>,
@@ -93,13 +94,13 @@ impl Listing {
             let found = format!("{} .jpg and {others} other files", dropped.len());
             return Err(InputError::EmptyFolder { path: path.to_owned(), found });
         }
-        // The name breaks a tie such as 7.jpeg beside 7.png, whatever order the file system lists them in.
+        // Of equal numbers, such as 7.jpeg and 7.png, the name decides, so that the file system's order does not matter.
         slices.sort();
         Ok(Listing { slices, dropped })
     }
 }
 
-/// Decoded slices one after the other in one buffer.
+/// Decoded slices, consecutive in one buffer.
 #[derive(Default)]
 struct Stack {
     pixels: Vec<u8>,
@@ -118,23 +119,28 @@ impl Stack {
         self.slices.push(Slice { number, shape_hw, pixels: start..self.pixels.len() });
     }
 
-    /// Keeps the slices of the most common shape (the first seen among equals) and closes the gaps.
-    fn vote(&mut self, path: &Path, dropped: &mut Vec<SliceDropped>) -> Result<[usize; 2], InputError> {
+    /// Keeps the slices of the most common shape (of equally common ones the first) and moves them together.
+    fn keep_most_common_shape(
+        &mut self,
+        path: &Path,
+        dropped: &mut Vec<SliceDropped>,
+    ) -> Result<[usize; 2], InputError> {
         let mut counts = HashMap::new();
         for slice in &self.slices {
             *counts.entry(slice.shape_hw).or_insert(0) += 1;
         }
-        // Of equal counts `max_by_key` takes the last, so from the end it is the first seen.
-        let winner =
+        // Of equal counts `max_by_key` returns the last, which in reverse order is the first slice's.
+        let most_common =
             self.slices.iter().rev().max_by_key(|slice| counts[&slice.shape_hw]).expect("at least one slice").shape_hw;
-        let [height, width] = winner;
-        if counts[&winner] * 2 < self.slices.len() {
-            let found = format!("{} of {height}x{width} as the most, and {} shapes", counts[&winner], counts.len());
+        let [height, width] = most_common;
+        if counts[&most_common] * 2 < self.slices.len() {
+            let found =
+                format!("{} of {height}x{width} as the most, and {} shapes", counts[&most_common], counts.len());
             return Err(InputError::MixedSliceSizes { path: path.to_owned(), slices: self.slices.len(), found });
         }
         let mut end = 0;
         self.slices.retain(|slice| {
-            if slice.shape_hw != winner {
+            if slice.shape_hw != most_common {
                 let [h, w] = slice.shape_hw;
                 let reason = format!("shape {h}x{w}: most are {height}x{width}");
                 dropped.push(SliceDropped { slice: slice.number, reason });
@@ -147,6 +153,6 @@ impl Stack {
             true
         });
         self.pixels.truncate(end);
-        Ok(winner)
+        Ok(most_common)
     }
 }

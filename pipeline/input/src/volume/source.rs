@@ -1,14 +1,16 @@
-//! Source: one file with numbers in it, plain or gzipped, read with a bound on memory.
+//! Source: one file with numbers, plain or gzipped, read within a memory limit.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use half::f16;
+
 use super::buffers::{Buffer, Buffers, Purpose};
 use super::{ReadLimits, Sample, Samples, Stored, gzip};
 use crate::error::InputError;
 
-/// An open file; a gzipped one is in memory as it lies on disk.
+/// An open file. The compressed bytes of a gzipped file are in memory.
 pub(super) struct Source {
     path: PathBuf,
     file: File,
@@ -17,20 +19,20 @@ pub(super) struct Source {
     packed: Option<Buffer>,
 }
 
-/// Where numbers lie in the decoded file.
+/// The numbers' location in the decoded file, their count and type.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extent {
-    /// First byte.
+    /// Offset of the first byte.
     pub(super) start: u64,
-    /// How many.
+    /// Number of numbers.
     pub(super) count: u64,
-    pub(super) kind: Kind,
+    pub(super) number_type: NumberType,
     pub(super) big_endian: bool,
 }
 
-/// The number types that files hold. 64-bit integers become `f64` when read, exact below 2^53; 16-bit floats `f32`.
+/// The number types of files. 64-bit integers are read as `f64`, exact below 2^53, and 16-bit floats as `f32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum NumberType {
     U8,
     I8,
     U16,
@@ -44,24 +46,24 @@ pub(super) enum Kind {
     F64,
 }
 
-impl Kind {
+impl NumberType {
     pub(super) fn bytes(self) -> u64 {
         match self {
-            Kind::U8 | Kind::I8 => 1,
-            Kind::U16 | Kind::I16 | Kind::F16 => 2,
-            Kind::U32 | Kind::I32 | Kind::F32 => 4,
-            Kind::U64 | Kind::I64 | Kind::F64 => 8,
+            NumberType::U8 | NumberType::I8 => 1,
+            NumberType::U16 | NumberType::I16 | NumberType::F16 => 2,
+            NumberType::U32 | NumberType::I32 | NumberType::F32 => 4,
+            NumberType::U64 | NumberType::I64 | NumberType::F64 => 8,
         }
     }
 }
 
 impl Source {
-    /// Opens a regular file. A gzipped one is read, up to `limits` and 1 MiB for a header and gzip's overhead.
+    /// Opens a regular file. A gzipped file is read into memory; it may be as large as the limit and 1 MiB.
     pub(super) fn open(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<Source, InputError> {
         let failed = |e| InputError::io(path, e);
         // A pipe would never end.
         if !fs::metadata(path).map_err(failed)?.is_file() {
-            let (expected, found) = ("a regular file", "something else".to_owned());
+            let (expected, found) = ("a regular file", "another kind of file".to_owned());
             return Err(InputError::UnsupportedFormat { path: path.to_owned(), expected, found });
         }
         let mut file = File::open(path).map_err(failed)?;
@@ -83,7 +85,7 @@ impl Source {
         self.packed.as_ref().map(|packed| &packed.bytes()[..self.len as usize])
     }
 
-    /// The first `len` decoded bytes, or all of a shorter file; zeros where damage to a gzip stream hides them.
+    /// The first `len` decoded bytes, or all bytes of a shorter file; zeros where a damaged gzip stream hides them.
     pub(super) fn head(&mut self, len: usize) -> Result<Vec<u8>, InputError> {
         if let Some(packed) = self.packed() {
             return Ok(gzip::head(packed, len));
@@ -93,14 +95,14 @@ impl Source {
         Ok(head)
     }
 
-    /// The fault of a gzip stream that should hold `len` bytes, which would otherwise pass for a bad header.
+    /// Reports damage in a gzip stream that should hold `len` bytes, which would otherwise be taken for a bad header.
     pub(super) fn check(&self, len: usize, limits: &ReadLimits, buffers: &Buffers) -> Result<(), InputError> {
         let Some(packed) = self.packed() else {
             return Ok(());
         };
-        let wanted = gzip::Wanted { expected: len, pad: 0, limit: limits.max_decoded_bytes };
-        match gzip::inflate(&self.path, packed, wanted, buffers) {
-            // How long a sound stream is matters only where its header is one.
+        let request = gzip::Request { expected: len, pad: 0, limit: limits.max_decoded_bytes };
+        match gzip::inflate(&self.path, packed, request, buffers) {
+            // The length of a valid stream matters only where its header is valid.
             Ok(_) | Err(InputError::LyingHeader { .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -109,7 +111,8 @@ impl Source {
     /// Reads the numbers of an extent, in native byte order and stored order. Memory: the decoded file, once.
     ///
     /// # Errors
-    /// [`InputError::LyingHeader`] or [`InputError::TooLarge`] before memory is taken; whatever inflating says.
+    /// [`InputError::LyingHeader`] or [`InputError::TooLarge`] before memory is allocated; else the errors of
+    /// [`gzip::inflate`].
     pub(super) fn samples(
         mut self,
         extent: &Extent,
@@ -117,9 +120,10 @@ impl Source {
         buffers: &Buffers,
     ) -> Result<Samples, InputError> {
         let path = self.path.clone();
-        let available = if self.packed.is_some() { gzip::most_decoded(self.len) } else { self.len };
-        let bytes = extent.count.checked_mul(extent.kind.bytes());
-        let taken = if extent.kind == Kind::F16 { bytes.and_then(|bytes| bytes.checked_mul(3)) } else { bytes };
+        let available = if self.packed.is_some() { gzip::max_decoded_bytes(self.len) } else { self.len };
+        let bytes = extent.count.checked_mul(extent.number_type.bytes());
+        let taken =
+            if extent.number_type == NumberType::F16 { bytes.and_then(|bytes| bytes.checked_mul(3)) } else { bytes };
         let end = bytes.and_then(|bytes| extent.start.checked_add(bytes));
         let (Some(bytes), Some(end)) = (bytes, end.filter(|end| *end <= available)) else {
             let (expected, offset) = (end.unwrap_or(u64::MAX), self.packed.is_none().then_some(self.len));
@@ -133,10 +137,10 @@ impl Source {
         let (start, bytes, end) = (extent.start as usize, bytes as usize, end as usize);
         let (mut buffer, range) = match self.packed() {
             Some(packed) => {
-                // Voxels start at a multiple of 8, whatever lies before them.
+                // Voxels start at a multiple of 8 in the buffer, at any offset in the file.
                 let pad = start.next_multiple_of(8) - start;
-                let wanted = gzip::Wanted { expected: end, pad, limit: limits.max_decoded_bytes };
-                (gzip::inflate(&path, packed, wanted, buffers)?, pad + start..pad + end)
+                let request = gzip::Request { expected: end, pad, limit: limits.max_decoded_bytes };
+                (gzip::inflate(&path, packed, request, buffers)?, pad + start..pad + end)
             }
             None => {
                 let mut buffer = buffers.take(Purpose::Samples, bytes);
@@ -146,58 +150,46 @@ impl Source {
             }
         };
         if extent.big_endian != cfg!(target_endian = "big") {
-            match extent.kind.bytes() {
+            match extent.number_type.bytes() {
                 2 => buffer.numbers_mut(range.clone()).iter_mut().for_each(|n: &mut u16| *n = n.swap_bytes()),
                 4 => buffer.numbers_mut(range.clone()).iter_mut().for_each(|n: &mut u32| *n = n.swap_bytes()),
                 8 => buffer.numbers_mut(range.clone()).iter_mut().for_each(|n: &mut u64| *n = n.swap_bytes()),
                 _ => {}
             }
         }
-        // 64-bit integers turn to f64 where they lie.
+        // 64-bit integers are converted to f64 in place.
         let to_f64 = |buffer: &mut Buffer, value: fn(u64) -> f64| {
             buffer.numbers_mut(range.clone()).iter_mut().for_each(|n: &mut u64| *n = value(*n).to_bits())
         };
-        match extent.kind {
-            Kind::U64 => to_f64(&mut buffer, |n| n as f64),
-            Kind::I64 => to_f64(&mut buffer, |n| n as i64 as f64),
+        match extent.number_type {
+            NumberType::U64 => to_f64(&mut buffer, |n| n as f64),
+            NumberType::I64 => to_f64(&mut buffer, |n| n as i64 as f64),
             _ => {}
         }
-        if extent.kind == Kind::F16 {
-            // Wider than what was read, so these alone are copied.
+        if extent.number_type == NumberType::F16 {
+            // Only these are copied: f32 is wider than the stored numbers.
             let halves = buffer.numbers::<u16>(range);
-            return Ok(halves.iter().map(|bits| half_to_f32(*bits)).collect::<Vec<f32>>().into());
+            return Ok(halves.iter().map(|bits| f16::from_bits(*bits).to_f32()).collect::<Vec<f32>>().into());
         }
         fn wrap<T: Sample>(buffer: Buffer, range: std::ops::Range<usize>) -> Samples {
             T::wrap(Stored::decoded(buffer, range))
         }
-        Ok(match extent.kind {
-            Kind::U8 => wrap::<u8>(buffer, range),
-            Kind::I8 => wrap::<i8>(buffer, range),
-            Kind::U16 => wrap::<u16>(buffer, range),
-            Kind::I16 => wrap::<i16>(buffer, range),
-            Kind::U32 => wrap::<u32>(buffer, range),
-            Kind::I32 => wrap::<i32>(buffer, range),
-            Kind::F16 | Kind::F32 => wrap::<f32>(buffer, range),
-            Kind::F64 | Kind::U64 | Kind::I64 => wrap::<f64>(buffer, range),
+        Ok(match extent.number_type {
+            NumberType::U8 => wrap::<u8>(buffer, range),
+            NumberType::I8 => wrap::<i8>(buffer, range),
+            NumberType::U16 => wrap::<u16>(buffer, range),
+            NumberType::I16 => wrap::<i16>(buffer, range),
+            NumberType::U32 => wrap::<u32>(buffer, range),
+            NumberType::I32 => wrap::<i32>(buffer, range),
+            NumberType::F16 | NumberType::F32 => wrap::<f32>(buffer, range),
+            NumberType::F64 | NumberType::U64 | NumberType::I64 => wrap::<f64>(buffer, range),
         })
     }
 }
 
-/// The limit, and 1 MiB for a header and a gzip file's overhead, which are small beside the voxels.
+/// The limit, and 1 MiB for a header and the overhead of gzip, which are small compared with the voxels.
 fn allowance(limits: &ReadLimits) -> u64 {
     limits.max_decoded_bytes.saturating_add(1 << 20)
-}
-
-/// The value of an IEEE 754 half, which `f32` holds exactly.
-fn half_to_f32(bits: u16) -> f32 {
-    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
-    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
-    match exponent {
-        0 => sign * fraction * 2_f32.powi(-24),
-        31 if fraction == 0.0 => sign * f32::INFINITY,
-        31 => f32::NAN,
-        _ => sign * (1024.0 + fraction) * 2_f32.powi(exponent - 25),
-    }
 }
 
 fn read_exact_at(file: &mut File, start: u64, out: &mut [u8]) -> io::Result<()> {

@@ -1,29 +1,30 @@
-//! Stages: what a reader is at, told to whoever measures; nothing here looks at a clock.
+//! Stages: what a reader is doing, reported to an observer, which may measure time; this crate reads no clock.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// What a reader is at.
+/// What a reader is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Bytes of a file into memory. Every reading starts with it.
+    /// Reading a file into memory. It is the first stage of every volume and is not reported then.
     Read,
-    /// A gzip stream.
+    /// Decompressing a gzip stream.
     Inflate,
-    /// A picture, a byte order, a header: bytes to samples.
+    /// Turning bytes into samples: headers, byte order, compressed images.
     Decode,
 }
 
-/// What is told of each stage that begins.
-pub type Observer = Rc<dyn Fn(Stage)>;
+/// Is called with each stage when it begins, on the thread that reads.
+pub type StageObserver = Rc<dyn Fn(Stage)>;
 
 thread_local! {
-    static OBSERVER: RefCell<Option<Observer>> = const { RefCell::new(None) };
+    static OBSERVER: RefCell<Option<StageObserver>> = const { RefCell::new(None) };
 }
 
-/// Runs `work`, during which `observer` is called on this thread whenever a reader enters another stage.
-pub fn observed<T>(observer: Observer, work: impl FnOnce() -> T) -> T {
-    struct Restore(Option<Observer>);
+/// Runs `work`, during which `observer` is called whenever a reader on this thread enters a stage. Calls may be nested;
+/// the innermost observer is called.
+pub fn with_stage_observer<T>(observer: StageObserver, work: impl FnOnce() -> T) -> T {
+    struct Restore(Option<StageObserver>);
     impl Drop for Restore {
         fn drop(&mut self) {
             OBSERVER.set(self.0.take());
@@ -33,7 +34,7 @@ pub fn observed<T>(observer: Observer, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Says that the reader on this thread enters a stage.
+/// Reports that the reader on this thread enters a stage.
 pub(super) fn enter(stage: Stage) {
     if let Some(observer) = OBSERVER.with_borrow(Clone::clone) {
         observer(stage);
@@ -45,12 +46,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_observer_hears_what_happens_within() {
-        let heard = Rc::new(RefCell::new(Vec::new()));
-        let listener = heard.clone();
+    fn the_observer_is_called_only_during_the_work() {
+        let stages = Rc::new(RefCell::new(Vec::new()));
+        let observed = stages.clone();
         enter(Stage::Inflate);
-        observed(Rc::new(move |stage| listener.borrow_mut().push(stage)), || enter(Stage::Decode));
+        with_stage_observer(Rc::new(move |stage| observed.borrow_mut().push(stage)), || enter(Stage::Decode));
         enter(Stage::Read);
-        assert_eq!(*heard.borrow(), [Stage::Decode]);
+        assert_eq!(*stages.borrow(), [Stage::Decode]);
     }
 }

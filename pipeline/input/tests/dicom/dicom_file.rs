@@ -8,7 +8,7 @@ use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 
 pub(crate) const EXPLICIT_LITTLE: &str = "1.2.840.10008.1.2.1";
 
-/// One slice; tests change the fields or the elements that they are about.
+/// One slice, whose fields and elements tests change.
 #[derive(Clone)]
 pub(crate) struct SliceFile {
     pub(crate) transfer_syntax: String,
@@ -24,8 +24,8 @@ pub(crate) fn word(tag: (u16, u16), value: u16) -> DataElement<InMemDicomObject>
 }
 
 impl SliceFile {
-    /// A CT slice of 16-bit signed samples, intercept -1024, 0.5 mm between columns and 0.75 mm between rows, at a
-    /// height in mm, axial, with rows from right to left and columns from front to back.
+    /// An axial CT slice of 16-bit signed samples, intercept -1024, at a height in mm, with 0.5 mm between columns and
+    /// 0.75 mm between rows; columns run from right to left, rows from front to back.
     pub(crate) fn new([rows, columns]: [u16; 2], height_mm: f64, samples: &[i16]) -> SliceFile {
         let mut slice = SliceFile { transfer_syntax: EXPLICIT_LITTLE.into(), object: InMemDicomObject::new_empty() };
         for element in [
@@ -85,7 +85,7 @@ impl SliceFile {
         self.put(DataElement::new(Tag(0x7fe0, 0x0010), VR::OB, value))
     }
 
-    /// Compressed, in as many fragments as given; the syntax is the end of a UID.
+    /// Compressed data in these fragments; the syntax is the end of a UID.
     pub(crate) fn fragments(&mut self, syntax: &str, fragments: Vec<Vec<u8>>) -> &mut SliceFile {
         self.transfer_syntax = format!("1.2.840.10008.1.2{syntax}");
         let even = fragments.into_iter().map(|mut fragment| {

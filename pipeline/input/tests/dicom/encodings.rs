@@ -1,4 +1,4 @@
-//! DICOM pixel data in every encoding that is read, against what other codecs made of the same streams.
+//! DICOM pixel data in every supported encoding, compared with other decoders of the same streams.
 
 use std::collections::HashMap;
 use std::fs;
@@ -31,7 +31,7 @@ fn hex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
-/// What tests/golden/dicom.py made.
+/// The images and streams that tests/golden/dicom.py wrote.
 fn golden() -> (HashMap<&'static str, Picture>, Vec<Stream>) {
     let (mut pictures, mut streams) = (HashMap::new(), Vec::new());
     for line in include_str!("../golden/dicom.txt").lines() {
@@ -86,14 +86,14 @@ fn stored(volume: &Volume) -> Vec<f64> {
 }
 
 #[test]
-fn every_stream_decodes_as_elsewhere() {
+fn every_stream_decodes_as_by_other_decoders() {
     let (pictures, streams) = golden();
     for Stream { name, syntax, picture, bytes } in streams {
         let picture = &pictures[picture];
         let volume = read(slice(picture).fragments(syntax, vec![bytes])).unwrap();
         let (found, expected) = (stored(&volume), expected(picture));
         let farthest = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        // Wavelets in floats and cosines may round otherwise; all else is exact.
+        // Floating-point wavelets and cosine transforms may round differently; all other encodings are exact.
         let allowed = if matches!(syntax, ".4.91" | ".4.50") { 1.0 } else { 0.0 };
         assert_eq!(found.len(), expected.len(), "{name}");
         assert!(farthest <= allowed, "{name}: off by {farthest}");
@@ -101,7 +101,7 @@ fn every_stream_decodes_as_elsewhere() {
 }
 
 #[test]
-fn fragments_of_a_frame_are_put_together() {
+fn fragments_of_a_frame_are_concatenated() {
     let (pictures, streams) = golden();
     for name in ["signed16_ls", "unsigned12_rle"] {
         let stream = streams.iter().find(|stream| stream.name == name).unwrap();
@@ -127,7 +127,7 @@ fn cut_streams_are_refused() {
 #[test]
 fn damaged_streams_never_panic() {
     let (pictures, streams) = golden();
-    // A fixed sequence of places and bytes, by a linear congruence.
+    // A fixed sequence of offsets and bytes, by a linear congruence.
     let mut state = 1u64;
     let mut next = |below: usize| {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -140,7 +140,7 @@ fn damaged_streams_never_panic() {
                 let at = next(damaged.len());
                 damaged[at] = next(256) as u8;
             }
-            // Any picture or any error.
+            // Any image or any error.
             let _ = read(slice(&pictures[picture]).fragments(syntax, vec![damaged]));
         }
     }
@@ -153,13 +153,13 @@ fn a_picture_of_another_size_is_refused() {
         let mut slice = slice(&pictures[picture]);
         slice.put(word((0x0028, 0x0010), 65535)).put(word((0x0028, 0x0011), 65535));
         let error = read(slice.fragments(syntax, vec![bytes])).unwrap_err();
-        // 8-bit slices of that size are within the limit, 16-bit ones beyond.
+        // 8-bit slices of that size are within the limit, 16-bit slices are not.
         assert!(error.to_string().contains("12x14") || error.reason().as_str() == "too_large", "{name}: {error}");
     }
 }
 
 #[test]
-fn plain_syntaxes_read_the_same() {
+fn uncompressed_syntaxes_give_the_same_volume() {
     let samples = [-5, 300, 7, -1024, 0, 32767];
     for syntax in ["1.2.840.10008.1.2", EXPLICIT_LITTLE, "1.2.840.10008.1.2.2"] {
         let mut slice = SliceFile::new([2, 3], 0.0, &samples);
@@ -178,7 +178,7 @@ fn deflated_data_sets_are_inflated_within_the_limit() {
     let path = folder.path().join("plain");
     SliceFile::new([64, 64], 0.0, &samples).write(&path);
     let plain = fs::read(&path).unwrap();
-    // The meta group ends where its length says; the syntax gains two characters and one of padding.
+    // The meta group ends at its stated length; the syntax becomes two characters longer, with one of padding.
     let length = u32::from_le_bytes(plain[140..144].try_into().unwrap());
     let (meta, dataset) = plain.split_at(144 + length as usize);
     let mut compressor = libdeflater::Compressor::new(libdeflater::CompressionLvl::best());
@@ -218,15 +218,15 @@ fn files_without_preamble_or_meta_group_are_read() {
 }
 
 #[test]
-fn stored_bits_are_cut_out_and_signs_extended() {
-    // 12 bits with what else older scanners keep above them.
+fn stored_bits_are_extracted_and_signs_extended() {
+    // 12 bits, and other data of older scanners in the bits above.
     let words = vec![0xf001, 0x0fff, 0x1800, 0x07ff];
     let mut slice = SliceFile::new([2, 2], 0.0, &[]);
     slice.format(16, 12, false).samples(words.clone());
     assert_eq!(stored(&read(&slice).unwrap()), [1.0, 4095.0, 2048.0, 2047.0]);
     slice.format(16, 12, true);
     assert_eq!(stored(&read(&slice).unwrap()), [1.0, -1.0, -2048.0, 2047.0]);
-    // The same bits, four places higher.
+    // The same bits, shifted by four.
     slice.put(word((0x0028, 0x0102), 15)).samples(words.iter().map(|word| word << 4).collect());
     assert_eq!(stored(&read(&slice).unwrap()), [1.0, -1.0, -2048.0, 2047.0]);
     slice.format(8, 8, true).bytes(vec![0, 127, 128, 255]);
@@ -241,7 +241,7 @@ fn stored_bits_are_cut_out_and_signs_extended() {
 }
 
 #[test]
-fn monochrome1_is_turned_around_unless_it_holds_hounsfield_units() {
+fn monochrome1_is_inverted_unless_it_holds_hounsfield_units() {
     let mut slice = SliceFile::new([1, 3], 0.0, &[]);
     slice.put(text((0x0028, 0x0004), VR::CS, "MONOCHROME1")).format(16, 12, false).samples(vec![0, 100, 4095]);
     let volume = read(&slice).unwrap();
@@ -250,7 +250,7 @@ fn monochrome1_is_turned_around_unless_it_holds_hounsfield_units() {
     slice.put(text((0x0028, 0x1054), VR::LO, "US"));
     let volume = read(&slice).unwrap();
     assert_eq!(stored(&volume), [4095.0, 3995.0, 0.0]);
-    assert!(!volume.hu_known && volume.notes[0].contains("turned around"));
+    assert!(!volume.hu_known && volume.notes[0].contains("inverted"));
     slice.format(16, 16, true).samples(vec![0, 1, 0x8000]);
     assert_eq!(stored(&read(&slice).unwrap()), [-1.0, -2.0, 32767.0]);
 }

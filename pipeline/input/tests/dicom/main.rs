@@ -1,4 +1,4 @@
-//! DICOM series: what belongs together, in what order, and what is told of it.
+//! DICOM series: which slices belong together, their order, and the notes about them.
 
 mod dicom_file;
 mod encodings;
@@ -22,7 +22,7 @@ fn read(path: &Path) -> Result<Volume, InputError> {
     volume::read(path, &ReadLimits::default())
 }
 
-/// The word of the error, and its message.
+/// The reason of the error, and its message.
 fn refusal(path: &Path) -> (&'static str, String) {
     let error = read(path).unwrap_err();
     (error.reason().as_str(), error.to_string())
@@ -76,9 +76,8 @@ fn one_file_is_a_volume_of_one_slice() {
 }
 
 #[test]
-fn every_plane_comes_to_display() {
-    // Orientation, the direction that slices are made along, and what nibabel's aff2axcodes calls the affine:
-
+fn every_plane_is_shown_in_radiological_display() {
+    // Image orientation, direction of the slices, and the axis codes that nibabel's aff2axcodes gives:
     let cases = [
         ("1\\0\\0\\0\\1\\0", [0.0, 0.0, 1.0], "LPS", Plane::Axial),
         ("-1\\0\\0\\0\\-1\\0", [0.0, 0.0, 1.0], "RAS", Plane::Axial),
@@ -97,7 +96,7 @@ fn every_plane_comes_to_display() {
         let volume = read(folder.path()).unwrap();
         assert_eq!((volume.orientation.as_deref(), volume.plane), (Some(codes), Some(plane)), "{axes}");
         assert_eq!(volume.spacing_mm_dhw, Some([4.0, 0.75, 0.5]), "{axes}");
-        // D runs to the head, to the back, to the left.
+        // D runs towards the head, the back or the left.
         let samples = volume.samples_dhw();
         let ordered = (0..3).map(f64::from).collect::<Vec<_>>();
         let corner = |d: usize| samples.get(d * 6 + if codes == "RAS" { 5 } else { usize::from(codes == "RPI") * 2 });
@@ -106,7 +105,7 @@ fn every_plane_comes_to_display() {
 }
 
 #[test]
-fn a_gap_is_told() {
+fn a_gap_is_reported() {
     let folder = series();
     for (n, height) in [0.0, 5.0, 10.0, 212.5, 217.5].into_iter().enumerate() {
         slice(height, n as i16).write(&folder.path().join(n.to_string()));
@@ -117,7 +116,7 @@ fn a_gap_is_told() {
 }
 
 #[test]
-fn a_tilted_gantry_is_told() {
+fn a_tilted_gantry_is_reported() {
     let folder = series();
     for n in 0..4 {
         let mut slice = slice(0.0, n);
@@ -140,7 +139,7 @@ fn a_tilted_gantry_is_told() {
 }
 
 #[test]
-fn slices_without_positions_go_by_their_numbers() {
+fn slices_without_positions_are_ordered_by_instance_number() {
     let folder = series();
     for (name, number) in [("a", 10), ("b", 9), ("c", 11)] {
         let mut slice = slice(0.0, number);
@@ -169,7 +168,7 @@ fn mixed_folders_are_refused_without_identifiers() {
         ("2 slice shapes", |slice| {
             slice.put(word((0x0028, 0x0010), 3)).put(word((0x0028, 0x0011), 2));
         }),
-        ("1 slices turned", |slice| {
+        ("1 slices of another orientation", |slice| {
             slice.put(text((0x0020, 0x0037), VR::DS, "0\\1\\0\\0\\0\\-1"));
         }),
         ("another pixel spacing", |slice| {
@@ -189,7 +188,7 @@ fn mixed_folders_are_refused_without_identifiers() {
 }
 
 #[test]
-fn a_copy_is_dropped_and_another_slice_at_its_place_refused() {
+fn a_copy_is_dropped_and_another_slice_at_its_position_refused() {
     let folder = series();
     (0..3).for_each(|n| slice(f64::from(n), n).write(&folder.path().join(n.to_string())));
     slice(1.0, 1).write(&folder.path().join("1 (copy)"));
@@ -198,14 +197,14 @@ fn a_copy_is_dropped_and_another_slice_at_its_place_refused() {
     assert_eq!(volume.slices_dropped.len(), 1);
     assert_eq!(
         (volume.slices_dropped[0].slice, volume.slices_dropped[0].reason.as_str()),
-        (2, "position and samples of slice 1")
+        (2, "same position and samples as slice 1")
     );
     assert_eq!(volume.spacing_mm_dhw, Some([1.0, 0.75, 0.5]));
 
     slice(2.0, 7).write(&folder.path().join("4"));
     let (word, message) = refusal(folder.path());
     assert_eq!(word, "mixed_series");
-    assert!(message.contains("two different slices at one place"));
+    assert!(message.contains("two different slices at one position"));
 }
 
 #[test]
@@ -227,7 +226,7 @@ fn rescales_that_differ_become_values() {
 }
 
 #[test]
-fn units_are_known_of_ct_only() {
+fn units_are_known_for_ct_only() {
     let known = |change: fn(&mut SliceFile)| {
         let folder = series();
         let path = folder.path().join("slice");
@@ -245,7 +244,7 @@ fn units_are_known_of_ct_only() {
 }
 
 #[test]
-fn padding_is_told() {
+fn padding_is_reported() {
     let folder = series();
     let path = folder.path().join("slice");
     slice(0.0, -2000).put(word((0x0028, 0x0120), -2000i16 as u16)).write(&path);
@@ -253,7 +252,7 @@ fn padding_is_told() {
 }
 
 #[test]
-fn what_cannot_be_read_is_dropped_and_recorded() {
+fn unreadable_slices_are_dropped_and_recorded() {
     let folder = series();
     (0..5).for_each(|n| slice(f64::from(n), n).write(&folder.path().join(n.to_string())));
     let whole = fs::read(folder.path().join("1")).unwrap();
@@ -289,7 +288,7 @@ fn a_file_cut_anywhere_is_an_error() {
 }
 
 #[test]
-fn headers_that_lie_are_refused_before_memory_is_taken() {
+fn wrong_headers_are_refused_before_memory_is_allocated() {
     let folder = series();
     let path = folder.path().join("slice");
     let refused = |change: &dyn Fn(&mut SliceFile)| {
@@ -320,10 +319,10 @@ fn headers_that_lie_are_refused_before_memory_is_taken() {
     slice(0.0, 0).put(text((0x0010, 0x4000), VR::LT, "comments")).write(&path);
     let whole = fs::read(&path).unwrap();
     let pixels = whole.windows(4).position(|tag| tag == [0xe0, 0x7f, 0x10, 0]).unwrap();
-    let mut lying = whole.clone();
-    lying[pixels + 8..pixels + 12].copy_from_slice(&[0xfe, 0xff, 0xff, 0xff]);
-    fs::write(&path, &lying).unwrap();
-    // The samples are there all the same; a header that asks for more of them than there are is refused.
+    let mut too_long = whole.clone();
+    too_long[pixels + 8..pixels + 12].copy_from_slice(&[0xfe, 0xff, 0xff, 0xff]);
+    fs::write(&path, &too_long).unwrap();
+    // All samples are in the file; only a header that promises more samples than the file holds is refused.
     assert!(read(&path).is_ok());
     let limits = ReadLimits { max_decoded_bytes: 11 };
     assert_eq!(volume::read(&path, &limits).unwrap_err().reason().as_str(), "too_large");
@@ -347,7 +346,7 @@ fn damaged_files_never_panic() {
 }
 
 #[test]
-fn pictures_beside_each_other_stay_what_they_are() {
+fn a_folder_of_pictures_with_a_dicom_file_is_a_slice_stack() {
     let folder = series();
     let picture = image::GrayImage::from_pixel(3, 2, image::Luma([7]));
     for name in ["0.png", "1.png"] {
@@ -391,7 +390,7 @@ fn no_identity_leaves_the_reader() {
     let volume = read(folder.path()).unwrap();
     assert_eq!((volume.shape_dhw[0], volume.slices_dropped.len()), (2, 1));
     assert!(!format!("{volume:?}").contains("PLANTED"));
-    // Where text stands in place of a number or a word, the message does not quote it.
+    // Where a file has text instead of a number or a coded term, the message does not quote it.
     for (tag, vr) in [((0x0020, 0x0032), VR::DS), ((0x0028, 0x1053), VR::DS), ((0x0028, 0x0004), VR::CS)] {
         let path = folder.path().join("0");
         slice(0.0, 0).put(text(tag, vr, "PLANTED")).write(&path);

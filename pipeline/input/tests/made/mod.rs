@@ -1,4 +1,4 @@
-//! Files that tests make byte by byte.
+//! Files that tests write byte by byte.
 
 use std::fs;
 use std::path::PathBuf;
@@ -31,12 +31,12 @@ pub(crate) fn sample_file() -> Vec<u8> {
     file
 }
 
-/// Writes bytes at a place.
+/// Writes bytes at an offset.
 pub(crate) fn put(file: &mut [u8], at: usize, bytes: &[u8]) {
     file[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
-/// Writes little-endian floats at a place.
+/// Writes little-endian floats at an offset.
 pub(crate) fn floats(file: &mut [u8], at: usize, values: &[f32]) {
     for (n, value) in values.iter().enumerate() {
         put(file, at + 4 * n, &value.to_le_bytes());
@@ -52,7 +52,7 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A file in a folder of its own, which lives as long as the first value.
+/// A file in a temporary folder, which is removed when the first value is dropped.
 pub(crate) fn saved(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);

@@ -1,52 +1,52 @@
-//! JPEG 2000, one component of up to 16 bits: the size of the picture from the stream's first segment, the rest by
-//! `hayro-jpeg2000`, which has no unsafe code.
+//! JPEG 2000, one component of up to 16 bits. The image size is read from the stream's first segment; `hayro-jpeg2000`,
+//! which has no unsafe code, decodes the samples.
 //!
 //! Source: ITU-T T.800, annex A (segments).
 
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 
-use super::fault::Fault;
+use super::error::DicomError;
 
 const EXPECTED: &str = "a JPEG 2000 stream of one component and up to 16 bits";
 
-/// Most pixels that a byte can stand for in a picture of one value, with room to spare.
+/// Maximum number of pixels for each byte: more than an image of a single value needs.
 const MAX_PIXELS_PER_BYTE: u64 = 1 << 16;
 
-/// Samples row by row, negative ones as two's complement, with their bits a sample.
-pub(super) fn decode(stream: &[u8], rows: usize, columns: usize) -> Result<(Vec<u16>, u32), Fault> {
-    // Some writers wrap the codestream in the boxes of a file.
+/// Samples row by row, negative ones in two's complement, and the bits per sample.
+pub(super) fn decode(stream: &[u8], rows: usize, columns: usize) -> Result<(Vec<u16>, u32), DicomError> {
+    // Some writers store the codestream in a file format with boxes.
     let start = stream.windows(4).position(|four| four == [0xff, 0x4f, 0xff, 0x51]);
-    let stream = start.map(|start| &stream[start..]).ok_or_else(|| Fault::damaged(EXPECTED, "no start marker"))?;
-    let size: &[u8; 45] = stream.first_chunk().ok_or_else(|| Fault::damaged(EXPECTED, "an end in its header"))?;
+    let stream = start.map(|start| &stream[start..]).ok_or_else(|| DicomError::damaged(EXPECTED, "no start marker"))?;
+    let size: &[u8; 45] = stream.first_chunk().ok_or_else(|| DicomError::damaged(EXPECTED, "an end in its header"))?;
     let word = |at: usize| u32::from_be_bytes([size[at], size[at + 1], size[at + 2], size[at + 3]]);
     // Xsiz, Ysiz, XOsiz, YOsiz, XTsiz, YTsiz.
     let [right, bottom, left, top, tile_width, tile_height] = [8, 12, 16, 20, 24, 28].map(word);
     let found = [bottom.checked_sub(top), right.checked_sub(left)].map(|length| length.unwrap_or(0) as usize);
     if found != [rows, columns] {
-        let found = format!("one of {}x{} where the header says {rows}x{columns}", found[0], found[1]);
-        return Err(Fault::damaged("a picture of the header's size", found));
+        let found = format!("one of {}x{} where the header states {rows}x{columns}", found[0], found[1]);
+        return Err(DicomError::damaged("a picture of the header's size", found));
     }
     // Csiz, then Ssiz, XRsiz and YRsiz of the first component.
     let [components_high, components_low, depth, step_x, step_y] = [size[40], size[41], size[42], size[43], size[44]];
     let precision = u32::from(depth & 0x7f) + 1;
     if [components_high, components_low, step_x, step_y] != [0, 1, 1, 1] || precision > 16 {
         let components = u16::from_be_bytes([components_high, components_low]);
-        return Err(Fault::damaged(EXPECTED, format!("{components} components of {precision} bits")));
+        return Err(DicomError::damaged(EXPECTED, format!("{components} components of {precision} bits")));
     }
     let tiles = u64::from(right).div_ceil(u64::from(tile_width.max(1)))
         * u64::from(bottom).div_ceil(u64::from(tile_height.max(1)));
     if (rows * columns) as u64 > stream.len() as u64 * MAX_PIXELS_PER_BYTE || tiles > stream.len() as u64 {
-        return Err(Fault::damaged(EXPECTED, format!("{} bytes for {rows}x{columns} pixels", stream.len())));
+        return Err(DicomError::damaged(EXPECTED, format!("{} bytes for {rows}x{columns} pixels", stream.len())));
     }
-    let damaged = |_| Fault::damaged(EXPECTED, "damaged or cut data");
-    // Strict: what is cut is an error, not a blurred picture.
+    let damaged = |_| DicomError::damaged(EXPECTED, "damaged or cut data");
+    // Strict: a cut stream is an error, not a blurred image.
     let settings = DecodeSettings { strict: true, ..DecodeSettings::default() };
     let image = Image::new(stream, &settings).map_err(damaged)?;
     let mut context = DecoderContext::default();
     let decoded = image.decode(&mut context).map_err(damaged)?;
     let samples = match decoded.components() {
         [component] if component.samples().len() == rows * columns => component.samples(),
-        _ => return Err(Fault::damaged(EXPECTED, "another number of samples")),
+        _ => return Err(DicomError::damaged(EXPECTED, "another number of samples")),
     };
     // The decoder adds half the range to signed samples too.
     let most = (1i32 << precision) - 1;

@@ -1,12 +1,24 @@
 //! JPEG-LS, lossless and near-lossless, 2 to 16 bits, one component.
 //!
-//! Each sample is predicted from four neighbors; the error is coded by a limited Golomb code whose parameter follows
-//! from the errors seen before in one of 365 contexts. Where the neighborhood is flat, a run of equal samples is coded.
-//! Names are those of the standard where they are words, and the comments give its letters.
+//! Each sample is predicted from four neighboring samples; the error is coded with a limited Golomb code whose parameter
+//! follows from the earlier errors of one of 365 contexts. Where the neighboring samples are equal, a run of equal samples
+//! is coded. Names are those of the standard where it uses words; the comments give its letters.
 //!
 //! Source: ITU-T T.87 (ISO/IEC 14495-1), annexes A (coding) and C (stream).
+//!
+//! Why an own decoder: measured on 2026-11-26 (2 cores AMD EPYC) with 144 streams by CharLS, most of real CT slices, and
+//! 300,000 damaged ones. All decoders gave equal samples of all 144. The figures are million samples a second.
+//!
+//! | decoder | speed | damaged streams | build |
+//! |---|---|---|---|
+//! | this one | 17 | no panic | no new crate |
+//! | pure_jpegls 2.0.0 | 17 | 1 panic (overflow); allocates the image before it reads data | 1 new crate |
+//! | charls 0.4.2 | 52 | not bounded by the image size of the DICOM header | 4 new crates, CMake, C++ compiler, 33 s |
+//!
+//! The feature `charls` of `dicom-transfer-syntax-registry` uses the last. dicom-toolkit-codec 0.5.0, also pure Rust, brings
+//! 15 new crates.
 
-use super::fault::Fault;
+use super::error::DicomError;
 use super::jpeg_segments::Segments;
 
 const EXPECTED: &str = "a JPEG-LS stream (ITU-T T.87)";
@@ -15,20 +27,20 @@ const EXPECTED: &str = "a JPEG-LS stream (ITU-T T.87)";
 const RUN_BITS: [u32; 32] =
     [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
-/// Contexts of regular mode; the two of run interruption stand after them.
+/// Number of contexts of regular mode; the two contexts of run interruption follow them.
 const REGULAR: usize = 365;
 
-/// Samples row by row, with their bits a sample.
-pub(super) fn decode(stream: &[u8], rows: usize, columns: usize) -> Result<(Vec<u16>, u32), Fault> {
+/// Samples row by row, and the bits per sample.
+pub(super) fn decode(stream: &[u8], rows: usize, columns: usize) -> Result<(Vec<u16>, u32), DicomError> {
     let segments = Segments::parse(stream)?;
     segments.expect_size(rows, columns)?;
     let mut decoder = Decoder::new(&segments)?;
-    // Rows with a border: one sample before them, one after.
+    // Rows with one border sample before and one after.
     let mut above = vec![0i32; columns + 2];
     let mut row = vec![0i32; columns + 2];
     let mut samples = Vec::new();
     for _ in 0..rows {
-        // Beyond the right border stands the last sample; before the row, the first of the row above.
+        // The right border repeats the last sample of the row above; the left border is its first sample.
         above[columns + 1] = above[columns];
         row[0] = above[1];
         decoder.row(&above, &mut row)?;
@@ -38,7 +50,7 @@ pub(super) fn decode(stream: &[u8], rows: usize, columns: usize) -> Result<(Vec<
     Ok((samples, segments.precision))
 }
 
-/// What has been seen in a context.
+/// The statistics of a context.
 #[derive(Clone, Copy)]
 struct Context {
     /// Sum of error magnitudes: A.
@@ -47,7 +59,7 @@ struct Context {
     errors: i64,
     /// Correction of the prediction: C.
     correction: i32,
-    /// Occurrences: N.
+    /// Number of samples coded in the context: N.
     count: i64,
 }
 
@@ -76,7 +88,7 @@ struct Decoder<'a> {
     near: i32,
     /// Number of different errors: RANGE.
     range: i32,
-    /// Bits of an error coded without Golomb: qbpp.
+    /// Bits of an error that is coded without the Golomb code: qbpp.
     error_bits: u32,
     /// Longest code: LIMIT.
     limit: u32,
@@ -87,26 +99,26 @@ struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    fn new(segments: &Segments<'a>) -> Result<Decoder<'a>, Fault> {
+    fn new(segments: &Segments<'a>) -> Result<Decoder<'a>, DicomError> {
         let precision = segments.precision;
         let [near, interleave, point] = segments.scan;
         if segments.frame != 0xf7 || !(2..=16).contains(&precision) || interleave != 0 || point != 0 {
             let found = format!("one of marker {:02x} at {precision} bits, interleave {interleave}", segments.frame);
-            return Err(Fault::damaged(EXPECTED, found));
+            return Err(DicomError::damaged(EXPECTED, found));
         }
         if segments.component_table != 0 || segments.restart_interval != 0 {
-            return Err(Fault::damaged(EXPECTED, "mapping tables or restart markers"));
+            return Err(DicomError::damaged(EXPECTED, "mapping tables or restart markers"));
         }
-        let impossible = || Fault::damaged(EXPECTED, "impossible coding parameters");
+        let impossible = || DicomError::damaged(EXPECTED, "impossible coding parameters");
         let mut preset = [0u16; 5];
         for (_, segment) in segments.tables.iter().filter(|(marker, _)| *marker == 0xf8) {
             let [1, numbers @ ..] = segment else {
-                return Err(Fault::damaged(EXPECTED, "mapping tables or oversize parameters"));
+                return Err(DicomError::damaged(EXPECTED, "mapping tables or oversize parameters"));
             };
             let numbers: &[u8; 10] = numbers.try_into().map_err(|_| impossible())?;
             preset = std::array::from_fn(|n| u16::from_be_bytes([numbers[2 * n], numbers[2 * n + 1]]));
         }
-        // Zero stands for the default.
+        // Zero means the default.
         let [max, t1, t2, t3, reset] = preset.map(i32::from);
         let max = if max == 0 { (1 << precision) - 1 } else { max };
         let near = i32::from(near);
@@ -141,7 +153,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Decodes a row; both rows have a border of one sample on each side.
-    fn row(&mut self, above: &[i32], row: &mut [i32]) -> Result<(), Fault> {
+    fn row(&mut self, above: &[i32], row: &mut [i32]) -> Result<(), DicomError> {
         let columns = row.len() - 2;
         let mut x = 1;
         while x <= columns {
@@ -165,10 +177,10 @@ impl<'a> Decoder<'a> {
     }
 
     /// A sample in regular mode (A.4 to A.6).
-    fn regular(&mut self, left: i32, up: i32, corner: i32, gradients: [i32; 3]) -> Result<i32, Fault> {
+    fn regular(&mut self, left: i32, up: i32, corner: i32, gradients: [i32; 3]) -> Result<i32, DicomError> {
         let [q1, q2, q3] = gradients.map(|gradient| self.quantize(gradient));
         let index = 81 * q1 + 9 * q2 + q3;
-        // A context and its mirror image are one, with the errors' signs turned.
+        // A context and its mirror image share statistics, with inverted signs of the errors.
         let sign = if index < 0 { -1 } else { 1 };
         let index = index.unsigned_abs() as usize;
         let prediction = if corner >= left.max(up) {
@@ -182,8 +194,8 @@ impl<'a> Decoder<'a> {
         let prediction = (prediction + sign * context.correction).clamp(0, self.max);
         let k = context.golomb(context.magnitudes);
         let mapped = self.golomb(k, self.limit)?;
-        let turned = self.near == 0 && k == 0 && 2 * context.errors <= -context.count;
-        let error = match (mapped & 1 == 1, turned) {
+        let inverted = self.near == 0 && k == 0 && 2 * context.errors <= -context.count;
+        let error = match (mapped & 1 == 1, inverted) {
             (false, false) => mapped >> 1,
             (true, false) => -((mapped + 1) >> 1),
             (false, true) => -(mapped >> 1) - 1,
@@ -207,7 +219,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// The length of a run (A.7.1), `remaining` at most.
-    fn run(&mut self, remaining: usize) -> Result<usize, Fault> {
+    fn run(&mut self, remaining: usize) -> Result<usize, DicomError> {
         let mut run = 0;
         while self.bits.take(1)? == 1 {
             let full = 1 << RUN_BITS[self.run_index];
@@ -223,13 +235,13 @@ impl<'a> Decoder<'a> {
         }
         run += self.bits.take(RUN_BITS[self.run_index])? as usize;
         if run >= remaining {
-            return Err(Fault::damaged(EXPECTED, "a run beyond its row"));
+            return Err(DicomError::damaged(EXPECTED, "a run beyond its row"));
         }
         Ok(run)
     }
 
     /// The sample that ends a run (A.7.2).
-    fn interruption(&mut self, left: i32, up: i32) -> Result<i32, Fault> {
+    fn interruption(&mut self, left: i32, up: i32) -> Result<i32, DicomError> {
         let flat = (left - up).abs() <= self.near;
         let index = REGULAR + usize::from(flat);
         let (prediction, sign) = if flat { (left, 1) } else { (up, if left > up { -1 } else { 1 }) };
@@ -250,16 +262,16 @@ impl<'a> Decoder<'a> {
         Ok(self.reconstruct(prediction, sign * error))
     }
 
-    /// Refuses an error that no encoder writes; so sums stay small whatever the stream holds.
-    fn checked(&self, error: i64) -> Result<i32, Fault> {
+    /// Refuses an error that no encoder writes, so that sums do not overflow for any stream.
+    fn checked(&self, error: i64) -> Result<i32, DicomError> {
         if error.abs() > i64::from(self.range) {
-            return Err(Fault::damaged(EXPECTED, "an error beyond its range"));
+            return Err(DicomError::damaged(EXPECTED, "an error beyond its range"));
         }
         Ok(error as i32)
     }
 
     /// The limited Golomb code of parameter k (A.5.3).
-    fn golomb(&mut self, k: u32, limit: u32) -> Result<i64, Fault> {
+    fn golomb(&mut self, k: u32, limit: u32) -> Result<i64, DicomError> {
         let longest = limit - self.error_bits - 1;
         let zeros = self.bits.zeros(longest)?;
         if zeros < longest {
@@ -285,13 +297,17 @@ impl<'a> Decoder<'a> {
     fn quantize(&self, gradient: i32) -> i32 {
         let [t1, t2, t3] = self.thresholds;
         let size = gradient.abs();
-        // The standard's regions are closed on the far side from zero for both signs.
-        let region = match size {
-            _ if size <= self.near => 0,
-            _ if size < t1 => 1,
-            _ if size < t2 => 2,
-            _ if size < t3 => 3,
-            _ => 4,
+        // The regions are symmetric: the standard's comparisons are mirrored for negative gradients.
+        let region = if size <= self.near {
+            0
+        } else if size < t1 {
+            1
+        } else if size < t2 {
+            2
+        } else if size < t3 {
+            3
+        } else {
+            4
         };
         region * gradient.signum()
     }
@@ -318,8 +334,8 @@ fn default_thresholds(max: i32, near: i32) -> [i32; 3] {
     }
 }
 
-fn cut() -> Fault {
-    Fault::damaged(EXPECTED, "an end of the coded data within a row")
+fn cut() -> DicomError {
+    DicomError::damaged(EXPECTED, "an end of the coded data within a row")
 }
 
 /// Bits of the coded data, highest first, without the zero bit that follows a byte 0xff.
@@ -357,9 +373,9 @@ impl Bits<'_> {
         }
     }
 
-    /// Takes zeros, `most` at most, and the one after them.
+    /// Takes up to `most` zeros and the one bit after them; returns the number of zeros.
     #[inline]
-    fn zeros(&mut self, most: u32) -> Result<u32, Fault> {
+    fn zeros(&mut self, most: u32) -> Result<u32, DicomError> {
         let mut zeros = 0;
         loop {
             if self.held == 0 {
@@ -372,7 +388,7 @@ impl Bits<'_> {
             let run = (self.store << (64 - self.held)).leading_zeros().min(self.held);
             zeros += run;
             if zeros > most {
-                return Err(Fault::damaged(EXPECTED, "a code beyond its limit"));
+                return Err(DicomError::damaged(EXPECTED, "a code beyond its limit"));
             }
             self.held -= run;
             if self.held > 0 {
@@ -384,7 +400,7 @@ impl Bits<'_> {
 
     /// Takes up to 34 bits.
     #[inline]
-    fn take(&mut self, count: u32) -> Result<i64, Fault> {
+    fn take(&mut self, count: u32) -> Result<i64, DicomError> {
         if self.held < count {
             self.fill();
             if self.held < count {

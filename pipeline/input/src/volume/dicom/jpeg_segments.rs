@@ -1,14 +1,14 @@
-//! The marker segments that open a JPEG or JPEG-LS stream, one component and one scan, up to the coded data.
+//! The marker segments at the start of a JPEG or JPEG-LS stream with one component and one scan, up to the coded data.
 //!
 //! Source: ITU-T T.81, annex B; ITU-T T.87, annex C.
 
-use super::fault::Fault;
+use super::error::DicomError;
 
-/// What stands before the coded data of a scan.
+/// The headers before the coded data of a scan.
 pub(super) struct Segments<'a> {
-    /// The frame marker's second byte: which process codes the picture.
+    /// The frame marker's second byte, which states the coding process.
     pub(super) frame: u8,
-    /// Bits a sample.
+    /// Bits per sample.
     pub(super) precision: u32,
     pub(super) rows: usize,
     pub(super) columns: usize,
@@ -16,7 +16,7 @@ pub(super) struct Segments<'a> {
     pub(super) restart_interval: usize,
     /// Other segments in their order: second byte of the marker, and contents.
     pub(super) tables: Vec<(u8, &'a [u8])>,
-    /// The component's byte in the scan header after its number: entropy tables of T.81, mapping table of T.87.
+    /// The byte after the component's number in the scan header: entropy tables in T.81, mapping table in T.87.
     pub(super) component_table: u8,
     /// The last three bytes of the scan header.
     pub(super) scan: [u8; 3],
@@ -27,11 +27,11 @@ pub(super) struct Segments<'a> {
 const EXPECTED: &str = "a JPEG stream of one component";
 
 impl<'a> Segments<'a> {
-    /// Walks the segments of `stream`.
-    pub(super) fn parse(stream: &'a [u8]) -> Result<Segments<'a>, Fault> {
-        let cut = || Fault::damaged(EXPECTED, format!("an end after {} bytes", stream.len()));
+    /// Parses the segments of `stream`.
+    pub(super) fn parse(stream: &'a [u8]) -> Result<Segments<'a>, DicomError> {
+        let cut = || DicomError::damaged(EXPECTED, format!("an end after {} bytes", stream.len()));
         if !stream.starts_with(&[0xff, 0xd8]) {
-            return Err(Fault::damaged(EXPECTED, "no start marker"));
+            return Err(DicomError::damaged(EXPECTED, "no start marker"));
         }
         let mut rest = &stream[2..];
         let mut frame = None;
@@ -43,7 +43,7 @@ impl<'a> Segments<'a> {
                 rest = &rest[1..];
             }
             let [0xff, marker, high, low] = *rest.first_chunk().ok_or_else(cut)? else {
-                return Err(Fault::damaged(EXPECTED, "no marker where one is due"));
+                return Err(DicomError::damaged(EXPECTED, "no marker where one is due"));
             };
             let length = usize::from(u16::from_be_bytes([high, low]));
             let segment = rest.get(4..2 + length).ok_or_else(cut)?;
@@ -55,13 +55,13 @@ impl<'a> Segments<'a> {
                     frame = Some((marker, u32::from(*p), size));
                 }
                 (0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf | 0xf7, _) => {
-                    return Err(Fault::damaged(EXPECTED, "another number of components"));
+                    return Err(DicomError::damaged(EXPECTED, "another number of components"));
                 }
                 (0xdd, [high, low]) => restart_interval = usize::from(u16::from_be_bytes([*high, *low])),
-                (0xdd, _) => return Err(Fault::damaged(EXPECTED, "a restart interval of another size")),
+                (0xdd, _) => return Err(DicomError::damaged(EXPECTED, "a restart interval of another size")),
                 (0xda, [1, _, component_table, a, b, c]) => {
                     let (frame, precision, [rows, columns]) =
-                        frame.ok_or_else(|| Fault::damaged(EXPECTED, "a scan before its frame"))?;
+                        frame.ok_or_else(|| DicomError::damaged(EXPECTED, "a scan before its frame"))?;
                     let (component_table, scan) = (*component_table, [*a, *b, *c]);
                     return Ok(Segments {
                         frame,
@@ -75,19 +75,19 @@ impl<'a> Segments<'a> {
                         coded: rest,
                     });
                 }
-                (0xda, _) => return Err(Fault::damaged(EXPECTED, "a scan of several components")),
-                (0xd0..=0xd9 | 0x00, _) => return Err(Fault::damaged(EXPECTED, "an end before a scan")),
+                (0xda, _) => return Err(DicomError::damaged(EXPECTED, "a scan of several components")),
+                (0xd0..=0xd9 | 0x00, _) => return Err(DicomError::damaged(EXPECTED, "an end before a scan")),
                 _ => tables.push((marker, segment)),
             }
         }
     }
 
-    /// Refuses a stream whose picture has another size than the header says.
-    pub(super) fn expect_size(&self, rows: usize, columns: usize) -> Result<(), Fault> {
+    /// Refuses a stream whose image has another size than the DICOM header states.
+    pub(super) fn expect_size(&self, rows: usize, columns: usize) -> Result<(), DicomError> {
         if [self.rows, self.columns] == [rows, columns] {
             return Ok(());
         }
-        let found = format!("one of {}x{} where the header says {rows}x{columns}", self.rows, self.columns);
-        Err(Fault::damaged("a picture of the header's size", found))
+        let found = format!("one of {}x{} where the header states {rows}x{columns}", self.rows, self.columns);
+        Err(DicomError::damaged("a picture of the header's size", found))
     }
 }

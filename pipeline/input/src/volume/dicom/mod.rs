@@ -1,23 +1,24 @@
-//! DICOM: one series in a folder, or one file, whatever the files are called.
+//! DICOM: the slices of one series in a folder, or one file. File names do not matter.
 //!
-//! The headers of all files are read first: slices must belong together, and their positions give the order, the
-//! spacing and the orientation. Then pixels are decoded slice by slice, straight into display order. Files that are not
-//! DICOM are passed over; DICOM files that cannot be read are recorded as dropped slices.
+//! The headers of all files are read first: they show whether the slices belong together, and the slices' positions give
+//! the order, the spacing and the orientation. Then the pixels are decoded slice by slice, in display order. Files that are
+//! not DICOM are ignored; DICOM files that cannot be read are recorded as dropped slices.
 //!
-//! - Two slices at one position are kept once where their samples are equal (one is recorded as dropped); otherwise the
-//!   folder is refused: it holds several passes over the patient.
-//! - A gap of 1.5 times the median distance or more, a tilted gantry, or an order by instance number are told in
-//!   [`Volume::notes`] and change nothing. Under tilt, spacing along D is measured along the normal of the slices.
-//! - Where slices differ in rescale or type, samples become values: whole numbers as `i32` where slopes and intercepts
-//!   are whole, else `f32`, rounded once.
-//! - MONOCHROME1 turns samples around, so that greater is brighter, except where they are Hounsfield units: there it
-//!   says how to show them and nothing of what they mean.
-//! - Only numbers and coded words of the header are read ([`header`]); no name, date, description or identifier leaves
-//!   this module. A dropped slice is named by its place among the folder's DICOM files in the order of their names.
+//! - Of two slices at the same position with equal samples, one is kept and the other is recorded as dropped. Where the
+//!   samples differ, the folder is refused: it holds several passes over the patient.
+//! - A gap of 1.5 times the median distance or more, a tilted gantry, or an order by instance number is reported in
+//!   [`Volume::notes`]; the samples stay unchanged. With a tilted gantry, spacing along D is measured along the normal of
+//!   the slices.
+//! - Where slices differ in rescale or type, samples are converted to values: to `i32` where slopes and intercepts are
+//!   whole numbers, else to `f32`, rounded once.
+//! - With MONOCHROME1, samples are inverted, so that greater values are brighter, except where they are Hounsfield units:
+//!   for those MONOCHROME1 describes only the display, not the values.
+//! - Only numbers and coded terms of the header are read ([`header`]); no name, date, description or identifier leaves
+//!   this module. A dropped slice is named by its index among the folder's DICOM files in the order of their names.
 //!
-//! Compared with SimpleITK and pydicom; sources stand with each part.
+//! Compared with SimpleITK and pydicom; each part names its sources.
 
-mod fault;
+mod error;
 mod file;
 mod header;
 mod jpeg_2000;
@@ -31,7 +32,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use self::fault::Fault;
+use self::error::DicomError;
 pub(super) use self::file::is_dicom;
 use self::file::{File, HEAD};
 use self::header::{Header, PixelFormat, Rescale64};
@@ -39,22 +40,22 @@ use self::series::Stack;
 use super::samples::{Sample, Samples};
 use super::{Arrangement, ReadLimits, Rescale, SliceDropped, Volume, VolumeReader};
 use crate::error::InputError;
-use crate::orientation::Layout;
+use crate::orientation::DisplayTransform;
 
 /// Reads a folder with the slices of one DICOM series, or one DICOM file as a volume of one slice.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DicomReader;
 
 impl VolumeReader for DicomReader {
-    /// Memory: the samples, and a few copies of one slice.
+    /// Memory: the samples and a few copies of one slice.
     fn read(&self, path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
         let metadata = fs::metadata(path).map_err(|e| InputError::io(path, e))?;
         let mut folder = Folder::default();
         if metadata.is_dir() {
             folder.list(path, limits)?;
         } else {
-            let slice = Slice::open(path.to_owned(), 0, limits).map_err(|fault| fault.at(path))?;
-            let unsupported = || Fault::unsupported("a DICOM file", "another format").at(path);
+            let slice = Slice::open(path.to_owned(), 0, limits).map_err(|error| error.at(path))?;
+            let unsupported = || DicomError::unsupported("a DICOM file", "another format").at(path);
             folder.slices.push(slice.ok_or_else(unsupported)?);
         }
         folder.into_volume(path, limits, metadata.is_dir())
@@ -64,43 +65,43 @@ impl VolumeReader for DicomReader {
 /// A slice whose header could be read.
 struct Slice {
     path: PathBuf,
-    /// Its place among the DICOM files of the folder.
+    /// Index among the DICOM files of the folder.
     number: u32,
     header: Header,
 }
 
 impl Slice {
     /// Reads a file's header; `None` where the file is not DICOM.
-    fn open(path: PathBuf, number: u32, limits: &ReadLimits) -> Result<Option<Slice>, Fault> {
+    fn open(path: PathBuf, number: u32, limits: &ReadLimits) -> Result<Option<Slice>, DicomError> {
         let Some(bytes) = read_file(&path, limits)? else { return Ok(None) };
         let header = Header::of(&File::parse(&bytes, limits.max_decoded_bytes)?)?;
         Ok(Some(Slice { path, number, header }))
     }
 
-    /// Decodes the samples, as the header that was read before says.
-    fn samples(&self, invert: bool, limits: &ReadLimits) -> Result<Vec<u8>, Fault> {
-        let changed = || Fault::bad("file", "what its header was a moment ago", "another file");
+    /// Decodes the samples by the header that was read before.
+    fn samples(&self, invert: bool, limits: &ReadLimits) -> Result<Vec<u8>, DicomError> {
+        let changed = || DicomError::bad("file", "the file whose header was read before", "another file");
         let bytes = read_file(&self.path, limits)?.ok_or_else(changed)?;
         let file = File::parse(&bytes, limits.max_decoded_bytes)?;
         pixels::decode(&file, &self.header, invert)
     }
 }
 
-/// A file's bytes; `None` where they are not DICOM, of which only the first are read.
-fn read_file(path: &Path, limits: &ReadLimits) -> Result<Option<Vec<u8>>, Fault> {
-    let mut file = fs::File::open(path).map_err(Fault::Io)?;
-    let length = file.metadata().map_err(Fault::Io)?.len();
+/// A file's bytes; `None` where it is not DICOM: then only its first bytes are read.
+fn read_file(path: &Path, limits: &ReadLimits) -> Result<Option<Vec<u8>>, DicomError> {
+    let mut file = fs::File::open(path).map_err(DicomError::Io)?;
+    let length = file.metadata().map_err(DicomError::Io)?.len();
     let mut bytes = Vec::new();
-    file.by_ref().take(HEAD as u64).read_to_end(&mut bytes).map_err(Fault::Io)?;
+    file.by_ref().take(HEAD as u64).read_to_end(&mut bytes).map_err(DicomError::Io)?;
     if !is_dicom(&bytes) {
         return Ok(None);
     }
-    // A header is small beside the pixels.
+    // 1 MiB for the header, which is small compared with the pixels.
     if length > limits.max_decoded_bytes.saturating_add(1 << 20) {
-        return Err(Fault::TooLarge { limit: limits.max_decoded_bytes, found: length });
+        return Err(DicomError::TooLarge { limit: limits.max_decoded_bytes, found: length });
     }
     bytes.reserve_exact((length as usize).saturating_sub(bytes.len()));
-    file.take(length).read_to_end(&mut bytes).map_err(Fault::Io)?;
+    file.take(length).read_to_end(&mut bytes).map_err(DicomError::Io)?;
     Ok(Some(bytes))
 }
 
@@ -110,14 +111,14 @@ struct Folder {
     slices: Vec<Slice>,
     dropped: Vec<SliceDropped>,
     /// Why the first dropped file could not be read.
-    first_fault: Option<Fault>,
-    /// DICOM objects that are no pictures.
+    first_error: Option<DicomError>,
+    /// Number of DICOM objects without an image.
     others: usize,
 }
 
 impl Folder {
-    /// Reads the headers of a folder's files in the order of their names, so that the result is the same wherever the
-    /// folder lies.
+    /// Reads the headers of a folder's files in the order of their names, so that the result does not depend on the file
+    /// system.
     fn list(&mut self, path: &Path, limits: &ReadLimits) -> Result<(), InputError> {
         let mut number = 0;
         let mut files = 0;
@@ -127,20 +128,21 @@ impl Folder {
                 continue;
             }
             files += 1;
-            // A link could lead anywhere, but what is left out is told.
-            let slice = match is_link {
-                true => Err(Fault::unsupported("a regular file", "a link")),
-                false => Slice::open(entry.path(), number, limits),
+            // A link could point to any file; it is recorded as dropped.
+            let slice = if is_link {
+                Err(DicomError::unsupported("a regular file", "a link"))
+            } else {
+                Slice::open(entry.path(), number, limits)
             };
             match slice {
                 Ok(None) => continue,
                 Ok(Some(slice)) => self.slices.push(slice),
-                Err(Fault::NoPicture) => {
+                Err(DicomError::NoImage) => {
                     self.others += 1;
                     continue;
                 }
-                Err(fault @ Fault::TooLarge { .. }) => return Err(fault.at(path)),
-                Err(fault) => self.drop_slice(number, fault),
+                Err(error @ DicomError::TooLarge { .. }) => return Err(error.at(path)),
+                Err(error) => self.drop_slice(number, error),
             }
             number += 1;
         }
@@ -151,9 +153,9 @@ impl Folder {
         Ok(())
     }
 
-    fn drop_slice(&mut self, number: u32, fault: Fault) {
-        self.dropped.push(SliceDropped { slice: number, reason: format!("unreadable: {fault}") });
-        self.first_fault.get_or_insert(fault);
+    fn drop_slice(&mut self, number: u32, error: DicomError) {
+        self.dropped.push(SliceDropped { slice: number, reason: format!("unreadable: {error}") });
+        self.first_error.get_or_insert(error);
     }
 
     fn into_volume(mut self, path: &Path, limits: &ReadLimits, is_folder: bool) -> Result<Volume, InputError> {
@@ -166,7 +168,7 @@ impl Folder {
         let stack = Stack::of(path, &headers)?;
         let storage = Storage::of(&headers);
         let first = headers[0];
-        // Two counts below 2^16, at most 4 bytes, and fewer files than a file system holds.
+        // No overflow: two counts below 2^16, at most 4 bytes a sample, and a number of files.
         let size = (first.rows * first.columns * storage.bytes()) as u64 * slices.len() as u64;
         if size > limits.max_decoded_bytes {
             let (expected, found) = (limits.max_decoded_bytes, size);
@@ -178,17 +180,17 @@ impl Folder {
             return Err(self.nothing_readable(path, is_folder));
         }
         self.dropped.sort_by_key(|dropped| dropped.slice);
-        let kept_headers: Vec<&Header> = kept.iter().map(|place| headers[stack.order[*place]]).collect();
+        let kept_headers: Vec<&Header> = kept.iter().map(|index| headers[stack.order[*index]]).collect();
         let mut notes = stack.notes(&kept);
         notes.extend(notes_of_values(&kept_headers));
         if self.others > 0 {
             notes.push(format!("{} DICOM objects without a picture passed over", self.others));
         }
-        let transposed = stack.layout.transpose;
+        let transposed = stack.display_transform.transpose;
         let (height, width) = if transposed { (first.columns, first.rows) } else { (first.rows, first.columns) };
         let rescale = storage.rescale();
         let spacing_mm_dhw = stack.gap_mm(&kept, &headers).zip(first.pixel_spacing_mm).map(|(gap, [rows, columns])| {
-            let [h, w] = if stack.layout.transpose { [columns, rows] } else { [rows, columns] };
+            let [h, w] = if stack.display_transform.transpose { [columns, rows] } else { [rows, columns] };
             [gap as f32, h as f32, w as f32]
         });
         Ok(Volume {
@@ -196,7 +198,7 @@ impl Folder {
             shape_dhw: [kept.len(), height, width],
             samples,
             // Slices are in display order already.
-            arrangement: Arrangement::of(Layout { flip_d: false, ..stack.layout }),
+            arrangement: Arrangement::of(DisplayTransform { flip_d: false, ..stack.display_transform }),
             rescale,
             spacing_mm_dhw,
             orientation: stack.orientation.map(|orientation| orientation.codes()),
@@ -207,21 +209,21 @@ impl Folder {
         })
     }
 
-    /// The error of a series of which no slice is left, by the first fault.
+    /// The error of a series without a readable slice, by its first error.
     fn nothing_readable(self, path: &Path, is_folder: bool) -> InputError {
         let slices = self.dropped.len();
-        match self.first_fault {
-            Some(fault) if !is_folder || matches!(fault, Fault::Unsupported { .. }) => fault.at(path),
-            Some(fault) => InputError::NoReadableSlice { path: path.to_owned(), slices, first: fault.to_string() },
-            None => Fault::NoPicture.at(path),
+        match self.first_error {
+            Some(error) if !is_folder || matches!(error, DicomError::Unsupported { .. }) => error.at(path),
+            Some(error) => InputError::NoReadableSlice { path: path.to_owned(), slices, first: error.to_string() },
+            None => DicomError::NoImage.at(path),
         }
     }
 }
 
-/// What samples become in memory.
+/// The form of samples in memory.
 #[derive(Clone, Copy)]
 enum Storage {
-    /// As they are stored, the same in all slices.
+    /// Stored numbers, whose format and rescale are the same in all slices.
     Stored(PixelFormat, Rescale64),
     /// Values as whole numbers.
     Whole,
@@ -241,14 +243,14 @@ impl Storage {
         }
         let whole = |header: &&Header| {
             let Rescale64 { slope, intercept } = header.rescale;
-            // Then values stay within 32 bits and are exact.
+            // With this bound, values fit 32 bits and are exact.
             let most = slope.abs() * 2f64.powi(header.format.bits_stored as i32) + intercept.abs();
             slope.fract() == 0.0 && intercept.fract() == 0.0 && most < 2f64.powi(31)
         };
         if headers.iter().all(whole) { Storage::Whole } else { Storage::Float }
     }
 
-    /// Bytes a sample takes.
+    /// Bytes per sample.
     fn bytes(self) -> usize {
         match self {
             Storage::Stored(format, _) => format.bytes(),
@@ -276,7 +278,8 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Samples, slices in display order and rows as they lie in the files, and the places in the stack's order that they come from.
+    /// The samples, slices in display order and rows in the files' order, and the indices in the stack's order of the slices
+    /// that were kept.
     fn run(&self, folder: &mut Folder) -> Result<(Samples, Vec<usize>), InputError> {
         Ok(match self.storage {
             Storage::Stored(format, _) => match (format.bits_allocated, format.signed) {
@@ -297,40 +300,40 @@ impl Job<'_> {
         let mut out: Vec<T> = Vec::new();
         let mut kept: Vec<usize> = Vec::new();
         for d in 0..count {
-            let place = if self.stack.layout.flip_d { count - 1 - d } else { d };
-            let slice = &self.slices[self.stack.order[place]];
+            let index = if self.stack.display_transform.flip_d { count - 1 - d } else { d };
+            let slice = &self.slices[self.stack.order[index]];
             let bytes = match self.slice_bytes(slice) {
                 Ok(bytes) => bytes,
-                Err(fault @ Fault::TooLarge { .. }) => return Err(fault.at(self.path)),
-                Err(fault) => {
-                    folder.drop_slice(slice.number, fault);
+                Err(error @ DicomError::TooLarge { .. }) => return Err(error.at(self.path)),
+                Err(error) => {
+                    folder.drop_slice(slice.number, error);
                     continue;
                 }
             };
-            let picture: Vec<T> = bytemuck::pod_collect_to_vec(&bytes);
-            if let Some(last) = kept.last().filter(|last| self.stack.is_same_place(**last, place)) {
-                if out[out.len() - picture.len()..] != picture[..] {
-                    let found = "two different slices at one place".to_owned();
+            let samples: Vec<T> = bytemuck::pod_collect_to_vec(&bytes);
+            if let Some(last) = kept.last().filter(|last| self.stack.is_same_position(**last, index)) {
+                if out[out.len() - samples.len()..] != samples[..] {
+                    let found = "two different slices at one position".to_owned();
                     let (path, slices) = (self.path.to_owned(), count);
                     return Err(InputError::MixedSeries { path, slices, found });
                 }
                 let other = self.slices[self.stack.order[*last]].number;
-                let reason = format!("position and samples of slice {other}");
+                let reason = format!("same position and samples as slice {other}");
                 folder.dropped.push(SliceDropped { slice: slice.number, reason });
                 continue;
             }
             if out.is_empty() {
-                // Only now: a slice of this size has been decoded.
-                out.reserve_exact(picture.len() * count);
+                // Allocated only after one slice of this size was decoded.
+                out.reserve_exact(samples.len() * count);
             }
-            out.extend_from_slice(&picture);
-            kept.push(place);
+            out.extend_from_slice(&samples);
+            kept.push(index);
         }
         Ok((T::wrap(out.into()), kept))
     }
 
-    /// The samples of a slice as the storage has them, little-endian.
-    fn slice_bytes(&self, slice: &Slice) -> Result<Vec<u8>, Fault> {
+    /// The samples of a slice in the form of `storage`, little-endian.
+    fn slice_bytes(&self, slice: &Slice) -> Result<Vec<u8>, DicomError> {
         let header = &slice.header;
         let bytes = slice.samples(is_inverted(header), self.limits)?;
         if matches!(self.storage, Storage::Stored(..)) {
@@ -354,21 +357,21 @@ impl Job<'_> {
     }
 }
 
-/// Whether samples are turned around: where they are shown so and are not Hounsfield units.
+/// Whether samples are inverted: for MONOCHROME1, except Hounsfield units.
 fn is_inverted(header: &Header) -> bool {
     header.format.white_is_least && !header.hounsfield
 }
 
-/// What a user of the volume should know of its values.
+/// Warnings about the values, for [`Volume::notes`].
 fn notes_of_values(headers: &[&Header]) -> Vec<String> {
     let mut notes = Vec::new();
     let white = headers.iter().filter(|header| header.format.white_is_least).count();
     let inverted = headers.iter().filter(|header| is_inverted(header)).count();
     if inverted > 0 {
-        notes.push(format!("MONOCHROME1: samples of {inverted} slices turned around"));
+        notes.push(format!("MONOCHROME1: samples of {inverted} slices inverted"));
     }
     if white > inverted {
-        notes.push(format!("MONOCHROME1: Hounsfield units of {} slices kept as they are", white - inverted));
+        notes.push(format!("MONOCHROME1: Hounsfield units of {} slices unchanged", white - inverted));
     }
     let padded = headers.iter().filter(|header| !is_inverted(header)).find_map(|header| {
         let value = |stored: i32| f64::from(stored) * header.rescale.slope + header.rescale.intercept;

@@ -1,38 +1,42 @@
-//! The samples of one slice: from the pixel data of a file to little-endian numbers of the allocated size, whatever
-//! compresses them, with unused bits cleared and signs extended.
+//! The samples of one slice: decodes the pixel data of any supported encoding to little-endian numbers of the allocated
+//! size, with unused bits cleared and signs extended.
 //!
 //! Source: DICOM PS3.3 C.7.6.3.1 (pixel description), PS3.5 section 8 and annex G (run lengths).
 
-use super::fault::Fault;
+use super::error::DicomError;
 use super::file::{Elements, File, Pixels};
 use super::header::{Encoding, Header, PixelFormat};
 use super::{jpeg_2000, jpeg_lossless, jpeg_ls};
 use crate::volume::jpeg;
-use crate::volume::picture::SliceFault;
+use crate::volume::picture::PictureError;
 
 /// The samples of a slice, row by row, [`PixelFormat::bytes`] little-endian bytes each.
 ///
-/// With `invert` the least sample becomes the greatest and so on.
-pub(super) fn decode(file: &File<'_>, header: &Header, invert: bool) -> Result<Vec<u8>, Fault> {
+/// With `invert`, the order of the samples is reversed: the smallest becomes the largest.
+pub(super) fn decode(file: &File<'_>, header: &Header, invert: bool) -> Result<Vec<u8>, DicomError> {
     let elements = file.elements(&[], true)?;
     let format = &header.format;
     let (rows, columns) = (header.rows, header.columns);
     let stream = match (&elements.pixels, header.encoding) {
-        (None, _) => return Err(Fault::bad("PixelData (7fe0,0010)", "pixel data", "none")),
+        (None, _) => return Err(DicomError::bad("PixelData (7fe0,0010)", "pixel data", "none")),
         (Some(Pixels::Native { .. }), Encoding::Native) => {
             let mut bytes = native(&elements, file, header)?;
-            settle(&mut bytes, format, format.bits_stored, format.high_bit + 1 - format.bits_stored, invert);
+            normalize(&mut bytes, format, format.bits_stored, format.high_bit + 1 - format.bits_stored, invert);
             return Ok(bytes);
         }
         (Some(Pixels::Encapsulated(stream)), encoding) if encoding != Encoding::Native => &stream[..],
         (Some(_), _) => {
-            return Err(Fault::bad("PixelData (7fe0,0010)", "pixel data as the transfer syntax says", "another form"));
+            return Err(DicomError::bad(
+                "PixelData (7fe0,0010)",
+                "pixel data in the form of the transfer syntax",
+                "another form",
+            ));
         }
     };
     let (mut samples, precision) = match header.encoding {
         Encoding::Rle => {
             let mut bytes = run_lengths(stream, rows * columns, format.bytes())?;
-            settle(&mut bytes, format, format.bits_stored, format.high_bit + 1 - format.bits_stored, invert);
+            normalize(&mut bytes, format, format.bits_stored, format.high_bit + 1 - format.bits_stored, invert);
             return Ok(bytes);
         }
         Encoding::JpegLossless => jpeg_lossless::decode(stream, rows, columns)?,
@@ -43,7 +47,7 @@ pub(super) fn decode(file: &File<'_>, header: &Header, invert: bool) -> Result<V
     };
     if precision > format.bits_allocated {
         let found = format!("{precision} bits a sample for {} allocated", format.bits_allocated);
-        return Err(Fault::damaged("compressed samples of the header's size", found));
+        return Err(DicomError::damaged("compressed samples of the header's size", found));
     }
     if header.lossy && precision > format.bits_stored {
         clamp(&mut samples, format, precision);
@@ -53,26 +57,26 @@ pub(super) fn decode(file: &File<'_>, header: &Header, invert: bool) -> Result<V
         2 => samples.iter().flat_map(|sample| sample.to_le_bytes()).collect(),
         _ => samples.iter().flat_map(|sample| u32::from(*sample).to_le_bytes()).collect(),
     };
-    // Codecs put the lowest stored bit lowest, whatever the header's high bit.
-    settle(&mut bytes, format, precision.min(format.bits_stored), 0, invert);
+    // In compressed data the lowest stored bit is bit 0, whatever the header's high bit.
+    normalize(&mut bytes, format, precision.min(format.bits_stored), 0, invert);
     Ok(bytes)
 }
 
-fn native(elements: &Elements<'_>, file: &File<'_>, header: &Header) -> Result<Vec<u8>, Fault> {
+fn native(elements: &Elements<'_>, file: &File<'_>, header: &Header) -> Result<Vec<u8>, DicomError> {
     let Some(Pixels::Native { bytes, words, missing }) = &elements.pixels else {
-        unreachable!("the caller looked");
+        unreachable!("the caller checked the form");
     };
     let width = header.format.bytes();
     let expected = header.rows * header.columns * width;
-    // One byte may fill up the value, and some writers leave a few more; a row too many is another picture.
+    // The value may have one padding byte, and some writers add a few more; one row too many means another image size.
     if bytes.len() < expected || bytes.len() >= expected + (header.columns * width).max(2) {
         let offset = file.end().filter(|_| *missing > 0);
-        return Err(Fault::Lying { expected: expected as u64, found: bytes.len() as u64, offset });
+        return Err(DicomError::LyingHeader { expected: expected as u64, found: bytes.len() as u64, offset });
     }
     let mut samples = bytes[..expected].to_vec();
     match (elements.big_endian, width) {
         (true, 1) if *words => {
-            // Two samples share a word, the first in its low half.
+            // A word holds two samples, the first in its low half.
             samples = bytes[..bytes.len() & !1].chunks_exact(2).flat_map(|pair| [pair[1], pair[0]]).collect();
             samples.truncate(expected);
         }
@@ -80,36 +84,36 @@ fn native(elements: &Elements<'_>, file: &File<'_>, header: &Header) -> Result<V
         _ => {}
     }
     if samples.len() < expected {
-        return Err(Fault::Lying { expected: expected as u64, found: samples.len() as u64, offset: None });
+        return Err(DicomError::LyingHeader { expected: expected as u64, found: samples.len() as u64, offset: None });
     }
     Ok(samples)
 }
 
-/// Moves the used bits down, clears those above or fills them with the sign, and inverts.
-fn settle(bytes: &mut [u8], format: &PixelFormat, used: u32, shift: u32, invert: bool) {
+/// Shifts the used bits to bit 0, clears the bits above or extends the sign, and inverts.
+fn normalize(bytes: &mut [u8], format: &PixelFormat, used: u32, shift: u32, invert: bool) {
     if used == format.bits_allocated && !invert {
         return;
     }
     let free = 32 - used;
-    let settled = |sample: u32| {
+    let normalized = |sample: u32| {
         let sample = if invert { !(sample >> shift) } else { sample >> shift } << free;
         if format.signed { ((sample as i32) >> free) as u32 } else { sample >> free }
     };
     match format.bytes() {
-        1 => bytes.iter_mut().for_each(|byte| *byte = settled(u32::from(*byte)) as u8),
+        1 => bytes.iter_mut().for_each(|byte| *byte = normalized(u32::from(*byte)) as u8),
         2 => bytes.chunks_exact_mut(2).for_each(|pair| {
             let sample = u32::from(u16::from_le_bytes([pair[0], pair[1]]));
-            pair.copy_from_slice(&(settled(sample) as u16).to_le_bytes());
+            pair.copy_from_slice(&(normalized(sample) as u16).to_le_bytes());
         }),
         _ => bytes.chunks_exact_mut(4).for_each(|four| {
             let sample = u32::from_le_bytes([four[0], four[1], four[2], four[3]]);
-            four.copy_from_slice(&settled(sample).to_le_bytes());
+            four.copy_from_slice(&normalized(sample).to_le_bytes());
         }),
     }
 }
 
-/// Brings what lossy compression led out of the stored bits back to their ends: cut off, the brightest sample would
-/// become the darkest.
+/// Clamps samples that exceed the stored bits after lossy compression: if the bits above were cleared instead, the brightest
+/// sample would become the darkest.
 fn clamp(samples: &mut [u16], format: &PixelFormat, precision: u32) {
     let free = 16 - precision;
     let most = if format.signed { (1 << (format.bits_stored - 1)) - 1 } else { (1i32 << format.bits_stored) - 1 };
@@ -120,19 +124,19 @@ fn clamp(samples: &mut [u16], format: &PixelFormat, precision: u32) {
     }
 }
 
-/// Run lengths: a segment for each byte of a sample, the highest byte first.
-fn run_lengths(stream: &[u8], samples: usize, width: usize) -> Result<Vec<u8>, Fault> {
+/// Decodes run lengths (RLE): one segment for each byte of a sample, the highest byte first.
+fn run_lengths(stream: &[u8], samples: usize, width: usize) -> Result<Vec<u8>, DicomError> {
     const EXPECTED: &str = "run lengths as PS3.5 annex G lays them out";
     let word = |at: usize| {
         let bytes = stream.get(4 * at..)?.first_chunk()?;
         Some(u32::from_le_bytes(*bytes) as usize)
     };
-    let short = || Fault::damaged(EXPECTED, format!("an end after {} bytes", stream.len()));
+    let short = || DicomError::damaged(EXPECTED, format!("an end after {} bytes", stream.len()));
     let segments = word(0).ok_or_else(short)?;
     if segments != width {
-        return Err(Fault::damaged(EXPECTED, format!("{segments} segments for samples of {width} bytes")));
+        return Err(DicomError::damaged(EXPECTED, format!("{segments} segments for samples of {width} bytes")));
     }
-    // Two bytes stand for 128 samples at most.
+    // Two bytes encode at most 128 samples.
     if samples as u64 > stream.len() as u64 * 64 {
         return Err(short());
     }
@@ -165,17 +169,19 @@ fn run_lengths(stream: &[u8], samples: usize, width: usize) -> Result<Vec<u8>, F
     Ok(out)
 }
 
-/// 8-bit grey JPEG.
-fn baseline(stream: &[u8], rows: usize, columns: usize) -> Result<(Vec<u16>, u32), Fault> {
+/// Decodes an 8-bit grey JPEG.
+fn baseline(stream: &[u8], rows: usize, columns: usize) -> Result<(Vec<u16>, u32), DicomError> {
     const EXPECTED: &str = "an 8-bit grey JPEG stream";
     let mut pixels = Vec::new();
-    let [height, width] = jpeg::grey(stream, (rows * columns) as u64, &mut pixels).map_err(|fault| match fault {
-        SliceFault::Unreadable(why) => Fault::damaged(EXPECTED, why),
-        SliceFault::TooLarge(found) => Fault::damaged("a picture of the header's size", format!("{found} pixels")),
+    let [height, width] = jpeg::grey(stream, (rows * columns) as u64, &mut pixels).map_err(|error| match error {
+        PictureError::Unreadable(why) => DicomError::damaged(EXPECTED, why),
+        PictureError::TooLarge(found) => {
+            DicomError::damaged("a picture of the header's size", format!("{found} pixels"))
+        }
     })?;
     if [height, width] != [rows, columns] {
-        let found = format!("one of {height}x{width} where the header says {rows}x{columns}");
-        return Err(Fault::damaged("a picture of the header's size", found));
+        let found = format!("one of {height}x{width} where the header states {rows}x{columns}");
+        return Err(DicomError::damaged("a picture of the header's size", found));
     }
     Ok((pixels.into_iter().map(u16::from).collect(), 8))
 }

@@ -1,34 +1,34 @@
-//! A series: whether slices belong together, their order, and what their positions say of the volume.
+//! A series: whether slices belong together, their order, and the volume's orientation, spacing and tilt by their positions.
 //!
-//! Positions and directions are in DICOM's patient coordinates (left, posterior, superior); only the affine's
-//! directions are turned to the crate's (right, anterior, superior).
+//! Positions and directions are in DICOM's patient coordinates (left, posterior, superior); only the affine's directions
+//! are converted to those of the crate (right, anterior, superior).
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::header::Header;
 use crate::error::InputError;
-use crate::orientation::{Directions, Layout, Orientation};
+use crate::orientation::{Directions, DisplayTransform, Orientation};
 
-/// Positions nearer than this are one position.
-const SAME_PLACE_MM: f64 = 1e-3;
+/// Positions that differ by less than this are the same.
+const SAME_POSITION_MM: f64 = 1e-3;
 
-/// Most gaps that are told one by one.
-const MAX_GAPS_TOLD: usize = 8;
+/// Maximum number of gaps that are reported one by one.
+const MAX_GAPS_LISTED: usize = 8;
 
-/// Slices in order along their stack.
+/// The order of slices along the volume.
 pub(super) struct Stack {
-    /// Indices of the slices, lowest place first.
+    /// Indices of the slices, by increasing coordinate.
     pub(super) order: Vec<usize>,
-    /// Along the normal in mm, or the instance number; one for each of `order`.
-    places: Vec<f64>,
-    /// Whether places are positions in mm.
-    positioned: bool,
+    /// For each of `order`: the position along the normal in mm, or the instance number.
+    coordinates: Vec<f64>,
+    /// Whether the coordinates are positions in mm.
+    has_positions: bool,
     /// Orientation of columns, rows and slices; `None` where slices have no position.
     pub(super) orientation: Option<Orientation>,
-    /// How slices come to display.
-    pub(super) layout: Layout,
-    /// Angle between the normal and the line of positions, and the shift in mm over the stack.
+    /// The transform from the slices to display slices.
+    pub(super) display_transform: DisplayTransform,
+    /// Angle in degrees between the normal and the line of positions, and the shift in mm from the first to the last slice.
     tilt: Option<(f64, f64)>,
 }
 
@@ -50,13 +50,13 @@ pub(super) fn check_one_series(path: &Path, headers: &[&Header]) -> Result<(), I
     }
     let Some(first) = headers.first() else { return Ok(()) };
     let close = |a: &[f64], b: &[f64], tolerance: f64| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= tolerance);
-    let turned = headers.iter().filter(|header| match (&header.axes, &first.axes) {
+    let rotated = headers.iter().filter(|header| match (&header.axes, &first.axes) {
         (Some(axes), Some(expected)) => !close(axes.as_flattened(), expected.as_flattened(), 1e-3),
         _ => false,
     });
-    match turned.count() {
+    match rotated.count() {
         0 => {}
-        turned => return mixed(format!("{turned} slices turned against the first")),
+        rotated => return mixed(format!("{rotated} slices of another orientation than the first")),
     }
     let spaced = headers.iter().filter(|header| match (&header.pixel_spacing_mm, &first.pixel_spacing_mm) {
         (Some(spacing), Some(expected)) => !close(spacing, expected, 1e-3 * expected[0].max(expected[1])),
@@ -69,7 +69,7 @@ pub(super) fn check_one_series(path: &Path, headers: &[&Header]) -> Result<(), I
 }
 
 impl Stack {
-    /// Orders slices by their positions along the normal, else by their instance numbers.
+    /// Orders slices by their positions along the normal, or by instance number where any position is missing.
     pub(super) fn of(path: &Path, headers: &[&Header]) -> Result<Stack, InputError> {
         let axes = headers.first().and_then(|header| header.axes);
         let positions: Option<Vec<[f64; 3]>> =
@@ -79,24 +79,24 @@ impl Stack {
         };
         let normal = cross(axes[0], axes[1]);
         let along: Vec<f64> = positions.iter().map(|position| dot(*position, normal)).collect();
-        let (order, places) = sorted(&along);
+        let (order, coordinates) = sorted(&along);
         let (first, last) = (positions[order[0]], positions[order[order.len() - 1]]);
         let line: [f64; 3] = std::array::from_fn(|n| last[n] - first[n]);
         let rise = dot(line, normal);
         let shift = (dot(line, line) - rise * rise).max(0.0).sqrt();
-        let step = if rise > SAME_PLACE_MM { line.map(|part| part / rise) } else { normal };
+        let step = if rise > SAME_POSITION_MM { line.map(|part| part / rise) } else { normal };
         let [row_mm, column_mm] = headers[0].pixel_spacing_mm.unwrap_or([1.0, 1.0]);
         let columns = [axes[0].map(|part| part * column_mm), axes[1].map(|part| part * row_mm), step];
-        // From left and posterior to right and anterior.
+        // Converts left and posterior to right and anterior.
         let directions: Directions =
             std::array::from_fn(|world| columns.map(|column| if world < 2 { -column[world] } else { column[world] }));
         let orientation = Orientation::from_directions(&directions);
         let pixel_mm = row_mm.min(column_mm);
         let degrees = shift.atan2(rise).to_degrees();
-        // Rounded positions of a few near slices show small angles too; what counts is that slices are shifted.
-        let tilt = (rise > SAME_PLACE_MM && degrees >= 0.1 && shift > pixel_mm / 2.0).then_some((degrees, shift));
-        let layout = orientation.map(|orientation| orientation.layout()).unwrap_or_default();
-        Ok(Stack { order, places, positioned: true, orientation, layout, tilt })
+        // Rounded positions of a few close slices give small angles too, so a shift of half a pixel is required.
+        let tilt = (rise > SAME_POSITION_MM && degrees >= 0.1 && shift > pixel_mm / 2.0).then_some((degrees, shift));
+        let display_transform = orientation.map(|orientation| orientation.display_transform()).unwrap_or_default();
+        Ok(Stack { order, coordinates, has_positions: true, orientation, display_transform, tilt })
     }
 
     fn by_number(path: &Path, headers: &[&Header]) -> Result<Stack, InputError> {
@@ -108,19 +108,19 @@ impl Stack {
             expected: "a position and an orientation, or an instance number, in every slice",
             found: "slices without".to_owned(),
         })?;
-        let (order, places) = sorted(&numbers);
-        let (orientation, layout, tilt) = (None, Layout::default(), None);
-        Ok(Stack { order, places, positioned: false, orientation, layout, tilt })
+        let (order, coordinates) = sorted(&numbers);
+        let (orientation, display_transform, tilt) = (None, DisplayTransform::default(), None);
+        Ok(Stack { order, coordinates, has_positions: false, orientation, display_transform, tilt })
     }
 
-    /// Whether two slices of the order lie at one place.
-    pub(super) fn is_same_place(&self, a: usize, b: usize) -> bool {
-        (self.places[a] - self.places[b]).abs() < SAME_PLACE_MM
+    /// Whether two slices, by their indices in the order, have the same coordinate.
+    pub(super) fn is_same_position(&self, a: usize, b: usize) -> bool {
+        (self.coordinates[a] - self.coordinates[b]).abs() < SAME_POSITION_MM
     }
 
-    /// Millimeters between slices, the median, of those that are `kept`; the thickness of a single one.
+    /// Median distance in mm between the slices that are `kept`; the thickness of a single slice; `None` without positions.
     pub(super) fn gap_mm(&self, kept: &[usize], headers: &[&Header]) -> Option<f64> {
-        match (self.positioned, kept) {
+        match (self.has_positions, kept) {
             (true, [only]) => headers[self.order[*only]].thickness_mm,
             (true, [_, _, ..]) => Some(median(self.gaps(kept))),
             _ => None,
@@ -128,13 +128,13 @@ impl Stack {
     }
 
     fn gaps(&self, kept: &[usize]) -> Vec<f64> {
-        kept.windows(2).map(|pair| (self.places[pair[1]] - self.places[pair[0]]).abs()).collect()
+        kept.windows(2).map(|pair| (self.coordinates[pair[1]] - self.coordinates[pair[0]]).abs()).collect()
     }
 
-    /// What a user of the volume should know of its slices; `kept` are places in the order, in display order.
+    /// Warnings about the slices, for the volume's notes; `kept` are indices in the order, in display order.
     pub(super) fn notes(&self, kept: &[usize]) -> Vec<String> {
         let mut notes = Vec::new();
-        if !self.positioned {
+        if !self.has_positions {
             if kept.len() > 1 {
                 notes.push("slices have no positions: they are in the order of their instance numbers".to_owned());
             }
@@ -153,12 +153,12 @@ impl Stack {
         let gaps = self.gaps(kept);
         let median = median(gaps.clone());
         let wide: Vec<usize> = (0..gaps.len()).filter(|n| gaps[*n] >= 1.5 * median).collect();
-        for n in wide.iter().take(MAX_GAPS_TOLD) {
+        for n in wide.iter().take(MAX_GAPS_LISTED) {
             let (gap, median) = (short(gaps[*n], 3), short(median, 3));
             notes.push(format!("gap of {gap} mm after slice {n} where slices are {median} mm apart"));
         }
-        if wide.len() > MAX_GAPS_TOLD {
-            notes.push(format!("{} more such gaps", wide.len() - MAX_GAPS_TOLD));
+        if wide.len() > MAX_GAPS_LISTED {
+            notes.push(format!("{} more such gaps", wide.len() - MAX_GAPS_LISTED));
         }
         let near = gaps.iter().copied().fold(median, f64::min);
         if near * 1.5 <= median {
@@ -169,21 +169,21 @@ impl Stack {
     }
 }
 
-/// A number with so many decimals at most.
+/// A number with at most this number of decimals.
 fn short(number: f64, decimals: usize) -> String {
     let text = format!("{number:.decimals$}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Indices from the lowest number to the highest, and the numbers in that order.
+/// The indices that sort the numbers, and the sorted numbers.
 fn sorted(numbers: &[f64]) -> (Vec<usize>, Vec<f64>) {
     let mut order: Vec<usize> = (0..numbers.len()).collect();
     order.sort_by(|a, b| numbers[*a].total_cmp(&numbers[*b]));
-    let places = order.iter().map(|index| numbers[*index]).collect();
-    (order, places)
+    let coordinates = order.iter().map(|index| numbers[*index]).collect();
+    (order, coordinates)
 }
 
-/// The middle number, of two the mean; not of an empty list.
+/// The median; the list must not be empty.
 fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     (numbers[(numbers.len() - 1) / 2] + numbers[numbers.len() / 2]) / 2.0

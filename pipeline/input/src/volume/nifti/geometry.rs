@@ -1,18 +1,18 @@
-//! Where the voxel axes point and how far apart voxels are, as far as a NIfTI header says.
+//! The orientation and the spacing that a NIfTI header states.
 
 use super::header::Header;
 use crate::orientation::{self, Directions, Orientation};
 
 pub(super) struct Geometry {
     pub(super) orientation: Option<Orientation>,
-    /// Along i, j, k.
+    /// Spacing along i, j and k.
     pub(super) spacing_mm: Option<[f32; 3]>,
 }
 
 impl Geometry {
     pub(super) fn of(header: &Header) -> Geometry {
         let zooms_given = header.pixdim[1..4].iter().all(|zoom| zoom.is_finite() && *zoom > 0.0);
-        // As nibabel repairs them.
+        // Corrected as by nibabel.
         let zooms = [1, 2, 3].map(|axis| match header.pixdim[axis].abs() {
             zoom if zoom.is_finite() && zoom > 0.0 => zoom,
             _ => 1.0,
@@ -20,7 +20,7 @@ impl Geometry {
         let candidates = [
             (header.sform_code > 0).then_some((header.srow, true)),
             (header.qform_code > 0).then(|| (qform(header, zooms), zooms_given)),
-            // Neither: nibabel's base affine, whose first axis runs to the left.
+            // Neither: nibabel's base affine, whose first axis points to the left.
             (header.sform_code <= 0 && header.qform_code <= 0)
                 .then(|| (diagonal([-zooms[0], zooms[1], zooms[2]]), zooms_given)),
         ];
@@ -38,7 +38,7 @@ impl Geometry {
     }
 }
 
-/// Millimeters in the header's unit of length; an unknown unit is taken for millimeters.
+/// Millimeters in the header's unit of length; an unknown unit is taken as millimeters.
 fn millimeters(header: &Header) -> f64 {
     match header.xyzt_units & 7 {
         1 => 1000.0,
@@ -47,11 +47,11 @@ fn millimeters(header: &Header) -> f64 {
     }
 }
 
-/// The quaternion's rotation with the voxel sizes; the sign of `pixdim[0]` turns the third axis.
+/// The quaternion's rotation, scaled by the voxel sizes; a negative `pixdim[0]` reverses the third axis.
 fn qform(header: &Header, zooms: [f64; 3]) -> Directions {
     let [x, y, z] = header.quatern;
     let squares = x * x + y * y + z * z;
-    // Rounding in f32 may leave a little less than nothing for the scalar part (nibabel's threshold).
+    // Rounding in f32 may make the scalar part's square slightly negative (nibabel's threshold).
     let scalar_square = 1.0 - squares;
     let w = if scalar_square < 3.0 * f64::from(f32::EPSILON) { 0.0 } else { scalar_square.sqrt() };
     let s = 2.0 / (w * w + squares);

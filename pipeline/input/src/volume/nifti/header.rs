@@ -1,15 +1,15 @@
-//! NIfTI headers of both versions, as one set of fields. Version 1 is parsed by the `nifti` crate, version 2, which it
-//! refuses, here.
+//! NIfTI headers of both versions, as one set of fields. The `nifti` crate parses version 1; it does not support version 2,
+//! which is parsed here.
 
 use std::path::Path;
 
 use nifti::{Endianness, NiftiHeader};
 
 use super::super::Rescale;
-use super::super::source::{Extent, Kind};
+use super::super::source::{Extent, NumberType};
 use crate::error::InputError;
 
-/// Bytes of the longest header and the extension flag behind it.
+/// Bytes of the longest header and the extension flag after it.
 pub(in super::super) const LONGEST: usize = 544;
 
 /// Lengths of the headers, which are also their first field.
@@ -26,7 +26,7 @@ fn header_length(head: &[u8]) -> Option<u32> {
     [length, length.swap_bytes()].into_iter().find(|length| matches!(*length, LENGTH_1 | LENGTH_2))
 }
 
-/// The fields that a volume follows from, under the specification's names.
+/// The fields that describe a volume, under the specification's names.
 #[derive(Clone, Debug)]
 pub(super) struct Header {
     /// Length of the header.
@@ -43,15 +43,15 @@ pub(super) struct Header {
     pub(super) pixdim: [f64; 4],
     pub(super) qform_code: i32,
     pub(super) sform_code: i32,
-    /// b, c, d.
+    /// `quatern_b`, `quatern_c`, `quatern_d`.
     pub(super) quatern: [f64; 3],
-    /// The three columns of `srow_x`, `srow_y`, `srow_z` that hold directions.
+    /// The first three columns of `srow_x`, `srow_y`, `srow_z`, without the offset.
     pub(super) srow: [[f64; 3]; 3],
     pub(super) xyzt_units: u8,
 }
 
 impl Header {
-    /// Parses the first bytes of a file, and says which relative of the format it is where it is not NIfTI.
+    /// Parses the first bytes of a file. An error names the related format where the file is not NIfTI.
     pub(super) fn parse(path: &Path, head: &[u8]) -> Result<Header, InputError> {
         let Some(length) = header_length(head) else {
             let expected = "a NIfTI volume (.nii, .nii.gz, or .hdr with .img)";
@@ -141,7 +141,7 @@ impl Header {
     /// Voxels along i, j, k.
     ///
     /// # Errors
-    /// [`InputError::BadHeader`] for impossible axes, [`InputError::UnsupportedFormat`] where it is no volume.
+    /// [`InputError::BadHeader`] for impossible axes, [`InputError::UnsupportedFormat`] for an array of other than 3 axes.
     pub(super) fn shape_ijk(&self, path: &Path) -> Result<[usize; 3], InputError> {
         let rank = usize::try_from(self.rank).ok().filter(|rank| (1..=7).contains(rank));
         let Some(rank) = rank else {
@@ -162,30 +162,30 @@ impl Header {
         }
     }
 
-    /// Where the voxels lie in their decoded file, how many and of what type.
+    /// Offset, number and type of the voxels in their decoded file.
     ///
     /// # Errors
     /// As [`shape_ijk`](Self::shape_ijk), and for the fields `datatype` and `vox_offset`.
     pub(super) fn extent(&self, path: &Path) -> Result<Extent, InputError> {
         let shape = self.shape_ijk(path)?;
-        let kind = kind(path, self.datatype)?;
+        let number_type = number_type(path, self.datatype)?;
         if !(0.0..=1e9).contains(&self.vox_offset) {
             return Err(bad(path, "vox_offset", "0 to 1e9 bytes", self.vox_offset.to_string()));
         }
-        // Some writers leave zero; the specification has no single file with voxels before the extension flag's end.
+        // Some writers store zero; in a single file, voxels start after the extension flag at the earliest.
         let least = if self.is_single { u64::from(self.length) + 4 } else { 0 };
         let start = (self.vox_offset as u64).max(least);
         let count = shape.iter().try_fold(1_u64, |count, dim| count.checked_mul(*dim as u64));
         let Some(count) = count else {
             return Err(bad(path, "dim", "fewer than 2^64 voxels", format!("{shape:?}")));
         };
-        Ok(Extent { start, count, kind, big_endian: self.big_endian })
+        Ok(Extent { start, count, number_type, big_endian: self.big_endian })
     }
 
-    /// From stored numbers to values.
+    /// The mapping from stored numbers to values.
     ///
     /// # Errors
-    /// [`InputError::BadHeader`] for numbers that `f32` cannot hold.
+    /// [`InputError::BadHeader`] for numbers that `f32` cannot represent.
     pub(super) fn rescale(&self, path: &Path) -> Result<Rescale, InputError> {
         if self.scl_slope == 0.0 || !self.scl_slope.is_finite() {
             return Ok(Rescale::IDENTITY);
@@ -202,18 +202,18 @@ impl Header {
 }
 
 /// The number type of a `datatype` code.
-fn kind(path: &Path, datatype: i16) -> Result<Kind, InputError> {
+fn number_type(path: &Path, datatype: i16) -> Result<NumberType, InputError> {
     let other = match datatype {
-        2 => return Ok(Kind::U8),
-        4 => return Ok(Kind::I16),
-        8 => return Ok(Kind::I32),
-        16 => return Ok(Kind::F32),
-        64 => return Ok(Kind::F64),
-        256 => return Ok(Kind::I8),
-        512 => return Ok(Kind::U16),
-        768 => return Ok(Kind::U32),
-        1024 => return Ok(Kind::I64),
-        1280 => return Ok(Kind::U64),
+        2 => return Ok(NumberType::U8),
+        4 => return Ok(NumberType::I16),
+        8 => return Ok(NumberType::I32),
+        16 => return Ok(NumberType::F32),
+        64 => return Ok(NumberType::F64),
+        256 => return Ok(NumberType::I8),
+        512 => return Ok(NumberType::U16),
+        768 => return Ok(NumberType::U32),
+        1024 => return Ok(NumberType::I64),
+        1280 => return Ok(NumberType::U64),
         1 => "single bits",
         32 | 1792 | 2048 => "complex numbers",
         128 => "RGB colors",
@@ -229,14 +229,14 @@ fn bad(path: &Path, field: &'static str, expected: &'static str, found: String) 
     InputError::BadHeader { path: path.to_owned(), field, expected, found }
 }
 
-/// Numbers in a header of version 2 by their place.
+/// Numbers in a header of version 2 by their byte offset.
 struct Fields<'a> {
     head: &'a [u8],
     big_endian: bool,
 }
 
 impl Fields<'_> {
-    /// In little-endian order.
+    /// The bytes at an offset, in little-endian order.
     fn bytes<const N: usize>(&self, at: usize) -> [u8; N] {
         let mut bytes: [u8; N] = self.head[at..at + N].try_into().expect("N bytes were cut");
         if self.big_endian {

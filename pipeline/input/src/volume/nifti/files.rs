@@ -1,10 +1,10 @@
-//! Which files a NIfTI volume has: one, or a pair that is known by its names alone.
+//! The files of a NIfTI volume: a single file, or a pair, which only the names connect.
 
 use std::path::{Path, PathBuf};
 
 use crate::error::InputError;
 
-pub(in super::super) enum Parts {
+pub(in super::super) enum NiftiFiles {
     Single { path: PathBuf },
     Pair { header: PathBuf, voxels: PathBuf },
 }
@@ -12,19 +12,19 @@ pub(in super::super) enum Parts {
 /// The endings of a pair, header first.
 const ENDINGS: [&str; 2] = [".hdr", ".img"];
 
-impl Parts {
-    /// The parts of the volume at a path, which for a pair is that of either part; the other one lies beside it, plain
-    /// or gzipped.
+impl NiftiFiles {
+    /// The files of the volume at a path, which may be either file of a pair; the other one is in the same folder, plain or
+    /// gzipped.
     ///
     /// # Errors
-    /// [`InputError::NotFound`] where the other part is missing.
-    pub(super) fn of(path: &Path) -> Result<Parts, InputError> {
+    /// [`InputError::NotFound`] where the other file of a pair is missing.
+    pub(super) fn of(path: &Path) -> Result<NiftiFiles, InputError> {
         let Some((stem, which, zipped)) = split(path) else {
-            return Ok(Parts::Single { path: path.to_owned() });
+            return Ok(NiftiFiles::Single { path: path.to_owned() });
         };
         let ending = ENDINGS[1 - which];
         let upper = ending.to_uppercase();
-        // First the partner that is packed and written the same way.
+        // First the name with the same compression and the same case.
         let tails = [[ending, &upper].map(|ending| (ending, "")), [ending, &upper].map(|ending| (ending, ".gz"))];
         let candidates = if zipped { [tails[1], tails[0]] } else { tails };
         let candidates = candidates.as_flattened().iter().map(|(ending, gz)| {
@@ -34,39 +34,39 @@ impl Parts {
             PathBuf::from(name)
         });
         let candidates: Vec<PathBuf> = candidates.collect();
-        let Some(partner) = candidates.iter().find(|candidate| candidate.is_file()) else {
+        let Some(paired_file) = candidates.iter().find(|candidate| candidate.is_file()) else {
             return Err(InputError::NotFound { path: candidates[0].clone() });
         };
-        let (given, partner) = (path.to_owned(), partner.clone());
+        let (given, paired_file) = (path.to_owned(), paired_file.clone());
         Ok(if which == 0 {
-            Parts::Pair { header: given, voxels: partner }
+            NiftiFiles::Pair { header: given, voxels: paired_file }
         } else {
-            Parts::Pair { header: partner, voxels: given }
+            NiftiFiles::Pair { header: paired_file, voxels: given }
         })
     }
 
-    /// The file beside the given one, if there is one.
-    pub(in super::super) fn partner(path: &Path) -> Option<PathBuf> {
-        match Parts::of(path).ok()? {
-            Parts::Single { .. } => None,
-            Parts::Pair { header, voxels } => Some(if header == path { voxels } else { header }),
+    /// The other file of a pair, if there is one.
+    pub(in super::super) fn paired_file(path: &Path) -> Option<PathBuf> {
+        match NiftiFiles::of(path).ok()? {
+            NiftiFiles::Single { .. } => None,
+            NiftiFiles::Pair { header, voxels } => Some(if header == path { voxels } else { header }),
         }
     }
 
     pub(super) fn header(&self) -> &Path {
         match self {
-            Parts::Single { path } => path,
-            Parts::Pair { header, .. } => header,
+            NiftiFiles::Single { path } => path,
+            NiftiFiles::Pair { header, .. } => header,
         }
     }
 }
 
-/// Whether a path is named as a part of a pair: `.hdr` or `.img`, perhaps with `.gz`.
+/// Whether a path is named as a file of a pair: `.hdr` or `.img`, optionally with `.gz`.
 pub(in super::super) fn is_pair_name(path: &Path) -> bool {
     split(path).is_some()
 }
 
-/// The path without its ending, which of [`ENDINGS`] it has, and whether `.gz` follows.
+/// The path without its endings, the index of its ending in [`ENDINGS`], and whether `.gz` follows.
 fn split(path: &Path) -> Option<(PathBuf, usize, bool)> {
     let ends = |path: &Path, ending: &str| {
         path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(&ending[1..]))

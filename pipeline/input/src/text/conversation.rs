@@ -1,4 +1,5 @@
-//! Draft: a conversation laid out as text and images, and its encoding, which knows what is learned from the layout.
+//! A formatted conversation: pieces of text and images, and their encoding as token ids. Target spans follow from the
+//! formatting, not from the tokens.
 
 use std::ops::Range;
 
@@ -11,58 +12,59 @@ use crate::error::InputError;
 pub struct EncodedText {
     /// Token ids, [`IMAGE3D`] for each image.
     pub ids: Vec<i32>,
-    /// Start and stop indices into `ids` of what is learned, in order and apart; empty when asking.
+    /// Start (included) and stop (excluded) indices into `ids` of the training targets, in order and without overlap; empty
+    /// for a prompt.
     pub target_spans: Vec<(u32, u32)>,
-    /// Images among `ids`.
+    /// Number of images in `ids`.
     pub images: usize,
-    /// Whether something was cut to fit the budget.
+    /// Whether ids were cut to fit the budget.
     pub truncated: bool,
-    /// Ids that were cut.
+    /// Number of ids that were cut.
     pub ids_cut: usize,
 }
 
-/// A conversation laid out but not yet tokenized.
+/// A formatted conversation that is not yet tokenized.
 #[derive(Default)]
-pub(super) struct Draft {
+pub(super) struct Conversation {
     pieces: Vec<Piece>,
 }
 
 enum Piece {
     Image,
-    /// Text between images, and the byte ranges of it that are learned.
+    /// Text between images, and the byte ranges of the targets in it.
     Text {
         text: String,
         targets: Vec<Range<usize>>,
     },
 }
 
-impl Draft {
+impl Conversation {
     fn open(&mut self) -> (&mut String, &mut Vec<Range<usize>>) {
         if !matches!(self.pieces.last(), Some(Piece::Text { .. })) {
             self.pieces.push(Piece::Text { text: String::new(), targets: Vec::new() });
         }
         match self.pieces.last_mut() {
             Some(Piece::Text { text, targets }) => (text, targets),
-            _ => unreachable!("a text piece was just made sure of"),
+            _ => unreachable!("the last piece is a text"),
         }
     }
 
-    /// An empty text before an image that comes first: where the tokenizer has a start token, it goes here.
+    /// An empty text before a leading image, at which the tokenizer's start token is inserted.
     pub(super) fn start(&mut self) {
         self.open();
     }
 
-    /// Images in a row.
+    /// Consecutive images.
     pub(super) fn images(&mut self, count: usize) {
         self.pieces.extend((0..count).map(|_| Piece::Image));
     }
 
-    /// Text that is not learned.
+    /// Text that is not a target.
     pub(super) fn text(&mut self, part: &str) {
         self.open().0.push_str(part);
     }
 
-    /// Text that is learned, as one span.
+    /// Text that is one target span.
     pub(super) fn target(&mut self, parts: &[&str]) {
         let (text, targets) = self.open();
         let start = text.len();
@@ -70,7 +72,7 @@ impl Draft {
         targets.push(start..text.len());
     }
 
-    /// Text that is not learned, with images where their marks stand.
+    /// Text that is not a target, with images in place of their marks.
     pub(super) fn question(&mut self, question: &str) {
         for (n, part) in question.split(IMAGE3D_TOKEN).enumerate() {
             if n > 0 {
@@ -82,7 +84,7 @@ impl Draft {
         }
     }
 
-    /// Tokenizes each piece alone and puts the ids together.
+    /// Tokenizes each piece separately and concatenates the ids.
     pub(super) fn encode(self, tokenizer: &Tokenizer) -> Result<EncodedText, InputError> {
         let mut ids = Vec::new();
         let mut target_spans: Vec<(u32, u32)> = Vec::new();
@@ -98,11 +100,11 @@ impl Draft {
             }
             let tokens = tokenizer.encode_with_bytes(&text)?;
             for target in targets {
-                // A token across the border belongs to the side where it starts.
-                let inside = |at: usize| target.contains(&tokens[at].bytes.start);
-                let mut learned = (0..tokens.len()).filter(|at| inside(*at));
-                let Some(first) = learned.next() else { continue };
-                let last = learned.next_back().unwrap_or(first);
+                // A token across a border belongs to the side on which it starts.
+                let inside = |index: usize| target.contains(&tokens[index].bytes.start);
+                let mut targets = (0..tokens.len()).filter(|index| inside(*index));
+                let Some(first) = targets.next() else { continue };
+                let last = targets.next_back().unwrap_or(first);
                 target_spans.push(((ids.len() + first) as u32, (ids.len() + last + 1) as u32));
             }
             ids.extend(tokens.iter().map(|token| token.id));
