@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use med2e3_input::volume::{Place, look};
+use med2e3_input::volume::{PathKind, path_kind};
 use med2e3_schemas::sample::Split;
 use med2e3_schemas::volume::VoxelCode;
 
@@ -46,7 +46,7 @@ pub fn recognize(path: &Path) -> Result<Recognized, PrepareError> {
             manifest.conversations.push(ConversationFile { path: name, split, folder, task });
         }
         Some("json") => manifest.captions.push(name),
-        _ if matches!(look(path), Ok(Place::Volume(_))) => return folder(path),
+        _ if matches!(path_kind(path), Ok(PathKind::Volume(_))) => return folder(path),
         _ => {
             return Err(PrepareError::Request {
                 what: path.display().to_string(),
@@ -116,7 +116,7 @@ fn with_texts(root: &Path, manifest: ManifestConfig, kind: &str) -> Recognized {
 }
 
 fn folder(path: &Path) -> Result<Recognized, PrepareError> {
-    let (root, entry) = if path.is_dir() && !matches!(look(path), Ok(Place::Volume(_))) {
+    let (root, entry) = if path.is_dir() && !matches!(path_kind(path), Ok(PathKind::Volume(_))) {
         (path, PathBuf::new())
     } else {
         // The volume itself: what is next to it is not asked for.
@@ -138,10 +138,10 @@ fn folder(path: &Path) -> Result<Recognized, PrepareError> {
 
 /// The first volume at or below a path, in the order of the names.
 fn first_volume(path: &Path) -> Result<Option<PathBuf>, PrepareError> {
-    match look(path).map_err(PrepareError::file(path, "list"))? {
-        Place::Volume(_) => Ok(Some(path.to_owned())),
-        Place::Other => Ok(None),
-        Place::Folder(mut names) => {
+    match path_kind(path).map_err(PrepareError::file(path, "list"))? {
+        PathKind::Volume(_) => Ok(Some(path.to_owned())),
+        PathKind::Other => Ok(None),
+        PathKind::Folder(mut names) => {
             names.sort();
             let paths = names.into_iter().map(|name| path.join(name)).filter(|path| !path.is_symlink());
             paths.map(|path| first_volume(&path)).find(|found| !matches!(found, Ok(None))).unwrap_or(Ok(None))

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use med2e3_input::volume::{Place, look};
+use med2e3_input::volume::{PathKind, path_kind};
 
 use super::Builder;
 use crate::PrepareError;
@@ -19,8 +19,8 @@ pub(super) fn read(root: &Path, folder: &Path, builder: &mut Builder<'_>) -> Res
         if metadata.is_symlink() {
             continue;
         }
-        let mut below = match look(&location).map_err(PrepareError::file(&location, "list"))? {
-            Place::Volume(folders) => {
+        let mut below = match path_kind(&location).map_err(PrepareError::file(&location, "list"))? {
+            PathKind::Volume(folders) => {
                 let image = path.to_str().ok_or_else(|| PrepareError::Manifest {
                     path: location.clone(),
                     expected: "names in UTF-8".into(),
@@ -31,8 +31,8 @@ pub(super) fn read(root: &Path, folder: &Path, builder: &mut Builder<'_>) -> Res
                 builder.add_volume(image, image.to_owned());
                 folders
             }
-            Place::Folder(names) => names,
-            Place::Other => continue,
+            PathKind::Folder(names) => names,
+            PathKind::Other => continue,
         };
         if metadata.is_dir() {
             builder.source(location);

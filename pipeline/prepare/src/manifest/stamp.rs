@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use med2e3_input::volume::partner;
+use med2e3_input::volume::paired_file;
 use serde::{Deserialize, Serialize};
 
 /// How hard a run looks for inputs that changed since they were read.
@@ -31,7 +31,7 @@ pub struct Stamp(String);
 impl Stamp {
     /// Size and time of the path itself, and of its other part where it is one of a pair; of a path that is not there, that.
     pub fn quick(path: &Path) -> Stamp {
-        match partner(path) {
+        match paired_file(path) {
             Some(other) => Stamp(format!("{} {}", times(path), times(&other))),
             None => Stamp(times(path)),
         }
@@ -88,7 +88,7 @@ fn times(path: &Path) -> String {
 
 fn with_contents(path: &Path) -> Vec<PathBuf> {
     let inner = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut paths: Vec<PathBuf> = inner.chain([path.to_owned()]).chain(partner(path)).collect();
+    let mut paths: Vec<PathBuf> = inner.chain([path.to_owned()]).chain(paired_file(path)).collect();
     paths.sort();
     paths
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use med2e3_input::perceptual::perceptual_hash;
 use med2e3_input::recipe::{self, CtRecipe};
-use med2e3_input::volume::{self, Buffers, ReadLimits, Stage, observed};
+use med2e3_input::volume::{self, Buffers, ReadLimits, Stage, with_stage_observer};
 use med2e3_schemas::Id;
 use med2e3_schemas::identity::{Identify, Identity};
 use med2e3_schemas::manifest::{ManifestVolume, range_identity, volumes_from_batch};
@@ -110,7 +110,7 @@ impl Volumes {
         let volume = {
             let lap = Rc::new(RefCell::new(self.clock.lap(Step::Read)));
             let observer = Rc::new(move |stage| lap.borrow_mut().switch(step_of(stage)));
-            observed(observer, || volume::read_with(path, &self.limits, &self.buffers))?
+            with_stage_observer(observer, || volume::read_with(path, &self.limits, &self.buffers))?
         };
         let mut values = Vec::new();
         let shape_dhw = self.format.shape_dhw;
@@ -323,7 +323,7 @@ fn plane_in(series: &str) -> Option<&'static str> {
 /// Bytes of a file and its partner, or of the files of a folder.
 fn size_on_disk(path: &Path) -> u64 {
     let size = |path: &Path| fs::metadata(path).map_or(0, |m| if m.is_file() { m.len() } else { 0 });
-    let own = size(path) + volume::partner(path).map_or(0, |partner| size(&partner));
+    let own = size(path) + volume::paired_file(path).map_or(0, |pair| size(&pair));
     let inner = fs::read_dir(path).into_iter().flatten().flatten();
     own + inner.filter_map(|entry| entry.metadata().ok()).filter(|m| m.is_file()).map(|m| m.len()).sum::<u64>()
 }
