@@ -13,24 +13,10 @@ pub mod manifest_rows;
 #[path = "../../pipeline/prepare/src/provenance.rs"]
 pub mod provenance;
 pub mod shard;
-#[path = "../../pipeline/prepare/src/work/stamp.rs"]
-pub mod stamp;
-#[path = "../../trainer/src/weights_file/stored/mod.rs"]
+#[path = "../../trainer/src/files/weights_file/stored/mod.rs"]
 pub mod stored;
 pub mod torch_weights;
 pub mod volumes;
-
-mod tables {
-    use std::path::Path;
-
-    pub(crate) fn nearest_existing(path: &Path) -> &Path {
-        path.ancestors().find(|path| path.exists()).unwrap_or(path)
-    }
-}
-
-mod work {
-    pub use crate::stamp::{CheckInputs, Stamp};
-}
 
 use crate as prepare;
 pub use error::PrepareError;

@@ -22,7 +22,7 @@ pub enum SchemaError {
     /// A word that is none of the schema's values.
     #[error("{what}: expected one of {expected}, found `{found}`")]
     Word {
-        /// What the word stands for.
+        /// What the word names.
         what: &'static str,
         /// The valid words.
         expected: String,

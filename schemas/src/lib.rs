@@ -1,4 +1,4 @@
-//! What lies on disk between the programs: Arrow schemas, the dataset index, reports, and the run's configuration text.
+//! The files between the programs: Arrow schemas, the dataset index, reports, and the run's configuration text.
 //!
 //! # Layout
 //! - [`id`]: the 16-byte keys of volumes and samples

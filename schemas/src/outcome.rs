@@ -1,5 +1,5 @@
-//! What became of one manifest range, stored in its shard's footer: so a shard alone says which rows it stands for, and
-//! a restarted run can trust a finished shard without a log beside it.
+//! What became of one manifest range, stored in its shard's footer: so a shard alone states which rows it was made from, and
+//! a restarted run can trust a finished shard without a separate log.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::report::TableCounts;
 /// Key of the outcome's JSON in the parquet footer.
 pub const FOOTER_KEY: &str = "med2e3.outcome";
 
-/// The fate of one range's rows.
+/// What became of one range's rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RangeOutcome {
     /// blake3 of everything in the recipe that changes output bytes, as hex.

@@ -36,7 +36,7 @@ pub enum Reason {
     EmptyFolder,
     /// Slices of so many sizes that no size has a majority.
     MixedSliceSizes,
-    /// A folder with slices of several series, or several at one place.
+    /// A folder with slices of several series, or several at one position.
     MixedSeries,
     /// A series of which no slice could be decoded.
     NoReadableSlice,
@@ -93,7 +93,7 @@ impl Reason {
         Reason::TextUnreadable,
     ];
 
-    /// The word that stands for this reason on disk.
+    /// The reason's word on disk.
     pub fn as_str(self) -> &'static str {
         match self {
             Reason::NotFound => "not_found",
@@ -123,7 +123,7 @@ impl Reason {
         }
     }
 
-    /// The reason that a word stands for.
+    /// The reason of a word; `None` for an unknown one.
     pub fn from_word(word: &str) -> Option<Reason> {
         Reason::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
@@ -175,7 +175,7 @@ pub struct QuarantineRecord {
     pub ordinal: u64,
     /// The path that the manifest names, relative to the data root.
     pub path: String,
-    /// Where the row itself stands: file and line for a CSV, file and entry for JSON.
+    /// Where the row itself is: file and line for a CSV, file and entry for JSON.
     pub row: String,
     /// The reason's word.
     pub reason: Reason,

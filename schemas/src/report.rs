@@ -262,7 +262,7 @@ pub struct DemoSetReport {
     pub broken: Vec<String>,
 }
 
-/// `report.json` beside the joined HTML report.
+/// The JSON file next to the joined HTML report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JoinedReport {
     /// Sum over volumes and texts.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::columns::{Columns, list_of};
 use crate::{Id, SchemaError};
 
-/// The id that stands for a volume among token ids (released code: the id of `<image3d>`).
+/// The id that marks a volume among token ids (released code: the id of `<image3d>`).
 pub const IMAGE3D: i32 = -201;
 
 /// The label of a position that is no target (torch's `ignore_index`, which the released code uses too).
@@ -129,7 +129,7 @@ pub struct SampleRow {
     pub choices: Option<Vec<String>>,
     /// Letter of the right choice.
     pub answer_choice: Option<String>,
-    /// Token ids of the whole pair in the recipe's template; [`IMAGE3D`] stands for a volume.
+    /// Token ids of the whole pair in the recipe's template; [`IMAGE3D`] marks a volume.
     pub ids: Vec<i32>,
     /// Half-open ranges over `ids` that are training targets.
     pub target_spans: Vec<(u32, u32)>,

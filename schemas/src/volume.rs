@@ -1,7 +1,7 @@
 //! Volume shards: one row a volume, its voxels one FixedSizeBinary cell in the order D, H, W.
 //!
 //! A FixedSizeList column, which `arrow.fixed_shape_tensor` asks for, reads 5 to 10 times slower from parquet than one
-//! binary cell; so shape, code, scale and offset stand in the field's metadata instead. The value buffer of a
+//! binary cell; so shape, code, scale and offset are in the field's metadata instead. The value buffer of a
 //! FixedSizeBinary array is the tensor itself, so a tensor view needs no copy.
 
 use std::collections::HashMap;
@@ -83,7 +83,7 @@ impl VoxelFormat {
     }
 
     /// Hounsfield units, as recipe `ct` without a window leaves them: codes are steps of 0.5 HU from -4096 HU up, so whole
-    /// units are exact and -4096 to 12287 HU can be told apart; `F32` holds the value itself.
+    /// units are exact and -4096 to 12287 HU can be distinguished; `F32` holds the value itself.
     pub fn hounsfield(shape_dhw: [usize; 3], code: VoxelCode) -> VoxelFormat {
         match code {
             VoxelCode::F32 => VoxelFormat { shape_dhw, code, scale: 1.0, offset: 0.0 },

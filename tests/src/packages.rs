@@ -99,7 +99,7 @@ mod tests {
         let packages = packages();
         let feed = packages.iter().find(|package| package.name == "med2e3-feed").unwrap();
         assert_eq!(feed.folder, "pipeline/feed/");
-        assert!(feed.dependencies.iter().any(|line| line.name == "parquet" && line.is_normal));
+        assert!(feed.dependencies.iter().any(|line| line.name == "crossbeam" && line.is_normal));
         assert!(feed.dependencies.iter().any(|line| line.name == "tempfile" && !line.is_normal));
     }
 }

@@ -1,4 +1,4 @@
-//! The products as programs: found beside the tests, run, and their outcome as a person sees it.
+//! The products as programs: found next to the tests, run, and their outcome as a person sees it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 pub fn program(name: &str) -> Command {
     let test = std::env::current_exe().expect("a test knows its own path");
     // target/debug/deps/test-hash -> target/debug/name
-    let folder = test.parent().and_then(Path::parent).expect("tests lie two folders deep");
+    let folder = test.parent().and_then(Path::parent).expect("tests are two folders deep");
     let path = folder.join(name);
     assert!(path.is_file(), "{} is missing: run `cargo build --workspace --bins`", path.display());
     let mut command = Command::new(path);

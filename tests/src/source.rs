@@ -34,7 +34,7 @@ impl Source {
         places.iter().any(|place| self.path.starts_with(place) || name == Some(place))
     }
 
-    /// The Rust code alone: comments and what stands between quotes are blank, lines stay where they are.
+    /// The Rust code alone: comments and text between quotes are blank, lines stay where they are.
     pub fn code(&self) -> String {
         split(&self.text).0
     }
@@ -44,7 +44,7 @@ impl Source {
         until_tests(self.code())
     }
 
-    /// What stands between quotes up to the file's tests, the rest being blank.
+    /// The text between quotes up to the file's tests, the rest being blank.
     pub fn product_strings(&self) -> String {
         let (code, strings) = split(&self.text);
         let lines = until_tests(code).lines().count();
@@ -59,7 +59,7 @@ fn until_tests(code: String) -> String {
     }
 }
 
-/// Where the repository lies.
+/// The repository's root.
 pub fn repository() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().expect("tests is a folder of the workspace").to_path_buf()
@@ -92,7 +92,7 @@ pub fn sources() -> Vec<Source> {
     found
 }
 
-/// Whether `word` stands in `text` by itself: next to it is nothing that would make a longer name of it.
+/// Whether `word` is in `text` as a whole name, not as a part of a longer one.
 pub fn names(text: &str, word: &str) -> bool {
     let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
     text.match_indices(word).any(|(start, _)| {

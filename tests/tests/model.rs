@@ -1,4 +1,4 @@
-//! `med2e3` as a door for weights: the released layout in, verified against its reference, and out again; adapters beside a
+//! `med2e3` as a door for weights: the released layout in, verified against its reference, and out again; adapters next to a
 //! frozen language model; a scorer that reads questions through a text encoder.
 
 use std::fs;

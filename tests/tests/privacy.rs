@@ -1,4 +1,4 @@
-//! Identity: forty values planted where names of patients lie in files and file names; none may reach a dataset.
+//! Identity: forty values planted where files and file names hold names of patients; none may reach a dataset.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,12 +7,12 @@ use image::GrayImage;
 use med2e3_tests::phantom::{gzip, nifti};
 use med2e3_tests::program::{program, run_to};
 
-/// The n-th planted value: a word that stands nowhere by chance.
+/// The n-th planted value: a word that occurs nowhere by chance.
 fn planted(number: usize) -> String {
     format!("Qv{number:02}Zw")
 }
 
-/// Values 0 to 11 are names of files and folders; the others lie in files.
+/// Values 0 to 11 are names of files and folders; the others are in files.
 const NAMES: usize = 12;
 const VALUES: usize = 40;
 
@@ -198,9 +198,9 @@ fn no_planted_value_reaches_the_dataset() {
     let kept = everything(&out, &tables) + &said.out;
     let found: Vec<String> = (0..VALUES).map(planted).filter(|value| kept.contains(value)).collect();
     assert!(found.is_empty(), "{found:?}");
-    // Which is which is known beside the dataset, with the reasons in full.
-    let beside = folder.path().join("dataset.provenance");
-    assert!(beside.join("key").is_file() && beside.join("volumes/00000.parquet").is_file());
+    // The names are next to the dataset, with the reasons in full.
+    let withheld = folder.path().join("dataset.provenance");
+    assert!(withheld.join("key").is_file() && withheld.join("volumes/00000.parquet").is_file());
     run_to(0, program("med2e3-data").arg("verify").arg(&out));
 
     // Where paths are kept, names are there and nothing from within the files.

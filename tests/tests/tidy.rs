@@ -14,11 +14,11 @@ enum Part {
     Code,
     /// Code without tests.
     Product,
-    /// What stands between quotes, without tests.
+    /// The text between quotes, without tests.
     Strings,
 }
 
-/// Words that may stand under some places only; under none if there are no places.
+/// Words that are allowed under some paths only; under none if no path is listed.
 struct Confined {
     words: &'static [&'static str],
     part: Part,
@@ -49,8 +49,8 @@ impl Confined {
     fn holds(&self) {
         let (path, text) = self.planted;
         assert!(!self.violations(&Source::new(path, text)).is_empty(), "the planted violation is not found");
-        for place in self.allowed.iter().filter(|place| place.contains('/')) {
-            assert!(self.violations(&Source::new(place, text)).is_empty(), "{place} is refused what it may name");
+        for path in self.allowed.iter().filter(|path| path.contains('/')) {
+            assert!(self.violations(&Source::new(path, text)).is_empty(), "{path} is refused what it may name");
         }
         assert_none(sources().iter().flat_map(|source| self.violations(source)));
     }
@@ -97,7 +97,7 @@ fn ct_files_are_read_only_in_the_volume_folder() {
         within: &[],
         // The demo set writes the NIfTI files that the flow then reads; see the next rule.
         allowed: &["pipeline/input/src/volume", "pipeline/prepare/src/demo_set"],
-        planted: ("trainer/src/explain.rs", "use nifti::NiftiObject;"),
+        planted: ("trainer/src/verb/explain.rs", "use nifti::NiftiObject;"),
     }
     .holds();
 }
@@ -129,7 +129,7 @@ fn images_are_decoded_only_in_the_volume_folder() {
         part: Part::Product,
         within: &[],
         allowed: &["pipeline/input/src/volume"],
-        planted: ("trainer/src/explain.rs", "let picture = image::open(path)?;"),
+        planted: ("trainer/src/verb/explain.rs", "let picture = image::open(path)?;"),
     }
     .holds();
 }
@@ -147,7 +147,7 @@ fn crossbeam_is_named_only_by_the_queue() {
 }
 
 #[test]
-fn published_weight_names_stand_only_with_the_weights() {
+fn published_weight_names_are_only_with_the_weights() {
     Confined {
         words: &[
             "qkv_proj",
@@ -172,8 +172,8 @@ fn unsafe_code_is_in_two_places() {
         words: &["unsafe", "unsafe_code"],
         part: Part::Code,
         within: &[],
-        allowed: &["trainer/src/libtorch", "pipeline/feed/src/map.rs"],
-        planted: ("pipeline/feed/src/shard/read.rs", "#![allow(unsafe_code)]"),
+        allowed: &["trainer/src/libtorch", "pipeline/store/src/map.rs"],
+        planted: ("pipeline/shards/src/read.rs", "#![allow(unsafe_code)]"),
     }
     .holds();
 }
@@ -197,9 +197,66 @@ fn the_wall_clock_is_read_only_for_progress() {
         part: Part::Product,
         within: &[],
         allowed: &["progress.rs", "xtask/"],
-        planted: ("trainer/src/train.rs", "let started = std::time::Instant::now();"),
+        planted: ("trainer/src/train/mod.rs", "let started = std::time::Instant::now();"),
     }
     .holds();
+}
+
+#[test]
+fn clap_is_named_only_by_command_lines() {
+    Confined {
+        words: &["clap"],
+        part: Part::Code,
+        within: &[],
+        allowed: &["pipeline/prepare/src/cli", "trainer/src/cli", "program/src"],
+        planted: ("trainer/src/precision.rs", "#[derive(clap::ValueEnum)]"),
+    }
+    .holds();
+}
+
+#[test]
+fn standard_output_is_written_only_by_way_of_the_frame() {
+    // `println!` panics where the reader has closed the pipe or the disk is full.
+    Confined {
+        words: &["println!", "print!", "io::stdout"],
+        part: Part::Product,
+        within: &["schemas/src", "pipeline/", "program/src", "trainer/src"],
+        allowed: &["program/src/stdout.rs"],
+        planted: ("pipeline/prepare/src/show/sql.rs", "println!(\"{text}\");"),
+    }
+    .holds();
+}
+
+#[test]
+fn temporary_names_are_made_in_one_place() {
+    // A fixed one lets two writers of one file publish a mixture.
+    Confined {
+        words: &[".part", ".tmp", ".temp"],
+        part: Part::Strings,
+        within: &[],
+        allowed: &["pipeline/store/src/temporary.rs", "xtask/"],
+        planted: ("pipeline/shards/src/write.rs", "name.push(\".part\");"),
+    }
+    .holds();
+}
+
+/// Code that makes hashes which reach a disk.
+const HASHES: [&str; 5] = ["Hasher", "Identity", "of_parts", "keyed_hash", "range_identity"];
+
+#[test]
+fn no_hash_depends_on_how_code_is_spelled() {
+    // `{:?}` shows names of types and fields, which may change without a change of meaning.
+    let makes_hashes = |source: &Source| {
+        source.is_rust() && !source.is_test() && HASHES.iter().any(|word| names(&source.product_code(), word))
+    };
+    let shows = |source: &Source| source.product_strings().contains(":?}") || source.product_strings().contains(":#?}");
+    let breaks = |source: &Source| makes_hashes(source) && shows(source);
+    assert!(breaks(&Source::new("a.rs", "Id::of_parts([format!(\"{recipe:?}\").as_bytes()])")));
+    assert!(!breaks(&Source::new("a.rs", "Id::of_parts([recipe.word().as_bytes()])")));
+    assert!(!breaks(&Source::new("a.rs", "eprintln!(\"{recipe:?}\")")));
+    assert_none(sources().iter().filter(|source| breaks(source)).map(|source| {
+        format!("{} makes hashes and formats something by its Debug text", source.path)
+    }));
 }
 
 #[test]
@@ -273,12 +330,21 @@ fn the_repository_names_no_place_outside_itself() {
 }
 
 /// Who may depend on whom, tests included.
-const EDGES: [(&str, &[&str]); 7] = [
+const EDGES: [(&str, &[&str]); 10] = [
     ("med2e3-schemas", &[]),
+    ("med2e3-store", &[]),
     ("med2e3-input", &["med2e3-schemas"]),
-    ("med2e3-feed", &["med2e3-schemas"]),
-    ("med2e3-prepare", &["med2e3-schemas", "med2e3-input", "med2e3-feed"]),
-    ("med2e3-trainer", &["med2e3-schemas", "med2e3-input", "med2e3-feed"]),
+    ("med2e3-shards", &["med2e3-schemas", "med2e3-store"]),
+    ("med2e3-feed", &["med2e3-schemas", "med2e3-shards"]),
+    ("med2e3-program", &["med2e3-schemas", "med2e3-store"]),
+    (
+        "med2e3-prepare",
+        &["med2e3-schemas", "med2e3-store", "med2e3-input", "med2e3-shards", "med2e3-program"],
+    ),
+    (
+        "med2e3-trainer",
+        &["med2e3-schemas", "med2e3-store", "med2e3-input", "med2e3-shards", "med2e3-feed", "med2e3-program"],
+    ),
     ("med2e3-tests", &[]),
     ("xtask", &[]),
 ];
@@ -292,8 +358,8 @@ fn packages_depend_in_one_direction() {
             None => true,
         }
     };
-    assert!(refused("med2e3-prepare", "med2e3-trainer") && refused("med2e3-feed", "med2e3-input"));
-    assert!(refused("xtask", "med2e3-schemas") && !refused("med2e3-feed", "med2e3-schemas"));
+    assert!(refused("med2e3-prepare", "med2e3-feed") && refused("med2e3-store", "med2e3-schemas"));
+    assert!(refused("xtask", "med2e3-schemas") && !refused("med2e3-feed", "med2e3-shards"));
     let packages = packages();
     assert_none(packages.iter().flat_map(|package| {
         let refused = package.dependencies.iter().filter(|line| refused(&package.name, &line.name));
@@ -318,8 +384,8 @@ fn unused<'a>(package: &'a Package, code: &str) -> Vec<&'a str> {
 fn every_dependency_is_used_outside_tests() {
     let sources = sources();
     let packages = packages();
-    let feed = packages.iter().find(|package| package.name == "med2e3-feed").expect("feed is a member");
-    assert!(unused(feed, "use arrow::array::Array;").contains(&"parquet"));
+    let shards = packages.iter().find(|package| package.name == "med2e3-shards").expect("shards is a member");
+    assert!(unused(shards, "use arrow::array::Array;").contains(&"parquet"));
     let products = packages.iter().filter(|package| package.name != "med2e3-tests");
     assert_none(products.flat_map(|package| {
         let code = code_of(package, &sources);
@@ -353,14 +419,14 @@ fn each_program_carries_only_its_own_weight() {
 
 #[test]
 fn programs_and_tests_share_one_build() {
-    // Cargo compiles a crate once for each set of features, and all that stands on it. `cargo build --workspace` and
+    // Cargo compiles a crate once for each set of features, and everything that depends on it. `cargo build --workspace` and
     // `cargo test --workspace` must agree, or DataFusion is compiled twice.
     let programs = tree(&["--workspace"], "normal,build");
     let tests = tree(&["--workspace"], "normal,build,dev");
     assert_none(differing(&programs, &tests).iter().map(|package| format!("{package} has other features in tests")));
 }
 
-/// What both programs stand on and what takes long to build. Smaller crates below these may still differ, so a build of
+/// What both programs need and what takes long to build. Smaller crates below these may still differ, so a build of
 /// both (`cargo build`, `cargo run --bin med2e3`) is the cheap one, never `--package`.
 const SHARED: [&str; 5] = ["arrow", "arrow-", "parquet", "tokenizers", "image"];
 

@@ -103,7 +103,7 @@ fn a_model_that_does_not_fit_the_dataset_is_refused() {
     assert!(said.err.contains("img_size") && said.err.contains("[4, 16, 16]"), "{}", said.err);
 }
 
-/// A run of the small random M3D-CLIP beside the golden files, which reads volumes of the phantom's shape.
+/// A run of the small random M3D-CLIP among the golden files, which reads volumes of the phantom's shape.
 const RETRIEVE: &str = r#"
 device = "cpu"
 threads = 1
@@ -141,7 +141,7 @@ fn a_published_clip_ranks_captions_and_volumes() {
     let rows: Vec<Vec<&str>> = csv.lines().skip(1).map(|line| line.split(',').collect()).collect();
     assert_eq!(rows.len(), 5);
     for row in &rows {
-        // The first column's rank is 1 exactly where the pair's own caption stands first.
+        // The first column's rank is 1 exactly where the pair's own caption is first.
         assert_eq!((row[2] == "1", row[3] == "1"), (row[0] == row[6], row[1] == row[7]), "{row:?}");
     }
     let share = rows.iter().filter(|row| row[3] == "1").count() as f64 / 5.0;

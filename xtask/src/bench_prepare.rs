@@ -1,4 +1,4 @@
-//! `cargo xtask bench-prepare`: preparation beside its peers, in one run; prints the README's table.
+//! `cargo xtask bench-prepare`: preparation next to its peers, in one run; prints the README's table.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

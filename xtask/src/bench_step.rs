@@ -1,4 +1,4 @@
-//! `cargo xtask bench-step`: one training step beside PyTorch eager, in one run; prints a table.
+//! `cargo xtask bench-step`: one training step next to PyTorch eager, in one run; prints a table.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

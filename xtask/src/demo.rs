@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_lie_in_the_demo_folder_and_spare_the_ct() {
+    fn outputs_are_in_the_demo_folder_and_spare_the_ct() {
         for stage in &STAGES {
             assert!(stage.out.starts_with(".demo/") && stage.out != CT, "{}", stage.out);
         }

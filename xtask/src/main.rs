@@ -5,8 +5,8 @@
 //! - `setup`: libtorch into `.libtorch/`
 //! - `demo`: the whole flow on one CT, from volume to report
 //! - `test`: the whole test suite
-//! - `bench_prepare`: preparation beside its peers
-//! - `bench_step`: a training step beside PyTorch eager
+//! - `bench_prepare`: preparation next to its peers
+//! - `bench_step`: a training step next to PyTorch eager
 //! - `peers`: a Python with the peers
 //! - `command`: running a program, with an error that says what was run
 
@@ -33,9 +33,9 @@ Verbs:
   demo     Prepare, train, evaluate and explain a small model on one CT; ends with an HTML report
   test     Run the whole test suite
   bench-prepare
-           Measure preparation beside isal and MONAI; makes its data and a virtual environment in .bench/
+           Measure preparation next to isal and MONAI; makes its data and a virtual environment in .bench/
   bench-step
-           Measure a training step beside PyTorch eager; makes its weights and a virtual environment in .bench/
+           Measure a training step next to PyTorch eager; makes its weights and a virtual environment in .bench/
   help     Print this text
 
 Options of setup:

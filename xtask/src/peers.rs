@@ -1,4 +1,4 @@
-//! A Python with the peers that something is measured beside.
+//! A Python with the peers that something is compared with.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,6 +1,6 @@
 //! `setup`: libtorch into `.libtorch/`, from the wheel that PyTorch publishes.
 //!
-//! The folder appears whole or not at all: pip installs into a staging folder beside it, which is checked and then
+//! The folder appears whole or not at all: pip installs into a staging folder next to it, which is checked and then
 //! renamed. What pip notes of a wheel (`NAME-VERSION.dist-info/RECORD`: each file with its size) is the stamp by which
 //! the next run knows what is there. A run that was killed is simply repeated; pip keeps finished downloads.
 

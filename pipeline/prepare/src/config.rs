@@ -129,7 +129,7 @@ pub struct ConversationFile {
     pub task: Option<Task>,
 }
 
-/// One M3D-VQA CSV file and the split that it stands for.
+/// One M3D-VQA CSV file and its split.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuestionFile {
@@ -210,7 +210,7 @@ pub struct TextConfig {
     /// Whether a text that is cut keeps its end token; the released code loses it.
     #[serde(default)]
     pub keep_end: bool,
-    /// A UTF-8 file of caption instructions, one a line; a line that stands there twice counts double. The built-in ones
+    /// A UTF-8 file of caption instructions, one a line; a line that is there twice counts double. The built-in ones
     /// where it is absent.
     #[serde(default)]
     pub caption_prompts: Option<PathBuf>,

@@ -1,7 +1,7 @@
-//! Provenance: whether a dataset says where its rows come from, or keeps to keyed ids.
+//! Provenance: whether a dataset states where its rows come from, or holds keyed ids only.
 //!
 //! File and folder names can hold names of patients. With `paths = "hash"` no file of the dataset holds a path, a file
-//! name or a folder name: ids and cases are hashes under a key, and key, manifest and full reasons lie in a folder beside
+//! name or a folder name: ids and cases are hashes under a key, and key, manifest and full reasons are in a folder next to
 //! the dataset (`OUT.provenance`), which stays where the originals are.
 
 use std::fmt;
@@ -53,7 +53,7 @@ impl fmt::Debug for NameKey {
     }
 }
 
-/// What stands for a text that is withheld.
+/// Replaces a text that is withheld.
 const WITHHELD: &str = "withheld";
 
 /// The key's file in the working folder.
@@ -83,7 +83,7 @@ impl Provenance {
         let folder = LocalFolder::new(folder);
         let path = folder.root().join(KEY);
         if !path.exists() {
-            // The one place where chance does not come from a seed: a guessed key would give the names away.
+            // The only random number that does not come from a seed: a guessed key would give the names away.
             let mut key = [0; 32];
             let system = Path::new("/dev/urandom");
             let read = File::open(system).and_then(|mut file| file.read_exact(&mut key));
@@ -114,7 +114,7 @@ impl Provenance {
         }
     }
 
-    /// A case's name, or what stands for it: equal for equal names.
+    /// A case's name, or its hash: equal for equal names.
     pub fn case(&self, name: &str) -> String {
         match self {
             Provenance::Keep => name.to_owned(),

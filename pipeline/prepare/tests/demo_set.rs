@@ -1,5 +1,5 @@
 //! The demo's set is cut as asked, and a file that is not the atlas is refused. The atlas itself is fetched by the demo;
-//! here a made-up one of the same size stands for it.
+//! here a made-up one of the same size replaces it.
 
 use std::collections::HashSet;
 use std::fs;
@@ -43,8 +43,8 @@ fn every_split_has_its_series_and_every_answer_its_letter() {
     let mut letters = HashSet::new();
     for line in csv.lines().skip(1) {
         let cells: Vec<&str> = line.split(',').collect();
-        let place = ["A", "B", "C"].iter().position(|letter| *letter == cells[9]).unwrap();
-        assert_eq!(cells[4 + place], cells[8], "{line}");
+        let letter = ["A", "B", "C"].iter().position(|letter| *letter == cells[9]).unwrap();
+        assert_eq!(cells[4 + letter], cells[8], "{line}");
         // The answer is in the series' own name where the name says it.
         match cells[2] {
             "1" => assert!(cells[0].contains(&format!("/{}_", cells[8])), "{line}"),
@@ -57,7 +57,7 @@ fn every_split_has_its_series_and_every_answer_its_letter() {
 }
 
 #[test]
-fn no_answer_can_be_told_from_the_form_of_a_file() {
+fn no_form_of_a_file_gives_an_answer_away() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("set");
     demo_set::cut(&atlas([202, 202, 179], folder.path()), &out, 1).unwrap();

@@ -22,12 +22,12 @@ fn config(root: &Path) -> PrepareConfig {
 
 #[test]
 fn nothing_that_holds_the_key_shows_it() {
-    let place = tempfile::tempdir().unwrap();
-    let (root, out) = (place.path().join("root"), place.path().join("dataset"));
+    let above = tempfile::tempdir().unwrap();
+    let (root, out) = (above.path().join("root"), above.path().join("dataset"));
     fs::create_dir(&root).unwrap();
     let config = config(&root);
     let folder = RunFolder::claim(&out, &config, Part::WHOLE).unwrap();
-    let hex = fs::read_to_string(place.path().join("dataset.provenance/key")).unwrap();
+    let hex = fs::read_to_string(above.path().join("dataset.provenance/key")).unwrap();
     let key = blake3::Hash::from_hex(&hex).unwrap();
     let decimal = format!("{:?}", key.as_bytes());
     let hashes = RecipeHashes::of(&config, &folder, None).unwrap();
@@ -50,8 +50,8 @@ fn nothing_that_holds_the_key_shows_it() {
 
 #[test]
 fn a_plan_that_travelled_makes_the_same_shard() {
-    let place = tempfile::tempdir().unwrap();
-    let (root, out) = (place.path().join("root"), place.path().join("dataset"));
+    let above = tempfile::tempdir().unwrap();
+    let (root, out) = (above.path().join("root"), above.path().join("dataset"));
     fs::create_dir(&root).unwrap();
     let config = config(&root);
     let folder = RunFolder::claim(&out, &config, Part::WHOLE).unwrap();

@@ -11,12 +11,12 @@ pub enum ShardError {
     /// A file that the system refuses.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A file that is not the parquet that it should be.
-    #[error("{path}: not a whole parquet file")]
+    /// A parquet file that can't be read as such, or can't be written.
+    #[error("{path}: reading or writing parquet failed")]
     Parquet {
         /// The file.
         path: PathBuf,
-        /// The reader's error.
+        /// The error of reader or writer.
         source: parquet::errors::ParquetError,
     },
     /// Columns or a text that differ from the schema.

@@ -95,7 +95,7 @@ impl ShardReader {
         pairs.iter().find(|pair| pair.key == key)?.value.as_deref()
     }
 
-    /// What became of the range that this shard stands for; `None` for a file that says nothing of it.
+    /// What became of the range that this shard was made from; `None` for a file that does not state it.
     pub fn outcome(&self) -> Option<RangeOutcome> {
         serde_json::from_str(self.footer(FOOTER_KEY)?).ok()
     }

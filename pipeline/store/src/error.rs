@@ -58,7 +58,7 @@ pub enum FileError {
 }
 
 impl FileError {
-    /// Turns the system's error into the variant that it stands for; `action` is a verb such as "open".
+    /// Turns the system's error into the variant of its kind; `action` is a verb such as "open".
     pub fn of(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> FileError {
         let path = path.to_owned();
         move |source| match source.kind() {

@@ -1,4 +1,4 @@
-//! Files that appear whole, and the small interface behind which they may be anywhere.
+//! Files that appear whole, and the small interface behind which they may be stored anywhere.
 //!
 //! # Layout
 //! - [`error`]: the crate's one error type; what a caller can decide is a variant

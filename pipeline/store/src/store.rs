@@ -1,4 +1,4 @@
-//! The interface of a place for files, small enough that a local folder, memory or an object store can be one.
+//! The interface of a store of files, small enough for a local folder, memory or an object store.
 
 use std::fmt;
 use std::ops::Range;
@@ -26,7 +26,7 @@ pub enum Commit {
     AlreadyThere,
 }
 
-/// A place for files, by relative paths with `/`. All calls block and may come from several threads at once; a file is there
+/// A store of files, by relative paths with `/`. All calls block and may come from several threads at once; a file is there
 /// whole or not at all, for every reader.
 ///
 /// Why not a file system's interface: renames, appends and locks do not exist in object stores, and nothing here needs them.

@@ -198,7 +198,7 @@ fn shard(
     Ok((rows, outcome.counts()))
 }
 
-/// Which volumes of a damaged row group differ from their own hash, where that can still be told.
+/// Which volumes of a damaged row group differ from their own hash, where that can still be seen.
 fn damaged_rows(reader: &ShardReader, group: usize) -> String {
     let damaged = |row: &usize| {
         let batch = reader.read_row(*row, &["volume_id", "voxels", "content_hash"]);
@@ -282,7 +282,7 @@ fn sums(
         found.expect(counts.add_up(), || format!("{table}: the counts do not add up: {counts:?}"));
         if let Some(rows) = table_rows(&root.join(folder)) {
             found.expect(rows == counts.manifest_rows, || {
-                format!("{table}: the manifest has {rows} rows, the shards stand for {}", counts.manifest_rows)
+                format!("{table}: the manifest has {rows} rows, the shards were made from {}", counts.manifest_rows)
             });
         }
     }
@@ -294,7 +294,7 @@ fn sums(
     found.expect(*counts == index.counts, || format!("dataset.json: counts {:?}, found {counts:?}", index.counts));
 }
 
-/// Rows of a manifest table that lies in the dataset.
+/// Rows of a manifest table in the dataset.
 fn table_rows(folder: &Path) -> Option<u64> {
     let entries = fs::read_dir(folder).ok()?.flatten();
     Some(entries.filter_map(|entry| ShardReader::open(&entry.path()).ok()).map(|reader| reader.rows() as u64).sum())

@@ -58,7 +58,7 @@ impl Level {
         }
     }
 
-    /// Heights that a box of this level lies within, in mm.
+    /// Heights that hold a box of this level, in mm.
     fn z_mm(self) -> Range<usize> {
         match self {
             Level::Lower => 40..75,
@@ -98,10 +98,10 @@ pub(super) const PLANES: [Plane; 3] = [Plane::Axial, Plane::Coronal, Plane::Sagi
 const SIZES_MM: [Range<usize>; 3] = [57..63, 74..77, 32..36];
 /// Share of a box that must be brain.
 const LEAST_BRAIN: f64 = 0.2;
-/// Above this, a voxel is brain: the atlas' background is 0, and brain lies between 20 and 50.
+/// Above this, a voxel is brain: the atlas' background is 0, and brain is between 20 and 50.
 const BRAIN_HU: f32 = 5.0;
 
-/// Where boxes of a split may lie, x and y in mm: the left half of the brain, and front and back of the right one. The
+/// The area for boxes of a split, x and y in mm: the left half of the brain, and front and back of the right one. The
 /// regions of different splits are 8 mm or more apart.
 fn region(split: Split, number: usize) -> [Range<usize>; 2] {
     match split {
@@ -126,11 +126,11 @@ pub(super) fn series_of_split(atlas: &Atlas, split: Split, rng: &mut ChaCha8Rng)
         .map(|number| {
             let level = Level::ALL[number % 3];
             let [x, y] = region(split, number);
-            let place = [x, y, level.z_mm()];
+            let ranges = [x, y, level.z_mm()];
             let (origin_mm, size_mm) = loop {
                 let size: [usize; 3] = std::array::from_fn(|axis| rng.random_range(SIZES_MM[axis].clone()));
                 let origin = std::array::from_fn(|axis| {
-                    let Range { start, end } = place[axis];
+                    let Range { start, end } = ranges[axis];
                     rng.random_range(start..=end - size[axis])
                 });
                 if brain_share(atlas, origin, size) >= LEAST_BRAIN {

@@ -40,9 +40,9 @@ pub(super) fn capitalized(word: &str) -> String {
 }
 
 impl Texts {
-    /// Adds the three questions on a series. Choices stand in alphabetical order, as on a form: which letter stands for
+    /// Adds the three questions on a series. Choices are in alphabetical order, as on a form: which letter means
     /// which answer is the same in every row, since a model this small does not learn to look letters up in its budget.
-    pub(super) fn add(&mut self, place: &str, series: &Series) {
+    pub(super) fn add(&mut self, path: &str, series: &Series) {
         let questions = [
             (Topic::Plane, "Which plane is this series in?", PLANES.map(Plane::as_str), series.plane.as_str()),
             (Topic::Phase, "Which window is shown?", Window::ALL.map(Window::name), series.window.name()),
@@ -53,8 +53,8 @@ impl Texts {
             let [a, b, c] = choices.map(capitalized);
             let answer = capitalized(answer);
             let number = topic.number().to_string();
-            let image = format!("M3D_Cap_npy/{place}.npy");
-            let text = format!("M3D_Cap_npy/{place}.txt");
+            let image = format!("M3D_Cap_npy/{path}.npy");
+            let text = format!("M3D_Cap_npy/{path}.txt");
             self.rows.push([&image, &text, &number, question, &a, &b, &c, "NA", &answer, letter].map(str::to_owned));
         }
     }

@@ -43,7 +43,7 @@ pub struct Manifest {
 /// Reads every manifest file that the configuration names; captions get their instructions from `prompts`.
 ///
 /// # Errors
-/// A file that is missing or, as a whole, no manifest of its kind; single bad rows are refused in place.
+/// A file that is missing or, as a whole, no manifest of its kind; single bad rows stay in the table with a refusal.
 pub fn read(
     root: &Path,
     config: &ManifestConfig,

@@ -26,7 +26,7 @@ fn stem(name: &str) -> &str {
     [".npy", ".nii.gz", ".nii"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
 }
 
-/// The path, relative to the root, of the volume that `image` stands for.
+/// The path, relative to the root, of the volume that a manifest calls `image`.
 ///
 /// M3D's manifests name prepared files (`M3D_Cap_npy/.../Axial.npy`); what is read is the raw series of that name
 /// (`M3D_Cap/.../Axial`, a folder of slices, or `Axial.nii.gz`). The official preparation transliterates series names to

@@ -38,7 +38,7 @@ pub(super) struct Input {
     pub(super) path: String,
     /// Sizes and times.
     times: Stamp,
-    /// A hash of the contents, where the run was told to make one.
+    /// A hash of the contents, where the run was asked for one.
     contents: Option<Stamp>,
 }
 
@@ -212,7 +212,7 @@ mod tests {
         assert!(!serde_json::to_string(&first).unwrap().contains("Doe"));
         let (_, receipt) = files.find(3).unwrap();
         assert_eq!((receipt.rejects[0].path.as_str(), receipt.committed), ("Doe", first.clone()));
-        // Another shard of the range takes its place, and the earlier receipt is removed.
+        // Another shard of the range replaces it, and the earlier receipt is removed.
         let second = commit(&files, 2);
         assert_ne!(first.outcome.rows_hash, second.outcome.rows_hash);
         assert_eq!(files.find(3).unwrap().1.committed, second);
