@@ -15,7 +15,7 @@ pub mod provenance;
 pub mod shard;
 #[path = "../../pipeline/prepare/src/work/stamp.rs"]
 pub mod stamp;
-#[path = "../../trainer/src/weights_file/stored/mod.rs"]
+#[path = "../../trainer/src/files/weights_file/stored/mod.rs"]
 pub mod stored;
 pub mod torch_weights;
 pub mod volumes;

@@ -1,4 +1,4 @@
-//! What the TOML file of a run may say. One file is one complete run; an unknown key is an error.
+//! What the TOML file of a run may hold. One file is one complete run; an unknown key is an error.
 
 use std::path::PathBuf;
 
@@ -130,7 +130,7 @@ pub struct OptimizerConfig {
     pub eps: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// Inputs up to which a matrix learns at the full rate, see [`crate::optimizer::AdamWConfig::full_rate_inputs`].
+    /// Inputs up to which a matrix learns at the full rate, see [`crate::train::optimizer::AdamWConfig::full_rate_inputs`].
     pub full_rate_inputs: Option<u32>,
     /// Largest norm of all gradients; none clips nothing, as the released configurations act.
     pub clip: Option<f64>,

@@ -8,10 +8,10 @@ use med2e3_input::InputError;
 use med2e3_schemas::SchemaError;
 
 use crate::device::DeviceError;
+use crate::files::weights_file::stored::StoredError;
 use crate::libtorch::LibtorchError;
 use crate::model::ModelError;
-use crate::optimizer::OptimizerError;
-use crate::weights_file::StoredError;
+use crate::train::optimizer::OptimizerError;
 
 /// Why a run stops.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-use med2e3_trainer::weights_file::{IN_A_FOLDER, WeightsFile};
+use med2e3_trainer::files::weights_file::{IN_A_FOLDER, WeightsFile};
 use safetensors::SafeTensors;
 use tch::{Device, Kind, Tensor};
 

@@ -3,7 +3,8 @@
 //! 0 fine, 1 verify found a difference, 2 failed. Data goes to stdout, everything else to stderr.
 
 mod args;
-mod in_words;
+mod summary;
+mod words;
 
 use std::fs;
 use std::process::ExitCode;
@@ -14,14 +15,14 @@ use med2e3_schemas::config;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::ask::{Question, ask};
-use crate::evaluate::evaluate;
-use crate::exchange::{self, Import};
-use crate::explain::explain;
-use crate::report;
-use crate::retrieve::retrieve;
+use crate::report::{self, ReportPaths};
 use crate::train::{Existing, train};
-use crate::verify::{Verification, verify};
+use crate::verb::ask::{Question, ask};
+use crate::verb::evaluate::evaluate;
+use crate::verb::exchange::{self, Import};
+use crate::verb::explain::explain;
+use crate::verb::retrieve::retrieve;
+use crate::verb::verify::{Verification, verify};
 use args::{Args, RunArgs, Verb};
 
 /// Parses the arguments, runs the verb, prints errors with their causes.
@@ -43,19 +44,19 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Train { run, resume } => {
             let existing = if resume { Existing::Resume } else { Existing::Refuse };
             let report = train(&read_config(&run)?, &run.out, existing)?;
-            print(&run, &report, in_words::trained)?;
+            print(&run, &report, summary::trained)?;
         }
         Verb::Evaluate(run) => {
             let report = evaluate(&read_config(&run)?, &run.out)?;
-            print(&run, &report, in_words::evaluated)?;
+            print(&run, &report, summary::evaluated)?;
         }
         Verb::Explain(run) => {
             let report = explain(&read_config(&run)?, &run.out)?;
-            print(&run, &report, in_words::explained)?;
+            print(&run, &report, summary::explained)?;
         }
         Verb::Retrieve(run) => {
             let report = retrieve(&read_config(&run)?, &run.out)?;
-            print(&run, &report, in_words::retrieved)?;
+            print(&run, &report, summary::retrieved)?;
         }
         Verb::Generate { checkpoint, volume, question, max_new_tokens, decoding, device, json } => {
             let decoding = decoding.decoding();
@@ -68,9 +69,10 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
                 device,
             };
             let reply = ask(&asked)?;
-            match json {
-                true => println!("{}", serde_json::to_string(&reply)?),
-                false => println!("{}", reply.answer),
+            if json {
+                println!("{}", serde_json::to_string(&reply)?);
+            } else {
+                println!("{}", reply.answer);
             }
         }
         Verb::Import(args) => {
@@ -85,38 +87,41 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
                 tokenizers: args.tokenizers(),
                 out: &args.out,
             };
-            print!("{}", in_words::exchanged(&exchange::import(&import)?, &args.out));
+            print!("{}", summary::exchanged(&exchange::import(&import)?, &args.out));
         }
         Verb::Export { checkpoint, precision, out } => {
-            print!("{}", in_words::exchanged(&exchange::export(&checkpoint, precision, &out)?, &out));
+            print!("{}", summary::exchanged(&exchange::export(&checkpoint, precision, &out)?, &out));
         }
         Verb::Verify { checkpoint, reference, variant, precision, tolerance, device, json } => {
             let (checkpoint, reference) = (checkpoint.as_path(), reference.as_path());
             let report = verify(&Verification { checkpoint, reference, variant, precision, tolerance, device })?;
-            match json {
-                true => println!("{}", serde_json::to_string(&report)?),
-                false => print!("{}", in_words::verified(&report)),
+            if json {
+                println!("{}", serde_json::to_string(&report)?);
+            } else {
+                print!("{}", summary::verified(&report));
             }
             return Ok(if report.passes() { ExitCode::SUCCESS } else { ExitCode::from(1) });
         }
-        Verb::Report(places) => {
-            report::join(&places)?;
-            println!("{}", places.out.display());
+        Verb::Report(args) => {
+            let paths = ReportPaths::from(args);
+            report::join(&paths)?;
+            println!("{}", paths.out.display());
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The run's configuration: the file's text with the overrides laid over it.
+/// The run's configuration: the file's text, changed by the overrides.
 fn read_config<T: DeserializeOwned>(args: &RunArgs) -> anyhow::Result<T> {
     let text = fs::read_to_string(&args.config).with_context(|| format!("{}: read failed", args.config.display()))?;
     Ok(config::parse(&args.config.display().to_string(), &text, &args.set)?)
 }
 
-fn print<T: Serialize>(args: &RunArgs, report: &T, in_words: fn(&T) -> String) -> anyhow::Result<()> {
-    match args.json {
-        true => println!("{}", serde_json::to_string(report)?),
-        false => println!("{}report: {}", in_words(report), args.out.join("report.json").display()),
+fn print<T: Serialize>(args: &RunArgs, report: &T, summary: fn(&T) -> String) -> anyhow::Result<()> {
+    if args.json {
+        println!("{}", serde_json::to_string(report)?);
+    } else {
+        println!("{}report: {}", summary(report), args.out.join("report.json").display());
     }
     Ok(())
 }

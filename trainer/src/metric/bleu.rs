@@ -3,7 +3,23 @@
 //! Tokens are those of mteval-v13a, the default of Hugging Face's `bleu`: entities are decoded, punctuation is split
 //! off except inside numbers, case is kept.
 
-use super::{is_space, overlap};
+use med2e3_schemas::sample::Task;
+
+use super::answer_metric::{AnswerMetric, Judged};
+use super::text::{is_space, overlap};
+
+/// [`bleu1`] of captions and open answers.
+pub struct Bleu1;
+
+impl AnswerMetric for Bleu1 {
+    fn name(&self) -> &'static str {
+        "bleu1"
+    }
+
+    fn value(&self, answer: &Judged<'_>) -> Option<f64> {
+        matches!(answer.task, Task::Caption | Task::OpenVqa).then(|| bleu1(answer.answer, answer.expected))
+    }
+}
 
 /// Between 0 and 1. An empty prediction scores 0, where the reference implementation fails.
 pub fn bleu1(prediction: &str, reference: &str) -> f64 {

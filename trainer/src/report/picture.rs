@@ -5,7 +5,6 @@ use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
-use arrow::array::AsArray;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::codecs::jpeg::JpegEncoder;
@@ -16,6 +15,7 @@ use med2e3_feed::shard::codes::decode;
 use med2e3_input::slices::AxialSlices;
 use med2e3_schemas::Id;
 
+use super::column;
 use crate::TrainerError;
 
 /// Slices of a volume in the page's montage.
@@ -30,14 +30,14 @@ pub(super) fn data_address(path: &Path) -> Result<String, TrainerError> {
     Ok(format!("data:image/png;base64,{}", STANDARD.encode(bytes)))
 }
 
-/// One volume of each series name, by name, with eight of its slices side by side.
+/// One volume of each series name, by name, with eight of its slices as one picture.
 pub(super) fn of_volumes(dataset: &Dataset) -> Result<Vec<(String, String)>, TrainerError> {
     let mut chosen: BTreeMap<String, Id> = BTreeMap::new();
     for shard in dataset.volume_shards() {
         for batch in shard.read(&["volume_id", "series"])? {
-            let columns = ["volume_id", "series"].map(|name| batch.column_by_name(name));
-            let [Some(ids), Some(names)] = columns else { continue };
-            for (id, name) in ids.as_fixed_size_binary().iter().zip(names.as_string::<i32>()) {
+            let ids = column::fixed_bytes(&batch, "volume_id", shard.path())?;
+            let names = column::texts(&batch, "series", shard.path())?;
+            for (id, name) in ids.iter().zip(names) {
                 if let (Some(id), Some(name)) = (id.and_then(Id::from_bytes), name) {
                     chosen.entry(name.to_owned()).or_insert(id);
                 }

@@ -7,7 +7,7 @@ use med2e3_trainer::model::{
     M3dClipVisionConfig, Med2e3, Med2e3Config, ModelError, ModelInput, Part, Preset, Scorer, SiglipVisionConfig,
     SliceNorm, Variant, VisualTokens,
 };
-use med2e3_trainer::optimizer::{AdamW, AdamWConfig, clip_grad_norm};
+use med2e3_trainer::train::optimizer::{AdamW, AdamWConfig, clip_grad_norm};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::golden_file::{Golden, assert_close, small};
@@ -92,7 +92,7 @@ fn m3d_clip_equals_its_reference() {
 fn whole_model_equals_torch_in_loss_scores_and_gradients() {
     let (golden, model, input) = whole();
     let visual = model.visual(&input, false).unwrap();
-    assert_close("visual tokens", &visual.tokens_bpe, &golden.get("visual"), 1e-5);
+    assert_close("visual tokens", &visual.tokens_bse, &golden.get("visual"), 1e-5);
 
     let output = model.forward(&input, true).unwrap();
     assert_close("scores", &output.scores_bn, &golden.get("scores"), 1e-5);
