@@ -1,4 +1,4 @@
-//! The crate's error: a run that can't go on, with the file, key or shape that is in the way.
+//! The crate's error: why a command fails, with the file, key or shape that is the cause.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::libtorch::LibtorchError;
 use crate::model::ModelError;
 use crate::train::optimizer::OptimizerError;
 
-/// Why a run stops.
+/// Why a command fails.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainerError {
     /// The system refused to read or write a file.
@@ -26,12 +26,12 @@ pub enum TrainerError {
         /// The system's error.
         source: io::Error,
     },
-    /// A file that is not what its place says.
+    /// A file that is not what its path promises.
     #[error("{path}: expected {expected}, found {found}")]
     File {
         /// The file.
         path: PathBuf,
-        /// What belongs there.
+        /// What should be there.
         expected: String,
         /// What is there.
         found: String,
@@ -59,7 +59,7 @@ pub enum TrainerError {
         key: String,
         /// What would fit.
         expected: String,
-        /// What it says.
+        /// What it states.
         found: String,
     },
     /// The output folder holds something else.
@@ -67,22 +67,22 @@ pub enum TrainerError {
     Output {
         /// The folder.
         path: PathBuf,
-        /// What is in the way.
+        /// What is wrong with it.
         problem: String,
         /// What to do.
         hint: String,
     },
-    /// The loss is no number any more.
+    /// The loss or its gradients are not finite.
     #[error(
-        "step {step}: loss {loss} or its gradients are no numbers any more; the last good checkpoint is kept\nhint: a lower learning rate, or clipping"
+        "step {step}: loss {loss} or its gradients are not finite; the last good checkpoint is kept\nhint: a lower learning rate, or clipping"
     )]
     Diverged {
         /// The step.
         step: u64,
-        /// NaN or infinite.
+        /// Its value; finite where only a gradient is not.
         loss: f64,
     },
-    /// A text of the schema that does not read.
+    /// A text of a schema that can't be read.
     #[error(transparent)]
     Schema(#[from] SchemaError),
     /// Data that can't be fed.
@@ -97,7 +97,7 @@ pub enum TrainerError {
     /// An optimizer state that does not fit.
     #[error(transparent)]
     Optimizer(#[from] OptimizerError),
-    /// A device that is not there.
+    /// A device that is not available.
     #[error(transparent)]
     Device(#[from] DeviceError),
     /// An operation that libtorch refused.

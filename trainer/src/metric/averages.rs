@@ -18,7 +18,7 @@ pub struct Averages {
 }
 
 impl Averages {
-    /// Averages pairs of question type and score; `None` without rows, since no mean is then true.
+    /// Averages pairs of question type and score; `None` without rows.
     pub fn of<Type: Into<String>>(scores: impl IntoIterator<Item = (Type, f64)>) -> Option<Self> {
         let mut by_type: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for (question_type, score) in scores {

@@ -42,7 +42,7 @@ pub fn is_correct(prediction: &str, choice: &str) -> bool {
     letter(choice).is_some_and(|letter| prediction.contains(&format!("{letter}.")))
 }
 
-/// Whether the prediction's first letter is the right one and stands alone: "A. liver", "(A)" and "A" are right for A,
+/// Whether the prediction's first letter is the right one and is a word of its own: "A. liver", "(A)" and "A" are right for A,
 /// "Axial" and "B. Not A." are not.
 pub fn is_correct_strict(prediction: &str, choice: &str) -> bool {
     let mut rest = prediction.chars().skip_while(|c| !c.is_alphanumeric());

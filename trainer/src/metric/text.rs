@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Whitespace as Python's `str.split` and `str.strip` see it, which the reference scores were made with: Unicode's,
+/// Whitespace as Python's `str.split` and `str.strip` define it, with which the reference scores were computed: Unicode's,
 /// and the four ASCII separators.
 pub(super) fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)

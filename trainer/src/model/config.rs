@@ -96,7 +96,7 @@ pub enum Scorer {
     Linear,
     /// The same for every slice.
     Uniform,
-    /// Softmax of normal draws, anew for every volume, in training and after it.
+    /// Softmax of normal draws, new ones for every volume, in training and after it.
     Random,
     /// A Gaussian over the slice index with a sixth of the slices as its deviation.
     Gauss,

@@ -26,7 +26,7 @@ pub struct ModelInput {
     pub ids_bt: Tensor,
     /// Ids of each row before padding.
     pub lengths_b: Vec<i64>,
-    /// i64, the shape of the ids: the token itself where it is a target, else [`super::splice::IGNORED`].
+    /// i64, the shape of the ids: the token itself where it is a target, else [`IGNORED`](super::splice::IGNORED).
     pub labels_bt: Option<Tensor>,
     /// i64, (B, T) with a T of its own: ids of the bare question, for the scorer: the language model's, or where the variant's
     /// text feature is M3D-CLIP's, BERT's with start and end token.

@@ -9,7 +9,7 @@ use crate::TrainerError;
 /// A column of strings; `path` is the batch's file.
 ///
 /// # Errors
-/// The file has no such column, or one of another type.
+/// The file lacks the column, or has one of another type.
 pub(super) fn texts<'a>(batch: &'a RecordBatch, name: &str, path: &Path) -> Result<&'a StringArray, TrainerError> {
     typed(batch, name, path, "strings", |column| column.as_string_opt::<i32>())
 }
@@ -37,7 +37,7 @@ fn typed<'a, T>(
     column.and_then(|column| read(column.as_ref())).ok_or_else(|| TrainerError::File {
         path: path.to_owned(),
         expected: format!("a column `{name}` of {kind}"),
-        found: column.map_or("no such column".into(), |column| column.data_type().to_string()),
+        found: column.map_or("none".into(), |column| column.data_type().to_string()),
     })
 }
 
@@ -53,7 +53,7 @@ mod tests {
         let path = Path::new("set/quarantine.parquet");
         assert_eq!(texts(&batch, "reason", path).unwrap().value(1), "b");
         let missing = texts(&batch, "detail", path).unwrap_err().to_string();
-        assert_eq!(missing, "set/quarantine.parquet: expected a column `detail` of strings, found no such column");
+        assert_eq!(missing, "set/quarantine.parquet: expected a column `detail` of strings, found none");
         let wrong = fixed_bytes(&batch, "reason", path).unwrap_err().to_string();
         assert!(wrong.contains("`reason`") && wrong.contains("Utf8"), "{wrong}");
     }

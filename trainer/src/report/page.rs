@@ -162,7 +162,7 @@ fn metrics(material: &Material) -> Markup {
 
 fn answers(material: &Material) -> Markup {
     let answers = &material.evaluate.answers;
-    // Evenly over the answers, which are sorted by a hash, so that nobody selected them.
+    // Evenly over the answers, which are sorted by a hash, so that no one selected them.
     let shown = answers.iter().step_by(answers.len().div_ceil(SHOWN_ANSWERS).max(1));
     html! {
         h2 { "Answers beside the truth" }

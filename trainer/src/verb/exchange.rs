@@ -112,7 +112,7 @@ pub fn export(path: &Path, precision: Precision, out: &Path) -> Result<Exchanged
     })
 }
 
-/// Adapters are merged in f32, where rounding costs a few units of its last place.
+/// Adapters are merged in f32, where rounding costs a few units of the last digit.
 const MERGE_TOLERANCE: f64 = 1e-5;
 
 fn counts(model: &Med2e3) -> Vec<(Part, u64)> {

@@ -1,4 +1,4 @@
-//! Which slices a question looks at: the scores of each question about a volume, with pictures of the slices (paper,
+//! How much each slice counts for a question: the scores of each question about a volume, with pictures of the slices (paper,
 //! section 4.6, figure 4).
 
 use std::collections::BTreeSet;

@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`evaluate`]: answers a split and scores the answers
-//! - [`explain`]: shows which slices a question looks at
+//! - [`explain`]: shows how much each slice counts for a question
 //! - [`ask`]: answers one question about one volume on disk
 //! - [`retrieve`]: captions by volume and volumes by caption, with M3D-CLIP
 //! - [`exchange`]: published weights in, weights for transformers out

@@ -20,7 +20,7 @@ pub struct Verification<'a> {
     pub checkpoint: &'a Path,
     /// Tensors: `input.*`, `expect.*`, see [`verify`].
     pub reference: &'a Path,
-    /// What joins the parts, where the folder does not say.
+    /// What joins the parts, where the folder does not state it.
     pub variant: Option<Preset>,
     /// What the model computes in.
     pub precision: Precision,

@@ -12,9 +12,10 @@ use crate::files::json::write_json;
 use crate::files::tensors::write_tensors;
 
 impl Snapshot {
-    /// Writes a checkpoint's folder, durably. It appears whole, and an earlier one is there until the new one is: the new
-    /// one is written next to it, the earlier one renamed, the new one renamed into its position, the earlier one removed.
-    /// Where a process is killed between two of these steps, [`complete`] finds the one that is complete.
+    /// Writes a checkpoint's folder, durably. It appears whole. An earlier one of that name is replaced in four steps: the new
+    /// one is written next to it, the earlier one renamed, the new one gets its name, the earlier one is removed. After a kill
+    /// between any two of them [`last`](super::last) and [`Checkpoint::open`](super::Checkpoint::open) find a complete one.
+    /// Blocks until everything is on the disk.
     ///
     /// # Errors
     /// The system refuses to write.

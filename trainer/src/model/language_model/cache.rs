@@ -1,6 +1,6 @@
-//! Keys and values of tokens already seen, for rows of different lengths.
+//! Keys and values of earlier tokens, for rows of different lengths.
 //!
-//! Row b holds its token t in slot t: prompts are on the left, each row's next token goes right behind its own last one.
+//! Row b holds its token t in slot t: prompts are on the left, each row's next token goes right after its own last one.
 //! Slots between a short row's end and the longest row hold leftovers of padding, which the mask hides until the row
 //! itself overwrites them. So positions do not depend on what else is in the batch.
 

@@ -59,7 +59,7 @@ impl LanguageModel {
     }
 
     /// Embeddings (B, T, E) to final hidden states (B, T, E), each position attending to itself and those before it. Rows are
-    /// right-padded behind their `lengths`, which needs no mask: no real token ever attends to padding. `train` switches
+    /// right-padded after their `lengths`, which needs no mask: no real token ever attends to padding. `train` switches
     /// the adapters' dropout on.
     ///
     /// # Errors

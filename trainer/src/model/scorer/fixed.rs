@@ -13,7 +13,7 @@ impl SliceScorer for Uniform {
     }
 }
 
-/// Normal draws from libtorch's generator, anew for every volume.
+/// Normal draws from libtorch's generator, new ones for every volume.
 pub(crate) struct Random;
 
 impl SliceScorer for Random {

@@ -20,7 +20,7 @@ pub struct AdamWConfig {
     /// Inputs up to which a matrix learns at the full rate; one with more learns slower in proportion (maximal update
     /// parametrization, Yang et al. 2022). AdamW moves every weight by about the rate, so thousands of inputs that rise
     /// and fall together, as the voxels of a large patch do, would change an output by many times its size in one step.
-    /// None is AdamW as it is.
+    /// None is plain AdamW.
     pub full_rate_inputs: Option<u32>,
 }
 
@@ -31,7 +31,7 @@ impl Default for AdamWConfig {
     }
 }
 
-/// What must be stored to go on exactly.
+/// What must be stored to continue exactly.
 pub struct AdamWState {
     /// Finished steps.
     pub step: u64,
@@ -149,7 +149,7 @@ impl AdamW {
         AdamWState { step: self.step, tensors: self.slots.iter().flat_map(named).collect() }
     }
 
-    /// Goes on from a stored state, copying its tensors.
+    /// Continues from a stored state, copying its tensors.
     ///
     /// # Errors
     /// The state does not name exactly these parameters with these shapes; the optimizer is then unchanged.

@@ -63,7 +63,7 @@ pub enum StoredError {
         name: String,
         /// What would fit.
         expected: String,
-        /// What the file says.
+        /// What the file states.
         found: String,
     },
     /// An archive without exactly one state dict.
