@@ -1,12 +1,14 @@
-//! Compiles the C++ shim against libtorch's headers and lets every binary and test find libtorch without any variable set.
+//! Compiles the C++ files of `src/libtorch` against libtorch's headers and lets every binary and test find libtorch without
+//! any variable set.
 
-use std::env;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 const MISSING: &str = "libtorch not found: run `cargo xtask setup`";
+const SOURCES: &str = "src/libtorch";
 
 fn main() {
-    println!("cargo:rerun-if-changed=src/libtorch/shim.cpp");
+    println!("cargo:rerun-if-changed={SOURCES}");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
 
     let lib = library_folder();
@@ -22,11 +24,20 @@ fn main() {
         .flag(&include)
         .opt_level(1)
         .debug(false)
-        .file("src/libtorch/shim.cpp")
-        .compile("med2e3_shim");
+        .files(cpp_files())
+        .compile("med2e3_libtorch");
 
     // A build script's rpath survives a set RUSTFLAGS and a moved target folder; the one in `.cargo/config.toml` would not.
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+}
+
+/// Every C++ file, sorted, so that the archive does not depend on the order of the folder.
+fn cpp_files() -> Vec<PathBuf> {
+    let entries = fs::read_dir(SOURCES).expect("the crate has its sources");
+    let files = entries.map(|entry| entry.expect("the folder can be read").path());
+    let mut files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "cpp")).collect();
+    files.sort();
+    files
 }
 
 /// The folder with libtorch_cpu.so: what torch-sys reports where it is a direct dependency, else LIBTORCH's.

@@ -254,9 +254,12 @@ fn no_hash_depends_on_how_code_is_spelled() {
     assert!(breaks(&Source::new("a.rs", "Id::of_parts([format!(\"{recipe:?}\").as_bytes()])")));
     assert!(!breaks(&Source::new("a.rs", "Id::of_parts([recipe.word().as_bytes()])")));
     assert!(!breaks(&Source::new("a.rs", "eprintln!(\"{recipe:?}\")")));
-    assert_none(sources().iter().filter(|source| breaks(source)).map(|source| {
-        format!("{} makes hashes and formats something by its Debug text", source.path)
-    }));
+    assert_none(
+        sources()
+            .iter()
+            .filter(|source| breaks(source))
+            .map(|source| format!("{} makes hashes and formats something by its Debug text", source.path)),
+    );
 }
 
 #[test]
@@ -337,10 +340,7 @@ const EDGES: [(&str, &[&str]); 10] = [
     ("med2e3-shards", &["med2e3-schemas", "med2e3-store"]),
     ("med2e3-feed", &["med2e3-schemas", "med2e3-shards"]),
     ("med2e3-program", &["med2e3-schemas", "med2e3-store"]),
-    (
-        "med2e3-prepare",
-        &["med2e3-schemas", "med2e3-store", "med2e3-input", "med2e3-shards", "med2e3-program"],
-    ),
+    ("med2e3-prepare", &["med2e3-schemas", "med2e3-store", "med2e3-input", "med2e3-shards", "med2e3-program"]),
     (
         "med2e3-trainer",
         &["med2e3-schemas", "med2e3-store", "med2e3-input", "med2e3-shards", "med2e3-feed", "med2e3-program"],

@@ -6,8 +6,8 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use med2e3_trainer::files::model_files::ModelFiles;
 use med2e3_trainer::generate::{Decoding, Until, continue_rows};
-use med2e3_trainer::model_files::ModelFiles;
 use tch::{Device, Kind, Tensor};
 
 fn main() -> anyhow::Result<()> {

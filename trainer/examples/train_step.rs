@@ -7,19 +7,19 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use med2e3_trainer::device::{DeviceChoice, set_threads};
-use med2e3_trainer::loss::next_token_loss;
+use med2e3_trainer::device::DeviceChoice;
+use med2e3_trainer::files::weights_file::WeightsFile;
+use med2e3_trainer::model::loss::next_token_loss;
 use med2e3_trainer::model::{
     Aggregate, ConnectorKind, LanguageModelConfig, M3dClipVisionConfig, Med2e3, Med2e3Config, Part, Preset,
     SiglipVisionConfig, SliceNorm, Variant,
 };
-use med2e3_trainer::optimizer::{AdamW, AdamWConfig};
 use med2e3_trainer::progress::Stopwatch;
-use med2e3_trainer::weights_file::WeightsFile;
+use med2e3_trainer::train::optimizer::{AdamW, AdamWConfig};
 use tch::{Device, Kind, Tensor};
 
 const WIDTH: i64 = 256;
-/// Ids in whose place the visual tokens stand.
+/// Ids that the visual tokens replace.
 const VISUAL_TOKENS: i64 = 256;
 const FIRST_TARGET: i64 = 288;
 
@@ -30,8 +30,7 @@ fn main() -> Result<()> {
         bail!("usage: train_step FOLDER PART --steps N --warmup N --threads N");
     };
     let (steps, warmup): (usize, usize) = (steps.parse()?, warmup.parse()?);
-    set_threads(threads.parse()?);
-    let device = DeviceChoice::Cpu.open()?;
+    let device = DeviceChoice::Cpu.open(threads.parse()?)?;
     let work = Work::open(Path::new(folder), part, device)?;
     let mut optimizer = AdamW::new(work.model.trainable(), AdamWConfig::default());
 
@@ -134,9 +133,9 @@ impl Work {
     fn text_loss(&self, embeddings_bte: &Tensor) -> Result<Tensor> {
         let length = embeddings_bte.size()[1];
         let hidden_bte = self.model.llm().forward(embeddings_bte, &[length as usize], true)?;
-        let places: Vec<i64> = (FIRST_TARGET - 1..length - 1).collect();
+        let positions: Vec<i64> = (FIRST_TARGET - 1..length - 1).collect();
         let ids: Vec<i64> = Vec::try_from(self.ids_bt.narrow(1, FIRST_TARGET, length - FIRST_TARGET).flatten(0, 1))?;
-        Ok(next_token_loss(self.model.llm(), &hidden_bte, &places, &ids).mean)
+        Ok(next_token_loss(self.model.llm().output_embedding(), &hidden_bte, &positions, &ids).mean)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the TOML file of a run may say. One file is one complete run; an unknown key is an error.
+//! What the TOML file of a run may hold. One file is one complete run; an unknown key is an error.
 
 use std::path::PathBuf;
 
@@ -36,7 +36,7 @@ pub struct TrainConfig {
 }
 
 impl TrainConfig {
-    /// Whether every number is one that can be worked with.
+    /// Checks the numbers.
     ///
     /// # Errors
     /// The first key whose value is out of range.
@@ -94,12 +94,12 @@ pub struct ModelConfig {
     pub start: Start,
     /// Parts that are trained; the others stay as they are.
     pub train: Vec<Part>,
-    /// Adapters to put into the language model, which are then trained in its stead; none, or those of the start's
+    /// Adapters to add to the language model, which are then trained instead of it; none, or those of the start's
     /// checkpoint, where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraConfig>,
-    /// The text encoder's `tokenizer.json`, for checkpoints that answer by themselves; that of the start's checkpoint where
-    /// absent.
+    /// The text encoder's `tokenizer.json`, for checkpoints that answer without a dataset; that of the start's checkpoint
+    /// where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_tokenizer: Option<PathBuf>,
 }
@@ -130,7 +130,7 @@ pub struct OptimizerConfig {
     pub eps: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// Inputs up to which a matrix learns at the full rate, see [`crate::optimizer::AdamWConfig::full_rate_inputs`].
+    /// Inputs up to which a matrix learns at the full rate, see [`crate::train::optimizer::AdamWConfig::full_rate_inputs`].
     pub full_rate_inputs: Option<u32>,
     /// Largest norm of all gradients; none clips nothing, as the released configurations act.
     pub clip: Option<f64>,
@@ -203,7 +203,7 @@ pub struct RetrieveConfig {
     pub device: DeviceChoice,
     /// CPU threads of one operation; 0 leaves libtorch's choice.
     pub threads: usize,
-    /// M3D-CLIP: a folder with `model.safetensors` and `config.json`, or the weights' file with a `config.json` beside it.
+    /// M3D-CLIP: a folder with `model.safetensors` and `config.json`, or the weights' file with a `config.json` next to it.
     pub clip: PathBuf,
     /// BERT's `tokenizer.json`, or a folder with it.
     pub text_tokenizer: PathBuf,
@@ -215,8 +215,8 @@ pub struct RetrieveConfig {
     pub subset: Option<String>,
     /// Pairs encoded together.
     pub batch_size: usize,
-    /// Tokens, the start and the end one included, that a caption is cut at; 512 in M3D's evaluation, which fills a longer
-    /// one's room with whole sentences drawn at random instead.
+    /// Tokens, the start and the end one included, that a caption is cut to; 512 in M3D's evaluation, which instead fills them
+    /// with whole sentences of a longer caption drawn at random.
     pub max_text_tokens: usize,
 }
 

@@ -1,39 +1,46 @@
-//! Where tensors live: chosen once, before the first tensor is made.
+//! The device of all tensors: chosen once, before the first tensor is made.
 
-use serde::{Deserialize, Serialize};
 use tch::{Cuda, Device};
 
 use crate::libtorch::{self, LibtorchError};
+use crate::words::words;
 
-/// The device named in a config.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum DeviceChoice {
-    /// CUDA where libraries and a GPU are found, else the CPU.
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// The first CUDA device; an error where there is none.
-    Cuda,
+words! {
+    /// The device named in a configuration.
+    pub enum DeviceChoice {
+        /// CUDA where libraries and a GPU are found, else the CPU.
+        Auto = "auto",
+        /// The CPU.
+        Cpu = "cpu",
+        /// The first CUDA device; an error where there is none.
+        Cuda = "cuda",
+    }
 }
 
-/// Why a device could not be had.
+/// Why a device is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// The CUDA half of libtorch did not load.
     #[error("device cuda: its libraries do not load; `cargo xtask setup --cuda` installs them")]
     CudaLibraries(#[source] LibtorchError),
-    /// The libraries load, but no GPU answers.
+    /// The libraries load, but there is no GPU.
     #[error("device cuda: libtorch finds no GPU")]
     NoGpu,
 }
 
 impl DeviceChoice {
-    /// Opens what the choice needs and returns the device.
+    /// Opens what the choice needs and returns the device. `threads` is how many CPU threads one operation may use; 0 leaves
+    /// libtorch's choice. Results may differ in the last bits between counts.
+    ///
+    /// Where other programs want the same cores, start the process with `OMP_WAIT_POLICY=passive` (libgomp reads it when it
+    /// is loaded): threads that spin for each other then cost several times the work itself.
     ///
     /// # Errors
-    /// `cuda` was asked for and its libraries or a GPU are missing.
-    pub fn open(self) -> Result<Device, DeviceError> {
+    /// `cuda` is chosen and its libraries or a GPU are missing.
+    pub fn open(self, threads: usize) -> Result<Device, DeviceError> {
+        if threads > 0 {
+            tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+        }
         let device = match self {
             DeviceChoice::Cpu => Device::Cpu,
             DeviceChoice::Cuda => open_cuda()?,
@@ -52,25 +59,17 @@ fn open_cuda() -> Result<Device, DeviceError> {
     if Cuda::is_available() { Ok(Device::Cuda(0)) } else { Err(DeviceError::NoGpu) }
 }
 
-/// Sets how many CPU threads one operation may use. Results may differ in the last bits between counts.
-///
-/// Where other programs want the same cores, start the process with `OMP_WAIT_POLICY=passive` (libgomp reads it when it
-/// is loaded): threads that spin for each other then cost several times the work itself.
-pub fn set_threads(count: usize) {
-    tch::set_num_threads(i32::try_from(count).unwrap_or(i32::MAX));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn cpu_is_always_there() {
-        assert_eq!(DeviceChoice::Cpu.open().unwrap(), Device::Cpu);
+    fn cpu_is_always_available() {
+        assert_eq!(DeviceChoice::Cpu.open(0).unwrap(), Device::Cpu);
     }
 
     #[test]
     fn auto_never_fails() {
-        DeviceChoice::Auto.open().unwrap();
+        DeviceChoice::Auto.open(0).unwrap();
     }
 }

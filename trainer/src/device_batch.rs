@@ -6,24 +6,27 @@ use tch::{Device, Kind, Tensor};
 
 use crate::model::ModelInput;
 
-/// The model's input for a batch. Ids stay on the CPU, where the splice reads them; voxels go to the device as codes,
+/// The model's input for a batch. Ids stay on the CPU, where the splice reads them; voxels are copied to the device as codes,
 /// one to four bytes each, and become values there.
 pub fn to_device(batch: &HostBatch, format: &VoxelFormat, device: Device) -> ModelInput {
     let rows = batch.rows() as i64;
     let matrix = |values: &[i64], width: usize| Tensor::from_slice(values).view([rows, width as i64]);
     let question_lengths_b1 = Tensor::from_slice(&batch.question_lengths).unsqueeze(1);
-    let places_1t = Tensor::arange(batch.question_width as i64, (Kind::Int64, Device::Cpu)).unsqueeze(0);
+    let positions_1t = Tensor::arange(batch.question_width as i64, (Kind::Int64, Device::Cpu)).unsqueeze(0);
     ModelInput {
         voxels_bcdhw: voxels(&batch.voxels, batch.volumes() as i64, format, device),
         ids_bt: matrix(&batch.ids, batch.width),
         lengths_b: batch.lengths.clone(),
         labels_bt: Some(matrix(&batch.labels, batch.width)),
         question_ids_bt: matrix(&batch.question_ids, batch.question_width),
-        question_mask_bt: places_1t.lt_tensor(&question_lengths_b1),
+        question_mask_bt: positions_1t.lt_tensor(&question_lengths_b1),
     }
 }
 
-/// Cells of `count` volumes as f32 values, (count, 1, D, H, W).
+/// Cells of `count` volumes as f32 values, (B, 1, D, H, W), in the unit of the format: 0..1 or Hounsfield units.
+///
+/// # Panics
+/// `cells` has another length than `count` cells of the format.
 pub fn voxels(cells: &[u8], count: i64, format: &VoxelFormat, device: Device) -> Tensor {
     let [depth, height, width] = format.shape_dhw.map(|n| n as i64);
     let kind = match format.code {
@@ -39,7 +42,7 @@ pub fn voxels(cells: &[u8], count: i64, format: &VoxelFormat, device: Device) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use med2e3_feed::shard::codes::{decode, encode};
+    use med2e3_shards::codes::{decode, encode};
 
     #[test]
     fn values_on_the_device_are_those_of_the_host_decoder() {

@@ -1,37 +1,32 @@
-//! The crate's error: a run that can't go on, with the file, key or shape that is in the way.
+//! The crate's error: why a command fails, with the file, key or shape that is the cause.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use med2e3_feed::FeedError;
 use med2e3_input::InputError;
+use med2e3_program::output::OutputError;
 use med2e3_schemas::SchemaError;
+use med2e3_shards::ShardError;
+use med2e3_store::FileError;
 
 use crate::device::DeviceError;
+use crate::files::weights_file::stored::StoredError;
 use crate::libtorch::LibtorchError;
 use crate::model::ModelError;
-use crate::optimizer::OptimizerError;
-use crate::weights_file::StoredError;
+use crate::train::optimizer::OptimizerError;
 
-/// Why a run stops.
+/// Why a command fails.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainerError {
-    /// The system refused to read or write a file.
-    #[error("{path}: {action} failed")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What was tried.
-        action: &'static str,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// A file that is not what its place says.
+    /// A file that the system refuses to read or write.
+    #[error(transparent)]
+    Disk(#[from] FileError),
+    /// A file that is not what its path promises.
     #[error("{path}: expected {expected}, found {found}")]
     File {
         /// The file.
         path: PathBuf,
-        /// What belongs there.
+        /// What should be there.
         expected: String,
         /// What is there.
         found: String,
@@ -59,32 +54,28 @@ pub enum TrainerError {
         key: String,
         /// What would fit.
         expected: String,
-        /// What it says.
+        /// What it states.
         found: String,
     },
-    /// The output folder holds something else.
-    #[error("{path}: {problem}\nhint: {hint}")]
-    Output {
-        /// The folder.
-        path: PathBuf,
-        /// What is in the way.
-        problem: String,
-        /// What to do.
-        hint: String,
-    },
-    /// The loss is no number any more.
+    /// An output folder that holds something else.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The loss or its gradients are not finite.
     #[error(
-        "step {step}: loss {loss} or its gradients are no numbers any more; the last good checkpoint is kept\nhint: a lower learning rate, or clipping"
+        "step {step}: loss {loss} or its gradients are not finite; the last good checkpoint is kept\nhint: a lower learning rate, or clipping"
     )]
     Diverged {
         /// The step.
         step: u64,
-        /// NaN or infinite.
+        /// Its value; finite where only a gradient is not.
         loss: f64,
     },
-    /// A text of the schema that does not read.
+    /// A text of a schema that can't be read.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// A dataset that can't be read.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
     /// Data that can't be fed.
     #[error(transparent)]
     Feed(#[from] FeedError),
@@ -97,18 +88,10 @@ pub enum TrainerError {
     /// An optimizer state that does not fit.
     #[error(transparent)]
     Optimizer(#[from] OptimizerError),
-    /// A device that is not there.
+    /// A device that is not available.
     #[error(transparent)]
     Device(#[from] DeviceError),
     /// An operation that libtorch refused.
     #[error(transparent)]
     Libtorch(#[from] LibtorchError),
-}
-
-impl TrainerError {
-    /// Wraps a system error with the path and what was tried.
-    pub fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> TrainerError {
-        let path = path.to_owned();
-        move |source| TrainerError::Io { path, action, source }
-    }
 }

@@ -1,61 +1,68 @@
 //! Host batches to device, model, loss, checkpoint, answers and report: the library of `med2e3`.
 //!
 //! # Layout
-//! - [`train`]: FLOW 3 on one page; `run` opens and checks what its loop needs
-//! - [`evaluate`]: FLOW 4 on one page; [`explain`] shows which slices a question looks at; [`ask`] answers one question
-//! - [`exchange`]: published weights in, weights for transformers out; [`verify`]: a checkpoint against a reference
-//! - [`retrieve`]: captions by volume and volumes by caption, with M3D-CLIP
-//! - `answer`, `fit`, `output`: what these share; `m3d_clip_files`, `text_tokenizer`: what retrieval reads
-//! - [`config`]: what the TOML file of a run may say
-//! - [`device`], [`device_batch`], [`precision`]: where tensors live, how a batch gets there, and in which floats
-//! - [`model`]: Med-2E3 and its parts
-//! - [`loss`], [`optimizer`], [`schedule`]: what training needs besides
-//! - [`generate`]: answers: greedy, sampled, by beam search
-//! - [`checkpoint`]: weights and state on disk
+//! - [`train`]: FLOW 3; its `mod.rs` is the training loop on one page, the files next to it are what a run opens and writes
+//! - [`verb`]: the other commands, a file each; [`verb::evaluate`] is FLOW 4 on one page
+//! - [`generate`]: answers: greedy, sampled, by beam search; its `answerer` is a checkpoint that is ready to answer
+//! - [`model`]: Med-2E3, its parts, its loss, its published weight names
+//! - [`files`]: checkpoints, adapters and published weights on disk
 //! - [`metric`]: BLEU@1, ROUGE@1, closed accuracy, recalls of retrieval
-//! - [`model_files`]: a model's parts on disk, of either layout; [`weights_file`]: weights from every published form of file
 //! - [`report`]: all runs of a demo as one page
-//! - [`progress`]: bars, rates and clocks
-//! - [`libtorch`]: what tch lacks, through a small C++ shim; the crate's one place with `unsafe`
+//! - [`config`]: what the TOML file of a run may hold
+//! - [`device`], [`device_batch`], [`precision`]: the device of tensors, how a batch gets there, and the kind of floats
+//! - `fit`: whether a model was made for a dataset
+//! - [`words`]: choices by name, for configurations and the command line
+//! - [`libtorch`]: what tch lacks, through C++ functions; the only `unsafe` code of the crate
 //! - [`cli`]: the command line
 //! - [`error`]: the crate's one error type
 //!
+//! Imports run one way: `cli` -> `verb`, `train`, `report` -> `generate` -> `files` -> `model` -> `libtorch`.
+//!
 //! # Axis letters
-//! B batch, N slices, D H W voxels, P 3D tokens, Q tokens of a slice, T text tokens, E width, V vocabulary: a name such as
-//! `scores_bn` says its tensor's axes.
+//! The last part of a tensor's name states its axes: `scores_bn` is (B, N).
+//!
+//! | letter | axis |
+//! |---|---|
+//! | B | entries of a batch: rows of text, volumes or slices, whichever the tensor holds |
+//! | N | slices of a volume |
+//! | C | channels |
+//! | D, H, W | depth, height, width |
+//! | P | 3D tokens of a volume, or patches before pooling |
+//! | Q | 2D tokens of a slice |
+//! | S | visual tokens of a volume, as the language model gets them |
+//! | T | positions of a sequence |
+//! | A | attention heads |
+//! | K | keys in a cache |
+//! | E | width of a token or feature; behind A, of one head |
+//! | V | vocabulary |
+//! | R | entries picked from another axis |
+//! | 1 | an axis of one entry |
 //!
 //! Nothing here knows DataFusion.
 
-mod answer;
-pub mod ask;
-pub mod checkpoint;
-pub mod cli;
+pub mod train;
+pub mod verb;
+
+pub mod generate;
+
+pub mod model;
+
+pub mod files;
+
+pub mod metric;
+pub mod report;
+
 pub mod config;
+
 pub mod device;
 pub mod device_batch;
-pub mod error;
-pub mod evaluate;
-pub mod exchange;
-pub mod explain;
 mod fit;
-pub mod generate;
-pub mod libtorch;
-pub mod loss;
-mod m3d_clip_files;
-pub mod metric;
-pub mod model;
-pub mod model_files;
-pub mod optimizer;
-mod output;
 pub mod precision;
-pub mod progress;
-pub mod report;
-pub mod retrieve;
-mod run;
-pub mod schedule;
-mod text_tokenizer;
-pub mod train;
-pub mod verify;
-pub mod weights_file;
+
+pub mod libtorch;
+pub mod words;
+
+pub mod cli;
+pub mod error;
 
 pub use error::TrainerError;

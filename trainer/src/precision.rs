@@ -1,17 +1,19 @@
-//! The kind of floats that a model computes in, as a person names it.
+//! The kind of floats that a model computes in, by name.
 
-use serde::{Deserialize, Serialize};
 use tch::Kind;
 
-/// A kind of floats.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Precision {
-    /// 32 bits.
-    #[default]
-    F32,
-    /// 16 bits with the range of f32; norms, softmax and loss sum in f32.
-    Bf16,
+use crate::words::words;
+
+words! {
+    /// A kind of floats.
+    #[derive(Default)]
+    pub enum Precision {
+        /// 32 bits.
+        #[default]
+        F32 = "f32",
+        /// 16 bits with the range of f32; norms, softmax and loss sum in f32.
+        Bf16 = "bf16",
+    }
 }
 
 impl Precision {

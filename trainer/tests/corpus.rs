@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use med2e3_trainer::weights_file::stored;
+use med2e3_trainer::files::weights_file::stored;
 
 #[path = "../../fuzz/src/torch_weights.rs"]
 pub mod torch_weights;

@@ -1,12 +1,12 @@
 //! Weights from files as torch and safetensors write them, and from damaged ones. The files and what torch finds in them
-//! stand in `golden/torch_weights.safetensors`.
+//! are in `golden/torch_weights.safetensors`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-use med2e3_trainer::weights_file::{IN_A_FOLDER, WeightsFile};
+use med2e3_trainer::files::weights_file::{IN_A_FOLDER, WeightsFile};
 use safetensors::SafeTensors;
 use tch::{Device, Kind, Tensor};
 
@@ -82,7 +82,7 @@ fn refusal(path: &Path) -> String {
 fn files_hold_what_torch_finds_in_them() {
     let golden = Golden::open();
     let folder = tempfile::tempdir().unwrap();
-    // The name says nothing: the content does.
+    // The form is known by the content, not by the name.
     let path = folder.path().join("weights");
     assert!(golden.other.len() > 10);
     for (name, other) in &golden.other {
@@ -152,11 +152,11 @@ fn nothing_but_tensors_and_containers_is_built() {
         ("pointer", "git-lfs pointer"),
         ("pickle_alone", "begin with [80, 02"),
     ];
-    for (name, says) in cases {
+    for (name, part) in cases {
         golden.write(folder.path(), &[(&format!("bad/{name}"), "w.bin")]);
         let message = refusal(&folder.path().join("w.bin"));
         println!("{message}\n");
-        assert!(message.contains(says) && message.contains("w.bin"), "{name}: {message}");
+        assert!(message.contains(part) && message.contains("w.bin"), "{name}: {message}");
     }
     let all = golden.files.keys().filter(|name| name.starts_with("bad/")).count();
     assert_eq!(all, cases.len(), "every bad file is tried");
@@ -213,7 +213,7 @@ fn an_index_and_its_files_are_one() {
 }
 
 #[test]
-fn an_index_that_its_files_do_not_bear_out_is_refused() {
+fn an_index_that_its_files_contradict_is_refused() {
     let golden = Golden::open();
     let folder = tempfile::tempdir().unwrap();
     let below = folder.path().join("below");
@@ -236,11 +236,11 @@ fn an_index_that_its_files_do_not_bear_out_is_refused() {
         ("no_map", "weight_map"),
         ("cut", "index.json"),
     ];
-    for (name, says) in cases {
+    for (name, part) in cases {
         golden.write(&below, &[(&format!("bad_index/{name}"), "model.safetensors.index.json")]);
         let message = refusal(&below);
         println!("{message}\n");
-        assert!(message.contains(says), "{name}: {message}");
+        assert!(message.contains(part), "{name}: {message}");
     }
     let all = golden.files.keys().filter(|name| name.starts_with("bad_index/")).count();
     assert_eq!(all, cases.len(), "every bad index is tried");

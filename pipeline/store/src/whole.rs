@@ -48,7 +48,7 @@ impl WholeFile {
     /// The system refuses the sync or the rename.
     pub fn publish(self) -> Result<(), FileError> {
         self.file.sync_all().map_err(FileError::of(&self.temporary, "sync"))?;
-        fs::rename(&self.temporary, &self.path).map_err(FileError::of(&self.path, "rename"))?;
+        rename(&self.temporary, &self.path)?;
         sync_folder(&self.path)
     }
 
@@ -118,26 +118,62 @@ impl WholeFolder {
     }
 
     /// Makes the folder appear under its name, durably, in place of an earlier one. The two are exchanged in one step, so at
-    /// every moment one of them is complete under the name; a file system without that step (NFS) renames the earlier one
-    /// aside first. Files in the folder must be synced.
+    /// every moment one of them is complete under the name. On a file system without that step (NFS) the earlier one has the
+    /// name [`earlier`] for a moment, and after a kill in that moment only that. Files in the folder must be synced.
     ///
     /// # Errors
     /// The system refuses to rename.
     pub fn publish(self) -> Result<(), FileError> {
-        let rename = |from: &Path, to: &Path| fs::rename(from, to).map_err(FileError::of(&self.path, "rename"));
         if !self.path.exists() {
             rename(&self.temporary, &self.path)?;
         } else if exchange(&self.temporary, &self.path).is_err() {
-            // The name is found by making a folder, which the rename then replaces, since it is empty.
-            let aside = WholeFolder::create(&self.path)?;
-            rename(&self.path, &aside.temporary)?;
-            if let Err(error) = rename(&self.temporary, &self.path) {
-                rename(&aside.temporary, &self.path)?;
-                return Err(error);
-            }
+            let earlier = earlier(&self.path);
+            rename(&self.path, &earlier)?;
+            rename(&self.temporary, &self.path)?;
+            fs::remove_dir_all(&earlier).map_err(FileError::of(&earlier, "remove"))?;
         }
         sync_folder(&self.path)
     }
+}
+
+/// The name that a folder has while another takes its place on a file system that can't exchange names.
+pub fn earlier(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(EARLIER);
+    path.with_file_name(name)
+}
+
+/// The name of the folder that `name` is an earlier state of, or `name` itself.
+pub fn without_earlier(name: &str) -> &str {
+    name.strip_suffix(EARLIER).unwrap_or(name)
+}
+
+const EARLIER: &str = ".old";
+
+/// Removes what killed writers left next to a folder: unfinished folders, and the earlier one, unless it is the only one, which
+/// then gets its name back. The caller must be the only writer.
+///
+/// # Errors
+/// The system refuses to list, rename or remove.
+pub fn undo_interrupted(path: &Path) -> Result<(), FileError> {
+    let earlier = earlier(path);
+    if !path.exists() && earlier.exists() {
+        rename(&earlier, path)?;
+    }
+    let folder = folder_above(path);
+    let entries = match fs::read_dir(folder).map_err(FileError::of(folder, "list")) {
+        Err(FileError::NotFound { .. }) => return Ok(()),
+        entries => entries?,
+    };
+    let entries = entries.flatten().map(|entry| folder.join(entry.file_name()));
+    for leftover in entries.filter(|entry| *entry == earlier || temporary::is_temporary_of(entry, path)) {
+        fs::remove_dir_all(&leftover).map_err(FileError::of(&leftover, "remove"))?;
+    }
+    Ok(())
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
+    fs::rename(from, to).map_err(FileError::of(to, "rename"))
 }
 
 /// Exchanges two folders' names at once.
@@ -152,9 +188,13 @@ impl Drop for WholeFolder {
     }
 }
 
+fn folder_above(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// A rename is on the disk only when the folder above is.
 fn sync_folder(path: &Path) -> Result<(), FileError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_above(path);
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::of(folder, "sync"))
 }
 
@@ -192,6 +232,27 @@ mod tests {
         file.write_all(b"half").unwrap();
         drop(file);
         assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn whatever_a_kill_leaves_the_next_writer_finds_the_last_complete_folder() {
+        // What is on the disk after a kill, and the text that must be found.
+        for (left, expected) in [
+            (&[("x", "one"), ("x.host-1-0.part", "half")][..], "one"),
+            (&[("x.old", "one"), ("x.host-1-0.part", "two")], "one"),
+            (&[("x", "two"), ("x.old", "one")], "two"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            for (name, text) in left {
+                fs::create_dir(folder.path().join(name)).unwrap();
+                fs::write(folder.path().join(name).join("a"), text).unwrap();
+            }
+            let path = folder.path().join("x");
+            undo_interrupted(&path).unwrap();
+            assert_eq!(names(folder.path()), ["x"]);
+            assert_eq!(fs::read_to_string(path.join("a")).unwrap(), expected);
+        }
+        assert_eq!((without_earlier("step-3.old"), without_earlier("step-3")), ("step-3", "step-3"));
     }
 
     #[test]

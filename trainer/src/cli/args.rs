@@ -1,16 +1,18 @@
-//! What a person may type.
+//! The arguments of the command line.
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use med2e3_program::RunArgs;
 
-use crate::checkpoint::Tokenizers;
+use super::words::words;
 use crate::device::DeviceChoice;
+use crate::files::checkpoint::Tokenizers;
 use crate::generate::Decoding;
 use crate::model::weights::TextProjection;
 use crate::model::{Part, Preset};
 use crate::precision::Precision;
-use crate::report::Places;
+use crate::report::ReportPaths;
 
 /// Trains, evaluates and explains the Med-2E3 model on prepared datasets.
 #[derive(Debug, Parser)]
@@ -60,7 +62,7 @@ pub(super) enum Verb {
         #[command(flatten)]
         decoding: DecodingArgs,
         /// Where to run
-        #[arg(long, value_enum, default_value = "auto")]
+        #[arg(long, value_parser = words::<DeviceChoice>(), default_value = "auto")]
         device: DeviceChoice,
         /// Print the answer and one score a slice as JSON
         #[arg(long)]
@@ -78,7 +80,7 @@ pub(super) enum Verb {
         #[arg(long)]
         checkpoint: PathBuf,
         /// What the weights are stored in
-        #[arg(long, value_enum, default_value = "f32")]
+        #[arg(long, value_parser = words::<Precision>(), default_value = "f32")]
         precision: Precision,
         /// The folder to write, new or empty
         #[arg(long)]
@@ -93,39 +95,23 @@ pub(super) enum Verb {
         #[arg(long)]
         reference: PathBuf,
         /// What joins the parts, where the folder does not say
-        #[arg(long, value_enum)]
+        #[arg(long, value_parser = words::<Preset>())]
         variant: Option<Preset>,
         /// What the model computes in
-        #[arg(long, value_enum, default_value = "f32")]
+        #[arg(long, value_parser = words::<Precision>(), default_value = "f32")]
         precision: Precision,
         /// Largest difference, of a tensor's largest value or of 1 where that is less
         #[arg(long, default_value_t = 1e-4)]
         tolerance: f64,
         /// Where to run
-        #[arg(long, value_enum, default_value = "auto")]
+        #[arg(long, value_parser = words::<DeviceChoice>(), default_value = "auto")]
         device: DeviceChoice,
         /// Print the comparisons as JSON
         #[arg(long)]
         json: bool,
     },
     /// Join the reports of a demo's runs to one HTML page and one JSON file
-    Report(Places),
-}
-
-/// A run: one configuration file, overrides, and where the results go.
-#[derive(Debug, ClapArgs)]
-pub(super) struct RunArgs {
-    /// The run's TOML file
-    pub(super) config: PathBuf,
-    /// Override one value of the file, such as --set seed=2; may be given again
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(super) set: Vec<String>,
-    /// Folder for the results
-    #[arg(long)]
-    pub(super) out: PathBuf,
-    /// Print the report as JSON
-    #[arg(long)]
-    pub(super) json: bool,
+    Report(ReportArgs),
 }
 
 /// What is imported, and from where.
@@ -153,16 +139,16 @@ pub(super) struct ImportArgs {
     #[arg(long)]
     pub(super) adapters: Option<PathBuf>,
     /// What joins the parts; read off the 3D connector's weights without it
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = words::<Preset>())]
     pub(super) variant: Option<Preset>,
     /// Whether the trained map behind the text feature is kept, or drawn anew as the released evaluation has it
-    #[arg(long, value_enum, default_value = "restored")]
+    #[arg(long, value_parser = words::<TextProjection>(), default_value = "restored")]
     pub(super) text_projection: TextProjection,
     /// Seed of what is drawn
     #[arg(long, default_value_t = 42)]
     pub(super) seed: u64,
     /// What the weights are stored in
-    #[arg(long, value_enum, default_value = "f32")]
+    #[arg(long, value_parser = words::<Precision>(), default_value = "f32")]
     pub(super) precision: Precision,
     /// The language model's tokenizer.json; looked for beside its weights without it
     #[arg(long)]
@@ -176,20 +162,56 @@ pub(super) struct ImportArgs {
 }
 
 impl ImportArgs {
-    /// Parts that were given a place of their own.
+    /// Parts that were given a path of their own.
     pub(super) fn parts(&self) -> Vec<(Part, PathBuf)> {
-        let places = [
+        let paths = [
             (Part::Llm, &self.llm),
             (Part::Vision2dModel, &self.vision2d),
             (Part::Vision3dModel, &self.vision3d),
             (Part::Vision2dConnector, &self.connector2d),
             (Part::Vision3dConnector, &self.connector3d),
         ];
-        places.into_iter().filter_map(|(part, path)| Some((part, path.clone()?))).collect()
+        paths.into_iter().filter_map(|(part, path)| Some((part, path.clone()?))).collect()
     }
 
     pub(super) fn tokenizers(&self) -> Tokenizers {
         Tokenizers { llm: self.tokenizer.clone(), text: self.text_tokenizer.clone() }
+    }
+}
+
+/// The folders of a demo's runs, and the page.
+#[derive(Debug, ClapArgs)]
+pub(super) struct ReportArgs {
+    /// Folder of `med2e3-data demo-set`
+    #[arg(long)]
+    demo_set: PathBuf,
+    /// Folder of `med2e3-data prepare`
+    #[arg(long)]
+    dataset: PathBuf,
+    /// Folder of the first training stage
+    #[arg(long)]
+    pretrain: PathBuf,
+    /// Folder of the second training stage
+    #[arg(long)]
+    finetune: PathBuf,
+    /// Folder of `med2e3 evaluate`
+    #[arg(long)]
+    evaluate: PathBuf,
+    /// Folder of `med2e3 explain`
+    #[arg(long)]
+    explain: PathBuf,
+    /// Seconds by stage, as JSON
+    #[arg(long)]
+    seconds: PathBuf,
+    /// The page to write; the JSON file beside it has the same name with .json
+    #[arg(long)]
+    out: PathBuf,
+}
+
+impl From<ReportArgs> for ReportPaths {
+    fn from(args: ReportArgs) -> ReportPaths {
+        let ReportArgs { demo_set, dataset, pretrain, finetune, evaluate, explain, seconds, out } = args;
+        ReportPaths { demo_set, dataset, pretrain, finetune, evaluate, explain, seconds, out }
     }
 }
 

@@ -1,61 +1,50 @@
-//! The command line: what a person types, what is printed, and the exit code.
-//!
-//! 0 fine, 1 verify found a difference, 2 failed. Data goes to stdout, everything else to stderr.
+//! The command line: the arguments, and which verb runs.
 
 mod args;
-mod in_words;
+mod summary;
+mod words;
 
-use std::fs;
+use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Context;
-use clap::Parser;
-use med2e3_schemas::config;
+use med2e3_program::frame::Ending;
+use med2e3_program::run_args::print;
+use med2e3_program::{RunArgs, Stdout};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use crate::ask::{Question, ask};
-use crate::evaluate::evaluate;
-use crate::exchange::{self, Import};
-use crate::explain::explain;
-use crate::report;
-use crate::retrieve::retrieve;
+use crate::report::{self, ReportPaths};
 use crate::train::{Existing, train};
-use crate::verify::{Verification, verify};
-use args::{Args, RunArgs, Verb};
+use crate::verb::ask::{Question, ask};
+use crate::verb::evaluate::evaluate;
+use crate::verb::exchange::{self, Import};
+use crate::verb::explain::explain;
+use crate::verb::retrieve::retrieve;
+use crate::verb::verify::{Verification, verify};
+use args::{Args, Verb};
 
 /// Parses the arguments, runs the verb, prints errors with their causes.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("MED2E3_LOG").unwrap_or_else(|_| "warn".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match run(args.verb) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(2)
-        }
-    }
+    med2e3_program::main(|args: Args, out| run(args.verb, out))
 }
 
-fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
     match verb {
         Verb::Train { run, resume } => {
             let existing = if resume { Existing::Resume } else { Existing::Refuse };
-            let report = train(&read_config(&run)?, &run.out, existing)?;
-            print(&run, &report, in_words::trained)?;
+            let report = train(&run.read_config()?, &run.out, existing)?;
+            print_run(out, &run, &report, summary::trained)?;
         }
         Verb::Evaluate(run) => {
-            let report = evaluate(&read_config(&run)?, &run.out)?;
-            print(&run, &report, in_words::evaluated)?;
+            let report = evaluate(&run.read_config()?, &run.out)?;
+            print_run(out, &run, &report, summary::evaluated)?;
         }
         Verb::Explain(run) => {
-            let report = explain(&read_config(&run)?, &run.out)?;
-            print(&run, &report, in_words::explained)?;
+            let report = explain(&run.read_config()?, &run.out)?;
+            print_run(out, &run, &report, summary::explained)?;
         }
         Verb::Retrieve(run) => {
-            let report = retrieve(&read_config(&run)?, &run.out)?;
-            print(&run, &report, in_words::retrieved)?;
+            let report = retrieve(&run.read_config()?, &run.out)?;
+            print_run(out, &run, &report, summary::retrieved)?;
         }
         Verb::Generate { checkpoint, volume, question, max_new_tokens, decoding, device, json } => {
             let decoding = decoding.decoding();
@@ -67,11 +56,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
                 max_new_tokens,
                 device,
             };
-            let reply = ask(&asked)?;
-            match json {
-                true => println!("{}", serde_json::to_string(&reply)?),
-                false => println!("{}", reply.answer),
-            }
+            print(out, json, &ask(&asked)?, |reply| format!("{}\n", reply.answer))?;
         }
         Verb::Import(args) => {
             let import = Import {
@@ -85,38 +70,34 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
                 tokenizers: args.tokenizers(),
                 out: &args.out,
             };
-            print!("{}", in_words::exchanged(&exchange::import(&import)?, &args.out));
+            out.write_all(summary::exchanged(&exchange::import(&import)?, &args.out).as_bytes())?;
         }
-        Verb::Export { checkpoint, precision, out } => {
-            print!("{}", in_words::exchanged(&exchange::export(&checkpoint, precision, &out)?, &out));
+        Verb::Export { checkpoint, precision, out: folder } => {
+            let exchanged = exchange::export(&checkpoint, precision, &folder)?;
+            out.write_all(summary::exchanged(&exchanged, &folder).as_bytes())?;
         }
         Verb::Verify { checkpoint, reference, variant, precision, tolerance, device, json } => {
             let (checkpoint, reference) = (checkpoint.as_path(), reference.as_path());
             let report = verify(&Verification { checkpoint, reference, variant, precision, tolerance, device })?;
-            match json {
-                true => println!("{}", serde_json::to_string(&report)?),
-                false => print!("{}", in_words::verified(&report)),
-            }
-            return Ok(if report.passes() { ExitCode::SUCCESS } else { ExitCode::from(1) });
+            print(out, json, &report, summary::verified)?;
+            return Ok(Ending::of(!report.passes()));
         }
-        Verb::Report(places) => {
-            report::join(&places)?;
-            println!("{}", places.out.display());
+        Verb::Report(args) => {
+            let paths = ReportPaths::from(args);
+            report::join(&paths)?;
+            writeln!(out, "{}", paths.out.display())?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Ending::Fine)
 }
 
-/// The run's configuration: the file's text with the overrides laid over it.
-fn read_config<T: DeserializeOwned>(args: &RunArgs) -> anyhow::Result<T> {
-    let text = fs::read_to_string(&args.config).with_context(|| format!("{}: read failed", args.config.display()))?;
-    Ok(config::parse(&args.config.display().to_string(), &text, &args.set)?)
-}
-
-fn print<T: Serialize>(args: &RunArgs, report: &T, in_words: fn(&T) -> String) -> anyhow::Result<()> {
-    match args.json {
-        true => println!("{}", serde_json::to_string(report)?),
-        false => println!("{}report: {}", in_words(report), args.out.join("report.json").display()),
-    }
-    Ok(())
+/// Prints a run's report, and where it is stored.
+fn print_run<T: Serialize>(
+    out: &mut Stdout,
+    run: &RunArgs,
+    report: &T,
+    summary: fn(&T) -> String,
+) -> anyhow::Result<()> {
+    let path = run.out.join("report.json");
+    run.print(out, report, |report| format!("{}report: {}\n", summary(report), path.display()))
 }

@@ -1,14 +1,15 @@
-//! Beam search as transformers has it (`generation/utils.py`, `early_stopping = False`): each step keeps the best
-//! continuations of all of a prompt's beams; an answer that ends among the best as many is put aside; the search of a
-//! prompt ends when enough are put aside and the best beam, at its present length, scores no better than the worst of them.
+//! Beam search as in transformers (`generation/utils.py`, `early_stopping = False`): each step keeps the best continuations
+//! of all of a prompt's beams; an answer that ends and ranks among as many as there are beams is stored; the search of a
+//! prompt ends when as many answers are stored and the best beam, at its present length, scores no better than the worst of
+//! them.
 
 use tch::{Kind, Tensor};
 
-use super::Until;
+use super::decoding::Until;
 use super::rows::Rows;
 use crate::model::ModelError;
 
-/// An answer on its way.
+/// An answer that has not ended.
 #[derive(Clone)]
 struct Beam {
     ids: Vec<i64>,
@@ -31,7 +32,7 @@ pub(super) fn search(
     length_penalty: f64,
 ) -> Result<Vec<Vec<i64>>, ModelError> {
     let prompts = rows.count();
-    // All beams of a prompt begin as the prompt; but for the first they are out of the running until they differ.
+    // All beams of a prompt begin as the prompt; all but the first are excluded until they differ.
     rows.reorder(&(0..prompts * beams).map(|row| row / beams).collect::<Vec<_>>());
     let beam = |beam| Beam { ids: Vec::new(), log_probability: if beam == 0 { 0.0 } else { -1e9 } };
     let start = || Search { beams: (0..beams).map(beam).collect(), ended: Vec::new(), is_over: false };
@@ -58,25 +59,25 @@ pub(super) fn search(
 /// A continuation: its beam, its token, the log-probability of the whole.
 type Candidate = (usize, i64, f32);
 
-/// For each prompt the best `share` times as many continuations as it has beams, the best first.
-fn candidates(logits_bv: &Tensor, searches: &[Search], share: usize) -> Vec<Vec<Candidate>> {
+/// For each prompt the best `factor` times as many continuations as it has beams, the best first.
+fn candidates(logits_bv: &Tensor, searches: &[Search], factor: usize) -> Vec<Vec<Candidate>> {
     let (vocabulary, beams) = (logits_bv.size()[1], searches[0].beams.len());
     let so_far: Vec<f32> =
         searches.iter().flat_map(|search| search.beams.iter().map(|beam| beam.log_probability)).collect();
     let so_far_b1 = Tensor::from_slice(&so_far).to_device(logits_bv.device()).unsqueeze(1);
-    let sums_pc = (logits_bv.log_softmax(-1, Kind::Float) + so_far_b1).view([searches.len() as i64, -1]);
-    let count = (share * beams).min(sums_pc.size()[1] as usize);
-    let (values_pk, places_pk) = sums_pc.topk(count as i64, -1, true, true);
-    let values: Vec<f32> = Vec::try_from(values_pk.flatten(0, 1)).expect("a flat f32 tensor");
-    let places: Vec<i64> = Vec::try_from(places_pk.flatten(0, 1)).expect("a flat i64 tensor");
-    let candidate = |(value, place): (&f32, &i64)| ((place / vocabulary) as usize, place % vocabulary, *value);
-    let rows = values.chunks(count).zip(places.chunks(count));
-    rows.map(|(values, places)| values.iter().zip(places).map(candidate).collect()).collect()
+    let sums_br = (logits_bv.log_softmax(-1, Kind::Float) + so_far_b1).view([searches.len() as i64, -1]);
+    let count = (factor * beams).min(sums_br.size()[1] as usize);
+    let (values_br, indices_br) = sums_br.topk(count as i64, -1, true, true);
+    let values: Vec<f32> = Vec::try_from(values_br.flatten(0, 1)).expect("a flat f32 tensor");
+    let indices: Vec<i64> = Vec::try_from(indices_br.flatten(0, 1)).expect("a flat i64 tensor");
+    let candidate = |(value, index): (&f32, &i64)| ((index / vocabulary) as usize, index % vocabulary, *value);
+    let rows = values.chunks(count).zip(indices.chunks(count));
+    rows.map(|(values, indices)| values.iter().zip(indices).map(candidate).collect()).collect()
 }
 
 impl Search {
-    /// Takes one step's candidates, the best first; `length` counts the tokens of an answer after it. Gives the beam that
-    /// each new beam grew from.
+    /// Takes one step's candidates, the best first; `length` counts the tokens of an answer after it. Returns the beam that
+    /// each new beam continues.
     fn advance(&mut self, candidates: Vec<Candidate>, length: usize, until: &Until, length_penalty: f64) -> Vec<usize> {
         let count = self.beams.len();
         let score = |log_probability: f32| log_probability / (length as f64).powf(length_penalty) as f32;
@@ -98,7 +99,7 @@ impl Search {
                 origins.push(beam);
             }
         }
-        // A vocabulary of stop ids alone leaves too few: the last goes on as a copy that can't win.
+        // A vocabulary of stop ids alone leaves too few: the rest are copies that can't win.
         while beams.len() < count {
             let (mut beam, origin) = (self.beams[0].clone(), origins.last().copied().unwrap_or(0));
             beam.ids.push(until.stop_ids.first().copied().unwrap_or(0));

@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 use crate::model::ModelError;
 use crate::model::language_model::{KvCache, LanguageModel};
 
-/// A batch on its way.
+/// A batch whose rows grow.
 pub(super) struct Rows<'a> {
     llm: &'a LanguageModel,
     cache: KvCache,
@@ -51,12 +51,12 @@ impl<'a> Rows<'a> {
         self.lengths.len()
     }
 
-    /// Where the rows lie.
+    /// The device of the rows.
     pub(super) fn device(&self) -> Device {
         self.hidden_be.device()
     }
 
-    /// What each row's next token may be, (B, V) in f32.
+    /// The logits of each row's next token, (B, V) in f32.
     pub(super) fn logits(&self) -> Tensor {
         self.llm.logits(&self.hidden_be).to_kind(Kind::Float)
     }
@@ -64,20 +64,20 @@ impl<'a> Rows<'a> {
     /// Appends one token to each row, ids (B).
     pub(super) fn push(&mut self, ids_b: &Tensor) -> Result<(), ModelError> {
         let embeddings_b1e = self.llm.embed(&ids_b.unsqueeze(1));
-        let places_b: Vec<i64> = self.lengths.iter().map(|length| *length as i64).collect();
-        self.hidden_be = self.llm.step(&embeddings_b1e, &places_b, &mut self.cache)?.squeeze_dim(1);
+        let positions_b: Vec<i64> = self.lengths.iter().map(|length| *length as i64).collect();
+        self.hidden_be = self.llm.step(&embeddings_b1e, &positions_b, &mut self.cache)?.squeeze_dim(1);
         self.lengths.iter_mut().for_each(|length| *length += 1);
         let Some(read) = &mut self.read else {
             return Ok(());
         };
         let device = read.device();
-        let rows_b = Tensor::arange(places_b.len() as i64, (Kind::Int64, device));
-        let places_b = Tensor::from_slice(&places_b).to_device(device);
-        let _ = read.index_put_(&[Some(&rows_b), Some(&places_b)], &embeddings_b1e.squeeze_dim(1), false);
+        let rows_b = Tensor::arange(positions_b.len() as i64, (Kind::Int64, device));
+        let positions_b = Tensor::from_slice(&positions_b).to_device(device);
+        let _ = read.index_put_(&[Some(&rows_b), Some(&positions_b)], &embeddings_b1e.squeeze_dim(1), false);
         self.reread_crossing()
     }
 
-    /// Row b goes on as a copy of row `rows[b]`; more rows than before are allowed.
+    /// Row b becomes a copy of row `rows[b]`; more rows than before are allowed.
     pub(super) fn reorder(&mut self, rows: &[usize]) {
         let index: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
         let index = Tensor::from_slice(&index).to_device(self.hidden_be.device());

@@ -37,7 +37,7 @@ fn draw(logits_bv: &Tensor, temperature: f64, top_p: f64, uniform_b1: &Tensor) -
     ids_bv.gather(1, &passed_b1.minimum(&last_kept_b1), false).squeeze_dim(1)
 }
 
-/// A number in [0, 1) that depends on the three alone.
+/// A number in [0, 1) that depends on the three arguments alone.
 fn uniform(seed: u64, key: u64, step: usize) -> f32 {
     let mut hasher = blake3::Hasher::new();
     for part in [seed, key, step as u64] {

@@ -3,7 +3,23 @@
 //! Tokens are those of mteval-v13a, the default of Hugging Face's `bleu`: entities are decoded, punctuation is split
 //! off except inside numbers, case is kept.
 
-use super::{is_space, overlap};
+use med2e3_schemas::sample::Task;
+
+use super::answer_metric::{AnswerMetric, Judged};
+use super::text::{is_space, overlap};
+
+/// [`bleu1`] of captions and open answers.
+pub struct Bleu1;
+
+impl AnswerMetric for Bleu1 {
+    fn name(&self) -> &'static str {
+        "bleu1"
+    }
+
+    fn value(&self, answer: &Judged<'_>) -> Option<f64> {
+        matches!(answer.task, Task::Caption | Task::OpenVqa).then(|| bleu1(answer.answer, answer.expected))
+    }
+}
 
 /// Between 0 and 1. An empty prediction scores 0, where the reference implementation fails.
 pub fn bleu1(prediction: &str, reference: &str) -> f64 {
@@ -18,11 +34,11 @@ pub fn bleu1(prediction: &str, reference: &str) -> f64 {
     brevity * matches as f64 / length
 }
 
-/// Splits a text as mteval-v13a does. The steps are substitutions, one after the other: each reads what the one before
-/// it wrote, spaces included.
+/// Splits a text as mteval-v13a does. The steps are substitutions, one after the other: each reads the result of the one
+/// before it, spaces included.
 pub(super) fn tokens(text: &str) -> Vec<String> {
     let mut text = text.replace("<skipped>", "").replace("-\n", "").replace('\n', " ");
-    // In this order `&amp;lt;` becomes `<`: the reference decodes twice, so we do.
+    // In this order `&amp;lt;` becomes `<`: the reference decodes twice.
     for (entity, character) in [("&quot;", "\""), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")] {
         text = text.replace(entity, character);
     }
@@ -48,7 +64,7 @@ fn is_point(c: char) -> bool {
     matches!(c, '.' | ',')
 }
 
-/// Replaces each pair of neighbours that `fits`, from left to right and without overlap, as a regex substitution does.
+/// Replaces each pair of adjacent characters that `fits`, from left to right and without overlap, as a regex substitution does.
 fn replace_pairs(text: &[char], fits: fn(char, char) -> bool, replacement: fn(char, char) -> [char; 4]) -> Vec<char> {
     let mut replaced = Vec::with_capacity(text.len() * 2);
     let mut rest = text;

@@ -1,89 +1,44 @@
-//! Scores of answers against references, and of retrieval: texts or similarities in, numbers out. Nothing here knows of tensors or files.
+//! Scores of answers against references, and of retrieval: texts or similarities in, numbers out. Nothing here knows of
+//! tensors or files.
 //!
 //! Each row is scored by itself and rows are averaged arithmetically; there is no corpus-level score. METEOR and
 //! BERTScore need WordNet and roberta-large, and are not computed.
 //!
 //! # Layout
-//!
-//! - `bleu`: BLEU@1, for captions and open questions
-//! - `rouge`: ROUGE@1, for captions and open questions
-//! - `closed_accuracy`: for questions with lettered choices
-//! - `retrieval`: ranks and recalls, for volumes and their captions
+//! - `answer_metric`: what a metric of an answer is; a new one is one file that implements it and one line in
+//!   [`ANSWER_METRICS`]
+//! - [`bleu`], [`rouge`]: for captions and open questions
+//! - [`closed_accuracy`]: for questions with lettered choices
+//! - [`retrieval`]: ranks and recalls, for volumes and their captions
+//! - `averages`: means over rows; `text`: what metrics of texts share
 
+mod answer_metric;
+mod averages;
 pub mod bleu;
 pub mod closed_accuracy;
 pub mod retrieval;
 pub mod rouge;
+mod text;
 
 use std::collections::BTreeMap;
 
-/// The means of one score over the rows of an evaluation, as fractions (tables show them times 100).
-#[derive(Debug, Clone, PartialEq)]
-pub struct Averages {
-    /// Question type to its rows and their mean.
-    pub per_type: BTreeMap<String, (usize, f64)>,
-    /// The mean of the types' means: each type counts the same, whatever its number of rows.
-    pub macro_mean: f64,
-    /// The mean over all rows.
-    pub micro_mean: f64,
-    /// Standard error of `micro_mean`; 0 for a single row. Differences below two of these are noise.
-    pub standard_error: f64,
-    /// All rows.
-    pub rows: usize,
-}
+pub use answer_metric::{AnswerMetric, Judged};
+pub use averages::Averages;
 
-impl Averages {
-    /// Averages pairs of question type and score; `None` without rows, since no mean is then true.
-    pub fn of<Type: Into<String>>(scores: impl IntoIterator<Item = (Type, f64)>) -> Option<Self> {
-        let mut by_type: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-        for (question_type, score) in scores {
-            by_type.entry(question_type.into()).or_default().push(score);
-        }
-        let all: Vec<f64> = by_type.values().flatten().copied().collect();
-        let micro_mean = mean(&all)?;
-        let per_type: BTreeMap<String, (usize, f64)> = by_type
-            .into_iter()
-            .filter_map(|(question_type, scores)| Some((question_type, (scores.len(), mean(&scores)?))))
-            .collect();
-        let type_means: Vec<f64> = per_type.values().map(|(_, mean)| *mean).collect();
-        let squares: f64 = all.iter().map(|score| (score - micro_mean).powi(2)).sum();
-        let variance = if all.len() > 1 { squares / (all.len() - 1) as f64 } else { 0.0 };
-        Some(Self {
-            macro_mean: mean(&type_means)?,
-            micro_mean,
-            standard_error: (variance / all.len() as f64).sqrt(),
-            rows: all.len(),
-            per_type,
-        })
-    }
-}
+/// Every metric of an answer.
+pub const ANSWER_METRICS: [&dyn AnswerMetric; 4] =
+    [&bleu::Bleu1, &rouge::Rouge1, &closed_accuracy::Correct, &closed_accuracy::CorrectStrict];
 
-fn mean(scores: &[f64]) -> Option<f64> {
-    (!scores.is_empty()).then(|| scores.iter().sum::<f64>() / scores.len() as f64)
-}
-
-/// Whitespace as Python's `str.split` and `str.strip` see it, which the reference scores were made with: Unicode's,
-/// and the four ASCII separators.
-fn is_space(c: char) -> bool {
-    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
-}
-
-/// How often each token occurs in both texts, the smaller count taken, summed.
-fn overlap<T: Ord>(left: &[T], right: &[T]) -> usize {
-    let counts = |tokens| {
-        let mut counts: BTreeMap<&T, usize> = BTreeMap::new();
-        for token in tokens {
-            *counts.entry(token).or_default() += 1;
-        }
-        counts
-    };
-    let (left, right) = (counts(left), counts(right));
-    left.iter().map(|(token, count)| right.get(token).map_or(0, |other| *count.min(other))).sum()
+/// The metrics that apply to an answer, by name.
+pub fn measure(answer: &Judged<'_>) -> BTreeMap<String, f64> {
+    let value = |metric: &dyn AnswerMetric| Some((metric.name().to_owned(), metric.value(answer)?));
+    ANSWER_METRICS.into_iter().filter_map(value).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use med2e3_schemas::sample::Task;
 
     /// Made by `golden/metrics.py` with the reference implementations.
     const GOLDEN: &str = include_str!("golden/metrics.json");
@@ -107,18 +62,15 @@ mod tests {
     }
 
     #[test]
-    fn macro_weighs_types_and_micro_weighs_rows() {
-        let averages = Averages::of([("organ", 1.0), ("organ", 1.0), ("organ", 0.0), ("plane", 0.0)]).unwrap();
-        assert_eq!(averages.per_type["organ"], (3, 2.0 / 3.0));
-        assert!((averages.macro_mean - 1.0 / 3.0).abs() < 1e-12);
-        assert_eq!(averages.micro_mean, 0.5);
-        assert!((averages.standard_error - (1.0_f64 / 3.0 / 4.0).sqrt()).abs() < 1e-12);
-        assert_eq!(averages.rows, 4);
-    }
-
-    #[test]
-    fn one_row_has_no_error_and_no_row_no_mean() {
-        assert_eq!(Averages::of([("organ", 0.25)]).unwrap().standard_error, 0.0);
-        assert_eq!(Averages::of(Vec::<(String, f64)>::new()), None);
+    fn each_task_has_its_metrics() {
+        let names = |task| {
+            let judged = Judged { answer: "A. liver", expected: "A. the liver", choice: Some("A"), task };
+            measure(&judged).into_iter().map(|(name, value)| format!("{name} {value:.2}")).collect::<Vec<_>>()
+        };
+        assert_eq!(names(Task::Caption), ["bleu1 0.72", "rouge1 0.80"]);
+        assert_eq!(names(Task::OpenVqa), names(Task::Caption));
+        assert_eq!(names(Task::ClosedVqa), ["correct 1.00", "correct_strict 1.00"]);
+        let without_choice = Judged { answer: "A.", expected: "A.", choice: None, task: Task::ClosedVqa };
+        assert_eq!(measure(&without_choice)["correct"], 0.0);
     }
 }

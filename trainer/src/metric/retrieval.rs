@@ -1,4 +1,4 @@
-//! Retrieval: where the right item stands when all items are sorted by their similarity to a query.
+//! Retrieval: the rank of the right item when all items are sorted by their similarity to a query.
 //!
 //! An item is right when it is of the query's group. With one group an item, only the query's own partner counts, as in
 //! M3D's evaluation (`Bench/eval/eval_itr.py`); there the series of one case, which share a caption, count as wrong for
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 /// item number `first_query`; a column an item, as many as there are groups.
 ///
 /// A tie never helps: every wrong item whose score is not below that of the best right one is ranked before it, and so is a
-/// score that is no number. Where scores differ, R@k of these ranks is what `torch.topk` gives; on ties that is arbitrary.
+/// score that is NaN. Where scores differ, R@k of these ranks is what `torch.topk` gives; on ties that is arbitrary.
 ///
 /// # Panics
 /// `scores` is not whole rows, or there are more rows than items left.
@@ -20,7 +20,7 @@ pub fn ranks(scores: &[f32], first_query: usize, groups: &[usize]) -> Vec<usize>
     let rank = |(row, scores): (usize, &[f32])| {
         let own = groups[first_query + row];
         let right = || scores.iter().zip(groups).filter(|(_, group)| **group == own).map(|(score, _)| *score);
-        // A right item without a number is no help; without any other, every wrong item is ranked before it.
+        // NaN is below every number, so that without another right item every wrong one is ranked before it.
         let best = right().fold(f32::NEG_INFINITY, f32::max);
         let not_below = |score: &f32| score.partial_cmp(&best).is_none_or(|order| order.is_ge());
         let wrong = scores.iter().zip(groups).filter(|(_, group)| **group != own);
@@ -29,13 +29,13 @@ pub fn ranks(scores: &[f32], first_query: usize, groups: &[usize]) -> Vec<usize>
     scores.chunks_exact(items).enumerate().map(rank).collect()
 }
 
-/// R@k: the share of queries whose right item is among the first `k`. `None` without queries, since no share is then true.
+/// R@k: the share of queries, 0 to 1, whose right item is among the first `k`. `None` without queries.
 pub fn recall_at(k: usize, ranks: &[usize]) -> Option<f64> {
     let found = ranks.iter().filter(|rank| **rank <= k).count();
     (!ranks.is_empty()).then(|| found as f64 / ranks.len() as f64)
 }
 
-/// The column of each row's highest score; the first of equal ones, and of a row without numbers.
+/// The column of each row's highest score; the first of equal ones, and of a row of NaN.
 pub fn best(scores: &[f32], items: usize) -> Vec<usize> {
     let highest = |row: &[f32]| {
         let better = |best: usize, item: usize| if row[item] > row[best] || row[best].is_nan() { item } else { best };
@@ -44,10 +44,10 @@ pub fn best(scores: &[f32], items: usize) -> Vec<usize> {
     scores.chunks_exact(items.max(1)).map(highest).collect()
 }
 
-/// A group for each item such that equal texts, and no others, share one.
+/// A group for each item, the same one for equal texts and for no others.
 pub fn groups_by_text<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<usize> {
-    let mut seen = HashMap::new();
-    let group = |(item, text)| *seen.entry(text).or_insert(item);
+    let mut first_items = HashMap::new();
+    let group = |(item, text)| *first_items.entry(text).or_insert(item);
     texts.into_iter().enumerate().map(group).collect()
 }
 
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_never_found() {
+    fn nan_is_never_found() {
         let nan = f32::NAN;
         assert_eq!(ranks(&[nan; 4], 0, &[0, 1]), [2, 2]);
         assert_eq!(ranks(&[0.1, nan, 0.3, 0.4], 0, &[0, 1]), [2, 1]);

@@ -1,7 +1,23 @@
 //! ROUGE@1 of one answer (Lin, 2004): the F-measure of shared words, as the `rouge_score` package computes `rouge1`
 //! without its stemmer.
 
-use super::overlap;
+use med2e3_schemas::sample::Task;
+
+use super::answer_metric::{AnswerMetric, Judged};
+use super::text::overlap;
+
+/// [`rouge1`] of captions and open answers.
+pub struct Rouge1;
+
+impl AnswerMetric for Rouge1 {
+    fn name(&self) -> &'static str {
+        "rouge1"
+    }
+
+    fn value(&self, answer: &Judged<'_>) -> Option<f64> {
+        matches!(answer.task, Task::Caption | Task::OpenVqa).then(|| rouge1(answer.answer, answer.expected))
+    }
+}
 
 /// Between 0 and 1; 0 when either text has no word.
 pub fn rouge1(prediction: &str, reference: &str) -> f64 {

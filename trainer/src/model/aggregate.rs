@@ -1,4 +1,4 @@
-//! The 2D tokens of all slices to the tokens of one.
+//! The 2D tokens of all slices to as many tokens as one slice has.
 
 use tch::{Kind, Tensor};
 
@@ -25,8 +25,8 @@ fn weighted_sum(tokens_bnqe: &Tensor, weights_bn: &Tensor) -> Tensor {
 
 /// 1 / k at the k highest scores, 0 elsewhere; no gradient reaches the scores.
 fn top_k_weights(scores_bn: &Tensor, k: i64) -> Tensor {
-    let (_, best_bk) = scores_bn.topk(k, -1, true, false);
-    Tensor::zeros_like(scores_bn).scatter_value(-1, &best_bk, 1.0 / k as f64).detach()
+    let (_, best_br) = scores_bn.topk(k, -1, true, false);
+    Tensor::zeros_like(scores_bn).scatter_value(-1, &best_br, 1.0 / k as f64).detach()
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
-//! What may vary in a model, each choice a named value.
+//! The choices of a model, each a named value.
 
 use serde::{Deserialize, Serialize};
 
 use super::connector::ConnectorKind;
-use super::encoder2d::SiglipVisionConfig;
+use super::encoder2d::{SiglipVisionConfig, SliceNorm};
 use super::encoder3d::M3dClipVisionConfig;
 use super::error::ModelError;
 use super::language_model::LanguageModelConfig;
+use super::layers::Initializer;
 use super::lora::LoraConfig;
-use super::preset::Preset;
 use super::text_encoder::BertConfig;
 
 /// A whole model: the sizes of its parts and the choices between them.
@@ -21,26 +21,16 @@ pub struct Med2e3Config {
     pub vision2d: SiglipVisionConfig,
     /// 3D encoder.
     pub vision3d: M3dClipVisionConfig,
-    /// M3D-CLIP's text half; needed where the question's feature comes from it.
+    /// M3D-CLIP's text encoder; needed where the question's feature comes from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_encoder: Option<BertConfig>,
     /// Everything between them.
     pub variant: Variant,
-    /// First values of weights that no checkpoint brings.
+    /// First values of weights that no checkpoint holds.
     pub initializer: Initializer,
     /// Adapters in the language model; none where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraConfig>,
-}
-
-/// First values of matrices, embeddings and positions; biases start at zero, norms at one.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Initializer {
-    /// Normal with this deviation, whatever the sizes: 0.02 in the released code's `_init_weights`.
-    Normal(f64),
-    /// Normal with one over the root of the inputs, so that small models start with signals of unit size too.
-    FanIn,
 }
 
 /// The choices of the paper's ablations.
@@ -49,13 +39,13 @@ pub enum Initializer {
 pub struct Variant {
     /// Where the question's feature comes from.
     pub text_feature: TextFeature,
-    /// What stands for a slice when it is scored.
+    /// The feature of a slice that is scored.
     pub local_feature: LocalFeature,
     /// How a slice is scored.
     pub scorer: Scorer,
     /// How the slices' 2D tokens become those of one slice.
     pub aggregate: Aggregate,
-    /// Which tokens the language model sees.
+    /// Which tokens the language model gets.
     pub visual_tokens: VisualTokens,
     /// Divides the relevance of a text-guided scorer before the softmax.
     pub temperature: f64,
@@ -84,7 +74,7 @@ pub enum TextFeature {
     M3dClip,
 }
 
-/// What stands for a slice when it is scored.
+/// The feature of a slice that is scored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LocalFeature {
@@ -106,7 +96,7 @@ pub enum Scorer {
     Linear,
     /// The same for every slice.
     Uniform,
-    /// Softmax of normal draws, anew for every volume, in training and after it.
+    /// Softmax of normal draws, new ones for every volume, in training and after it.
     Random,
     /// A Gaussian over the slice index with a sixth of the slices as its deviation.
     Gauss,
@@ -118,15 +108,15 @@ pub enum Scorer {
 pub enum Aggregate {
     /// Sum weighed by the scores.
     Scores,
-    /// Mean at each place; scores are not used.
+    /// Mean at each position; scores are not used.
     Mean,
-    /// Maximum at each place; scores are not used.
+    /// Maximum at each position; scores are not used.
     Max,
     /// Mean of the k slices with the highest scores.
     TopK(usize),
 }
 
-/// Which tokens the language model sees.
+/// Which tokens the language model gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VisualTokens {
@@ -136,16 +126,6 @@ pub enum VisualTokens {
     Vision3d,
     /// 2D tokens.
     Vision2d,
-}
-
-/// What a slice goes through before the 2D encoder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SliceNorm {
-    /// Nothing, as the released code has it.
-    None,
-    /// Mean 0.5 and deviation 0.5 removed, as SigLIP was trained.
-    Siglip,
 }
 
 impl Variant {
@@ -175,34 +155,19 @@ impl Variant {
         self.uses_question() && self.text_feature == TextFeature::M3dClip
     }
 
-    /// Whether the aggregate looks at the scores.
+    /// Whether the aggregate uses the scores.
     pub(crate) fn uses_scores(&self) -> bool {
         matches!(self.aggregate, Aggregate::Scores | Aggregate::TopK(_))
     }
 }
 
 impl Med2e3Config {
-    /// The published parts, put together as the preset says: about 4.36 billion parameters for the paper's. The language model is the 4k Phi-3-mini; the 128k
-    /// one differs in `rope_scaling`, whose factors come from its config.json.
-    pub fn of_preset(preset: Preset) -> Med2e3Config {
-        let variant = preset.variant();
-        Med2e3Config {
-            llm: LanguageModelConfig::phi3_mini_4k(),
-            vision2d: SiglipVisionConfig::large_patch16_256(),
-            vision3d: M3dClipVisionConfig::m3d_clip(),
-            text_encoder: variant.needs_text_encoder().then(BertConfig::base_uncased),
-            variant,
-            initializer: Initializer::Normal(0.02),
-            lora: None,
-        }
-    }
-
     /// Slices of a volume.
     pub fn slice_count(&self) -> i64 {
         self.vision3d.img_size[0]
     }
 
-    /// Visual tokens that stand in a sequence for one volume.
+    /// Visual tokens of one volume in a sequence.
     pub fn visual_token_count(&self) -> i64 {
         let tokens3d: i64 = self.pooled_grid().iter().product();
         let tokens2d: i64 = self.variant.connector2d.pooled(self.vision2d.grid()).iter().product();
@@ -218,7 +183,10 @@ impl Med2e3Config {
         self.variant.connector3d.pooled(self.vision3d.grid())
     }
 
-    /// What no part checks for itself.
+    /// Checks what concerns several parts.
+    ///
+    /// # Errors
+    /// The first field out of range.
     pub(crate) fn check(&self) -> Result<(), ModelError> {
         let variant = &self.variant;
         let [_, height, width] = self.vision3d.img_size;
@@ -234,7 +202,7 @@ impl Med2e3Config {
             return Err(ModelError::config("variant.score_dropout", "0 to below 1", variant.score_dropout));
         }
         if variant.needs_text_encoder() && self.text_encoder.is_none() {
-            return Err(ModelError::config("text_encoder", "the sizes of M3D-CLIP's text half", "nothing"));
+            return Err(ModelError::config("text_encoder", "the sizes of M3D-CLIP's text encoder", "nothing"));
         }
         if let Aggregate::TopK(k) = variant.aggregate
             && !(1..=self.slice_count() as usize).contains(&k)

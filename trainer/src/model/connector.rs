@@ -32,7 +32,7 @@ pub enum ConnectorKind {
     },
     /// One linear map on every token.
     Linear,
-    /// Nothing: the encoder has the language model's width already.
+    /// None: the encoder has the language model's width already.
     Identity,
 }
 
@@ -77,6 +77,9 @@ pub struct Connector {
 
 impl Connector {
     /// From tokens of width `from` on a `grid` (one layer for a slice) to width `to`. `field` names the choice in errors.
+    ///
+    /// # Errors
+    /// A grid that the blocks do not divide, a kind that does not fit the grid or the widths.
     pub(crate) fn new(
         field: &str,
         kind: ConnectorKind,
@@ -108,7 +111,7 @@ impl Connector {
         self.kind
     }
 
-    /// (B, patches, encoder width) to (B, tokens, E), the grid's first axis slowest.
+    /// (B, P, E of the encoder) to (B, S, E), the grid's first axis slowest; P patches of a volume or slice.
     pub(crate) fn forward(&self, patches_bpe: &Tensor) -> Tensor {
         let mut tokens = self.pool(patches_bpe);
         for (layer, map) in self.maps.iter().enumerate() {
@@ -126,7 +129,7 @@ impl Connector {
             return patches_bpe.shallow_clone();
         }
         let ([d, h, w], [pd, ph, pw]) = (self.grid, pool);
-        // A mean over three axes of a view reads the tokens as they lie; avg_pool3d would need them turned around first.
+        // A mean over three axes of a view reads the tokens in their order; avg_pool3d would need them transposed first.
         patches_bpe
             .reshape([-1, d / pd, pd, h / ph, ph, w / pw, pw, patches_bpe.size()[2]].as_slice())
             .mean_dim([2i64, 4, 6].as_slice(), false, None::<tch::Kind>)
@@ -137,7 +140,7 @@ impl Connector {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::config::Initializer;
+    use crate::model::layers::Initializer;
     use tch::{Device, Kind};
 
     fn connector(kind: ConnectorKind, grid: [i64; 3], from: i64, to: i64) -> Result<Connector, ModelError> {

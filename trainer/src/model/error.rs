@@ -26,7 +26,7 @@ pub enum ModelError {
     /// The batch holds more or fewer volumes than its ids name.
     #[error("the ids name {expected} volumes, the batch holds {found}")]
     VolumeCount {
-        /// Ids of -201 in the batch.
+        /// Ids in the batch that mark a volume.
         expected: usize,
         /// Rows of the voxel tensor.
         found: usize,
@@ -76,17 +76,17 @@ pub enum ModelError {
         part: &'static str,
         /// The published name.
         name: String,
-        /// The given name that is most alike.
+        /// The given name that is most similar.
         nearest: String,
     },
-    /// A part's weights hold a tensor that the part has no place for.
+    /// A part's weights hold a tensor that the part does not have.
     #[error("{part}: unexpected weight {name}; nearest name known: {nearest}")]
     UnexpectedWeight {
         /// The part being loaded, or a whole model.
         part: &'static str,
         /// The name given.
         name: String,
-        /// The known name that is most alike.
+        /// The known name that is most similar.
         nearest: String,
     },
     /// A weight has the wrong shape.
@@ -110,7 +110,7 @@ impl ModelError {
     }
 }
 
-/// Fails with [`ModelError::Shape`] unless the tensor has the shape; -1 stands for any size.
+/// Fails with [`ModelError::Shape`] unless the tensor has the shape; -1 means any size.
 pub(crate) fn expect_shape(what: &'static str, tensor: &tch::Tensor, expected: &[i64]) -> Result<(), ModelError> {
     let found = tensor.size();
     let same = found.len() == expected.len() && expected.iter().zip(&found).all(|(e, f)| *e == -1 || e == f);

@@ -1,14 +1,14 @@
-//! Low-rank adaptation (Hu et al. 2021) of the language model: beside a frozen matrix W stand A (rank, in) and B (out,
-//! rank), and the map becomes `x W^T + alpha / rank * (x A^T) B^T`. Names and file layout are those of PEFT.
+//! Low-rank adaptation (Hu et al. 2021) of the language model: a frozen matrix W gets A (rank, in) and B (out, rank), and the
+//! map becomes `x W^T + alpha / rank * (x A^T) B^T`. Names and file layout are those of PEFT.
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 
 use super::error::ModelError;
 use super::language_model::{LanguageModel, Role};
-use super::layers::{AdaptedLinear, Init, Linear};
+use super::layers::{AdaptedLinear, Adapter, Init};
 
-/// The target that stands alone for every map of the blocks, as PEFT spells it.
+/// The target that alone means every map of the blocks, as PEFT spells it.
 pub const ALL_LINEAR: &str = "all-linear";
 
 /// What is adapted and how.
@@ -44,46 +44,8 @@ impl LoraConfig {
     }
 }
 
-/// The small sum beside one map.
-pub(crate) struct Adapter {
-    pub(crate) a: Tensor,
-    pub(crate) b: Tensor,
-    scale: f64,
-    dropout: f64,
-}
-
-impl Adapter {
-    /// B starts at zero, so that a fresh adapter changes nothing.
-    fn new(config: &LoraConfig, linear: &Linear, init: &Init) -> Adapter {
-        let (output, input) = linear.weight.size2().expect("a linear map has a matrix");
-        Adapter {
-            a: init.matrix(&[config.rank, input]),
-            b: init.zeros(&[output, config.rank]),
-            scale: config.alpha / config.rank as f64,
-            dropout: config.dropout,
-        }
-    }
-
-    pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        let dropped = if train && self.dropout > 0.0 { Some(x.dropout(self.dropout, true)) } else { None };
-        let x = dropped.as_ref().unwrap_or(x);
-        x.linear(&self.a, None::<&Tensor>).linear(&self.b, None::<&Tensor>) * self.scale
-    }
-
-    /// As [`Adapter::forward`] without dropout, in f32 whatever the weights' kind.
-    fn forward_wide(&self, x: &Tensor) -> Tensor {
-        let [a, b] = [&self.a, &self.b].map(|matrix| matrix.to_kind(Kind::Float));
-        x.linear(&a, None::<&Tensor>).linear(&b, None::<&Tensor>) * self.scale
-    }
-
-    /// The matrix that the adapter adds, (out, in), in f32.
-    fn delta(&self) -> Tensor {
-        self.b.to_kind(Kind::Float).matmul(&self.a.to_kind(Kind::Float)) * self.scale
-    }
-}
-
 impl LanguageModel {
-    /// Puts fresh adapters beside the maps whose role `is_target` names.
+    /// Adds fresh adapters to the maps whose role `is_target` names.
     ///
     /// # Errors
     /// Numbers out of range, no targets, or a rank above the larger side of a map, past which nothing is gained.
@@ -97,30 +59,30 @@ impl LanguageModel {
         for block in &mut self.blocks {
             for (role, adapted) in block.linears_mut() {
                 if is_target(role) {
-                    let (output, input) = adapted.linear.weight.size2().expect("a linear map has a matrix");
+                    let (output, input) = adapted.linear.size();
                     if config.rank > output.max(input) {
                         let expected = format!("at most {}, the larger side of a map", output.max(input));
                         return Err(ModelError::config("lora.rank", expected, config.rank));
                     }
-                    adapted.adapter = Some(Adapter::new(config, &adapted.linear, init));
+                    let scale = config.alpha / config.rank as f64;
+                    adapted.adapter = Some(Adapter::new(&adapted.linear, config.rank, scale, config.dropout, init));
                 }
             }
         }
         Ok(())
     }
 
-    /// Switches the adapters' dropout off, in training too.
-    pub(crate) fn drop_no_more(&mut self) {
+    /// Disables the adapters' dropout, in training too.
+    pub(crate) fn disable_dropout(&mut self) {
         let linears = self.blocks.iter_mut().flat_map(|block| block.linears_mut());
         linears.filter_map(|(_, adapted)| adapted.adapter.as_mut()).for_each(|adapter| adapter.dropout = 0.0);
     }
 
-    /// Adds every adapter's matrix to the map that it stands beside and takes the adapters away. Gives the largest
-    /// difference between a map with its adapter and the merged one on fixed input, over the largest value: what
-    /// rounding to the weights' kind costs.
+    /// Adds every adapter's matrix to its map's and removes the adapters. Returns the largest difference between a map with its
+    /// adapter and the merged one on fixed input, over the largest value: what rounding to the weights' kind costs.
     ///
     /// # Errors
-    /// The difference is above `tolerance`; the model is then spoiled.
+    /// The difference is above `tolerance`; the model is then unusable.
     pub(crate) fn merge_adapters(&mut self, tolerance: f64) -> Result<f64, ModelError> {
         let mut worst = 0.0f64;
         for block in &mut self.blocks {
@@ -128,10 +90,7 @@ impl LanguageModel {
                 worst = worst.max(merge(adapted));
             }
         }
-        match worst <= tolerance {
-            true => Ok(worst),
-            false => Err(ModelError::Merge { difference: worst, tolerance }),
-        }
+        if worst <= tolerance { Ok(worst) } else { Err(ModelError::Merge { difference: worst, tolerance }) }
     }
 }
 
@@ -142,11 +101,11 @@ fn merge(adapted: &mut AdaptedLinear) -> f64 {
     };
     no_grad(|| {
         let weight = &mut adapted.linear.weight;
-        let (_, input) = weight.size2().expect("a linear map has a matrix");
+        let input = weight.size()[1];
         let options = (Kind::Float, weight.device());
         let x = (Tensor::arange(4 * input, options) * 0.618).sin().view([4, input]);
         let linear = |matrix: &Tensor| x.linear(&matrix.to_kind(Kind::Float), None::<&Tensor>);
-        // As it was computed before, so that a wrong sum shows as well as a rounded one.
+        // As it was computed before, so that a wrong sum is found as well as a rounded one.
         let expected = linear(weight) + adapter.forward_wide(&x);
         let wide = weight.to_kind(Kind::Float) + adapter.delta();
         weight.copy_(&wide);

@@ -1,14 +1,13 @@
 //! M3D-CLIP: a volume and its report as two features of one space (BAAI-DCAI/M3D, `LaMed/src/model/CLIP.py`).
 //!
-//! Each half gives its class token's feature after the last norm; a linear map and the L2 norm make them comparable.
+//! Each encoder gives its class token's feature after the last norm; a linear map and the L2 norm make them comparable.
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use super::config::Initializer;
 use super::encoder3d::{Encoder3d, M3dClipVisionConfig};
 use super::error::{ModelError, expect_shape};
-use super::layers::{Init, Linear};
+use super::layers::{Init, Initializer, Linear};
 use super::text_encoder::{Bert, BertConfig};
 
 /// The logit scale at the start of training: ln(1 / 0.07), as CLIP has it.
@@ -17,13 +16,13 @@ const FIRST_LOGIT_SCALE: f64 = 2.659_260_036_932_778;
 /// The smallest norm that a feature is divided by, torch's default.
 const SMALLEST_NORM: f64 = 1e-12;
 
-/// Sizes of both halves, and how the logit scale acts.
+/// Sizes of both encoders, and how the logit scale acts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct M3dClipConfig {
-    /// The half that sees.
+    /// The vision encoder.
     pub vision: M3dClipVisionConfig,
-    /// The half that reads; of the same width.
+    /// The text encoder, of the same width.
     pub text: BertConfig,
     /// Multiply by the exponential of the scale, as CLIP does; the released M3D-CLIP multiplies by the scale itself.
     #[serde(default)]
@@ -89,17 +88,17 @@ impl M3dClip {
         &self.config
     }
 
-    /// The half that sees, alone.
+    /// The vision encoder alone.
     pub fn vision_encoder(&self) -> &Encoder3d {
         &self.vision
     }
 
-    /// The half that reads, alone.
+    /// The text encoder alone.
     pub fn text_encoder(&self) -> &Bert {
         &self.text
     }
 
-    /// Volumes (B, channels, D, H, W) with values in 0..1 to features of length 1, (B, E).
+    /// Volumes (B, C, D, H, W) with values in 0..1 to features of length 1, (B, E).
     ///
     /// # Errors
     /// The volume has another shape than the config's.
@@ -116,12 +115,10 @@ impl M3dClip {
         Ok(unit_length(&self.text_projection.forward(&hidden_bte.select(1, 0))))
     }
 
-    /// Features of B images and C texts, (B, E) and (C, E), to logits (B, C): cosines times the logit scale.
+    /// Features of images (B, E) and of texts (R, E) to logits (B, R): cosines times the logit scale.
     pub fn logits(&self, image_be: &Tensor, text_be: &Tensor) -> Tensor {
-        let scale = match self.config.exp_logit_scale {
-            true => self.logit_scale.exp(),
-            false => self.logit_scale.shallow_clone(),
-        };
+        let exp = self.config.exp_logit_scale;
+        let scale = if exp { self.logit_scale.exp() } else { self.logit_scale.shallow_clone() };
         scale * image_be.matmul(&text_be.transpose(0, 1))
     }
 

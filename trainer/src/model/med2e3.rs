@@ -1,4 +1,5 @@
-//! The whole model: volumes and ids in, loss and slice scores out.
+//! The whole model: volumes and ids in, loss and slice scores out. In a tensor of volumes B counts the volumes of the batch,
+//! in a tensor of texts its rows.
 
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -10,31 +11,31 @@ use super::error::{ModelError, expect_multiple, expect_shape};
 use super::language_model::LanguageModel;
 use super::layers::Init;
 use super::lora::LoraConfig;
-use super::scorer::{self, Evidence, SliceScorer};
+use super::loss::next_token_loss;
+use super::scorer::{self, ScorerInput, SliceScorer};
 use super::splice::{Splice, VOLUME_ID};
 use super::text_encoder::Bert;
-use super::weights;
-use crate::loss::next_token_loss;
+use super::weights::adapt::adapt;
 
-/// One batch. Id tensors may stay on the CPU, which saves the device a wait; voxels lie on the model's device.
+/// One batch. Id tensors may stay on the CPU, which saves the device a wait; voxels are on the model's device.
 pub struct ModelInput {
-    /// (V, 1, D, H, W): the batch's volumes in order of appearance, so (B, ..) with one volume a sample. Of any kind: the
-    /// model turns them to its own.
+    /// (B, C, D, H, W), values in 0..1: the batch's volumes in order of appearance, as many as the ids name. Of any kind of
+    /// floats: the model converts them to its own.
     pub voxels_bcdhw: Tensor,
-    /// i64, (B, T): text ids, -201 for a volume, right-padded.
+    /// i64, (B, T): text ids, [`VOLUME_ID`] for a volume, right-padded.
     pub ids_bt: Tensor,
     /// Ids of each row before padding.
     pub lengths_b: Vec<i64>,
-    /// i64, the shape of the ids: the token itself where it is a target, else -100.
+    /// i64, the shape of the ids: the token itself where it is a target, else [`IGNORED`](med2e3_schemas::sample::IGNORED).
     pub labels_bt: Option<Tensor>,
-    /// i64, (B, T'): ids of the bare question, for the scorer: the language model's, or where the variant's text feature is
-    /// M3D-CLIP's, BERT's with start and end token.
+    /// i64, (B, T) with a T of its own: ids of the bare question, for the scorer: the language model's, or where the variant's
+    /// text feature is M3D-CLIP's, BERT's with start and end token.
     pub question_ids_bt: Tensor,
-    /// Bool or number, the shape of the question's ids: true where a token stands.
+    /// Bool or number, the shape of the question's ids: true at tokens, false at padding.
     pub question_mask_bt: Tensor,
 }
 
-/// What a forward pass gives.
+/// The result of a forward pass.
 pub struct ModelOutput {
     /// Mean over the batch's targets, f32 scalar.
     pub loss: Tensor,
@@ -42,30 +43,30 @@ pub struct ModelOutput {
     pub target_count: i64,
     /// Targets whose most likely token is right, i64 scalar on the device.
     pub correct_count: Tensor,
-    /// f32, see [`Visual::scores_bn`].
+    /// f32, see [`VisualFeatures::scores_bn`].
     pub scores_bn: Tensor,
 }
 
-/// What the language model is shown of each volume, and what that is made of.
-pub struct Visual {
-    /// (V, visual tokens, E).
-    pub tokens_bpe: Tensor,
-    /// The 3D connector's tokens, (V, P, E), where the variant makes them.
+/// The visual tokens of each volume of a batch, and what they are computed from.
+pub struct VisualFeatures {
+    /// (B, S, E): what the language model gets.
+    pub tokens_bse: Tensor,
+    /// The 3D connector's tokens, (B, P, E), where the variant computes them.
     pub tokens3d_bpe: Option<Tensor>,
-    /// The 2D connector's tokens of every slice, (V, N, Q, E), where the variant makes them.
+    /// The 2D connector's tokens of every slice, (B, N, Q, E), where the variant computes them.
     pub tokens2d_bnqe: Option<Tensor>,
-    /// f32, (V, N): how much each slice counts, summing to 1 but for dropout in training. (V, 0) where the variant makes
-    /// no 2D tokens; uniform where its aggregate looks at no scores.
+    /// f32, (B, N): how much each slice counts, in 0..1, summing to 1 except for dropout in training. (B, 0) where the variant
+    /// computes no 2D tokens; uniform where its aggregate uses no scores.
     pub scores_bn: Tensor,
 }
 
-/// Places of a spliced batch.
-pub struct SplicedPlaces {
+/// Positions in a spliced batch.
+pub struct SplicedPositions {
     /// Rows of the batch.
     pub rows: i64,
     /// Tokens of a padded row.
     pub width: i64,
-    /// The places, row * width + token.
+    /// The positions, row * width + token.
     pub flat: Vec<i64>,
 }
 
@@ -90,7 +91,7 @@ impl Med2e3 {
         Med2e3::build(config, &Init::drawn(device, Kind::Float, config.initializer, seed))
     }
 
-    /// Weights in name and shape only, for [`Med2e3::load`] to fill part by part; whatever the sizes, it costs no memory.
+    /// Weights in name and shape only, for [`Med2e3::load`] to fill part by part; it costs no memory, whatever the sizes.
     /// Until then nothing may be computed with it.
     ///
     /// # Errors
@@ -121,7 +122,7 @@ impl Med2e3 {
         let text_encoder = text_config.map(|text| Bert::new(text, init)).transpose()?;
         let scorer = scorer::build(variant, width, text_config.map_or(width, |text| text.hidden_size), init);
         if let Some(lora) = &config.lora {
-            weights::adapt(&mut llm, lora, init)?;
+            adapt(&mut llm, lora, init)?;
         }
         let config = config.clone();
         Ok(Med2e3 { config, llm, encoder3d, connector3d, encoder2d, connector2d, text_encoder, scorer })
@@ -157,12 +158,12 @@ impl Med2e3 {
         self.llm.embedding.kind()
     }
 
-    /// Where the weights lie.
+    /// The device of the weights.
     pub fn device(&self) -> Device {
         self.llm.device()
     }
 
-    /// Puts fresh adapters, drawn from a seed, into the language model.
+    /// Adds fresh adapters, drawn from a seed, to the language model.
     ///
     /// # Errors
     /// Numbers out of range, unknown targets, or adapters are there already.
@@ -171,23 +172,23 @@ impl Med2e3 {
             return Err(ModelError::config("lora", "a model without adapters", "one with them"));
         }
         let init = Init::drawn(self.device(), self.kind(), self.config.initializer, seed);
-        weights::adapt(&mut self.llm, lora, &init)?;
+        adapt(&mut self.llm, lora, &init)?;
         self.config.lora = Some(lora.clone());
         Ok(())
     }
 
-    /// Adds every adapter's matrix to the map that it stands beside; the model and its config are then without adapters.
-    /// Gives the largest difference between a map with its adapter and the merged one on fixed input, over the largest
-    /// value: what rounding to the weights' kind costs. 0 where there are no adapters.
+    /// Adds every adapter's matrix to its map's; the model and its config are then without adapters. Returns the largest
+    /// difference between a map with its adapter and the merged one on fixed input, over the largest value: what rounding to
+    /// the weights' kind costs. 0 where there are no adapters.
     ///
     /// # Errors
-    /// The difference is above `tolerance`; the adapters are gone all the same.
+    /// The difference is above `tolerance`; the adapters are removed even so.
     pub fn merge_adapters(&mut self, tolerance: f64) -> Result<f64, ModelError> {
         self.config.lora = None;
         self.llm.merge_adapters(tolerance)
     }
 
-    /// Loss and scores of one batch. `train` switches dropout on and keeps the graph.
+    /// Loss and scores of one batch. `train` enables dropout and keeps the graph.
     ///
     /// # Errors
     /// Shapes differ from the config's, or ids and volumes do not agree in number.
@@ -200,10 +201,11 @@ impl Med2e3 {
 
     fn forward_with_graph(&self, input: &ModelInput, train: bool) -> Result<ModelOutput, ModelError> {
         let splice = self.splice(input, self.config.variant.max_length)?;
-        let visual = self.see(input, &splice.volume_samples, train)?;
-        let embeddings_bte = self.embed(&splice, &visual.tokens_bpe);
+        let visual = self.visual_features(input, &splice.volume_samples, train)?;
+        let embeddings_bte = self.embed(&splice, &visual.tokens_bse);
         let hidden_bte = self.llm.forward(&embeddings_bte, &splice.lengths, train)?;
-        let loss = next_token_loss(&self.llm, &hidden_bte, &splice.target_places, &splice.target_ids);
+        let loss =
+            next_token_loss(self.llm.output_embedding(), &hidden_bte, &splice.target_positions, &splice.target_ids);
         Ok(ModelOutput {
             loss: loss.mean,
             target_count: splice.target_ids.len() as i64,
@@ -216,31 +218,35 @@ impl Med2e3 {
     ///
     /// # Errors
     /// As [`Med2e3::forward`].
-    pub fn visual(&self, input: &ModelInput, train: bool) -> Result<Visual, ModelError> {
+    pub fn visual(&self, input: &ModelInput, train: bool) -> Result<VisualFeatures, ModelError> {
         let splice = self.splice(input, self.config.variant.max_length)?;
         if train {
-            return self.see(input, &splice.volume_samples, true);
+            return self.visual_features(input, &splice.volume_samples, true);
         }
-        no_grad(|| self.see(input, &splice.volume_samples, false))
+        no_grad(|| self.visual_features(input, &splice.volume_samples, false))
     }
 
-    /// Logits of the spliced batch at the places of its tokens, or where a mask (B, T) over spliced places is given at its
-    /// ones, (places, V) in f32; and which places those are. Without a graph.
+    /// Logits (R, V) in f32 at R positions of the spliced batch, and those positions: where the mask (B, T) over spliced positions
+    /// is true, or at every token where there is none. Without a graph.
     ///
     /// # Errors
     /// As [`Med2e3::forward`], or a mask of another shape.
-    pub fn logits(&self, input: &ModelInput, mask_bt: Option<&Tensor>) -> Result<(Tensor, SplicedPlaces), ModelError> {
+    pub fn logits(
+        &self,
+        input: &ModelInput,
+        mask_bt: Option<&Tensor>,
+    ) -> Result<(Tensor, SplicedPositions), ModelError> {
         no_grad(|| {
             let splice = self.splice(input, self.config.variant.max_length)?;
-            let visual = self.see(input, &splice.volume_samples, false)?;
-            let embeddings_bte = self.embed(&splice, &visual.tokens_bpe);
+            let visual = self.visual_features(input, &splice.volume_samples, false)?;
+            let embeddings_bte = self.embed(&splice, &visual.tokens_bse);
             let hidden_bte = self.llm.forward(&embeddings_bte, &splice.lengths, false)?;
             let (rows, width) = (splice.lengths.len() as i64, splice.width as i64);
             let flat = match mask_bt {
                 Some(mask_bt) => {
                     expect_shape("logits mask", mask_bt, &[rows, width])?;
-                    let places = mask_bt.ne(0).flatten(0, 1).nonzero().flatten(0, 1).to_device(Device::Cpu);
-                    Vec::try_from(places).expect("a flat i64 tensor on the CPU")
+                    let positions = mask_bt.ne(0).flatten(0, 1).nonzero().flatten(0, 1).to_device(Device::Cpu);
+                    Vec::try_from(positions).expect("a flat i64 tensor on the CPU")
                 }
                 None => splice
                     .lengths
@@ -249,25 +255,25 @@ impl Med2e3 {
                     .flat_map(|(length, row)| (0..*length as i64).map(move |t| row * width + t))
                     .collect(),
             };
-            let places = Tensor::from_slice(&flat).to_device(self.device());
-            let logits_rv = self.llm.logits(&hidden_bte.flatten(0, 1).index_select(0, &places)).to_kind(Kind::Float);
-            Ok((logits_rv, SplicedPlaces { rows, width, flat }))
+            let positions = Tensor::from_slice(&flat).to_device(self.device());
+            let logits_rv = self.llm.logits(&hidden_bte.flatten(0, 1).index_select(0, &positions)).to_kind(Kind::Float);
+            Ok((logits_rv, SplicedPositions { rows, width, flat }))
         })
     }
 
-    /// Switches every dropout off, in training too.
-    pub fn drop_no_more(&mut self) {
+    /// Disables every dropout, in training too.
+    pub fn disable_dropout(&mut self) {
         self.config.variant.score_dropout = 0.0;
-        self.llm.drop_no_more();
+        self.llm.disable_dropout();
     }
 
-    /// The spliced embeddings (B, T, E) of the prompts, their lengths, and the scores (V, N): what generation starts
-    /// from. Without a graph and without cutting.
+    /// The spliced embeddings (B, T, E) of the prompts, their lengths, and the scores (B, N) of their volumes: what generation
+    /// starts from. Without a graph and without cutting.
     pub(crate) fn prompt(&self, input: &ModelInput) -> Result<(Tensor, Vec<usize>, Tensor), ModelError> {
         no_grad(|| {
             let splice = self.splice(input, usize::MAX)?;
-            let visual = self.see(input, &splice.volume_samples, false)?;
-            Ok((self.embed(&splice, &visual.tokens_bpe), splice.lengths, visual.scores_bn))
+            let visual = self.visual_features(input, &splice.volume_samples, false)?;
+            Ok((self.embed(&splice, &visual.tokens_bse), splice.lengths, visual.scores_bn))
         })
     }
 
@@ -302,14 +308,12 @@ impl Med2e3 {
     /// A wrong id would end the process inside libtorch, on CUDA past any recovery.
     fn check_ids<'a>(&self, what: &'static str, mut ids: impl Iterator<Item = &'a i64>) -> Result<(), ModelError> {
         let expected = self.config.llm.vocab_size;
-        match ids.find(|id| !(0..expected).contains(*id)) {
-            Some(&found) => Err(ModelError::TokenId { what, expected, found }),
-            None => Ok(()),
-        }
+        let outside = ids.find(|id| !(0..expected).contains(*id));
+        outside.map_or(Ok(()), |&found| Err(ModelError::TokenId { what, expected, found }))
     }
 
-    /// Visual tokens and scores; `samples` names for each volume the row whose question it is scored by.
-    fn see(&self, input: &ModelInput, samples: &[i64], train: bool) -> Result<Visual, ModelError> {
+    /// Visual tokens and scores; `samples` holds for each volume the row of its question.
+    fn visual_features(&self, input: &ModelInput, samples: &[i64], train: bool) -> Result<VisualFeatures, ModelError> {
         let [d, h, w] = self.config.vision3d.img_size;
         let voxels_bcdhw = &input.voxels_bcdhw.to_kind(self.kind());
         expect_shape("voxels", voxels_bcdhw, &[samples.len() as i64, self.config.vision3d.in_channels, d, h, w])?;
@@ -317,30 +321,30 @@ impl Med2e3 {
         if samples.is_empty() {
             let shape = [0, self.config.visual_token_count(), self.config.llm.hidden_size];
             let scores_bn = Tensor::zeros([0, self.config.slice_count()], (Kind::Float, self.device()));
-            let tokens_bpe = Tensor::zeros(shape, (self.kind(), self.device()));
-            return Ok(Visual { tokens_bpe, tokens3d_bpe: None, tokens2d_bnqe: None, scores_bn });
+            let tokens_bse = Tensor::zeros(shape, (self.kind(), self.device()));
+            return Ok(VisualFeatures { tokens_bse, tokens3d_bpe: None, tokens2d_bnqe: None, scores_bn });
         }
         let tokens3d_bpe = match (&self.encoder3d, &self.connector3d) {
             (Some(encoder), Some(connector)) => Some(connector.forward(&encoder.forward(voxels_bcdhw)?)),
             _ => None,
         };
-        let Some(tokens2d_bnqe) = self.see_slices(voxels_bcdhw)? else {
+        let Some(tokens2d_bnqe) = self.slice_tokens(voxels_bcdhw)? else {
             let none = Tensor::zeros([samples.len() as i64, 0], (Kind::Float, self.device()));
-            let tokens_bpe = tokens3d_bpe.expect("a model without 2D tokens has 3D tokens");
-            let tokens3d_bpe = Some(tokens_bpe.shallow_clone());
-            return Ok(Visual { tokens_bpe, tokens3d_bpe, tokens2d_bnqe: None, scores_bn: none });
+            let tokens_bse = tokens3d_bpe.expect("a model without 2D tokens has 3D tokens");
+            let tokens3d_bpe = Some(tokens_bse.shallow_clone());
+            return Ok(VisualFeatures { tokens_bse, tokens3d_bpe, tokens2d_bnqe: None, scores_bn: none });
         };
         let scores_bn = self.score(input, samples, tokens3d_bpe.as_ref(), &tokens2d_bnqe, train)?;
         let tokens2d_bqe = self.config.variant.aggregate.forward(&tokens2d_bnqe, &scores_bn);
-        let tokens_bpe = match (self.config.variant.visual_tokens, &tokens3d_bpe) {
+        let tokens_bse = match (self.config.variant.visual_tokens, &tokens3d_bpe) {
             (VisualTokens::Both, Some(tokens3d_bpe)) => Tensor::cat(&[tokens3d_bpe, &tokens2d_bqe], 1),
             _ => tokens2d_bqe,
         };
-        Ok(Visual { tokens_bpe, tokens3d_bpe, tokens2d_bnqe: Some(tokens2d_bnqe), scores_bn })
+        Ok(VisualFeatures { tokens_bse, tokens3d_bpe, tokens2d_bnqe: Some(tokens2d_bnqe), scores_bn })
     }
 
-    /// 2D tokens of every slice, (V, N, Q, E).
-    fn see_slices(&self, voxels_bcdhw: &Tensor) -> Result<Option<Tensor>, ModelError> {
+    /// 2D tokens of every slice, (B, N, Q, E), where the variant computes them.
+    fn slice_tokens(&self, voxels_bcdhw: &Tensor) -> Result<Option<Tensor>, ModelError> {
         let (Some(encoder), Some(connector)) = (&self.encoder2d, &self.connector2d) else {
             return Ok(None);
         };
@@ -362,20 +366,17 @@ impl Med2e3 {
             let shape = [samples.len() as i64, slice_count];
             return Ok(Tensor::full(shape, 1.0 / slice_count as f64, (Kind::Float, device)));
         }
-        let text_be = match variant.uses_question() {
-            true => Some(self.question_feature(input, samples)?),
-            false => None,
-        };
+        let text_be = if variant.uses_question() { Some(self.question_feature(input, samples)?) } else { None };
         let slices_bne = variant.uses_slice_features().then(|| {
             scorer::slice_features(variant.local_feature, tokens3d_bpe, tokens2d_bnqe, self.config.pooled_grid()[0])
         });
         let volumes = samples.len() as i64;
-        let evidence =
-            Evidence { slices_bne: slices_bne.as_ref(), text_be: text_be.as_ref(), volumes, slice_count, device };
-        Ok(scorer::scores(&self.scorer.relevance(&evidence), variant.score_dropout, train))
+        let scored =
+            ScorerInput { slices_bne: slices_bne.as_ref(), text_be: text_be.as_ref(), volumes, slice_count, device };
+        Ok(scorer::scores(&self.scorer.relevance(&scored), variant.score_dropout, train))
     }
 
-    /// The question's feature for each volume, (V, text width); `samples` names the row of each volume's question.
+    /// The question's feature for each volume, (B, E of the text); `samples` holds the row of each volume's question.
     fn question_feature(&self, input: &ModelInput, samples: &[i64]) -> Result<Tensor, ModelError> {
         expect_shape("question ids", &input.question_ids_bt, &[input.lengths_b.len() as i64, -1])?;
         expect_shape("question mask", &input.question_mask_bt, &input.question_ids_bt.size())?;
@@ -392,19 +393,19 @@ impl Med2e3 {
         Ok(scorer::mean_embedding(&question_bte, &of_volumes(&input.question_mask_bt)))
     }
 
-    /// Text embeddings with the visual tokens in their places, (B, T, E).
-    fn embed(&self, splice: &Splice, tokens_bpe: &Tensor) -> Tensor {
+    /// Text embeddings with the visual tokens at their positions, (B, T, E).
+    fn embed(&self, splice: &Splice, tokens_bse: &Tensor) -> Tensor {
         let device = self.device();
         let on_device = |values: &[i64]| Tensor::from_slice(values).to_device(device);
         let text_re = self.llm.embed(&on_device(&splice.text_ids));
-        let visual_re = tokens_bpe.flatten(0, 1).index_select(0, &on_device(&splice.visual_rows));
+        let visual_re = tokens_bse.flatten(0, 1).index_select(0, &on_device(&splice.visual_rows));
         text_re
-            .index_copy(0, &on_device(&splice.visual_places), &visual_re)
+            .index_copy(0, &on_device(&splice.visual_positions), &visual_re)
             .unflatten(0, [splice.lengths.len() as i64, -1])
     }
 }
 
-/// All ids, row after row. Waits for the device if they lie there.
+/// All ids, row after row. Waits for the device if they are there.
 fn host_ids(ids_bt: &Tensor) -> Vec<i64> {
     let flat = ids_bt.to_device(Device::Cpu).to_kind(Kind::Int64).flatten(0, -1);
     Vec::try_from(flat).expect("a flat i64 tensor on the CPU")

@@ -1,8 +1,8 @@
-//! Med-2E3: one CT volume seen by a 3D encoder and, slice by slice, by a 2D encoder; slices weighed by the question;
-//! both kinds of tokens spliced into a language model.
+//! Med-2E3: one CT volume encoded in 3D and, slice by slice, in 2D; slices weighed by the question; both kinds of tokens
+//! spliced into a language model.
 //!
 //! # Layout
-//! - [`config`]: what may vary, as named values; [`preset`]: the paper's and the released code's choices of them; sizes
+//! - [`config`]: the choices, as named values; [`preset`]: the paper's and the released code's choices of them; sizes
 //!   come from the parts' own config.json
 //! - [`med2e3`]: the whole model: volume and ids in, loss and scores out
 //! - [`encoder3d`], [`encoder2d`], [`connector`]: voxels to visual tokens
@@ -10,7 +10,9 @@
 //! - [`splice`]: visual tokens into text
 //! - [`language_model`]: Phi-3, Llama, Qwen2; [`lora`]: adapters in it
 //! - [`text_encoder`] is BERT; [`m3d_clip`] joins it and the 3D encoder for retrieval
-//! - `layers`: what the parts are made of
+//! - `layers`: the small layers of all parts
+//! - [`loss`]: next-token cross-entropy
+//! - [`part`]: the pieces that are stored and trained separately
 //! - [`weights`]: published names and strict loading; [`published`]: published sizes
 //!
 //! Nothing here knows of files. Shapes are checked where tensors enter; past that, an operation that libtorch rejects
@@ -25,8 +27,10 @@ pub mod error;
 pub mod language_model;
 mod layers;
 pub mod lora;
+pub mod loss;
 pub mod m3d_clip;
 pub mod med2e3;
+pub mod part;
 pub mod preset;
 pub mod published;
 pub mod scorer;
@@ -34,17 +38,16 @@ pub mod splice;
 pub mod text_encoder;
 pub mod weights;
 
-pub use config::{
-    Aggregate, Initializer, LocalFeature, Med2e3Config, Scorer, SliceNorm, TextFeature, Variant, VisualTokens,
-};
+pub use config::{Aggregate, LocalFeature, Med2e3Config, Scorer, TextFeature, Variant, VisualTokens};
 pub use connector::ConnectorKind;
-pub use encoder2d::SiglipVisionConfig;
+pub use encoder2d::{SiglipVisionConfig, SliceNorm};
 pub use encoder3d::M3dClipVisionConfig;
 pub use error::ModelError;
 pub use language_model::LanguageModelConfig;
+pub use layers::Initializer;
 pub use lora::LoraConfig;
 pub use m3d_clip::{M3dClip, M3dClipConfig};
-pub use med2e3::{Med2e3, ModelInput, ModelOutput, Visual};
+pub use med2e3::{Med2e3, ModelInput, ModelOutput, VisualFeatures};
+pub use part::Part;
 pub use preset::Preset;
 pub use text_encoder::{Bert, BertConfig, TextFeatures};
-pub use weights::Part;

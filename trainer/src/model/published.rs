@@ -1,5 +1,5 @@
 //! The config.json files that the parts are published with, to sizes and back. Fields that would change what is computed
-//! in a way that is not built here are errors; fields that decide nothing are passed over.
+//! in a way that is not implemented here are errors; fields without influence are passed over.
 
 use serde_json::{Map, Value, json};
 
@@ -9,9 +9,9 @@ use super::encoder2d::SiglipVisionConfig;
 use super::encoder3d::M3dClipVisionConfig;
 use super::error::ModelError;
 use super::language_model::{Family, LanguageModelConfig, RopeScaling, SpecialIds};
-use super::weights::Part;
+use super::part::Part;
 
-/// No published model has as many.
+/// More than any published model has.
 const MOST_BLOCKS: i64 = 1024;
 
 /// One config.json, with the part's name for errors.
@@ -91,11 +91,11 @@ impl<'a> Fields<'a> {
         value.ok_or_else(|| self.error(key, "true or false"))
     }
 
-    /// Fails unless the field is absent or one of the values that are built here.
-    fn only(&self, key: &str, built: &[Value]) -> Result<(), ModelError> {
-        let is_built = self.get(key).is_none_or(|value| built.contains(value));
-        let list = || built.iter().map(Value::to_string).collect::<Vec<_>>().join(" or ");
-        if is_built { Ok(()) } else { Err(self.error(key, &list())) }
+    /// Fails unless the field is absent or one of the values that are implemented here.
+    fn only(&self, key: &str, implemented: &[Value]) -> Result<(), ModelError> {
+        let is_implemented = self.get(key).is_none_or(|value| implemented.contains(value));
+        let list = || implemented.iter().map(Value::to_string).collect::<Vec<_>>().join(" or ");
+        if is_implemented { Ok(()) } else { Err(self.error(key, &list())) }
     }
 }
 
@@ -104,7 +104,7 @@ impl LanguageModelConfig {
     /// transformers 5 (`rope_parameters`).
     ///
     /// # Errors
-    /// A field is missing, or asks for something that is not built here.
+    /// A field is missing, or asks for something that is not implemented here.
     pub fn from_published(value: &Value) -> Result<LanguageModelConfig, ModelError> {
         let fields = Fields::of("llm", value)?;
         let model_type = match fields.get("model_type").and_then(Value::as_str) {
@@ -161,7 +161,7 @@ impl LanguageModelConfig {
         Ok(config)
     }
 
-    /// Both spellings: in one the base and the original length stand outside of the scaling, in the other inside.
+    /// Both spellings: in one the base and the original length are outside of the scaling, in the other inside.
     fn read_rope(&mut self, fields: &Fields) -> Result<(), ModelError> {
         let empty = Map::new();
         let inner = fields.get("rope_parameters").or(fields.get("rope_scaling"));
@@ -183,7 +183,7 @@ impl LanguageModelConfig {
                 attention_factor: match (scaling.get("attention_factor"), scaling.get("factor")) {
                     (None, None) => None,
                     (Some(_), _) => Some(scaling.number("attention_factor", None)?),
-                    // A factor here stands in for the ratio of the two lengths.
+                    // A factor here replaces the ratio of the two lengths.
                     (None, Some(_)) => {
                         let original = self.original_max_position_embeddings.unwrap_or(self.max_position_embeddings);
                         let factor = scaling.number("factor", None)?;
@@ -234,7 +234,7 @@ impl LanguageModelConfig {
             "rms_norm_eps": self.rms_norm_eps, "rope_theta": self.rope_theta, "rope_scaling": rope_scaling,
             "max_position_embeddings": self.max_position_embeddings, "sliding_window": self.sliding_window,
             "tie_word_embeddings": self.tie_word_embeddings, "attention_bias": false,
-            // Written where there is none, too: what transformers takes instead may lie past a small vocabulary.
+            // Written where there is none, too: the default of transformers may be past a small vocabulary.
             "bos_token_id": self.special_ids.begin, "pad_token_id": self.special_ids.pad,
             "eos_token_id": match self.special_ids.end.as_slice() {
                 [] => Value::Null,
@@ -260,7 +260,7 @@ impl SiglipVisionConfig {
     /// From SigLIP's config.json: that of the vision model, or the whole one around it.
     ///
     /// # Errors
-    /// A field is wrong, or asks for something that is not built here.
+    /// A field is wrong, or asks for something that is not implemented here.
     pub fn from_published(value: &Value) -> Result<SiglipVisionConfig, ModelError> {
         let fields = Fields::of("vision2d", value.get("vision_config").unwrap_or(value))?;
         fields.only("hidden_act", &[json!("gelu_pytorch_tanh")])?;
@@ -298,7 +298,7 @@ impl M3dClipVisionConfig {
     /// From M3D-CLIP's config.json.
     ///
     /// # Errors
-    /// A field is missing, or asks for something that is not built here.
+    /// A field is missing, or asks for something that is not implemented here.
     pub fn from_published(value: &Value) -> Result<M3dClipVisionConfig, ModelError> {
         let fields = Fields::of("vision3d", value)?;
         fields.only("pos_embed", &[json!("perceptron")])?;
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_built_is_refused_by_name() {
+    fn what_is_not_implemented_is_refused_by_name() {
         let refused = [
             ("partial_rotary_factor", json!(0.75)),
             ("hidden_act", json!("gelu")),
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_come_back_from_what_is_written() {
+    fn written_sizes_are_read_back() {
         let siglip = SiglipVisionConfig::large_patch16_256();
         assert_eq!(SiglipVisionConfig::from_published(&siglip.to_published()).unwrap(), siglip);
         let m3d_clip = M3dClipVisionConfig::m3d_clip();

@@ -1,11 +1,11 @@
-//! Where text and visual tokens stand in the sequence that the language model sees.
+//! The positions of text and visual tokens in the sequence that the language model gets.
 //!
 //! Planned on the host from ids alone, so that the device does one embedding look-up and one row copy, and never waits.
 
-/// The id that stands for a volume in a row of ids.
-pub const VOLUME_ID: i64 = -201;
-/// The label of a position that is no target.
-pub const IGNORED: i64 = -100;
+use med2e3_schemas::sample::{IGNORED, IMAGE3D};
+
+/// The id that marks a volume in a row of ids.
+pub const VOLUME_ID: i64 = IMAGE3D as i64;
 
 /// A batch of spliced sequences, right-padded to the longest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,14 +14,14 @@ pub struct Splice {
     pub width: usize,
     /// Tokens of each row before padding.
     pub lengths: Vec<usize>,
-    /// (rows * width) text ids; 0 where a visual token or padding stands.
+    /// (rows * width) text ids; 0 at visual tokens and padding.
     pub text_ids: Vec<i64>,
-    /// Flat positions (row * width + place) of visual tokens.
-    pub visual_places: Vec<i64>,
+    /// Flat positions (row * width + token) of visual tokens.
+    pub visual_positions: Vec<i64>,
     /// For each of them its row in the flat (volumes * tokens) list of visual tokens.
     pub visual_rows: Vec<i64>,
     /// Flat positions whose next token is a target.
-    pub target_places: Vec<i64>,
+    pub target_positions: Vec<i64>,
     /// Those next tokens.
     pub target_ids: Vec<i64>,
     /// For each volume, in order of appearance, the row of ids that holds it.
@@ -41,38 +41,38 @@ impl Splice {
             width,
             lengths,
             text_ids: vec![0; ids.len() * width],
-            visual_places: Vec::new(),
+            visual_positions: Vec::new(),
             visual_rows: Vec::new(),
-            target_places: Vec::new(),
+            target_positions: Vec::new(),
             target_ids: Vec::new(),
             volume_samples: Vec::new(),
         };
         for (row, row_ids) in ids.iter().enumerate() {
-            splice.place_row(row, row_ids, labels.map(|rows| rows[row]), visual_tokens);
+            splice.plan_row(row, row_ids, labels.map(|rows| rows[row]), visual_tokens);
         }
         splice
     }
 
-    fn place_row(&mut self, row: usize, ids: &[i64], labels: Option<&[i64]>, visual_tokens: usize) {
+    fn plan_row(&mut self, row: usize, ids: &[i64], labels: Option<&[i64]>, visual_tokens: usize) {
         let (start, end) = (row * self.width, row * self.width + self.lengths[row]);
-        let mut place = start;
+        let mut position = start;
         for (index, id) in ids.iter().enumerate() {
             if *id == VOLUME_ID {
                 let first = self.volume_samples.len() * visual_tokens;
-                let seen = visual_tokens.min(end - place);
-                self.visual_places.extend((place..place + seen).map(|at| at as i64));
-                self.visual_rows.extend((first..first + seen).map(|at| at as i64));
+                let kept = visual_tokens.min(end - position);
+                self.visual_positions.extend((position..position + kept).map(|at| at as i64));
+                self.visual_rows.extend((first..first + kept).map(|at| at as i64));
                 self.volume_samples.push(row as i64);
-                place += seen;
-            } else if place < end {
-                self.text_ids[place] = *id;
+                position += kept;
+            } else if position < end {
+                self.text_ids[position] = *id;
                 let label = labels.map_or(IGNORED, |labels| labels[index]);
                 // The first token of a row has no token before it that could predict it.
-                if label != IGNORED && place > start {
-                    self.target_places.push(place as i64 - 1);
+                if label != IGNORED && position > start {
+                    self.target_positions.push(position as i64 - 1);
                     self.target_ids.push(label);
                 }
-                place += 1;
+                position += 1;
             }
         }
     }
@@ -89,15 +89,15 @@ mod tests {
     fn volume_in_the_middle() {
         let splice = Splice::plan(&[&[1, V, 5, 6]], Some(&[&[X, X, X, 6]]), 3, 100);
         assert_eq!(splice.text_ids, [1, 0, 0, 0, 5, 6]);
-        assert_eq!(splice.visual_places, [1, 2, 3]);
+        assert_eq!(splice.visual_positions, [1, 2, 3]);
         assert_eq!(splice.visual_rows, [0, 1, 2]);
-        assert_eq!((splice.target_places, splice.target_ids), (vec![4], vec![6]));
+        assert_eq!((splice.target_positions, splice.target_ids), (vec![4], vec![6]));
     }
 
     #[test]
     fn target_right_after_a_volume_is_predicted_by_its_last_token() {
         let splice = Splice::plan(&[&[V, 7]], Some(&[&[X, 7]]), 2, 100);
-        assert_eq!((splice.target_places, splice.target_ids), (vec![1], vec![7]));
+        assert_eq!((splice.target_positions, splice.target_ids), (vec![1], vec![7]));
     }
 
     #[test]
@@ -105,7 +105,7 @@ mod tests {
         let splice = Splice::plan(&[&[1, 2, 3], &[V, 4]], None, 3, 100);
         assert_eq!((splice.width, splice.lengths), (4, vec![3, 4]));
         assert_eq!(splice.text_ids, [1, 2, 3, 0, 0, 0, 0, 4]);
-        assert_eq!(splice.visual_places, [4, 5, 6]);
+        assert_eq!(splice.visual_positions, [4, 5, 6]);
         assert_eq!(splice.volume_samples, [1]);
     }
 
@@ -113,7 +113,7 @@ mod tests {
     fn several_volumes_and_none() {
         let splice = Splice::plan(&[&[V, 9, V], &[8], &[V]], None, 2, 100);
         assert_eq!(splice.volume_samples, [0, 0, 2]);
-        assert_eq!(splice.visual_places, [0, 1, 3, 4, 10, 11]);
+        assert_eq!(splice.visual_positions, [0, 1, 3, 4, 10, 11]);
         assert_eq!(splice.visual_rows, [0, 1, 2, 3, 4, 5]);
     }
 
@@ -121,19 +121,19 @@ mod tests {
     fn cut_at_max_length_inside_a_volume_and_inside_text() {
         let splice = Splice::plan(&[&[1, V, 5], &[V, 5, 6]], Some(&[&[X, X, 5], &[X, 5, 6]]), 3, 4);
         assert_eq!((splice.width, &splice.lengths), (4, &vec![4, 4]));
-        assert_eq!(splice.visual_places, [1, 2, 3, 4, 5, 6]);
-        assert_eq!((splice.target_places, splice.target_ids), (vec![6], vec![5]));
+        assert_eq!(splice.visual_positions, [1, 2, 3, 4, 5, 6]);
+        assert_eq!((splice.target_positions, splice.target_ids), (vec![6], vec![5]));
         let splice = Splice::plan(&[&[1, V, 5]], None, 3, 2);
-        assert_eq!((splice.visual_places, splice.visual_rows), (vec![1], vec![0]));
+        assert_eq!((splice.visual_positions, splice.visual_rows), (vec![1], vec![0]));
     }
 
     #[test]
     fn the_first_token_is_never_a_target() {
         let splice = Splice::plan(&[&[3, 4]], Some(&[&[3, 4]]), 1, 100);
-        assert_eq!((splice.target_places, splice.target_ids), (vec![0], vec![4]));
+        assert_eq!((splice.target_positions, splice.target_ids), (vec![0], vec![4]));
     }
 
-    /// A row of places, each a text id or a row of visual tokens, with its label: what splicing means.
+    /// A row of positions, each a text id or a row of visual tokens, with its label: what splicing means.
     fn naive(
         ids: &[i64],
         labels: &[i64],
@@ -179,16 +179,16 @@ mod tests {
                 volumes += ids.iter().filter(|id| **id == V).count();
                 proptest::prop_assert_eq!(splice.lengths[b], row.len());
                 for (t, (source, id, label)) in row.into_iter().enumerate() {
-                    let place = b * splice.width + t;
-                    let at = splice.visual_places.iter().position(|visual| *visual == place as i64);
+                    let position = b * splice.width + t;
+                    let at = splice.visual_positions.iter().position(|visual| *visual == position as i64);
                     proptest::prop_assert_eq!(at.map(|at| splice.visual_rows[at]), source);
-                    proptest::prop_assert_eq!(splice.text_ids[place], id);
+                    proptest::prop_assert_eq!(splice.text_ids[position], id);
                     if t > 0 && label != X {
-                        targets.push((place as i64 - 1, label));
+                        targets.push((position as i64 - 1, label));
                     }
                 }
             }
-            let found: Vec<(i64, i64)> = splice.target_places.into_iter().zip(splice.target_ids).collect();
+            let found: Vec<(i64, i64)> = splice.target_positions.into_iter().zip(splice.target_ids).collect();
             proptest::prop_assert_eq!(found, targets);
             proptest::prop_assert_eq!(splice.volume_samples.len(), volumes);
         }

@@ -4,9 +4,10 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use med2e3_schemas::report::{Answer, Explanation, TableCounts, TrainReport};
 use med2e3_schemas::sample::Task;
 
-use super::{Material, chart};
+use super::chart;
+use super::material::Material;
 
-/// Answers shown; all of them stand in `report.json` of the evaluation.
+/// Answers shown; all of them are in the evaluation's `report.json`.
 const SHOWN_ANSWERS: usize = 24;
 
 const STYLE: &str = "
@@ -99,8 +100,8 @@ fn prepared(material: &Material) -> Markup {
                 h3 { "Set aside" }
                 table {
                     tr { th { "input" } th { "reason" } th { "detail" } }
-                    @for [path, reason, detail] in &material.quarantine {
-                        tr { td { code { (path) } } td { (reason) } td { (detail) } }
+                    @for record in &material.quarantine {
+                        tr { td { code { (record.path) } } td { (record.reason) } td { (record.detail) } }
                     }
                 }
             }
@@ -161,7 +162,7 @@ fn metrics(material: &Material) -> Markup {
 
 fn answers(material: &Material) -> Markup {
     let answers = &material.evaluate.answers;
-    // Evenly over the answers, which are sorted by a hash, so no one chose them.
+    // Evenly over the answers, which are sorted by a hash, so that no one selected them.
     let shown = answers.iter().step_by(answers.len().div_ceil(SHOWN_ANSWERS).max(1));
     html! {
         h2 { "Answers beside the truth" }

@@ -5,16 +5,17 @@ use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
-use arrow::array::AsArray;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{FilterType, resize};
 use image::{ExtendedColorType, GrayImage, ImageEncoder};
-use med2e3_feed::Dataset;
-use med2e3_feed::shard::codes::decode;
 use med2e3_input::slices::AxialSlices;
 use med2e3_schemas::Id;
+use med2e3_schemas::volume;
+use med2e3_shards::codes::decode;
+use med2e3_shards::{Dataset, ShardError};
+use med2e3_store::FileError;
 
 use crate::TrainerError;
 
@@ -26,21 +27,18 @@ const JPEG_QUALITY: u8 = 85;
 
 /// A picture file as it is.
 pub(super) fn data_address(path: &Path) -> Result<String, TrainerError> {
-    let bytes = fs::read(path).map_err(TrainerError::io(path, "read"))?;
+    let bytes = fs::read(path).map_err(FileError::of(path, "read"))?;
     Ok(format!("data:image/png;base64,{}", STANDARD.encode(bytes)))
 }
 
-/// One volume of each series name, by name, with eight of its slices side by side.
+/// One volume of each series name, by name, with eight of its slices as one picture.
 pub(super) fn of_volumes(dataset: &Dataset) -> Result<Vec<(String, String)>, TrainerError> {
     let mut chosen: BTreeMap<String, Id> = BTreeMap::new();
     for shard in dataset.volume_shards() {
-        for batch in shard.read(&["volume_id", "series"])? {
-            let columns = ["volume_id", "series"].map(|name| batch.column_by_name(name));
-            let [Some(ids), Some(names)] = columns else { continue };
-            for (id, name) in ids.as_fixed_size_binary().iter().zip(names.as_string::<i32>()) {
-                if let (Some(id), Some(name)) = (id.and_then(Id::from_bytes), name) {
-                    chosen.entry(name.to_owned()).or_insert(id);
-                }
+        for batch in shard.read(&volume::SERIES)? {
+            let rows = volume::series_from_batch(&batch).map_err(ShardError::schema(shard.path()))?;
+            for (id, name) in rows.into_iter().filter_map(|(id, name)| Some((id, name?))) {
+                chosen.entry(name).or_insert(id);
             }
         }
     }

@@ -59,7 +59,7 @@ fn bert_equals_transformers() {
 }
 
 #[test]
-fn what_stands_at_padding_does_not_matter() {
+fn ids_at_padding_do_not_matter() {
     let (golden, clip) = (Golden::open("bert"), tiny(false));
     let (ids, mask) = (golden.get("ids"), golden.get("mask"));
     let encode = |ids: &Tensor, mask: &Tensor| no_grad(|| clip.encode_text(ids, mask).unwrap());
@@ -119,7 +119,7 @@ fn sizes_come_from_config_json_and_from_shapes() {
     assert_eq!(found.text, Golden::open("bert").config::<BertConfig>("config"));
     assert_eq!(serde_json::to_value(&found.vision).unwrap()["img_size"], serde_json::json!([4, 16, 16]));
 
-    // Where config.json says nothing, heads are 64 wide, and there is none in a width of 24.
+    // Where config.json does not state them, heads are 64 wide, and there is none in a width of 24.
     let mut text: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(path("m3d_clip_tiny/config.json")).unwrap()).unwrap();
     let of =
@@ -127,9 +127,10 @@ fn sizes_come_from_config_json_and_from_shapes() {
     let heads = text.as_object_mut().unwrap().remove("text_config").unwrap();
     let wide: Vec<_> = tensors
         .iter()
-        .map(|(name, tensor)| match name.ends_with("word_embeddings.weight") {
-            true => (name.clone(), Tensor::zeros([61, 128], (Kind::Float, Device::Cpu))),
-            false => (name.clone(), tensor.shallow_clone()),
+        .map(|(name, tensor)| {
+            let is_wide = name.ends_with("word_embeddings.weight");
+            let wide = || Tensor::zeros([61, 128], (Kind::Float, Device::Cpu));
+            (name.clone(), if is_wide { wide() } else { tensor.shallow_clone() })
         })
         .collect();
     assert_eq!(of(&text, &wide).unwrap().text.num_attention_heads, 2);

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use med2e3_trainer::TrainerError;
-use med2e3_trainer::checkpoint::adapters::{load_adapters, read_adapter_config, save_adapters};
-use med2e3_trainer::loss::next_token_loss;
+use med2e3_trainer::files::adapters::{load_adapters, read_adapter_config, save_adapters};
+use med2e3_trainer::model::loss::next_token_loss;
 use med2e3_trainer::model::{LanguageModelConfig, LoraConfig, Med2e3, Med2e3Config, ModelError, Part};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor, no_grad};
@@ -91,9 +91,9 @@ fn adapters_equal_pefts_in_logits_loss_gradients_and_after_merging() {
         let norms: HashMap<String, Tensor> = golden.below(&format!("{case}.norms/")).into_iter().collect();
         let (trainable, length) = (model.trainable(), ids.size()[1]);
         assert_eq!(trainable.len(), norms.len(), "{case}: adapters are trained, and nothing else");
-        let places: Vec<i64> = (0..length - 1).collect();
+        let positions: Vec<i64> = (0..length - 1).collect();
         let next = Vec::<i64>::try_from(ids.narrow(1, 1, length - 1).flatten(0, 1)).unwrap();
-        let loss = next_token_loss(model.llm(), &hidden(&model, &ids, true), &places, &next).mean;
+        let loss = next_token_loss(model.llm().output_embedding(), &hidden(&model, &ids, true), &positions, &next).mean;
         assert_close(&format!("{case} loss"), &loss, &golden.get(&format!("{case}.loss")), 1e-5);
         loss.backward();
         let mut worst = 0.0f64;

@@ -1,5 +1,5 @@
 //! The model, its loss, its gradients, its generation and its optimizer against PyTorch, transformers and MONAI. The
-//! expected numbers and the scripts that made them lie in `../golden/`.
+//! expected numbers and the scripts that made them are in `../golden/`.
 
 mod clip;
 mod golden_file;

@@ -6,7 +6,7 @@ use med2e3_trainer::model::{
     ConnectorKind, Initializer, LanguageModelConfig, Med2e3, Med2e3Config, ModelInput, Part, Preset, TextFeature,
     Variant, VisualTokens,
 };
-use med2e3_trainer::optimizer::{AdamW, AdamWConfig, clip_grad_norm};
+use med2e3_trainer::train::optimizer::{AdamW, AdamWConfig, clip_grad_norm};
 use tch::{Device, Kind, Tensor};
 
 use crate::golden_file::{Golden, assert_close};
@@ -95,9 +95,9 @@ fn batch(golden: &Golden, variant: &Variant) -> ModelInput {
 }
 
 /// One number a token, in which all of its width has a share.
-fn digest(tokens_bpe: &Tensor) -> Tensor {
-    let width = tokens_bpe.size()[2];
-    tokens_bpe.matmul(&Tensor::arange(width, (Kind::Float, Device::Cpu)).cos())
+fn digest(tokens_bse: &Tensor) -> Tensor {
+    let width = tokens_bse.size()[2];
+    tokens_bse.matmul(&Tensor::arange(width, (Kind::Float, Device::Cpu)).cos())
 }
 
 /// The norm over all gradients of a part; None where nothing has one.
@@ -112,7 +112,7 @@ fn compare(golden: &Golden, case: &str, model: &Med2e3) {
     let input = batch(golden, &model.config().variant);
     let expected = |what: &str| golden.get(&format!("{case}.{what}"));
     let visual = model.visual(&input, false).unwrap();
-    assert_close(&format!("{case} visual"), &digest(&visual.tokens_bpe), &expected("visual"), 1e-5);
+    assert_close(&format!("{case} visual"), &digest(&visual.tokens_bse), &expected("visual"), 1e-5);
     let output = model.forward(&input, true).unwrap();
     if expected("scores").size()[1] == 0 {
         assert_eq!(output.scores_bn.size(), expected("scores").size());
@@ -182,7 +182,7 @@ fn random_scores_sum_to_one_and_weigh_the_slices() {
     let input = batch(&golden, &model.config().variant);
     let visual = model.visual(&input, false).unwrap();
     let scores_bn = visual.scores_bn;
-    assert_eq!((scores_bn.size(), visual.tokens_bpe.size()), (vec![5, 8], vec![5, 12, 32]));
+    assert_eq!((scores_bn.size(), visual.tokens_bse.size()), (vec![5, 8], vec![5, 12, 32]));
     assert!(scores_bn.min().double_value(&[]) > 0.0);
     let sums_b = scores_bn.sum_dim_intlist([1i64].as_slice(), false, Kind::Float);
     assert_close("sums", &sums_b, &sums_b.ones_like(), 1e-6);

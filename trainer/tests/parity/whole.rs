@@ -3,14 +3,18 @@
 use std::collections::HashMap;
 
 use med2e3_trainer::generate::{Decoding, Generated, Until, generate};
+use med2e3_trainer::model::splice::{IGNORED, VOLUME_ID};
 use med2e3_trainer::model::{
     M3dClipVisionConfig, Med2e3, Med2e3Config, ModelError, ModelInput, Part, Preset, Scorer, SiglipVisionConfig,
     SliceNorm, Variant, VisualTokens,
 };
-use med2e3_trainer::optimizer::{AdamW, AdamWConfig, clip_grad_norm};
+use med2e3_trainer::train::optimizer::{AdamW, AdamWConfig, clip_grad_norm};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::golden_file::{Golden, assert_close, small};
+
+const V: i64 = VOLUME_ID;
+const X: i64 = IGNORED;
 
 /// The golden whole model, its weights loaded, dropout off, every part trainable, and its batch.
 fn whole() -> (Golden, Med2e3, ModelInput) {
@@ -46,7 +50,7 @@ fn greedy(model: &Med2e3, input: &ModelInput, max_new_tokens: usize, stop_ids: &
     generate(model, input, Decoding::Greedy, &until).unwrap()
 }
 
-/// One row of a batch as a batch of its own, without the padding that the batch put behind it.
+/// One row of a batch as a batch of its own, without its padding in the batch.
 fn row(input: &ModelInput, b: i64) -> ModelInput {
     let one = |tensor: &Tensor| tensor.narrow(0, b, 1);
     ModelInput {
@@ -92,7 +96,7 @@ fn m3d_clip_equals_its_reference() {
 fn whole_model_equals_torch_in_loss_scores_and_gradients() {
     let (golden, model, input) = whole();
     let visual = model.visual(&input, false).unwrap();
-    assert_close("visual tokens", &visual.tokens_bpe, &golden.get("visual"), 1e-5);
+    assert_close("visual tokens", &visual.tokens_bse, &golden.get("visual"), 1e-5);
 
     let output = model.forward(&input, true).unwrap();
     assert_close("scores", &output.scores_bn, &golden.get("scores"), 1e-5);
@@ -177,19 +181,19 @@ fn several_volumes_in_a_row_and_rows_of_text_alone() {
     let (_, model, input) = whole();
     let ids = |rows: &[i64]| Tensor::from_slice(rows).view([2, -1]);
     let mut mixed = unlabelled(&input);
-    mixed.ids_bt = ids(&[-201, 5, -201, 6, -201, 7, 8, 9, 2, 0, 0, 0]);
+    mixed.ids_bt = ids(&[V, 5, V, 6, V, 7, 8, 9, 2, 0, 0, 0]);
     mixed.lengths_b = vec![6, 3];
-    mixed.labels_bt = Some(ids(&[-100, -100, -100, 6, -100, 7, -100, 9, 2, -100, -100, -100]));
+    mixed.labels_bt = Some(ids(&[X, X, X, 6, X, 7, X, 9, 2, X, X, X]));
     mixed.question_ids_bt = ids(&[7, 8, 9, 9]);
     mixed.question_mask_bt = ids(&[1, 1, 1, 1]);
     let output = model.forward(&mixed, true).unwrap();
-    // The first row is cut at 24: both of its targets lie past the cut.
+    // The first row is cut at 24: both of its targets are past the cut.
     assert_eq!((output.target_count, output.scores_bn.size()), (2, vec![3, 8]));
     output.loss.backward();
 
     mixed.ids_bt = ids(&[1, 5, 6, 7, 8, 9]);
     mixed.lengths_b = vec![3, 3];
-    mixed.labels_bt = Some(ids(&[-100, 5, 6, -100, 8, 9]));
+    mixed.labels_bt = Some(ids(&[X, 5, 6, X, 8, 9]));
     mixed.voxels_bcdhw = input.voxels_bcdhw.narrow(0, 0, 0);
     let output = model.forward(&mixed, true).unwrap();
     assert_eq!((output.target_count, output.scores_bn.size()), (4, vec![0, 8]));

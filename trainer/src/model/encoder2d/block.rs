@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::config::SiglipVisionConfig;
-use crate::model::layers::{Gelu, Init, LayerNorm, Linear, Mlp, Sight, attention};
+use crate::model::layers::{AttentionMask, Gelu, Init, LayerNorm, Linear, Mlp, attention};
 
 /// Pre-norm attention and MLP, each added to its input.
 pub(crate) struct Block {
@@ -36,7 +36,7 @@ impl Block {
         let (batch, tokens, width) = hidden_bqe.size3().expect("tokens have three axes");
         let normed_bqe = self.attention_norm.forward(&hidden_bqe);
         let heads = |linear: &Linear| linear.forward(&normed_bqe).view([batch, tokens, self.heads, width / self.heads]);
-        let attended_bqe = attention(&heads(&self.query), &heads(&self.key), &heads(&self.value), Sight::All);
+        let attended_bqe = attention(&heads(&self.query), &heads(&self.key), &heads(&self.value), AttentionMask::None);
         let hidden_bqe = self.out.add_to(&hidden_bqe, &attended_bqe);
         self.mlp.add_to(&hidden_bqe, &self.mlp_norm.forward(&hidden_bqe))
     }

@@ -20,10 +20,20 @@ pub struct SiglipVisionConfig {
     pub image_size: i64,
     /// Height and width of a patch.
     pub patch_size: i64,
-    /// Channels of the published patch kernel; a slice is one channel that stands for all of them.
+    /// Channels of the published patch kernel; a slice is one channel that is used for all of them.
     pub num_channels: i64,
     /// Of every layer norm.
     pub layer_norm_eps: f64,
+}
+
+/// How a slice is normalized before the 2D encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SliceNorm {
+    /// Not at all, as in the released code.
+    None,
+    /// Mean 0.5 and deviation 0.5 removed, as SigLIP was trained.
+    Siglip,
 }
 
 impl SiglipVisionConfig {

@@ -1,14 +1,13 @@
 //! SigLIP's vision transformer over one slice: pre-norm blocks, tanh GELU, no class token. Features are the last
-//! block's output, before the published post-norm, which is carried for export only.
+//! block's output, before the published post-norm, which is kept for export only.
 
 mod block;
 mod config;
 
 use tch::{Kind, Tensor};
 
-pub use config::SiglipVisionConfig;
+pub use config::{SiglipVisionConfig, SliceNorm};
 
-use super::config::SliceNorm;
 use super::error::{ModelError, expect_shape};
 use super::layers::{Init, LayerNorm};
 use block::Block;
@@ -37,8 +36,8 @@ impl Encoder2d {
         })
     }
 
-    /// Slices (B, H, W) to one feature a patch, (B, Q, E); patches in order height, width. `norm` says what a slice goes
-    /// through before; it is folded into the patch kernel, so no normalized copy of the slices is made.
+    /// Slices (B, H, W) to one feature a patch, (B, Q, E); patches in order height, width. `norm` is applied to a
+    /// slice before; it is folded into the patch kernel, so no normalized copy of the slices is made.
     ///
     /// # Errors
     /// A slice has another size than the config's.

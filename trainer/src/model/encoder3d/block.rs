@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::config::{LAYER_NORM_EPS, M3dClipVisionConfig};
-use crate::model::layers::{Gelu, Init, LayerNorm, Linear, Mlp, Sight, attention};
+use crate::model::layers::{AttentionMask, Gelu, Init, LayerNorm, Linear, Mlp, attention};
 
 /// Pre-norm attention and MLP, each added to its input.
 pub(crate) struct Block {
@@ -38,7 +38,7 @@ impl Block {
             width / self.heads,
         ]);
         let parts = qkv.unbind(2);
-        let attended_bpe = attention(&parts[0], &parts[1], &parts[2], Sight::All);
+        let attended_bpe = attention(&parts[0], &parts[1], &parts[2], AttentionMask::None);
         let hidden_bpe = self.out.add_to(&hidden_bpe, &attended_bpe);
         self.mlp.add_to(&hidden_bpe, &self.mlp_norm.forward(&hidden_bpe))
     }

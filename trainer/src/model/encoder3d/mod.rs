@@ -23,7 +23,7 @@ pub struct Encoder3d {
 }
 
 impl Encoder3d {
-    /// Fresh weights. `final_norm` says whether features are taken after the last norm (M3D-LaMed) or before it
+    /// Fresh weights. `final_norm` states whether features are taken after the last norm (M3D-LaMed) or before it
     /// (Med-2E3).
     pub(crate) fn new(config: &M3dClipVisionConfig, final_norm: bool, init: &Init) -> Result<Encoder3d, ModelError> {
         config.check()?;
@@ -39,7 +39,7 @@ impl Encoder3d {
         })
     }
 
-    /// (B, channels, D, H, W) to one feature a patch, (B, P, E); patches in order depth, height, width.
+    /// (B, C, D, H, W) to one feature a patch, (B, P, E); patches in order depth, height, width.
     ///
     /// # Errors
     /// The volume has another shape than the config's.
@@ -51,8 +51,8 @@ impl Encoder3d {
         Ok(hidden_bpe.narrow(1, 1, self.config.token_count()))
     }
 
-    /// (B, channels, D, H, W) to the class token's feature after the last norm, (B, E), whatever `final_norm` says: what
-    /// M3D-CLIP compares with a text.
+    /// (B, C, D, H, W) to the class token's feature after the last norm, (B, E), whatever `final_norm` is: what M3D-CLIP
+    /// compares with a text.
     ///
     /// # Errors
     /// As [`Encoder3d::forward`].

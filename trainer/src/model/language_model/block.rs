@@ -6,7 +6,7 @@ use super::cache::LayerCache;
 use super::config::LanguageModelConfig;
 use super::projections::{self, Projections, Role};
 use super::rope::Angles;
-use crate::model::layers::{AdaptedLinear, Init, RmsNorm, Sight, attention};
+use crate::model::layers::{AdaptedLinear, AttentionMask, Init, RmsNorm, attention};
 
 /// Pre-norm causal attention and gated MLP, each added to its input.
 pub(crate) struct Block {
@@ -20,8 +20,8 @@ pub(crate) struct Block {
 /// What all blocks of one pass share.
 pub(super) struct Pass<'a> {
     pub(super) angles: &'a Angles,
-    /// Who sees whom; not looked at once a cache holds earlier tokens.
-    pub(super) sight: Sight<'a>,
+    /// Which keys a query attends to; not used once a cache holds earlier tokens.
+    pub(super) mask: AttentionMask<'a>,
     pub(super) train: bool,
 }
 
@@ -40,10 +40,10 @@ impl Block {
     /// (B, T, E) to the same. With a cache, keys and values go through it.
     pub(super) fn forward(&self, hidden_bte: Tensor, pass: &Pass, cache: Option<&mut LayerCache>) -> Tensor {
         let normed_bte = self.attention_norm.forward(&hidden_bte);
-        let [q_bthe, k_bthe, v_bthe] = self.projections.heads(&normed_bte, pass.angles, pass.train);
+        let [q_btae, k_btae, v_btae] = self.projections.heads(&normed_bte, pass.angles, pass.train);
         let attended_bte = match cache {
-            None => attention(&q_bthe, &k_bthe, &v_bthe, pass.sight),
-            Some(cache) => cache.attend(&q_bthe, &k_bthe, &v_bthe, pass.sight),
+            None => attention(&q_btae, &k_btae, &v_btae, pass.mask),
+            Some(cache) => cache.attend(&q_btae, &k_btae, &v_btae, pass.mask),
         };
         let hidden_bte = self.out.add_to(&hidden_bte, &attended_bte, pass.train);
         let [gate, up] = self.projections.gate_and_up(&self.mlp_norm.forward(&hidden_bte), pass.train);

@@ -32,7 +32,7 @@ pub struct LanguageModelConfig {
     pub rope_theta: f64,
     /// Longest sequence.
     pub max_position_embeddings: usize,
-    /// Keys that a query sees at most, itself included; all that lie before it where absent.
+    /// Keys that a query attends to at most, its own included; all before it where absent.
     pub sliding_window: Option<usize>,
     /// Stretched rotary positions; plain ones where absent.
     pub rope_scaling: Option<RopeScaling>,

@@ -14,7 +14,7 @@ pub use config::{Family, LanguageModelConfig, RopeScaling, SpecialIds};
 pub(crate) use projections::Role;
 
 use super::error::ModelError;
-use super::layers::{Init, Linear, RmsNorm, Sight};
+use super::layers::{AttentionMask, Init, Linear, RmsNorm};
 use block::{Block, Pass};
 use rope::{Angles, Rope};
 
@@ -24,7 +24,7 @@ pub struct LanguageModel {
     pub(crate) embedding: Tensor,
     pub(crate) blocks: Vec<Block>,
     pub(crate) norm: RmsNorm,
-    /// None where the input embeddings serve for the output too.
+    /// None where the input embeddings are the output matrix too.
     pub(crate) head: Option<Linear>,
     rope: Rope,
 }
@@ -48,7 +48,7 @@ impl LanguageModel {
         &self.config
     }
 
-    /// Where the weights lie.
+    /// The device of the weights.
     pub fn device(&self) -> Device {
         self.embedding.device()
     }
@@ -58,8 +58,8 @@ impl LanguageModel {
         Tensor::embedding(&self.embedding, ids, -1, false, false)
     }
 
-    /// Embeddings (B, T, E) to final hidden states (B, T, E), each position seeing itself and those before it. Rows are
-    /// right-padded behind their `lengths`, which needs no mask: no real token ever looks at padding. `train` switches
+    /// Embeddings (B, T, E) to final hidden states (B, T, E), each position attending to itself and those before it. Rows are
+    /// right-padded after their `lengths`, which needs no mask: no real token ever attends to padding. `train` switches
     /// the adapters' dropout on.
     ///
     /// # Errors
@@ -85,7 +85,7 @@ impl LanguageModel {
     /// that steps past [`LanguageModel::rope_switch`] must have been read again before, see there.
     ///
     /// # Errors
-    /// A position lies past the config's `max_position_embeddings`.
+    /// A position is past the config's `max_position_embeddings`.
     pub fn step(
         &self,
         embeddings_b1e: &Tensor,
@@ -97,18 +97,18 @@ impl LanguageModel {
         cache.begin_step(positions_b);
         let positions_b1 = Tensor::from_slice(positions_b).to_device(embeddings_b1e.device()).unsqueeze(1);
         let angles = self.rope.angles(&positions_b1, &lengths, embeddings_b1e.kind());
-        let pass = Pass { angles: &angles, sight: Sight::Causal, train: false };
+        let pass = Pass { angles: &angles, mask: AttentionMask::Causal, train: false };
         Ok(self.pass(embeddings_b1e, &pass, Some(cache)))
     }
 
-    /// The length past which all positions of a sequence turn by other angles (LongRoPE), so that keys in a cache are
-    /// worth nothing any more: a row that grows past it is read anew, as transformers does.
+    /// The length past which all positions of a sequence turn by other angles (LongRoPE), so that keys in a cache are no
+    /// longer valid: a row that grows past it is read again, as transformers does.
     pub fn rope_switch(&self) -> Option<usize> {
         self.config.rope_switch()
     }
 
-    /// Reads rows anew into their places of a running cache: embeddings (rows, T, E) of everything they hold. Gives their
-    /// final hidden states.
+    /// Reads rows again into their rows of a running cache: embeddings (R, T, E) of everything they hold. Returns their
+    /// final hidden states (R, T, E).
     ///
     /// # Errors
     /// As [`LanguageModel::forward`].
@@ -131,8 +131,8 @@ impl LanguageModel {
         hidden.linear(self.output_embedding(), None::<&Tensor>)
     }
 
-    /// The matrix (V, E) that makes logits of hidden states.
-    pub(crate) fn output_embedding(&self) -> &Tensor {
+    /// The matrix (V, E) that maps hidden states to logits.
+    pub fn output_embedding(&self) -> &Tensor {
         self.head.as_ref().map_or(&self.embedding, |head| &head.weight)
     }
 
@@ -146,9 +146,9 @@ impl LanguageModel {
         let width = embeddings_bte.size()[1];
         self.check_length(width as usize)?;
         let angles: Angles = self.rope.angles_from_zero(width, lengths, embeddings_bte.kind());
-        let mask = self.window_mask(width);
-        let sight = mask.as_ref().map_or(Sight::Causal, Sight::Mask);
-        Ok(self.pass(embeddings_bte, &Pass { angles: &angles, sight, train }, cache))
+        let window_mask = self.window_mask(width);
+        let mask = window_mask.as_ref().map_or(AttentionMask::Causal, AttentionMask::Given);
+        Ok(self.pass(embeddings_bte, &Pass { angles: &angles, mask, train }, cache))
     }
 
     fn pass(&self, embeddings_bte: &Tensor, pass: &Pass, cache: Option<&mut KvCache>) -> Tensor {
@@ -160,7 +160,7 @@ impl LanguageModel {
         self.norm.forward(&hidden_bte)
     }
 
-    /// (T, T), true where query t sees key k; None where plain causal attention is the same.
+    /// (T, T), true where a query attends to a key; None where plain causal attention is the same.
     fn window_mask(&self, width: i64) -> Option<Tensor> {
         let window = self.config.sliding_window.filter(|window| *window < width as usize)?;
         let all = Tensor::ones([width, width], (Kind::Bool, self.device()));

@@ -8,7 +8,7 @@ use crate::model::layers::{AdaptedLinear, Init};
 
 /// What a block does between its norms and its sums, whatever the layout of its weights.
 pub(crate) trait Projections {
-    /// Normed tokens (B, T, E) to queries, keys and values, each (B, T, heads, width), the first two turned.
+    /// Normed tokens (B, T, E) to queries, keys and values, each (B, T, A, E of a head), the first two turned.
     fn heads(&self, normed_bte: &Tensor, angles: &Angles, train: bool) -> [Tensor; 3];
 
     /// Normed tokens (.., E) to the gate before its activation and what it gates, each (.., intermediate).
@@ -89,8 +89,8 @@ struct Fused {
 impl Projections for Fused {
     fn heads(&self, normed_bte: &Tensor, angles: &Angles, train: bool) -> [Tensor; 3] {
         let HeadShape { queries, keys, width } = self.shape;
-        let heads_bthe = self.query_key_value.forward(normed_bte, train).unflatten(-1, [-1, width]);
-        let parts = heads_bthe.split_with_sizes([queries + keys, keys], 2);
+        let heads_btae = self.query_key_value.forward(normed_bte, train).unflatten(-1, [-1, width]);
+        let parts = heads_btae.split_with_sizes([queries + keys, keys], 2);
         let turned = angles.turn(&parts[0]).split_with_sizes([queries, keys], 2);
         [turned[0].shallow_clone(), turned[1].shallow_clone(), parts[1].shallow_clone()]
     }

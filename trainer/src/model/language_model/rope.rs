@@ -1,4 +1,4 @@
-//! Rotary position embedding in the rotate-half form: places i and i + width / 2 of a head turn together.
+//! Rotary position embedding in the rotate-half form: elements i and i + width / 2 of a head turn together.
 
 use std::f64::consts::PI;
 
@@ -8,7 +8,7 @@ use super::config::{LanguageModelConfig, RopeScaling};
 
 /// The frequencies of one model.
 pub(super) struct Rope {
-    /// (width / 2), f32: for every sequence, or for those up to the switch.
+    /// (E / 2), f32: for every sequence, or for those up to the switch.
     short: Tensor,
     /// LongRoPE's: for sequences longer than this.
     long: Option<(usize, Tensor)>,
@@ -16,7 +16,7 @@ pub(super) struct Rope {
     scale: f64,
 }
 
-/// Cosines and sines of one batch of positions, (B or 1, T, 1, width / 2).
+/// Cosines and sines of one batch of positions, (B or 1, T, 1, E / 2), E of a head.
 pub(super) struct Angles {
     cos: Tensor,
     sin: Tensor,
@@ -37,10 +37,8 @@ impl Rope {
             Some(RopeScaling::Longrope { short_factor, long_factor, attention_factor }) => {
                 long = Some((original, divided(long_factor).to_device(device)));
                 let growth = config.max_position_embeddings as f64 / original as f64;
-                scale = attention_factor.unwrap_or_else(|| match growth > 1.0 {
-                    true => (1.0 + growth.ln() / (original as f64).ln()).sqrt(),
-                    false => 1.0,
-                });
+                let of_growth = || if growth > 1.0 { (1.0 + growth.ln() / (original as f64).ln()).sqrt() } else { 1.0 };
+                scale = attention_factor.unwrap_or_else(of_growth);
                 divided(short_factor)
             }
             Some(RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor }) => {
@@ -68,7 +66,7 @@ impl Rope {
         self.angles(&positions_1t, lengths, kind)
     }
 
-    /// (width / 2) where all rows take the same ones, else (B, 1, 1, width / 2).
+    /// (E / 2) where all rows take the same ones, else (B, 1, 1, E / 2).
     fn frequencies(&self, lengths: &[usize]) -> Tensor {
         let Some((switch, long)) = &self.long else {
             return self.short.shallow_clone();
@@ -87,9 +85,9 @@ impl Rope {
 }
 
 impl Angles {
-    /// Turns every head of (B, T, heads, width).
-    pub(super) fn turn(&self, x_bthe: &Tensor) -> Tensor {
-        let halves = x_bthe.chunk(2, -1);
+    /// Turns every head of (B, T, A, E).
+    pub(super) fn turn(&self, x_btae: &Tensor) -> Tensor {
+        let halves = x_btae.chunk(2, -1);
         let (left, right) = (&halves[0], &halves[1]);
         Tensor::cat(&[left * &self.cos - right * &self.sin, right * &self.cos + left * &self.sin], -1)
     }

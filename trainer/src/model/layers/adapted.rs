@@ -1,11 +1,10 @@
-//! An affine map that a low-rank adapter may stand beside.
+//! An affine map with or without a low-rank adapter.
 
 use tch::Tensor;
 
-use super::{Init, Linear};
-use crate::model::lora::Adapter;
+use super::{Adapter, Init, Linear};
 
-/// `x W^T + b`, and where there is an adapter its small sum.
+/// `x W^T + b`, plus the adapter's sum where there is one.
 pub(crate) struct AdaptedLinear {
     pub(crate) linear: Linear,
     pub(crate) adapter: Option<Adapter>,

@@ -1,31 +1,31 @@
-//! Scaled dot-product attention, in the layout in which projections leave their heads.
+//! Scaled dot-product attention on heads in the layout of the projections' results.
 
 use tch::Tensor;
 
-/// What a query may look at.
+/// Which keys a query attends to.
 #[derive(Clone, Copy)]
-pub(crate) enum Sight<'a> {
+pub(crate) enum AttentionMask<'a> {
     /// Every key.
-    All,
-    /// Keys up to its own place; queries and keys are equally many.
+    None,
+    /// Keys up to its own position; there are as many queries as keys.
     Causal,
-    /// Keys where the bool mask, broadcast to (B, heads, queries, keys), is true.
-    Mask(&'a Tensor),
+    /// Keys where the bool mask, broadcast to (B, A, queries, keys), is true.
+    Given(&'a Tensor),
 }
 
-/// Attention over (B, T, heads, width per head); keys and values may have fewer heads, each shared by a group of query
-/// heads. Returns (B, T, heads * width per head).
-pub(crate) fn attention(q_bthe: &Tensor, k_bthe: &Tensor, v_bthe: &Tensor, sight: Sight) -> Tensor {
-    let grouped = q_bthe.size()[2] != k_bthe.size()[2];
-    let (mask, causal) = match sight {
-        Sight::All => (None, false),
-        Sight::Causal => (None, true),
-        Sight::Mask(mask) => (Some(mask), false),
+/// Attention over (B, T, A, E of a head); keys and values may have fewer heads, each shared by a group of query heads.
+/// Returns (B, T, E), the heads side by side.
+pub(crate) fn attention(q_btae: &Tensor, k_btae: &Tensor, v_btae: &Tensor, mask: AttentionMask) -> Tensor {
+    let grouped = q_btae.size()[2] != k_btae.size()[2];
+    let (mask, causal) = match mask {
+        AttentionMask::None => (None, false),
+        AttentionMask::Causal => (None, true),
+        AttentionMask::Given(mask) => (Some(mask), false),
     };
     Tensor::scaled_dot_product_attention(
-        &q_bthe.transpose(1, 2),
-        &k_bthe.transpose(1, 2),
-        &v_bthe.transpose(1, 2),
+        &q_btae.transpose(1, 2),
+        &k_btae.transpose(1, 2),
+        &v_btae.transpose(1, 2),
         mask,
         0.0,
         causal,

@@ -1,12 +1,22 @@
 //! First values of weights: normal draws for matrices, embeddings and positions, zeros for biases, ones for norms; or
-//! shapes alone, for weights that a file brings.
+//! shapes alone, for weights that a file holds.
 
 use std::cell::Cell;
 
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::libtorch;
-use crate::model::config::Initializer;
+
+/// First values of matrices, embeddings and positions; biases start at zero, norms at one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Initializer {
+    /// Normal with this deviation, whatever the sizes: 0.02 in the released code's `_init_weights`.
+    Normal(f64),
+    /// Normal with one over the root of the inputs, so that small models start with signals of unit size too.
+    FanIn,
+}
 
 /// Makes the tensors that layers are built with.
 pub(crate) struct Init {
@@ -16,9 +26,9 @@ pub(crate) struct Init {
 }
 
 enum Values {
-    /// They depend on the seed and on the order of the calls alone: not on the device, nor on what else draws numbers.
+    /// They depend on the seed and on the order of the calls alone: not on the device, nor on other draws.
     Drawn { initializer: Initializer, next_seed: Cell<u64> },
-    /// One zero in the shape of all: no storage until a weight takes its place.
+    /// One zero, expanded to the shape: no storage until a weight replaces it.
     Shapes,
 }
 
@@ -33,7 +43,7 @@ impl Init {
         Init { device, kind, values: Values::Shapes }
     }
 
-    /// Where the tensors lie.
+    /// The device of the tensors.
     pub(crate) fn device(&self) -> Device {
         self.device
     }

@@ -5,7 +5,7 @@ use tch::Tensor;
 use super::Init;
 use crate::libtorch;
 
-/// `x W^T + b`; the weight lies as torch has it, (out, in).
+/// `x W^T + b`; the weight is (out, in), as in torch.
 pub(crate) struct Linear {
     pub(crate) weight: Tensor,
     pub(crate) bias: Option<Tensor>,
@@ -18,6 +18,11 @@ impl Linear {
 
     pub(crate) fn without_bias(init: &Init, input: i64, output: i64) -> Linear {
         Linear { weight: init.matrix(&[output, input]), bias: None }
+    }
+
+    /// Outputs and inputs.
+    pub(crate) fn size(&self) -> (i64, i64) {
+        self.weight.size2().expect("a linear map has a matrix")
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {

@@ -1,4 +1,4 @@
-//! Two affine maps with a GELU between them: the MLP of both encoders and of both connectors.
+//! Two affine maps with a GELU between them: the MLP of the two vision encoders and of the text encoder.
 
 use tch::Tensor;
 
@@ -7,7 +7,7 @@ use super::{Init, Linear};
 /// Which GELU.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Gelu {
-    /// By the error function (M3D-CLIP, connectors).
+    /// By the error function (M3D-CLIP, BERT).
     Exact,
     /// By the tanh formula (SigLIP).
     Tanh,

@@ -1,6 +1,7 @@
 //! The small layers that every part is made of. Each holds its tensors and a `forward`; none knows a published name.
 
 mod adapted;
+mod adapter;
 mod attention;
 mod init;
 mod linear;
@@ -8,8 +9,10 @@ mod mlp;
 mod norm;
 
 pub(crate) use adapted::AdaptedLinear;
-pub(crate) use attention::{Sight, attention};
+pub(crate) use adapter::Adapter;
+pub(crate) use attention::{AttentionMask, attention};
 pub(crate) use init::Init;
+pub use init::Initializer;
 pub(crate) use linear::Linear;
 pub(crate) use mlp::{Gelu, Mlp};
 pub(crate) use norm::{LayerNorm, RmsNorm};

@@ -1,24 +1,24 @@
-//! Scores that look at nothing: the ablations' baselines.
+//! Scores that read neither question nor slices: the ablations' baselines.
 
 use tch::{Kind, Tensor};
 
-use super::{Evidence, SliceScorer};
+use super::{ScorerInput, SliceScorer};
 
 /// Every slice counts the same.
 pub(crate) struct Uniform;
 
 impl SliceScorer for Uniform {
-    fn relevance(&self, evidence: &Evidence) -> Tensor {
-        Tensor::zeros([evidence.volumes, evidence.slice_count], options(evidence))
+    fn relevance(&self, input: &ScorerInput) -> Tensor {
+        Tensor::zeros([input.volumes, input.slice_count], options(input))
     }
 }
 
-/// Normal draws from libtorch's generator, anew for every volume.
+/// Normal draws from libtorch's generator, new ones for every volume.
 pub(crate) struct Random;
 
 impl SliceScorer for Random {
-    fn relevance(&self, evidence: &Evidence) -> Tensor {
-        Tensor::randn([evidence.volumes, evidence.slice_count], options(evidence))
+    fn relevance(&self, input: &ScorerInput) -> Tensor {
+        Tensor::randn([input.volumes, input.slice_count], options(input))
     }
 }
 
@@ -26,15 +26,15 @@ impl SliceScorer for Random {
 pub(crate) struct Gauss;
 
 impl SliceScorer for Gauss {
-    fn relevance(&self, evidence: &Evidence) -> Tensor {
-        let slices = evidence.slice_count as f64;
-        let offsets_n = Tensor::arange(evidence.slice_count, options(evidence)) - (slices - 1.0) / 2.0;
+    fn relevance(&self, input: &ScorerInput) -> Tensor {
+        let slices = input.slice_count as f64;
+        let offsets_n = Tensor::arange(input.slice_count, options(input)) - (slices - 1.0) / 2.0;
         let deviation = slices / 6.0;
         let relevance_n: Tensor = offsets_n.square() / (-2.0 * deviation * deviation);
-        relevance_n.expand([evidence.volumes, evidence.slice_count], false)
+        relevance_n.expand([input.volumes, input.slice_count], false)
     }
 }
 
-fn options(evidence: &Evidence) -> (Kind, tch::Device) {
-    (Kind::Float, evidence.device)
+fn options(input: &ScorerInput) -> (Kind, tch::Device) {
+    (Kind::Float, input.device)
 }

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::{Evidence, ScorerLayer, SliceScorer};
+use super::{ScorerInput, ScorerLayer, SliceScorer};
 use crate::model::layers::Linear;
 
 /// A learned map of the slice's feature to one number.
@@ -11,8 +11,8 @@ pub(crate) struct LinearScorer {
 }
 
 impl SliceScorer for LinearScorer {
-    fn relevance(&self, evidence: &Evidence) -> Tensor {
-        let slices_bne = evidence.slices_bne.expect("a linear scorer is given slice features");
+    fn relevance(&self, input: &ScorerInput) -> Tensor {
+        let slices_bne = input.slices_bne.expect("a linear scorer is given slice features");
         self.head.forward(slices_bne).squeeze_dim(2)
     }
 

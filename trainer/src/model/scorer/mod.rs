@@ -1,6 +1,6 @@
-//! Text-guided inter-slice scoring and its rivals: how much each slice counts.
+//! Text-guided inter-slice scoring and its alternatives: how much each slice counts.
 //!
-//! A scorer gives one number a slice; the softmax over slices is the same for all of them and stands here.
+//! A scorer gives one number a slice; the softmax over slices is the same for all of them and is in this file.
 
 mod fixed;
 mod linear;
@@ -15,24 +15,24 @@ pub(crate) use text_guided::TextGuided;
 use super::config::{LocalFeature, Scorer, TextFeature, Variant};
 use super::layers::{Init, Linear};
 
-/// What a scorer may look at, for one batch of volumes.
-pub(crate) struct Evidence<'a> {
-    /// (B, N, E), one feature a slice. None where the variant's scorer looks at no feature.
+/// What a scorer may read, for one batch of volumes.
+pub(crate) struct ScorerInput<'a> {
+    /// (B, N, E), one feature a slice. None where the variant's scorer reads no feature.
     pub(crate) slices_bne: Option<&'a Tensor>,
-    /// (B, text width), one feature a question. None where the scorer does not look at the question.
+    /// (B, E of the text), one feature a question. None where the scorer does not read the question.
     pub(crate) text_be: Option<&'a Tensor>,
     /// Volumes of the batch.
     pub(crate) volumes: i64,
     /// Slices of a volume.
     pub(crate) slice_count: i64,
-    /// Where scores are wanted.
+    /// The device of the scores.
     pub(crate) device: Device,
 }
 
 /// One number a slice, before the softmax.
 pub(crate) trait SliceScorer {
     /// (B, N), any real numbers.
-    fn relevance(&self, evidence: &Evidence) -> Tensor;
+    fn relevance(&self, input: &ScorerInput) -> Tensor;
 
     /// The scorer's only trained layer, where it has one.
     fn layer(&self) -> Option<(ScorerLayer, &Linear)> {
@@ -40,7 +40,7 @@ pub(crate) trait SliceScorer {
     }
 }
 
-/// What a scorer's layer is for.
+/// The purpose of a scorer's layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ScorerLayer {
     /// A slice's feature to its relevance.
@@ -71,7 +71,7 @@ pub(crate) fn scores(relevance_bn: &Tensor, dropout: f64, train: bool) -> Tensor
     if train && dropout > 0.0 { scores_bn.dropout(dropout, true) } else { scores_bn }
 }
 
-/// One feature a slice, (B, N, E). A depth layer of 3D tokens serves the N / depth slices that it covers.
+/// One feature a slice, (B, N, E). A depth layer of 3D tokens belongs to the N / depth slices that it covers.
 ///
 /// `tokens3d_bpe` (B, P, E) has its P tokens depth slowest in `depth` layers; `tokens2d_bnqe` is (B, N, Q, E).
 pub(crate) fn slice_features(
@@ -90,7 +90,7 @@ pub(crate) fn slice_features(
         LocalFeature::Vision2d => mean(tokens2d_bnqe),
         LocalFeature::Vision3d => mean3d_bne(),
         LocalFeature::Both => {
-            // The mean over both kinds of tokens together, without laying them side by side.
+            // The mean over both kinds of tokens together, without a copy of them in one tensor.
             let tokens3d = tokens3d_bpe.expect("the variant makes 3D tokens").size()[1] / depth;
             let all = (tokens3d + tokens2d) as f64;
             mean3d_bne() * (tokens3d as f64 / all) + mean(tokens2d_bnqe) * (tokens2d as f64 / all)
@@ -111,13 +111,13 @@ mod tests {
 
     const CPU: (Kind, Device) = (Kind::Float, Device::Cpu);
 
-    fn evidence<'a>(slices_bne: Option<&'a Tensor>, text_be: Option<&'a Tensor>, slice_count: i64) -> Evidence<'a> {
+    fn input<'a>(slices_bne: Option<&'a Tensor>, text_be: Option<&'a Tensor>, slice_count: i64) -> ScorerInput<'a> {
         let volumes = text_be.map_or(1, |text_be| text_be.size()[0]);
-        Evidence { slices_bne, text_be, volumes, slice_count, device: Device::Cpu }
+        ScorerInput { slices_bne, text_be, volumes, slice_count, device: Device::Cpu }
     }
 
     fn fixed(scorer: &dyn SliceScorer) -> Vec<f64> {
-        Vec::try_from(scores(&scorer.relevance(&evidence(None, None, 6)), 0.0, false).squeeze()).unwrap()
+        Vec::try_from(scores(&scorer.relevance(&input(None, None, 6)), 0.0, false).squeeze()).unwrap()
     }
 
     #[test]
@@ -136,13 +136,13 @@ mod tests {
     fn equal_slices_score_the_same_whatever_is_asked() {
         let (slices_bne, text_be) = (Tensor::ones([2, 32, 8], CPU), Tensor::randn([2, 8], CPU));
         let scorer = TextGuided { temperature: 5.0, projection: None };
-        let evidence = evidence(Some(&slices_bne), Some(&text_be), 32);
-        let scores_bn = scores(&scorer.relevance(&evidence), 0.0, false);
+        let input = input(Some(&slices_bne), Some(&text_be), 32);
+        let scores_bn = scores(&scorer.relevance(&input), 0.0, false);
         assert!((scores_bn - 1.0 / 32.0).abs().max().double_value(&[]) < 1e-7);
     }
 
     #[test]
-    fn a_depth_layer_serves_the_slices_that_it_covers() {
+    fn a_depth_layer_belongs_to_the_slices_that_it_covers() {
         // Two layers of two 3D tokens with values 0 0 | 6 6, four slices of one 2D token with value 3.
         let tokens3d_bpe = Tensor::from_slice(&[0f32, 0.0, 6.0, 6.0]).view([1, 4, 1]);
         let tokens2d_bnqe = Tensor::full([1, 4, 1, 1], 3.0, CPU);

@@ -1,8 +1,8 @@
-//! Scores by what is asked.
+//! Scores by the question.
 
 use tch::Tensor;
 
-use super::{Evidence, ScorerLayer, SliceScorer};
+use super::{ScorerInput, ScorerLayer, SliceScorer};
 use crate::model::layers::Linear;
 
 /// Dot product of the question's and the slice's feature, divided by a temperature.
@@ -13,9 +13,9 @@ pub(crate) struct TextGuided {
 }
 
 impl SliceScorer for TextGuided {
-    fn relevance(&self, evidence: &Evidence) -> Tensor {
-        let slices_bne = evidence.slices_bne.expect("a text-guided scorer is given slice features");
-        let text_be = evidence.text_be.expect("a text-guided scorer is given the question's feature");
+    fn relevance(&self, input: &ScorerInput) -> Tensor {
+        let slices_bne = input.slices_bne.expect("a text-guided scorer is given slice features");
+        let text_be = input.text_be.expect("a text-guided scorer is given the question's feature");
         let projected_be = self.projection.as_ref().map(|projection| projection.forward(text_be));
         let text_be = projected_be.as_ref().unwrap_or(text_be);
         slices_bne.bmm(&text_be.unsqueeze(2)).squeeze_dim(2) / self.temperature

@@ -9,10 +9,10 @@ use tch::{Device, Kind, Tensor};
 pub use config::BertConfig;
 
 use super::error::{ModelError, expect_shape};
-use super::layers::{Init, LayerNorm, Linear, Sight};
+use super::layers::{AttentionMask, Init, LayerNorm, Linear};
 use block::Block;
 
-/// What the encoder makes of a batch of texts.
+/// The features of a batch of texts.
 pub struct TextFeatures {
     /// The last block's output, (B, T, E); rows of padding hold numbers without meaning.
     pub hidden_bte: Tensor,
@@ -52,8 +52,8 @@ impl Bert {
     }
 
     /// Reads a batch of texts: ids (B, T) with the tokenizer's start and end tokens, and a mask of the same shape, bool or
-    /// number, that is true where a token stands. Both may lie on the CPU, which saves the device a wait. What stands at
-    /// padding has no influence on the rest.
+    /// number, that is true at tokens. Both may be on the CPU, which saves the device a wait. Ids at padding have no
+    /// influence on the rest.
     ///
     /// # Errors
     /// Shapes that differ, an id without an embedding, more than [`BertConfig::max_position_embeddings`] tokens, a row
@@ -64,14 +64,14 @@ impl Bert {
         let (device, tokens) = (self.words.device(), ids_bt.size()[1]);
         let words_bte = Tensor::embedding(&self.words, &ids_bt.to_device(device), -1, false, false);
         // One sum a position and type, so that the batch is walked through once less.
-        let places_te = self.positions.narrow(0, 0, tokens) + self.token_types.narrow(0, 0, 1);
-        let mut hidden_bte = self.embedding_norm.forward(&(words_bte + places_te));
+        let positions_te = self.positions.narrow(0, 0, tokens) + self.token_types.narrow(0, 0, 1);
+        let mut hidden_bte = self.embedding_norm.forward(&(words_bte + positions_te));
 
-        // (B, heads, queries, keys): every query sees the tokens of its row.
+        // (B, A, queries, keys): every query attends to the tokens of its row.
         let mask_b11t = (!all(&mask_bt)).then(|| mask_bt.to_device(device).unsqueeze(1).unsqueeze(1));
         for block in &self.blocks {
-            let sight = mask_b11t.as_ref().map_or(Sight::All, Sight::Mask);
-            hidden_bte = block.forward(&hidden_bte, sight);
+            let mask = mask_b11t.as_ref().map_or(AttentionMask::None, AttentionMask::Given);
+            hidden_bte = block.forward(&hidden_bte, mask);
         }
         let pooled_be = self.pooler.forward(&hidden_bte.select(1, 0)).tanh();
         Ok(TextFeatures { hidden_bte, pooled_be })

@@ -1,4 +1,4 @@
-//! The sizes of a published M3D-CLIP: what its config.json says and what the shapes of its weights show.
+//! The sizes of a published M3D-CLIP: what its config.json states and what the shapes of its weights show.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ const LONGEST_AXIS: i64 = 1 << 15;
 
 impl M3dClipConfig {
     /// The sizes of published weights. What config.json and the weights' shapes both state must agree, so that a model of
-    /// these sizes is no larger than the file that it came from. The text half is as [`BertConfig::of_published`].
+    /// these sizes is no larger than the file that it came from. The text encoder is as [`BertConfig::of_published`].
     ///
     /// # Errors
     /// A weight that shows a size is missing, or shows another one than config.json states.
@@ -26,19 +26,19 @@ impl M3dClipConfig {
 }
 
 impl BertConfig {
-    /// The sizes of M3D-CLIP's text half, which its published config.json does not hold (its `vocab_size` is used by
-    /// nothing): those of its tensors. Heads are 64
-    /// wide and norms as in bert-base-uncased, unless config.json, or an object in it, states `num_attention_heads` and `layer_norm_eps`.
+    /// The sizes of M3D-CLIP's text encoder, which its published config.json does not hold (its `vocab_size` is unused):
+    /// those of its tensors. Heads are 64 wide and norms as in bert-base-uncased, unless config.json, or an object in it,
+    /// states `num_attention_heads` and `layer_norm_eps`.
     ///
     /// # Errors
-    /// A weight that shows a size is missing, or nothing tells the heads.
+    /// A weight that shows a size is missing, or the number of heads is unknown.
     pub fn of_published(config: &Value, shapes: &[(String, Vec<i64>)]) -> Result<BertConfig, ModelError> {
         let (base, shapes) = (BertConfig::base_uncased(), Shapes(shapes));
         let [vocab_size, hidden_size] = shapes.last_two("language_encoder.embeddings.word_embeddings.weight")?;
         let [positions, _] = shapes.last_two("language_encoder.embeddings.position_embeddings.weight")?;
         let [types, _] = shapes.last_two("language_encoder.embeddings.token_type_embeddings.weight")?;
         let (layers, hidden) = shapes.layers("language_encoder.encoder.layer.", ".intermediate.dense.weight");
-        // The vision half calls its heads otherwise, so whatever holds this field speaks of the text half.
+        // The vision encoder names its heads differently, so an object with this field describes the text encoder.
         let inner = config.as_object().into_iter().flat_map(|fields| fields.values());
         let bert = inner.chain([config]).find(|value| value.get("num_attention_heads").is_some());
         let stated = |key: &str| bert.and_then(|bert| bert.get(key));
@@ -46,7 +46,7 @@ impl BertConfig {
             Some(heads) => heads,
             None if hidden_size % BERT_HEAD_WIDTH == 0 => hidden_size / BERT_HEAD_WIDTH,
             None => {
-                let expected = format!("text_config.num_attention_heads beside a width of {hidden_size}");
+                let expected = format!("text_config.num_attention_heads for a width of {hidden_size}");
                 return Err(ModelError::config("M3D-CLIP's config.json", expected, "nothing"));
             }
         };
@@ -119,8 +119,8 @@ impl Shapes<'_> {
 }
 
 fn same(field: &'static str, stated: i64, shown: i64) -> Result<(), ModelError> {
-    match stated == shown {
-        true => Ok(()),
-        false => Err(ModelError::config(field, format!("{shown}, as the weights show"), stated)),
+    if stated == shown {
+        return Ok(());
     }
+    Err(ModelError::config(field, format!("{shown}, as the weights show"), stated))
 }

@@ -1,64 +1,27 @@
 //! The published names of weights, and loading that accepts nothing less and nothing more.
 //!
-//! A part's names are those of the files that transformers and the released checkpoints hold. No other module knows one.
+//! A part's names are those in the files of transformers and of the released checkpoints. No other module knows one.
+//!
+//! # Layout
+//! - `names`: the names of every part; `roles`: of the maps of a block
+//! - `strict`: loading; `nearest`: the name that was probably meant
+//! - `adapt`: adapters by name; `m3d_clip_config`: sizes that the weights of M3D-CLIP show
 
+pub(super) mod adapt;
 mod m3d_clip_config;
 mod names;
 mod nearest;
+mod roles;
 mod strict;
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 
-use super::language_model::LanguageModel;
 use super::layers::Init;
-use super::lora::ALL_LINEAR;
 use super::scorer::ScorerLayer;
-use super::{LoraConfig, M3dClip, Med2e3, Med2e3Config, ModelError};
+use super::{M3dClip, Med2e3, Med2e3Config, ModelError, Part};
+use crate::words::words;
 pub use names::{connector_kind, preset_of};
-use nearest::nearest;
 use strict::Names;
-
-/// A separately stored and separately trained piece of the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Part {
-    /// The language model.
-    Llm,
-    /// The 2D encoder.
-    Vision2dModel,
-    /// The 2D connector.
-    Vision2dConnector,
-    /// The 3D encoder.
-    Vision3dModel,
-    /// The 3D connector, and the scorer's weights where it has any.
-    Vision3dConnector,
-}
-
-impl Part {
-    /// Every part, in the order of a checkpoint.
-    pub const ALL: [Part; 5] =
-        [Part::Llm, Part::Vision2dModel, Part::Vision2dConnector, Part::Vision3dModel, Part::Vision3dConnector];
-
-    /// The name in configs and checkpoint folders.
-    pub fn name(self) -> &'static str {
-        match self {
-            Part::Llm => "llm",
-            Part::Vision2dModel => "vision2d_model",
-            Part::Vision2dConnector => "vision2d_connector",
-            Part::Vision3dModel => "vision3d_model",
-            Part::Vision3dConnector => "vision3d_connector",
-        }
-    }
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 impl Med2e3 {
     /// The part's weights by published name, sharing storage with the model. Empty for a part that the variant does not
@@ -72,15 +35,15 @@ impl Med2e3 {
         self.parameters(part).iter().map(|(_, tensor)| tensor.numel() as u64).sum()
     }
 
-    /// Gives the part the weights of a file: `given` are its tensors' names and shapes, `read` hands out one of them,
-    /// which the model keeps, turned to its own kind and device. One tensor is read at a time.
+    /// Gives the part the weights of a file: `given` are its tensors' names and shapes, `read` returns one of them, which the
+    /// model keeps, converted to its own kind and device. One tensor is read at a time.
     ///
-    /// Returns the names that were passed over: what a published file holds beside the part (a text tower, a pooling
-    /// head, a logit scale, the copy of a tied table).
+    /// Returns the names that were passed over: what a published file holds in addition to the part (a text tower, a
+    /// pooling head, a logit scale, the copy of a tied table).
     ///
     /// # Errors
     /// A name is missing or unexpected, or a shape differs: nothing is read then. Or a tensor can't be read; the part is
-    /// then spoiled.
+    /// then unusable.
     pub fn load<E: From<ModelError>>(
         &mut self,
         part: Part,
@@ -107,16 +70,16 @@ impl Med2e3 {
         })
     }
 
-    /// Turns every weight to a kind of floats, in place.
+    /// Converts every weight to a kind of floats, in place.
     pub fn to_kind(&mut self, kind: Kind) {
         let parts = Part::ALL.into_iter().flat_map(|part| self.parameters(part));
         for (_, tensor) in parts.chain(self.adapters()) {
-            let turned = no_grad(|| tensor.to_kind(kind));
-            strict::adopt(tensor, &turned);
+            let converted = no_grad(|| tensor.to_kind(kind));
+            strict::adopt(tensor, &converted);
         }
     }
 
-    /// Makes exactly these parts trainable. Where the language model has adapters, they are trained in its stead. Weights
+    /// Makes exactly these parts trainable. Where the language model has adapters, they are trained instead of it. Weights
     /// that no result depends on (a published norm that the variant does not use) are listed as trainable too and simply
     /// never get a gradient.
     pub fn set_trainable(&self, parts: &[Part]) {
@@ -144,25 +107,25 @@ impl Med2e3 {
     }
 }
 
-/// What becomes of the map that a released checkpoint's scorer puts behind its text feature. Its authors trained and saved
-/// it, but their own evaluation never loads it and scores slices through a random one (`connector/base.py`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum TextProjection {
-    /// The trained one, as saved.
-    Restored,
-    /// A new one from the seed, as in the released evaluation.
-    Fresh,
+words! {
+    /// What becomes of the map that a released checkpoint's scorer applies to its text feature. Its authors trained and saved
+    /// it, but their own evaluation never loads it and scores slices through a random one (`connector/base.py`).
+    pub enum TextProjection {
+        /// The trained one, as saved.
+        Restored = "restored",
+        /// A new one from the seed, as in the released evaluation.
+        Fresh = "fresh",
+    }
 }
 
 impl Med2e3 {
-    /// First values for a connector that no file brings, and for its scorer's layer: the config's initializer and zeros.
+    /// First values for a connector without a file, and for its scorer's layer: the config's initializer and zeros.
     pub fn draw_connector(&mut self, part: Part, seed: u64) {
         let tensors = self.parameters(part).into_iter().map(|(_, tensor)| tensor).collect();
         self.draw(tensors, seed);
     }
 
-    /// First values for the map behind the text feature, where the scorer has one.
+    /// First values for the map of the text feature, where the scorer has one.
     pub fn draw_text_projection(&mut self, seed: u64) {
         let layer = self.scorer.layer().filter(|(layer, _)| *layer == ScorerLayer::TextProjection);
         let tensors = layer.into_iter().flat_map(|(_, linear)| std::iter::once(&linear.weight).chain(&linear.bias));
@@ -191,19 +154,6 @@ impl Med2e3 {
         let names = Names { part: "adapters", published: &names::as_it_is, is_foreign: &|_| false };
         strict::load_tensors(&names, self.adapters(), tensors).map(drop)
     }
-}
-
-/// Puts fresh adapters beside the maps that the config's targets name.
-pub(super) fn adapt(llm: &mut LanguageModel, lora: &LoraConfig, init: &Init) -> Result<(), ModelError> {
-    let known: Vec<String> = llm.blocks.first().map_or(Vec::new(), |block| {
-        block.linears().into_iter().map(|(role, _)| names::role_name(role).to_owned()).collect()
-    });
-    let targets = if lora.targets == [ALL_LINEAR] { &known } else { &lora.targets };
-    if let Some(unknown) = targets.iter().find(|target| !known.contains(target)) {
-        let expected = format!("some of {} (did you mean {}?)", known.join(", "), nearest(unknown, known.iter()));
-        return Err(ModelError::config("lora.targets", expected, unknown));
-    }
-    llm.adapt(lora, init, |role| targets.iter().any(|target| target == names::role_name(role)))
 }
 
 impl Med2e3Config {

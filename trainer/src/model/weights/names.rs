@@ -4,15 +4,15 @@ use std::collections::HashSet;
 
 use tch::Tensor;
 
-use super::Part;
+use super::roles::{role_folder, role_name};
 use crate::model::connector::{Connector, ConnectorKind};
 use crate::model::encoder2d::Encoder2d;
 use crate::model::encoder3d::Encoder3d;
-use crate::model::language_model::{LanguageModel, Role};
+use crate::model::language_model::LanguageModel;
 use crate::model::layers::{LayerNorm, Linear};
 use crate::model::scorer::ScorerLayer;
 use crate::model::text_encoder::Bert;
-use crate::model::{LanguageModelConfig, M3dClip, Med2e3, Preset};
+use crate::model::{LanguageModelConfig, M3dClip, Med2e3, Part, Preset};
 
 /// A growing list of names and tensors.
 #[derive(Default)]
@@ -52,16 +52,16 @@ pub(super) fn adapters(llm: &LanguageModel) -> Vec<(String, Tensor)> {
     named.0
 }
 
-/// The published name under which a file's tensor is known here: its own, or the one behind what some files leave out or
-/// put before.
+/// The published name of a file's tensor, of those in `own`: its own, or the one without what some files add before it, or
+/// with what they leave out.
 pub(super) fn published(part: Part, name: &str, own: &HashSet<&str>) -> Option<String> {
-    // Wrappers of training frameworks stand before a name.
+    // Wrappers of training frameworks come before a name.
     let bare =
         ["module.", "base_model.model."].iter().fold(name, |name, wrapper| name.strip_prefix(wrapper).unwrap_or(name));
     let spelled = match part {
         // transformers 5 writes SigLIP's vision model without its first name.
         Part::Vision2dModel => format!("vision_model.{bare}"),
-        // The encoder alone (`pretrained_ViT.bin`) stands without the name of its place in the whole.
+        // The encoder alone (`pretrained_ViT.bin`) is without the name that it has in the whole model.
         Part::Vision3dModel => format!("vision_encoder.{bare}"),
         // M3D-LaMed's projector.
         Part::Vision3dConnector => {
@@ -98,7 +98,7 @@ pub(super) fn is_idle_in_m3d_clip(name: &str) -> bool {
     is_counter || in_block.is_some_and(|rest| rest.contains(".cross_attn.") || rest.contains(".norm_cross_attn."))
 }
 
-/// Whether a published file of this part may hold the name although the part has no use for it.
+/// Whether a published file of this part may hold the name although the part does not use it.
 pub(super) fn is_foreign(part: Part, name: &str, llm: &LanguageModelConfig) -> bool {
     let prefixes: &[&str] = match part {
         Part::Vision2dModel => &[
@@ -124,7 +124,7 @@ pub(super) fn is_foreign(part: Part, name: &str, llm: &LanguageModelConfig) -> b
     is_idle || prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// The connector that a file's names and shapes show; how it pools they don't, so that `base` says it.
+/// The connector that a file's names show. They don't show how it pools: that is taken from `base`.
 pub fn connector_kind(given: &[(String, Vec<i64>)], base: ConnectorKind) -> ConnectorKind {
     let has = |name: &str| given.iter().any(|(given, _)| given.ends_with(name));
     let layers = (0..)
@@ -141,35 +141,13 @@ pub fn connector_kind(given: &[(String, Vec<i64>)], base: ConnectorKind) -> Conn
     }
 }
 
-/// The variant that a 3D connector's file was trained in, as far as its scorer's weights tell.
+/// The variant that a 3D connector's file was trained in, as far as its scorer's weights show.
 pub fn preset_of(given: &[(String, Vec<i64>)]) -> Preset {
     let has = |layer| given.iter().any(|(name, _)| name.starts_with(scorer_layer(layer)));
     match (has(ScorerLayer::TextProjection), has(ScorerLayer::Head)) {
         (true, _) => Preset::Released,
         (false, true) => Preset::LinearBoth,
         (false, false) => Preset::Paper,
-    }
-}
-
-/// The last name of a block's map.
-pub(super) fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::QueryKeyValue => "qkv_proj",
-        Role::Query => "q_proj",
-        Role::Key => "k_proj",
-        Role::Value => "v_proj",
-        Role::Out => "o_proj",
-        Role::GateUp => "gate_up_proj",
-        Role::Gate => "gate_proj",
-        Role::Up => "up_proj",
-        Role::Down => "down_proj",
-    }
-}
-
-fn role_folder(role: Role) -> &'static str {
-    match role {
-        Role::QueryKeyValue | Role::Query | Role::Key | Role::Value | Role::Out => "self_attn",
-        Role::GateUp | Role::Gate | Role::Up | Role::Down => "mlp",
     }
 }
 

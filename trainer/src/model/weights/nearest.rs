@@ -1,24 +1,11 @@
 //! The name that was probably meant.
 
+use strsim::levenshtein;
+
 /// The known name with the fewest single-character edits to `name`; `none` where nothing is known.
 pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> String {
     // The name itself breaks ties, so that the message does not depend on a map's order.
-    known.min_by_key(|candidate| (edits(name, candidate), candidate.as_str())).map_or("none".into(), Clone::clone)
-}
-
-/// Levenshtein distance over bytes, one row of the table at a time.
-fn edits(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
+    known.min_by_key(|candidate| (levenshtein(name, candidate), candidate.as_str())).map_or("none".into(), Clone::clone)
 }
 
 #[cfg(test)]
@@ -27,9 +14,9 @@ mod tests {
 
     #[test]
     fn counts_edits() {
-        assert_eq!(edits("", "abc"), 3);
-        assert_eq!(edits("kitten", "sitting"), 3);
-        assert_eq!(edits("same", "same"), 0);
+        assert_eq!(levenshtein("", "abc"), 3);
+        assert_eq!(levenshtein("kitten", "sitting"), 3);
+        assert_eq!(levenshtein("same", "same"), 0);
     }
 
     #[test]

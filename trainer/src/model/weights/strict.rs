@@ -7,18 +7,18 @@ use tch::{Tensor, no_grad};
 use super::nearest::nearest;
 use crate::model::ModelError;
 
-/// What a file is asked and told about one part's names.
+/// How the names of one part are read.
 pub(super) struct Names<'a> {
-    /// Stands in messages.
+    /// For messages.
     pub(super) part: &'static str,
-    /// The published name that a file's name stands for, of those that the part has.
+    /// The published name of a file's tensor, of those that the part has.
     pub(super) published: &'a dyn Fn(&str, &HashSet<&str>) -> Option<String>,
-    /// Whether a file may hold the name although the part has no use for it.
+    /// Whether a file may hold the name although the part does not use it.
     pub(super) is_foreign: &'a dyn Fn(&str) -> bool,
 }
 
-/// Gives `own` the tensors of a file: `given` are their names and shapes, `read` hands one out. Returns the names that
-/// were passed over.
+/// Gives `own` the tensors of a file: `given` are their names and shapes, `read` returns one. Returns the names that were
+/// passed over.
 pub(super) fn load<E: From<ModelError>>(
     names: &Names<'_>,
     own: Vec<(String, Tensor)>,
@@ -44,8 +44,8 @@ pub(super) fn load_tensors(
     load(names, own, &shapes, |name| Ok(by_name[name].detach().copy()))
 }
 
-/// Every weight must be there once, in its shape, and nothing else but what published files are known to hold beside. Gives
-/// the file's name of each weight, in the part's order, and the names beside.
+/// Every weight must be there once, in its shape, and nothing else except what published files are known to hold in addition.
+/// Returns the file's name of each weight, in the part's order, and the names in addition.
 fn account(
     names: &Names<'_>,
     own: &[(String, Tensor)],
@@ -86,7 +86,7 @@ fn account(
     Ok((order, passed_over))
 }
 
-/// Puts a tensor in the place of a weight.
+/// Replaces a weight's values by a tensor.
 pub(super) fn adopt(mut weight: Tensor, values: &Tensor) {
     no_grad(|| weight.set_data(values));
 }

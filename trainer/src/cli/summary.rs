@@ -1,0 +1,123 @@
+//! What a run did, as text for a person.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use med2e3_schemas::report::{EvaluateReport, ExplainReport, RetrieveReport, TrainReport, TrainStep};
+
+use crate::model::Preset;
+use crate::verb::exchange::Exchanged;
+use crate::verb::verify::VerifyReport;
+use crate::words::Word;
+
+pub(super) fn trained(report: &TrainReport) -> String {
+    let parameters: u64 = report.parameters.values().sum();
+    let loss = |step: Option<&TrainStep>| step.map_or("-".into(), |s| format!("{:.3}", s.loss));
+    format!(
+        "{}: {} steps over {} samples ({} left out because their volume is missing) on {}, {:.2} M parameters, loss {} to {}, {:.1} s\n",
+        report.name,
+        report.steps.len(),
+        report.samples,
+        report.samples_without_volume,
+        report.device,
+        parameters as f64 / 1e6,
+        loss(report.steps.first()),
+        loss(report.steps.last()),
+        report.seconds
+    )
+}
+
+pub(super) fn evaluated(report: &EvaluateReport) -> String {
+    let mut text = match report.samples_without_volume {
+        0 => String::new(),
+        count => format!("{count} samples left out because their volume is missing\n"),
+    };
+    text +=
+        &format!("{:<12}{:<13}{:<16}{:>7}{:>9}{:>9}{:>9}\n", "task", "topic", "metric", "count", "%", "+-", "chance");
+    for score in &report.scores {
+        let topic = score.topic.map_or("all", |topic| topic.as_str());
+        let chance = score.chance.map_or("-".into(), |chance| format!("{:.1}", 100.0 * chance));
+        text += &format!(
+            "{:<12}{topic:<13}{:<16}{:>7}{:>9.2}{:>9.2}{chance:>9}\n",
+            score.task.as_str(),
+            score.metric,
+            score.count,
+            100.0 * score.micro,
+            100.0 * score.half_interval
+        );
+    }
+    text
+}
+
+pub(super) fn explained(report: &ExplainReport) -> String {
+    format!("{} questions explained\n", report.explanations.len())
+}
+
+pub(super) fn retrieved(report: &RetrieveReport) -> String {
+    let mut text = format!(
+        "{} pairs, {} different captions, {} captions cut; {} samples left out because their volume is missing\n",
+        report.pairs, report.distinct_texts, report.truncated_texts, report.samples_without_volume
+    );
+    text += &format!("{:<16}{:<16}{:>8}{:>8}{:>8}\n", "query", "right", "R@1", "R@5", "R@10");
+    for (right, scores) in [("own partner", &report.by_index), ("same caption", &report.by_text)] {
+        for (query, recalls) in [("volume", &scores.image_to_text), ("caption", &scores.text_to_image)] {
+            text += &format!(
+                "{query:<16}{right:<16}{:>8.2}{:>8.2}{:>8.2}\n",
+                100.0 * recalls.at_1,
+                100.0 * recalls.at_5,
+                100.0 * recalls.at_10
+            );
+        }
+    }
+    text
+}
+
+pub(super) fn exchanged(exchanged: &Exchanged, out: &Path) -> String {
+    let mut text = String::new();
+    let mut line = |line: String| writeln!(text, "{line}").expect("a string takes any text");
+    if let Some(preset) = exchanged.inferred {
+        line(inferred(preset));
+    }
+    for (part, count) in exchanged.parameters.iter().filter(|(_, count)| *count > 0) {
+        let drawn = if exchanged.drawn.contains(part) { "  drawn from the seed" } else { "" };
+        line(format!("{:<20}{count:>14} parameters{drawn}", part.name()));
+    }
+    line(format!("{:<20}{:>14}", "all", exchanged.parameters.iter().map(|(_, count)| count).sum::<u64>()));
+    for (part, names) in &exchanged.passed_over {
+        let mut shown = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+        if names.len() > 3 {
+            shown += ", ..";
+        }
+        line(format!("{part}: {} tensors passed over that the variant does not use: {shown}", names.len()));
+    }
+    if let Some(difference) = exchanged.merged {
+        line(format!("adapters merged; the largest relative difference of a map is {difference:.1e}"));
+    }
+    if exchanged.tokenizers.llm.is_none() {
+        line("no tokenizer: train brings the dataset's; generate needs one, import --tokenizer gives it".into());
+    }
+    if exchanged.config.text_encoder.is_some() && exchanged.tokenizers.text.is_none() {
+        line("no tokenizer of the text encoder: generate needs one, import --text-tokenizer gives it".into());
+    }
+    line(format!("written: {}", out.display()));
+    text
+}
+
+pub(super) fn verified(report: &VerifyReport) -> String {
+    let mut text = report.inferred.map_or(String::new(), |preset| inferred(preset) + "\n");
+    text += &format!("{:<30}{:>12}{:>12}{:>12}\n", "tensor", "elements", "absolute", "relative");
+    for compared in &report.comparisons {
+        let verdict = if compared.passes { "" } else { "  beyond the tolerance" };
+        let (absolute, relative) = (compared.absolute, compared.relative);
+        writeln!(text, "{:<30}{:>12}{absolute:>12.2e}{relative:>12.2e}{verdict}", compared.name, compared.elements)
+            .expect("a string takes any text");
+    }
+    if report.passed_over > 0 {
+        writeln!(text, "{} tensors of the checkpoint passed over", report.passed_over).expect("as above");
+    }
+    text
+}
+
+fn inferred(preset: Preset) -> String {
+    format!("variant: {}, as the weights show", preset.as_str())
+}

@@ -1,0 +1,181 @@
+//! A checkpoint folder: the parts' weights under their published names, the model's configuration, the tokenizers, and
+//! what training goes on from.
+//!
+//! # Layout
+//! - `snapshot`: a model and a run's state, to host memory
+//! - `write`: a snapshot to a folder, whole, in an earlier one's stead
+//! - `layout`: the names of the files; `state`: what training goes on from in addition to weights and moments
+//!
+//! This file opens one.
+
+mod layout;
+mod snapshot;
+mod state;
+mod write;
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use med2e3_store::whole::without_earlier;
+use tch::{Device, Kind, Tensor};
+
+use crate::TrainerError;
+use crate::files::json::read_json;
+use crate::files::model_files::ModelFiles;
+use crate::files::weights_file::WeightsFile;
+use crate::model::Med2e3;
+use layout::{MANIFEST, MOMENTS, Manifest, STATE, STATE_FOLDER, TEXT_TOKENIZER, TOKENIZER, hash_of};
+
+pub use snapshot::{Contents, HostTensors, Snapshot, Tokenizers, snapshot};
+pub use state::TrainState;
+
+const OWN_JSON: &str = "JSON as this program writes it";
+
+/// An open checkpoint: its files checked against the manifest.
+pub struct Checkpoint {
+    folder: PathBuf,
+}
+
+impl Checkpoint {
+    /// Opens a checkpoint's folder, or the last checkpoint of a run's folder.
+    ///
+    /// # Errors
+    /// No checkpoint there, a file that is missing or differs from the manifest.
+    pub fn open(path: &Path) -> Result<Checkpoint, TrainerError> {
+        let folder = write::complete(path).or_else(|| last(path)).ok_or_else(|| TrainerError::File {
+            path: path.to_owned(),
+            expected: "a checkpoint, or a run with one".into(),
+            found: if path.exists() { "no step-N folder with a manifest".into() } else { "nothing".into() },
+        })?;
+        let manifest: Manifest = read_json(&folder.join(MANIFEST), OWN_JSON)?;
+        for (relative, expected) in manifest.files {
+            let inside = |part: Component<'_>| matches!(part, Component::Normal(_));
+            let within = Path::new(&relative).components().all(inside);
+            let path = folder.join(&relative);
+            if relative.starts_with(STATE_FOLDER) && !path.exists() {
+                continue;
+            }
+            let found = if within { hash_of(&path)? } else { "a path that leads out of the checkpoint".into() };
+            if found != expected {
+                return Err(TrainerError::File { path, expected: format!("blake3 {expected}"), found });
+            }
+        }
+        Ok(Checkpoint { folder })
+    }
+
+    /// The checkpoint's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Its tokenizers' files, those that are there.
+    pub fn tokenizers(&self) -> Tokenizers {
+        let there = |name: &str| Some(self.folder.join(name)).filter(|path| path.is_file());
+        Tokenizers { llm: there(TOKENIZER), text: there(TEXT_TOKENIZER) }
+    }
+
+    /// The language model's tokenizer.
+    ///
+    /// # Errors
+    /// The checkpoint has none.
+    pub fn tokenizer(&self) -> Result<PathBuf, TrainerError> {
+        self.tokenizers().llm.ok_or_else(|| TrainerError::File {
+            path: self.folder.join(TOKENIZER),
+            expected: "the language model's tokenizer".into(),
+            found: "nothing".into(),
+        })
+    }
+
+    /// Builds the model and loads every part's weights strictly, in f32.
+    ///
+    /// # Errors
+    /// A configuration or weights that do not fit together.
+    pub fn model(&self, device: Device) -> Result<Med2e3, TrainerError> {
+        let files = ModelFiles::open(&self.folder, None)?;
+        Ok(files.load(device, Kind::Float)?.model)
+    }
+
+    /// What training goes on from, with the optimizer's moments by name, on the CPU.
+    ///
+    /// # Errors
+    /// A checkpoint without a state, or one that does not read.
+    pub fn state(&self) -> Result<(TrainState, Vec<(String, Tensor)>), TrainerError> {
+        let state: TrainState = read_json(&self.folder.join(STATE), OWN_JSON)?;
+        let moments = WeightsFile::open(&self.folder.join(MOMENTS))?.tensors(Device::Cpu, None)?;
+        Ok((state, moments))
+    }
+}
+
+/// The folder of a run's checkpoint.
+pub fn folder_of(run: &Path, step: u64) -> PathBuf {
+    run.join(format!("step-{step}"))
+}
+
+/// The run's checkpoint with the highest step.
+pub fn last(run: &Path) -> Option<PathBuf> {
+    let steps = fs::read_dir(run).ok()?.flatten().filter_map(|entry| {
+        let name = entry.file_name();
+        let step: u64 = without_earlier(name.to_str()?).strip_prefix("step-")?.parse().ok()?;
+        Some((step, write::complete(&folder_of(run, step))?))
+    });
+    steps.max().map(|(_, path)| path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Med2e3Config, Part};
+    use safetensors::SafeTensors;
+    use tch::no_grad;
+
+    /// A small random model.
+    fn small() -> Med2e3 {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/med2e3.safetensors");
+        let bytes = fs::read(golden).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let config: Med2e3Config = serde_json::from_str(&header.metadata().as_ref().unwrap()["config"]).unwrap();
+        Med2e3::new(&config, Device::Cpu, 1).unwrap()
+    }
+
+    #[test]
+    fn a_copied_snapshot_keeps_the_values_of_its_moment() {
+        fn is_send<T: Send>(_: &T) {}
+        let run = tempfile::tempdir().unwrap();
+        let model = small();
+        let values =
+            || Part::ALL.map(|part| model.parameters(part).into_iter().map(|(_, tensor)| tensor.copy()).collect());
+        let before: [Vec<Tensor>; 5] = values();
+        let moment = Tensor::from_slice(&[1f32, 2.0]);
+        let cursor = Default::default();
+        let state = TrainState { step: 7, cursor, selection: "ab".into(), validation: vec![(7, 0.5)] };
+        let training = Some((&state, vec![("exp_avg/x".to_owned(), moment.shallow_clone())]));
+        let contents = Contents { model: &model, tokenizers: Tokenizers::default(), training };
+        let copied = snapshot(&contents, HostTensors::Copied).unwrap();
+        let shared = snapshot(&contents, HostTensors::Shared).unwrap();
+        is_send(&copied);
+
+        for (_, tensor) in Part::ALL.into_iter().flat_map(|part| model.parameters(part)) {
+            let _ = no_grad(|| tensor.shallow_clone().fill_(0.25));
+        }
+        let _ = no_grad(|| moment.shallow_clone().fill_(0.25));
+        copied.write(&folder_of(run.path(), 7)).unwrap();
+        let checkpoint = Checkpoint::open(run.path()).unwrap();
+        assert_eq!(checkpoint.folder(), run.path().join("step-7"));
+        let (found_state, moments) = checkpoint.state().unwrap();
+        assert_eq!(found_state, state);
+        assert_eq!(Vec::<f32>::try_from(&moments[0].1).unwrap(), [1.0, 2.0]);
+        let found = checkpoint.model(Device::Cpu).unwrap();
+        for (part, before) in Part::ALL.into_iter().zip(&before) {
+            assert!(
+                found.parameters(part).iter().zip(before).all(|((_, found), before)| found.equal(before)),
+                "{part}"
+            );
+        }
+
+        // What is shared is not in memory twice, and so changes with the model.
+        shared.write(&folder_of(run.path(), 8)).unwrap();
+        let found = Checkpoint::open(run.path()).unwrap().model(Device::Cpu).unwrap();
+        let (_, first) = &found.parameters(Part::Llm)[0];
+        assert!(first.equal(&first.full_like(0.25)));
+    }
+}

@@ -1,0 +1,107 @@
+//! A checkpoint in host memory: everything that its folder will hold.
+
+use std::fs;
+use std::path::PathBuf;
+
+use med2e3_store::FileError;
+use tch::{Device, Tensor};
+
+use super::layout::{MOMENTS, STATE, TEXT_TOKENIZER, TOKENIZER, WEIGHTS};
+use super::state::TrainState;
+use crate::TrainerError;
+use crate::files::adapters;
+use crate::files::json::to_json;
+use crate::files::names::{ADAPTERS, CONFIG, SIZES};
+use crate::model::{Med2e3, Part};
+
+/// What a checkpoint is made of.
+pub struct Contents<'a> {
+    /// The model: a file of weights a part, and the configurations.
+    pub model: &'a Med2e3,
+    /// Its tokenizers' files, copied in under the checkpoint's names where they are given.
+    pub tokenizers: Tokenizers,
+    /// What training goes on from, with the optimizer's moments by name; None for a model alone.
+    pub training: Option<(&'a TrainState, Vec<(String, Tensor)>)>,
+}
+
+/// The files of a model's tokenizers.
+#[derive(Clone, Debug, Default)]
+pub struct Tokenizers {
+    /// The language model's `tokenizer.json`.
+    pub llm: Option<PathBuf>,
+    /// The text encoder's, where questions go through one.
+    pub text: Option<PathBuf>,
+}
+
+/// What a snapshot does with tensors that are on the host already. Those of another device are always copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostTensors {
+    /// Copied, so that the snapshot keeps the values of its moment while training goes on.
+    Copied,
+    /// Shared with the model, which must not change until the snapshot is written: a large model is not in memory twice.
+    Shared,
+}
+
+/// Everything that a checkpoint's folder will hold; `Send`, so that another thread may write it.
+pub struct Snapshot {
+    /// By path in the folder, in the order of writing.
+    pub(super) files: Vec<(String, FileContents)>,
+}
+
+/// A file before it is written.
+pub(super) enum FileContents {
+    Bytes(Vec<u8>),
+    /// Tensors on the host, for a safetensors file.
+    Tensors(Vec<(String, Tensor)>),
+}
+
+/// Brings a checkpoint's tensors to the host and reads its tokenizers' files. Waits for the model's device.
+///
+/// # Errors
+/// A tokenizer's file can't be read.
+pub fn snapshot(contents: &Contents<'_>, host_tensors: HostTensors) -> Result<Snapshot, TrainerError> {
+    let (model, mut files) = (contents.model, Vec::new());
+    let tensors = |named: Vec<(String, Tensor)>| {
+        FileContents::Tensors(named.into_iter().map(|(name, tensor)| (name, on_host(&tensor, host_tensors))).collect())
+    };
+    for part in Part::ALL {
+        let parameters = model.parameters(part);
+        if parameters.is_empty() {
+            continue;
+        }
+        files.push((format!("{part}/{WEIGHTS}"), tensors(parameters)));
+        if let Some(config) = model.config().published(part) {
+            files.push((format!("{part}/{SIZES}"), FileContents::Bytes(to_json(&config))));
+        }
+    }
+    if let Some(lora) = &model.config().lora {
+        let adapters = adapters::of(model, lora);
+        files.push((format!("{ADAPTERS}/{}", adapters::WEIGHTS), tensors(adapters.weights)));
+        files.push((format!("{ADAPTERS}/{}", adapters::CONFIG), FileContents::Bytes(to_json(&adapters.config))));
+    }
+    if let Some((state, moments)) = &contents.training {
+        let moments = moments.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
+        files.push((MOMENTS.to_owned(), tensors(moments)));
+        files.push((STATE.to_owned(), FileContents::Bytes(to_json(state))));
+    }
+    let config = toml::to_string(model.config()).expect("a configuration is plain data");
+    files.push((CONFIG.to_owned(), FileContents::Bytes(config.into_bytes())));
+    for (name, tokenizer) in [(TOKENIZER, &contents.tokenizers.llm), (TEXT_TOKENIZER, &contents.tokenizers.text)] {
+        if let Some(tokenizer) = tokenizer {
+            let bytes = fs::read(tokenizer).map_err(FileError::of(tokenizer, "read"))?;
+            files.push((name.to_owned(), FileContents::Bytes(bytes)));
+        }
+    }
+    Ok(Snapshot { files })
+}
+
+fn on_host(tensor: &Tensor, host_tensors: HostTensors) -> Tensor {
+    let tensor = tensor.detach();
+    if tensor.device() != Device::Cpu {
+        return tensor.to_device(Device::Cpu);
+    }
+    match host_tensors {
+        HostTensors::Copied => tensor.copy(),
+        HostTensors::Shared => tensor,
+    }
+}

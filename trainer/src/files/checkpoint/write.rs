@@ -1,0 +1,119 @@
+//! A snapshot to a folder that appears whole, and its replacement of an earlier one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use med2e3_store::whole::{earlier, undo_interrupted};
+use med2e3_store::{FileError, WholeFolder, put_whole};
+
+use super::layout::{MANIFEST, Manifest, hash_of};
+use super::snapshot::{FileContents, Snapshot};
+use crate::TrainerError;
+use crate::files::json::write_json;
+use crate::files::tensors::write_tensors;
+
+impl Snapshot {
+    /// Writes a checkpoint's folder, durably. It appears whole; an earlier one of that name is replaced. After a kill at any
+    /// moment [`last`](super::last) and [`Checkpoint::open`](super::Checkpoint::open) find a complete one. What killed writers
+    /// left is removed first, so a run has one writer. Blocks until everything is on the disk.
+    ///
+    /// # Errors
+    /// The system refuses to write.
+    pub fn write(&self, folder: &Path) -> Result<(), TrainerError> {
+        undo_interrupted(folder)?;
+        let new = WholeFolder::create(folder)?;
+        self.write_files(new.temporary())?;
+        Ok(new.publish()?)
+    }
+
+    /// The files, then the manifest.
+    fn write_files(&self, folder: &Path) -> Result<(), TrainerError> {
+        let mut manifest = Manifest { files: Default::default() };
+        for (relative, contents) in &self.files {
+            let path = folder.join(relative);
+            let parent = path.parent().expect("the path has the folder above it");
+            fs::create_dir_all(parent).map_err(FileError::of(parent, "create"))?;
+            match contents {
+                FileContents::Bytes(bytes) => put_whole(&path, bytes)?,
+                FileContents::Tensors(tensors) => write_tensors(&path, tensors)?,
+            }
+            manifest.files.insert(relative.clone(), hash_of(&path)?);
+        }
+        write_json(&folder.join(MANIFEST), &manifest)
+    }
+}
+
+/// The checkpoint's folder: the one of this name, or where a replacement was interrupted the earlier one. None where neither
+/// is complete.
+pub(super) fn complete(folder: &Path) -> Option<PathBuf> {
+    [folder.to_owned(), earlier(folder)].into_iter().find(|folder| folder.join(MANIFEST).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::checkpoint::last;
+
+    fn snapshot(text: &str) -> Snapshot {
+        Snapshot { files: vec![("a/text".to_owned(), FileContents::Bytes(text.as_bytes().to_vec()))] }
+    }
+
+    fn text(folder: &Path) -> String {
+        fs::read_to_string(folder.join("a/text")).unwrap()
+    }
+
+    fn names(run: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(run).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Every state that a kill during a replacement may leave, with or without an exchange of names: the folders, and the
+    /// text that must be found.
+    #[test]
+    fn a_kill_at_any_step_of_a_replacement_leaves_a_complete_checkpoint() {
+        type Stop = fn(&Path);
+        let write = |folder: &Path, name: &str, text: &str| {
+            snapshot(text).write_files(&folder.with_file_name(name)).unwrap();
+        };
+        let incomplete: Stop = |folder| {
+            fs::create_dir_all(folder.with_file_name("step-3.host-1-0.part/a")).unwrap();
+            fs::write(folder.with_file_name("step-3.host-1-0.part/a/text"), "ne").unwrap();
+        };
+        let written: Stop =
+            |folder| snapshot("new").write_files(&folder.with_file_name("step-3.host-1-0.part")).unwrap();
+        let renamed: Stop = |folder| {
+            snapshot("new").write_files(&folder.with_file_name("step-3.host-1-0.part")).unwrap();
+            fs::rename(folder, folder.with_file_name("step-3.old")).unwrap();
+        };
+        let in_position: Stop = |folder| {
+            fs::rename(folder, folder.with_file_name("step-3.old")).unwrap();
+            snapshot("new").write_files(folder).unwrap();
+        };
+        let half_removed: Stop = |folder| {
+            fs::rename(folder, folder.with_file_name("step-3.old")).unwrap();
+            fs::remove_file(folder.with_file_name("step-3.old/a/text")).unwrap();
+            snapshot("new").write_files(folder).unwrap();
+        };
+        for (stop, expected) in
+            [(incomplete, "early"), (written, "early"), (renamed, "early"), (in_position, "new"), (half_removed, "new")]
+        {
+            let run = tempfile::tempdir().unwrap();
+            let folder = run.path().join("step-3");
+            write(&folder, "step-2", "before");
+            snapshot("early").write(&folder).unwrap();
+            stop(&folder);
+
+            let found = last(run.path()).unwrap();
+            assert_eq!(text(&found), expected, "{:?}", names(run.path()));
+            assert_eq!(complete(&folder), Some(found));
+            // A complete checkpoint is there too while the next write goes on, and nothing is left next to it.
+            undo_interrupted(&folder).unwrap();
+            assert_eq!(text(&last(run.path()).unwrap()), expected);
+            snapshot("next").write(&folder).unwrap();
+            assert_eq!(text(&folder), "next");
+            assert_eq!(names(run.path()), ["step-2", "step-3"]);
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! A checkpoint that is ready to answer: volumes and prompts in, texts and slice scores out.
+
+use std::path::{Path, PathBuf};
+
+use med2e3_feed::QuestionForm;
+use med2e3_input::text::template::{END_TOKEN, with_image};
+use med2e3_input::text::{LengthBudget, QuestionTokenizer, Template, Tokenizer, Turn};
+use med2e3_shards::Dataset;
+use serde::Serialize;
+use tch::{Device, Kind, Tensor};
+
+use crate::TrainerError;
+use crate::device::DeviceChoice;
+use crate::files::checkpoint::Checkpoint;
+use crate::fit;
+use crate::generate::{Decoding, Until, generate};
+use crate::model::splice::VOLUME_ID;
+use crate::model::{Med2e3, ModelInput};
+
+/// A checkpoint's model on its device, with its tokenizers.
+pub struct Answerer {
+    model: Med2e3,
+    device: Device,
+    tokenizer: Tokenizer,
+    tokenizer_file: PathBuf,
+    /// The text encoder's, where questions go through one and the checkpoint holds it.
+    question_tokenizer: Option<QuestionTokenizer>,
+    /// The template's end token, and those that the language model was published with.
+    stop_ids: Vec<i64>,
+}
+
+/// One row of a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prompt {
+    /// Ids of the language model's tokenizer, up to where the answer begins; each [`VOLUME_ID`] takes the next volume of the
+    /// batch.
+    pub ids: Vec<i64>,
+    /// The bare question in the ids that the slice scorer reads, see [`Answerer::question_form`].
+    pub question_ids: Vec<i64>,
+}
+
+/// The answer to a prompt.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Reply {
+    /// The text, without the end token.
+    pub answer: String,
+    /// How much each slice of the prompt's first volume counted, between 0 and 1; empty for a prompt without a volume, and
+    /// where the model makes no 2D tokens.
+    pub scores: Vec<f32>,
+}
+
+impl Answerer {
+    /// Opens a run's folder (its last checkpoint) or one checkpoint's folder. `threads` is as for [`DeviceChoice::open`].
+    ///
+    /// # Errors
+    /// A checkpoint or device that can't be opened, a checkpoint without the language model's tokenizer, a tokenizer without
+    /// the template's end token.
+    pub fn open(checkpoint: &Path, device: DeviceChoice, threads: usize) -> Result<Answerer, TrainerError> {
+        let device = device.open(threads)?;
+        let checkpoint = Checkpoint::open(checkpoint)?;
+        let tokenizer_file = checkpoint.tokenizer()?;
+        let tokenizer = Tokenizer::load(&tokenizer_file)?;
+        let end_token = tokenizer.token_to_id(END_TOKEN).ok_or_else(|| TrainerError::File {
+            path: tokenizer_file.clone(),
+            expected: format!("the token {END_TOKEN}"),
+            found: "none".into(),
+        })?;
+        let model = checkpoint.model(device)?;
+        let mut stop_ids = model.config().llm.special_ids.end.clone();
+        if !stop_ids.contains(&i64::from(end_token)) {
+            stop_ids.push(end_token.into());
+        }
+        let question_file = checkpoint.tokenizers().text.filter(|_| model.reads_questions_as_text());
+        let question_tokenizer = question_file.map(|file| QuestionTokenizer::load(&file)).transpose()?;
+        Ok(Answerer { model, device, tokenizer, tokenizer_file, question_tokenizer, stop_ids })
+    }
+
+    /// The shape of the volumes that the model takes, D H W.
+    pub fn shape_dhw(&self) -> [usize; 3] {
+        self.model.config().vision3d.img_size.map(|n| n as usize)
+    }
+
+    /// The device that volumes go to.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// The tokens in which the slice scorer reads a question.
+    pub fn question_form(&self) -> QuestionForm {
+        fit::question_form(&self.model)
+    }
+
+    /// Whether the checkpoint was made for this dataset.
+    ///
+    /// # Errors
+    /// Sizes, vocabulary or tokenizer differ.
+    pub fn check_fit(&self, dataset: &Dataset) -> Result<(), TrainerError> {
+        fit::check(&self.model, Some(&self.tokenizer_file), dataset)
+    }
+
+    /// The prompt of a question about one volume, in the template that training uses.
+    ///
+    /// # Errors
+    /// A question that is too long, or a checkpoint without the text encoder's tokenizer where questions go through it.
+    pub fn prompt(&self, question: &str) -> Result<Prompt, TrainerError> {
+        let config = self.model.config();
+        let budget = LengthBudget {
+            total: config.variant.max_length,
+            visual_tokens: config.visual_token_count() as usize,
+            keep_end: false,
+        };
+        let turn = Turn { question: with_image(question), answer: None };
+        let encoded = Template::Phi.encode(&self.tokenizer, &[turn], &budget)?;
+        let wide = |ids: Vec<i32>| ids.into_iter().map(i64::from).collect();
+        Ok(Prompt { ids: wide(encoded.ids), question_ids: wide(self.question_ids(question)?) })
+    }
+
+    fn question_ids(&self, question: &str) -> Result<Vec<i32>, TrainerError> {
+        if !self.model.reads_questions_as_text() {
+            return Ok(self.tokenizer.encode(question)?);
+        }
+        let tokenizer = self.question_tokenizer.as_ref().ok_or_else(|| TrainerError::File {
+            path: self.tokenizer_file.with_file_name("text_tokenizer.json"),
+            expected: "the text encoder's tokenizer, as import --text-tokenizer copies it".into(),
+            found: "nothing".into(),
+        })?;
+        Ok(tokenizer.encode(question)?)
+    }
+
+    /// Answers a batch of prompts. `voxels_bcdhw` are all volumes that the prompts name, in order of appearance: (volumes, 1,
+    /// D, H, W), values in 0..1, on any device. Blocks until all rows have ended or have `max_new_tokens` tokens.
+    ///
+    /// # Errors
+    /// As [`generate`].
+    pub fn answer(
+        &self,
+        voxels_bcdhw: &Tensor,
+        prompts: &[Prompt],
+        decoding: Decoding,
+        max_new_tokens: usize,
+    ) -> Result<Vec<Reply>, TrainerError> {
+        let input = self.input(voxels_bcdhw, prompts);
+        let until = Until { max_new_tokens, stop_ids: self.stop_ids.clone() };
+        let generated = generate(&self.model, &input, decoding, &until)?;
+        let scores_bn = generated.scores_bn.to_device(Device::Cpu).to_kind(Kind::Float);
+        let (mut volume, mut replies) = (0, Vec::with_capacity(prompts.len()));
+        for (prompt, ids) in prompts.iter().zip(&generated.ids) {
+            let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+            let answer = self.tokenizer.decode(&ids)?.trim().to_owned();
+            let volumes = prompt.ids.iter().filter(|id| **id == VOLUME_ID).count() as i64;
+            let scores = || Vec::try_from(scores_bn.get(volume)).expect("a flat f32 tensor on the CPU");
+            replies.push(Reply { answer, scores: if volumes > 0 { scores() } else { Vec::new() } });
+            volume += volumes;
+        }
+        Ok(replies)
+    }
+
+    fn input(&self, voxels_bcdhw: &Tensor, prompts: &[Prompt]) -> ModelInput {
+        let ids: Vec<&[i64]> = prompts.iter().map(|prompt| prompt.ids.as_slice()).collect();
+        let questions: Vec<&[i64]> = prompts.iter().map(|prompt| prompt.question_ids.as_slice()).collect();
+        let question_ids_bt = padded(&questions);
+        let lengths_b: Vec<i64> = questions.iter().map(|question| question.len() as i64).collect();
+        let positions_1t = Tensor::arange(question_ids_bt.size()[1], (Kind::Int64, Device::Cpu)).unsqueeze(0);
+        ModelInput {
+            voxels_bcdhw: voxels_bcdhw.to_device(self.device),
+            ids_bt: padded(&ids),
+            lengths_b: ids.iter().map(|ids| ids.len() as i64).collect(),
+            labels_bt: None,
+            question_mask_bt: positions_1t.lt_tensor(&Tensor::from_slice(&lengths_b).unsqueeze(1)),
+            question_ids_bt,
+        }
+    }
+}
+
+/// Rows as one i64 tensor (B, T), padded on the right with 0, which is an id of every vocabulary; T is at least 1.
+fn padded(rows: &[&[i64]]) -> Tensor {
+    let width = rows.iter().map(|row| row.len()).max().unwrap_or(0).max(1);
+    let cells: Vec<i64> =
+        rows.iter().flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(0, width - row.len()))).collect();
+    Tensor::from_slice(&cells).view([rows.len() as i64, width as i64])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_rows_are_padded_on_the_right() {
+        let rows: Vec<Vec<i64>> = Vec::try_from(padded(&[&[1, 2, 3], &[4], &[]])).unwrap();
+        assert_eq!(rows, [[1, 2, 3], [4, 0, 0], [0, 0, 0]]);
+        assert_eq!(padded(&[&[]]).size(), [1, 1]);
+    }
+}

@@ -1,0 +1,44 @@
+//! `train.jsonl`: one line of JSON a step.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use med2e3_schemas::report::TrainStep;
+use med2e3_store::{FileError, put_whole};
+
+use crate::TrainerError;
+
+/// The log, open for appending, and the steps in it.
+pub(super) struct StepLog {
+    path: PathBuf,
+    file: File,
+    pub(super) steps: Vec<TrainStep>,
+}
+
+impl StepLog {
+    /// A log that begins with the given steps; one that is there is replaced.
+    pub(super) fn create(path: &Path, steps: Vec<TrainStep>) -> Result<StepLog, TrainerError> {
+        let lines: String = steps.iter().map(line).collect();
+        put_whole(path, lines.as_bytes())?;
+        let file = OpenOptions::new().append(true).open(path).map_err(FileError::of(path, "open"))?;
+        Ok(StepLog { path: path.to_owned(), file, steps })
+    }
+
+    pub(super) fn append(&mut self, step: TrainStep) -> Result<(), TrainerError> {
+        self.file.write_all(line(&step).as_bytes()).map_err(FileError::of(&self.path, "write"))?;
+        self.steps.push(step);
+        Ok(())
+    }
+}
+
+/// The logged steps up to `last`. A killed run may have logged steps after its last checkpoint, the last of them in part.
+pub(super) fn read(path: &Path, last: u64) -> Result<Vec<TrainStep>, TrainerError> {
+    let text = fs::read_to_string(path).map_err(FileError::of(path, "read"))?;
+    let steps = text.lines().filter_map(|line| serde_json::from_str::<TrainStep>(line).ok());
+    Ok(steps.filter(|step| step.step <= last).collect())
+}
+
+fn line(step: &TrainStep) -> String {
+    serde_json::to_string(step).expect("a step is plain data") + "\n"
+}

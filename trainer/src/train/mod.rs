@@ -1,0 +1,99 @@
+//! FLOW 3: the training loop, on one page.
+//!
+//! next batch -> device -> forward -> loss -> backward -> clip -> AdamW -> log -> checkpoint. The feed's cursor goes back
+//! into the checkpoint; with the step it is all that a resumed run needs to see the same batches and the same dropout.
+//!
+//! # Layout
+//! - `run`: what the loop needs, opened and checked step by step
+//! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`
+//! - `validate`: the validation loss
+//! - [`optimizer`]: clipping and AdamW; [`schedule`]: the learning rate
+
+mod data;
+mod log;
+pub mod optimizer;
+mod run;
+pub mod schedule;
+mod start;
+mod validate;
+
+use std::path::Path;
+
+use med2e3_feed::FeedCursor;
+use med2e3_schemas::report::{TrainReport, TrainStep};
+
+use crate::TrainerError;
+use crate::config::TrainConfig;
+use crate::device_batch::to_device;
+use med2e3_program::{Progress, Stopwatch};
+use optimizer::clip_grad_norm;
+use run::Run;
+
+pub use start::Existing;
+
+/// Trains as `config` states and writes log, checkpoints and report to `out`.
+///
+/// # Errors
+/// A configuration, dataset or checkpoint that does not fit; a loss or gradient that is not finite.
+pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<TrainReport, TrainerError> {
+    let watch = Stopwatch::start();
+    let mut run = Run::open(config, out, existing)?;
+    let mut feed = run.feed();
+    let progress = Progress::new(run.total_steps, run.state.step, "steps");
+
+    while run.state.step < run.total_steps {
+        let step_watch = Stopwatch::start();
+        let Some(batch) = feed.next_batch() else { break };
+        let batch = batch?;
+        let wait_seconds = step_watch.seconds();
+        let step = run.state.step + 1;
+
+        let input = to_device(&batch, run.data.dataset.voxels(), run.device);
+        // Dropout depends on seed and step alone, so a resumed run draws what an unbroken one would.
+        tch::manual_seed(run::seed_of(config.seed, step));
+        let output = run.model.forward(&input, true)?;
+        output.loss.backward();
+        let norm = clip_grad_norm(&run.trainable, config.optimizer.clip)?.double_value(&[]);
+
+        // Reading norm and loss waits for the device. Neither may spoil the weights that a checkpoint keeps.
+        let loss = output.loss.double_value(&[]);
+        if !(loss.is_finite() && norm.is_finite()) {
+            return Err(TrainerError::Diverged { step, loss });
+        }
+        let learning_rate = config.optimizer.learning_rate * run.schedule.factor(run.state.step);
+        run.optimizer.step(learning_rate)?;
+        run.optimizer.zero_grad()?;
+        (run.state.step, run.state.cursor) = (step, batch.cursor);
+        let targets = output.target_count as u64;
+        run.log.append(TrainStep {
+            step,
+            epoch: epoch_of(&batch.cursor),
+            loss,
+            token_accuracy: output.correct_count.double_value(&[]) / targets.max(1) as f64,
+            learning_rate,
+            gradient_norm: norm,
+            targets,
+            seconds: step_watch.seconds(),
+            wait_seconds,
+        })?;
+        feed.recycle(batch);
+
+        let is_last = step == run.total_steps;
+        if let Some(validation) = config.validation.filter(|v| is_last || step.is_multiple_of(v.every)) {
+            let loss = run.validation_loss(&validation)?;
+            run.state.validation.push((step, loss));
+        }
+        if is_last || config.checkpoint_every.is_some_and(|every| step.is_multiple_of(every)) {
+            run.save_checkpoint()?;
+        }
+        progress.set_message(run.summary());
+        progress.add(1);
+    }
+    progress.finish();
+    run.report(config, watch.seconds())
+}
+
+/// The epoch that the batch before this cursor belongs to.
+fn epoch_of(cursor: &FeedCursor) -> u64 {
+    if cursor.batch == 0 { cursor.epoch.saturating_sub(1) } else { cursor.epoch }
+}

@@ -1,0 +1,170 @@
+//! What a training run needs, opened and checked before the first step.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use med2e3_feed::order::Order;
+use med2e3_feed::{Feed, FeedPlan};
+use med2e3_schemas::report::{TrainReport, TrainStep};
+use med2e3_store::{FileError, put_whole};
+use tch::{Device, Tensor};
+
+use super::data::TrainData;
+use super::log::{self, StepLog};
+use super::optimizer::{AdamW, AdamWConfig};
+use super::schedule::CosineSchedule;
+use super::start::{Existing, Origin};
+use crate::TrainerError;
+use crate::config::{OptimizerConfig, TrainConfig};
+use crate::files::checkpoint::{Contents, HostTensors, Tokenizers, TrainState, folder_of, snapshot};
+use crate::fit;
+use crate::model::{Med2e3, Part};
+use med2e3_program::output::write_report;
+
+/// Everything that the loop needs.
+pub(super) struct Run {
+    pub(super) device: Device,
+    pub(super) data: TrainData,
+    pub(super) model: Med2e3,
+    /// The trained weights by name, sharing storage with the model.
+    pub(super) trainable: Vec<(String, Tensor)>,
+    pub(super) optimizer: AdamW,
+    pub(super) schedule: CosineSchedule,
+    pub(super) total_steps: u64,
+    pub(super) state: TrainState,
+    pub(super) log: StepLog,
+    /// The feed from the state that the run was opened with.
+    pub(super) plan: FeedPlan,
+    tokenizers: Tokenizers,
+    out: PathBuf,
+}
+
+impl Run {
+    /// # Errors
+    /// A configuration, dataset or checkpoint that does not fit; a folder that holds something else.
+    pub(super) fn open(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Run, TrainerError> {
+        config.check()?;
+        let device = config.device.open(config.threads)?;
+        let data = TrainData::open(&config.data, config.validation.is_some())?;
+
+        let text = toml::to_string(config).expect("a parsed configuration can be written");
+        let origin = Origin::find(config, &text, out, existing)?;
+        let model = origin.model(&config.model, config.seed, device)?;
+        let tokenizers = origin.tokenizers(&config.model, &model, &data.dataset)?;
+
+        let trainable = model.trainable();
+        let mut optimizer = optimizer(&trainable, &config.optimizer);
+        let total_steps = data.total_steps(&config.data)?;
+        let schedule = CosineSchedule::with_warmup_ratio(total_steps, config.optimizer.warmup_ratio);
+
+        let state = origin.state(&data, &mut optimizer)?;
+        let log = open_folder(out, &text, &origin, &state)?;
+        let plan = feed_plan(config, &model, &data, &state);
+        Ok(Run {
+            device,
+            data,
+            model,
+            trainable,
+            optimizer,
+            schedule,
+            total_steps,
+            state,
+            log,
+            plan,
+            tokenizers,
+            out: out.to_owned(),
+        })
+    }
+
+    /// Starts the readers of the training batches.
+    pub(super) fn feed(&self) -> Feed {
+        Feed::start(self.data.dataset.clone(), self.data.samples.clone(), self.plan.clone())
+    }
+
+    /// Writes `step-N/` of the last finished step.
+    ///
+    /// # Errors
+    /// The system refuses to write.
+    pub(super) fn save_checkpoint(&self) -> Result<(), TrainerError> {
+        let training = Some((&self.state, self.optimizer.state().tensors));
+        let contents = Contents { model: &self.model, tokenizers: self.tokenizers.clone(), training };
+        snapshot(&contents, HostTensors::Copied)?.write(&folder_of(&self.out, self.state.step))
+    }
+
+    /// The last steps in a few words, for the progress bar.
+    pub(super) fn summary(&self) -> String {
+        let steps = &self.log.steps;
+        let recent = &steps[steps.len().saturating_sub(20)..];
+        let mean = |get: fn(&TrainStep) -> f64| recent.iter().map(get).sum::<f64>() / recent.len().max(1) as f64;
+        let (seconds, wait) = (mean(|s| s.seconds), mean(|s| s.wait_seconds));
+        let share = 100.0 * wait / seconds.max(1e-9);
+        let validation =
+            self.state.validation.last().map_or(String::new(), |(_, loss)| format!(", validation {loss:.3}"));
+        format!("loss {:.3}{validation}, {seconds:.2} s/step, waiting for data {share:.1} %", mean(|s| s.loss))
+    }
+
+    /// Writes `report.json` and returns it.
+    ///
+    /// # Errors
+    /// The system refuses to write.
+    pub(super) fn report(self, config: &TrainConfig, seconds: f64) -> Result<TrainReport, TrainerError> {
+        let count = |part: Part| (part.name().to_owned(), self.model.parameter_count(part));
+        let adapters: u64 = self.model.adapters().iter().map(|(_, tensor)| tensor.numel() as u64).sum();
+        let adapters = (adapters > 0).then_some(("adapters".to_owned(), adapters));
+        let report = TrainReport {
+            name: config.name.clone(),
+            seed: config.seed,
+            device: format!("{:?}", self.device).to_lowercase(),
+            parameters: Part::ALL.into_iter().map(count).chain(adapters).collect::<BTreeMap<_, _>>(),
+            trained: config.model.train.iter().map(|part| part.name().to_owned()).collect(),
+            samples: self.data.samples.rows.len() as u64,
+            samples_without_volume: self.data.samples.without_volume,
+            steps: self.log.steps,
+            validation: self.state.validation,
+            seconds,
+            checkpoint: format!("step-{}", self.state.step),
+        };
+        write_report(&self.out, &report)?;
+        Ok(report)
+    }
+}
+
+fn optimizer(trainable: &[(String, Tensor)], config: &OptimizerConfig) -> AdamW {
+    let OptimizerConfig { beta1, beta2, eps, weight_decay, full_rate_inputs, .. } = *config;
+    let parameters = trainable.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
+    AdamW::new(parameters, AdamWConfig { beta1, beta2, eps, weight_decay, full_rate_inputs })
+}
+
+/// Makes the folder this run's: its configuration, and a log of the steps before `state`.
+fn open_folder(out: &Path, text: &str, origin: &Origin<'_>, state: &TrainState) -> Result<StepLog, TrainerError> {
+    let path = out.join("train.jsonl");
+    let steps = if matches!(origin, Origin::Resumed(_)) { log::read(&path, state.step)? } else { Vec::new() };
+    fs::create_dir_all(out).map_err(FileError::of(out, "create"))?;
+    put_whole(&out.join("train.toml"), text.as_bytes())?;
+    StepLog::create(&path, steps)
+}
+
+fn feed_plan(config: &TrainConfig, model: &Med2e3, data: &TrainData, state: &TrainState) -> FeedPlan {
+    FeedPlan {
+        order: Order::Shuffled { seed: config.seed },
+        form: config.data.form,
+        question: fit::question_form(model),
+        batch_size: config.data.batch_size,
+        epochs: config.data.epochs,
+        start: state.cursor,
+        readers: config.data.readers,
+        depth: config.data.depth,
+        pad: data.dataset.index().end_token.map_or(0, i64::from),
+    }
+}
+
+/// The seed of one step's random draws.
+pub(super) fn seed_of(seed: u64, step: u64) -> i64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_le_bytes());
+    hasher.update(&step.to_le_bytes());
+    let hash = hasher.finalize();
+    let (first, _) = hash.as_bytes().as_chunks::<8>();
+    i64::from_le_bytes(first[0])
+}

@@ -1,0 +1,86 @@
+//! Answers to a dataset's samples: the feed, the answerer and the metrics joined.
+
+use std::sync::Arc;
+
+use med2e3_feed::order::Order;
+use med2e3_feed::{Feed, FeedCursor, FeedPlan, HostBatch, TextForm};
+use med2e3_schemas::report::Answer;
+use med2e3_schemas::sample::SampleRow;
+use med2e3_shards::{Dataset, Samples};
+
+use crate::TrainerError;
+use crate::device_batch::voxels;
+use crate::generate::Decoding;
+use crate::generate::answerer::{Answerer, Prompt, Reply};
+use crate::metric::{Judged, measure};
+use med2e3_program::Progress;
+
+/// Answers every sample, in the order of the selection.
+///
+/// # Errors
+/// Data that can't be fed; otherwise as [`Answerer::answer`].
+pub(super) fn answers(
+    answerer: &Answerer,
+    dataset: &Arc<Dataset>,
+    samples: &Arc<Samples>,
+    batch_size: usize,
+    decoding: Decoding,
+    max_new_tokens: usize,
+) -> Result<Vec<Answer>, TrainerError> {
+    let plan = FeedPlan {
+        order: Order::ById,
+        form: TextForm::Prompt,
+        question: answerer.question_form(),
+        batch_size,
+        epochs: 1,
+        start: FeedCursor::default(),
+        readers: 1,
+        depth: 2,
+        pad: 0,
+    };
+    let mut feed = Feed::start(dataset.clone(), samples.clone(), plan);
+    let progress = Progress::new(samples.rows.len() as u64, 0, "answers");
+    let mut answers = Vec::with_capacity(samples.rows.len());
+    while let Some(batch) = feed.next_batch() {
+        let batch = batch?;
+        let voxels_bcdhw = voxels(&batch.voxels, batch.volumes() as i64, dataset.voxels(), answerer.device());
+        let replies = answerer.answer(&voxels_bcdhw, &prompts(&batch), decoding, max_new_tokens)?;
+        for (&position, reply) in batch.samples.iter().zip(replies) {
+            answers.push(judged(&samples.rows[position as usize], reply));
+        }
+        progress.add(batch.rows() as u64);
+        feed.recycle(batch);
+    }
+    progress.finish();
+    assert_eq!(answers.len(), samples.rows.len(), "a feed that ends early ends with an error");
+    Ok(answers)
+}
+
+/// The rows of a batch without their padding.
+fn prompts(batch: &HostBatch) -> Vec<Prompt> {
+    let row =
+        |flat: &[i64], width: usize, lengths: &[i64], row: usize| flat[row * width..][..lengths[row] as usize].to_vec();
+    let prompt = |number: usize| Prompt {
+        ids: row(&batch.ids, batch.width, &batch.lengths, number),
+        question_ids: row(&batch.question_ids, batch.question_width, &batch.question_lengths, number),
+    };
+    (0..batch.rows()).map(prompt).collect()
+}
+
+/// An answer with its metrics.
+fn judged(sample: &SampleRow, reply: Reply) -> Answer {
+    let choice = sample.answer_choice.as_deref();
+    let judged = Judged { answer: &reply.answer, expected: &sample.answer, choice, task: sample.task };
+    Answer {
+        metrics: measure(&judged),
+        sample_id: sample.sample_id.to_string(),
+        volume_id: sample.volume_ids.first().map(ToString::to_string).unwrap_or_default(),
+        task: sample.task,
+        topic: sample.topic,
+        question: sample.question.clone(),
+        expected: sample.answer.clone(),
+        answer_choice: sample.answer_choice.clone(),
+        answer: reply.answer,
+        scores: reply.scores,
+    }
+}

@@ -1,0 +1,89 @@
+//! FLOW 4: generate -> metrics -> table, on one page.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use med2e3_schemas::report::{Answer, EvaluateReport, Score};
+use med2e3_schemas::sample::{SampleRow, Task, Topic};
+use med2e3_shards::{Dataset, Selection};
+
+use crate::TrainerError;
+use crate::config::{EvaluateConfig, check_positive};
+use crate::generate::answerer::Answerer;
+use crate::metric::Averages;
+use crate::verb::answers::answers;
+use med2e3_program::Stopwatch;
+use med2e3_program::output::{claim, write_report};
+
+/// Answers every sample of the split, scores the answers, and writes `report.json` to `out`.
+///
+/// # Errors
+/// A checkpoint or dataset that does not read or does not fit.
+pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, TrainerError> {
+    let watch = Stopwatch::start();
+    check_positive([("batch_size", config.batch_size), ("max_new_tokens", config.max_new_tokens)])?;
+    let dataset = Arc::new(Dataset::open(&config.dataset)?);
+    let answerer = Answerer::open(&config.checkpoint, config.device, config.threads)?;
+    answerer.check_fit(&dataset)?;
+    let selection = Selection { split: config.split, tasks: config.tasks.clone(), subset: config.subset.clone() };
+    let samples = Arc::new(dataset.select(&selection)?);
+    claim(out, "evaluate.toml", config)?;
+    let EvaluateConfig { batch_size, decoding, max_new_tokens, .. } = *config;
+    let answers = answers(&answerer, &dataset, &samples, batch_size, decoding, max_new_tokens)?;
+    let report = EvaluateReport {
+        split: config.split,
+        checkpoint: config.checkpoint.display().to_string(),
+        samples_without_volume: samples.without_volume,
+        scores: table(&answers, &samples.rows),
+        answers,
+        seconds: watch.seconds(),
+    };
+    write_report(out, &report)?;
+    Ok(report)
+}
+
+/// A sample's question type and one of its metrics.
+type ByTopic = (Option<Topic>, f64);
+
+/// The result table: for each task and metric one row over all, then one row a topic.
+fn table(answers: &[Answer], samples: &[SampleRow]) -> Vec<Score> {
+    let mut values: BTreeMap<(Task, &str), Vec<ByTopic>> = BTreeMap::new();
+    for answer in answers {
+        for (metric, &value) in &answer.metrics {
+            values.entry((answer.task, metric)).or_default().push((answer.topic, value));
+        }
+    }
+    let mut scores = Vec::new();
+    for ((task, metric), values) in values {
+        let mut topics: Vec<Option<Topic>> = values.iter().map(|(topic, _)| *topic).filter(Option::is_some).collect();
+        topics.sort();
+        topics.dedup();
+        for topic in std::iter::once(None).chain(topics) {
+            let chosen = values.iter().filter(|(of, _)| topic.is_none() || *of == topic);
+            let named = chosen.map(|(of, value)| (of.map_or("all", Topic::as_str), *value));
+            let Some(averages) = Averages::of(named) else { continue };
+            scores.push(Score {
+                task,
+                topic,
+                metric: metric.to_owned(),
+                count: averages.rows as u64,
+                micro: averages.micro_mean,
+                macro_mean: averages.macro_mean,
+                half_interval: 1.96 * averages.standard_error,
+                chance: if task == Task::ClosedVqa { chance(samples, topic) } else { None },
+            });
+        }
+    }
+    scores
+}
+
+/// The expected accuracy of guessing among the real choices, 0 to 1; M3D writes missing choices as `NA`.
+fn chance(samples: &[SampleRow], topic: Option<Topic>) -> Option<f64> {
+    let asked = samples.iter().filter(|sample| topic.is_none() || sample.topic == topic);
+    let shares: Vec<f64> = asked
+        .filter_map(|sample| sample.choices.as_ref())
+        .map(|choices| 1.0 / choices.iter().filter(|c| !c.is_empty() && *c != "NA").count().max(1) as f64)
+        .collect();
+    (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64)
+}

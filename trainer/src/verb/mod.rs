@@ -1,0 +1,18 @@
+//! The commands besides training and the report, a file each.
+//!
+//! # Layout
+//! - [`evaluate`]: answers a split and scores the answers
+//! - [`explain`]: shows how much each slice counts for a question
+//! - [`ask`]: answers one question about one volume on disk
+//! - [`retrieve`]: captions by volume and volumes by caption, with M3D-CLIP
+//! - [`exchange`]: published weights in, weights for transformers out
+//! - [`verify`]: a checkpoint against a reference implementation
+//! - `answers`: answers to a dataset's samples, for the first two
+
+mod answers;
+pub mod ask;
+pub mod evaluate;
+pub mod exchange;
+pub mod explain;
+pub mod retrieve;
+pub mod verify;

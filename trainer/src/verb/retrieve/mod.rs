@@ -1,0 +1,128 @@
+//! Retrieval: encode -> similarity -> ranks -> recalls, on one page (M3D's `Bench/eval/eval_itr.py`).
+//!
+//! # Layout
+//! - `encode`: volumes and captions to features
+//! - `search`: ranks of all items for each query
+//! - `text_tokenizer`: captions to BERT's ids
+
+mod encode;
+mod search;
+mod text_tokenizer;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use med2e3_schemas::report::{Recalls, RetrievalScores, RetrieveReport};
+use med2e3_schemas::sample::{SampleRow, Task};
+use med2e3_shards::{Dataset, Selection};
+use med2e3_store::put_whole;
+
+use crate::TrainerError;
+use crate::config::{RetrieveConfig, check_positive};
+use crate::files::csv::to_csv;
+use crate::files::m3d_clip;
+use crate::fit::expect;
+use crate::metric::retrieval::{groups_by_text, recall_at};
+use crate::model::M3dClip;
+use encode::{encode_captions, encode_volumes};
+use med2e3_program::Stopwatch;
+use med2e3_program::output::{claim, write_report};
+use search::{Ranked, search};
+use text_tokenizer::TextTokenizer;
+
+/// Encodes every volume and caption of the split, ranks each by the other, and writes `report.json` and `retrieval.csv` to
+/// `out`.
+///
+/// # Errors
+/// Weights, a tokenizer or a dataset that do not read or do not fit.
+pub fn retrieve(config: &RetrieveConfig, out: &Path) -> Result<RetrieveReport, TrainerError> {
+    let watch = Stopwatch::start();
+    check_positive([("batch_size", config.batch_size)])?;
+    let dataset = Arc::new(Dataset::open(&config.dataset)?);
+    let selection = Selection { split: config.split, tasks: vec![Task::Caption], subset: config.subset.clone() };
+    let samples = Arc::new(dataset.select(&selection)?);
+    let device = config.device.open(config.threads)?;
+    let clip = m3d_clip::open(&config.clip, device)?;
+    let tokenizer = TextTokenizer::load(&config.text_tokenizer, config.max_text_tokens)?;
+    check_fit(config, &clip, &tokenizer, &dataset)?;
+    claim(out, "retrieve.toml", config)?;
+
+    let images = encode_volumes(&clip, &dataset, &samples, config.batch_size, device)?;
+    let (captions, truncated_texts) = encode_captions(&clip, &tokenizer, &samples, config.batch_size)?;
+    let own: Vec<usize> = (0..samples.rows.len()).collect();
+    let by_text = groups_by_text(samples.rows.iter().map(|row| row.answer.as_str()));
+    let texts = search(&images, &captions, &own, &by_text);
+    let volumes = search(&captions, &images, &own, &by_text);
+    put_whole(&out.join("retrieval.csv"), &ranks_csv(&samples.rows, &texts, &volumes))?;
+    let report = RetrieveReport {
+        split: config.split,
+        clip: config.clip.display().to_string(),
+        pairs: samples.rows.len() as u64,
+        distinct_texts: by_text.iter().collect::<BTreeSet<_>>().len() as u64,
+        samples_without_volume: samples.without_volume,
+        truncated_texts,
+        by_index: RetrievalScores { image_to_text: recalls(&texts.own), text_to_image: recalls(&volumes.own) },
+        by_text: RetrievalScores { image_to_text: recalls(&texts.by_text), text_to_image: recalls(&volumes.by_text) },
+        seconds: watch.seconds(),
+    };
+    write_report(out, &report)?;
+    Ok(report)
+}
+
+/// Whether weights, tokenizer and dataset belong together.
+fn check_fit(
+    config: &RetrieveConfig,
+    clip: &M3dClip,
+    tokenizer: &TextTokenizer,
+    dataset: &Dataset,
+) -> Result<(), TrainerError> {
+    let format = dataset.voxels();
+    let unit = "voxels in 0..1".into();
+    expect("dataset", format.is_unit_range(), unit, "Hounsfield units; prepare it with an intensity window".into())?;
+    let (shape, sizes) = (format.shape_dhw.map(|n| n as i64), clip.config().vision.img_size);
+    expect("clip", sizes == shape, format!("volumes of {shape:?}, as the dataset's"), format!("{sizes:?}"))?;
+    let text = &clip.config().text;
+    let (entries, vocabulary) = (tokenizer.vocab_size() as i64, text.vocab_size);
+    let expected = format!("at most {vocabulary} tokens, as the weights have");
+    expect("text_tokenizer", entries <= vocabulary, expected, entries.to_string())?;
+    let (most, positions) = (config.max_text_tokens, text.max_position_embeddings);
+    let expected = format!("at most {positions}, the weights' positions");
+    expect("max_text_tokens", most as i64 <= positions, expected, most.to_string())
+}
+
+fn recalls(ranks: &[usize]) -> Recalls {
+    let at = |k| recall_at(k, ranks).expect("a selection has samples");
+    Recalls { at_1: at(1), at_5: at(5), at_10: at(10) }
+}
+
+/// One line a pair: its ids, the ranks of its caption and its volume, and what ranks first.
+fn ranks_csv(rows: &[SampleRow], texts: &Ranked, volumes: &Ranked) -> Vec<u8> {
+    let volume = |row: usize| rows[row].volume_ids[0].to_string();
+    let header = [
+        "sample_id",
+        "volume_id",
+        "text_rank",
+        "volume_rank",
+        "text_rank_by_text",
+        "volume_rank_by_text",
+        "first_text",
+        "first_volume",
+    ];
+    let line = |i: usize| {
+        let ranks = [texts.own[i], volumes.own[i], texts.by_text[i], volumes.by_text[i]];
+        let [text_rank, volume_rank, text_rank_by_text, volume_rank_by_text] = ranks.map(|rank| rank.to_string());
+        let (first_text, first_volume) = (rows[texts.first[i]].sample_id.to_string(), volume(volumes.first[i]));
+        [
+            rows[i].sample_id.to_string(),
+            volume(i),
+            text_rank,
+            volume_rank,
+            text_rank_by_text,
+            volume_rank_by_text,
+            first_text,
+            first_volume,
+        ]
+    };
+    to_csv(std::iter::once(header.map(str::to_owned)).chain((0..rows.len()).map(line)))
+}
