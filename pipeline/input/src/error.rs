@@ -301,8 +301,8 @@ impl InputError {
         }
     }
 
-    /// Byte offset of the problem in the file: the file's end where data is missing, the member's start where gzip data is
-    /// damaged; `None` for all other errors.
+    /// Byte offset of the problem in the file: the file's end where data is missing, the member's start where gzip data
+    /// is damaged; `None` for all other errors.
     pub fn byte_offset(&self) -> Option<u64> {
         match self {
             InputError::TruncatedGzip { found: offset, .. } | InputError::CorruptGzip { offset, .. } => Some(*offset),

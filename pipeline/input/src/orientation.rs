@@ -1,5 +1,5 @@
-//! Orientation: from a voxel-to-patient affine to axis codes, the plane of the slices, and the transform to radiological
-//! display.
+//! Orientation: from a voxel-to-patient affine to axis codes, the plane of the slices, and the transform to
+//! radiological display.
 //!
 //! The slice axis of the source (its third voxel axis) stays the slice axis, so that a coronal or sagittal series
 //! remains one. Only the directions of the axes and the order of the in-plane axes change:
@@ -77,8 +77,9 @@ pub struct DisplayTransform {
 }
 
 impl Orientation {
-    /// The orientation of an affine, by the algorithm of nibabel's `io_orientation`: in the closest matrix without shear,
-    /// each voxel axis takes the patient axis of its largest entry, starting with the voxel axis of the largest entry.
+    /// The orientation of an affine, by the algorithm of nibabel's `io_orientation`: in the closest matrix without
+    /// shear, each voxel axis takes the patient axis of its largest entry, starting with the voxel axis of the largest
+    /// entry.
     ///
     /// `None` where the affine is degenerate or not finite.
     pub fn from_directions(directions: &Directions) -> Option<Orientation> {
@@ -105,8 +106,8 @@ impl Orientation {
         Some(Orientation { axes })
     }
 
-    /// Three letters, one for each voxel axis: the direction in which its index grows, as nibabel's `aff2axcodes` (such as
-    /// `"LPS"`).
+    /// Three letters, one for each voxel axis: the direction in which its index grows, as nibabel's `aff2axcodes` (such
+    /// as `"LPS"`).
     pub fn codes(&self) -> String {
         self.axes
             .iter()

@@ -1,5 +1,5 @@
-//! Percentiles of a volume's values, as numpy's `percentile` with its default `linear` method defines them: a percentile
-//! between two sorted values is interpolated linearly.
+//! Percentiles of a volume's values, as numpy's `percentile` with its default `linear` method defines them: a
+//! percentile between two sorted values is interpolated linearly.
 //!
 //! Values are counted by the upper and then the lower 16 bits, so that nothing is sorted or copied.
 

@@ -8,8 +8,8 @@ const GRID_DHW: [usize; 3] = [4, 8, 9];
 /// unrelated volume in about half.
 pub const NEAR_BITS: u32 = 16;
 
-/// The hash of prepared voxels in 0..1, D H W. The volume is divided into 4 x 8 x 9 cells; each bit is set where the mean
-/// of the next cell along W is higher by more than 0.01.
+/// The hash of prepared voxels in 0..1, D H W. The volume is divided into 4 x 8 x 9 cells; each bit is set where the
+/// mean of the next cell along W is higher by more than 0.01.
 ///
 /// # Panics
 /// Where `values` has not as many values as the shape has voxels, or an axis has length 0.

@@ -45,8 +45,8 @@ impl<'a, T> AxialSlices<'a, T> {
 
     /// `count` evenly spaced slice indices: the middle of each of `count` equal parts of the volume.
     ///
-    /// Figure 4 of the paper shows 8 of 32 slices in this way. Indices repeat where `count` is larger than the number of
-    /// slices; a volume without slices gives none.
+    /// Figure 4 of the paper shows 8 of 32 slices in this way. Indices repeat where `count` is larger than the number
+    /// of slices; a volume without slices gives none.
     pub fn evenly(&self, count: usize) -> impl Iterator<Item = usize> + use<T> {
         let slices = self.shape_dhw[0];
         (0..if slices == 0 { 0 } else { count }).map(move |part| (2 * part + 1) * slices / (2 * count))
@@ -63,7 +63,8 @@ pub struct Montage {
 }
 
 impl AxialSlices<'_, u8> {
-    /// The given slices in a grid of at most `columns` columns, from left to right and top to bottom; empty cells are black.
+    /// The given slices in a grid of at most `columns` columns, from left to right and top to bottom; empty cells are
+    /// black.
     ///
     /// # Panics
     /// Where a slice index is not below [`len`](Self::len), or `columns` is 0.

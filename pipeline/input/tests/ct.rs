@@ -1,4 +1,5 @@
-//! Recipe `ct` and antialiased resampling: compared with torch, MONAI, numpy and SimpleITK (golden files); refused volumes.
+//! Recipe `ct` and antialiased resampling: compared with torch, MONAI, numpy and SimpleITK (golden files); refused
+//! volumes.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! Memory: reading stays within its limits for any header and gzip stream. The kernel's figure is for the whole process,
-//! so the bounds leave a margin for tests that run at the same time.
+//! Memory: reading stays within its limits for any header and gzip stream. The kernel's figure is for the whole
+//! process, so the bounds leave a margin for tests that run at the same time.
 
 mod made;
 

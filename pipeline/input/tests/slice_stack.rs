@@ -110,7 +110,8 @@ fn a_damaged_jpeg_does_not_affect_other_slices() {
             refused += usize::from(volume.slices_dropped.iter().any(|slice| slice.reason.contains("unreadable: ")));
         }
     }
-    // Most flips are in tables and headers that the decoder checks; in scan data they only change pixels, as for Pillow.
+    // Most flips are in tables and headers that the decoder checks; in scan data they only change pixels, as for
+    // Pillow.
     assert!(refused > 50, "{refused}");
 }
 

@@ -1,7 +1,7 @@
 //! Recipe `ct`: CTs of the user, whose values are Hounsfield units.
 //!
-//! The order is crop, resampling, intensity. Intensity comes last, so that a dataset in HU to which a window is applied on
-//! reading has the same voxels as a dataset that was prepared with that window.
+//! The order is crop, resampling, intensity. Intensity comes last, so that a dataset in HU to which a window is applied
+//! on reading has the same voxels as a dataset that was prepared with that window.
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -27,8 +27,8 @@ pub struct CtRecipe {
     /// Shape of the result along D, H and W; each at least 1.
     #[serde(deserialize_with = "shape")]
     pub shape_dhw: [usize; 3],
-    /// Spacing of the result along D, H and W in mm, above 0: the box is resampled to it and then cropped or padded evenly
-    /// to the shape (see [`AxisFilter::spaced`]). Without it the box is stretched to the shape.
+    /// Spacing of the result along D, H and W in mm, above 0: the box is resampled to it and then cropped or padded
+    /// evenly to the shape (see [`AxisFilter::spaced`]). Without it the box is stretched to the shape.
     #[serde(deserialize_with = "spacing")]
     pub spacing_mm: Option<[f32; 3]>,
     /// The mapping from values to voxels.
@@ -53,8 +53,8 @@ pub enum Intensity {
     None,
     /// A window in HU is mapped to 0..1. Refused where HU are not known.
     Window(Window),
-    /// The values at two percentiles of all voxels of the volume are mapped to 0 and 1, and values outside are clamped: for
-    /// MRI and other volumes without a unit. A tissue has no fixed value on this scale.
+    /// The values at two percentiles of all voxels of the volume are mapped to 0 and 1, and values outside are clamped:
+    /// for MRI and other volumes without a unit. A tissue has no fixed value on this scale.
     Percentile(PercentileRange),
 }
 
@@ -64,8 +64,8 @@ pub enum Intensity {
 pub enum CtCrop {
     /// All voxels.
     None,
-    /// The bounding box of all voxels above -500 HU, the middle between air and water, without a margin: body and table.
-    /// Where HU are not known, of all voxels above the smallest value.
+    /// The bounding box of all voxels above -500 HU, the middle between air and water, without a margin: body and
+    /// table. Where HU are not known, of all voxels above the smallest value.
     #[default]
     Foreground,
     /// The bounding box of all voxels above another threshold in HU. Refused where HU are not known.
@@ -92,10 +92,11 @@ fn is_spacing(spacing_mm: [f32; 3]) -> bool {
     spacing_mm.iter().all(|mm| *mm > 0.0 && mm.is_finite())
 }
 
-/// Recipe `ct`: crop, resampling with antialiasing along each axis that shrinks, then a window, percentiles or no mapping.
+/// Recipe `ct`: crop, resampling with antialiasing along each axis that shrinks, then a window, percentiles or no
+/// mapping.
 ///
-/// Writes the voxels to `out` (cleared first) in D H W order: each in 0..1, or in HU with [`Intensity::None`]. Padding is
-/// the lowest value of the scale: 0, or -1000 HU. Allocates one copy of the volume's values as `f32`.
+/// Writes the voxels to `out` (cleared first) in D H W order: each in 0..1, or in HU with [`Intensity::None`]. Padding
+/// is the lowest value of the scale: 0, or -1000 HU. Allocates one copy of the volume's values as `f32`.
 ///
 /// # Errors
 /// [`InputError::NotFinite`] for voxels that are NaN, infinite or of a magnitude of 2^126 or more,

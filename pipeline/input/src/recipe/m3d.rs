@@ -6,11 +6,12 @@ use crate::intensity::{self, MinMax, ValueRange};
 use crate::resample;
 use crate::volume::{Sample, Volume, with_samples};
 
-/// Recipe `m3d`: min-max over the volume, crop to the voxels above zero, trilinear resampling to `target_dhw`, whose lengths
-/// are at least 1.
+/// Recipe `m3d`: min-max over the volume, crop to the voxels above zero, trilinear resampling to `target_dhw`, whose
+/// lengths are at least 1.
 ///
-/// Writes the voxels to `out` (cleared first) in D H W order, each in 0..1. For equal values the result equals the official
-/// preparation (M3D's `m3d_cap_data_prepare.py`: min-max, MONAI `CropForeground`, MONAI `Resize` "bilinear") within 1e-6.
+/// Writes the voxels to `out` (cleared first) in D H W order, each in 0..1. For equal values the result equals the
+/// official preparation (M3D's `m3d_cap_data_prepare.py`: min-max, MONAI `CropForeground`, MONAI `Resize` "bilinear")
+/// within 1e-6.
 ///
 /// # Errors
 /// [`InputError::NotFinite`] for voxels that are NaN, infinite or of a magnitude of 2^126 or more,

@@ -6,8 +6,8 @@ use crate::volume::Grid;
 /// The smallest box that holds all samples other than `background`; `None` where there are none.
 ///
 /// With the sample of the smallest value as background, this is the box of voxels above zero after min-max, which the
-/// official preparation keeps (margin 0). Samples are read in stored order, and only where the box could still grow: of a
-/// body that fills the image, little more than its border.
+/// official preparation keeps (margin 0). Samples are read in stored order, and only where the box could still grow: of
+/// a body that fills the image, little more than its border.
 pub fn foreground<T: Copy + PartialEq>(grid: &Grid<'_, T>, background: T) -> Option<Crop> {
     let [_, rows, columns] = grid.stored_shape();
     let first = |row: &[T]| row.iter().position(|sample| *sample != background);

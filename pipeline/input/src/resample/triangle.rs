@@ -1,9 +1,9 @@
 //! Antialiased linear resampling along one axis after the other, with a triangle filter. Half the filter's width is the
 //! step between output voxels, at least one source voxel.
 //!
-//! Along an axis that shrinks, every source voxel contributes to the output, so that thin structures become fainter, while
-//! plain [`trilinear`](super::trilinear()) may skip them; an axis that grows is interpolated linearly. Weights outside the
-//! source are dropped and the others normalized to a sum of 1. These are the semantics of torch's
+//! Along an axis that shrinks, every source voxel contributes to the output, so that thin structures become fainter,
+//! while plain [`trilinear`](super::trilinear()) may skip them; an axis that grows is interpolated linearly. Weights
+//! outside the source are dropped and the others normalized to a sum of 1. These are the semantics of torch's
 //! `interpolate(mode="bilinear", antialias=True, align_corners=False)`, here for three axes.
 
 use super::Crop;
@@ -31,12 +31,12 @@ impl AxisFilter {
         AxisFilter::with_step(source, target, source as f64 / target as f64, 0..target)
     }
 
-    /// Resamples `source` voxels with a spacing of `source_mm` to a spacing of `target_mm`, around the same center, and then
-    /// crops or pads evenly to `target` voxels. Spacings are in mm and above 0.
+    /// Resamples `source` voxels with a spacing of `source_mm` to a spacing of `target_mm`, around the same center, and
+    /// then crops or pads evenly to `target` voxels. Spacings are in mm and above 0.
     ///
-    /// The resampled axis has `source * source_mm / target_mm` voxels, rounded, at least 1. Where the number of voxels to
-    /// crop or to pad is odd, the padding has its extra voxel at the end, and the crop keeps voxel `n / 2` as the center
-    /// (MONAI's `ResizeWithPadOrCrop`).
+    /// The resampled axis has `source * source_mm / target_mm` voxels, rounded, at least 1. Where the number of voxels
+    /// to crop or to pad is odd, the padding has its extra voxel at the end, and the crop keeps voxel `n / 2` as the
+    /// center (MONAI's `ResizeWithPadOrCrop`).
     pub fn spaced(source: usize, source_mm: f32, target: usize, target_mm: f32) -> AxisFilter {
         let step = f64::from(target_mm) / f64::from(source_mm);
         let resampled = ((source as f64 / step).round() as usize).max(1);
@@ -87,8 +87,8 @@ impl AxisFilter {
     }
 }
 
-/// Resamples the crop of a volume with one filter for each axis D, H and W, made for the crop's shape, into `out`, which is
-/// cleared first and then holds one value for each output voxel, in D H W order.
+/// Resamples the crop of a volume with one filter for each axis D, H and W, made for the crop's shape, into `out`,
+/// which is cleared first and then holds one value for each output voxel, in D H W order.
 ///
 /// `values` are the D H W voxels of shape `shape_dhw`, which contains the crop. Voxels outside the source become
 /// `outside`. Agrees with torch within 1e-5 of the values' range. In addition to `out` the call allocates one slice and

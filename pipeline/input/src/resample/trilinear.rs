@@ -1,10 +1,10 @@
 //! Trilinear resampling with the semantics of torch's `interpolate(mode="trilinear", align_corners=False)`: no
 //! antialiasing, edges repeated.
 //!
-//! Output voxel `n` of an axis is at source coordinate `(n + 0.5) * in / out - 0.5`, clamped at 0. For each axis a table
-//! holds two source indices and a weight for each output. For each output row the four source rows around it are blended
-//! in memory order, and the blend is then sampled along W, so that no other row is read and each sample is converted once
-//! per use.
+//! Output voxel `n` of an axis is at source coordinate `(n + 0.5) * in / out - 0.5`, clamped at 0. For each axis a
+//! table holds two source indices and a weight for each output. For each output row the four source rows around it are
+//! blended in memory order, and the blend is then sampled along W, so that no other row is read and each sample is
+//! converted once per use.
 
 use super::Crop;
 use crate::intensity::MinMax;
@@ -13,8 +13,9 @@ use crate::volume::{Grid, Sample};
 /// Resamples the crop of a volume to `target_dhw`, min-max mapped to 0..1, into `out`, which is cleared first and then
 /// holds the voxels in D H W order.
 ///
-/// The crop must be inside the grid, and every length at least 1. Agrees with torch within 1e-6. In addition to `out` the
-/// call allocates one row of floats, and two slices of the crop where display rows are not contiguous in the stored order.
+/// The crop must be inside the grid, and every length at least 1. Agrees with torch within 1e-6. In addition to `out`
+/// the call allocates one row of floats, and two slices of the crop where display rows are not contiguous in the stored
+/// order.
 pub fn trilinear<T: Sample>(
     grid: &Grid<'_, T>,
     crop: &Crop,

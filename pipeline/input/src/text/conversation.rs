@@ -12,8 +12,8 @@ use crate::error::InputError;
 pub struct EncodedText {
     /// Token ids, [`IMAGE3D`] for each image.
     pub ids: Vec<i32>,
-    /// Start (included) and stop (excluded) indices into `ids` of the training targets, in order and without overlap; empty
-    /// for a prompt.
+    /// Start (included) and stop (excluded) indices into `ids` of the training targets, in order and without overlap;
+    /// empty for a prompt.
     pub target_spans: Vec<(u32, u32)>,
     /// Number of images in `ids`.
     pub images: usize,

@@ -1,8 +1,8 @@
 //! Findings: the part of an M3D-Cap `text.txt` that becomes the caption.
 //!
-//! As in the official preparation (M3D's `m3d_cap_data_prepare.py`): the text after the first `study_findings:`; where that
-//! has fewer than 5 characters, the text after the first `discussion:`; where that does too, the whole text. Each line
-//! break becomes one space and the ends are trimmed.
+//! As in the official preparation (M3D's `m3d_cap_data_prepare.py`): the text after the first `study_findings:`; where
+//! that has fewer than 5 characters, the text after the first `discussion:`; where that does too, the whole text. Each
+//! line break becomes one space and the ends are trimmed.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Pandas: which cells its CSV reader treats as missing. M3D reads its tables with pandas, and a missing cell becomes the
-//! text `nan` in M3D's prompts and answers.
+//! Pandas: which cells its CSV reader treats as missing. M3D reads its tables with pandas, and a missing cell becomes
+//! the text `nan` in M3D's prompts and answers.
 
 /// The text that a missing cell becomes.
 pub const NAN: &str = "nan";

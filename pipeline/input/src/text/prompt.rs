@@ -7,8 +7,8 @@ use std::path::Path;
 use super::template::{IMAGE2D_TOKEN, IMAGE3D_TOKEN};
 use crate::error::InputError;
 
-/// Default instructions for captions, in wordings of this project. M3D picks from another list at random; here the row's
-/// key decides.
+/// Default instructions for captions, in wordings of this project. M3D picks from another list at random; here the
+/// row's key decides.
 pub const CAPTION_PROMPTS: [&str; 16] = [
     "Write the findings of this CT scan.",
     "Report what this scan shows.",
@@ -45,13 +45,13 @@ impl Default for CaptionPrompts {
 }
 
 impl CaptionPrompts {
-    /// Reads a UTF-8 file with one prompt per line. Lines are trimmed and blank lines ignored; a repeated prompt is chosen
-    /// more often.
+    /// Reads a UTF-8 file with one prompt per line. Lines are trimmed and blank lines ignored; a repeated prompt is
+    /// chosen more often.
     ///
     /// # Errors
     /// [`InputError::NotFound`], [`InputError::Unreadable`], [`InputError::TooLarge`] above 1 MiB,
-    /// [`InputError::TextUnreadable`] for bytes that are not UTF-8, [`InputError::UnsupportedFormat`] for a file without
-    /// a prompt or with an image mark in a prompt.
+    /// [`InputError::TextUnreadable`] for bytes that are not UTF-8, [`InputError::UnsupportedFormat`] for a file
+    /// without a prompt or with an image mark in a prompt.
     pub fn load(path: &Path) -> Result<CaptionPrompts, InputError> {
         let file = File::open(path).map_err(|e| InputError::io(path, e))?;
         let mut text = Vec::new();
@@ -84,8 +84,8 @@ impl CaptionPrompts {
         &self.prompts
     }
 
-    /// The instruction of a row, chosen by a stable hash of the row's key: it does not depend on the machine or the order of
-    /// rows.
+    /// The instruction of a row, chosen by a stable hash of the row's key: it does not depend on the machine or the
+    /// order of rows.
     pub fn pick(&self, key: &[u8]) -> &str {
         // FNV-1a, folded so that the upper half is used too.
         let hash = key

@@ -6,8 +6,8 @@ use super::tokenizer::load_inner;
 use crate::error::InputError;
 use tokenizers::TruncationParams;
 
-/// Maximum number of ids of a question, `[CLS]` and `[SEP]` included: BERT's number of positions, to which M3D-CLIP truncates
-/// too.
+/// Maximum number of ids of a question, `[CLS]` and `[SEP]` included: BERT's number of positions, to which M3D-CLIP
+/// truncates too.
 pub const MAX_IDS: usize = 512;
 
 /// A tokenizer for the text encoder of questions, such as BERT's WordPiece.
@@ -17,8 +17,8 @@ pub struct QuestionTokenizer {
 }
 
 impl QuestionTokenizer {
-    /// Loads a `tokenizer.json`, or the one in a folder. Padding is disabled and texts are truncated to [`MAX_IDS`], whatever
-    /// the file states.
+    /// Loads a `tokenizer.json`, or the one in a folder. Padding is disabled and texts are truncated to [`MAX_IDS`],
+    /// whatever the file states.
     ///
     /// # Errors
     /// [`InputError::TokenizerMissing`] where there is none, [`InputError::Tokenizer`] where it cannot be parsed.

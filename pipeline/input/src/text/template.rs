@@ -2,10 +2,10 @@
 //!
 //! The formats are those of the released codes: Med-2E3's `template` folder for [`Template::Phi`] and
 //! [`Template::PretrainVision3d`], Phi-3's chat template for [`Template::Phi3Chat`], M3D's dataset classes for
-//! [`Template::M3d`]. Text is split at `<image3d>`, each piece is tokenized separately, the id [`IMAGE3D`] marks an image,
-//! and the start token is added once, if the tokenizer has one and the first piece is text. Unlike in the released codes,
-//! target spans are known when the text is formatted and found by the tokens' byte offsets, so that nothing is tokenized
-//! twice and no sample loses its labels to a mismatch.
+//! [`Template::M3d`]. Text is split at `<image3d>`, each piece is tokenized separately, the id [`IMAGE3D`] marks an
+//! image, and the start token is added once, if the tokenizer has one and the first piece is text. Unlike in the
+//! released codes, target spans are known when the text is formatted and found by the tokens' byte offsets, so that
+//! nothing is tokenized twice and no sample loses its labels to a mismatch.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,8 @@ pub const IMAGE2D_TOKEN: &str = "<image>";
 const SYSTEM: &str = "A chat between a curious user and an artificial intelligence assistant. \
     The assistant gives helpful, detailed, and polite answers to the user's questions.";
 
-/// The end token: after each answer of [`Template::Phi`], after the last of [`Template::Phi3Chat`] and [`Template::M3d`].
+/// The end token: after each answer of [`Template::Phi`], after the last of [`Template::Phi3Chat`] and
+/// [`Template::M3d`].
 pub const END_TOKEN: &str = "<|endoftext|>";
 
 const USER_MARK: &str = "<|user|>";
@@ -43,11 +44,11 @@ pub enum Template {
     Phi,
     /// Alignment (stage 1): the images, then the caption; no other text, no end token. The target is the caption.
     PretrainVision3d,
-    /// Phi-3's chat markup: `<|user|>\n{q}<|end|>\n<|assistant|>\n{a}<|end|>\n` for each turn, then `<|endoftext|>`. Targets
-    /// are answers with their `<|end|>`, and the text after the last answer.
+    /// Phi-3's chat markup: `<|user|>\n{q}<|end|>\n<|assistant|>\n{a}<|end|>\n` for each turn, then `<|endoftext|>`.
+    /// Targets are answers with their `<|end|>`, and the text after the last answer.
     Phi3Chat,
-    /// M3D-LaMed: a turn's images, its question, a space and its answer; `<|endoftext|>` after the last. No marks and no
-    /// system text. Targets are answers, each with the space before it, and the end token.
+    /// M3D-LaMed: a turn's images, its question, a space and its answer; `<|endoftext|>` after the last. No marks and
+    /// no system text. Targets are answers, each with the space before it, and the end token.
     M3d,
 }
 
@@ -100,11 +101,11 @@ impl Template {
     /// Formats and tokenizes a conversation within a budget; ids beyond the budget are cut at the end.
     ///
     /// # Errors
-    /// [`InputError::NoTarget`] where no target is left, [`InputError::PromptTooLong`] where a prompt (a conversation whose
-    /// last turn has no answer) does not fit, [`InputError::MissingAnswer`] for an empty answer,
-    /// [`InputError::UnsupportedImage2d`] for a 2D image's mark, [`InputError::MissingToken`] for a tokenizer that lacks a
-    /// special token, [`InputError::Tokenizer`] where it refuses the text, [`InputError::BadTurn`] for any other
-    /// conversation that cannot be formatted.
+    /// [`InputError::NoTarget`] where no target is left, [`InputError::PromptTooLong`] where a prompt (a conversation
+    /// whose last turn has no answer) does not fit, [`InputError::MissingAnswer`] for an empty answer,
+    /// [`InputError::UnsupportedImage2d`] for a 2D image's mark, [`InputError::MissingToken`] for a tokenizer that
+    /// lacks a special token, [`InputError::Tokenizer`] where it refuses the text, [`InputError::BadTurn`] for any
+    /// other conversation that cannot be formatted.
     pub fn encode(
         self,
         tokenizer: &Tokenizer,

@@ -75,8 +75,8 @@ impl Tokenizer {
     /// Writes a `tokenizer.json`, by a rename, so that the file is never incomplete.
     ///
     /// # Errors
-    /// [`InputError::Unreadable`] where the folder is missing or not writable, [`InputError::Tokenizer`] where the tokenizer
-    /// cannot be serialized.
+    /// [`InputError::Unreadable`] where the folder is missing or not writable, [`InputError::Tokenizer`] where the
+    /// tokenizer cannot be serialized.
     pub fn save(&self, path: &Path) -> Result<(), InputError> {
         let text = self
             .inner

@@ -9,8 +9,8 @@ use bytemuck::Pod;
 /// Larger buffers are freed at once and not kept in the pool.
 const MOST_KEPT_BYTES: usize = 1 << 30;
 
-/// A pool of buffers. A volume that was read with it returns its memory to the pool when it is dropped; clones share one
-/// pool, between threads too.
+/// A pool of buffers. A volume that was read with it returns its memory to the pool when it is dropped; clones share
+/// one pool, between threads too.
 ///
 /// A pool holds at most as many buffers as were in use at the same time: two for each reading thread, one for a file's
 /// bytes and one for its samples, each of at most 1 GiB. Dropping the last clone frees them.

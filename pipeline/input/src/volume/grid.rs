@@ -18,8 +18,8 @@ impl Arrangement {
     /// Columns slowest, slices fastest: Fortran order.
     pub const WHD: Arrangement = Arrangement { slowest_first: [2, 1, 0], flipped: [false; 3] };
 
-    /// The arrangement of a source whose third axis is slowest and first axis is fastest (NIfTI's order), displayed by the
-    /// given transform.
+    /// The arrangement of a source whose third axis is slowest and first axis is fastest (NIfTI's order), displayed by
+    /// the given transform.
     pub fn of(display_transform: DisplayTransform) -> Arrangement {
         Arrangement {
             slowest_first: if display_transform.transpose { [0, 2, 1] } else { [0, 1, 2] },

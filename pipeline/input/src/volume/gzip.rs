@@ -1,4 +1,5 @@
-//! Gzip in memory: libdeflate inflates files whole, member by member, into a buffer whose size the decoded header states.
+//! Gzip in memory: libdeflate inflates files whole, member by member, into a buffer whose size the decoded header
+//! states.
 
 use std::path::Path;
 
@@ -72,8 +73,8 @@ pub(super) struct Request {
 
 /// Inflates the members of a gzip file until at least `expected` bytes are decoded, after `pad` unused bytes.
 ///
-/// Data beyond `expected` is tolerated up to the same size again and 1 MiB, within the limit. Bytes after the member that
-/// completes `expected` are not read. The checksum of each member that is read is verified.
+/// Data beyond `expected` is tolerated up to the same size again and 1 MiB, within the limit. Bytes after the member
+/// that completes `expected` are not read. The checksum of each member that is read is verified.
 ///
 /// # Errors
 /// [`InputError::TruncatedGzip`], [`InputError::CorruptGzip`], or [`InputError::LyingHeader`] where the valid stream
@@ -144,8 +145,8 @@ fn member_end(bytes: &[u8], at: usize, decoded: &[u8]) -> Option<usize> {
     found.map(|(offset, _)| first + offset + trailer.len())
 }
 
-/// Whether the file's last four bytes, the length field of a gzip trailer, agree with the data still expected. If so, the
-/// stream is not cut but damaged inside.
+/// Whether the file's last four bytes, the length field of a gzip trailer, agree with the data still expected. If so,
+/// the stream is not cut but damaged inside.
 fn trailer_fits(bytes: &[u8], missing: usize, most: usize) -> bool {
     let Some(length) = bytes.last_chunk::<4>().map(|length| u32::from_le_bytes(*length)) else {
         return false;

@@ -1,8 +1,8 @@
 //! JPEG files to 8-bit grey, by libjpeg-turbo's decoder (which MozJPEG contains), so that each pixel equals Pillow's.
 //!
-//! Decoders that conform to the standard still differ by one or two grey levels, in the rounding of the inverse transform
-//! and the upsampling of the chroma planes. M3D's preparation reads slices with Pillow, which uses libjpeg-turbo with its
-//! defaults: the exact integer transform and smooth upsampling.
+//! Decoders that conform to the standard still differ by one or two grey levels, in the rounding of the inverse
+//! transform and the upsampling of the chroma planes. M3D's preparation reads slices with Pillow, which uses
+//! libjpeg-turbo with its defaults: the exact integer transform and smooth upsampling.
 
 use std::panic::{self, AssertUnwindSafe};
 
@@ -14,8 +14,8 @@ use super::picture::{PictureError, luma};
 /// sampling factors (4 x 1 with 1 x 4) leave 9 blocks for 1024 pixels.
 const MAX_PIXELS_PER_BYTE: u64 = 1024;
 
-/// Maximum of pixels times scans for each byte. Each scan visits every block, so thousands of tiny scans would take hours;
-/// an empty progressive image has about 5000.
+/// Maximum of pixels times scans for each byte. Each scan visits every block, so thousands of tiny scans would take
+/// hours; an empty progressive image has about 5000.
 const MAX_VISITS_PER_BYTE: u64 = 8192;
 
 /// Rows of a color image that are decoded before they are converted to grey: two rows of the largest blocks.

@@ -71,8 +71,8 @@ pub struct Volume {
     pub hu_known: bool,
     /// Slices of the source that are not in the volume.
     pub slices_dropped: Vec<SliceDropped>,
-    /// Warnings about the volume, a sentence each: gaps between slices, a tilted gantry, padding. They hold only numbers
-    /// and terms of the format, no text of the file. Always empty for formats other than DICOM.
+    /// Warnings about the volume, a sentence each: gaps between slices, a tilted gantry, padding. They hold only
+    /// numbers and terms of the format, no text of the file. Always empty for formats other than DICOM.
     pub notes: Vec<String>,
 }
 
@@ -169,9 +169,9 @@ pub trait VolumeReader {
     fn read(&self, path: &Path, limits: &ReadLimits) -> Result<Volume, InputError>;
 }
 
-/// Reads the volume at `path` with the reader for its format. A folder whose first files are DICOM is a DICOM series, any
-/// other folder a slice stack. A file is DICOM or a NumPy array by its first bytes, and NIfTI by the first bytes of NIfTI
-/// or gzip, or by the name `.nii`, `.nii.gz`, `.hdr` or `.img`. Blocks on file input.
+/// Reads the volume at `path` with the reader for its format. A folder whose first files are DICOM is a DICOM series,
+/// any other folder a slice stack. A file is DICOM or a NumPy array by its first bytes, and NIfTI by the first bytes of
+/// NIfTI or gzip, or by the name `.nii`, `.nii.gz`, `.hdr` or `.img`. Blocks on file input.
 ///
 /// # Errors
 /// [`InputError::UnsupportedImage2d`] for a single PNG or JPEG, [`InputError::UnsupportedFormat`] for any other file,
@@ -215,7 +215,8 @@ pub fn read_with(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<
 /// The kind of file or folder at a path, judged by names and first bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathKind {
-    /// A volume that [`read`] would read. For a series: the names of the folders in it, which are not part of the series.
+    /// A volume that [`read`] would read. For a series: the names of the folders in it, which are not part of the
+    /// series.
     Volume(Vec<OsString>),
     /// A folder that is not a series, with the names in it.
     Folder(Vec<OsString>),

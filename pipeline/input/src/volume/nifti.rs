@@ -1,9 +1,9 @@
 //! NIfTI volumes: `.nii`, `.nii.gz` and `.hdr`/`.img` pairs of version 1 and 2, in both byte orders.
 //!
-//! Headers are interpreted as by nibabel: sform before qform before `pixdim`; a slope that is zero, NaN or infinite means
-//! unscaled; gzip is recognized by its first bytes, not by the name. Where nibabel would read meaningless values
-//! (`vox_offset` inside the header of a single file, a degenerate affine), the specification decides or the property stays
-//! unknown.
+//! Headers are interpreted as by nibabel: sform before qform before `pixdim`; a slope that is zero, NaN or infinite
+//! means unscaled; gzip is recognized by its first bytes, not by the name. Where nibabel would read meaningless values
+//! (`vox_offset` inside the header of a single file, a degenerate affine), the specification decides or the property
+//! stays unknown.
 //!
 //! Source: the NIfTI specification (nifti1.h, nifti2.h) and nibabel's `nifti1.py` and `nifti2.py`.
 

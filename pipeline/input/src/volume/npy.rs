@@ -1,8 +1,8 @@
 //! NumPy arrays (`.npy`): prepared volumes such as M3D's, one array in each file, values unchanged.
 //!
-//! The header is a Python dictionary literal. Only the form that `numpy.save` writes is read: the three known keys with a
-//! string, a boolean and a tuple of numbers. Nothing is evaluated, and arrays of Python objects, which are pickles, are
-//! refused.
+//! The header is a Python dictionary literal. Only the form that `numpy.save` writes is read: the three known keys with
+//! a string, a boolean and a tuple of numbers. Nothing is evaluated, and arrays of Python objects, which are pickles,
+//! are refused.
 //!
 //! Source: NumPy's format description (`numpy/lib/format.py`, versions 1.0 to 3.0).
 

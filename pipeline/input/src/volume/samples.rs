@@ -147,11 +147,11 @@ pub trait Sample: Pod + Default + PartialOrd + Send + Sync {
 
     /// The exact value.
     fn to_f64(self) -> f64;
-    /// `self - zero`, subtracted in a type in which the difference is exact (of floats: correctly rounded), then rounded
-    /// to `f32`.
+    /// `self - zero`, subtracted in a type in which the difference is exact (of floats: correctly rounded), then
+    /// rounded to `f32`.
     fn minus(self, zero: Self) -> f32;
-    /// Whether the sample is finite and its magnitude below 2^126, so that the difference of two such values fits `f32`;
-    /// always true of integers.
+    /// Whether the sample is finite and its magnitude below 2^126, so that the difference of two such values fits
+    /// `f32`; always true of integers.
     fn is_bounded(self) -> bool;
     /// Wraps the samples in the variant of [`Samples`] for this type.
     fn wrap(stored: Stored<Self>) -> Samples;

@@ -1,10 +1,10 @@
 //! Slice stacks: a series folder of M3D-Cap, one 8-bit picture a slice, `0.jpeg ... N.jpeg` or `0.png ... N.png`.
 //!
-//! Slices are read as by the official preparation (M3D's `m3d_cap_data_prepare.py`): names ending in `.jpeg` or `.png` and
-//! not `.jpg`, in the order of their numbers, to 8-bit grey as by Pillow's `convert("L")`; unreadable slices are left out,
-//! and then slices of another shape than the most common one. Three things differ: a name that is not a number refuses the
-//! series and not the whole run; slices that are left out are recorded; and a series is refused where fewer than half of
-//! the slices have the most common shape.
+//! Slices are read as by the official preparation (M3D's `m3d_cap_data_prepare.py`): names ending in `.jpeg` or `.png`
+//! and not `.jpg`, in the order of their numbers, to 8-bit grey as by Pillow's `convert("L")`; unreadable slices are
+//! left out, and then slices of another shape than the most common one. Three things differ: a name that is not a
+//! number refuses the series and not the whole run; slices that are left out are recorded; and a series is refused
+//! where fewer than half of the slices have the most common shape.
 
 use std::collections::HashMap;
 use std::fs;
@@ -31,8 +31,8 @@ fn slice_number(stem: &str) -> Option<u32> {
 }
 
 impl VolumeReader for SliceStackReader {
-    /// Values are 0 to 1 (grey divided by 255); spacing and orientation are unknown. Memory: the samples, one file's bytes
-    /// and one color image.
+    /// Values are 0 to 1 (grey divided by 255); spacing and orientation are unknown. Memory: the samples, one file's
+    /// bytes and one color image.
     fn read(&self, path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
         let mut listing = Listing::of(path)?;
         let mut stack = Stack::default();
@@ -94,7 +94,8 @@ impl Listing {
             let found = format!("{} .jpg and {others} other files", dropped.len());
             return Err(InputError::EmptyFolder { path: path.to_owned(), found });
         }
-        // Of equal numbers, such as 7.jpeg and 7.png, the name decides, so that the file system's order does not matter.
+        // Of equal numbers, such as 7.jpeg and 7.png, the name decides, so that the file system's order does not
+        // matter.
         slices.sort();
         Ok(Listing { slices, dropped })
     }

@@ -21,7 +21,7 @@ def noise(count, seed):
 
 
 def antialias(volume, target):
-    """torch has the antialiased filter for two axes: H and W first, then D beside a W that stays."""
+    """torch has the antialiased filter for two axes: H and W first, then D with an unchanged W."""
     def two(x, size):
         return torch.nn.functional.interpolate(x[None], size=size, mode="bilinear", antialias=True, align_corners=False)[0]
     x = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float64))

@@ -1,6 +1,6 @@
 """Small pictures encoded by libjpeg-turbo, CharLS, OpenJPEG and pydicom, and what those make of lossy ones.
 
-Run with Python 3 and `pip install numpy pydicom imagecodecs pyjpegls`; writes dicom.txt beside this file.
+Run with Python 3 and `pip install numpy pydicom imagecodecs pyjpegls`; writes dicom.txt to the folder of this file.
 
 Lines: `picture NAME ROWS COLUMNS BITS SIGNED SAMPLES` and `stream NAME SYNTAX PICTURE BYTES`: SYNTAX ends the UID
 1.2.840.10008.1.2, PICTURE is what the stream decodes to, SAMPLES are 16-bit little-endian, both in hexadecimal.

@@ -23,7 +23,7 @@ CONVERSATIONS = [
     [["<image3d>\nFirst scan?", "Axial."], ["Compare with <image3d> please.", "Larger."], ["Sure?", "Yes."]],
     [["What is a CT scan?", "\u809d X-ray slices \U0001f600"]],
 ]
-# Each template in Jinja; what is learned stands in a generation block. The second one is Phi-3's own with such blocks.
+# Each template in Jinja; targets are in generation blocks. The second is the template of Phi-3 with such blocks.
 TEMPLATES = {
     "phi": "{{ '" + SYSTEM.replace("'", "\\'") + " ' }}{% for m in messages %}{% if m.role == 'user' %}"
     "{{ 'USER: ' + m.content + ' ASSISTANT:' }}{% else %}{% generation %}{{ ' ' + m.content + '<|endoftext|>' }}"

@@ -1,5 +1,5 @@
-//! Errors of one DICOM file. They contain no path, since the file names of slices often contain identifiers, and an error is
-//! recorded with the volume; the reader adds the path where the whole input is refused.
+//! Errors of one DICOM file. They contain no path, since the file names of slices often contain identifiers, and an
+//! error is recorded with the volume; the reader adds the path where the whole input is refused.
 //!
 //! No text of a file is quoted: messages contain numbers and terms of the standard.
 

@@ -1,8 +1,8 @@
 //! One DICOM file in memory: its transfer syntax and the few elements that the reader needs.
 //!
-//! `dicom-parser` walks the data set. Values are slices of the file, and only those of the requested tags are kept, so that
-//! names, dates and descriptions are skipped without being decoded, and no length in the file decides the size of an
-//! allocation.
+//! `dicom-parser` walks the data set. Values are slices of the file, and only those of the requested tags are kept, so
+//! that names, dates and descriptions are skipped without being decoded, and no length in the file decides the size of
+//! an allocation.
 //!
 //! Source: DICOM PS3.5 (data set encoding) and PS3.10 (file format).
 
@@ -37,8 +37,8 @@ enum Syntax {
     Deflated,
 }
 
-/// Whether a file that starts with `head` is DICOM: the magic after a preamble or at the start, a meta group without the
-/// magic, or a data set alone that starts with group 8, as some programs write it.
+/// Whether a file that starts with `head` is DICOM: the magic after a preamble or at the start, a meta group without
+/// the magic, or a data set alone that starts with group 8, as some programs write it.
 pub(in crate::volume) fn is_dicom(head: &[u8]) -> bool {
     part10(head).is_some() || bare_syntax(head).is_some()
 }
@@ -57,8 +57,8 @@ fn part10(head: &[u8]) -> Option<usize> {
     }
 }
 
-/// The syntax of a data set without a meta group, by its first element, which must be one of the first elements of group 8
-/// and have a short value. Files of other formats do not start in this way.
+/// The syntax of a data set without a meta group, by its first element, which must be one of the first elements of
+/// group 8 and have a short value. Files of other formats do not start in this way.
 fn bare_syntax(head: &[u8]) -> Option<Syntax> {
     let [8, 0, element, 0, rest @ ..] = head.first_chunk::<8>()? else { return None };
     // Group length, character set, image type, creation date, creator, SOP class, SOP instance.
@@ -230,8 +230,8 @@ fn join<'a>(items: &[&'a [u8]]) -> Cow<'a, [u8]> {
     }
 }
 
-/// Reads the meta group, which is always explicit little-endian, element by element to its end, since its stated length is
-/// often wrong. Returns the transfer syntax and the byte offset of the data set.
+/// Reads the meta group, which is always explicit little-endian, element by element to its end, since its stated length
+/// is often wrong. Returns the transfer syntax and the byte offset of the data set.
 fn meta_group(bytes: &[u8], start: usize) -> Result<(String, usize), DicomError> {
     let cut = || DicomError::LyingHeader { expected: bytes.len() as u64 + 1, found: bytes.len() as u64, offset: None };
     let mut at = start;

@@ -1,7 +1,8 @@
-//! What the reader uses of the header of one slice: an allow-list of numbers, coded terms, and two identifiers, which are
-//! compared with those of the other slices and never reported.
+//! What the reader uses of the header of one slice: an allow-list of numbers, coded terms, and two identifiers, which
+//! are compared with those of the other slices and never reported.
 //!
-//! Source: DICOM PS3.3, modules Image Pixel (C.7.6.3), Image Plane (C.7.6.2), CT Image (C.8.2.1), Modality LUT (C.11.1).
+//! Source: DICOM PS3.3, modules Image Pixel (C.7.6.3), Image Plane (C.7.6.2), CT Image (C.8.2.1), Modality LUT
+//! (C.11.1).
 
 use dicom_core::Tag;
 

@@ -2,11 +2,12 @@
 //!
 //! Source: ITU-T T.81, annexes C and F (Huffman codes), H (lossless process).
 //!
-//! Why an own decoder: jpeg-decoder 0.3.2, which the feature `jpeg` of `dicom-transfer-syntax-registry` uses, returns wrong
-//! samples without an error for streams with restart markers or a point transform. Measured on 2026-11-26 (2 cores AMD
-//! EPYC) with 385 streams that libjpeg-turbo 3.1.3 decodes, most of real CT slices: all 49 streams with either were wrong,
-//! all 336 others right; this decoder is right on all. It decodes 69 million samples a second, jpeg-decoder 37. Neither
-//! panicked on 300,000 damaged streams; jpeg-decoder allocated up to 95 MiB for them, this decoder 1 MiB.
+//! Why an own decoder: jpeg-decoder 0.3.2, which the feature `jpeg` of `dicom-transfer-syntax-registry` uses, returns
+//! wrong samples without an error for streams with restart markers or a point transform. Measured on 2026-11-26 (2
+//! cores AMD EPYC) with 385 streams that libjpeg-turbo 3.1.3 decodes, most of real CT slices: all 49 streams with
+//! either were wrong, all 336 others right; this decoder is right on all. It decodes 69 million samples a second,
+//! jpeg-decoder 37. Neither panicked on 300,000 damaged streams; jpeg-decoder allocated up to 95 MiB for them, this
+//! decoder 1 MiB.
 
 use super::error::DicomError;
 use super::jpeg_segments::Segments;

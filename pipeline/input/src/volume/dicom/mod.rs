@@ -1,18 +1,18 @@
 //! DICOM: the slices of one series in a folder, or one file. File names do not matter.
 //!
-//! The headers of all files are read first: they show whether the slices belong together, and the slices' positions give
-//! the order, the spacing and the orientation. Then the pixels are decoded slice by slice, in display order. Files that are
-//! not DICOM are ignored; DICOM files that cannot be read are recorded as dropped slices.
+//! The headers of all files are read first: they show whether the slices belong together, and the slices' positions
+//! give the order, the spacing and the orientation. Then the pixels are decoded slice by slice, in display order. Files
+//! that are not DICOM are ignored; DICOM files that cannot be read are recorded as dropped slices.
 //!
 //! - Of two slices at the same position with equal samples, one is kept and the other is recorded as dropped. Where the
 //!   samples differ, the folder is refused: it holds several passes over the patient.
 //! - A gap of 1.5 times the median distance or more, a tilted gantry, or an order by instance number is reported in
-//!   [`Volume::notes`]; the samples stay unchanged. With a tilted gantry, spacing along D is measured along the normal of
-//!   the slices.
+//!   [`Volume::notes`]; the samples stay unchanged. With a tilted gantry, spacing along D is measured along the normal
+//!   of the slices.
 //! - Where slices differ in rescale or type, samples are converted to values: to `i32` where slopes and intercepts are
 //!   whole numbers, else to `f32`, rounded once.
-//! - With MONOCHROME1, samples are inverted, so that greater values are brighter, except where they are Hounsfield units:
-//!   for those MONOCHROME1 describes only the display, not the values.
+//! - With MONOCHROME1, samples are inverted, so that greater values are brighter, except where they are Hounsfield
+//!   units: for those MONOCHROME1 describes only the display, not the values.
 //! - Only numbers and coded terms of the header are read ([`header`]); no name, date, description or identifier leaves
 //!   this module. A dropped slice is named by its index among the folder's DICOM files in the order of their names.
 //!
@@ -117,8 +117,8 @@ struct Folder {
 }
 
 impl Folder {
-    /// Reads the headers of a folder's files in the order of their names, so that the result does not depend on the file
-    /// system.
+    /// Reads the headers of a folder's files in the order of their names, so that the result does not depend on the
+    /// file system.
     fn list(&mut self, path: &Path, limits: &ReadLimits) -> Result<(), InputError> {
         let mut number = 0;
         let mut files = 0;
@@ -278,8 +278,8 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// The samples, slices in display order and rows in the files' order, and the indices in the stack's order of the slices
-    /// that were kept.
+    /// The samples, slices in display order and rows in the files' order, and the indices in the stack's order of the
+    /// slices that were kept.
     fn run(&self, folder: &mut Folder) -> Result<(Samples, Vec<usize>), InputError> {
         Ok(match self.storage {
             Storage::Stored(format, _) => match (format.bits_allocated, format.signed) {

@@ -112,8 +112,8 @@ fn normalize(bytes: &mut [u8], format: &PixelFormat, used: u32, shift: u32, inve
     }
 }
 
-/// Clamps samples that exceed the stored bits after lossy compression: if the bits above were cleared instead, the brightest
-/// sample would become the darkest.
+/// Clamps samples that exceed the stored bits after lossy compression: if the bits above were cleared instead, the
+/// brightest sample would become the darkest.
 fn clamp(samples: &mut [u16], format: &PixelFormat, precision: u32) {
     let free = 16 - precision;
     let most = if format.signed { (1 << (format.bits_stored - 1)) - 1 } else { (1i32 << format.bits_stored) - 1 };

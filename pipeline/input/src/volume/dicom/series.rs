@@ -1,7 +1,8 @@
-//! A series: whether slices belong together, their order, and the volume's orientation, spacing and tilt by their positions.
+//! A series: whether slices belong together, their order, and the volume's orientation, spacing and tilt by their
+//! positions.
 //!
-//! Positions and directions are in DICOM's patient coordinates (left, posterior, superior); only the affine's directions
-//! are converted to those of the crate (right, anterior, superior).
+//! Positions and directions are in DICOM's patient coordinates (left, posterior, superior); only the affine's
+//! directions are converted to those of the crate (right, anterior, superior).
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -28,7 +29,8 @@ pub(super) struct Stack {
     pub(super) orientation: Option<Orientation>,
     /// The transform from the slices to display slices.
     pub(super) display_transform: DisplayTransform,
-    /// Angle in degrees between the normal and the line of positions, and the shift in mm from the first to the last slice.
+    /// Angle in degrees between the normal and the line of positions, and the shift in mm from the first to the last
+    /// slice.
     tilt: Option<(f64, f64)>,
 }
 
@@ -118,7 +120,8 @@ impl Stack {
         (self.coordinates[a] - self.coordinates[b]).abs() < SAME_POSITION_MM
     }
 
-    /// Median distance in mm between the slices that are `kept`; the thickness of a single slice; `None` without positions.
+    /// Median distance in mm between the slices that are `kept`; the thickness of a single slice; `None` without
+    /// positions.
     pub(super) fn gap_mm(&self, kept: &[usize], headers: &[&Header]) -> Option<f64> {
         match (self.has_positions, kept) {
             (true, [only]) => headers[self.order[*only]].thickness_mm,

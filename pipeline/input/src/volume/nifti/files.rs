@@ -13,8 +13,8 @@ pub(in super::super) enum NiftiFiles {
 const ENDINGS: [&str; 2] = [".hdr", ".img"];
 
 impl NiftiFiles {
-    /// The files of the volume at a path, which may be either file of a pair; the other one is in the same folder, plain or
-    /// gzipped.
+    /// The files of the volume at a path, which may be either file of a pair; the other one is in the same folder,
+    /// plain or gzipped.
     ///
     /// # Errors
     /// [`InputError::NotFound`] where the other file of a pair is missing.

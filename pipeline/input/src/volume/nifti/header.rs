@@ -1,5 +1,5 @@
-//! NIfTI headers of both versions, as one set of fields. The `nifti` crate parses version 1; it does not support version 2,
-//! which is parsed here.
+//! NIfTI headers of both versions, as one set of fields. The `nifti` crate parses version 1; it does not support
+//! version 2, which is parsed here.
 
 use std::path::Path;
 
@@ -141,7 +141,8 @@ impl Header {
     /// Voxels along i, j, k.
     ///
     /// # Errors
-    /// [`InputError::BadHeader`] for impossible axes, [`InputError::UnsupportedFormat`] for an array of other than 3 axes.
+    /// [`InputError::BadHeader`] for impossible axes, [`InputError::UnsupportedFormat`] for an array of other than 3
+    /// axes.
     pub(super) fn shape_ijk(&self, path: &Path) -> Result<[usize; 3], InputError> {
         let rank = usize::try_from(self.rank).ok().filter(|rank| (1..=7).contains(rank));
         let Some(rank) = rank else {
