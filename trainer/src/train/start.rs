@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use med2e3_feed::FeedCursor;
+use med2e3_program::output::{OutputError, is_occupied};
 use med2e3_shards::Dataset;
 use tch::Device;
 
@@ -117,7 +118,7 @@ fn add_adapters(model: &mut Med2e3, wanted: &LoraConfig, seed: u64) -> Result<()
 
 /// The checkpoint to go on from, where the folder holds this run already.
 fn resumable(text: &str, out: &Path, existing: Existing) -> Result<Option<Checkpoint>, TrainerError> {
-    if !fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
+    if !is_occupied(out) {
         return Ok(None);
     }
     let is_same = fs::read_to_string(out.join("train.toml")).is_ok_and(|found| found == text);
@@ -126,5 +127,5 @@ fn resumable(text: &str, out: &Path, existing: Existing) -> Result<Option<Checkp
         (true, Existing::Refuse) => ("holds this run already", "--resume goes on from its last checkpoint"),
         (false, _) => ("holds something else than this run", "give another --out, or remove the folder"),
     };
-    Err(TrainerError::Output { path: out.to_owned(), problem: problem.into(), hint: hint.into() })
+    Err(OutputError::Occupied { path: out.to_owned(), problem: problem.into(), hint: hint.into() }.into())
 }

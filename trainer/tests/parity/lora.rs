@@ -245,7 +245,7 @@ fn what_is_not_plain_lora_is_refused_by_name() {
     fs::write(folder.path().join("adapter_config.json"), "{").unwrap();
     assert!(matches!(read_adapter_config(folder.path()), Err(TrainerError::File { .. })));
     fs::remove_file(folder.path().join("adapter_config.json")).unwrap();
-    assert!(matches!(read_adapter_config(folder.path()), Err(TrainerError::Io { .. })));
+    assert!(matches!(read_adapter_config(folder.path()), Err(TrainerError::Disk(_))));
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use med2e3_schemas::sample::IGNORED;
 use med2e3_trainer::generate::{Decoding, Generated, Until, generate};
-use med2e3_trainer::model::splice::{IGNORED, VOLUME_ID};
+use med2e3_trainer::model::splice::VOLUME_ID;
 use med2e3_trainer::model::{
     M3dClipVisionConfig, Med2e3, Med2e3Config, ModelError, ModelInput, Part, Preset, Scorer, SiglipVisionConfig,
     SliceNorm, Variant, VisualTokens,
