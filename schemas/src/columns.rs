@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Field, Int32Type, SchemaRef, UInt8Type};
+use arrow::datatypes::{DataType, Field, Int32Type, SchemaRef};
 
-use crate::quarantine::Reason;
-use crate::sample::Topic;
 use crate::{Id, SchemaError};
 
 /// A list type whose items are named `item`, as Arrow's builders make them.
@@ -78,24 +76,6 @@ impl<'a> Columns<'a> {
 
     pub(crate) fn flag(&self, name: &str, row: usize) -> Result<bool, SchemaError> {
         Ok(self.get(name)?.as_boolean().value(row))
-    }
-
-    pub(crate) fn topic(&self, row: usize) -> Result<Option<Topic>, SchemaError> {
-        let array = self.get("topic")?;
-        if array.is_null(row) {
-            return Ok(None);
-        }
-        let number = array.as_primitive::<UInt8Type>().value(row);
-        let error = || SchemaError::Word { what: "topic", expected: "1 to 5".into(), found: number.to_string() };
-        Topic::of_number(number).map(Some).ok_or_else(error)
-    }
-
-    /// A quarantine reason; `None` for a null.
-    pub(crate) fn reason(&self, name: &str, row: usize) -> Result<Option<Reason>, SchemaError> {
-        let Some(word) = self.maybe_text(name, row)? else { return Ok(None) };
-        let expected = || Reason::ALL.map(Reason::as_str).join(", ");
-        let error = || SchemaError::Word { what: "reason", expected: expected(), found: word.clone() };
-        Reason::from_word(&word).map(Some).ok_or_else(error)
     }
 
     pub(crate) fn maybe_ints(&self, name: &str, row: usize) -> Result<Option<Vec<i32>>, SchemaError> {

@@ -13,8 +13,8 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, UInt32Type, U
 
 use crate::columns::{Columns, list_of};
 use crate::identity::{Identify, Identity};
-use crate::quarantine::Reason;
-use crate::sample::{Split, Task, Topic};
+use crate::quarantine::{Reason, reason_of};
+use crate::sample::{Split, Task, Topic, topic_of};
 use crate::{Id, SchemaError};
 
 /// A row that is unusable before any of its files is opened.
@@ -283,7 +283,7 @@ pub fn texts_to_batch(range_id: u32, first_ordinal: u64, rows: &[ManifestText]) 
 }
 
 fn refusal_of(columns: &Columns<'_>, row: usize) -> Result<Option<Refusal>, SchemaError> {
-    let Some(reason) = columns.reason("refusal_reason", row)? else { return Ok(None) };
+    let Some(reason) = reason_of(columns, "refusal_reason", row)? else { return Ok(None) };
     Ok(Some(Refusal { reason, detail: columns.maybe_text("refusal_detail", row)?.unwrap_or_default() }))
 }
 
@@ -342,7 +342,7 @@ pub fn texts_from_batch(batch: &RecordBatch) -> Result<Vec<ManifestText>, Schema
                 volume_ids: columns.ids("volume_ids", row)?,
                 images: columns.maybe_texts("images", row)?.unwrap_or_default(),
                 task: columns.text("task", row)?.parse()?,
-                topic: columns.topic(row)?,
+                topic: topic_of(&columns, row)?,
                 split: columns.text("split", row)?.parse()?,
                 case_id: columns.text("case_id", row)?,
                 question: columns.text("question", row)?,

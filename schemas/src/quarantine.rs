@@ -236,7 +236,7 @@ pub fn from_batch(batch: &RecordBatch) -> Result<Vec<QuarantineRecord>, SchemaEr
                 ordinal: columns.get("ordinal")?.as_primitive::<UInt64Type>().value(row),
                 path: columns.text("path", row)?,
                 row: columns.text("row", row)?,
-                reason: columns.reason("reason", row)?.ok_or_else(|| SchemaError::Word {
+                reason: reason_of(&columns, "reason", row)?.ok_or_else(|| SchemaError::Word {
                     what: "reason",
                     expected: Reason::ALL.map(Reason::as_str).join(", "),
                     found: "null".into(),
@@ -246,6 +246,14 @@ pub fn from_batch(batch: &RecordBatch) -> Result<Vec<QuarantineRecord>, SchemaEr
             })
         })
         .collect()
+}
+
+/// The reason in a column; `None` for a null.
+pub(crate) fn reason_of(columns: &Columns<'_>, name: &str, row: usize) -> Result<Option<Reason>, SchemaError> {
+    let Some(word) = columns.maybe_text(name, row)? else { return Ok(None) };
+    let expected = || Reason::ALL.map(Reason::as_str).join(", ");
+    let error = || SchemaError::Word { what: "reason", expected: expected(), found: word.clone() };
+    Reason::from_word(&word).map(Some).ok_or_else(error)
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, Int32Builder, ListBuilder, RecordBatch, StringArray,
-    StringBuilder, StructBuilder, UInt8Array, UInt32Builder,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, Int32Builder, ListBuilder, RecordBatch,
+    StringArray, StringBuilder, StructBuilder, UInt8Array, UInt32Builder,
 };
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, UInt32Type};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, UInt8Type, UInt32Type};
 use serde::{Deserialize, Serialize};
 
 use crate::columns::{Columns, list_of};
@@ -236,7 +236,7 @@ pub fn from_batch(batch: &RecordBatch) -> Result<Vec<SampleRow>, SchemaError> {
                 sample_id: columns.id("sample_id", row)?,
                 volume_ids: columns.ids("volume_ids", row)?,
                 task: columns.text("task", row)?.parse()?,
-                topic: columns.topic(row)?,
+                topic: topic_of(&columns, row)?,
                 split: columns.text("split", row)?.parse()?,
                 case_id: columns.text("case_id", row)?,
                 question: columns.text("question", row)?,
@@ -255,6 +255,17 @@ pub fn from_batch(batch: &RecordBatch) -> Result<Vec<SampleRow>, SchemaError> {
             })
         })
         .collect()
+}
+
+/// The question type in the column `topic`; `None` for a null.
+pub(crate) fn topic_of(columns: &Columns<'_>, row: usize) -> Result<Option<Topic>, SchemaError> {
+    let array = columns.get("topic")?;
+    if array.is_null(row) {
+        return Ok(None);
+    }
+    let number = array.as_primitive::<UInt8Type>().value(row);
+    let error = || SchemaError::Word { what: "topic", expected: "1 to 5".into(), found: number.to_string() };
+    Topic::of_number(number).map(Some).ok_or_else(error)
 }
 
 #[cfg(test)]

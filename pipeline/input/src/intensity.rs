@@ -1,6 +1,7 @@
 //! Intensity: the range of a volume's values and the min-max mapping to 0..1, both on the stored samples.
 
 use crate::error::InputError;
+use crate::volume::low_high::LowHigh;
 use crate::volume::{Rescale, Sample, Volume, with_samples};
 
 /// M3D's lower bound of the divisor (`np.clip(max, a_min=1e-8)` in `m3d_cap_data_prepare.py`).
@@ -79,44 +80,3 @@ pub(crate) fn extremes<T: Sample>(volume: &Volume, samples: &[T]) -> Result<(T, 
 
 /// Samples that are read twice, for the range and for finiteness, while they are in the cache.
 const CHUNK: usize = 1 << 12;
-
-/// Number of independent minima and maxima: enough to fill several vector registers of any sample type.
-const LANES: usize = 64;
-
-/// Smallest and largest of the samples that were added; NaN is ignored.
-pub(crate) struct LowHigh<T> {
-    low: [T; LANES],
-    high: [T; LANES],
-}
-
-impl<T: Sample> Default for LowHigh<T> {
-    fn default() -> Self {
-        LowHigh { low: [T::HIGHEST; LANES], high: [T::LOWEST; LANES] }
-    }
-}
-
-impl<T: Sample> LowHigh<T> {
-    pub(crate) fn add(&mut self, samples: &[T]) {
-        let (mut low, mut high) = (self.low, self.high);
-        let (whole, rest) = samples.as_chunks::<LANES>();
-        for part in whole {
-            for lane in 0..LANES {
-                // Plain comparisons compile to vector minimum and maximum, and ignore NaN.
-                low[lane] = if part[lane] < low[lane] { part[lane] } else { low[lane] };
-                high[lane] = if part[lane] > high[lane] { part[lane] } else { high[lane] };
-            }
-        }
-        for (lane, sample) in rest.iter().enumerate() {
-            low[lane] = if *sample < low[lane] { *sample } else { low[lane] };
-            high[lane] = if *sample > high[lane] { *sample } else { high[lane] };
-        }
-        (self.low, self.high) = (low, high);
-    }
-
-    /// Smallest and largest sample; [`Sample::HIGHEST`] and [`Sample::LOWEST`] where nothing was added.
-    pub(crate) fn low_and_high(&self) -> (T, T) {
-        let low = self.low.into_iter().fold(T::HIGHEST, |best, sample| if sample < best { sample } else { best });
-        let high = self.high.into_iter().fold(T::LOWEST, |best, sample| if sample > best { sample } else { best });
-        (low, high)
-    }
-}

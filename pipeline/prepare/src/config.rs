@@ -12,7 +12,6 @@ use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
 use serde::{Deserialize, Serialize};
 
 use crate::PrepareError;
-use crate::manifest::CheckInputs;
 use crate::provenance::Paths;
 
 /// `med2e3-data prepare`.
@@ -267,6 +266,17 @@ pub struct EngineConfig {
     /// How hard a restarted run looks for inputs that changed.
     #[serde(default)]
     pub check_inputs: CheckInputs,
+}
+
+/// How hard a run looks for inputs that changed since they were read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckInputs {
+    /// Size and time of the path that the manifest names.
+    #[default]
+    Quick,
+    /// A hash of every file. An input whose last reading was checked quickly only is read again.
+    Full,
 }
 
 impl Default for EngineConfig {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::conversation::EncodedText;
-use super::template::IMAGE3D;
+use super::marks::IMAGE3D;
 use crate::error::InputError;
 
 /// The maximum length of a conversation, images included.

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::template::{IMAGE3D, IMAGE3D_TOKEN};
+use super::marks::{IMAGE3D, IMAGE3D_TOKEN};
 use super::tokenizer::Tokenizer;
 use crate::error::InputError;
 

@@ -5,6 +5,7 @@
 //! - [`prompt`]: caption instructions and the wording of closed questions
 //! - [`template`]: formats and tokenizes a conversation
 //! - [`conversation`]: a formatted conversation before and after tokenization
+//! - [`marks`]: the marks of images
 //! - [`budget`]: the length limit and truncation
 //! - [`tokenizer`], [`question_tokenizer`]: tokenizers of the language model and of the text encoder
 //! - [`pandas`]: which table cells pandas reads as missing
@@ -16,6 +17,7 @@ pub mod template;
 
 pub mod budget;
 pub mod conversation;
+pub mod marks;
 
 pub mod question_tokenizer;
 pub mod tokenizer;

@@ -11,18 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::{LengthBudget, fit_prompt, fit_targets};
 use super::conversation::{Conversation, EncodedText};
+pub use super::marks::{IMAGE2D_TOKEN, IMAGE3D, IMAGE3D_TOKEN};
 use super::tokenizer::Tokenizer;
 use crate::error::InputError;
 
 use med2e3_schemas::sample::Task;
-
-pub use med2e3_schemas::sample::IMAGE3D;
-
-/// The mark of a 3D image in a question.
-pub const IMAGE3D_TOKEN: &str = "<image3d>";
-
-/// The mark of an ordinary 2D image, which is not supported.
-pub const IMAGE2D_TOKEN: &str = "<image>";
 
 const SYSTEM: &str = "A chat between a curious user and an artificial intelligence assistant. \
     The assistant gives helpful, detailed, and polite answers to the user's questions.";

@@ -8,7 +8,8 @@ use std::panic::{self, AssertUnwindSafe};
 
 use mozjpeg::{ColorSpace, Decompress};
 
-use super::picture::{PictureError, luma};
+use super::luma::luma;
+use super::picture_error::PictureError;
 
 /// Maximum number of pixels for each byte of a JPEG: a block of 64 takes at least one bit in one scan, and opposite
 /// sampling factors (4 x 1 with 1 x 4) leave 9 blocks for 1024 pixels.

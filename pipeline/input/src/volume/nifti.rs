@@ -21,7 +21,7 @@ use super::buffers::Buffers;
 use super::source::Source;
 use super::{Arrangement, ReadLimits, Rescale, Sample, Samples, Volume, VolumeReader, with_samples};
 use crate::error::InputError;
-use crate::intensity::LowHigh;
+use crate::volume::low_high::LowHigh;
 
 /// Reads NIfTI files, plain or gzipped, single files or pairs (by the path of either file).
 #[derive(Clone, Debug, Default)]

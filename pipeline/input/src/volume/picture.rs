@@ -7,21 +7,9 @@ use std::path::Path;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageReader, Limits};
 
 use super::jpeg;
+use super::luma::luma;
+use super::picture_error::PictureError;
 use super::stage::{self, Stage};
-
-/// Why a picture gave no pixels.
-pub(super) enum PictureError {
-    /// The file is not readable, with the reason; the slice is dropped.
-    Unreadable(String),
-    /// Decoding would take this number of bytes, more than the limit.
-    TooLarge(u64),
-}
-
-impl<E: std::error::Error> From<E> for PictureError {
-    fn from(error: E) -> Self {
-        PictureError::Unreadable(error.to_string())
-    }
-}
 
 /// Maximum number of pixels for each byte of a PNG: 1-bit pixels at DEFLATE's highest ratio.
 const MAX_PIXELS_PER_BYTE: u64 = 8 * 1032;
@@ -98,22 +86,5 @@ fn append_grey(picture: DynamicImage, out: &mut Vec<u8>) {
         picture => out.extend(
             picture.to_rgba16().chunks_exact(4).map(|pixel| luma(high(pixel[0]), high(pixel[1]), high(pixel[2]))),
         ),
-    }
-}
-
-/// Pillow's luminance (`L24` in its Convert.c), ITU-R 601-2 in 16-bit fixed point.
-pub(super) fn luma(red: u8, green: u8, blue: u8) -> u8 {
-    ((u32::from(red) * 19595 + u32::from(green) * 38470 + u32::from(blue) * 7471 + 0x8000) >> 16) as u8
-}
-
-#[cfg(test)]
-mod tests {
-    use super::luma;
-
-    #[test]
-    fn luma_equals_pillow() {
-        // Pillow 13: Image.new("RGB", (1, 1), color).convert("L").
-        assert_eq!([luma(255, 0, 0), luma(0, 255, 0), luma(0, 0, 255)], [76, 150, 29]);
-        assert_eq!([luma(255, 255, 255), luma(1, 2, 3), luma(200, 100, 50)], [255, 2, 124]);
     }
 }

@@ -11,7 +11,8 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-use super::picture::{self, PictureError};
+use super::picture;
+use super::picture_error::PictureError;
 use super::{ReadLimits, Rescale, SliceDropped, Volume, VolumeReader};
 use crate::error::InputError;
 

@@ -8,8 +8,7 @@ use med2e3_schemas::config::override_values;
 use med2e3_schemas::volume::VoxelCode;
 use med2e3_schemas::{Id, SchemaError};
 
-use crate::config::{PrepareConfig, Recipe, TokenizerConfig};
-use crate::manifest::CheckInputs;
+use crate::config::{CheckInputs, PrepareConfig, Recipe, TokenizerConfig};
 use crate::run::Part;
 
 /// Turns CT volumes with captions and questions into verified parquet shards.

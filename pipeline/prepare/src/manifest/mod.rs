@@ -24,7 +24,7 @@ use crate::PrepareError;
 use crate::config::ManifestConfig;
 use crate::provenance::Provenance;
 use m3d_vqa::Forms;
-pub use stamp::{CheckInputs, Stamp};
+pub use stamp::Stamp;
 
 /// The two tables, and the named parts of splits.
 #[derive(Debug, Default)]

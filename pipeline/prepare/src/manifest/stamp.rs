@@ -12,17 +12,6 @@ use std::path::{Path, PathBuf};
 use med2e3_input::volume::paired_file;
 use serde::{Deserialize, Serialize};
 
-/// How hard a run looks for inputs that changed since they were read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CheckInputs {
-    /// Size and time of the path that the manifest names.
-    #[default]
-    Quick,
-    /// A hash of every file. An input whose last reading was checked quickly only is read again.
-    Full,
-}
-
 /// The stamp of one input, as text; equal stamps mean an unchanged input, as far as the kind of stamp can tell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

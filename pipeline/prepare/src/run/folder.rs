@@ -14,8 +14,7 @@ use med2e3_store::{FileError, LocalFolder, Store, put_whole};
 
 use super::part::Part;
 use crate::PrepareError;
-use crate::config::{EngineConfig, LimitsConfig, PrepareConfig};
-use crate::manifest::CheckInputs;
+use crate::config::{CheckInputs, EngineConfig, LimitsConfig, PrepareConfig};
 use crate::provenance::{Paths, Provenance};
 use crate::work::WorkSpec;
 

@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Committed, WorkSpec};
 use crate::PrepareError;
-use crate::manifest::{CheckInputs, Stamp};
+use crate::config::CheckInputs;
+use crate::manifest::Stamp;
 use crate::provenance::Provenance;
 
 /// What is known of a finished range.

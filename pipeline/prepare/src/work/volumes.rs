@@ -24,8 +24,7 @@ use rayon::prelude::*;
 use super::receipt::{Input, Receipt, ShardFiles};
 use super::{Committed, RangeWork, WorkSpec, chain, entries_of};
 use crate::PrepareError;
-use crate::config::{PrepareConfig, Recipe};
-use crate::manifest::CheckInputs;
+use crate::config::{CheckInputs, PrepareConfig, Recipe};
 use crate::progress::{RowProgress, Step, StepClock};
 use crate::provenance::Provenance;
 

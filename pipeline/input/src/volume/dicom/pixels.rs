@@ -8,7 +8,7 @@ use super::file::{Elements, File, Pixels};
 use super::header::{Encoding, Header, PixelFormat};
 use super::{jpeg_2000, jpeg_lossless, jpeg_ls};
 use crate::volume::jpeg;
-use crate::volume::picture::PictureError;
+use crate::volume::picture_error::PictureError;
 
 /// The samples of a slice, row by row, [`PixelFormat::bytes`] little-endian bytes each.
 ///
