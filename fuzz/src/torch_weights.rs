@@ -1,4 +1,4 @@
-//! The readers of weights on arbitrary bytes: an error, or tensors whose every element lies in the file.
+//! The readers of weights on arbitrary bytes: an error, or tensors whose every element is in the file.
 
 use super::stored;
 
@@ -15,9 +15,10 @@ pub fn torch_weights(bytes: &[u8]) {
         let range = tensor.bytes();
         let span = bytes.get(range.clone()).unwrap_or_else(|| panic!("{name}: {range:?} of {}", bytes.len()));
         let last: i64 = shape.iter().zip(strides).map(|(n, stride)| (n - 1) * stride).sum();
-        match shape.contains(&0) {
-            true => assert!(span.is_empty() && tensor.byte_len() == 0, "{name}"),
-            false => assert_eq!(span.len() as i64, (last + 1) * width, "{name}: {shape:?} {strides:?}"),
+        if shape.contains(&0) {
+            assert!(span.is_empty() && tensor.byte_len() == 0, "{name}");
+        } else {
+            assert_eq!(span.len() as i64, (last + 1) * width, "{name}: {shape:?} {strides:?}");
         }
         if tensor.is_contiguous() {
             assert_eq!(span.len() as u64, tensor.byte_len(), "{name}");

@@ -10,7 +10,7 @@ use med2e3_input::volume::{self, ReadLimits};
 /// What one input may take when it is decoded; the fuzzer stops at single allocations of 256 MiB.
 const LIMITS: ReadLimits = ReadLimits { max_decoded_bytes: 64 << 20 };
 
-/// What stands between two files of a folder.
+/// The mark between two files of a folder.
 const BETWEEN: &[u8] = b"|slice|";
 
 /// Most files of a folder.
@@ -24,7 +24,7 @@ pub fn nifti(bytes: &[u8]) {
     prepare(&path);
 }
 
-/// A folder of pictures `0.png`, `1.jpeg`, `2.png` and so on; `|slice|` stands between them.
+/// A folder of pictures `0.png`, `1.jpeg`, `2.png` and so on; with `|slice|` between them.
 pub fn slice_folder(bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("a folder can be made");
     for (number, part) in parts(bytes).into_iter().enumerate() {
@@ -34,7 +34,7 @@ pub fn slice_folder(bytes: &[u8]) {
     prepare(folder.path());
 }
 
-/// One DICOM file, or the folder of a series where `|slice|` stands between files.
+/// One DICOM file, or the folder of a series with `|slice|` between its files.
 pub fn dicom_files(bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let parts = parts(bytes);
@@ -45,7 +45,7 @@ pub fn dicom_files(bytes: &[u8]) {
     prepare(if paths.len() == 1 { &paths[0] } else { folder.path() });
 }
 
-/// What stands between the marks, up to a few parts.
+/// The bytes between the marks, up to a few parts.
 fn parts(bytes: &[u8]) -> Vec<&[u8]> {
     let mut parts = Vec::new();
     let mut rest = Some(bytes);
@@ -57,7 +57,7 @@ fn parts(bytes: &[u8]) -> Vec<&[u8]> {
     parts
 }
 
-/// Reads what lies at the path and prepares it by both recipes.
+/// Reads what is at the path and prepares it by both recipes.
 fn prepare(path: &Path) {
     let volume = match volume::read(path, &LIMITS) {
         Ok(volume) => volume,
@@ -74,9 +74,10 @@ fn prepare(path: &Path) {
         crop: CtCrop::Foreground,
     };
     for is_m3d in [true, false] {
-        let prepared = match is_m3d {
-            true => recipe::m3d(&volume, [2, 3, 4], &mut voxels),
-            false => recipe::ct(&volume, &ct, &mut voxels),
+        let prepared = if is_m3d {
+            recipe::m3d(&volume, [2, 3, 4], &mut voxels)
+        } else {
+            recipe::ct(&volume, &ct, &mut voxels)
         };
         match prepared {
             Ok(_) => {

@@ -1,4 +1,4 @@
-"""Preparation of volumes beside its peers, in one run: `bench_prepare.py MED2E3_DATA FOLDER [--repeats 2] [--volumes 3] [--copies 12]`.
+"""Preparation of volumes next to its peers, in one run: `bench_prepare.py MED2E3_DATA FOLDER [--repeats 2] [--volumes 3] [--copies 12]`.
 
 Makes phantom CTs in FOLDER (512 x 512 x 200 int16 NIfTI, gzip level 6; 60-slice PNG and JPEG series of 512 x 512), then measures
 in turn, one core each:

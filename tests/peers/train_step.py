@@ -1,4 +1,4 @@
-"""One training step beside PyTorch eager, in one run: `train_step.py PROGRAM FOLDER [--parts ..] [--rounds 3] [--steps 6] [--warmup 2] [--threads 2] [--compile]`.
+"""One training step next to PyTorch eager, in one run: `train_step.py PROGRAM FOLDER [--parts ..] [--rounds 3] [--steps 6] [--warmup 2] [--threads 2] [--compile]`.
 
 The work of a step, batch 1, f32, is forward, backward and AdamW (all parameters, lr 1e-4, no decay):
   vit3d    MONAI's ViT, 32x256x256 voxels, patch 4x16x16: 2048 tokens and the class token, width 256, MLP 1024, 4 blocks, 4 heads;

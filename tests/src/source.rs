@@ -28,7 +28,7 @@ impl Source {
         self.path.split('/').any(|part| ["tests", "tests.rs", "benches"].contains(&part))
     }
 
-    /// Whether it lies under one of the places: the start of a path, or a bare file name that holds anywhere.
+    /// Whether it is under one of the paths: the start of a path, or a bare file name that counts anywhere.
     pub fn is_under(&self, places: &[&str]) -> bool {
         let name = self.path.rsplit('/').next();
         places.iter().any(|place| self.path.starts_with(place) || name == Some(place))
@@ -76,7 +76,7 @@ pub fn sources() -> Vec<Source> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a folder of the repository can be listed") {
             let path = entry.expect("an entry can be read").path();
-            let relative = path.strip_prefix(&root).expect("it lies in the repository").to_string_lossy().into_owned();
+            let relative = path.strip_prefix(&root).expect("it is in the repository").to_string_lossy().into_owned();
             let left_out = LEFT_OUT.contains(&relative.as_str());
             if left_out || relative.starts_with(".libtorch") || relative.contains("__pycache__") || path.is_symlink() {
                 continue;

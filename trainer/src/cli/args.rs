@@ -150,7 +150,7 @@ pub(super) struct ImportArgs {
     /// What the weights are stored in
     #[arg(long, value_parser = words::<Precision>(), default_value = "f32")]
     pub(super) precision: Precision,
-    /// The language model's tokenizer.json; looked for beside its weights without it
+    /// The language model's tokenizer.json; looked for next to its weights without it
     #[arg(long)]
     tokenizer: Option<PathBuf>,
     /// BERT's tokenizer.json, for variants whose questions go through it
@@ -203,7 +203,7 @@ pub(super) struct ReportArgs {
     /// Seconds by stage, as JSON
     #[arg(long)]
     seconds: PathBuf,
-    /// The page to write; the JSON file beside it has the same name with .json
+    /// The page to write; the JSON file next to it has the same name with .json
     #[arg(long)]
     out: PathBuf,
 }

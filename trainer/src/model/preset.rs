@@ -51,7 +51,7 @@ words! {
 }
 
 impl Preset {
-    /// The choices that the name stands for.
+    /// The choices of that name.
     pub fn variant(self) -> Variant {
         let paper = Variant {
             text_feature: TextFeature::LlmEmbedding,

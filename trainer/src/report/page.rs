@@ -165,7 +165,7 @@ fn answers(material: &Material) -> Markup {
     // Evenly over the answers, which are sorted by a hash, so that no one selected them.
     let shown = answers.iter().step_by(answers.len().div_ceil(SHOWN_ANSWERS).max(1));
     html! {
-        h2 { "Answers beside the truth" }
+        h2 { "Answers next to the truth" }
         p { "Every n-th of " (answers.len()) " answers in the order of their ids, right and wrong alike." }
         section { table {
             tr { th { "question" } th { "expected" } th { "answered" } th.n { "metric" } }
@@ -191,7 +191,7 @@ fn explanations(material: &Material) -> Markup {
     html! {
         h2 { "Where it looks" }
         p { "For each question, how much each of the volume's slices counts when their 2D features are joined. The dashed line is where all "
-            "slices would count the same; each picture stands above the bars of its own and its neighbours' slices." }
+            "slices would count the same; each picture is above the bars of its own and its neighbours' slices." }
         @for questions in volumes {
             section {
                 @let first = &questions[0];

@@ -196,7 +196,7 @@ bad("complex", saved({"w": torch.complex(base, base)}))
 bad("float8", saved({"w": base.to(torch.float8_e4m3fn)}))
 bad("sparse", saved({"w": base.to_sparse()}))
 bad("negative", saved({"w": torch.imag(torch.complex(base, base).conj())}))
-# K is an integer of one byte, J one of four, \x8a one of any length; `cpu` stands before the storage's elements.
+# K is an integer of one byte, J one of four, \x8a one of any length; `cpu` comes before the storage's elements.
 numel = b"K\x06tq\x07Q"
 bad("huge_numel", replaced(numel, b"\x8a\x08" + struct.pack("<q", 2**62) + numel[2:]))
 bad("larger_numel", replaced(numel, b"K\x07" + numel[2:]))
@@ -270,7 +270,7 @@ files["bad_index/name_twice"] = f'{{"weight_map": {{"a": "{one}", "b": "{one}", 
 files["bad_index/no_map"] = b'{"metadata": {}}'
 files["bad_index/cut"] = files["index.safetensors"][:-9]
 
-# torch reads every good file as it stands here.
+# torch reads every good file as it is here.
 for name in other:
     if name == "safetensors":
         continue

@@ -1,4 +1,4 @@
-//! The run's text tools: the tokenizer, read from a file or trained on the training split's texts, which then lies in the
+//! The run's text tools: the tokenizer, read from a file or trained on the training split's texts and then stored in the
 //! dataset; and the tokenizer of a text encoder, if the run has one.
 
 use std::path::Path;

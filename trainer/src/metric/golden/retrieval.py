@@ -34,7 +34,7 @@ def case(items, groups, signal):
     }
 
 
-# The signal stands between two whole numbers, so that it makes no ties.
+# The signal is between two whole numbers, so that it makes no ties.
 cases = [case(10, 4, 0.0), case(12, 12, 4.5 / 64), case(25, 8, 0.0), case(25, 8, 10.5 / 64), case(40, 20, 20.5 / 64)]
 cases.append(case(16, 1, 0.0))
 print("[\n" + ",\n".join(json.dumps(c, separators=(",", ":")) for c in cases) + "\n]")
