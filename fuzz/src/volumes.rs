@@ -74,11 +74,8 @@ fn prepare(path: &Path) {
         crop: CtCrop::Foreground,
     };
     for is_m3d in [true, false] {
-        let prepared = if is_m3d {
-            recipe::m3d(&volume, [2, 3, 4], &mut voxels)
-        } else {
-            recipe::ct(&volume, &ct, &mut voxels)
-        };
+        let prepared =
+            if is_m3d { recipe::m3d(&volume, [2, 3, 4], &mut voxels) } else { recipe::ct(&volume, &ct, &mut voxels) };
         match prepared {
             Ok(_) => {
                 assert_eq!(voxels.len(), 24);

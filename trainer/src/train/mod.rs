@@ -20,12 +20,12 @@ mod validate;
 use std::path::Path;
 
 use med2e3_feed::FeedCursor;
+use med2e3_program::{Progress, Stopwatch};
 use med2e3_schemas::report::{TrainReport, TrainStep};
 
 use crate::TrainerError;
 use crate::config::TrainConfig;
 use crate::device_batch::to_device;
-use med2e3_program::{Progress, Stopwatch};
 use optimizer::clip_grad_norm;
 use run::Run;
 

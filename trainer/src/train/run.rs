@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use med2e3_feed::order::Order;
 use med2e3_feed::{Feed, FeedPlan};
+use med2e3_program::output::write_report;
 use med2e3_schemas::report::{TrainReport, TrainStep};
 use med2e3_store::{FileError, put_whole};
 use tch::{Device, Tensor};
@@ -20,7 +21,6 @@ use crate::config::{OptimizerConfig, TrainConfig};
 use crate::files::checkpoint::{Contents, HostTensors, Tokenizers, TrainState, folder_of, snapshot};
 use crate::fit;
 use crate::model::{Med2e3, Part};
-use med2e3_program::output::write_report;
 
 /// Everything that the loop needs.
 pub(super) struct Run {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use med2e3_feed::order::Order;
 use med2e3_feed::{Feed, FeedCursor, FeedPlan, HostBatch, TextForm};
+use med2e3_program::Progress;
 use med2e3_schemas::report::Answer;
 use med2e3_schemas::sample::SampleRow;
 use med2e3_shards::{Dataset, Samples};
@@ -13,7 +14,6 @@ use crate::device_batch::voxels;
 use crate::generate::Decoding;
 use crate::generate::answerer::{Answerer, Prompt, Reply};
 use crate::metric::{Judged, measure};
-use med2e3_program::Progress;
 
 /// Answers every sample, in the order of the selection.
 ///

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use med2e3_program::Stopwatch;
+use med2e3_program::output::{claim, write_report};
 use med2e3_schemas::report::{Answer, EvaluateReport, Score};
 use med2e3_schemas::sample::{SampleRow, Task, Topic};
 use med2e3_shards::{Dataset, Selection};
@@ -13,8 +15,6 @@ use crate::config::{EvaluateConfig, check_positive};
 use crate::generate::answerer::Answerer;
 use crate::metric::Averages;
 use crate::verb::answers::answers;
-use med2e3_program::Stopwatch;
-use med2e3_program::output::{claim, write_report};
 
 /// Answers every sample of the split, scores the answers, and writes `report.json` to `out`.
 ///

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use med2e3_program::output::refuse_occupied;
 use tch::Device;
 
 use crate::TrainerError;
@@ -10,7 +11,6 @@ use crate::files::model_files::{ModelFiles, ModelPaths};
 use crate::model::weights::TextProjection;
 use crate::model::{Med2e3, Med2e3Config, Part, Preset};
 use crate::precision::Precision;
-use med2e3_program::output::refuse_occupied;
 
 /// What is imported.
 #[derive(Clone, Debug)]

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use image::GrayImage;
 use med2e3_input::slices::AxialSlices;
+use med2e3_program::Stopwatch;
+use med2e3_program::output::{claim, write_report};
 use med2e3_schemas::Id;
 use med2e3_schemas::report::{ExplainReport, Explanation};
 use med2e3_schemas::sample::{SampleRow, Task};
@@ -20,8 +22,6 @@ use crate::files::csv::to_csv;
 use crate::generate::Decoding;
 use crate::generate::answerer::Answerer;
 use crate::verb::answers::answers;
-use med2e3_program::Stopwatch;
-use med2e3_program::output::{claim, write_report};
 
 /// Prompts answered together.
 const BATCH: usize = 8;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use med2e3_feed::order::Order;
 use med2e3_feed::{Feed, FeedCursor, FeedPlan, QuestionForm, TextForm};
+use med2e3_program::Progress;
 use med2e3_shards::{Dataset, Samples};
 use tch::{Device, Tensor, no_grad};
 
@@ -12,7 +13,6 @@ use super::text_tokenizer::{TextTokenizer, padded};
 use crate::TrainerError;
 use crate::device_batch::voxels;
 use crate::model::M3dClip;
-use med2e3_program::Progress;
 
 /// One side of all pairs. Captions of the same ids are encoded once: as rows of different batches their features would
 /// differ in the last bits, and ties between them would be broken by chance.

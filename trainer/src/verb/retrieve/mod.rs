@@ -13,6 +13,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use med2e3_program::Stopwatch;
+use med2e3_program::output::{claim, write_report};
 use med2e3_schemas::report::{Recalls, RetrievalScores, RetrieveReport};
 use med2e3_schemas::sample::{SampleRow, Task};
 use med2e3_shards::{Dataset, Selection};
@@ -26,8 +28,6 @@ use crate::fit::expect;
 use crate::metric::retrieval::{groups_by_text, recall_at};
 use crate::model::M3dClip;
 use encode::{encode_captions, encode_volumes};
-use med2e3_program::Stopwatch;
-use med2e3_program::output::{claim, write_report};
 use search::{Ranked, search};
 use text_tokenizer::TextTokenizer;
 
