@@ -90,10 +90,12 @@ fn m3d_clip_equals_torch_in_features_logits_loss_and_gradients() {
             assert_eq!(grad.defined(), norms.contains_key(&key), "{key}");
             if grad.defined() {
                 let (found, expected) = (grad.norm().double_value(&[]), norms[&key].double_value(&[]));
-                // The gradient of a key's bias is zero but for rounding.
                 let off = (found - expected).abs();
-                assert!(off <= 1e-4 * expected + 1e-8, "{key}: {found}, {expected} expected");
-                if expected > 1e-6 {
+                // The gradient of a key's bias is zero except for rounding, which differs between CPUs.
+                let is_zero = expected < 1e-6;
+                let allowed = if is_zero { 1e-7 } else { 1e-4 * expected };
+                assert!(off <= allowed, "{key}: {found}, {expected} expected");
+                if !is_zero {
                     worst = worst.max(off / expected);
                 }
                 compared += 1;
