@@ -60,8 +60,9 @@ impl Progress {
         let due = self.next_line.load(Ordering::Relaxed);
         let take =
             || self.next_line.compare_exchange(due, seconds + LINE_SECONDS, Ordering::Relaxed, Ordering::Relaxed);
-        // One thread takes each line.
-        if self.shows_lines && seconds >= due && take().is_ok() {
+        // One thread takes each line; the last one is `finish`'s.
+        let is_last = self.bar.length().is_some_and(|total| self.bar.position() >= total);
+        if self.shows_lines && !is_last && seconds >= due && take().is_ok() {
             self.line();
         }
     }

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use med2e3_program::Stopwatch;
 use med2e3_trainer::device::DeviceChoice;
 use med2e3_trainer::files::weights_file::WeightsFile;
 use med2e3_trainer::model::loss::next_token_loss;
@@ -14,7 +15,6 @@ use med2e3_trainer::model::{
     Aggregate, ConnectorKind, LanguageModelConfig, M3dClipVisionConfig, Med2e3, Med2e3Config, Part, Preset,
     SiglipVisionConfig, SliceNorm, Variant,
 };
-use med2e3_trainer::progress::Stopwatch;
 use med2e3_trainer::train::optimizer::{AdamW, AdamWConfig};
 use tch::{Device, Kind, Tensor};
 

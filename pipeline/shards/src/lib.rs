@@ -4,7 +4,7 @@
 //! - [`codes`]: voxel values to codes and back
 //! - [`write`]: a parquet shard, written whole or not at all
 //! - [`read`]: a shard's columns, or one row's voxels
-//! - [`index`]: `dataset.json`
+//! - [`index`]: the file `dataset.json`, read and written
 //! - [`subset`]: named lists of samples in a dataset
 //! - [`dataset`]: a dataset's folder, opened; selections of its samples
 //! - [`error`]: the crate's one error type
