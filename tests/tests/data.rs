@@ -277,13 +277,13 @@ fn a_full_disk_is_reported_and_the_run_resumed() {
     let folder = study();
     let (study, out, whole) = (folder.path().join("study"), folder.path().join("dataset"), folder.path().join("whole"));
     report(&mut prepare(&study, &whole, &[]));
-    // A limit on file sizes imitates the full disk: the write fails in the middle of a shard.
+    // A limit on file sizes imitates the full disk: the write fails in the middle of a file.
     let command = prepare(&study, &out, &[]);
     let mut limited = Command::new("sh");
     limited.current_dir(root()).args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "sh"]);
     limited.arg(command.get_program()).args(command.get_args());
     let said = run_to(2, &mut limited);
-    assert!(said.err.contains(".parquet") && said.err.contains("File too large"), "{}", said.err);
+    assert!(said.err.contains("/dataset/") && said.err.contains("File too large"), "{}", said.err);
     assert!(!out.join("dataset.json").exists());
     report(&mut prepare(&study, &out, &[]));
     assert!(files(&out) == files(&whole));

@@ -231,7 +231,7 @@ fn standard_output_is_written_only_by_way_of_the_frame() {
 fn temporary_names_are_made_in_one_place() {
     // A fixed one lets two writers of one file publish a mixture.
     Confined {
-        words: &[".part", ".tmp", ".temp"],
+        words: &[".part", ".partial", ".tmp", ".temp"],
         part: Part::Strings,
         within: &[],
         allowed: &["pipeline/store/src/temporary.rs", "xtask/"],

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use med2e3_schemas::Id;
 use med2e3_schemas::index::{DatasetIndex, ShardEntry};
-use med2e3_schemas::sample::{self, SampleRow, Split, Task};
+use med2e3_schemas::sample;
 use med2e3_schemas::volume::{self, VoxelFormat};
 
 use crate::index::{TOKENIZER, read_index, within};
+use crate::selection::{Samples, Selection, selection_hash};
 use crate::{ShardError, ShardReader, subset};
 
 /// An open dataset. Voxels stay on disk; only ids and locations are in memory.
@@ -19,27 +20,6 @@ pub struct Dataset {
     samples: Vec<ShardReader>,
     // Volume to (shard, row).
     locations: HashMap<Id, (u32, u32)>,
-}
-
-/// Which samples to feed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Selection {
-    /// Part of the study.
-    pub split: Split,
-    /// Kinds of pair.
-    pub tasks: Vec<Task>,
-    /// Name of a subset stored by `med2e3-data sample`; `None` for all.
-    pub subset: Option<String>,
-}
-
-/// The selected samples, sorted by id, and what was left out.
-pub struct Samples {
-    /// Rows sorted by sample id.
-    pub rows: Vec<SampleRow>,
-    /// Rows of the selection whose volume is not in the dataset.
-    pub without_volume: u64,
-    /// Identity of the selection, which seeds its order.
-    pub hash: [u8; 32],
 }
 
 impl Dataset {
@@ -187,13 +167,4 @@ impl Dataset {
     pub fn is_resplit(&self, name: &str) -> bool {
         subset::is_resplit(&self.root, name)
     }
-}
-
-/// Hash of a selection: blake3 over its sample ids, which must be sorted.
-fn selection_hash(sorted_ids: impl Iterator<Item = Id>) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
-    sorted_ids.for_each(|id| {
-        hasher.update(&id.0);
-    });
-    *hasher.finalize().as_bytes()
 }

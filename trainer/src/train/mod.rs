@@ -5,7 +5,7 @@
 //!
 //! # Layout
 //! - `run`: what the loop needs, opened and checked step by step
-//! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`
+//! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `seed`: of dropout
 //! - `validate`: the validation loss
 //! - [`optimizer`]: clipping and AdamW; [`schedule`]: the learning rate
 
@@ -14,6 +14,7 @@ mod log;
 pub mod optimizer;
 mod run;
 pub mod schedule;
+mod seed;
 mod start;
 mod validate;
 
@@ -50,7 +51,7 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Tra
 
         let input = to_device(&batch, run.data.dataset.voxels(), run.device);
         // Dropout depends on seed and step alone, so a resumed run draws what an unbroken one would.
-        tch::manual_seed(run::seed_of(config.seed, step));
+        tch::manual_seed(seed::seed_of(config.seed, step));
         let output = run.model.forward(&input, true)?;
         output.loss.backward();
         let norm = clip_grad_norm(&run.trainable, config.optimizer.clip)?.double_value(&[]);

@@ -158,13 +158,3 @@ fn feed_plan(config: &TrainConfig, model: &Med2e3, data: &TrainData, state: &Tra
         pad: data.dataset.index().end_token.map_or(0, i64::from),
     }
 }
-
-/// The seed of one step's random draws.
-pub(super) fn seed_of(seed: u64, step: u64) -> i64 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&seed.to_le_bytes());
-    hasher.update(&step.to_le_bytes());
-    let hash = hasher.finalize();
-    let (first, _) = hash.as_bytes().as_chunks::<8>();
-    i64::from_le_bytes(first[0])
-}

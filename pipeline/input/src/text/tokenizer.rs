@@ -72,20 +72,12 @@ impl Tokenizer {
         Ok(Tokenizer { inner, bos })
     }
 
-    /// Writes a `tokenizer.json`, by a rename, so that the file is never incomplete.
+    /// The text of a `tokenizer.json`.
     ///
     /// # Errors
-    /// [`InputError::Unreadable`] where the folder is missing or not writable, [`InputError::Tokenizer`] where the
-    /// tokenizer cannot be serialized.
-    pub fn save(&self, path: &Path) -> Result<(), InputError> {
-        let text = self
-            .inner
-            .to_string(true)
-            .map_err(|e| tokenizer_error(&path.display().to_string(), "a tokenizer to write", e))?;
-        let sibling = path.with_extension("json.partial");
-        fs::write(&sibling, text)
-            .and_then(|()| fs::rename(&sibling, path))
-            .map_err(|source| InputError::Unreadable { path: path.to_owned(), source })
+    /// [`InputError::Tokenizer`] where the tokenizer cannot be serialized.
+    pub fn to_json(&self) -> Result<String, InputError> {
+        self.inner.to_string(true).map_err(|e| tokenizer_error("tokenizer", "a tokenizer to write", e))
     }
 
     /// Token ids of a text, without start or end tokens.

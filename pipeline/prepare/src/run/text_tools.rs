@@ -7,7 +7,7 @@ use med2e3_input::text::template::{END_TOKEN, instruction};
 use med2e3_input::text::{QuestionTokenizer, Template, Tokenizer};
 use med2e3_schemas::sample::Split;
 pub use med2e3_shards::index::TOKENIZER as FILE;
-use med2e3_store::WholeFile;
+use med2e3_store::put_whole;
 
 use crate::PrepareError;
 use crate::config::{TextConfig, TokenizerConfig};
@@ -52,9 +52,7 @@ impl TextTools {
     /// # Errors
     /// The system refuses to write.
     pub fn store(&self, dataset: &Path) -> Result<(), PrepareError> {
-        let file = WholeFile::create(&dataset.join(FILE))?;
-        self.tokenizer.save(file.temporary())?;
-        Ok(file.publish()?)
+        Ok(put_whole(&dataset.join(FILE), self.tokenizer.to_json()?.as_bytes())?)
     }
 }
 
