@@ -21,14 +21,14 @@ use med2e3_shards::write_index;
 use crate::PrepareError;
 use crate::config::PrepareConfig;
 use crate::run::text_tools::{self, TextTools};
-use crate::run::{Part, RecipeHashes, RunFolder, Tables, thread_pool};
+use crate::run::{RangePart, RecipeHashes, RunFolder, Tables, thread_pool};
 
 /// Prepares the dataset that `config` describes into `out`; or, as one process of several, a part of its ranges, after
 /// which a run without a part writes the index. Blocks threads of its own, not the runtime's.
 ///
 /// # Errors
 /// A run that can't go on; single bad inputs are counted in the report instead.
-pub async fn prepare(config: &PrepareConfig, out: &Path, part: Part) -> Result<PrepareReport, PrepareError> {
+pub async fn prepare(config: &PrepareConfig, out: &Path, part: RangePart) -> Result<PrepareReport, PrepareError> {
     let watch = Stopwatch::start();
     // Everything that the whole run needs is looked for first, so that a wrong path leaves no folder behind.
     config.check()?;
@@ -37,7 +37,7 @@ pub async fn prepare(config: &PrepareConfig, out: &Path, part: Part) -> Result<P
     // The two tables, cut into ranges, where DataFusion's scan finds them.
     let tables = Tables::provide(config, &folder)?;
     let tools = if tables.texts.rows > 0 { Some(TextTools::stored(&config.text, out)?) } else { None };
-    if part != Part::WHOLE {
+    if part != RangePart::WHOLE {
         folder.share()?;
     }
 
@@ -50,7 +50,7 @@ pub async fn prepare(config: &PrepareConfig, out: &Path, part: Part) -> Result<P
 
     // The report, what was set aside, and the index last.
     let report = report::of(&volumes, &texts, &tables, watch.seconds());
-    if part != Part::WHOLE {
+    if part != RangePart::WHOLE {
         return Ok(report);
     }
     report::write(&folder, &report, &volumes, &texts)?;

@@ -9,7 +9,7 @@ use med2e3_schemas::volume::VoxelCode;
 use med2e3_schemas::{Id, SchemaError};
 
 use crate::config::{CheckInputs, PrepareConfig, Recipe, TokenizerConfig};
-use crate::run::Part;
+use crate::run::RangePart;
 
 /// Turns CT volumes with captions and questions into verified parquet shards.
 #[derive(Debug, Parser)]
@@ -152,7 +152,7 @@ pub(super) struct PrepareArgs {
     pub(super) set: Vec<String>,
     /// Work at the I-th of N parts, while other processes work at theirs; a run without it ends the dataset
     #[arg(long, value_name = "I/N", default_value = "1/1")]
-    pub(super) part: Part,
+    pub(super) part: RangePart,
     /// Say how many rows, bytes and hours, measured on a few inputs, and write nothing
     #[arg(long)]
     pub(super) dry_run: bool,

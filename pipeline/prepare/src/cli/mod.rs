@@ -18,7 +18,7 @@ use crate::check::{leaks, verify};
 use crate::config::{PrepareConfig, TokenizerConfig};
 use crate::engine::{BatchSize, Catalog};
 use crate::recognize::{self, Recognized};
-use crate::run::{Part, full_quarantine};
+use crate::run::{RangePart, full_quarantine};
 use crate::show::inspect::{Which, inspect, write_montage};
 use crate::show::sql::{to_json_lines, to_table};
 use crate::subset::{draw, resplit};
@@ -44,7 +44,11 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             let report = runtime.block_on(prepare::prepare(&config, &args.out, args.part))?;
             let quarantine = full_quarantine(config.provenance.paths, &args.out);
             print(out, args.json, &report, |report| {
-                if args.part == Part::WHOLE { summary::prepared(report, &quarantine) } else { summary::part(report) }
+                if args.part == RangePart::WHOLE {
+                    summary::prepared(report, &quarantine)
+                } else {
+                    summary::part(report)
+                }
             })?;
             Ok(Ending::of(report.volumes.quarantined_rows() + report.texts.quarantined_rows() > 0))
         }

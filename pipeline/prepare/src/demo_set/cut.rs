@@ -11,29 +11,29 @@ use super::atlas::Atlas;
 
 /// Display windows: centre and width in Hounsfield units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Window {
+pub(super) enum DisplayWindow {
     Brain,
     Fluid,
     Stroke,
 }
 
-impl Window {
-    pub(super) const ALL: [Window; 3] = [Window::Brain, Window::Fluid, Window::Stroke];
+impl DisplayWindow {
+    pub(super) const ALL: [DisplayWindow; 3] = [DisplayWindow::Brain, DisplayWindow::Fluid, DisplayWindow::Stroke];
 
     pub(super) fn name(self) -> &'static str {
         match self {
-            Window::Brain => "brain",
-            Window::Fluid => "fluid",
-            Window::Stroke => "stroke",
+            DisplayWindow::Brain => "brain",
+            DisplayWindow::Fluid => "fluid",
+            DisplayWindow::Stroke => "stroke",
         }
     }
 
     /// Lowest and highest Hounsfield unit shown.
     pub(super) fn range_hu(self) -> (f32, f32) {
         let (center, width) = match self {
-            Window::Brain => (40.0, 80.0),
-            Window::Fluid => (20.0, 40.0),
-            Window::Stroke => (38.0, 16.0),
+            DisplayWindow::Brain => (40.0, 80.0),
+            DisplayWindow::Fluid => (20.0, 40.0),
+            DisplayWindow::Stroke => (38.0, 16.0),
         };
         (center - width / 2.0, center + width / 2.0)
     }
@@ -73,7 +73,7 @@ impl Level {
 pub(super) struct Series {
     pub(super) plane: Plane,
     pub(super) level: Level,
-    pub(super) window: Window,
+    pub(super) window: DisplayWindow,
     /// First corner and size of the box in the atlas, in mm along x, y, z.
     origin_mm: [usize; 3],
     size_mm: [usize; 3],
@@ -142,7 +142,7 @@ pub(super) fn series_of_split(atlas: &Atlas, split: Split, rng: &mut ChaCha8Rng)
             std::array::from_fn(|plane| Series {
                 plane: PLANES[plane],
                 level,
-                window: Window::ALL[(number / 3 + plane + number % 3) % 3],
+                window: DisplayWindow::ALL[(number / 3 + plane + number % 3) % 3],
                 origin_mm,
                 size_mm,
                 mirrored,

@@ -5,7 +5,7 @@ use std::path::Path;
 use med2e3_input::orientation::Plane;
 use med2e3_schemas::sample::{Split, Topic};
 
-use super::cut::{Level, PLANES, Series, Window};
+use super::cut::{DisplayWindow, Level, PLANES, Series};
 use crate::PrepareError;
 
 /// Rows of one M3D-VQA CSV.
@@ -45,7 +45,7 @@ impl Texts {
     pub(super) fn add(&mut self, path: &str, series: &Series) {
         let questions = [
             (Topic::Plane, "Which plane is this series in?", PLANES.map(Plane::as_str), series.plane.as_str()),
-            (Topic::Phase, "Which window is shown?", Window::ALL.map(Window::name), series.window.name()),
+            (Topic::Phase, "Which window is shown?", DisplayWindow::ALL.map(DisplayWindow::name), series.window.name()),
             (Topic::Location, "Which level of the brain is shown?", Level::ALL.map(Level::name), series.level.name()),
         ];
         for (topic, question, choices, answer) in questions {

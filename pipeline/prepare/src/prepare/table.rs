@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::PrepareError;
 use crate::engine;
 use crate::progress::{RowProgress, StepSeconds};
-use crate::run::{Part, Ranges, RunFolder};
+use crate::run::{RangePart, Ranges, RunFolder};
 use crate::work::{Committed, WorkSpec};
 
 /// What one table's ranges became, in their order.
@@ -28,7 +28,7 @@ pub(super) async fn run(
     spec: &WorkSpec,
     ranges: &Ranges,
     threads: &Arc<ThreadPool>,
-    part: Part,
+    part: RangePart,
 ) -> Result<DoneTable, PrepareError> {
     if ranges.hashes.is_empty() {
         return Ok(DoneTable::default());

@@ -12,7 +12,7 @@ use med2e3_shards::index;
 use med2e3_store::temporary::{is_temporary, is_temporary_of};
 use med2e3_store::{FileError, LocalFolder, Store, put_whole};
 
-use super::part::Part;
+use super::part::RangePart;
 use crate::PrepareError;
 use crate::config::{CheckInputs, EngineConfig, LimitsConfig, PrepareConfig};
 use crate::provenance::{Paths, Provenance};
@@ -58,7 +58,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// A folder that holds another run or something else, or that another process writes to; a data root that does not exist.
-    pub fn claim(out: &Path, config: &PrepareConfig, part: Part) -> Result<RunFolder, PrepareError> {
+    pub fn claim(out: &Path, config: &PrepareConfig, part: RangePart) -> Result<RunFolder, PrepareError> {
         let root = fs::canonicalize(&config.root).map_err(PrepareError::file(&config.root, "open"))?;
         let paths = config.provenance.paths;
         let work = Provenance::folder(paths, out);
@@ -202,13 +202,13 @@ fn refuse_other_runs(out: &Path, config_path: &Path, work: &Path, config: &Prepa
 
 impl Lock {
     /// One process at a time reads the manifest; then several may work at their parts.
-    fn take(path: &Path, out: &Path, part: Part) -> Result<Lock, PrepareError> {
+    fn take(path: &Path, out: &Path, part: RangePart) -> Result<Lock, PrepareError> {
         let file = File::options().create(true).truncate(false).write(true).open(path);
         let file = file.map_err(PrepareError::file(path, "open"))?;
         match file.try_lock() {
             Ok(()) => Ok(Lock { file, sharing: Sharing::Alone }),
             Err(TryLockError::Error(error)) => Err(PrepareError::file(path, "lock")(error)),
-            Err(TryLockError::WouldBlock) if part != Part::WHOLE => {
+            Err(TryLockError::WouldBlock) if part != RangePart::WHOLE => {
                 file.lock_shared().map_err(PrepareError::file(path, "lock"))?;
                 Ok(Lock { file, sharing: Sharing::Shared })
             }

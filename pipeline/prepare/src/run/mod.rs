@@ -9,7 +9,7 @@ pub mod text_tools;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 pub use folder::{RunFolder, full_quarantine};
-pub use part::Part;
+pub use part::RangePart;
 pub use recipe_hash::RecipeHashes;
 pub use tables::{Ranges, Tables};
 pub use text_tools::TextTools;
