@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`codes`]: voxel values to codes and back
-//! - [`write`]: a parquet shard, written whole or not at all
+//! - [`mod@write`]: a parquet shard, written whole or not at all
 //! - [`read`]: a shard's columns, or one row's voxels
 //! - [`index`]: the file `dataset.json`, read and written
 //! - [`subset`]: named lists of samples in a dataset
