@@ -37,6 +37,23 @@ pub struct FeedPlan {
     pub pad: i64,
 }
 
+impl FeedPlan {
+    /// One pass over the selection by sample id, with one reader and rows padded by 0: what answers and features are made from.
+    pub fn one_pass(form: TextForm, question: QuestionForm, batch_size: usize) -> FeedPlan {
+        FeedPlan {
+            order: Order::ById,
+            form,
+            question,
+            batch_size,
+            epochs: 1,
+            start: FeedCursor::default(),
+            readers: 1,
+            depth: 2,
+            pad: 0,
+        }
+    }
+}
+
 struct Lane {
     ready: Receiver<Result<HostBatch, FeedError>>,
     empty: Sender<HostBatch>,

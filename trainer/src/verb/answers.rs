@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use med2e3_feed::order::Order;
-use med2e3_feed::{Feed, FeedCursor, FeedPlan, HostBatch, TextForm};
+use med2e3_feed::{Feed, FeedPlan, HostBatch, TextForm};
 use med2e3_program::Progress;
 use med2e3_schemas::report::Answer;
 use med2e3_schemas::sample::SampleRow;
@@ -27,17 +26,7 @@ pub(super) fn answers(
     decoding: Decoding,
     max_new_tokens: usize,
 ) -> Result<Vec<Answer>, TrainerError> {
-    let plan = FeedPlan {
-        order: Order::ById,
-        form: TextForm::Prompt,
-        question: answerer.question_form(),
-        batch_size,
-        epochs: 1,
-        start: FeedCursor::default(),
-        readers: 1,
-        depth: 2,
-        pad: 0,
-    };
+    let plan = FeedPlan::one_pass(TextForm::Prompt, answerer.question_form(), batch_size);
     let mut feed = Feed::start(dataset.clone(), samples.clone(), plan);
     let progress = Progress::new(samples.rows.len() as u64, 0, "answers");
     let mut answers = Vec::with_capacity(samples.rows.len());

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use med2e3_feed::order::Order;
-use med2e3_feed::{Feed, FeedCursor, FeedPlan, QuestionForm, TextForm};
+use med2e3_feed::{Feed, FeedPlan, QuestionForm, TextForm};
 use med2e3_program::Progress;
 use med2e3_shards::{Dataset, Samples};
 use tch::{Device, Tensor, no_grad};
@@ -34,17 +33,7 @@ pub(super) fn encode_volumes(
     batch_size: usize,
     device: Device,
 ) -> Result<Features, TrainerError> {
-    let plan = FeedPlan {
-        order: Order::ById,
-        form: TextForm::Conversation,
-        question: QuestionForm::Llm,
-        batch_size,
-        epochs: 1,
-        start: FeedCursor::default(),
-        readers: 1,
-        depth: 2,
-        pad: 0,
-    };
+    let plan = FeedPlan::one_pass(TextForm::Conversation, QuestionForm::Llm, batch_size);
     let mut feed = Feed::start(dataset.clone(), samples.clone(), plan);
     let progress = Progress::new(samples.rows.len() as u64, 0, "volumes");
     let mut features = Vec::new();
