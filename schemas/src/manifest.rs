@@ -41,6 +41,8 @@ pub struct ManifestVolume {
     pub series: String,
     /// File and entry that first name the volume.
     pub row: String,
+    /// What a person should know of how the input was found; it goes to the volume's notes and holds no name.
+    pub note: Option<String>,
     /// Set where the row can't become a volume.
     pub refusal: Option<Refusal>,
 }
@@ -96,11 +98,14 @@ impl Identify for Refusal {
 }
 
 impl Identify for ManifestVolume {
-    /// Every field in the order of the declaration.
+    /// Every field in the order of the declaration, save that a note is last and only there where there is one.
     fn identify(&self, identity: &mut Identity) {
-        let ManifestVolume { volume_id, image, source_path, case_id, series, row, refusal } = self;
+        let ManifestVolume { volume_id, image, source_path, case_id, series, row, note, refusal } = self;
         identity.bytes(&volume_id.0).text(image).text(source_path).text(case_id).text(series).text(row);
         identity.maybe(refusal.as_ref(), |identity, refusal| refusal.identify(identity));
+        if let Some(note) = note {
+            identity.text(note);
+        }
     }
 }
 
@@ -172,6 +177,7 @@ pub fn volumes_schema() -> SchemaRef {
         text("case_id"),
         text("series"),
         text("row"),
+        Field::new("note", DataType::Utf8, true),
     ];
     fields.extend(refusal_fields());
     Arc::new(Schema::new(fields))
@@ -236,6 +242,7 @@ pub fn volumes_to_batch(range_id: u32, first_ordinal: u64, rows: &[ManifestVolum
         texts(rows.iter().map(|r| Some(r.case_id.clone()))),
         texts(rows.iter().map(|r| Some(r.series.clone()))),
         texts(rows.iter().map(|r| Some(r.row.clone()))),
+        texts(rows.iter().map(|r| r.note.clone())),
     ]);
     columns.extend(refusals(rows.iter().map(|r| &r.refusal)));
     RecordBatch::try_new(volumes_schema(), columns).expect("the columns above are built from this schema")
@@ -323,6 +330,7 @@ pub fn volumes_from_batch(batch: &RecordBatch) -> Result<Vec<ManifestVolume>, Sc
                 case_id: columns.text("case_id", row)?,
                 series: columns.text("series", row)?,
                 row: columns.text("row", row)?,
+                note: columns.maybe_text("note", row)?,
                 refusal: refusal_of(&columns, row)?,
             })
         })
@@ -371,6 +379,7 @@ mod tests {
             case_id: "1".into(),
             series: "a".into(),
             row: "M3D_Cap.json train[0]".into(),
+            note: None,
             refusal: Some(Refusal { reason: Reason::PathOutsideRoot, detail: "..".into() }),
         };
         let batch = volumes_to_batch(3, 384, std::slice::from_ref(&volume));

@@ -17,6 +17,8 @@ pub enum Reason {
     NotFound,
     /// The file is there but the system would not read it.
     Unreadable,
+    /// A file or folder whose name is not UTF-8, so that no manifest can name it.
+    NameNotUtf8,
     /// A gzip stream that ends early.
     TruncatedGzip,
     /// A gzip stream whose contents or checksum are wrong.
@@ -66,9 +68,10 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the declaration.
-    pub const ALL: [Reason; 24] = [
+    pub const ALL: [Reason; 25] = [
         Reason::NotFound,
         Reason::Unreadable,
+        Reason::NameNotUtf8,
         Reason::TruncatedGzip,
         Reason::CorruptGzip,
         Reason::LyingHeader,
@@ -98,6 +101,7 @@ impl Reason {
         match self {
             Reason::NotFound => "not_found",
             Reason::Unreadable => "unreadable",
+            Reason::NameNotUtf8 => "name_not_utf8",
             Reason::TruncatedGzip => "truncated_gzip",
             Reason::CorruptGzip => "corrupt_gzip",
             Reason::LyingHeader => "lying_header",

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use med2e3_input::volume::{PathKind, path_kind};
+use med2e3_input::volume::{Entry, Folder, entry_at};
 use med2e3_schemas::sample::Split;
 use med2e3_schemas::volume::VoxelCode;
 
@@ -13,6 +13,7 @@ use crate::config::{
     ConversationFile, EngineConfig, LimitsConfig, ManifestConfig, PrepareConfig, ProvenanceConfig, QuestionFile,
     Recipe, TextConfig, TokenizerConfig, VolumeConfig,
 };
+use crate::manifest::expects_units;
 use crate::provenance::Paths;
 
 /// What a path was taken for.
@@ -33,7 +34,7 @@ pub fn recognize(path: &Path) -> Result<Recognized, PrepareError> {
     if metadata.is_dir() {
         return match m3d_root(path)? {
             Some(manifest) => Ok(with_texts(path, manifest, "an M3D root")),
-            None => folder(path),
+            None => Ok(folder(path)),
         };
     }
     let name = path.file_name().map(PathBuf::from).unwrap_or_default();
@@ -41,12 +42,10 @@ pub fn recognize(path: &Path) -> Result<Recognized, PrepareError> {
     let mut manifest = ManifestConfig::default();
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("csv") => manifest.questions.push(QuestionFile { split: split_of(&name), path: name }),
-        Some("json") if is_list(path)? => {
-            let (split, folder, task) = (split_of(&name), None, None);
-            manifest.conversations.push(ConversationFile { path: name, split, folder, task });
-        }
+        Some("jsonl") => manifest.conversations.push(conversations(name)),
+        Some("json") if holds_conversations(path)? => manifest.conversations.push(conversations(name)),
         Some("json") => manifest.captions.push(name),
-        _ if matches!(path_kind(path), Ok(PathKind::Volume(_))) => return folder(path),
+        _ if matches!(entry_at(path), Ok(Entry::Volume(_))) => return Ok(folder(path)),
         _ => {
             return Err(PrepareError::Request {
                 what: path.display().to_string(),
@@ -82,12 +81,22 @@ fn m3d_root(root: &Path) -> Result<Option<ManifestConfig>, PrepareError> {
     Ok(found.then_some(manifest))
 }
 
-/// Whether a JSON file holds a list, as conversations do, rather than an object of splits.
-fn is_list(path: &Path) -> Result<bool, PrepareError> {
+fn conversations(path: PathBuf) -> ConversationFile {
+    ConversationFile { split: split_of(&path), path, folder: None, task: None }
+}
+
+/// Whether a JSON file holds conversations, as a list or one a line, rather than an object of splits.
+fn holds_conversations(path: &Path) -> Result<bool, PrepareError> {
     let mut head = Vec::new();
     let read = fs::File::open(path).and_then(|file| file.take(4096).read_to_end(&mut head));
     read.map_err(PrepareError::file(path, "read"))?;
-    Ok(head.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'['))
+    let head = String::from_utf8_lossy(&head);
+    let head = head.trim_start_matches('\u{feff}').trim_start();
+    let first_key = head.strip_prefix('{').and_then(|rest| rest.trim_start().strip_prefix('"'));
+    Ok(match first_key {
+        None => head.starts_with('['),
+        Some(key) => !Split::ALL.iter().any(|split| key.starts_with(split.as_str())),
+    })
 }
 
 fn split_of(path: &Path) -> Split {
@@ -115,44 +124,25 @@ fn with_texts(root: &Path, manifest: ManifestConfig, kind: &str) -> Recognized {
     Recognized { what: format!("{kind} with {}", files.join(", ")), config }
 }
 
-fn folder(path: &Path) -> Result<Recognized, PrepareError> {
-    let (root, entry) = if path.is_dir() && !matches!(path_kind(path), Ok(PathKind::Volume(_))) {
+fn folder(path: &Path) -> Recognized {
+    let is_series = || Folder::list(path, |_| None).is_ok_and(|folder| folder.series.is_some());
+    let (root, entry) = if path.is_dir() && !is_series() {
         (path, PathBuf::new())
     } else {
         // The volume itself: what is next to it is not asked for.
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         (parent, path.file_name().map(PathBuf::from).unwrap_or_default())
     };
-    let manifest = ManifestConfig { folders: vec![entry], ..ManifestConfig::default() };
-    // Pictures and prepared arrays have no Hounsfield units; anything else should have.
-    let without_units = first_volume(&root.join(&manifest.folders[0]))?.is_some_and(|path| has_no_units(&path));
-    let volume = if without_units {
-        VolumeConfig::default()
-    } else {
+    // Links are judged by where the root really is.
+    let real = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
+    let volume = if expects_units(&real, &entry) {
         VolumeConfig { recipe: Recipe::ct(), voxels: VoxelCode::I16, ..VolumeConfig::default() }
+    } else {
+        VolumeConfig::default()
     };
+    let manifest = ManifestConfig { folders: vec![entry], ..ManifestConfig::default() };
     let config = config(root, manifest, volume, TextConfig::default(), Paths::Hash);
-    let what = "volumes without texts; names are withheld from the dataset".to_owned();
-    Ok(Recognized { what, config })
-}
-
-/// The first volume at or below a path, in the order of the names.
-fn first_volume(path: &Path) -> Result<Option<PathBuf>, PrepareError> {
-    match path_kind(path).map_err(PrepareError::file(path, "list"))? {
-        PathKind::Volume(_) => Ok(Some(path.to_owned())),
-        PathKind::Other => Ok(None),
-        PathKind::Folder(mut names) => {
-            names.sort();
-            let paths = names.into_iter().map(|name| path.join(name)).filter(|path| !path.is_symlink());
-            paths.map(|path| first_volume(&path)).find(|found| !matches!(found, Ok(None))).unwrap_or(Ok(None))
-        }
-    }
-}
-
-fn has_no_units(volume: &Path) -> bool {
-    let named = |path: &Path, ending: &str| path.extension().is_some_and(|found| found == ending);
-    let pictures = fs::read_dir(volume).into_iter().flatten().flatten().map(|entry| entry.path());
-    named(volume, "npy") || pictures.into_iter().any(|path| named(&path, "png") || named(&path, "jpeg"))
+    Recognized { what: "volumes without texts".to_owned(), config }
 }
 
 fn config(

@@ -89,6 +89,7 @@ fn manifest_ranges_are_the_golden_ones() {
         case_id: "1".into(),
         series: "a".into(),
         row: "M3D_Cap.json train[0]".into(),
+        note: None,
         refusal: None,
     };
     let refusal =

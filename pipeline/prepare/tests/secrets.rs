@@ -65,6 +65,7 @@ fn a_plan_that_travelled_makes_the_same_shard() {
         case_id: "Doe".into(),
         series: "Doe".into(),
         row: "Doe".into(),
+        note: None,
         refusal: Some(Refusal { reason: Reason::NotFound, detail: "Doe".into() }),
     };
     let batch = volumes_to_batch(0, 0, std::slice::from_ref(&refused));

@@ -6,7 +6,8 @@
 //!
 //! # Layout
 //! - [`Volume`], [`Rescale`], [`ReadLimits`], [`VolumeReader`]: what reading gives, its limits, and the readers' trait
-//! - [`read`], [`path_kind`], [`paired_file`]: which reader a path needs, and which files belong to one volume
+//! - [`read`], [`paired_file`]: which reader a path needs, and which files belong to one volume
+//! - [`Folder`], [`entry_at`]: what every entry of a folder is, for whoever lists a tree
 //! - `samples`, `grid`: the stored numbers and their view along D, H and W
 //! - `nifti`, `dicom`, `npy`, `slice_stack`: one reader a format
 //! - `picture`, `jpeg`: one PNG or JPEG file to 8-bit grey
@@ -15,6 +16,7 @@
 
 mod buffers;
 mod dicom;
+mod folder;
 mod grid;
 mod gzip;
 mod jpeg;
@@ -29,13 +31,13 @@ mod slice_stack;
 mod source;
 mod stage;
 
-use std::ffi::OsString;
 use std::fs::{self, DirEntry, File};
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 pub use self::buffers::Buffers;
 pub use self::dicom::DicomReader;
+pub use self::folder::{Entry, FileKind, Folder, PassedOver, Series, entry_at};
 pub use self::grid::{Arrangement, Grid};
 pub use self::nifti::NiftiReader;
 pub use self::npy::NpyReader;
@@ -172,8 +174,8 @@ pub trait VolumeReader {
     fn read(&self, path: &Path, limits: &ReadLimits) -> Result<Volume, InputError>;
 }
 
-/// Reads the volume at `path` with the reader for its format. A folder whose first files are DICOM is a DICOM series,
-/// any other folder a slice stack. A file is DICOM or a NumPy array by its first bytes, and NIfTI by the first bytes of
+/// Reads the volume at `path` with the reader for its format. A folder with a DICOM image in it is a DICOM
+/// series, any other folder a slice stack. A file is DICOM or a NumPy array by its first bytes, and NIfTI by the first bytes of
 /// NIfTI or gzip, or by the name `.nii`, `.nii.gz`, `.hdr` or `.img`. Blocks on file input.
 ///
 /// # Errors
@@ -190,10 +192,9 @@ pub fn read(path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
 pub fn read_with(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<Volume, InputError> {
     let metadata = fs::metadata(path).map_err(|e| InputError::io(path, e))?;
     if metadata.is_dir() {
-        return if is_dicom_folder(path)? {
-            DicomReader.read(path, limits)
-        } else {
-            SliceStackReader.read(path, limits)
+        return match folder::series_to_read(path).map_err(|e| InputError::io(path, e))? {
+            Series::Dicom => DicomReader.read(path, limits),
+            Series::Slices => SliceStackReader.read(path, limits),
         };
     }
     if !metadata.is_file() {
@@ -215,66 +216,10 @@ pub fn read_with(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<
     }
 }
 
-/// The kind of file or folder at a path, judged by names and first bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PathKind {
-    /// A volume that [`read`] would read. For a series: the names of the folders in it, which are not part of the
-    /// series.
-    Volume(Vec<OsString>),
-    /// A folder that is not a series, with the names in it.
-    Folder(Vec<OsString>),
-    /// Any other file.
-    Other,
-}
-
-/// Whether the path is a volume, a folder or another file, without reading the volume. Of a NIfTI pair, only the header
-/// counts as the volume.
-///
-/// # Errors
-/// The operating system's error for the path, where it cannot be listed or does not exist.
-pub fn path_kind(path: &Path) -> io::Result<PathKind> {
-    let metadata = fs::metadata(path)?;
-    if metadata.is_dir() {
-        let entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
-        let names: Vec<OsString> = entries.iter().map(DirEntry::file_name).collect();
-        let series = names.iter().any(|name| slice_stack::is_numbered_picture(&name.to_string_lossy()));
-        if series || is_dicom_folder(path).is_ok_and(|dicom| dicom) {
-            let folders = entries.iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-            return Ok(PathKind::Volume(folders.map(DirEntry::file_name).collect()));
-        }
-        return Ok(PathKind::Folder(names));
-    }
-    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let whole = [".nii", ".nii.gz", ".npy"].iter().any(|ending| name.ends_with(ending));
-    // Only the header of a pair counts as the volume, so that it is listed once.
-    let header = [".hdr", ".hdr.gz"].iter().any(|ending| name.ends_with(ending)) && paired_file(path).is_some();
-    let dicom = || first_bytes(path).is_ok_and(|head| dicom::is_dicom(&head));
-    let volume = metadata.is_file() && (whole || header || dicom());
-    Ok(if volume { PathKind::Volume(Vec::new()) } else { PathKind::Other })
-}
-
 /// The other file of the NIfTI pair (`.hdr` and `.img`) of which `path` is one, as [`read`] would find it; `None` where
 /// `path` is not named as one of a pair or the other file does not exist.
 pub fn paired_file(path: &Path) -> Option<PathBuf> {
     nifti::NiftiFiles::paired_file(path)
-}
-
-/// Number of files of a folder, in the order of their names, that are opened to distinguish DICOM from pictures.
-const FILES_TRIED: usize = 16;
-
-/// Whether a folder holds DICOM: the first file that is DICOM or is named as a numbered picture decides.
-fn is_dicom_folder(path: &Path) -> Result<bool, InputError> {
-    let files = sorted_entries(path)?.into_iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
-    for entry in files.take(FILES_TRIED) {
-        if slice_stack::is_numbered_picture(&entry.file_name().to_string_lossy()) {
-            return Ok(false);
-        }
-        // A file that cannot be opened decides nothing; the reader will report it.
-        if first_bytes(&entry.path()).is_ok_and(|head| dicom::is_dicom(&head)) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// The entries of a folder in the order of their names.

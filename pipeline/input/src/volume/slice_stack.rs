@@ -6,7 +6,8 @@
 //! number refuses the series and not the whole run; slices that are left out are recorded; and a series is refused
 //! where fewer than half of the slices have the most common shape.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
@@ -24,6 +25,11 @@ pub struct SliceStackReader;
 pub(super) fn is_numbered_picture(name: &str) -> bool {
     let stem = name.strip_suffix(".jpeg").or_else(|| name.strip_suffix(".png"));
     stem.and_then(slice_number).is_some()
+}
+
+/// The names among `pictures` that are the slices of a series.
+pub(super) fn slices_among<'a>(pictures: impl Iterator<Item = &'a OsString>) -> HashSet<OsString> {
+    pictures.filter(|name| is_numbered_picture(&name.to_string_lossy())).cloned().collect()
 }
 
 /// The number of a slice, by its name without the ending.

@@ -5,6 +5,7 @@
 
 mod conversations;
 mod folder;
+mod listing;
 mod m3d_cap;
 mod m3d_vqa;
 mod source;
@@ -24,6 +25,10 @@ use crate::PrepareError;
 use crate::config::ManifestConfig;
 use crate::provenance::Provenance;
 use m3d_vqa::Forms;
+use source::Found;
+pub(crate) use folder::expects_units;
+pub use listing::Listing;
+pub use source::link_out_of;
 pub use stamp::Stamp;
 
 /// The two tables, and the named parts of splits.
@@ -38,6 +43,8 @@ pub struct Manifest {
     /// Every file that the manifest came from, and where a volume was looked for but not found, as they were before they
     /// were read.
     pub sources: BTreeMap<PathBuf, Stamp>,
+    /// What became of the files of folders that were listed.
+    pub listing: Listing,
 }
 
 /// Reads every manifest file that the configuration names; captions get their instructions from `prompts`.
@@ -110,27 +117,38 @@ impl<'a> Builder<'a> {
 
     /// Adds a volume that is new; `row` says where the manifest names it first.
     fn add_volume(&mut self, image: &str, row: String) {
-        let volume_id = self.provenance.volume_id(image);
-        if image.is_empty() || !self.volumes.insert(volume_id) {
+        if image.is_empty() || !self.volumes.insert(self.provenance.volume_id(image)) {
             return;
         }
+        let found = source::find(self.root, image);
+        if found.as_ref().is_err_and(|refusal| refusal.reason == Reason::NotFound) {
+            let expected = self.root.join(source::raw(image));
+            self.source(nearest_existing(&expected).to_owned());
+        }
+        self.push_volume(image, row, found);
+    }
+
+    /// Adds what a listing found: the file or folder itself, never another of the same stem.
+    fn add_listed(&mut self, name: String, path: Result<String, Refusal>) {
+        self.volumes.insert(self.provenance.volume_id(&name));
+        let found = path.map(|path| Found { path, note: None });
+        self.push_volume(&name, name.clone(), found);
+    }
+
+    fn push_volume(&mut self, image: &str, row: String, found: Result<Found, Refusal>) {
         let names = source::names(image);
-        let (source_path, refusal) = match source::find(self.root, image) {
-            Ok(path) => (path, None),
-            Err(refusal) => {
-                if refusal.reason == Reason::NotFound {
-                    let expected = self.root.join(source::raw(image));
-                    self.source(nearest_existing(&expected).to_owned());
-                }
-                (String::new(), Some(refusal))
-            }
+        let (source_path, note, refusal) = match found {
+            Ok(Found { path, note }) => (path, note, None),
+            Err(refusal) => (String::new(), None, Some(refusal)),
         };
-        let (image, case_id, series) = (image.to_owned(), names.case_id, names.series);
-        self.manifest.volumes.push(ManifestVolume { volume_id, image, source_path, case_id, series, row, refusal });
+        let (volume_id, image) = (self.provenance.volume_id(image), image.to_owned());
+        let (case_id, series) = (names.case_id, names.series);
+        self.manifest.volumes.push(ManifestVolume { volume_id, image, source_path, case_id, series, row, note, refusal });
     }
 
     /// Adds the row, and its volumes where they are new; gives the sample's id unless the row is refused.
-    fn add(&mut self, row: Row) -> Option<Id> {
+    fn add(&mut self, mut row: Row) -> Option<Id> {
+        row.images.iter_mut().for_each(|image| *image = source::spelled(self.root, image));
         let volume_ids: Vec<Id> = row.images.iter().map(|image| self.provenance.volume_id(image)).collect();
         row.images.iter().for_each(|image| self.add_volume(image, row.row.clone()));
         let choices = row.choices.clone().unwrap_or_default().join("\u{1f}");

@@ -19,7 +19,7 @@ use super::folder::RunFolder;
 use super::text_tools::TextTools;
 use crate::PrepareError;
 use crate::config::{PrepareConfig, TokenizerConfig};
-use crate::manifest::{self, Stamp};
+use crate::manifest::{self, Listing, Stamp};
 
 /// The tables' summary in the working folder.
 const FILE: &str = "tables.json";
@@ -35,7 +35,10 @@ pub struct Tables {
     pub volumes: Ranges,
     /// Text pairs.
     pub texts: Ranges,
+    /// What became of the files of folders that were listed.
+    pub listing: Listing,
     // Every file that the tables came from, as it was then.
+    #[serde(with = "path_keys")]
     sources: BTreeMap<PathBuf, Stamp>,
 }
 
@@ -87,7 +90,7 @@ impl Tables {
         for (name, ids) in &manifest.parts {
             subset::write(&folder.dataset, &listed(name, ids), ids, None)?;
         }
-        let tables = Tables { volumes: volumes.0, texts: texts.0, sources };
+        let tables = Tables { volumes: volumes.0, texts: texts.0, listing: manifest.listing, sources };
         work.put_whole(FILE, &serde_json::to_vec(&tables).expect("the tables' summary is plain data"))?;
         Ok(tables)
     }
@@ -133,4 +136,43 @@ fn write(folder: &Path, schema: &SchemaRef, ranges: &[RecordBatch]) -> Result<()
         writer.commit(&name, &[])?;
     }
     Ok(())
+}
+
+/// Paths of any bytes as the keys of a JSON object: those that are no UTF-8 in hex after a zero, which no path holds.
+mod path_keys {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+    use serde::{Deserializer, Serializer, de};
+
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(map: &BTreeMap<PathBuf, Stamp>, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(map.iter().map(|(path, stamp)| (key(path), stamp)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<PathBuf, Stamp>, D::Error> {
+        let map = BTreeMap::<String, Stamp>::deserialize(from)?;
+        let paths = map.into_iter().map(|(key, stamp)| Some((path(&key)?, stamp)));
+        paths.collect::<Option<_>>().ok_or_else(|| de::Error::custom("a path that is no hex"))
+    }
+
+    fn key(path: &Path) -> String {
+        let hex = || path.as_os_str().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        path.to_str().map_or_else(|| format!("\0{}", hex()), str::to_owned)
+    }
+
+    fn path(key: &str) -> Option<PathBuf> {
+        let Some(hex) = key.strip_prefix('\0') else { return Some(key.into()) };
+        let digits: Option<Vec<u8>> = hex.chars().map(|digit| Some(digit.to_digit(16)? as u8)).collect();
+        Some(OsString::from_vec(digits?.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect()).into())
+    }
+
+    #[test]
+    fn paths_of_any_bytes_come_back() {
+        for bytes in [&b"a/b"[..], b"M\xfcller", b"\xff", "M\u{fc}ller".as_bytes()] {
+            let one = PathBuf::from(OsString::from_vec(bytes.to_vec()));
+            assert_eq!(path(&key(&one)), Some(one));
+        }
+    }
 }

@@ -26,6 +26,7 @@ use super::{Committed, RangeWork, WorkSpec, chain, entries_of};
 use crate::PrepareError;
 use crate::config::{CheckInputs, PrepareConfig, Recipe};
 use crate::progress::{RowProgress, Step, StepClock};
+use crate::manifest::link_out_of;
 use crate::provenance::Provenance;
 
 /// The work on ranges of volumes.
@@ -94,6 +95,11 @@ impl Volumes {
             };
         }
         let path = self.root.join(&entry.source_path);
+        if let Some(link) = link_out_of(&self.root, &path) {
+            let name = link.strip_prefix(&self.root).unwrap_or(&link).display();
+            let detail = format!("expected files within the data root, found the link {name} out of it");
+            return RowOutcome { row: Err(reject(Reason::PathOutsideRoot, detail, None)), input: None, bytes_read: 0 };
+        }
         // Before the reading: a change while it is read shows in the next run.
         let input = Input::now(&self.root, &entry.source_path, self.check_inputs);
         let row = self.read_and_map(&path, entry).map(|row| self.named(row, entry)).map_err(|error| {
@@ -149,7 +155,7 @@ impl Volumes {
             value_min: info.value_min,
             value_max: info.value_max,
             slices_dropped: volume.slices_dropped,
-            notes: volume.notes,
+            notes: entry.note.iter().cloned().chain(volume.notes).collect(),
         })
     }
 

@@ -25,6 +25,7 @@ mod jpeg_2000;
 mod jpeg_lossless;
 mod jpeg_ls;
 mod jpeg_segments;
+mod kind;
 mod pixels;
 mod series;
 
@@ -35,6 +36,7 @@ use std::path::{Path, PathBuf};
 use self::error::DicomError;
 pub(super) use self::file::is_dicom;
 use self::file::{File, HEAD};
+pub(super) use self::kind::{Kind, kind_of};
 use self::header::{Header, PixelFormat, Rescale64};
 use self::series::Stack;
 use super::samples::{Sample, Samples};
@@ -123,17 +125,12 @@ impl Folder {
         let mut number = 0;
         let mut files = 0;
         for entry in super::sorted_entries(path)? {
-            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-            if !is_link && !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            // Whoever names the folder decides whether its links may be followed.
+            if !entry.path().is_file() {
                 continue;
             }
             files += 1;
-            // A link could point to any file; it is recorded as dropped.
-            let slice = if is_link {
-                Err(DicomError::unsupported("a regular file", "a link"))
-            } else {
-                Slice::open(entry.path(), number, limits)
-            };
+            let slice = Slice::open(entry.path(), number, limits);
             match slice {
                 Ok(None) => continue,
                 Ok(Some(slice)) => self.slices.push(slice),
