@@ -60,6 +60,15 @@ pub struct PrepareReport {
     pub seconds: f64,
     /// Texts that the length budget cut.
     pub truncated: u64,
+    /// Files of listed folders that are volumes or parts of them. With `passed_over` all files below these folders.
+    #[serde(default)]
+    pub files_in_volumes: u64,
+    /// Files and folders of listed folders that are neither, by reason.
+    #[serde(default)]
+    pub passed_over: BTreeMap<String, u64>,
+    /// Volumes with a note, by the note with every number as `N`.
+    #[serde(default)]
+    pub notes: BTreeMap<String, u64>,
     /// Shards that an earlier run had finished.
     pub shards_reused: u64,
 }

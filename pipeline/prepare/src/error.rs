@@ -85,6 +85,23 @@ pub enum PrepareError {
         /// What happened.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// A run without a single row.
+    #[error("{path}: nothing to prepare, {found}")]
+    Nothing {
+        /// The data root.
+        path: PathBuf,
+        /// What is there instead.
+        found: String,
+    },
+    /// A run that stopped after something was finished.
+    #[error("{path}: stopped; what is finished is kept, and the same command goes on from there")]
+    Stopped {
+        /// The dataset's folder.
+        path: PathBuf,
+        /// Why it stopped.
+        #[source]
+        cause: Box<PrepareError>,
+    },
     /// More rejects than the configuration allows.
     #[error(
         "{rejected} of {rows} rows were set aside, more than {limit_rows} rows and {limit_percent} %; see {quarantine}\nhint: raise [limits] in the configuration if this is as expected"

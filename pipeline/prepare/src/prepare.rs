@@ -7,54 +7,83 @@
 mod report;
 mod table;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use med2e3_program::Stopwatch;
 use med2e3_schemas::SCHEMA_VERSION;
 use med2e3_schemas::index::DatasetIndex;
-use med2e3_schemas::quarantine::Table;
+use med2e3_schemas::quarantine::{QuarantineRecord, Table};
 use med2e3_schemas::report::PrepareReport;
 use med2e3_shards::index::other_files;
 use med2e3_shards::write_index;
 
 use crate::PrepareError;
 use crate::config::PrepareConfig;
+use crate::manifest::Listing;
 use crate::run::text_tools::{self, TextTools};
-use crate::run::{RangePart, RecipeHashes, RunFolder, Tables, thread_pool};
+use crate::run::{RangePart, RecipeHashes, RunFolder, Tables, full_quarantine, thread_pool};
+
+/// What a run made, for the person who started it.
+pub struct Prepared {
+    /// The counts, as in the dataset.
+    pub report: PrepareReport,
+    /// What became of the files of listed folders.
+    pub listing: Listing,
+    /// The first inputs that were set aside, with their names; none for a part of the ranges.
+    pub first_rejects: Vec<QuarantineRecord>,
+    /// The file that has all of them.
+    pub quarantine: PathBuf,
+}
 
 /// Prepares the dataset that `config` describes into `out`; or, as one process of several, a part of its ranges, after
 /// which a run without a part writes the index. Blocks threads of its own, not the runtime's.
 ///
 /// # Errors
-/// A run that can't go on; single bad inputs are counted in the report instead.
-pub async fn prepare(config: &PrepareConfig, out: &Path, part: RangePart) -> Result<PrepareReport, PrepareError> {
+/// A run that can't go on; single bad inputs are counted in the report instead. A run that fails before anything is finished
+/// leaves no folder behind.
+pub async fn prepare(config: &PrepareConfig, out: &Path, part: RangePart) -> Result<Prepared, PrepareError> {
     let watch = Stopwatch::start();
-    // Everything that the whole run needs is looked for first, so that a wrong path leaves no folder behind.
+    // Everything that the whole run needs is looked for first, so that a wrong path costs nothing.
     config.check()?;
     let mut folder = RunFolder::claim(out, config, part)?;
+    match ranges_to_shards(config, &mut folder, part, &watch).await {
+        Ok(prepared) => Ok(prepared),
+        Err(error) => Err(folder.after(error)),
+    }
+}
 
+async fn ranges_to_shards(
+    config: &PrepareConfig,
+    folder: &mut RunFolder,
+    part: RangePart,
+    watch: &Stopwatch,
+) -> Result<Prepared, PrepareError> {
     // The two tables, cut into ranges, where DataFusion's scan finds them.
-    let tables = Tables::provide(config, &folder)?;
-    let tools = if tables.texts.rows > 0 { Some(TextTools::stored(&config.text, out)?) } else { None };
+    let tables = Tables::provide(config, folder)?;
+    report::refuse_nothing(config, &tables)?;
+    let out = folder.dataset.clone();
+    let tools = if tables.texts.rows > 0 { Some(TextTools::stored(&config.text, &out)?) } else { None };
     if part != RangePart::WHOLE {
         folder.share()?;
     }
 
     // Each table: what is finished already, then scan -> PrepareExec -> one shard a range.
-    let hashes = RecipeHashes::of(config, &folder, tools.as_ref())?;
+    let hashes = RecipeHashes::of(config, folder, tools.as_ref())?;
     let threads = Arc::new(thread_pool(config.engine.threads)?);
     let spec = |table| folder.work_spec(table, config, hashes.of_table(table));
-    let volumes = table::run(&folder, &spec(Table::Volumes), &tables.volumes, &threads, part).await?;
-    let texts = table::run(&folder, &spec(Table::Texts), &tables.texts, &threads, part).await?;
+    let volumes = table::run(folder, &spec(Table::Volumes), &tables.volumes, &threads, part).await?;
+    let texts = table::run(folder, &spec(Table::Texts), &tables.texts, &threads, part).await?;
 
     // The report, what was set aside, and the index last.
     let report = report::of(&volumes, &texts, &tables, watch.seconds());
+    let quarantine = full_quarantine(config.provenance.paths, &out);
+    let mut prepared = Prepared { report, listing: tables.listing, first_rejects: Vec::new(), quarantine };
     if part != RangePart::WHOLE {
-        return Ok(report);
+        return Ok(prepared);
     }
-    report::write(&folder, &report, &volumes, &texts)?;
-    report::check(&report, config, out)?;
+    prepared.first_rejects = report::write(folder, &prepared.report, &volumes, &texts)?;
+    report::check(&prepared, config)?;
     let index = DatasetIndex {
         schema_version: SCHEMA_VERSION,
         recipe: config.volume.recipe.as_str().into(),
@@ -65,11 +94,11 @@ pub async fn prepare(config: &PrepareConfig, out: &Path, part: RangePart) -> Res
         tokenizer: tools.map(|_| text_tools::FILE.into()),
         volumes: volumes.shards(),
         samples: texts.shards(),
-        files: other_files(out)?,
+        files: other_files(&out)?,
         counts: texts.counts(),
         xxh3: String::new(),
     };
     folder.remove_all_but(&index)?;
-    write_index(out, &index)?;
-    Ok(report)
+    write_index(&out, &index)?;
+    Ok(prepared)
 }

@@ -5,7 +5,7 @@
 //! the dataset (`OUT.provenance`), which stays where the originals are.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -65,6 +65,8 @@ impl Provenance {
         match paths {
             Paths::Keep => out.join("manifest"),
             Paths::Hash => {
+                // The real path: `.` and a link have no name of their own.
+                let out = real(out);
                 let mut name = out.file_name().unwrap_or_default().to_owned();
                 name.push(".provenance");
                 out.with_file_name(name)
@@ -153,6 +155,19 @@ impl Provenance {
     }
 }
 
+/// The path without `.`, `..` and links, as far as it exists.
+fn real(path: &Path) -> PathBuf {
+    if let Ok(real) = fs::canonicalize(path) {
+        return real;
+    }
+    // What is not there yet: the folder above decides, under the last name.
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    match (whole.parent(), whole.file_name()) {
+        (Some(parent), Some(name)) => real(parent).join(name),
+        _ => whole,
+    }
+}
+
 /// Replaces every text that looks like a path.
 fn withhold_paths(value: &mut toml::Value) {
     match value {
@@ -167,6 +182,20 @@ fn withhold_paths(value: &mut toml::Value) {
 mod tests {
     use super::*;
     use med2e3_schemas::quarantine::{Reason, Table};
+
+    #[test]
+    fn the_folder_is_beside_the_dataset_however_it_is_spelled() {
+        let above = tempfile::tempdir().unwrap();
+        let above = fs::canonicalize(above.path()).unwrap();
+        let dataset = above.join("ds");
+        let beside = above.join("ds.provenance");
+        assert_eq!(Provenance::folder(Paths::Hash, &dataset.join(".")), beside);
+        fs::create_dir_all(dataset.join("volumes")).unwrap();
+        std::os::unix::fs::symlink(&dataset, above.join("link")).unwrap();
+        for spelling in [dataset.clone(), dataset.join("."), dataset.join("volumes/.."), above.join("link"), above.join("./ds/")] {
+            assert_eq!(Provenance::folder(Paths::Hash, &spelling), beside, "{}", spelling.display());
+        }
+    }
 
     #[test]
     fn nothing_of_a_name_is_left() {

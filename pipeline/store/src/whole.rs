@@ -62,6 +62,14 @@ impl WholeFile {
         match fs::hard_link(&self.temporary, &self.path) {
             Ok(()) => sync_folder(&self.path).map(|()| Commit::Done),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Commit::AlreadyThere),
+            // A file system without hard links may still have a rename that replaces nothing.
+            Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
+                match rename_if_absent(&self.temporary, &self.path) {
+                    Ok(()) => sync_folder(&self.path).map(|()| Commit::Done),
+                    Err(renamed) if renamed.kind() == io::ErrorKind::AlreadyExists => Ok(Commit::AlreadyThere),
+                    Err(_) => Err(FileError::of(&self.path, "link")(error)),
+                }
+            }
             Err(error) => Err(FileError::of(&self.path, "link")(error)),
         }
     }
@@ -176,6 +184,11 @@ fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(FileError::of(to, "rename"))
 }
 
+/// Renames where nothing has the new name.
+fn rename_if_absent(from: &Path, to: &Path) -> io::Result<()> {
+    Ok(rustix::fs::renameat_with(rustix::fs::CWD, from, rustix::fs::CWD, to, rustix::fs::RenameFlags::NOREPLACE)?)
+}
+
 /// Exchanges two folders' names at once.
 fn exchange(one: &Path, other: &Path) -> rustix::io::Result<()> {
     rustix::fs::renameat_with(rustix::fs::CWD, one, rustix::fs::CWD, other, rustix::fs::RenameFlags::EXCHANGE)
@@ -195,7 +208,11 @@ fn folder_above(path: &Path) -> &Path {
 /// A rename is on the disk only when the folder above is.
 fn sync_folder(path: &Path) -> Result<(), FileError> {
     let folder = folder_above(path);
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::of(folder, "sync"))
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        // File systems that sync no folders say so in these ways: EINVAL, EOPNOTSUPP, ENOSYS.
+        Err(error) if matches!(error.raw_os_error(), Some(22 | 95 | 38)) => Ok(()),
+        synced => synced.map_err(FileError::of(folder, "sync")),
+    }
 }
 
 #[cfg(test)]

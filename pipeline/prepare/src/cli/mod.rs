@@ -18,7 +18,8 @@ use crate::check::{leaks, verify};
 use crate::config::{PrepareConfig, TokenizerConfig};
 use crate::engine::{BatchSize, Catalog};
 use crate::recognize::{self, Recognized};
-use crate::run::{RangePart, full_quarantine};
+use crate::provenance::Paths;
+use crate::run::RangePart;
 use crate::show::inspect::{Which, inspect, write_montage};
 use crate::show::sql::{to_json_lines, to_table};
 use crate::subset::{draw, resplit};
@@ -41,14 +42,10 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
         }
         Verb::Prepare(args) => {
             let config = prepare_config(&args)?;
-            let report = runtime.block_on(prepare::prepare(&config, &args.out, args.part))?;
-            let quarantine = full_quarantine(config.provenance.paths, &args.out);
-            print(out, args.json, &report, |report| {
-                if args.part == RangePart::WHOLE {
-                    summary::prepared(report, &quarantine)
-                } else {
-                    summary::part(report)
-                }
+            let prepared = runtime.block_on(prepare::prepare(&config, &args.out, args.part))?;
+            let report = &prepared.report;
+            print(out, args.json, report, |report| {
+                if args.part == RangePart::WHOLE { summary::prepared(&prepared) } else { summary::part(report) }
             })?;
             Ok(Ending::of(report.volumes.quarantined_rows() + report.texts.quarantined_rows() > 0))
         }
@@ -125,7 +122,8 @@ fn prepare_config(args: &PrepareArgs) -> anyhow::Result<PrepareConfig> {
     }
     let [d, h, w] = config.volume.shape;
     let volume = &config.volume;
-    eprintln!("{name}: {what}");
+    let names = if config.provenance.paths == Paths::Hash { "; names are withheld from the dataset" } else { "" };
+    eprintln!("{name}: {what}{names}");
     eprintln!(
         "recipe {}, {d}x{h}x{w} voxels as {}, to {}, where prepare.toml states the run in full",
         volume.recipe.as_str(),

@@ -3,12 +3,14 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use med2e3_schemas::quarantine::QuarantineRecord;
 use med2e3_schemas::report::{PrepareReport, TableCounts};
 use med2e3_schemas::subset::Subset;
 
 use crate::check::leaks::Leak;
 use crate::check::verify::Verification;
 use crate::estimate::Estimate;
+use crate::prepare::Prepared;
 use crate::subset::resplit::Resplit;
 
 /// Adds a line.
@@ -31,7 +33,11 @@ pub(super) fn part(report: &PrepareReport) -> String {
     format!("part done: {done} of {all} volumes; when all parts are, run without --part\n")
 }
 
-pub(super) fn prepared(report: &PrepareReport, quarantine: &Path) -> String {
+/// Kinds that are listed of notes and of files that were passed over.
+const KINDS_SHOWN: usize = 8;
+
+pub(super) fn prepared(prepared: &Prepared) -> String {
+    let Prepared { report, listing, first_rejects, quarantine } = prepared;
     let mut text = String::new();
     for (table, counts) in [("volumes", &report.volumes), ("texts", &report.texts)] {
         let TableCounts { manifest_rows, rows, duplicates, .. } = counts;
@@ -41,6 +47,28 @@ pub(super) fn prepared(report: &PrepareReport, quarantine: &Path) -> String {
             "{table:<8} {manifest_rows} in the manifest = {rows} rows + {aside} set aside + {duplicates} duplicates"
         );
         counts.quarantined.iter().for_each(|(reason, count)| line!(text, "         {count:>6} {reason}"));
+    }
+    if !first_rejects.is_empty() {
+        let all = report.volumes.quarantined_rows() + report.texts.quarantined_rows();
+        let count = first_rejects.len();
+        line!(text, "set aside, {count} of {all} (med2e3-data rejects lists all):");
+        for QuarantineRecord { path, row, reason, detail, .. } in first_rejects {
+            let place = if path.is_empty() { row } else { path };
+            line!(text, "         {place}: {reason}: {detail}");
+        }
+    }
+    if !listing.passed_over.is_empty() {
+        let passed: u64 = listing.passed_over.values().map(|passed| passed.count).sum();
+        line!(text, "files    {} in volumes, {passed} passed over:", listing.in_volumes);
+        for (what, passed) in listing.passed_over.iter().take(KINDS_SHOWN) {
+            line!(text, "         {:>6} {what}, such as {}", passed.count, passed.first);
+        }
+        more(&mut text, listing.passed_over.len());
+    }
+    if !report.notes.is_empty() {
+        line!(text, "notes    volumes with a note (column notes):");
+        report.notes.iter().take(KINDS_SHOWN).for_each(|(note, count)| line!(text, "         {count:>6} {note}"));
+        more(&mut text, report.notes.len());
     }
     let PrepareReport { shards_reused, inputs_read, seconds, .. } = report;
     if *shards_reused > 0 && report.bytes_written == 0 {
@@ -57,6 +85,12 @@ pub(super) fn prepared(report: &PrepareReport, quarantine: &Path) -> String {
         quarantine.display()
     );
     text
+}
+
+fn more(text: &mut String, kinds: usize) {
+    if kinds > KINDS_SHOWN {
+        line!(text, "         and {} more kinds, in report.json", kinds - KINDS_SHOWN);
+    }
 }
 
 pub(super) fn drawn(subset: &Subset, dataset: &Path) -> String {

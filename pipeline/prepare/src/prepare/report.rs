@@ -1,5 +1,6 @@
 //! What a run reports: counts, what was set aside with its reasons, and whether both are acceptable.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use med2e3_program::output::write_report;
@@ -7,11 +8,12 @@ use med2e3_schemas::quarantine::{self, QuarantineRecord, Table};
 use med2e3_schemas::report::{PrepareReport, TableCounts};
 use med2e3_shards::{PageLayout, ShardWriter};
 
+use super::Prepared;
 use super::table::DoneTable;
 use crate::PrepareError;
 use crate::config::PrepareConfig;
 use crate::progress::Step;
-use crate::run::{RunFolder, Tables, full_quarantine};
+use crate::run::{RunFolder, Tables};
 use crate::work::full_rejects;
 
 /// The report of both tables.
@@ -31,6 +33,9 @@ pub(super) fn of(volumes: &DoneTable, texts: &DoneTable, tables: &Tables, second
         inputs_read: fresh().map(|range| range.inputs_read).sum(),
         bytes_read: fresh().map(|range| range.bytes_read).sum(),
         bytes_written: fresh().map(|range| range.shard.bytes).sum(),
+        files_in_volumes: tables.listing.in_volumes,
+        passed_over: tables.listing.counts(),
+        notes: notes(volumes),
         truncated: texts.ranges.iter().map(|range| range.outcome.truncated).sum(),
         shards_reused: (volumes.ranges.len() + texts.ranges.len() - fresh().count()) as u64,
         step_seconds: Step::ALL.into_iter().map(step).collect(),
@@ -38,18 +43,45 @@ pub(super) fn of(volumes: &DoneTable, texts: &DoneTable, tables: &Tables, second
     }
 }
 
-/// Writes `report.json` and `quarantine.parquet`; where names are withheld the full reasons go to the working folder.
+/// Volumes with a note, by kind.
+fn notes(volumes: &DoneTable) -> BTreeMap<String, u64> {
+    let mut all = BTreeMap::new();
+    for (kind, count) in volumes.ranges.iter().flat_map(|range| &range.outcome.notes) {
+        *all.entry(kind.clone()).or_default() += count;
+    }
+    all
+}
+
+/// Rejects that are shown to the person who started the run.
+const FIRST_REJECTS: usize = 5;
+
+/// Fails where the manifest has no row at all.
+pub(super) fn refuse_nothing(config: &PrepareConfig, tables: &Tables) -> Result<(), PrepareError> {
+    if tables.volumes.rows + tables.texts.rows > 0 {
+        return Ok(());
+    }
+    let passed = tables.listing.passed_over.iter().map(|(what, passed)| {
+        format!("{} {what}, such as {}", passed.count, passed.first)
+    });
+    let passed = passed.collect::<Vec<_>>().join("; ");
+    let passed = if passed.is_empty() { "nothing".to_owned() } else { passed };
+    Err(PrepareError::Nothing { path: config.root.clone(), found: format!("passed over: {passed}") })
+}
+
+/// Writes `report.json` and `quarantine.parquet`; where names are withheld the full reasons go to the working folder. Gives the
+/// first rejects in full.
 pub(super) fn write(
     folder: &RunFolder,
     report: &PrepareReport,
     volumes: &DoneTable,
     texts: &DoneTable,
-) -> Result<(), PrepareError> {
+) -> Result<Vec<QuarantineRecord>, PrepareError> {
     let public: Vec<_> =
         volumes.ranges.iter().chain(&texts.ranges).flat_map(|range| range.outcome.rejects.clone()).collect();
     write_quarantine(&folder.dataset, &public)?;
+    let mut full = public;
     if folder.provenance.withholds_names() {
-        let mut full = Vec::new();
+        full = Vec::new();
         for (table, done) in [(Table::Volumes, volumes), (Table::Texts, texts)] {
             for range in done.ranges.iter().filter(|range| !range.outcome.rejects.is_empty()) {
                 full.extend(full_rejects(&folder.receipts(table), range)?);
@@ -57,7 +89,9 @@ pub(super) fn write(
         }
         write_quarantine(&folder.work, &full)?;
     }
-    Ok(write_report(&folder.dataset, report)?)
+    write_report(&folder.dataset, report)?;
+    full.truncate(FIRST_REJECTS);
+    Ok(full)
 }
 
 fn write_quarantine(folder: &Path, records: &[QuarantineRecord]) -> Result<(), PrepareError> {
@@ -68,7 +102,8 @@ fn write_quarantine(folder: &Path, records: &[QuarantineRecord]) -> Result<(), P
 }
 
 /// Whether the counts add up and the rejects stay within the limits.
-pub(super) fn check(report: &PrepareReport, config: &PrepareConfig, out: &Path) -> Result<(), PrepareError> {
+pub(super) fn check(prepared: &Prepared, config: &PrepareConfig) -> Result<(), PrepareError> {
+    let report = &prepared.report;
     for (table, counts) in [("volumes", &report.volumes), ("texts", &report.texts)] {
         if !counts.add_up() {
             return Err(PrepareError::Request {
@@ -79,6 +114,11 @@ pub(super) fn check(report: &PrepareReport, config: &PrepareConfig, out: &Path) 
     }
     let mut all = report.volumes.clone();
     all.add(&report.texts);
+    if all.rows == 0 {
+        let first = prepared.first_rejects.iter().map(|reject| format!("\n  {}: {}: {}", reject.path, reject.reason, reject.detail));
+        let found = format!("all {} rows were set aside:{}", all.manifest_rows, first.collect::<String>());
+        return Err(PrepareError::Nothing { path: config.root.clone(), found });
+    }
     let limits = &config.limits;
     let rejected = all.quarantined_rows();
     let share = 100.0 * rejected as f64 / all.manifest_rows.max(1) as f64;
@@ -88,7 +128,7 @@ pub(super) fn check(report: &PrepareReport, config: &PrepareConfig, out: &Path) 
             rows: all.manifest_rows,
             limit_rows: limits.reject_rows,
             limit_percent: limits.reject_percent,
-            quarantine: full_quarantine(config.provenance.paths, out),
+            quarantine: prepared.quarantine.clone(),
         });
     }
     Ok(())

@@ -1,8 +1,8 @@
 //! The output folder: whose run it is, who may work in it, and what belongs in it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use med2e3_schemas::config::parse;
@@ -12,11 +12,12 @@ use med2e3_shards::index;
 use med2e3_store::temporary::{is_temporary, is_temporary_of};
 use med2e3_store::{FileError, LocalFolder, Store, put_whole};
 
+use super::lock::Lock;
 use super::part::RangePart;
 use crate::PrepareError;
 use crate::config::{CheckInputs, EngineConfig, LimitsConfig, PrepareConfig};
 use crate::provenance::{Paths, Provenance};
-use crate::work::WorkSpec;
+use crate::work::{WorkSpec, chain};
 
 /// The run's configuration in its folder.
 const CONFIG: &str = "prepare.toml";
@@ -34,22 +35,8 @@ pub struct RunFolder {
     pub provenance: Provenance,
     // Held as long as the run goes on.
     lock: Option<Lock>,
-}
-
-/// The lock on the folder.
-#[derive(Debug)]
-struct Lock {
-    file: File,
-    sharing: Sharing,
-}
-
-/// Who else may work in the folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sharing {
-    /// Nobody: the tables may be made.
-    Alone,
-    /// Other processes with parts of their own; the tables are on the disk.
-    Shared,
+    /// What this run made, to be removed where it fails before anything is finished.
+    made: Vec<PathBuf>,
 }
 
 impl RunFolder {
@@ -65,16 +52,24 @@ impl RunFolder {
         // The whole configuration, which names files, is next to the dataset where names are withheld.
         let path = if paths == Paths::Keep { out.join(CONFIG) } else { work.join(CONFIG) };
         refuse_other_runs(out, &path, &work, config)?;
-        for folder in [out, &work] {
-            fs::create_dir_all(folder).map_err(PrepareError::file(folder, "create"))?;
-        }
+        let fresh = !path.exists();
+        let made = [out, &work].into_iter().filter(|folder| fresh && !folder.exists()).map(Path::to_owned).collect();
+        fs::create_dir_all(out).map_err(PrepareError::file(out, "create"))?;
+        fs::create_dir_all(&work).map_err(FileError::of(&work, "create")).map_err(|error| match error {
+            error if paths == Paths::Keep => PrepareError::from(error),
+            error => PrepareError::Output {
+                path: work.clone(),
+                problem: format!("names are withheld, and what they were is kept beside the dataset: {}", chain(&error)),
+                hint: "give an --out in a folder that you can write to".into(),
+            },
+        })?;
         let lock = Some(Lock::take(&work.join("lock"), out, part)?);
         let provenance = Provenance::open(paths, &work)?;
         // How the work is shared is no part of what the dataset is.
         let text = text_of(&PrepareConfig { engine: sharing_aside(config), ..config.clone() });
         put_whole(&path, text.as_bytes())?;
         put_whole(&out.join(CONFIG), provenance.configuration(&text).as_bytes())?;
-        let folder = RunFolder { root, dataset: out.to_owned(), work, provenance, lock };
+        let folder = RunFolder { root, dataset: out.to_owned(), work, provenance, lock, made };
         folder.create_folders()?;
         Ok(folder)
     }
@@ -88,7 +83,7 @@ impl RunFolder {
         let (dataset, work) = (folder.to_owned(), folder.join("manifest"));
         fs::create_dir_all(&work).map_err(PrepareError::file(&work, "create"))?;
         let provenance = Provenance::open(config.provenance.paths, &work)?;
-        let folder = RunFolder { root, dataset, work, provenance, lock: None };
+        let folder = RunFolder { root, dataset, work, provenance, lock: None, made: Vec::new() };
         folder.create_folders()?;
         Ok(folder)
     }
@@ -98,17 +93,28 @@ impl RunFolder {
     /// # Errors
     /// The system refuses.
     pub fn share(&mut self) -> Result<(), PrepareError> {
-        if let Some(lock) = self.lock.as_mut().filter(|lock| lock.sharing == Sharing::Alone) {
-            let shared = lock.file.unlock().and_then(|()| lock.file.lock_shared());
-            shared.map_err(PrepareError::file(&self.work, "lock"))?;
-            lock.sharing = Sharing::Shared;
-        }
-        Ok(())
+        self.lock.as_mut().map_or(Ok(()), |lock| lock.share(&self.work))
     }
 
     /// Whether other processes may be working in the folder.
     pub fn is_shared(&self) -> bool {
-        self.lock.as_ref().is_some_and(|lock| lock.sharing == Sharing::Shared)
+        self.lock.as_ref().is_some_and(Lock::is_shared)
+    }
+
+    /// Ends a run that failed: where nothing is finished, what it made is removed; else the error says that it can go on.
+    pub fn after(&mut self, error: PrepareError) -> PrepareError {
+        let has_files = |folder: &str| fs::read_dir(self.dataset.join(folder)).is_ok_and(|mut entries| entries.next().is_some());
+        if has_files("volumes") || has_files("samples") {
+            return match error {
+                // The same command would end in the same way.
+                PrepareError::Nothing { .. } | PrepareError::TooManyRejects { .. } | PrepareError::Output { .. } => error,
+                cause => PrepareError::Stopped { path: self.dataset.clone(), cause: Box::new(cause) },
+            };
+        }
+        if !self.is_shared() {
+            self.made.drain(..).for_each(|folder| drop(fs::remove_dir_all(folder)));
+        }
+        error
     }
 
     /// The folder of a table's receipts.
@@ -188,37 +194,25 @@ fn refuse_other_runs(out: &Path, config_path: &Path, work: &Path, config: &Prepa
         return Ok(());
     }
     let found = fs::read_to_string(config_path).ok().map(|text| parse::<PrepareConfig>(CONFIG, &text, &[]));
-    let problem = match found {
-        Some(Ok(found)) if text_that_matters(&found) == text_that_matters(config) => return Ok(()),
-        Some(_) => "holds a dataset of another configuration",
-        None => "is not empty and holds no dataset",
+    let (problem, hint) = match found {
+        Some(Ok(found)) => match difference(&found, config) {
+            None => return Ok(()),
+            Some(difference) => (
+                format!("holds a dataset of another configuration: {difference}"),
+                "give another --out, or remove the folder".to_owned(),
+            ),
+        },
+        Some(Err(error)) => (
+            format!("holds a dataset whose configuration does not parse: {}", chain(&error)),
+            "give another --out, or remove the folder".to_owned(),
+        ),
+        None if out.join(index::FILE).exists() || out.join(CONFIG).exists() => (
+            format!("holds a dataset whose working folder is not at {}", work.display()),
+            "put the folder back, or give another --out".to_owned(),
+        ),
+        None => ("is not empty and holds no dataset".to_owned(), "give another --out, or remove the folder".to_owned()),
     };
-    Err(PrepareError::Output {
-        path: out.to_owned(),
-        problem: problem.into(),
-        hint: "give another --out, or remove the folder".into(),
-    })
-}
-
-impl Lock {
-    /// One process at a time reads the manifest; then several may work at their parts.
-    fn take(path: &Path, out: &Path, part: RangePart) -> Result<Lock, PrepareError> {
-        let file = File::options().create(true).truncate(false).write(true).open(path);
-        let file = file.map_err(PrepareError::file(path, "open"))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock { file, sharing: Sharing::Alone }),
-            Err(TryLockError::Error(error)) => Err(PrepareError::file(path, "lock")(error)),
-            Err(TryLockError::WouldBlock) if part != RangePart::WHOLE => {
-                file.lock_shared().map_err(PrepareError::file(path, "lock"))?;
-                Ok(Lock { file, sharing: Sharing::Shared })
-            }
-            Err(TryLockError::WouldBlock) => Err(PrepareError::Output {
-                path: out.to_owned(),
-                problem: "another process prepares this dataset".into(),
-                hint: "wait for it; to share the work give each process its own --part I/N".into(),
-            }),
-        }
-    }
+    Err(PrepareError::Output { path: out.to_owned(), problem, hint })
 }
 
 fn remove_unfinished(folder: &Path) -> Result<(), PrepareError> {
@@ -236,8 +230,39 @@ fn text_of(config: &PrepareConfig) -> String {
     toml::to_string(config).expect("a parsed configuration can be written")
 }
 
-fn text_that_matters(config: &PrepareConfig) -> String {
-    text_of(&PrepareConfig { engine: sharing_aside(config), limits: LimitsConfig::default(), ..config.clone() })
+/// The first values that differ between two configurations, besides those that change no row.
+fn difference(there: &PrepareConfig, here: &PrepareConfig) -> Option<String> {
+    let values = |config: &PrepareConfig| {
+        let config = PrepareConfig { engine: sharing_aside(config), limits: LimitsConfig::default(), ..config.clone() };
+        let mut values = BTreeMap::new();
+        let table = toml::Table::try_from(config).expect("a parsed configuration can be written");
+        add_values("", &toml::Value::Table(table), &mut values);
+        values
+    };
+    let (there, here) = (values(there), values(here));
+    let keys: BTreeSet<&String> = there.keys().chain(here.keys()).collect();
+    let none = "nothing".to_owned();
+    let differing = keys.into_iter().filter(|key| there.get(*key) != here.get(*key));
+    let shown = differing.take(DIFFERENCES_SHOWN).map(|key| {
+        let [there, here] = [&there, &here].map(|values| values.get(key).unwrap_or(&none));
+        format!("{key} is {there} there and {here} here")
+    });
+    let shown: Vec<String> = shown.collect();
+    (!shown.is_empty()).then(|| shown.join(", "))
+}
+
+/// Values that are named where two configurations differ.
+const DIFFERENCES_SHOWN: usize = 3;
+
+/// Every value of a table by its whole key.
+fn add_values(key: &str, value: &toml::Value, to: &mut BTreeMap<String, String>) {
+    match value {
+        toml::Value::Table(table) => table.iter().for_each(|(name, value)| {
+            let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+            add_values(&key, value, to);
+        }),
+        value => drop(to.insert(key.to_owned(), value.to_string())),
+    }
 }
 
 fn sharing_aside(config: &PrepareConfig) -> EngineConfig {

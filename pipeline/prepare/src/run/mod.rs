@@ -1,6 +1,7 @@
 //! A run of prepare on disk: its folder, its part of the ranges, the manifest's tables, the tokenizers, the recipe hashes.
 
 pub mod folder;
+mod lock;
 pub mod part;
 pub mod recipe_hash;
 pub mod tables;

@@ -274,6 +274,7 @@ impl Range {
         self.inputs.extend(done.input.clone().map(|input| (id, input)));
         if let Ok(row) = &done.row {
             self.committed.outcome.rows += 1;
+            self.committed.outcome.add_notes(&row.notes);
             row.identify(&mut self.digest);
         }
     }
