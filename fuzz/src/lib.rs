@@ -16,6 +16,7 @@ pub mod shard;
 #[path = "../../trainer/src/files/weights_file/stored/mod.rs"]
 pub mod stored;
 pub mod torch_weights;
+pub mod tree;
 pub mod volumes;
 
 use crate as prepare;

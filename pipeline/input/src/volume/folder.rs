@@ -136,7 +136,8 @@ impl Folder {
         let mut found = Vec::with_capacity(names.len());
         for entry in names {
             let (name, kind) = (entry.file_name(), entry.file_type()?);
-            let looked = match passed_over_by_name(&name, kind.is_dir()) {
+            let is_folder = kind.is_dir() || (kind.is_symlink() && entry.path().is_dir());
+            let looked = match passed_over_by_name(&name, is_folder) {
                 Some(reason) => Found::Is(Entry::PassedOver(reason)),
                 None if kind.is_symlink() => match refuse(&entry.path()) {
                     Some(reason) => Found::Is(Entry::PassedOver(reason)),
