@@ -407,6 +407,52 @@ fn highly_compressed_and_padded_volumes_are_read() {
 }
 
 #[test]
+fn bytes_after_the_gzip_members_are_ignored() {
+    // As for nibabel and gunzip, at every size: below and above what libdeflate writes at once.
+    let small = sample_file();
+    let mut large = sample_file();
+    put(&mut large, 42, &[64, 0, 64, 0, 32, 0]);
+    large.truncate(352);
+    large.extend((0..64 * 64 * 32_u32).flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 19).to_le_bytes()[..2].to_vec()));
+    let zeros = vec![0; 700];
+    let tails: [&[u8]; 8] =
+        [b"trailing bytes", &[0], &zeros, b"\0\0text", b"\x1f", b"\x1f\x8b", b"\x1f\x8b\x08\0", &[255; 9]];
+    for file in [small, large] {
+        let expected = read("a.nii", &file).unwrap().samples;
+        for tail in tails {
+            let packed = [gzip(&file), tail.to_vec()].concat();
+            assert_eq!(read("a.nii.gz", &packed).unwrap().samples, expected, "{tail:?}");
+            // Several members, empty ones and padding between them.
+            for cut in [1, 100, 348, 352, 353, file.len() - 1] {
+                for between in [Vec::new(), gzip(&[]), vec![0; 3], [vec![0; 5], gzip(&[]), vec![0; 40]].concat()] {
+                    let parts = [gzip(&file[..cut]), between, gzip(&file[cut..]), tail.to_vec()];
+                    let volume = read("a.nii.gz", &parts.concat()).unwrap();
+                    assert_eq!(volume.samples, expected, "{cut} {tail:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn optional_fields_of_a_gzip_header_are_skipped() {
+    let file = sample_file();
+    let plain = gzip(&file[..200]);
+    for flags in 0..32_u8 {
+        let mut member = [&plain[..3], &[flags & 30], &plain[4..10]].concat();
+        // Zeros in the extra data are an empty member's trailer by their bytes.
+        member.extend(if flags & 4 != 0 { [&[20, 0][..], &[0; 20]].concat() } else { Vec::new() });
+        member.extend(if flags & 8 != 0 { b"name\0".to_vec() } else { Vec::new() });
+        member.extend(if flags & 16 != 0 { b"comment\0".to_vec() } else { Vec::new() });
+        member.extend(if flags & 2 != 0 { vec![0, 0] } else { Vec::new() });
+        let empty = [&member[..], &gzip(&[])[10..]].concat();
+        member.extend(&plain[10..]);
+        let packed = [empty, member, gzip(&file[200..]), b"tail".to_vec()].concat();
+        assert_eq!(read("a.nii.gz", &packed).unwrap().samples, ramp(), "{flags}");
+    }
+}
+
+#[test]
 fn values_are_rescaled_in_display_order() {
     let mut file = sample_file();
     floats(&mut file, 112, &[0.5, -10.0]);
