@@ -218,9 +218,38 @@ fn trailing_axes_of_one_are_dropped_and_time_is_refused() {
     put(&mut file, 40, &5_i16.to_le_bytes());
     assert_eq!(read("a.nii", &file).unwrap().shape_dhw, [4, 3, 2]);
     put(&mut file, 48, &2_i16.to_le_bytes());
+    let error = read("a.nii", &file).unwrap_err();
+    assert_eq!(error.reason().as_str(), "unsupported_format");
+    assert!(error.to_string().ends_with("found an array of 2 x 3 x 4 x 2 x 1 on 5 axes, such as a series in time"));
+    // Slices on the fourth axis, and something on the fifth.
+    put(&mut file, 46, &[1, 0, 4, 0, 2, 0]);
     assert_eq!(refused("a.nii", &file).0, "unsupported_format");
+    put(&mut file, 48, &(-1_i16).to_le_bytes());
+    assert_eq!(refused("a.nii", &file).0, "bad_header");
+    put(&mut file, 46, &[0, 0, 4, 0]);
+    assert_eq!(refused("a.nii", &file).0, "bad_header");
     put(&mut file, 40, &2_i16.to_le_bytes());
     assert_eq!(refused("a.nii", &file).0, "unsupported_format");
+}
+
+#[test]
+fn axes_and_scaled_bytes_agree_with_nibabel() {
+    // tests/golden/nifti_axes.py wrote the files and the expected values.
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/nifti_axes");
+    for line in include_str!("golden/nifti_axes.txt").lines().filter(|line| !line.starts_with('#')) {
+        let [name, spacing, shown] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let volume = volume::read(&golden.join(name), &ReadLimits::default()).unwrap();
+        let numbers = |text: &str| text.split(',').map(|number| number.parse().unwrap()).collect::<Vec<f32>>();
+        let (shape, values) = shown.split_once(':').unwrap();
+        let mut spacing = numbers(spacing);
+        spacing.reverse();
+        assert_eq!(volume.spacing_mm_dhw.unwrap().to_vec(), spacing, "{line}");
+        assert_eq!(volume.shape_dhw.map(|dim| dim.to_string()).join("x"), shape, "{line}");
+        assert_eq!(volume.values_dhw(), numbers(values), "{line}");
+        assert_eq!(volume.hu_known, numbers(values).iter().any(|value| *value <= -500.0), "{line}");
+        let on_fourth = name.starts_with("fourth") || name.starts_with("scaled_signed");
+        assert_eq!(volume.notes.iter().any(|note| note.contains("fourth axis")), on_fourth, "{line}");
+    }
 }
 
 #[test]

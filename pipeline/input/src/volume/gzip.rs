@@ -1,5 +1,5 @@
-//! Gzip in memory: libdeflate inflates files whole, member by member, into a buffer whose size the decoded header
-//! states.
+//! Gzip and zlib in memory: libdeflate inflates files whole, member by member, into a buffer whose size the decoded
+//! header states.
 
 use std::path::Path;
 
@@ -70,6 +70,20 @@ pub(super) struct Request {
     pub(super) limit: u64,
 }
 
+impl Request {
+    /// Most decoded bytes that are tolerated.
+    fn most(&self) -> usize {
+        let within_limit = usize::try_from(self.limit).unwrap_or(usize::MAX).max(self.expected).saturating_add(SLACK);
+        self.expected.saturating_mul(2).saturating_add(SLACK).min(within_limit)
+    }
+
+    /// The next size of a buffer of `capacity` bytes that was too small.
+    fn larger(&self, capacity: usize) -> usize {
+        let enough = if capacity < self.expected { self.expected } else { self.most() };
+        capacity.saturating_mul(2).saturating_add(LONGEST_RUN).min(enough)
+    }
+}
+
 /// Inflates the members of a gzip file until at least `expected` bytes are decoded, after `pad` unused bytes.
 ///
 /// Data beyond `expected` is tolerated up to the same size again and 1 MiB, within the limit. Bytes after the member
@@ -86,13 +100,12 @@ pub(super) fn inflate(path: &Path, bytes: &[u8], request: Request, buffers: &Buf
 }
 
 fn inflate_members(path: &Path, bytes: &[u8], request: Request, buffers: &Buffers) -> Result<Buffer, InputError> {
-    let Request { expected, pad, limit } = request;
+    let Request { expected, pad, .. } = request;
     let wrong_length = |found: usize| {
         let (expected, found, offset) = (expected as u64, found as u64, Some(bytes.len() as u64));
         InputError::LyingHeader { path: path.to_owned(), expected, found, offset }
     };
-    let within_limit = usize::try_from(limit).unwrap_or(usize::MAX).max(expected).saturating_add(SLACK);
-    let most = expected.saturating_mul(2).saturating_add(SLACK).min(within_limit);
+    let most = request.most();
     let mut capacity = expected.min(bytes.len().saturating_mul(USUAL_EXPANSION).max(SLACK));
     let mut out = buffers.take(Purpose::Samples, pad + capacity);
     let (mut filled, mut at) = (0, 0);
@@ -108,8 +121,7 @@ fn inflate_members(path: &Path, bytes: &[u8], request: Request, buffers: &Buffer
                 filled += decoded;
             }
             Err(DecompressionError::InsufficientSpace) if capacity < most => {
-                let enough = if capacity < expected { expected } else { most };
-                capacity = capacity.saturating_mul(2).saturating_add(LONGEST_RUN).min(enough);
+                capacity = request.larger(capacity);
                 out.grow(pad + capacity);
             }
             Err(DecompressionError::InsufficientSpace) => return Err(wrong_length(capacity)),
@@ -123,6 +135,47 @@ fn inflate_members(path: &Path, bytes: &[u8], request: Request, buffers: &Buffer
         }
     }
     Ok(out)
+}
+
+/// Inflates a zlib stream of at least `expected` bytes, after `pad` unused bytes; as [`inflate`].
+///
+/// # Errors
+/// As [`inflate`].
+pub(super) fn inflate_zlib(
+    path: &Path,
+    bytes: &[u8],
+    request: Request,
+    buffers: &Buffers,
+) -> Result<Buffer, InputError> {
+    stage::enter(Stage::Inflate);
+    let inflated = inflate_one(path, bytes, request, buffers);
+    stage::enter(Stage::Decode);
+    inflated
+}
+
+fn inflate_one(path: &Path, bytes: &[u8], request: Request, buffers: &Buffers) -> Result<Buffer, InputError> {
+    let Request { expected, pad, .. } = request;
+    let most = request.most();
+    let mut capacity = expected.min(bytes.len().saturating_mul(USUAL_EXPANSION).max(SLACK));
+    let mut out = buffers.take(Purpose::Samples, pad + capacity);
+    let mut decompressor = Decompressor::new();
+    loop {
+        let found = match decompressor.zlib_decompress(bytes, &mut out.bytes_mut()[pad..pad + capacity]) {
+            Ok(decoded) if decoded >= expected => return Ok(out),
+            Ok(decoded) => decoded,
+            Err(DecompressionError::InsufficientSpace) if capacity < most => {
+                capacity = request.larger(capacity);
+                out.grow(pad + capacity);
+                continue;
+            }
+            Err(DecompressionError::InsufficientSpace) => capacity,
+            Err(DecompressionError::BadData) => {
+                return Err(InputError::CorruptGzip { path: path.to_owned(), offset: 0 });
+            }
+        };
+        let (expected, found) = (expected as u64, found as u64);
+        return Err(InputError::LyingHeader { path: path.to_owned(), expected, found, offset: None });
+    }
 }
 
 /// Offset of the member after the one that starts at `at` and decodes to `decoded`, or of what else follows it. Zeros
