@@ -3,7 +3,7 @@
 mod made;
 
 use made::{gzip, saved};
-use med2e3_input::volume::magic::{self, FileKind};
+use med2e3_input::volume::magic::{self, Contents};
 use med2e3_input::volume::{self, ReadLimits};
 
 const LFS: &str = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345678\n";
@@ -23,12 +23,12 @@ fn at(offset: usize, bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn every_kind_is_told() {
-    use FileKind::*;
+    use Contents::*;
     let npz = [b"PK\x03\x04".to_vec(), vec![0; 22], b"\x09\0\0\0array.npyrest".to_vec()].concat();
     let mut mgh = vec![0; 284];
     mgh[..24].copy_from_slice(&[0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, 4]);
     let wide: Vec<u8> = [0xff, 0xfe].into_iter().chain("<html>".bytes().flat_map(|byte| [byte, 0])).collect();
-    let heads: Vec<(FileKind, Vec<u8>)> = vec![
+    let heads: Vec<(Contents, Vec<u8>)> = vec![
         (Empty, vec![]),
         (Zeros, vec![0; 352]),
         (Zeros, vec![0; 3]),
@@ -90,9 +90,9 @@ fn every_kind_is_told() {
         (Other, (128..=255).collect()),
     ];
     for (kind, head) in &heads {
-        assert_eq!(FileKind::of(head), *kind, "{}", head.escape_ascii());
+        assert_eq!(Contents::of(head), *kind, "{}", head.escape_ascii());
         // A kind is told by its first bytes alone.
-        assert_eq!(FileKind::of(&head[..head.len().min(magic::HEAD_BYTES)]), *kind, "{}", head.escape_ascii());
+        assert_eq!(Contents::of(&head[..head.len().min(magic::HEAD_BYTES)]), *kind, "{}", head.escape_ascii());
         assert!(kind.as_str().bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'));
         assert!(!kind.found().is_empty());
     }

@@ -2,12 +2,12 @@
 
 use super::gzip;
 
-/// First bytes that [`FileKind::of`] needs to tell every kind: the longest is the type of a tar archive.
+/// First bytes that [`Contents::of`] needs to tell every kind: the longest is the type of a tar archive.
 pub const HEAD_BYTES: usize = 352;
 
 /// What a file is, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FileKind {
+pub enum Contents {
     /// No byte.
     Empty,
     /// Only zeros: the place of the file was reserved, its contents never written.
@@ -84,14 +84,14 @@ pub enum FileKind {
     Other,
 }
 
-impl FileKind {
+impl Contents {
     /// The kind of a file whose first bytes are `head`: [`HEAD_BYTES`] of them, or the whole of a shorter file.
-    pub fn of(head: &[u8]) -> FileKind {
+    pub fn of(head: &[u8]) -> Contents {
         if head.is_empty() {
-            return FileKind::Empty;
+            return Contents::Empty;
         }
         let binary = signature(head).or_else(|| text(head));
-        binary.unwrap_or(if head.iter().all(|byte| *byte == 0) { FileKind::Zeros } else { FileKind::Other })
+        binary.unwrap_or(if head.iter().all(|byte| *byte == 0) { Contents::Zeros } else { Contents::Other })
     }
 
     /// The kind's word, which stays the same between versions: `git_lfs_pointer`, `html`, `zip` and so on.
@@ -106,12 +106,12 @@ impl FileKind {
 
     /// Whether the file holds none of what its name promises: its contents were never downloaded or written.
     pub fn is_placeholder(self) -> bool {
-        use FileKind::*;
+        use Contents::*;
         matches!(self, Empty | Zeros | GitLfsPointer | GitAnnexPointer | Html | AppleDouble)
     }
 
     fn words(self) -> (&'static str, &'static str) {
-        use FileKind::*;
+        use Contents::*;
         match self {
             Empty => ("empty", "an empty file"),
             Zeros => ("zeros", "only zeros: the file was never written, or its download broke off"),
@@ -162,8 +162,8 @@ impl FileKind {
 
 /// What the first bytes are, for a message after "found"; bytes of an unknown kind are shown.
 pub fn found(head: &[u8]) -> String {
-    match FileKind::of(head) {
-        FileKind::Other => {
+    match Contents::of(head) {
+        Contents::Other => {
             let bytes: Vec<String> = head.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
             format!("a file that starts with the bytes {}", bytes.join(" "))
         }
@@ -172,10 +172,10 @@ pub fn found(head: &[u8]) -> String {
 }
 
 /// Kinds that fixed bytes tell.
-fn signature(head: &[u8]) -> Option<FileKind> {
-    use FileKind::*;
+fn signature(head: &[u8]) -> Option<Contents> {
+    use Contents::*;
     let at = |offset: usize, bytes: &[u8]| head.get(offset..).is_some_and(|rest| rest.starts_with(bytes));
-    let starts: [(&[u8], FileKind); 31] = [
+    let starts: [(&[u8], Contents); 31] = [
         (b"\x1f\x8b", Gzip),
         (b"BZh", Bzip2),
         (b"\xfd7zXZ\0", Xz),
@@ -216,7 +216,7 @@ fn signature(head: &[u8]) -> Option<FileKind> {
         let first = head.get(30..30 + length).unwrap_or_default();
         return Some(if first.ends_with(b".npy") { NumpyZip } else { Zip });
     }
-    let kinds: [(bool, FileKind); 9] = [
+    let kinds: [(bool, Contents); 9] = [
         (at(257, b"ustar"), Tar),
         (at(128, b"DICM"), Dicom),
         (head.starts_with(b"RIFF") && at(8, b"WEBP"), WebP),
@@ -261,7 +261,7 @@ fn is_nifti(head: &[u8]) -> bool {
 }
 
 /// Kinds of text.
-fn text(head: &[u8]) -> Option<FileKind> {
+fn text(head: &[u8]) -> Option<Contents> {
     // Text in UTF-16 is told by its ASCII characters.
     let wide = head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]);
     let bytes: Vec<u8> =
@@ -281,11 +281,11 @@ fn text(head: &[u8]) -> Option<FileKind> {
     let tags = ["<!doctype html", "<html", "<head", "<body", "<title", "<meta", "<script", "<h1", "<div", "<p>"];
     let rest = |from: usize| lower.get(from..).unwrap_or_default().trim_ascii_start().first().copied();
     Some(match lower.first() {
-        Some(b'<') if tags.iter().any(|tag| holds(tag)) => FileKind::Html,
-        Some(b'<') if matches!(lower.get(1), Some(b'?' | b'!' | b'a'..=b'z')) => FileKind::Xml,
-        Some(b'{') if matches!(rest(1), Some(b'"' | b'}')) => FileKind::Json,
-        Some(b'[') if matches!(rest(1), Some(b'"' | b'[' | b'{' | b']' | b'-' | b'0'..=b'9')) => FileKind::Json,
-        _ => FileKind::Text,
+        Some(b'<') if tags.iter().any(|tag| holds(tag)) => Contents::Html,
+        Some(b'<') if matches!(lower.get(1), Some(b'?' | b'!' | b'a'..=b'z')) => Contents::Xml,
+        Some(b'{') if matches!(rest(1), Some(b'"' | b'}')) => Contents::Json,
+        Some(b'[') if matches!(rest(1), Some(b'"' | b'[' | b'{' | b']' | b'-' | b'0'..=b'9')) => Contents::Json,
+        _ => Contents::Text,
     })
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::buffers::Buffers;
 use super::data_file::{self, bad, numbers, shown, unsupported};
-use super::magic::{self, FileKind};
+use super::magic::{self, Contents};
 use super::oriented::{self, Stated};
 use super::source::{Extent, NumberType, Source};
 use super::{ReadLimits, Rescale, Volume, VolumeReader};
@@ -31,7 +31,7 @@ impl MetaImageReader {
 
 /// Whether the bytes start as a MetaImage header does.
 pub(super) fn is_metaimage(head: &[u8]) -> bool {
-    FileKind::of(head) == FileKind::MetaImage
+    Contents::of(head) == Contents::MetaImage
 }
 
 impl VolumeReader for MetaImageReader {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::buffers::Buffers;
 use super::data_file::{self, bad, unsupported};
-use super::magic::{self, FileKind};
+use super::magic::{self, Contents};
 use super::oriented::{self, Stated};
 use super::source::{Extent, NumberType, Source};
 use super::{ReadLimits, Rescale, Volume, VolumeReader};
@@ -32,7 +32,7 @@ impl MghReader {
 
 /// Whether the bytes start as a plain MGH file does.
 pub(super) fn is_mgh(head: &[u8]) -> bool {
-    FileKind::of(head) == FileKind::Mgh
+    Contents::of(head) == Contents::Mgh
 }
 
 impl VolumeReader for MghReader {

@@ -18,7 +18,7 @@ use self::geometry::Geometry;
 use self::header::Header;
 pub(super) use self::header::is_header;
 use super::buffers::Buffers;
-use super::magic::{self, FileKind};
+use super::magic::{self, Contents};
 use super::oriented::{self, Stated};
 use super::source::Source;
 use super::{ReadLimits, Volume, VolumeReader};
@@ -60,8 +60,8 @@ impl VolumeReader for NiftiReader {
         let source = match (files, header.is_single()) {
             (NiftiFiles::Pair { voxels, .. }, false) => {
                 let mut source = Source::open(&voxels, limits, &self.buffers)?;
-                let kind = FileKind::of(&source.head(magic::HEAD_BYTES)?);
-                if matches!(kind, FileKind::GitLfsPointer | FileKind::GitAnnexPointer | FileKind::Html) {
+                let kind = Contents::of(&source.head(magic::HEAD_BYTES)?);
+                if matches!(kind, Contents::GitLfsPointer | Contents::GitAnnexPointer | Contents::Html) {
                     let (expected, found) = ("the voxels of a NIfTI pair", kind.found().to_owned());
                     return Err(InputError::UnsupportedFormat { path: voxels, expected, found });
                 }

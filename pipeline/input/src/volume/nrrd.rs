@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::buffers::Buffers;
 use super::data_file::{self, bad, numbers, shown, unsupported};
-use super::magic::{self, FileKind};
+use super::magic::{self, Contents};
 use super::oriented::{self, Stated};
 use super::source::{Extent, NumberType, Source};
 use super::{ReadLimits, Rescale, Volume, VolumeReader};
@@ -34,7 +34,7 @@ impl NrrdReader {
 
 /// Whether the bytes start as an NRRD file does.
 pub(super) fn is_nrrd(head: &[u8]) -> bool {
-    FileKind::of(head) == FileKind::Nrrd
+    Contents::of(head) == Contents::Nrrd
 }
 
 impl VolumeReader for NrrdReader {

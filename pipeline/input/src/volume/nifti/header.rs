@@ -6,7 +6,7 @@ use std::path::Path;
 use nifti::{Endianness, NiftiHeader};
 
 use super::super::Rescale;
-use super::super::magic::{self, FileKind};
+use super::super::magic::{self, Contents};
 use super::super::source::{Extent, NumberType};
 use crate::error::InputError;
 
@@ -57,7 +57,7 @@ impl Header {
         let Some(length) = header_length(head) else {
             let expected = "a NIfTI volume (.nii, .nii.gz, or .hdr with .img)";
             let found = match head.len() {
-                0 => return Err(bad(path, "length", "348 bytes or more", FileKind::Empty.found().to_owned())),
+                0 => return Err(bad(path, "length", "348 bytes or more", Contents::Empty.found().to_owned())),
                 1..4 => return Err(bad(path, "length", "348 bytes or more", format!("{} bytes", head.len()))),
                 _ => magic::found(head),
             };
@@ -78,7 +78,7 @@ impl Header {
             b"n+1\0" => true,
             b"ni1\0" => false,
             [0, 0, 0, 0] => {
-                let (expected, found) = ("a NIfTI header", FileKind::Analyze.found().to_owned());
+                let (expected, found) = ("a NIfTI header", Contents::Analyze.found().to_owned());
                 return Err(InputError::UnsupportedFormat { path: path.to_owned(), expected, found });
             }
             magic => return Err(bad(path, "magic", "n+1 or ni1 and a zero byte", magic.escape_ascii().to_string())),
