@@ -1,5 +1,7 @@
 //! What headers in text have in common: lines of a name and a value, and the file that holds the numbers.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use super::source::Source;
@@ -21,6 +23,13 @@ pub(super) fn data_file(path: &Path, name: &str, field: &'static str) -> Result<
     };
     let file = path.with_file_name(file);
     if file.is_file() { Ok(file) } else { Err(InputError::NotFound { path: file }) }
+}
+
+/// The first bytes of a file, enough for a header.
+pub(super) fn header(path: &Path) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    File::open(path)?.take(LONGEST_HEADER as u64).read_to_end(&mut head)?;
+    Ok(head)
 }
 
 pub(super) fn bad(path: &Path, field: &'static str, expected: &'static str, found: String) -> InputError {

@@ -5,7 +5,7 @@
 //!
 //! Source: the format's documentation (itk.org/Wiki/ITK/MetaIO/Documentation) and what SimpleITK makes of files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::buffers::Buffers;
 use super::data_file::{self, bad, numbers, shown, unsupported};
@@ -32,6 +32,14 @@ impl MetaImageReader {
 /// Whether the bytes start as a MetaImage header does.
 pub(super) fn is_metaimage(head: &[u8]) -> bool {
     Contents::of(head) == Contents::MetaImage
+}
+
+/// The file that a header named `.mhd` names, where it is there.
+pub(super) fn paired_file(path: &Path) -> Option<PathBuf> {
+    path.extension().filter(|ending| ending.eq_ignore_ascii_case("mhd"))?;
+    let head = data_file::header(path).ok()?;
+    let name = Header::parse(path, &head).ok()?.data_file;
+    data_file::data_file(path, &name, "ElementDataFile").ok()
 }
 
 impl VolumeReader for MetaImageReader {

@@ -12,6 +12,7 @@
 //! - `nifti`, `dicom`, `nrrd`, `metaimage`, `mgh`, `npy`, `slice_stack`: one reader a format
 //! - `oriented`, `data_file`: what formats with i, j and k axes share, and what headers in text share
 //! - [`magic`]: what a file is, by its first bytes, for messages and counts
+//! - `slice_names`: which names of a folder are slices
 //! - `picture`, `jpeg`: one PNG or JPEG file to 8-bit grey
 //! - `source`, `gzip`, `buffers`: file contents within a memory limit, and memory that is used again
 //! - `stage`: reports to an observer what a reader is doing
@@ -35,6 +36,7 @@ mod oriented;
 mod picture;
 mod picture_error;
 mod samples;
+mod slice_names;
 mod slice_stack;
 mod source;
 mod stage;
@@ -54,7 +56,7 @@ pub use self::npy::NpyReader;
 pub use self::nrrd::NrrdReader;
 pub(crate) use self::samples::with_samples;
 pub use self::samples::{Sample, Samples, Stored};
-pub use self::slice_stack::SliceStackReader;
+pub use self::slice_stack::{DeepPictures, SliceStackReader};
 pub use self::stage::{Stage, StageObserver, with_stage_observer};
 pub use med2e3_schemas::volume::SliceDropped;
 
@@ -201,11 +203,19 @@ pub fn read(path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
 /// # Errors
 /// As [`read`].
 pub fn read_with(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<Volume, InputError> {
+    read_as(path, limits, buffers, DeepPictures::Clip)
+}
+
+/// As [`read_with`], with what becomes of slices of 16-bit grey.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_as(path: &Path, limits: &ReadLimits, buffers: &Buffers, deep: DeepPictures) -> Result<Volume, InputError> {
     let metadata = fs::metadata(path).map_err(|e| InputError::io(path, e))?;
     if metadata.is_dir() {
         return match folder::series_to_read(path).map_err(|e| InputError::io(path, e))? {
             Series::Dicom => DicomReader.read(path, limits),
-            Series::Slices => SliceStackReader.read(path, limits),
+            Series::Slices => slice_stack::read(path, limits, deep),
         };
     }
     if !metadata.is_file() {
@@ -233,10 +243,11 @@ pub fn read_with(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<
     }
 }
 
-/// The other file of the NIfTI pair (`.hdr` and `.img`) of which `path` is one, as [`read`] would find it; `None` where
-/// `path` is not named as one of a pair or the other file does not exist.
+/// The other file of the NIfTI pair (`.hdr` and `.img`) of which `path` is one, as [`read`] would find it, or the file that
+/// an NRRD or MetaImage header (`.nhdr`, `.mhd`) names; `None` where `path` is none of these or the other file does not
+/// exist.
 pub fn paired_file(path: &Path) -> Option<PathBuf> {
-    nifti::NiftiFiles::paired_file(path)
+    nifti::NiftiFiles::paired_file(path).or_else(|| nrrd::paired_file(path)).or_else(|| metaimage::paired_file(path))
 }
 
 /// The entries of a folder in the order of their names.

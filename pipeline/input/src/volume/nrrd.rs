@@ -5,7 +5,7 @@
 //!
 //! Source: Teem's definition of the format (teem.sourceforge.net/nrrd/format.html).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::buffers::Buffers;
 use super::data_file::{self, bad, numbers, shown, unsupported};
@@ -35,6 +35,14 @@ impl NrrdReader {
 /// Whether the bytes start as an NRRD file does.
 pub(super) fn is_nrrd(head: &[u8]) -> bool {
     Contents::of(head) == Contents::Nrrd
+}
+
+/// The file that a header named `.nhdr` names, where it is there.
+pub(super) fn paired_file(path: &Path) -> Option<PathBuf> {
+    path.extension().filter(|ending| ending.eq_ignore_ascii_case("nhdr"))?;
+    let head = data_file::header(path).ok()?;
+    let name = Header::parse(path, &head).ok()?.data_file?;
+    data_file::data_file(path, &name, "data file").ok()
 }
 
 impl VolumeReader for NrrdReader {
