@@ -5,19 +5,21 @@ mod made;
 use std::fs;
 
 use made::{gzip, sample_file, saved};
-use med2e3_input::volume::{self, NiftiReader, NpyReader, ReadLimits, SliceStackReader, VolumeReader};
+use med2e3_input::volume::{self, MetaImageReader, MghReader, NiftiReader, NpyReader, NrrdReader};
+use med2e3_input::volume::{ReadLimits, SliceStackReader, VolumeReader};
 use proptest::prelude::*;
 
 /// Runs every reader on a file under every kind of name; volumes must be consistent.
 fn read_by_all(bytes: &[u8]) {
     let limits = ReadLimits { max_decoded_bytes: 1 << 20 };
     let (folder, path) = saved("a.img", bytes);
-    let names = ["a.hdr", "a.nii", "a.nii.gz", "a.npy", "a", "0.png", "1.jpeg"];
+    let names = ["a.hdr", "a.nii", "a.nii.gz", "a.npy", "a.nhdr", "a.mhd", "a.mgz", "a", "0.png", "1.jpeg"];
     names.iter().for_each(|name| fs::write(folder.path().join(name), bytes).unwrap());
     let paths = names.iter().map(|name| folder.path().join(name)).chain([path, folder.path().to_owned()]);
     for path in paths {
         let (nifti, npy) = (NiftiReader::default(), NpyReader::default());
-        let readers: [&dyn VolumeReader; 3] = [&nifti, &npy, &SliceStackReader];
+        let (nrrd, metaimage, mgh) = (NrrdReader::default(), MetaImageReader::default(), MghReader::default());
+        let readers: [&dyn VolumeReader; 6] = [&nifti, &npy, &nrrd, &metaimage, &mgh, &SliceStackReader];
         let read = readers.map(|reader| reader.read(&path, &limits)).into_iter().chain([volume::read(&path, &limits)]);
         for result in read {
             match result {
@@ -49,9 +51,41 @@ fn array() -> Vec<u8> {
     file
 }
 
+fn nrrd() -> Vec<u8> {
+    let header = "NRRD0004\ntype: short\ndimension: 4\nsizes: 1 2 3 4\nspace: RAS\nspace directions: none (1,0,0) (0,1,0) (0,0,2)\n";
+    let rest = "encoding: raw\nendian: big\nbyte skip: -1\nline skip: 0\n\n";
+    [header.as_bytes(), rest.as_bytes(), &[1; 48]].concat()
+}
+
+fn metaimage() -> Vec<u8> {
+    let header = "ObjectType = Image\nNDims = 3\nCompressedData = True\nTransformMatrix = 1 0 0 0 1 0 0 0 1\n";
+    let rest = "ElementSpacing = 1 1 2\nDimSize = 2 3 4\nElementType = MET_SHORT\nElementDataFile = LOCAL\n";
+    [header.as_bytes(), rest.as_bytes(), &made::zlib(&[1; 48])].concat()
+}
+
+fn mgh() -> Vec<u8> {
+    let mut file = vec![1; 284 + 48];
+    for (n, number) in [1, 2, 3, 4, 1, 4].into_iter().enumerate() {
+        file[4 * n..][..4].copy_from_slice(&i32::to_be_bytes(number));
+    }
+    file
+}
+
+/// Small files of every format.
+fn files() -> [(&'static str, Vec<u8>); 6] {
+    [
+        ("a.nii", sample_file()),
+        ("a.nii", version_2()),
+        ("a.npy", array()),
+        ("a.nrrd", nrrd()),
+        ("a.mha", metaimage()),
+        ("a.mgh", mgh()),
+    ]
+}
+
 #[test]
 fn the_unchanged_files_are_read() {
-    for (name, file) in [("a.nii", sample_file()), ("a.nii", version_2()), ("a.npy", array())] {
+    for (name, file) in files() {
         let (_folder, path) = saved(name, &file);
         assert_eq!(volume::read(&path, &ReadLimits::default()).unwrap().samples.len(), 24);
     }
@@ -75,6 +109,8 @@ fn magic() -> impl Strategy<Value = Vec<u8>> {
         Just(vec![0xff, 0xd8, 0xff, 0xe0]),
         Just(348_u32.to_le_bytes().to_vec()),
         Just(540_u32.to_be_bytes().to_vec()),
+        Just(b"NRRD0004\ntype: uchar\ndimension: 3\nsizes: ".to_vec()),
+        Just(b"ObjectType = Image\nNDims = 3\nDimSize = ".to_vec()),
     ]
 }
 
@@ -88,7 +124,7 @@ proptest! {
 
     #[test]
     fn random_changes_panic_no_reader(
-        file in prop_oneof![Just(sample_file()), Just(version_2()), Just(array())],
+        file in prop::sample::select(files().map(|(_, file)| file).to_vec()),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
         cut in any::<prop::sample::Index>(),
         is_cut in prop::bool::weighted(0.2),

@@ -218,9 +218,38 @@ fn trailing_axes_of_one_are_dropped_and_time_is_refused() {
     put(&mut file, 40, &5_i16.to_le_bytes());
     assert_eq!(read("a.nii", &file).unwrap().shape_dhw, [4, 3, 2]);
     put(&mut file, 48, &2_i16.to_le_bytes());
+    let error = read("a.nii", &file).unwrap_err();
+    assert_eq!(error.reason().as_str(), "unsupported_format");
+    assert!(error.to_string().ends_with("found an array of 2 x 3 x 4 x 2 x 1 on 5 axes, such as a series in time"));
+    // Slices on the fourth axis, and something on the fifth.
+    put(&mut file, 46, &[1, 0, 4, 0, 2, 0]);
     assert_eq!(refused("a.nii", &file).0, "unsupported_format");
+    put(&mut file, 48, &(-1_i16).to_le_bytes());
+    assert_eq!(refused("a.nii", &file).0, "bad_header");
+    put(&mut file, 46, &[0, 0, 4, 0]);
+    assert_eq!(refused("a.nii", &file).0, "bad_header");
     put(&mut file, 40, &2_i16.to_le_bytes());
     assert_eq!(refused("a.nii", &file).0, "unsupported_format");
+}
+
+#[test]
+fn axes_and_scaled_bytes_agree_with_nibabel() {
+    // tests/golden/nifti_axes.py wrote the files and the expected values.
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/nifti_axes");
+    for line in include_str!("golden/nifti_axes.txt").lines().filter(|line| !line.starts_with('#')) {
+        let [name, spacing, shown] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let volume = volume::read(&golden.join(name), &ReadLimits::default()).unwrap();
+        let numbers = |text: &str| text.split(',').map(|number| number.parse().unwrap()).collect::<Vec<f32>>();
+        let (shape, values) = shown.split_once(':').unwrap();
+        let mut spacing = numbers(spacing);
+        spacing.reverse();
+        assert_eq!(volume.spacing_mm_dhw.unwrap().to_vec(), spacing, "{line}");
+        assert_eq!(volume.shape_dhw.map(|dim| dim.to_string()).join("x"), shape, "{line}");
+        assert_eq!(volume.values_dhw(), numbers(values), "{line}");
+        assert_eq!(volume.hu_known, numbers(values).iter().any(|value| *value <= -500.0), "{line}");
+        let on_fourth = name.starts_with("fourth") || name.starts_with("scaled_signed");
+        assert_eq!(volume.notes.iter().any(|note| note.contains("fourth axis")), on_fourth, "{line}");
+    }
 }
 
 #[test]
@@ -404,6 +433,52 @@ fn highly_compressed_and_padded_volumes_are_read() {
     assert_eq!((volume.samples.len(), volume.samples.get(128 * 128 * 128 - 1)), (1 << 21, 5.0));
     let padded = gzip(&[sample_file(), vec![0; 5000]].concat());
     assert_eq!(read("a.nii.gz", &padded).unwrap().samples, ramp());
+}
+
+#[test]
+fn bytes_after_the_gzip_members_are_ignored() {
+    // As for nibabel and gunzip, at every size: below and above what libdeflate writes at once.
+    let small = sample_file();
+    let mut large = sample_file();
+    put(&mut large, 42, &[64, 0, 64, 0, 32, 0]);
+    large.truncate(352);
+    large.extend((0..64 * 64 * 32_u32).flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 19).to_le_bytes()[..2].to_vec()));
+    let zeros = vec![0; 700];
+    let tails: [&[u8]; 8] =
+        [b"trailing bytes", &[0], &zeros, b"\0\0text", b"\x1f", b"\x1f\x8b", b"\x1f\x8b\x08\0", &[255; 9]];
+    for file in [small, large] {
+        let expected = read("a.nii", &file).unwrap().samples;
+        for tail in tails {
+            let packed = [gzip(&file), tail.to_vec()].concat();
+            assert_eq!(read("a.nii.gz", &packed).unwrap().samples, expected, "{tail:?}");
+            // Several members, empty ones and padding between them.
+            for cut in [1, 100, 348, 352, 353, file.len() - 1] {
+                for between in [Vec::new(), gzip(&[]), vec![0; 3], [vec![0; 5], gzip(&[]), vec![0; 40]].concat()] {
+                    let parts = [gzip(&file[..cut]), between, gzip(&file[cut..]), tail.to_vec()];
+                    let volume = read("a.nii.gz", &parts.concat()).unwrap();
+                    assert_eq!(volume.samples, expected, "{cut} {tail:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn optional_fields_of_a_gzip_header_are_skipped() {
+    let file = sample_file();
+    let plain = gzip(&file[..200]);
+    for flags in 0..32_u8 {
+        let mut member = [&plain[..3], &[flags & 30], &plain[4..10]].concat();
+        // Zeros in the extra data are an empty member's trailer by their bytes.
+        member.extend(if flags & 4 != 0 { [&[20, 0][..], &[0; 20]].concat() } else { Vec::new() });
+        member.extend(if flags & 8 != 0 { b"name\0".to_vec() } else { Vec::new() });
+        member.extend(if flags & 16 != 0 { b"comment\0".to_vec() } else { Vec::new() });
+        member.extend(if flags & 2 != 0 { vec![0, 0] } else { Vec::new() });
+        let empty = [&member[..], &gzip(&[])[10..]].concat();
+        member.extend(&plain[10..]);
+        let packed = [empty, member, gzip(&file[200..]), b"tail".to_vec()].concat();
+        assert_eq!(read("a.nii.gz", &packed).unwrap().samples, ramp(), "{flags}");
+    }
 }
 
 #[test]

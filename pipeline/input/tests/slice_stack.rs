@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use image::{GrayImage, Luma};
-use med2e3_input::volume::{self, ReadLimits, Rescale, Samples, Volume};
+use med2e3_input::volume::{self, DeepPictures, ReadLimits, Rescale, Samples, Volume};
 use med2e3_input::{InputError, recipe};
 use tempfile::TempDir;
 
@@ -43,16 +43,19 @@ fn slices_are_ordered_by_number_and_read_by_content() {
 }
 
 #[test]
-fn a_link_is_not_read_as_a_slice() {
+fn a_link_to_a_slice_is_read_and_no_other_kind_of_file() {
     let folder = series();
     slice(folder.path(), "0.png", [3, 4], 1);
-    slice(folder.path(), "1.png", [3, 4], 1);
     let elsewhere = series();
-    slice(elsewhere.path(), "2.png", [3, 4], 9);
-    std::os::unix::fs::symlink(elsewhere.path().join("2.png"), folder.path().join("2.png")).unwrap();
+    slice(elsewhere.path(), "blob", [3, 4], 9);
+    let link = |target: &Path, name: &str| std::os::unix::fs::symlink(target, folder.path().join(name)).unwrap();
+    link(&elsewhere.path().join("blob"), "1.png");
+    link(elsewhere.path(), "2.png");
+    link(Path::new("/nowhere/3.png"), "3.png");
+    fs::create_dir(folder.path().join("4.png")).unwrap();
     let volume = read(&folder).unwrap();
-    assert_eq!(first_pixels(&volume), [1.0, 1.0]);
-    assert_eq!(volume.slices_dropped.len(), 1);
+    assert_eq!(first_pixels(&volume), [1.0, 9.0]);
+    assert_eq!(volume.slices_dropped.iter().map(|dropped| dropped.slice).collect::<Vec<_>>(), [2, 3, 4]);
     assert!(volume.slices_dropped[0].reason.contains("not a regular file"));
 }
 
@@ -155,7 +158,9 @@ fn slices_of_the_most_common_shape_are_kept() {
 fn series_that_cannot_be_stacked_are_refused() {
     let empty = series();
     assert_eq!(read(&empty).unwrap_err().reason().as_str(), "empty_folder");
-    slice(empty.path(), "0.jpg", [2, 2], 1);
+    slice(empty.path(), "preview.jpg", [2, 2], 1);
+    assert!(read(&empty).unwrap_err().to_string().contains("1 .jpg and 0 other files"));
+    slice(empty.path(), ".0.png", [2, 2], 1);
     assert_eq!(read(&empty).unwrap_err().reason().as_str(), "empty_folder");
     fs::write(empty.path().join("0.png"), b"").unwrap();
     assert_eq!(read(&empty).unwrap_err().reason().as_str(), "no_readable_slice");
@@ -180,4 +185,114 @@ fn an_all_black_series_is_refused_by_the_recipe() {
     (0..3).for_each(|n| slice(folder.path(), &format!("{n}.png"), [4, 4], 0));
     let error = recipe::m3d(&read(&folder).unwrap(), [2, 2, 2], &mut Vec::new()).unwrap_err();
     assert_eq!(error.reason().as_str(), "all_zero");
+}
+
+#[test]
+fn names_beyond_plain_numbers_are_read_and_noted() {
+    for (names, noted) in [
+        (["10.PNG", "9.Jpeg", "0011.JPEG"], ""),
+        (["20240115093000124.png", "20240115093000003.png", "30240115093000123.png"], ""),
+        (["slice_010.png", "slice_009.png", "slice_011.png"], "one number"),
+        (["IM-0001-0012.png", "IM-0001-0002.png", "IM-0001-0100.png"], "one number"),
+        (["2.jpg", "1.JPG", "10.jpg"], ".jpg"),
+    ] {
+        let folder = series();
+        // In their order they are the second, the first and the third.
+        for (name, grey) in names.into_iter().zip([2, 1, 3]) {
+            slice(folder.path(), name, [3, 4], grey);
+        }
+        slice(folder.path(), "._1.png", [3, 4], 99);
+        let volume = read(&folder).unwrap();
+        assert_eq!(first_pixels(&volume), [1.0, 2.0, 3.0], "{names:?}");
+        let notes = volume.notes.join("; ");
+        assert!(if noted.is_empty() { notes.is_empty() } else { notes.contains(noted) }, "{names:?}: {notes}");
+        assert!(!notes.contains("2024") && !notes.contains("IM-"), "{notes}");
+    }
+}
+
+#[test]
+fn a_name_that_is_not_unicode_is_opened() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = series();
+    for (n, name) in [&b"K\xf6rper1.png"[..], b"K\xf6rper2.png"].into_iter().enumerate() {
+        slice(folder.path(), "new", [3, 4], n as u8 + 1);
+        fs::rename(folder.path().join("new"), folder.path().join(std::ffi::OsStr::from_bytes(name))).unwrap();
+    }
+    assert_eq!(first_pixels(&read(&folder).unwrap()), [1.0, 2.0]);
+}
+
+#[test]
+fn equal_numbers_and_one_slice_are_noted() {
+    let folder = series();
+    slice(folder.path(), "7.png", [3, 4], 2);
+    let volume = read(&folder).unwrap();
+    assert_eq!(volume.notes, ["the series has one slice"]);
+    slice(folder.path(), "07.png", [3, 4], 1);
+    let volume = read(&folder).unwrap();
+    assert_eq!(first_pixels(&volume), [1.0, 2.0]);
+    assert!(volume.notes.len() == 1 && volume.notes[0].starts_with("2 slices have a number"), "{:?}", volume.notes);
+}
+
+#[test]
+fn a_file_that_is_no_picture_is_named() {
+    let folder = series();
+    fs::write(folder.path().join("0.png"), "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+        .unwrap();
+    let error = read(&folder).unwrap_err();
+    assert!(error.reason().as_str() == "no_readable_slice" && error.to_string().contains("Git LFS pointer"), "{error}");
+}
+
+/// A picture of 16-bit grey.
+fn deep(folder: &Path, name: &str, [height, width]: [u32; 2], value: impl Fn(u32) -> u16) {
+    let pixels = (0..height * width).map(value).collect();
+    image::ImageBuffer::<Luma<u16>, Vec<u16>>::from_raw(width, height, pixels)
+        .unwrap()
+        .save_with_format(folder.join(name), image::ImageFormat::Png)
+        .unwrap();
+}
+
+#[test]
+fn slices_of_16_bits_are_clipped_with_a_note_or_scaled_by_their_range() {
+    let read_as = |folder: &TempDir, deep| {
+        volume::read_as(folder.path(), &ReadLimits::default(), &volume::Buffers::default(), deep)
+    };
+    for (low, step) in [(0, 16), (1000, 1), (0, 1), (252, 1), (65000, 8)] {
+        let folder = series();
+        let value = |n: u32, index: u32| (low + step * (n * 20 + index)) as u16;
+        (0..3).for_each(|n| deep(folder.path(), &format!("{n}.png"), [4, 5], |index| value(n, index)));
+        let numbers: Vec<u16> = (0..3).flat_map(|n| (0..20).map(move |index| value(n, index))).collect();
+        let clipped = read(&folder).unwrap();
+        let expected = numbers.iter().map(|number| (*number).min(255) as u8).collect::<Vec<u8>>();
+        assert_eq!(clipped.samples_dhw(), expected.into());
+        let above = 100.0 * numbers.iter().filter(|number| **number > 255).count() as f64 / 60.0;
+        let note =
+            format!("3 of 3 slices are 16-bit grey: {above:.1} % of all voxels, above 255, are clipped to white");
+        assert_eq!(clipped.notes, [note]);
+        let scaled = read_as(&folder, DeepPictures::Range).unwrap();
+        assert_eq!(scaled.samples_dhw(), numbers.clone().into());
+        let mut voxels = Vec::new();
+        recipe::m3d(&scaled, [3, 4, 5], &mut voxels).unwrap();
+        let (least, most) = (f32::from(numbers[0]), f32::from(numbers[59]));
+        let values = scaled.values_dhw();
+        for (number, value) in numbers.iter().zip(&values) {
+            let expected = (f32::from(*number) - least) / (most - least);
+            assert!((value - expected).abs() < 2e-5, "{value} {expected}");
+        }
+        assert!(scaled.notes[0].contains("16-bit grey"), "{:?}", scaled.notes);
+    }
+    let mixed = series();
+    deep(mixed.path(), "0.png", [4, 5], |n| 300 * n as u16);
+    deep(mixed.path(), "1.png", [9, 9], |_| 7);
+    (2..6).for_each(|n| slice(mixed.path(), &format!("{n}.png"), [4, 5], 3));
+    let volume = read(&mixed).unwrap();
+    assert_eq!(volume.notes, ["1 of 5 slices are 16-bit grey: 19.0 % of all voxels, above 255, are clipped to white"]);
+    let error = read_as(&mixed, DeepPictures::Range).unwrap_err();
+    assert!(
+        error.reason().as_str() == "mixed_series" && error.to_string().contains("1 of 16-bit grey and 4"),
+        "{error}"
+    );
+    let shallow = series();
+    (0..3).for_each(|n| slice(shallow.path(), &format!("{n}.png"), [4, 5], n));
+    assert_eq!(read_as(&shallow, DeepPictures::Range).unwrap(), read(&shallow).unwrap());
+    assert_eq!(read(&shallow).unwrap().notes, Vec::<String>::new());
 }

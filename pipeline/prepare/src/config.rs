@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use med2e3_input::InputError;
 use med2e3_input::recipe::{CtRecipe, Intensity, M3D_SHAPE_DHW};
 use med2e3_input::text::{CaptionPrompts, Template};
+use med2e3_input::volume::DeepPictures;
 use med2e3_input::window::{Window, WindowPreset};
 use med2e3_schemas::sample::{Split, Task};
 use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
@@ -185,12 +186,25 @@ pub struct VolumeConfig {
     pub voxels: VoxelCode,
     /// Largest decoded input, in MiB.
     pub max_decoded_mib: u64,
+    /// What becomes of slices of 16-bit grey: `clip`, as in the official preparation, or `range`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub deep_pictures: DeepPictures,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for VolumeConfig {
     /// M3D's preparation at M3D's shape, as 8-bit codes.
     fn default() -> VolumeConfig {
-        VolumeConfig { recipe: Recipe::M3d, shape: M3D_SHAPE_DHW, voxels: VoxelCode::U8, max_decoded_mib: 8192 }
+        VolumeConfig {
+            recipe: Recipe::M3d,
+            shape: M3D_SHAPE_DHW,
+            voxels: VoxelCode::U8,
+            max_decoded_mib: 8192,
+            deep_pictures: DeepPictures::Clip,
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! - Pictures that are numbered make the folder a slice stack, unless a volume lies beside them: then they are previews.
 //! - Names that begin with a dot and the folders of operating systems are passed over without being opened.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
@@ -51,6 +52,8 @@ pub enum Entry {
 pub enum FileKind {
     /// NIfTI, or the header of a pair.
     Nifti,
+    /// NRRD, MetaImage or MGH.
+    Raster,
     /// A NumPy array.
     Array,
     /// DICOM: a file with several frames.
@@ -117,10 +120,10 @@ const SYSTEM_FOLDERS: [&str; 6] =
 
 /// Endings by which files of other kinds are counted, longest first where one ends another. Any other ending could be a part
 /// of a name, and names are not for reports.
-const KNOWN_ENDINGS: [&str; 56] = [
+const KNOWN_ENDINGS: [&str; 50] = [
     ".dcm.gz", ".tar.gz", ".nii.zip", ".nii.bz2", ".nii.xz", ".nii.gzip", ".7z", ".bmp", ".bval", ".bvec", ".bz2", ".csv", ".db",
     ".doc", ".docx", ".gif", ".gz", ".h5", ".hdf5", ".html", ".ini", ".jp2", ".json", ".jsonl", ".lnk", ".log", ".mat", ".md",
-    ".mgh", ".mgz", ".mha", ".mhd", ".mnc", ".nhdr", ".npz", ".nrrd", ".parquet", ".part", ".pdf", ".pt", ".pth", ".py", ".rar",
+    ".mnc", ".npz", ".parquet", ".part", ".pdf", ".pt", ".pth", ".py", ".rar",
     ".raw", ".safetensors", ".tar", ".tgz", ".tif", ".tiff", ".toml", ".tsv", ".txt", ".xlsx", ".xml", ".yaml", ".zip",
 ];
 
@@ -148,6 +151,14 @@ impl Folder {
                 None => Found::Is(Entry::PassedOver(PassedOver::NoFile)),
             };
             found.push((name, looked));
+        }
+        // Numbers that a header beside them names.
+        let raster = Found::Is(Entry::Volume(FileKind::Raster));
+        let headers = found.iter().filter(|(_, looked)| *looked == raster);
+        let data = headers.filter_map(|(name, _)| Some(super::paired_file(&path.join(name))?.file_name()?.to_owned()));
+        let data: HashSet<OsString> = data.collect();
+        for (_, looked) in found.iter_mut().filter(|(name, _)| data.contains(name)) {
+            *looked = Found::Is(Entry::Part);
         }
         Ok(Folder::of(found))
     }
@@ -234,6 +245,9 @@ impl Found {
         let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
         if ends(&[".nii", ".nii.gz"]) {
             return Found::Is(Entry::Volume(FileKind::Nifti));
+        }
+        if ends(&[".nrrd", ".nhdr", ".mha", ".mhd", ".mgh", ".mgz", ".mgh.gz"]) {
+            return Found::Is(Entry::Volume(FileKind::Raster));
         }
         if ends(&[".npy"]) {
             return Found::Is(Entry::Volume(FileKind::Array));

@@ -1,5 +1,5 @@
-//! Gzip in memory: libdeflate inflates files whole, member by member, into a buffer whose size the decoded header
-//! states.
+//! Gzip and zlib in memory: libdeflate inflates files whole, member by member, into a buffer whose size the decoded
+//! header states.
 
 use std::path::Path;
 
@@ -15,8 +15,11 @@ const MAX_EXPANSION: u64 = 1032;
 /// The longest run of bytes that DEFLATE writes at once: a stored block.
 const LONGEST_RUN: usize = 1 << 16;
 
-/// Header, empty data and trailer of the smallest gzip member.
-const MIN_MEMBER: usize = 20;
+/// Bytes of a member's header without its optional fields.
+const HEADER: usize = 10;
+
+/// Empty data: the fewest bytes of DEFLATE.
+const LEAST_DATA: usize = 2;
 
 /// Decoded bytes that are allocated at first for each compressed byte. Voxels compress less well. Where a stream needs
 /// more, the buffer grows, so that memory follows the data and not the size that a header states.
@@ -46,14 +49,10 @@ pub(super) fn head(bytes: &[u8], len: usize) -> Vec<u8> {
     while filled < len && is_gzip(&bytes[at..]) {
         match decompressor.gzip_decompress(&bytes[at..], &mut out[filled..]) {
             Ok(decoded) => {
-                let Some(end) = member_end(bytes, at, &out[filled..filled + decoded]) else {
-                    break;
-                };
-                (filled, at) = (filled + decoded, end);
+                at = next_member(bytes, at, &out[filled..filled + decoded]);
+                filled += decoded;
             }
-            Err(_) => {
-                filled = len;
-            }
+            Err(_) => filled = len,
         }
     }
     out.truncate(filled.min(len));
@@ -69,6 +68,20 @@ pub(super) struct Request {
     pub(super) pad: usize,
     /// The limit on decoded samples; data beyond `expected` counts too.
     pub(super) limit: u64,
+}
+
+impl Request {
+    /// Most decoded bytes that are tolerated.
+    fn most(&self) -> usize {
+        let within_limit = usize::try_from(self.limit).unwrap_or(usize::MAX).max(self.expected).saturating_add(SLACK);
+        self.expected.saturating_mul(2).saturating_add(SLACK).min(within_limit)
+    }
+
+    /// The next size of a buffer of `capacity` bytes that was too small.
+    fn larger(&self, capacity: usize) -> usize {
+        let enough = if capacity < self.expected { self.expected } else { self.most() };
+        capacity.saturating_mul(2).saturating_add(LONGEST_RUN).min(enough)
+    }
 }
 
 /// Inflates the members of a gzip file until at least `expected` bytes are decoded, after `pad` unused bytes.
@@ -87,13 +100,12 @@ pub(super) fn inflate(path: &Path, bytes: &[u8], request: Request, buffers: &Buf
 }
 
 fn inflate_members(path: &Path, bytes: &[u8], request: Request, buffers: &Buffers) -> Result<Buffer, InputError> {
-    let Request { expected, pad, limit } = request;
+    let Request { expected, pad, .. } = request;
     let wrong_length = |found: usize| {
         let (expected, found, offset) = (expected as u64, found as u64, Some(bytes.len() as u64));
         InputError::LyingHeader { path: path.to_owned(), expected, found, offset }
     };
-    let within_limit = usize::try_from(limit).unwrap_or(usize::MAX).max(expected).saturating_add(SLACK);
-    let most = expected.saturating_mul(2).saturating_add(SLACK).min(within_limit);
+    let most = request.most();
     let mut capacity = expected.min(bytes.len().saturating_mul(USUAL_EXPANSION).max(SLACK));
     let mut out = buffers.take(Purpose::Samples, pad + capacity);
     let (mut filled, mut at) = (0, 0);
@@ -105,14 +117,11 @@ fn inflate_members(path: &Path, bytes: &[u8], request: Request, buffers: &Buffer
         match decompressor.gzip_decompress(&bytes[at..], &mut out.bytes_mut()[pad + filled..pad + capacity]) {
             Ok(decoded) if filled + decoded >= expected => filled += decoded,
             Ok(decoded) => {
-                let Some(end) = member_end(bytes, at, &out.bytes()[pad + filled..pad + filled + decoded]) else {
-                    return Err(wrong_length(filled));
-                };
-                (filled, at) = (filled + decoded, end);
+                at = next_member(bytes, at, &out.bytes()[pad + filled..pad + filled + decoded]);
+                filled += decoded;
             }
             Err(DecompressionError::InsufficientSpace) if capacity < most => {
-                let enough = if capacity < expected { expected } else { most };
-                capacity = capacity.saturating_mul(2).saturating_add(LONGEST_RUN).min(enough);
+                capacity = request.larger(capacity);
                 out.grow(pad + capacity);
             }
             Err(DecompressionError::InsufficientSpace) => return Err(wrong_length(capacity)),
@@ -128,21 +137,86 @@ fn inflate_members(path: &Path, bytes: &[u8], request: Request, buffers: &Buffer
     Ok(out)
 }
 
-/// Offset of the end of the member that starts at `at` and decodes to `decoded`. libdeflate does not report it, so its
-/// trailer (checksum and length, 8 bytes) is searched for: the file's end, another member or padding must follow.
-fn member_end(bytes: &[u8], at: usize, decoded: &[u8]) -> Option<usize> {
+/// Inflates a zlib stream of at least `expected` bytes, after `pad` unused bytes; as [`inflate`].
+///
+/// # Errors
+/// As [`inflate`].
+pub(super) fn inflate_zlib(
+    path: &Path,
+    bytes: &[u8],
+    request: Request,
+    buffers: &Buffers,
+) -> Result<Buffer, InputError> {
+    stage::enter(Stage::Inflate);
+    let inflated = inflate_one(path, bytes, request, buffers);
+    stage::enter(Stage::Decode);
+    inflated
+}
+
+fn inflate_one(path: &Path, bytes: &[u8], request: Request, buffers: &Buffers) -> Result<Buffer, InputError> {
+    let Request { expected, pad, .. } = request;
+    let most = request.most();
+    let mut capacity = expected.min(bytes.len().saturating_mul(USUAL_EXPANSION).max(SLACK));
+    let mut out = buffers.take(Purpose::Samples, pad + capacity);
+    let mut decompressor = Decompressor::new();
+    loop {
+        let found = match decompressor.zlib_decompress(bytes, &mut out.bytes_mut()[pad..pad + capacity]) {
+            Ok(decoded) if decoded >= expected => return Ok(out),
+            Ok(decoded) => decoded,
+            Err(DecompressionError::InsufficientSpace) if capacity < most => {
+                capacity = request.larger(capacity);
+                out.grow(pad + capacity);
+                continue;
+            }
+            Err(DecompressionError::InsufficientSpace) => capacity,
+            Err(DecompressionError::BadData) => {
+                return Err(InputError::CorruptGzip { path: path.to_owned(), offset: 0 });
+            }
+        };
+        let (expected, found) = (expected as u64, found as u64);
+        return Err(InputError::LyingHeader { path: path.to_owned(), expected, found, offset: None });
+    }
+}
+
+/// Offset of the member after the one that starts at `at` and decodes to `decoded`, or of what else follows it. Zeros
+/// between members are padding, as for Python's `gzip`; other bytes end the data, as for `gunzip`.
+///
+/// libdeflate does not report how long a member is, so its trailer (checksum and length, 8 bytes) is searched for.
+/// Where the same bytes occur twice, the trailer is the one before another member or before the end of the data.
+fn next_member(bytes: &[u8], at: usize, decoded: &[u8]) -> usize {
     let mut crc = libdeflater::Crc::new();
     crc.update(decoded);
     let mut trailer = [0; 8];
     trailer[..4].copy_from_slice(&crc.sum().to_le_bytes());
     trailer[4..].copy_from_slice(&(decoded.len() as u32).to_le_bytes());
-    let first = at + MIN_MEMBER - trailer.len();
-    let padding = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    let found = bytes.get(first..)?.windows(trailer.len()).enumerate().find(|(offset, window)| {
-        let end = first + offset + trailer.len();
-        *window == trailer && (is_gzip(&bytes[end..]) || end >= padding)
-    });
-    found.map(|(offset, _)| first + offset + trailer.len())
+    let first = data_start(bytes, at) + LEAST_DATA;
+    let windows = bytes.get(first..).unwrap_or_default().windows(trailer.len()).enumerate();
+    let ends = windows.filter(|(_, window)| *window == trailer).map(|(n, _)| first + n + trailer.len());
+    // An empty member's trailer is all zeros: in zeros that follow it, every offset would be an end.
+    let mut ends = ends.take(if decoded.is_empty() { 1 } else { usize::MAX });
+    let after_padding = |end: usize| end + bytes[end..].iter().take_while(|byte| **byte == 0).count();
+    let Some(earliest) = ends.next().map(after_padding) else {
+        return bytes.len();
+    };
+    let is_next = |next: &usize| *next == bytes.len() || is_gzip(&bytes[*next..]);
+    std::iter::once(earliest).chain(ends.map(after_padding)).find(is_next).unwrap_or(earliest)
+}
+
+/// Offset of a member's compressed data, after its header and the optional fields: extra data, name, comment, checksum.
+fn data_start(bytes: &[u8], at: usize) -> usize {
+    let flags = bytes.get(at + 3).copied().unwrap_or_default();
+    let mut start = at + HEADER;
+    if flags & 4 != 0 {
+        let length = bytes.get(start..start + 2).map_or(0, |length| u16::from_le_bytes([length[0], length[1]]));
+        start += 2 + usize::from(length);
+    }
+    for flag in [8, 16] {
+        if flags & flag != 0 {
+            let text = bytes.get(start..).unwrap_or_default();
+            start += text.iter().position(|byte| *byte == 0).map_or(text.len(), |end| end + 1);
+        }
+    }
+    if flags & 2 != 0 { start + 2 } else { start }
 }
 
 /// Whether the file's last four bytes, the length field of a gzip trailer, agree with the data still expected. If so,

@@ -9,12 +9,16 @@
 //! - [`read`], [`paired_file`]: which reader a path needs, and which files belong to one volume
 //! - [`Folder`], [`entry_at`]: what every entry of a folder is, for whoever lists a tree
 //! - `samples`, `grid`: the stored numbers and their view along D, H and W
-//! - `nifti`, `dicom`, `npy`, `slice_stack`: one reader a format
+//! - `nifti`, `dicom`, `nrrd`, `metaimage`, `mgh`, `npy`, `slice_stack`: one reader a format
+//! - `oriented`, `data_file`: what formats with i, j and k axes share, and what headers in text share
+//! - [`magic`]: what a file is, by its first bytes, for messages and counts
+//! - `slice_names`: which names of a folder are slices
 //! - `picture`, `jpeg`: one PNG or JPEG file to 8-bit grey
 //! - `source`, `gzip`, `buffers`: file contents within a memory limit, and memory that is used again
 //! - `stage`: reports to an observer what a reader is doing
 
 mod buffers;
+mod data_file;
 mod dicom;
 mod folder;
 mod grid;
@@ -22,11 +26,17 @@ mod gzip;
 mod jpeg;
 pub(crate) mod low_high;
 mod luma;
+pub mod magic;
+mod metaimage;
+mod mgh;
 mod nifti;
 mod npy;
+mod nrrd;
+mod oriented;
 mod picture;
 mod picture_error;
 mod samples;
+mod slice_names;
 mod slice_stack;
 mod source;
 mod stage;
@@ -39,11 +49,14 @@ pub use self::buffers::Buffers;
 pub use self::dicom::DicomReader;
 pub use self::folder::{Entry, FileKind, Folder, PassedOver, Series, entry_at};
 pub use self::grid::{Arrangement, Grid};
+pub use self::metaimage::MetaImageReader;
+pub use self::mgh::MghReader;
 pub use self::nifti::NiftiReader;
 pub use self::npy::NpyReader;
+pub use self::nrrd::NrrdReader;
 pub(crate) use self::samples::with_samples;
 pub use self::samples::{Sample, Samples, Stored};
-pub use self::slice_stack::SliceStackReader;
+pub use self::slice_stack::{DeepPictures, SliceStackReader};
 pub use self::stage::{Stage, StageObserver, with_stage_observer};
 pub use med2e3_schemas::volume::SliceDropped;
 
@@ -70,9 +83,9 @@ pub struct Volume {
     pub orientation: Option<String>,
     /// The plane of the slices; `None` where the orientation is unknown.
     pub plane: Option<Plane>,
-    /// Whether values are known to be Hounsfield units: never for 8-bit images; for DICOM, where the modality is CT and
-    /// the rescale type is Hounsfield units or absent; for NIfTI, which has no field for the unit, where some value is
-    /// -500 or less (air), which windowed images and MRI do not have.
+    /// Whether values are known to be Hounsfield units: never for pictures; for DICOM, where the modality is CT and the
+    /// rescale type is Hounsfield units or absent; for formats that have no field for the unit, as NIfTI, where some
+    /// value is -500 or less (air), which windowed images and MRI do not have.
     pub hu_known: bool,
     /// Slices of the source that are not in the volume.
     pub slices_dropped: Vec<SliceDropped>,
@@ -190,11 +203,19 @@ pub fn read(path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
 /// # Errors
 /// As [`read`].
 pub fn read_with(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<Volume, InputError> {
+    read_as(path, limits, buffers, DeepPictures::Clip)
+}
+
+/// As [`read_with`], with what becomes of slices of 16-bit grey.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_as(path: &Path, limits: &ReadLimits, buffers: &Buffers, deep: DeepPictures) -> Result<Volume, InputError> {
     let metadata = fs::metadata(path).map_err(|e| InputError::io(path, e))?;
     if metadata.is_dir() {
         return match folder::series_to_read(path).map_err(|e| InputError::io(path, e))? {
             Series::Dicom => DicomReader.read(path, limits),
-            Series::Slices => SliceStackReader.read(path, limits),
+            Series::Slices => slice_stack::read(path, limits, deep),
         };
     }
     if !metadata.is_file() {
@@ -205,6 +226,12 @@ pub fn read_with(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<
     let named = name.ends_with(".nii") || name.ends_with(".nii.gz") || nifti::is_pair_name(path);
     if npy::is_npy(&head) {
         NpyReader::with_buffers(buffers).read(path, limits)
+    } else if nrrd::is_nrrd(&head) {
+        NrrdReader::with_buffers(buffers).read(path, limits)
+    } else if metaimage::is_metaimage(&head) {
+        MetaImageReader::with_buffers(buffers).read(path, limits)
+    } else if mgh::is_mgh(&head) || [".mgz", ".mgh.gz"].iter().any(|ending| name.ends_with(ending)) {
+        MghReader::with_buffers(buffers).read(path, limits)
     } else if named || gzip::is_gzip(&head) || nifti::is_header(&head) {
         NiftiReader::with_buffers(buffers).read(path, limits)
     } else if dicom::is_dicom(&head) {
@@ -212,14 +239,15 @@ pub fn read_with(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<
     } else if picture::is_picture(&head) {
         Err(InputError::UnsupportedImage2d { location: path.display().to_string() })
     } else {
-        Err(unsupported(path, &format!("a file that starts with {:02x?}", &head[..head.len().min(4)])))
+        Err(unsupported(path, &magic::found(&head)))
     }
 }
 
-/// The other file of the NIfTI pair (`.hdr` and `.img`) of which `path` is one, as [`read`] would find it; `None` where
-/// `path` is not named as one of a pair or the other file does not exist.
+/// The other file of the NIfTI pair (`.hdr` and `.img`) of which `path` is one, as [`read`] would find it, or the file that
+/// an NRRD or MetaImage header (`.nhdr`, `.mhd`) names; `None` where `path` is none of these or the other file does not
+/// exist.
 pub fn paired_file(path: &Path) -> Option<PathBuf> {
-    nifti::NiftiFiles::paired_file(path)
+    nifti::NiftiFiles::paired_file(path).or_else(|| nrrd::paired_file(path)).or_else(|| metaimage::paired_file(path))
 }
 
 /// The entries of a folder in the order of their names.
@@ -231,7 +259,8 @@ fn sorted_entries(path: &Path) -> Result<Vec<DirEntry>, InputError> {
 }
 
 fn unsupported(path: &Path, found: &str) -> InputError {
-    let expected = "a DICOM series, a folder of .jpeg or .png slices, a NIfTI file, or a .npy array";
+    let expected =
+        "a DICOM series, a folder of .jpeg or .png slices, a NIfTI, NRRD, MetaImage or MGH file, or a .npy array";
     InputError::UnsupportedFormat { path: path.to_owned(), expected, found: found.to_owned() }
 }
 

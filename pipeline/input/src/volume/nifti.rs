@@ -18,10 +18,14 @@ use self::geometry::Geometry;
 use self::header::Header;
 pub(super) use self::header::is_header;
 use super::buffers::Buffers;
+use super::magic::{self, Contents};
+use super::oriented::{self, Stated};
 use super::source::Source;
-use super::{Arrangement, ReadLimits, Rescale, Sample, Samples, Volume, VolumeReader, with_samples};
+use super::{ReadLimits, Volume, VolumeReader};
 use crate::error::InputError;
-use crate::volume::low_high::LowHigh;
+
+/// Decoded bytes of a file that is no NIfTI in which levels of gzip are looked for.
+const LONGEST_LOOK: usize = 1 << 16;
 
 /// Reads NIfTI files, plain or gzipped, single files or pairs (by the path of either file).
 #[derive(Clone, Debug, Default)]
@@ -46,12 +50,23 @@ impl VolumeReader for NiftiReader {
         let header = Header::parse(header_path, &head).or_else(|error| {
             // Damage near the start looks like a bad header: an error of the gzip stream is reported first.
             source.check(head.len().max(1), limits, &self.buffers)?;
-            Err(error)
+            let Some(found) = magic::gzip_within_gzip(&source.head(LONGEST_LOOK)?).filter(|_| source.is_gzip()) else {
+                return Err(error);
+            };
+            Err(InputError::UnsupportedFormat { path: header_path.to_owned(), expected: "a NIfTI volume", found })
         })?;
         let (shape_ijk, extent) = (header.shape_ijk(header_path)?, header.extent(header_path)?);
         let rescale = header.rescale(header_path)?;
         let source = match (files, header.is_single()) {
-            (NiftiFiles::Pair { voxels, .. }, false) => Source::open(&voxels, limits, &self.buffers)?,
+            (NiftiFiles::Pair { voxels, .. }, false) => {
+                let mut source = Source::open(&voxels, limits, &self.buffers)?;
+                let kind = Contents::of(&source.head(magic::HEAD_BYTES)?);
+                if matches!(kind, Contents::GitLfsPointer | Contents::GitAnnexPointer | Contents::Html) {
+                    let (expected, found) = ("the voxels of a NIfTI pair", kind.found().to_owned());
+                    return Err(InputError::UnsupportedFormat { path: voxels, expected, found });
+                }
+                source
+            }
             // A file that is named as a header of a pair, while its contents state a single file.
             (NiftiFiles::Single { .. } | NiftiFiles::Pair { .. }, true) => source,
             (NiftiFiles::Single { .. }, false) => {
@@ -61,38 +76,11 @@ impl VolumeReader for NiftiReader {
             }
         };
         let samples = source.samples(&extent, limits, &self.buffers)?;
-        Ok(volume(path, &header, shape_ijk, samples, rescale))
+        let Geometry { orientation, spacing_mm } = Geometry::of(&header);
+        let volume = oriented::volume(path, &Stated { shape_ijk, orientation, spacing_mm, rescale }, samples);
+        let [ni, nj, nk] = shape_ijk;
+        let fourth =
+            || format!("the header states {ni} x {nj} x 1 x {nk} voxels: the fourth axis is taken as the slices");
+        Ok(Volume { notes: header.slices_on_fourth_axis().then(fourth).into_iter().collect(), ..volume })
     }
-}
-
-fn volume(path: &Path, header: &Header, shape_ijk: [usize; 3], samples: Samples, rescale: Rescale) -> Volume {
-    let geometry = Geometry::of(header);
-    let display_transform = geometry.orientation.map(|orientation| orientation.display_transform()).unwrap_or_default();
-    let [ni, nj, nk] = shape_ijk;
-    let [di, dj, dk] = [0, 1, 2].map(|axis| geometry.spacing_mm.map(|spacing| spacing[axis]));
-    let (rows, columns) = if display_transform.transpose { (di, dj) } else { (dj, di) };
-    let shape_dhw = if display_transform.transpose { [nk, ni, nj] } else { [nk, nj, ni] };
-    Volume {
-        arrangement: Arrangement::of(display_transform),
-        hu_known: reaches_air(&samples, rescale),
-        spacing_mm_dhw: dk.zip(rows).zip(columns).map(|((d, h), w)| [d, h, w]),
-        orientation: geometry.orientation.map(|orientation| orientation.codes()),
-        plane: geometry.orientation.map(|orientation| orientation.plane()),
-        ..Volume::plain(path, shape_dhw, samples, rescale)
-    }
-}
-
-/// Whether any value is -500 or less; see [`Volume::hu_known`].
-fn reaches_air(samples: &Samples, rescale: Rescale) -> bool {
-    fn any<T: Sample>(samples: &[T], rescale: Rescale) -> bool {
-        // In CT the first corner is air, so that few chunks are read.
-        samples.chunks(1 << 14).any(|chunk| {
-            let mut range = LowHigh::default();
-            range.add(chunk);
-            let (low, high) = range.low_and_high();
-            let least = if rescale.slope < 0.0 { high } else { low };
-            rescale.value(least.to_f64()) <= -500.0
-        })
-    }
-    !matches!(samples, Samples::U8(_)) && with_samples!(samples, samples => any(samples, rescale))
 }

@@ -9,6 +9,7 @@
 use std::path::Path;
 
 use super::buffers::Buffers;
+use super::magic;
 use super::source::{Extent, NumberType, Source};
 use super::{Arrangement, ReadLimits, Rescale, Volume, VolumeReader};
 use crate::error::InputError;
@@ -68,8 +69,7 @@ struct Header {
 impl Header {
     fn parse(path: &Path, head: &[u8]) -> Result<Header, InputError> {
         if !is_npy(head) {
-            let (expected, found) =
-                ("a .npy file", format!("a file that starts with {:02x?}", &head[..head.len().min(4)]));
+            let (expected, found) = ("a .npy file", magic::found(head));
             return Err(InputError::UnsupportedFormat { path: path.to_owned(), expected, found });
         }
         let short = || bad(path, "header", "a whole dictionary", format!("the file's end after {} bytes", head.len()));

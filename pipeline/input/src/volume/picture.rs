@@ -8,6 +8,7 @@ use image::{ColorType, DynamicImage, ImageDecoder, ImageReader, Limits};
 
 use super::jpeg;
 use super::luma::luma;
+use super::magic;
 use super::picture_error::PictureError;
 use super::stage::{self, Stage};
 
@@ -19,7 +20,16 @@ pub(super) fn is_picture(head: &[u8]) -> bool {
     head.starts_with(b"\x89PNG") || jpeg::is_jpeg(head)
 }
 
-/// Decodes one picture by its contents, whatever its name, and appends its grey pixels; returns rows and columns.
+/// What a picture is besides its grey pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Picture {
+    /// Rows and columns.
+    pub(super) shape_hw: [usize; 2],
+    /// Of 16-bit grey: the number of pixels above 255, which became white.
+    pub(super) clipped: Option<usize>,
+}
+
+/// Decodes one picture by its contents, whatever its name, and appends its grey pixels.
 ///
 /// `file` is a buffer for the file's bytes, which is used for one slice after the other.
 pub(super) fn grey(
@@ -27,20 +37,62 @@ pub(super) fn grey(
     size_limit: u64,
     file: &mut Vec<u8>,
     out: &mut Vec<u8>,
-) -> Result<[usize; 2], PictureError> {
-    // A link could lead anywhere, and a pipe would never end.
-    let metadata = fs::symlink_metadata(path)?;
-    if !metadata.is_file() {
+) -> Result<Picture, PictureError> {
+    load(path, file)?;
+    if jpeg::is_jpeg(file) {
+        let shape_hw = jpeg::grey(file, size_limit, out)?;
+        return Ok(Picture { shape_hw, clipped: None });
+    }
+    png_grey(file, size_limit, out)
+}
+
+/// Decodes one picture of 16-bit grey and appends its numbers.
+pub(super) fn deep_grey(path: &Path, file: &mut Vec<u8>, out: &mut Vec<u16>) -> Result<(), PictureError> {
+    load(path, file)?;
+    let (decoder, _) = png(file, u64::MAX)?;
+    match DynamicImage::from_decoder(decoder)? {
+        DynamicImage::ImageLuma16(picture) => out.extend_from_slice(&picture),
+        _ => return Err(PictureError::Unreadable("no longer 16-bit grey".to_owned())),
+    }
+    Ok(())
+}
+
+/// Reads a file into `file`.
+fn load(path: &Path, file: &mut Vec<u8>) -> Result<(), PictureError> {
+    // A pipe would never end. A link is followed: whoever names the folder decides whether its links may be.
+    if !fs::metadata(path)?.is_file() {
         return Err(PictureError::Unreadable("not a regular file".to_owned()));
     }
     stage::enter(Stage::Read);
     file.clear();
     File::open(path)?.read_to_end(file)?;
     stage::enter(Stage::Decode);
-    if jpeg::is_jpeg(file) { jpeg::grey(file, size_limit, out) } else { png_grey(file, size_limit, out) }
+    Ok(())
 }
 
-fn png_grey(bytes: &[u8], size_limit: u64, out: &mut Vec<u8>) -> Result<[usize; 2], PictureError> {
+fn png_grey(bytes: &[u8], size_limit: u64, out: &mut Vec<u8>) -> Result<Picture, PictureError> {
+    let (decoder, shape_hw) = png(bytes, size_limit)?;
+    let start = out.len();
+    let mut clipped = None;
+    if decoder.color_type() == ColorType::L8 {
+        out.resize(start + decoder.total_bytes() as usize, 0);
+        decoder.read_image(&mut out[start..]).inspect_err(|_| out.truncate(start))?;
+    } else {
+        let picture = DynamicImage::from_decoder(decoder)?;
+        if let DynamicImage::ImageLuma16(picture) = &picture {
+            clipped = Some(picture.iter().filter(|sample| **sample > 255).count());
+        }
+        append_grey(picture, out);
+    }
+    Ok(Picture { shape_hw, clipped })
+}
+
+/// The decoder of a PNG, with its rows and columns.
+fn png(bytes: &[u8], size_limit: u64) -> Result<(impl ImageDecoder, [usize; 2]), PictureError> {
+    if !bytes.starts_with(b"\x89PNG") {
+        let found = magic::found(&bytes[..bytes.len().min(magic::HEAD_BYTES)]);
+        return Err(PictureError::Unreadable(format!("expected a PNG or JPEG, found {found}")));
+    }
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
     reader.no_limits();
     let mut decoder = reader.into_decoder()?;
@@ -55,14 +107,7 @@ fn png_grey(bytes: &[u8], size_limit: u64, out: &mut Vec<u8>) -> Result<[usize; 
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(decoder.total_bytes().saturating_mul(2) + (64 << 20));
     decoder.set_limits(limits)?;
-    if decoder.color_type() == ColorType::L8 {
-        let start = out.len();
-        out.resize(start + decoder.total_bytes() as usize, 0);
-        decoder.read_image(&mut out[start..]).inspect_err(|_| out.truncate(start))?;
-    } else {
-        append_grey(DynamicImage::from_decoder(decoder)?, out);
-    }
-    Ok([height as usize, width as usize])
+    Ok((decoder, [height as usize, width as usize]))
 }
 
 /// Appends pixels equal to Pillow's `convert("L")`: alpha is ignored, 16-bit grey is clipped at 255, 16-bit colors are

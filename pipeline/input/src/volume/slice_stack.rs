@@ -4,7 +4,8 @@
 //! and not `.jpg`, in the order of their numbers, to 8-bit grey as by Pillow's `convert("L")`; unreadable slices are
 //! left out, and then slices of another shape than the most common one. Three things differ: a name that is not a
 //! number refuses the series and not the whole run; slices that are left out are recorded; and a series is refused
-//! where fewer than half of the slices have the most common shape.
+//! where fewer than half of the slices have the most common shape. Which names are slices, and what more is taken, is
+//! in [`slice_names`](super::slice_names).
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -12,99 +13,160 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-use super::picture;
+use serde::{Deserialize, Serialize};
+
+use super::picture::{self, Picture};
 use super::picture_error::PictureError;
+use super::slice_names::series_of;
 use super::{ReadLimits, Rescale, SliceDropped, Volume, VolumeReader};
 use crate::error::InputError;
 
-/// Reads a folder of numbered JPEG or PNG slices.
+/// What becomes of slices of 16-bit grey.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeepPictures {
+    /// Values above 255 become white, as Pillow's `convert("L")` and with it the official preparation have them; a note
+    /// says how many.
+    #[default]
+    Clip,
+    /// The smallest value of the series is black and the largest white. All slices must be 16-bit grey.
+    Range,
+}
+
+/// Reads a folder of numbered JPEG or PNG slices, of 16-bit slices as [`DeepPictures::Clip`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SliceStackReader;
 
-/// Whether a name is a slice's: a whole number and `.jpeg` or `.png`.
-pub(super) fn is_numbered_picture(name: &str) -> bool {
-    let stem = name.strip_suffix(".jpeg").or_else(|| name.strip_suffix(".png"));
-    stem.and_then(slice_number).is_some()
-}
-
-/// The names among `pictures` that are the slices of a series.
+/// The names among the pictures of a folder that belong to its series: its slices, and pictures that reading it reports.
 pub(super) fn slices_among<'a>(pictures: impl Iterator<Item = &'a OsString>) -> HashSet<OsString> {
-    pictures.filter(|name| is_numbered_picture(&name.to_string_lossy())).cloned().collect()
-}
-
-/// The number of a slice, by its name without the ending.
-fn slice_number(stem: &str) -> Option<u32> {
-    stem.parse().ok().filter(|_| stem.bytes().all(|byte| byte.is_ascii_digit()))
+    let pictures: Vec<&OsString> = pictures.collect();
+    let names: Vec<_> = pictures.iter().map(|name| name.to_string_lossy()).collect();
+    let Some(series) = series_of(&names.iter().map(AsRef::as_ref).collect::<Vec<&str>>()) else {
+        return HashSet::new();
+    };
+    let numbered = series.slices.iter().chain(&series.dropped).map(|(_, index)| *index);
+    numbered.chain(series.stray).map(|index| pictures[index].clone()).collect()
 }
 
 impl VolumeReader for SliceStackReader {
     /// Values are 0 to 1 (grey divided by 255); spacing and orientation are unknown. Memory: the samples, one file's
     /// bytes and one color image.
     fn read(&self, path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
-        let mut listing = Listing::of(path)?;
-        let mut stack = Stack::default();
-        let mut file = Vec::new();
-        for (number, name) in &listing.slices {
-            let size_limit = limits.max_decoded_bytes - stack.pixels.len() as u64;
-            match picture::grey(&path.join(name), size_limit, &mut file, &mut stack.pixels) {
-                Ok(shape) => stack.push(*number, shape),
-                Err(PictureError::TooLarge(bytes)) => {
-                    let (expected, found) = (limits.max_decoded_bytes, stack.pixels.len() as u64 + bytes);
-                    return Err(InputError::TooLarge { path: path.to_owned(), expected, found });
-                }
-                Err(PictureError::Unreadable(why)) => {
-                    listing.dropped.push(SliceDropped { slice: *number, reason: format!("unreadable: {why}") });
-                }
+        read(path, limits, DeepPictures::Clip)
+    }
+}
+
+/// Reads a folder of slices; see [`SliceStackReader`].
+///
+/// # Errors
+/// As the reader's, and [`InputError::MixedSeries`] where the range of 16-bit slices is asked for and some slices are
+/// not.
+pub(super) fn read(path: &Path, limits: &ReadLimits, deep: DeepPictures) -> Result<Volume, InputError> {
+    let mut listing = Listing::of(path)?;
+    let mut stack = Stack::default();
+    let mut file = Vec::new();
+    for (index, (number, name)) in listing.slices.iter().enumerate() {
+        let size_limit = limits.max_decoded_bytes - stack.pixels.len() as u64;
+        match picture::grey(&path.join(name), size_limit, &mut file, &mut stack.pixels) {
+            Ok(picture) => stack.push(index, *number, picture),
+            Err(PictureError::TooLarge(bytes)) => {
+                return Err(too_large(path, limits, stack.pixels.len() as u64 + bytes));
+            }
+            Err(PictureError::Unreadable(why)) => {
+                listing.dropped.push(SliceDropped { slice: *number, reason: format!("unreadable: {why}") });
             }
         }
-        if stack.slices.is_empty() {
-            let first = listing.dropped.iter().find(|dropped| dropped.reason.starts_with("unreadable"));
-            let first = first.map(|dropped| dropped.reason.clone()).unwrap_or_default();
-            return Err(InputError::NoReadableSlice { path: path.to_owned(), slices: listing.slices.len(), first });
-        }
-        let [height, width] = stack.keep_most_common_shape(path, &mut listing.dropped)?;
-        listing.dropped.sort_by_key(|dropped| dropped.slice);
-        let shape_dhw = [stack.slices.len(), height, width];
-        let rescale = Rescale { slope: 1.0 / 255.0, intercept: 0.0 };
-        Ok(Volume { slices_dropped: listing.dropped, ..Volume::plain(path, shape_dhw, stack.pixels, rescale) })
     }
+    if stack.slices.is_empty() {
+        let first = listing.dropped.iter().find(|dropped| dropped.reason.starts_with("unreadable"));
+        let first = first.map(|dropped| dropped.reason.clone()).unwrap_or_default();
+        return Err(InputError::NoReadableSlice { path: path.to_owned(), slices: listing.slices.len(), first });
+    }
+    let [height, width] = stack.keep_most_common_shape(path, &mut listing.dropped)?;
+    listing.dropped.sort_by_key(|dropped| dropped.slice);
+    let mut notes = listing.notes;
+    if stack.slices.len() == 1 {
+        notes.push("the series has one slice".to_owned());
+    }
+    let shape_dhw = [stack.slices.len(), height, width];
+    let deep_slices = stack.slices.iter().filter(|slice| slice.clipped.is_some()).count();
+    let mut volume = if deep_slices > 0 && deep == DeepPictures::Range {
+        if deep_slices < stack.slices.len() {
+            let found = format!("{deep_slices} of 16-bit grey and {} others", stack.slices.len() - deep_slices);
+            return Err(InputError::MixedSeries { path: path.to_owned(), slices: stack.slices.len(), found });
+        }
+        let names = stack.slices.iter().map(|slice| &listing.slices[slice.index].1);
+        deep_volume(path, limits, shape_dhw, names, &mut file)?
+    } else {
+        notes.extend(stack.clip_note(deep_slices));
+        let rescale = Rescale { slope: 1.0 / 255.0, intercept: 0.0 };
+        Volume::plain(path, shape_dhw, stack.pixels, rescale)
+    };
+    notes.append(&mut volume.notes);
+    Ok(Volume { slices_dropped: listing.dropped, notes, ..volume })
+}
+
+/// The volume of slices of 16-bit grey, values 0 to 1 between the smallest and the largest number.
+fn deep_volume<'a>(
+    path: &Path,
+    limits: &ReadLimits,
+    shape_dhw: [usize; 3],
+    names: impl Iterator<Item = &'a OsString>,
+    file: &mut Vec<u8>,
+) -> Result<Volume, InputError> {
+    let count: usize = shape_dhw.iter().product();
+    let bytes = 2 * count as u64;
+    if bytes > limits.max_decoded_bytes {
+        return Err(too_large(path, limits, bytes));
+    }
+    let mut samples: Vec<u16> = Vec::with_capacity(count);
+    let changed =
+        || InputError::Unreadable { path: path.to_owned(), source: std::io::Error::other("changed while read") };
+    for name in names {
+        picture::deep_grey(&path.join(name), file, &mut samples).map_err(|_| changed())?;
+    }
+    if samples.len() != count {
+        return Err(changed());
+    }
+    let low = samples.iter().copied().min().unwrap_or_default();
+    let high = samples.iter().copied().max().unwrap_or_default();
+    let slope = 1.0 / f32::from(high - low).max(1.0);
+    let rescale = Rescale { slope, intercept: -f32::from(low) * slope };
+    let note = format!("the slices are 16-bit grey: {low} is black and {high} is white");
+    Ok(Volume { notes: vec![note], ..Volume::plain(path, shape_dhw, samples, rescale) })
+}
+
+fn too_large(path: &Path, limits: &ReadLimits, found: u64) -> InputError {
+    InputError::TooLarge { path: path.to_owned(), expected: limits.max_decoded_bytes, found }
 }
 
 /// The slice files of a series in order, and the files that were left out by their names.
 struct Listing {
-    slices: Vec<(u32, String)>,
+    slices: Vec<(u32, OsString)>,
     dropped: Vec<SliceDropped>,
+    notes: Vec<String>,
 }
 
 impl Listing {
     fn of(path: &Path) -> Result<Listing, InputError> {
-        let mut slices = Vec::new();
-        let mut dropped = Vec::new();
-        let mut others = 0;
-        for entry in fs::read_dir(path).map_err(|e| InputError::io(path, e))? {
-            let name = entry.map_err(|e| InputError::io(path, e))?.file_name().to_string_lossy().into_owned();
-            if let Some(stem) = name.strip_suffix(".jpeg").or_else(|| name.strip_suffix(".png")) {
-                match slice_number(stem) {
-                    Some(number) => slices.push((number, name)),
-                    None => {
-                        return Err(InputError::BadSliceName { path: path.to_owned(), found: name });
-                    }
-                }
-            } else if let Some(slice) = name.strip_suffix(".jpg").and_then(slice_number) {
-                let reason = "named .jpg: the official preparation takes .jpeg and .png".to_owned();
-                dropped.push(SliceDropped { slice, reason });
-            } else {
-                others += 1;
-            }
-        }
-        if slices.is_empty() {
-            let found = format!("{} .jpg and {others} other files", dropped.len());
+        let entries = fs::read_dir(path).map_err(|e| InputError::io(path, e))?;
+        let files = entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<OsString>, _>>();
+        let files = files.map_err(|e| InputError::io(path, e))?;
+        let names: Vec<_> = files.iter().map(|name| name.to_string_lossy()).collect();
+        let Some(series) = series_of(&names.iter().map(AsRef::as_ref).collect::<Vec<&str>>()) else {
+            let jpg = names.iter().filter(|name| name.to_lowercase().ends_with(".jpg")).count();
+            let found = format!("{jpg} .jpg and {} other files", names.len() - jpg);
             return Err(InputError::EmptyFolder { path: path.to_owned(), found });
+        };
+        if let Some(stray) = series.stray {
+            return Err(InputError::BadSliceName { path: path.to_owned(), found: names[stray].to_string() });
         }
-        // Of equal numbers, such as 7.jpeg and 7.png, the name decides, so that the file system's order does not
-        // matter.
-        slices.sort();
-        Ok(Listing { slices, dropped })
+        let reason = || "named .jpg: the official preparation takes .jpeg and .png".to_owned();
+        Ok(Listing {
+            slices: series.slices.iter().map(|(number, index)| (*number, files[*index].clone())).collect(),
+            dropped: series.dropped.iter().map(|(slice, _)| SliceDropped { slice: *slice, reason: reason() }).collect(),
+            notes: series.notes,
+        })
     }
 }
 
@@ -116,15 +178,33 @@ struct Stack {
 }
 
 struct Slice {
+    /// Index in the listing.
+    index: usize,
     number: u32,
+    /// As [`Picture::clipped`].
+    clipped: Option<usize>,
     shape_hw: [usize; 2],
     pixels: Range<usize>,
 }
 
 impl Stack {
-    fn push(&mut self, number: u32, shape_hw: [usize; 2]) {
+    fn push(&mut self, index: usize, number: u32, Picture { shape_hw, clipped }: Picture) {
         let start = self.slices.last().map_or(0, |slice| slice.pixels.end);
-        self.slices.push(Slice { number, shape_hw, pixels: start..self.pixels.len() });
+        self.slices.push(Slice { index, number, clipped, shape_hw, pixels: start..self.pixels.len() });
+    }
+
+    /// What became of slices of 16-bit grey, where there are some.
+    fn clip_note(&self, deep_slices: usize) -> Option<String> {
+        let clipped: usize = self.slices.iter().filter_map(|slice| slice.clipped).sum();
+        let share = 100.0 * clipped as f64 / self.pixels.len().max(1) as f64;
+        let share = if clipped > 0 && share < 0.1 { "less than 0.1".to_owned() } else { format!("{share:.1}") };
+        let all = self.slices.len();
+        let note = || {
+            format!(
+                "{deep_slices} of {all} slices are 16-bit grey: {share} % of all voxels, above 255, are clipped to white"
+            )
+        };
+        (deep_slices > 0).then(note)
     }
 
     /// Keeps the slices of the most common shape (of equally common ones the first) and moves them together.

@@ -1,4 +1,4 @@
-//! Source: one file with numbers, plain or gzipped, read within a memory limit.
+//! Source: one file with numbers, plain or compressed, read within a memory limit.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -10,12 +10,13 @@ use super::buffers::{Buffer, Buffers, Purpose};
 use super::{ReadLimits, Sample, Samples, Stored, gzip};
 use crate::error::InputError;
 
-/// An open file. The compressed bytes of a gzipped file are in memory.
+/// An open file. Compressed bytes, of a gzipped file or of a stream inside a file, are in memory.
 pub(super) struct Source {
     path: PathBuf,
     file: File,
+    /// Bytes of the file, or of the stream.
     len: u64,
-    /// The bytes of a gzipped file, the first `len` of the buffer.
+    /// The compressed bytes, the first `len` of the buffer: a gzip stream, or else a zlib stream.
     packed: Option<Buffer>,
 }
 
@@ -60,25 +61,49 @@ impl NumberType {
 impl Source {
     /// Opens a regular file. A gzipped file is read into memory; it may be as large as the limit and 1 MiB.
     pub(super) fn open(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<Source, InputError> {
+        let mut source = Source::open_plain(path, limits)?;
+        let mut magic = [0; 2];
+        let is_packed = source.len >= 2 && {
+            read_exact_at(&mut source.file, 0, &mut magic).map_err(|e| InputError::io(path, e))?;
+            gzip::is_gzip(&magic)
+        };
+        if is_packed { source.stream(0, buffers) } else { Ok(source) }
+    }
+
+    /// The gzip or zlib stream from byte `start` to the end, which is read into memory.
+    pub(super) fn stream(mut self, start: u64, buffers: &Buffers) -> Result<Source, InputError> {
+        let len = self.len.saturating_sub(start) as usize;
+        let mut packed = buffers.take(Purpose::File, len);
+        read_exact_at(&mut self.file, start, &mut packed.bytes_mut()[..len])
+            .map_err(|e| InputError::io(&self.path, e))?;
+        Ok(Source { len: len as u64, packed: Some(packed), ..self })
+    }
+
+    /// Opens a regular file whose bytes are numbers even where they look like gzip.
+    pub(super) fn open_plain(path: &Path, limits: &ReadLimits) -> Result<Source, InputError> {
         let failed = |e| InputError::io(path, e);
         // A pipe would never end.
         if !fs::metadata(path).map_err(failed)?.is_file() {
             let (expected, found) = ("a regular file", "another kind of file".to_owned());
             return Err(InputError::UnsupportedFormat { path: path.to_owned(), expected, found });
         }
-        let mut file = File::open(path).map_err(failed)?;
+        let file = File::open(path).map_err(failed)?;
         let len = file.metadata().map_err(failed)?.len();
         if len > allowance(limits) {
             let expected = limits.max_decoded_bytes;
             return Err(InputError::TooLarge { path: path.to_owned(), expected, found: len });
         }
-        let mut magic = Vec::with_capacity(2);
-        file.by_ref().take(2).read_to_end(&mut magic).map_err(failed)?;
-        let packed = gzip::is_gzip(&magic).then(|| {
-            let mut packed = buffers.take(Purpose::File, len as usize);
-            read_exact_at(&mut file, 0, &mut packed.bytes_mut()[..len as usize]).map(|()| packed)
-        });
-        Ok(Source { path: path.to_owned(), file, len, packed: packed.transpose().map_err(failed)? })
+        Ok(Source { path: path.to_owned(), file, len, packed: None })
+    }
+
+    /// Bytes of the file, or of the stream.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether the compressed bytes are a gzip stream.
+    pub(super) fn is_gzip(&self) -> bool {
+        self.packed().is_some_and(gzip::is_gzip)
     }
 
     fn packed(&self) -> Option<&[u8]> {
@@ -140,7 +165,9 @@ impl Source {
                 // Voxels start at a multiple of 8 in the buffer, at any offset in the file.
                 let pad = start.next_multiple_of(8) - start;
                 let request = gzip::Request { expected: end, pad, limit: limits.max_decoded_bytes };
-                (gzip::inflate(&path, packed, request, buffers)?, pad + start..pad + end)
+                let is_gzip = gzip::is_gzip(packed);
+                let inflate = if is_gzip { gzip::inflate } else { gzip::inflate_zlib };
+                (inflate(&path, packed, request, buffers)?, pad + start..pad + end)
             }
             None => {
                 let mut buffer = buffers.take(Purpose::Samples, bytes);

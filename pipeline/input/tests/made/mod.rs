@@ -7,6 +7,7 @@ use libdeflater::{CompressionLvl, Compressor};
 use tempfile::TempDir;
 
 /// A NIfTI-1 file of 2 x 3 x 4 voxels, value i + 10 j + 100 k, int16, LPS, 1 x 1 x 2.5 mm; tests change bytes of it.
+#[allow(dead_code, reason = "not every test file uses all of this module")]
 pub(crate) fn sample_file() -> Vec<u8> {
     let mut file = vec![0; 352];
     put(&mut file, 0, &348_i32.to_le_bytes());
@@ -32,11 +33,13 @@ pub(crate) fn sample_file() -> Vec<u8> {
 }
 
 /// Writes bytes at an offset.
+#[allow(dead_code, reason = "not every test file uses all of this module")]
 pub(crate) fn put(file: &mut [u8], at: usize, bytes: &[u8]) {
     file[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
 /// Writes little-endian floats at an offset.
+#[allow(dead_code, reason = "not every test file uses all of this module")]
 pub(crate) fn floats(file: &mut [u8], at: usize, values: &[f32]) {
     for (n, value) in values.iter().enumerate() {
         put(file, at + 4 * n, &value.to_le_bytes());
@@ -44,6 +47,7 @@ pub(crate) fn floats(file: &mut [u8], at: usize, values: &[f32]) {
 }
 
 /// One gzip member.
+#[allow(dead_code, reason = "not every test file uses all of this module")]
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut compressor = Compressor::new(CompressionLvl::default());
     let mut out = vec![0; compressor.gzip_compress_bound(bytes.len())];
@@ -52,7 +56,18 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
+/// One zlib stream.
+#[allow(dead_code, reason = "not every test file uses all of this module")]
+pub(crate) fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut compressor = Compressor::new(CompressionLvl::default());
+    let mut out = vec![0; compressor.zlib_compress_bound(bytes.len())];
+    let len = compressor.zlib_compress(bytes, &mut out).unwrap();
+    out.truncate(len);
+    out
+}
+
 /// A file in a temporary folder, which is removed when the first value is dropped.
+#[allow(dead_code, reason = "not every test file uses all of this module")]
 pub(crate) fn saved(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);

@@ -69,7 +69,7 @@ pub(super) fn read(root: &Path, start: &Path, builder: &mut Builder<'_>) -> Resu
 pub(crate) fn expects_units(root: &Path, start: &Path) -> bool {
     let mut without = false;
     let found = walk(root, start, |_, item| match item {
-        Item::Volume(FileKind::Nifti | FileKind::Dicom) | Item::Series(Series::Dicom) => ControlFlow::Break(()),
+        Item::Volume(FileKind::Nifti | FileKind::Dicom | FileKind::Raster) | Item::Series(Series::Dicom) => ControlFlow::Break(()),
         Item::Volume(FileKind::Array) | Item::Series(Series::Slices) => {
             without = true;
             ControlFlow::Continue(())
@@ -152,7 +152,7 @@ fn is_label_map(below: &Path, kind: FileKind) -> bool {
     let name = below.file_name().and_then(OsStr::to_str).unwrap_or_default();
     let stem = name.split('.').next().unwrap_or_default();
     let last = stem.rsplit(['_', '-']).next().unwrap_or_default();
-    kind == FileKind::Nifti
+    matches!(kind, FileKind::Nifti | FileKind::Raster)
         && (folders.any(|folder| folder.as_os_str().to_str().is_some_and(is_word))
             || (last.len() < stem.len() && is_word(last)))
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use med2e3_input::recipe::{CtCrop, Intensity};
 use med2e3_input::text::Template;
+use med2e3_input::volume::DeepPictures;
 use med2e3_schemas::identity::Identity;
 use med2e3_schemas::quarantine::Table;
 use med2e3_store::{LocalFolder, get_whole};
@@ -81,6 +82,9 @@ fn add_volume(identity: &mut Identity, config: &VolumeConfig) {
         identity.number(*n as u64);
     });
     identity.text(config.voxels.as_str()).text(config.recipe.as_str());
+    if config.deep_pictures == DeepPictures::Range {
+        identity.text("16-bit grey by its range");
+    }
     // `volume.shape` is the shape of every recipe.
     let Recipe::Ct(recipe) = &config.recipe else { return };
     identity.maybe(recipe.spacing_mm.as_ref(), |identity, mm| {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use med2e3_input::perceptual::perceptual_hash;
 use med2e3_input::recipe::{self, CtRecipe};
-use med2e3_input::volume::{self, Buffers, ReadLimits, Stage, with_stage_observer};
+use med2e3_input::volume::{self, Buffers, DeepPictures, ReadLimits, Stage, with_stage_observer};
 use med2e3_schemas::Id;
 use med2e3_schemas::identity::{Identify, Identity};
 use med2e3_schemas::manifest::{ManifestVolume, range_identity, volumes_from_batch};
@@ -36,6 +36,7 @@ pub(super) struct Volumes {
     provenance: Provenance,
     recipe: Recipe,
     format: VoxelFormat,
+    deep_pictures: DeepPictures,
     limits: ReadLimits,
     // Memory that one volume leaves to the next.
     buffers: Buffers,
@@ -68,6 +69,7 @@ impl Volumes {
             provenance,
             recipe: volume.recipe,
             format: volume.format(),
+            deep_pictures: volume.deep_pictures,
             limits: ReadLimits { max_decoded_bytes: volume.max_decoded_mib << 20 },
             check_inputs: config.engine.check_inputs,
             buffers: Buffers::default(),
@@ -115,7 +117,7 @@ impl Volumes {
         let volume = {
             let lap = Rc::new(RefCell::new(self.clock.lap(Step::Read)));
             let observer = Rc::new(move |stage| lap.borrow_mut().switch(step_of(stage)));
-            with_stage_observer(observer, || volume::read_with(path, &self.limits, &self.buffers))?
+            with_stage_observer(observer, || volume::read_as(path, &self.limits, &self.buffers, self.deep_pictures))?
         };
         let mut values = Vec::new();
         let shape_dhw = self.format.shape_dhw;

@@ -6,6 +6,7 @@ use std::path::Path;
 use nifti::{Endianness, NiftiHeader};
 
 use super::super::Rescale;
+use super::super::magic::{self, Contents};
 use super::super::source::{Extent, NumberType};
 use crate::error::InputError;
 
@@ -56,8 +57,9 @@ impl Header {
         let Some(length) = header_length(head) else {
             let expected = "a NIfTI volume (.nii, .nii.gz, or .hdr with .img)";
             let found = match head.len() {
-                0..4 => return Err(bad(path, "length", "348 bytes or more", format!("{} bytes", head.len()))),
-                _ => format!("a file that starts with {:02x?}", &head[..4]),
+                0 => return Err(bad(path, "length", "348 bytes or more", Contents::Empty.found().to_owned())),
+                1..4 => return Err(bad(path, "length", "348 bytes or more", format!("{} bytes", head.len()))),
+                _ => magic::found(head),
             };
             return Err(InputError::UnsupportedFormat { path: path.to_owned(), expected, found });
         };
@@ -76,10 +78,10 @@ impl Header {
             b"n+1\0" => true,
             b"ni1\0" => false,
             [0, 0, 0, 0] => {
-                let (expected, found) = ("a NIfTI header", "an Analyze 7.5 header, which gives no orientation");
-                return Err(InputError::UnsupportedFormat { path: path.to_owned(), expected, found: found.to_owned() });
+                let (expected, found) = ("a NIfTI header", Contents::Analyze.found().to_owned());
+                return Err(InputError::UnsupportedFormat { path: path.to_owned(), expected, found });
             }
-            magic => return Err(bad(path, "magic", "n+1 or ni1 and a zero byte", format!("{magic:02x?}"))),
+            magic => return Err(bad(path, "magic", "n+1 or ni1 and a zero byte", magic.escape_ascii().to_string())),
         };
         let header =
             NiftiHeader::from_reader(head).map_err(|e| bad(path, "header", "a NIfTI-1 header", e.to_string()))?;
@@ -109,7 +111,10 @@ impl Header {
         let is_single = match &head[4..12] {
             b"n+2\0\r\n\x1a\n" => true,
             b"ni2\0\r\n\x1a\n" => false,
-            magic => return Err(bad(path, "magic", "n+2 or ni2, 0, CR, LF, 1a, LF", format!("{magic:02x?}"))),
+            magic => {
+                let found = magic.escape_ascii().to_string();
+                return Err(bad(path, "magic", "n+2 or ni2, 0, CR, LF, 1a, LF", found));
+            }
         };
         let fields = Fields { head, big_endian: head[..2] == [0, 0] };
         let dim: [i64; 8] = std::array::from_fn(|axis| fields.i64(16 + 8 * axis));
@@ -138,7 +143,8 @@ impl Header {
         self.is_single
     }
 
-    /// Voxels along i, j, k.
+    /// Voxels along i, j, k. Axes after the third that hold 0 or 1 are dropped, as the reference library `nifti1_io`
+    /// takes 0 for 1; of slices that are stored along the fourth axis, the third being 1, the fourth is k.
     ///
     /// # Errors
     /// [`InputError::BadHeader`] for impossible axes, [`InputError::UnsupportedFormat`] for an array of other than 3
@@ -149,18 +155,28 @@ impl Header {
             return Err(bad(path, "dim[0]", "1 to 7", self.rank.to_string()));
         };
         let dims = &self.dims[..rank];
-        let shape: Vec<usize> = dims.iter().filter_map(|dim| usize::try_from(*dim).ok()).collect();
-        if shape.len() < rank || shape.contains(&0) {
-            let dim = dims.iter().find(|dim| **dim < 1).unwrap_or(&0);
-            return Err(bad(path, "dim", "1 or more on each axis", dim.to_string()));
+        let mut shape = Vec::with_capacity(rank);
+        for (axis, dim) in dims.iter().enumerate() {
+            match usize::try_from(*dim).map(|dim| if axis > 2 { dim.max(1) } else { dim }) {
+                Ok(dim) if dim > 0 => shape.push(dim),
+                _ => return Err(bad(path, "dim", "1 or more on each axis", dim.to_string())),
+            }
         }
         match shape[..] {
             [ni, nj, nk, ref rest @ ..] if rest.iter().all(|dim| *dim == 1) => Ok([ni, nj, nk]),
+            [ni, nj, 1, nk, ref rest @ ..] if rest.iter().all(|dim| *dim == 1) => Ok([ni, nj, nk]),
             _ => {
-                let (expected, found) = ("a volume of three axes", format!("an array of shape {dims:?}"));
-                Err(InputError::UnsupportedFormat { path: path.to_owned(), expected, found })
+                let lengths: Vec<String> = shape.iter().map(usize::to_string).collect();
+                let what = if rank > 3 { "axes, such as a series in time" } else { "axes" };
+                let found = format!("an array of {} on {rank} {what}", lengths.join(" x "));
+                Err(InputError::UnsupportedFormat { path: path.to_owned(), expected: "a volume of three axes", found })
             }
         }
+    }
+
+    /// Whether the slices are along the fourth axis.
+    pub(super) fn slices_on_fourth_axis(&self) -> bool {
+        self.rank > 3 && self.dims[2] == 1 && self.dims[3] > 1
     }
 
     /// Offset, number and type of the voxels in their decoded file.

@@ -1,0 +1,49 @@
+//! Volumes of formats that store i fastest and k slowest, with the patient directions of the three axes.
+
+use std::path::Path;
+
+use super::low_high::LowHigh;
+use super::{Arrangement, Rescale, Sample, Samples, Volume, with_samples};
+use crate::orientation::Orientation;
+
+/// What a header states of a volume besides its numbers.
+pub(super) struct Stated {
+    /// Voxels along i, j and k.
+    pub(super) shape_ijk: [usize; 3],
+    pub(super) orientation: Option<Orientation>,
+    /// Spacing along i, j and k.
+    pub(super) spacing_mm: Option<[f32; 3]>,
+    pub(super) rescale: Rescale,
+}
+
+/// The volume in radiological display; its samples stay in the order of the file.
+pub(super) fn volume(path: &Path, stated: &Stated, samples: Samples) -> Volume {
+    let display_transform = stated.orientation.map(|orientation| orientation.display_transform()).unwrap_or_default();
+    let [ni, nj, nk] = stated.shape_ijk;
+    let [di, dj, dk] = [0, 1, 2].map(|axis| stated.spacing_mm.map(|spacing| spacing[axis]));
+    let (rows, columns) = if display_transform.transpose { (di, dj) } else { (dj, di) };
+    let shape_dhw = if display_transform.transpose { [nk, ni, nj] } else { [nk, nj, ni] };
+    Volume {
+        arrangement: Arrangement::of(display_transform),
+        hu_known: reaches_air(&samples, stated.rescale),
+        spacing_mm_dhw: dk.zip(rows).zip(columns).map(|((d, h), w)| [d, h, w]),
+        orientation: stated.orientation.map(|orientation| orientation.codes()),
+        plane: stated.orientation.map(|orientation| orientation.plane()),
+        ..Volume::plain(path, shape_dhw, samples, stated.rescale)
+    }
+}
+
+/// Whether any value is -500 or less; see [`Volume::hu_known`].
+fn reaches_air(samples: &Samples, rescale: Rescale) -> bool {
+    fn any<T: Sample>(samples: &[T], rescale: Rescale) -> bool {
+        // In CT the first corner is air, so that few chunks are read.
+        samples.chunks(1 << 14).any(|chunk| {
+            let mut range = LowHigh::default();
+            range.add(chunk);
+            let (low, high) = range.low_and_high();
+            let least = if rescale.slope < 0.0 { high } else { low };
+            rescale.value(least.to_f64()) <= -500.0
+        })
+    }
+    with_samples!(samples, samples => any(samples, rescale))
+}
