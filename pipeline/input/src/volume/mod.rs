@@ -69,7 +69,7 @@ pub struct Volume {
     /// The plane of the slices; `None` where the orientation is unknown.
     pub plane: Option<Plane>,
     /// Whether values are known to be Hounsfield units: never for 8-bit images; for DICOM, where the modality is CT and
-    /// the rescale type is Hounsfield units or absent; for NIfTI, which has no field for the unit, where some value is
+    /// the rescale type is Hounsfield units or absent, or unspecified for an original image; for NIfTI, which has no field for the unit, where some value is
     /// -500 or less (air), which windowed images and MRI do not have.
     pub hu_known: bool,
     /// Slices of the source that are not in the volume.
@@ -191,7 +191,7 @@ pub fn read_with(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<
     let metadata = fs::metadata(path).map_err(|e| InputError::io(path, e))?;
     if metadata.is_dir() {
         return if is_dicom_folder(path)? {
-            DicomReader.read(path, limits)
+            DicomReader::default().read(path, limits)
         } else {
             SliceStackReader.read(path, limits)
         };
@@ -207,7 +207,7 @@ pub fn read_with(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<
     } else if named || gzip::is_gzip(&head) || nifti::is_header(&head) {
         NiftiReader::with_buffers(buffers).read(path, limits)
     } else if dicom::is_dicom(&head) {
-        DicomReader.read(path, limits)
+        DicomReader::default().read(path, limits)
     } else if picture::is_picture(&head) {
         Err(InputError::UnsupportedImage2d { location: path.display().to_string() })
     } else {
@@ -248,7 +248,7 @@ pub fn path_kind(path: &Path) -> io::Result<PathKind> {
     let whole = [".nii", ".nii.gz", ".npy"].iter().any(|ending| name.ends_with(ending));
     // Only the header of a pair counts as the volume, so that it is listed once.
     let header = [".hdr", ".hdr.gz"].iter().any(|ending| name.ends_with(ending)) && paired_file(path).is_some();
-    let dicom = || first_bytes(path).is_ok_and(|head| dicom::is_dicom(&head));
+    let dicom = || first_bytes(path).is_ok_and(|head| dicom::kind(&head).is_some_and(dicom::Kind::has_pixels));
     let volume = metadata.is_file() && (whole || header || dicom());
     Ok(if volume { PathKind::Volume(Vec::new()) } else { PathKind::Other })
 }
@@ -270,7 +270,8 @@ fn is_dicom_folder(path: &Path) -> Result<bool, InputError> {
             return Ok(false);
         }
         // A file that cannot be opened decides nothing; the reader will report it.
-        if first_bytes(&entry.path()).is_ok_and(|head| dicom::is_dicom(&head)) {
+        let kind = first_bytes(&entry.path()).ok().and_then(|head| dicom::kind(&head));
+        if kind.is_some_and(|kind| kind != dicom::Kind::Directory) {
             return Ok(true);
         }
     }
@@ -292,6 +293,6 @@ fn unsupported(path: &Path, found: &str) -> InputError {
 
 fn first_bytes(path: &Path) -> Result<Vec<u8>, InputError> {
     let mut head = Vec::new();
-    File::open(path).and_then(|file| file.take(352).read_to_end(&mut head)).map_err(|e| InputError::io(path, e))?;
+    File::open(path).and_then(|file| file.take(dicom::KIND_HEAD as u64).read_to_end(&mut head)).map_err(|e| InputError::io(path, e))?;
     Ok(head)
 }
