@@ -2,6 +2,7 @@
 
 mod dicom_file;
 mod encodings;
+mod files;
 
 use std::fs;
 use std::path::Path;
