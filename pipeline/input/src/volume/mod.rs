@@ -293,6 +293,8 @@ fn unsupported(path: &Path, found: &str) -> InputError {
 
 fn first_bytes(path: &Path) -> Result<Vec<u8>, InputError> {
     let mut head = Vec::new();
-    File::open(path).and_then(|file| file.take(dicom::KIND_HEAD as u64).read_to_end(&mut head)).map_err(|e| InputError::io(path, e))?;
+    File::open(path)
+        .and_then(|file| file.take(dicom::KIND_HEAD as u64).read_to_end(&mut head))
+        .map_err(|e| InputError::io(path, e))?;
     Ok(head)
 }

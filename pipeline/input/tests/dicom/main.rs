@@ -3,6 +3,8 @@
 mod dicom_file;
 mod encodings;
 mod files;
+mod folders;
+mod headers;
 
 use std::fs;
 use std::path::Path;

@@ -241,8 +241,7 @@ impl<'a> DataSet<'a> {
             if stop.is_some_and(|stop| at >= stop) {
                 return Ok(at);
             }
-            let head: [u8; 8] =
-                *self.bytes.get(at..self.end).and_then(<[u8]>::first_chunk).ok_or(Fault::Broken(at))?;
+            let head: [u8; 8] = *self.bytes.get(at..self.end).and_then(<[u8]>::first_chunk).ok_or(Fault::Broken(at))?;
             let form = Form { big_endian: head[0] == 0xff, ..self.form };
             let start = at + 8;
             let item = match form.tag_and_long(head) {

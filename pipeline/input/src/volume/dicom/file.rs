@@ -168,7 +168,9 @@ impl File {
 /// The kind of object (SOP class) by the meta group in a file's first bytes, and the data set there; `None` where the
 /// file is not DICOM. No data set where it is deflated.
 pub(super) fn first_part(head: &[u8]) -> Option<(Option<String>, Option<DataSet<'_>>)> {
-    let Some(start) = part10(head) else { return bare_form(head).map(|form| (None, Some(DataSet::new(head, 0, form, true)))) };
+    let Some(start) = part10(head) else {
+        return bare_form(head).map(|form| (None, Some(DataSet::new(head, 0, form, true))));
+    };
     let (Meta { syntax, sop_class, end }, whole) = Meta::read_first(head, start);
     let plain = whole.is_ok() && !syntax.is_deflated();
     let set = plain.then(|| DataSet::new(head, end, Form::of(&head[end..], syntax.form()), true));

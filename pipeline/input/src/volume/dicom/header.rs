@@ -202,7 +202,8 @@ impl Header {
     pub(super) fn all_of(file: &File) -> Result<Vec<Header>, DicomError> {
         let elements = file.elements(&ALLOWED)?;
         let class = elements.text(SOP_CLASS).unwrap_or("");
-        let is_multi_frame = kind::is_multi_frame(class) && [SHARED_FUNCTIONAL_GROUPS, PER_FRAME_FUNCTIONAL_GROUPS].iter().any(|tag| elements.has(*tag));
+        let is_multi_frame = kind::is_multi_frame(class)
+            && [SHARED_FUNCTIONAL_GROUPS, PER_FRAME_FUNCTIONAL_GROUPS].iter().any(|tag| elements.has(*tag));
         let encoding = file.syntax.encoding();
         refuse_other_objects(&elements, is_multi_frame)?;
         let encoding = encoding?;
@@ -266,12 +267,7 @@ impl Header {
     }
 
     /// The numbers of a field that the volume can do without: none where they are malformed, which is remarked.
-    fn unneeded<const N: usize>(
-        &mut self,
-        elements: &Elements<'_>,
-        tag: Tag,
-        field: &'static str,
-    ) -> Option<[f64; N]> {
+    fn unneeded<const N: usize>(&mut self, elements: &Elements<'_>, tag: Tag, field: &'static str) -> Option<[f64; N]> {
         elements.numbers(tag, field).unwrap_or_else(|_| {
             self.remark(field);
             None
@@ -455,7 +451,8 @@ fn rescale(elements: &Elements<'_>) -> Result<(Rescale64, bool), DicomError> {
 }
 
 fn padding(elements: &Elements<'_>, signed: bool) -> Option<(i32, Option<i32>)> {
-    let number = |tag| elements.only_word(tag).map(|word| if signed { i32::from(word as i16) } else { i32::from(word) });
+    let number =
+        |tag| elements.only_word(tag).map(|word| if signed { i32::from(word as i16) } else { i32::from(word) });
     Some((number(PIXEL_PADDING_VALUE)?, number(PIXEL_PADDING_LIMIT)))
 }
 

@@ -271,10 +271,11 @@ impl Folder {
         let transposed = stack.display_transform.transpose;
         let (height, width) = if transposed { (first.columns, first.rows) } else { (first.rows, first.columns) };
         let rescale = storage.rescale();
-        let spacing_mm_dhw = stack.gap_mm(&kept, &headers).zip(series::pixel_spacing_mm(&headers)).map(|(gap, [rows, columns])| {
-            let [h, w] = if stack.display_transform.transpose { [columns, rows] } else { [rows, columns] };
-            [gap as f32, h as f32, w as f32]
-        });
+        let spacing_mm_dhw =
+            stack.gap_mm(&kept, &headers).zip(series::pixel_spacing_mm(&headers)).map(|(gap, [rows, columns])| {
+                let [h, w] = if stack.display_transform.transpose { [columns, rows] } else { [rows, columns] };
+                [gap as f32, h as f32, w as f32]
+            });
         Ok(Volume {
             path: path.to_owned(),
             shape_dhw: [kept.len(), height, width],
@@ -516,7 +517,9 @@ fn notes_of_remarks(headers: &[&Header]) -> Vec<String> {
     let note = |(remark, slices): (Remark, usize)| match remark {
         Remark::Malformed(field) => format!("{field} of {slices} slices is malformed and counts as absent"),
         Remark::OtherForm => {
-            format!("elements of {slices} slices are in another form than their transfer syntax states: read as they are")
+            format!(
+                "elements of {slices} slices are in another form than their transfer syntax states: read as they are"
+            )
         }
         Remark::NoTransferSyntax => format!("{slices} slices state no transfer syntax: read as their elements show"),
     };

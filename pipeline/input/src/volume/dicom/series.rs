@@ -111,8 +111,15 @@ impl Stack {
         let tilt = (rise > SAME_POSITION_MM && degrees >= 0.1 && shift > pixel_mm / 2.0).then_some((degrees, shift));
         let display_transform = orientation.map(|orientation| orientation.display_transform()).unwrap_or_default();
         let frames_of_reference = frames_of_reference(headers);
-        let stack =
-            Stack { order, coordinates, has_positions: true, orientation, display_transform, frames_of_reference, tilt };
+        let stack = Stack {
+            order,
+            coordinates,
+            has_positions: true,
+            orientation,
+            display_transform,
+            frames_of_reference,
+            tilt,
+        };
         let off_line = |position: &[f64; 3]| {
             let from_first: [f64; 3] = std::array::from_fn(|n| position[n] - first[n]);
             let along = dot(from_first, normal);
