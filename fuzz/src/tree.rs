@@ -18,10 +18,46 @@ const MOST_ENTRIES: usize = 48;
 
 /// Names that entries get: volumes, parts of them, pictures, and what lies beside these on people's disks.
 const NAMES: [&[u8]; 40] = [
-    b"x.nii", b"x.nii.gz", b"x", b"x.npy", b"x.hdr", b"x.img", b"y.HDR", b"y.nii.GZ", b"0.png", b"1.png", b"2.PNG", b"3.jpg",
-    b"4.jpeg", b"slice_001.png", b"cover.png", b"._x.nii.gz", b"._IM1.dcm", b".git", b"__MACOSX", b"DICOMDIR", b"IM1", b"IM2.dcm",
-    b"notes.txt", b"a.zip", b"x.nrrd", b"x.mha", b"x.dcm.gz", b"case1", b"labelsTr", b"case1_seg.nii.gz", b"lost+found",
-    b"M\xfcller.nii", b"\xff", b"a\\b.nii", b"20240115093000123.png", b"Thumbs.db", b"x.nhdr", b"x.raw", b"@eaDir", b" ",
+    b"x.nii",
+    b"x.nii.gz",
+    b"x",
+    b"x.npy",
+    b"x.hdr",
+    b"x.img",
+    b"y.HDR",
+    b"y.nii.GZ",
+    b"0.png",
+    b"1.png",
+    b"2.PNG",
+    b"3.jpg",
+    b"4.jpeg",
+    b"slice_001.png",
+    b"cover.png",
+    b"._x.nii.gz",
+    b"._IM1.dcm",
+    b".git",
+    b"__MACOSX",
+    b"DICOMDIR",
+    b"IM1",
+    b"IM2.dcm",
+    b"notes.txt",
+    b"a.zip",
+    b"x.nrrd",
+    b"x.mha",
+    b"x.dcm.gz",
+    b"case1",
+    b"labelsTr",
+    b"case1_seg.nii.gz",
+    b"lost+found",
+    b"M\xfcller.nii",
+    b"\xff",
+    b"a\\b.nii",
+    b"20240115093000123.png",
+    b"Thumbs.db",
+    b"x.nhdr",
+    b"x.raw",
+    b"@eaDir",
+    b" ",
 ];
 
 /// The first bytes of files, by kind.
@@ -75,7 +111,8 @@ pub fn tree(bytes: &[u8]) {
         }
     }
     let config = ManifestConfig { folders: vec![PathBuf::new()], ..ManifestConfig::default() };
-    let read = || manifest::read(&root, &config, &CaptionPrompts::default(), &Provenance::Keep).expect("a folder is listed");
+    let read =
+        || manifest::read(&root, &config, &CaptionPrompts::default(), &Provenance::Keep).expect("a folder is listed");
     let manifest = read();
     let listed = manifest.listing.in_volumes + manifest.listing.counts().values().sum::<u64>();
     assert_eq!(listed, entries(&root), "{:?}", manifest.listing);

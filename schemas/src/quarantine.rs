@@ -40,6 +40,8 @@ pub enum Reason {
     MixedSliceSizes,
     /// A folder with slices of several series, or several at one position.
     MixedSeries,
+    /// Nothing but localizers (scouts), the pictures on which slices were planned.
+    Localizer,
     /// A series of which no slice could be decoded.
     NoReadableSlice,
     /// A slice whose name is not a number.
@@ -68,7 +70,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the declaration.
-    pub const ALL: [Reason; 25] = [
+    pub const ALL: [Reason; 26] = [
         Reason::NotFound,
         Reason::Unreadable,
         Reason::NameNotUtf8,
@@ -82,6 +84,7 @@ impl Reason {
         Reason::EmptyFolder,
         Reason::MixedSliceSizes,
         Reason::MixedSeries,
+        Reason::Localizer,
         Reason::NoReadableSlice,
         Reason::BadSliceName,
         Reason::AllZero,
@@ -112,6 +115,7 @@ impl Reason {
             Reason::EmptyFolder => "empty_folder",
             Reason::MixedSliceSizes => "mixed_slice_sizes",
             Reason::MixedSeries => "mixed_series",
+            Reason::Localizer => "localizer",
             Reason::NoReadableSlice => "no_readable_slice",
             Reason::BadSliceName => "bad_slice_name",
             Reason::AllZero => "all_zero",

@@ -121,6 +121,14 @@ pub enum InputError {
         /// How the slices differ, with counts.
         found: String,
     },
+    /// A folder or file with nothing but localizers (scouts), the pictures on which slices were planned.
+    #[error("{}: expected the slices of a volume, found only a localizer of {slices} slices", path.display())]
+    Localizer {
+        /// The folder or file.
+        path: PathBuf,
+        /// Its readable slices, all of them localizers.
+        slices: usize,
+    },
     /// No slice of a series could be decoded.
     #[error("{}: expected a readable slice, found none in {slices}; the first: {first}", path.display())]
     NoReadableSlice {
@@ -284,6 +292,7 @@ impl InputError {
             InputError::EmptyFolder { .. } => Reason::EmptyFolder,
             InputError::MixedSliceSizes { .. } => Reason::MixedSliceSizes,
             InputError::MixedSeries { .. } => Reason::MixedSeries,
+            InputError::Localizer { .. } => Reason::Localizer,
             InputError::NoReadableSlice { .. } => Reason::NoReadableSlice,
             InputError::BadSliceName { .. } => Reason::BadSliceName,
             InputError::AllZero { .. } | InputError::NoForeground { .. } | InputError::NoContrast { .. } => {

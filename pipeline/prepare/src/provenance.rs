@@ -192,7 +192,9 @@ mod tests {
         assert_eq!(Provenance::folder(Paths::Hash, &dataset.join(".")), beside);
         fs::create_dir_all(dataset.join("volumes")).unwrap();
         std::os::unix::fs::symlink(&dataset, above.join("link")).unwrap();
-        for spelling in [dataset.clone(), dataset.join("."), dataset.join("volumes/.."), above.join("link"), above.join("./ds/")] {
+        for spelling in
+            [dataset.clone(), dataset.join("."), dataset.join("volumes/.."), above.join("link"), above.join("./ds/")]
+        {
             assert_eq!(Provenance::folder(Paths::Hash, &spelling), beside, "{}", spelling.display());
         }
     }

@@ -79,6 +79,8 @@ pub enum PassedOver {
     DicomDirectory,
     /// DICOM without an image: a report, a structure set, a presentation state.
     DicomWithoutImage,
+    /// DICOM localizers (scouts) without the series that was planned on them.
+    Localizer,
     /// One file of a pair (`.hdr`, `.img`) whose other file is missing.
     HalfPair,
     /// A label map, by its name or its folder's.
@@ -103,6 +105,7 @@ impl PassedOver {
             PassedOver::Picture => "pictures that are no slices",
             PassedOver::DicomDirectory => "DICOM directories",
             PassedOver::DicomWithoutImage => "DICOM files without an image",
+            PassedOver::Localizer => "DICOM localizers (scouts)",
             PassedOver::HalfPair => "halves of a NIfTI pair",
             PassedOver::LabelMap => "label maps, by their names",
             PassedOver::Unreadable => "files without permission to read",
@@ -121,10 +124,56 @@ const SYSTEM_FOLDERS: [&str; 6] =
 /// Endings by which files of other kinds are counted, longest first where one ends another. Any other ending could be a part
 /// of a name, and names are not for reports.
 const KNOWN_ENDINGS: [&str; 50] = [
-    ".dcm.gz", ".tar.gz", ".nii.zip", ".nii.bz2", ".nii.xz", ".nii.gzip", ".7z", ".bmp", ".bval", ".bvec", ".bz2", ".csv", ".db",
-    ".doc", ".docx", ".gif", ".gz", ".h5", ".hdf5", ".html", ".ini", ".jp2", ".json", ".jsonl", ".lnk", ".log", ".mat", ".md",
-    ".mnc", ".npz", ".parquet", ".part", ".pdf", ".pt", ".pth", ".py", ".rar",
-    ".raw", ".safetensors", ".tar", ".tgz", ".tif", ".tiff", ".toml", ".tsv", ".txt", ".xlsx", ".xml", ".yaml", ".zip",
+    ".dcm.gz",
+    ".tar.gz",
+    ".nii.zip",
+    ".nii.bz2",
+    ".nii.xz",
+    ".nii.gzip",
+    ".7z",
+    ".bmp",
+    ".bval",
+    ".bvec",
+    ".bz2",
+    ".csv",
+    ".db",
+    ".doc",
+    ".docx",
+    ".gif",
+    ".gz",
+    ".h5",
+    ".hdf5",
+    ".html",
+    ".ini",
+    ".jp2",
+    ".json",
+    ".jsonl",
+    ".lnk",
+    ".log",
+    ".mat",
+    ".md",
+    ".mnc",
+    ".npz",
+    ".parquet",
+    ".part",
+    ".pdf",
+    ".pt",
+    ".pth",
+    ".py",
+    ".rar",
+    ".raw",
+    ".safetensors",
+    ".tar",
+    ".tgz",
+    ".tif",
+    ".tiff",
+    ".toml",
+    ".tsv",
+    ".txt",
+    ".xlsx",
+    ".xml",
+    ".yaml",
+    ".zip",
 ];
 
 impl Folder {
@@ -166,7 +215,8 @@ impl Folder {
     /// What the folder is, once every entry was looked at.
     fn of(found: Vec<(OsString, Found)>) -> Folder {
         let any = |wanted: fn(&Found) -> bool| found.iter().any(|(_, found)| wanted(found));
-        let slices = slice_stack::slices_among(found.iter().filter(|(_, f)| *f == Found::Picture).map(|(name, _)| name));
+        let slices =
+            slice_stack::slices_among(found.iter().filter(|(_, f)| *f == Found::Picture).map(|(name, _)| name));
         let series = if any(|found| *found == Found::Dicom) {
             Some(Series::Dicom)
         } else if !slices.is_empty() && !any(|found| matches!(found, Found::Is(Entry::Volume(_)))) {
@@ -178,6 +228,8 @@ impl Folder {
             let entry = match found {
                 Found::Is(entry) => entry,
                 Found::Dicom => Entry::Part,
+                Found::Localizer if series == Some(Series::Dicom) => Entry::Part,
+                Found::Localizer => Entry::PassedOver(PassedOver::Localizer),
                 Found::Picture if series == Some(Series::Slices) && slices.contains(&name) => Entry::Part,
                 Found::Picture => Entry::PassedOver(PassedOver::Picture),
             };
@@ -198,7 +250,7 @@ pub fn entry_at(path: &Path) -> io::Result<Entry> {
     }
     Ok(match Found::at(path) {
         Found::Is(entry) => entry,
-        Found::Dicom => Entry::Volume(FileKind::Dicom),
+        Found::Dicom | Found::Localizer => Entry::Volume(FileKind::Dicom),
         Found::Picture => Entry::PassedOver(PassedOver::Picture),
     })
 }
@@ -213,7 +265,9 @@ pub(super) fn series_to_read(path: &Path) -> io::Result<Series> {
     paths.sort();
     let dicom = paths.iter().any(|path| {
         let name = path.file_name().unwrap_or_default();
-        passed_over_by_name(name, false).is_none() && path.is_file() && Found::file(path) == Found::Dicom
+        passed_over_by_name(name, false).is_none()
+            && path.is_file()
+            && matches!(Found::file(path), Found::Dicom | Found::Localizer | Found::Is(Entry::Volume(FileKind::Dicom)))
     });
     Ok(if dicom { Series::Dicom } else { Series::Slices })
 }
@@ -225,6 +279,8 @@ enum Found {
     Is(Entry),
     /// A DICOM image: a slice of the folder's series.
     Dicom,
+    /// A DICOM localizer: part of the folder's series, which is planned on it, or alone no volume.
+    Localizer,
     /// A PNG or JPEG by its name.
     Picture,
 }
@@ -264,11 +320,12 @@ impl Found {
             return Found::Picture;
         }
         let Ok(head) = first_bytes(path) else { return Found::Is(Entry::PassedOver(PassedOver::Unreadable)) };
-        match dicom::kind_of(&head) {
+        match dicom::kind(&head) {
             Some(dicom::Kind::Image) => Found::Dicom,
-            Some(dicom::Kind::Frames) => Found::Is(Entry::Volume(FileKind::Dicom)),
+            Some(dicom::Kind::Localizer) => Found::Localizer,
+            Some(dicom::Kind::MultiFrame) => Found::Is(Entry::Volume(FileKind::Dicom)),
             Some(dicom::Kind::Directory) => Found::Is(Entry::PassedOver(PassedOver::DicomDirectory)),
-            Some(dicom::Kind::WithoutImage) => Found::Is(Entry::PassedOver(PassedOver::DicomWithoutImage)),
+            Some(dicom::Kind::NoImage) => Found::Is(Entry::PassedOver(PassedOver::DicomWithoutImage)),
             None => {
                 let ending = KNOWN_ENDINGS.into_iter().find(|ending| name.ends_with(ending)).unwrap_or_default();
                 Found::Is(Entry::PassedOver(PassedOver::Other(ending)))

@@ -84,7 +84,7 @@ pub struct Volume {
     /// The plane of the slices; `None` where the orientation is unknown.
     pub plane: Option<Plane>,
     /// Whether values are known to be Hounsfield units: never for pictures; for DICOM, where the modality is CT and the
-    /// rescale type is Hounsfield units or absent; for formats that have no field for the unit, as NIfTI, where some
+    /// rescale type is Hounsfield units or absent, or unspecified for an original image; for formats that have no field for the unit, as NIfTI, where some
     /// value is -500 or less (air), which windowed images and MRI do not have.
     pub hu_known: bool,
     /// Slices of the source that are not in the volume.
@@ -214,7 +214,7 @@ pub fn read_as(path: &Path, limits: &ReadLimits, buffers: &Buffers, deep: DeepPi
     let metadata = fs::metadata(path).map_err(|e| InputError::io(path, e))?;
     if metadata.is_dir() {
         return match folder::series_to_read(path).map_err(|e| InputError::io(path, e))? {
-            Series::Dicom => DicomReader.read(path, limits),
+            Series::Dicom => DicomReader::default().read(path, limits),
             Series::Slices => slice_stack::read(path, limits, deep),
         };
     }
@@ -235,7 +235,7 @@ pub fn read_as(path: &Path, limits: &ReadLimits, buffers: &Buffers, deep: DeepPi
     } else if named || gzip::is_gzip(&head) || nifti::is_header(&head) {
         NiftiReader::with_buffers(buffers).read(path, limits)
     } else if dicom::is_dicom(&head) {
-        DicomReader.read(path, limits)
+        DicomReader::default().read(path, limits)
     } else if picture::is_picture(&head) {
         Err(InputError::UnsupportedImage2d { location: path.display().to_string() })
     } else {
@@ -266,6 +266,8 @@ fn unsupported(path: &Path, found: &str) -> InputError {
 
 fn first_bytes(path: &Path) -> Result<Vec<u8>, InputError> {
     let mut head = Vec::new();
-    File::open(path).and_then(|file| file.take(352).read_to_end(&mut head)).map_err(|e| InputError::io(path, e))?;
+    File::open(path)
+        .and_then(|file| file.take(dicom::KIND_HEAD as u64).read_to_end(&mut head))
+        .map_err(|e| InputError::io(path, e))?;
     Ok(head)
 }

@@ -246,11 +246,11 @@ fn monochrome1_is_inverted_unless_it_holds_hounsfield_units() {
     slice.put(text((0x0028, 0x0004), VR::CS, "MONOCHROME1")).format(16, 12, false).samples(vec![0, 100, 4095]);
     let volume = read(&slice).unwrap();
     assert_eq!(stored(&volume), [0.0, 100.0, 4095.0]);
-    assert!(volume.hu_known && volume.notes[0].contains("MONOCHROME1"));
+    assert!(volume.hu_known && volume.notes[1].contains("MONOCHROME1"));
     slice.put(text((0x0028, 0x1054), VR::LO, "US"));
     let volume = read(&slice).unwrap();
     assert_eq!(stored(&volume), [4095.0, 3995.0, 0.0]);
-    assert!(!volume.hu_known && volume.notes[0].contains("inverted"));
+    assert!(!volume.hu_known && volume.notes[1].contains("inverted"));
     slice.format(16, 16, true).samples(vec![0, 1, 0x8000]);
     assert_eq!(stored(&read(&slice).unwrap()), [-1.0, -2.0, 32767.0]);
 }

@@ -22,8 +22,24 @@ use crate::PrepareError;
 
 /// Words by which a folder of label maps is known, and a file by the last part of its name (`_seg`, `-label`).
 const LABEL_WORDS: [&str; 18] = [
-    "annotation", "annotations", "dseg", "gt", "label", "labels", "labelmap", "labelstr", "labelsts", "mask", "masks", "predictions",
-    "probseg", "roi", "rois", "seg", "segmentation", "segmentations",
+    "annotation",
+    "annotations",
+    "dseg",
+    "gt",
+    "label",
+    "labels",
+    "labelmap",
+    "labelstr",
+    "labelsts",
+    "mask",
+    "masks",
+    "predictions",
+    "probseg",
+    "roi",
+    "rois",
+    "seg",
+    "segmentation",
+    "segmentations",
 ];
 
 /// Adds every volume at or below `root/start`, in the order of the names.
@@ -69,7 +85,9 @@ pub(super) fn read(root: &Path, start: &Path, builder: &mut Builder<'_>) -> Resu
 pub(crate) fn expects_units(root: &Path, start: &Path) -> bool {
     let mut without = false;
     let found = walk(root, start, |_, item| match item {
-        Item::Volume(FileKind::Nifti | FileKind::Dicom | FileKind::Raster) | Item::Series(Series::Dicom) => ControlFlow::Break(()),
+        Item::Volume(FileKind::Nifti | FileKind::Dicom | FileKind::Raster) | Item::Series(Series::Dicom) => {
+            ControlFlow::Break(())
+        }
         Item::Volume(FileKind::Array) | Item::Series(Series::Slices) => {
             without = true;
             ControlFlow::Continue(())
@@ -174,10 +192,18 @@ mod tests {
     #[test]
     fn label_maps_are_known_by_their_names() {
         let is = |path: &str| is_label_map(Path::new(path), FileKind::Nifti);
-        for path in ["labelsTr/liver_0.nii.gz", "s1/segmentations/spleen.nii.gz", "a/ct_seg.nii", "a/1-label.nii.gz", "x/Masks/1.nii"] {
+        for path in [
+            "labelsTr/liver_0.nii.gz",
+            "s1/segmentations/spleen.nii.gz",
+            "a/ct_seg.nii",
+            "a/1-label.nii.gz",
+            "x/Masks/1.nii",
+        ] {
             assert!(is(path), "{path}");
         }
-        for path in ["imagesTr/liver_0.nii.gz", "ct.nii.gz", "a/seg.nii", "segments/1.nii.gz", "a/unmasked.nii", "label/"] {
+        for path in
+            ["imagesTr/liver_0.nii.gz", "ct.nii.gz", "a/seg.nii", "segments/1.nii.gz", "a/unmasked.nii", "label/"]
+        {
             assert!(!is(path), "{path}");
         }
     }

@@ -24,10 +24,10 @@ use med2e3_store::disk::nearest_existing;
 use crate::PrepareError;
 use crate::config::ManifestConfig;
 use crate::provenance::Provenance;
-use m3d_vqa::Forms;
-use source::Found;
 pub(crate) use folder::expects_units;
 pub use listing::Listing;
+use m3d_vqa::Forms;
+use source::Found;
 pub use source::link_out_of;
 pub use stamp::Stamp;
 
@@ -143,7 +143,16 @@ impl<'a> Builder<'a> {
         };
         let (volume_id, image) = (self.provenance.volume_id(image), image.to_owned());
         let (case_id, series) = (names.case_id, names.series);
-        self.manifest.volumes.push(ManifestVolume { volume_id, image, source_path, case_id, series, row, note, refusal });
+        self.manifest.volumes.push(ManifestVolume {
+            volume_id,
+            image,
+            source_path,
+            case_id,
+            series,
+            row,
+            note,
+            refusal,
+        });
     }
 
     /// Adds the row, and its volumes where they are new; gives the sample's id unless the row is refused.

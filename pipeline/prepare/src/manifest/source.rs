@@ -43,11 +43,8 @@ pub(super) fn spelled(root: &Path, image: &str) -> String {
     let windows = image.contains('\\') && !root.join(image).exists();
     let image = if windows { image.replace('\\', "/") } else { image.to_owned() };
     let parts = Path::new(&image).components();
-    let plain: Vec<&str> = parts
-        .clone()
-        .filter(|part| *part != Component::CurDir)
-        .filter_map(|part| part.as_os_str().to_str())
-        .collect();
+    let plain: Vec<&str> =
+        parts.clone().filter(|part| *part != Component::CurDir).filter_map(|part| part.as_os_str().to_str()).collect();
     // Anything that climbs or starts at the root of the disk stays as it is: it is refused, and shown as it was written.
     let climbs = parts.into_iter().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir));
     if climbs { image } else { plain.join("/") }
@@ -120,8 +117,8 @@ fn choose(root: &Path, candidates: &[String]) -> Option<Found> {
     let taken = usable.first().or(present.first())?;
     // A prepared array beside its raw series is the same volume.
     let rivals = usable.iter().filter(|path| !path.starts_with(PREPARED)).count();
-    let note =
-        (rivals > 1).then(|| format!("{rivals} inputs have this name: {} was taken", kind_of(&root.join(taken), taken)));
+    let note = (rivals > 1)
+        .then(|| format!("{rivals} inputs have this name: {} was taken", kind_of(&root.join(taken), taken)));
     Some(Found { path: (*taken).clone(), note })
 }
 
@@ -149,7 +146,11 @@ fn not_found(root: &Path, image: &str, candidates: &[String]) -> Refusal {
     let archives = archives_in(&near);
     if let Some(first) = archives.first() {
         let place = near.strip_prefix(root).unwrap_or(&near).join(first);
-        detail.push_str(&format!("; {} archives are there that are not unpacked, such as {}", archives.len(), place.display()));
+        detail.push_str(&format!(
+            "; {} archives are there that are not unpacked, such as {}",
+            archives.len(),
+            place.display()
+        ));
     }
     if image.contains('\\') {
         detail.push_str("; the path holds backslashes, which are no separators here");
@@ -158,7 +159,8 @@ fn not_found(root: &Path, image: &str, candidates: &[String]) -> Refusal {
 }
 
 fn archives_in(folder: &Path) -> Vec<String> {
-    let names = fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let names =
+        fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let endings = [".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar"];
     let mut names: Vec<String> =
         names.filter(|name| endings.iter().any(|ending| name.to_lowercase().ends_with(ending))).collect();

@@ -60,9 +60,11 @@ pub(super) fn refuse_nothing(config: &PrepareConfig, tables: &Tables) -> Result<
     if tables.volumes.rows + tables.texts.rows > 0 {
         return Ok(());
     }
-    let passed = tables.listing.passed_over.iter().map(|(what, passed)| {
-        format!("{} {what}, such as {}", passed.count, passed.first)
-    });
+    let passed = tables
+        .listing
+        .passed_over
+        .iter()
+        .map(|(what, passed)| format!("{} {what}, such as {}", passed.count, passed.first));
     let passed = passed.collect::<Vec<_>>().join("; ");
     let passed = if passed.is_empty() { "nothing".to_owned() } else { passed };
     Err(PrepareError::Nothing { path: config.root.clone(), found: format!("passed over: {passed}") })
@@ -115,7 +117,10 @@ pub(super) fn check(prepared: &Prepared, config: &PrepareConfig) -> Result<(), P
     let mut all = report.volumes.clone();
     all.add(&report.texts);
     if all.rows == 0 {
-        let first = prepared.first_rejects.iter().map(|reject| format!("\n  {}: {}: {}", reject.path, reject.reason, reject.detail));
+        let first = prepared
+            .first_rejects
+            .iter()
+            .map(|reject| format!("\n  {}: {}: {}", reject.path, reject.reason, reject.detail));
         let found = format!("all {} rows were set aside:{}", all.manifest_rows, first.collect::<String>());
         return Err(PrepareError::Nothing { path: config.root.clone(), found });
     }

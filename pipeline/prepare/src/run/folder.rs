@@ -59,7 +59,10 @@ impl RunFolder {
             error if paths == Paths::Keep => PrepareError::from(error),
             error => PrepareError::Output {
                 path: work.clone(),
-                problem: format!("names are withheld, and what they were is kept beside the dataset: {}", chain(&error)),
+                problem: format!(
+                    "names are withheld, and what they were is kept beside the dataset: {}",
+                    chain(&error)
+                ),
                 hint: "give an --out in a folder that you can write to".into(),
             },
         })?;
@@ -103,11 +106,14 @@ impl RunFolder {
 
     /// Ends a run that failed: where nothing is finished, what it made is removed; else the error says that it can go on.
     pub fn after(&mut self, error: PrepareError) -> PrepareError {
-        let has_files = |folder: &str| fs::read_dir(self.dataset.join(folder)).is_ok_and(|mut entries| entries.next().is_some());
+        let has_files =
+            |folder: &str| fs::read_dir(self.dataset.join(folder)).is_ok_and(|mut entries| entries.next().is_some());
         if has_files("volumes") || has_files("samples") {
             return match error {
                 // The same command would end in the same way.
-                PrepareError::Nothing { .. } | PrepareError::TooManyRejects { .. } | PrepareError::Output { .. } => error,
+                PrepareError::Nothing { .. } | PrepareError::TooManyRejects { .. } | PrepareError::Output { .. } => {
+                    error
+                }
                 cause => PrepareError::Stopped { path: self.dataset.clone(), cause: Box::new(cause) },
             };
         }

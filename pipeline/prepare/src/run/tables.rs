@@ -165,7 +165,12 @@ mod path_keys {
     fn path(key: &str) -> Option<PathBuf> {
         let Some(hex) = key.strip_prefix('\0') else { return Some(key.into()) };
         let digits: Option<Vec<u8>> = hex.chars().map(|digit| Some(digit.to_digit(16)? as u8)).collect();
-        Some(OsString::from_vec(digits?.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect()).into())
+        Some(
+            OsString::from_vec(
+                digits?.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect(),
+            )
+            .into(),
+        )
     }
 
     #[test]

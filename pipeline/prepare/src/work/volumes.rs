@@ -25,8 +25,8 @@ use super::receipt::{Input, Receipt, ShardFiles};
 use super::{Committed, RangeWork, WorkSpec, chain, entries_of};
 use crate::PrepareError;
 use crate::config::{CheckInputs, PrepareConfig, Recipe};
-use crate::progress::{RowProgress, Step, StepClock};
 use crate::manifest::link_out_of;
+use crate::progress::{RowProgress, Step, StepClock};
 use crate::provenance::Provenance;
 
 /// The work on ranges of volumes.

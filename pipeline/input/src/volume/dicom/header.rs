@@ -1,16 +1,34 @@
 //! What the reader uses of the header of one slice: an allow-list of numbers, coded terms, and two identifiers, which
 //! are compared with those of the other slices and never reported.
 //!
+//! A field that is malformed is an error only where the volume needs it: the shape, the bits and the rescale of the
+//! samples, and the position. Others count as absent, which a [`Remark`] tells.
+//!
+//! # Units
+//! Values of modality CT that the header rescales are Hounsfield units where the rescale type is HU, in any case of
+//! letters, or absent, which means HU (PS3.3 C.11.1.1.2). Rescale type US means that the unit is not stated: then
+//! they are Hounsfield units where the image type says ORIGINAL and not LOCALIZER, for which the standard asks for
+//! them (PS3.3 C.8.2.1.1).
+//!
+//! # Frames
+//! Each frame of an enhanced multi-frame image is a slice. What it has for itself, and what all frames share, is in
+//! functional groups, sequences of one item a field group; what is in neither is looked for at the top level.
+//!
 //! Source: DICOM PS3.3, modules Image Pixel (C.7.6.3), Image Plane (C.7.6.2), CT Image (C.8.2.1), Modality LUT
-//! (C.11.1).
+//! (C.11.1), Multi-frame Functional Groups (C.7.6.16), Enhanced CT (C.8.15).
 
-use dicom_core::Tag;
+use std::rc::Rc;
 
+use super::elements::{DataSet, Elements, Tag};
 use super::error::DicomError;
-use super::file::{Elements, File};
+use super::file::File;
+use super::kind::{self, IMAGE_TYPE, SOP_CLASS};
+use super::transfer_syntax::{Encoding, TransferSyntax};
 
-/// All elements that are read, except the pixel data.
-const ALLOWED: [Tag; 26] = [
+/// All elements at the top level that are read, except the pixel data.
+const ALLOWED: [Tag; 29] = [
+    IMAGE_TYPE,
+    SOP_CLASS,
     MODALITY,
     SLICE_THICKNESS,
     SERIES_INSTANCE_UID,
@@ -35,6 +53,7 @@ const ALLOWED: [Tag; 26] = [
     RESCALE_TYPE,
     MODALITY_LUT_SEQUENCE,
     SHARED_FUNCTIONAL_GROUPS,
+    PER_FRAME_FUNCTIONAL_GROUPS,
     FLOAT_PIXEL_DATA,
     DOUBLE_PIXEL_DATA,
 ];
@@ -65,17 +84,29 @@ const MODALITY_LUT_SEQUENCE: Tag = Tag(0x0028, 0x3000);
 const SHARED_FUNCTIONAL_GROUPS: Tag = Tag(0x5200, 0x9229);
 const FLOAT_PIXEL_DATA: Tag = Tag(0x7fe0, 0x0008);
 const DOUBLE_PIXEL_DATA: Tag = Tag(0x7fe0, 0x0009);
+const PER_FRAME_FUNCTIONAL_GROUPS: Tag = Tag(0x5200, 0x9230);
+const FRAME_TYPE: Tag = Tag(0x0008, 0x9007);
+const MR_FRAME_TYPE_SEQUENCE: Tag = Tag(0x0018, 0x9226);
+const CT_FRAME_TYPE_SEQUENCE: Tag = Tag(0x0018, 0x9329);
+const PET_FRAME_TYPE_SEQUENCE: Tag = Tag(0x0018, 0x9751);
+const PLANE_POSITION_SEQUENCE: Tag = Tag(0x0020, 0x9113);
+const PLANE_ORIENTATION_SEQUENCE: Tag = Tag(0x0020, 0x9116);
+const PIXEL_MEASURES_SEQUENCE: Tag = Tag(0x0028, 0x9110);
+const PIXEL_VALUE_TRANSFORMATION_SEQUENCE: Tag = Tag(0x0028, 0x9145);
 
-/// How the pixel data is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encoding {
-    Native,
-    Rle,
-    JpegBaseline,
-    JpegLossless,
-    JpegLs,
-    Jpeg2000,
-}
+/// The functional groups that are read.
+const GROUPS: [Tag; 7] = [
+    MR_FRAME_TYPE_SEQUENCE,
+    CT_FRAME_TYPE_SEQUENCE,
+    PET_FRAME_TYPE_SEQUENCE,
+    PLANE_POSITION_SEQUENCE,
+    PLANE_ORIENTATION_SEQUENCE,
+    PIXEL_MEASURES_SEQUENCE,
+    PIXEL_VALUE_TRANSFORMATION_SEQUENCE,
+];
+
+/// Most frames of an object, each of which takes memory for its header.
+const MAX_FRAMES: f64 = 65536.0;
 
 /// How samples are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,16 +135,45 @@ pub(super) struct Rescale64 {
     pub(super) intercept: f64,
 }
 
+/// What an image is within a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A slice of the volume.
+    Slice,
+    /// A localizer (scout), by its image type.
+    Localizer,
+    /// A secondary capture or another object about the series, by its SOP class.
+    Capture,
+    /// A secondary image, by its image type, without a position.
+    Unplaced,
+}
+
+/// Something unusual in a header that the reader passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Remark {
+    /// A field that is not as the standard states and not needed.
+    Malformed(&'static str),
+    /// The elements are in another form than the transfer syntax states.
+    OtherForm,
+    /// No transfer syntax.
+    NoTransferSyntax,
+}
+
 /// The header of a slice. No `Debug`: it holds identifiers.
+#[derive(Clone)]
 pub(super) struct Header {
     pub(super) rows: usize,
     pub(super) columns: usize,
     pub(super) encoding: Encoding,
-    /// Whether the compression may change samples, so that they may exceed the stored bits.
-    pub(super) lossy: bool,
+    /// As the file states it.
+    pub(super) syntax: TransferSyntax,
     pub(super) format: PixelFormat,
+    /// The slice among the file's frames, from 0, and their number.
+    pub(super) frame: usize,
+    pub(super) frames: usize,
+    pub(super) role: Role,
     pub(super) rescale: Rescale64,
-    /// Whether the modality is CT and the rescale gives Hounsfield units.
+    /// Whether the values are Hounsfield units; see [the module](self).
     pub(super) hounsfield: bool,
     /// The stored number that marks pixels without data, and the other end where the header states a range.
     pub(super) padding: Option<(i32, Option<i32>)>,
@@ -124,85 +184,219 @@ pub(super) struct Header {
     /// Distance between rows, then between columns.
     pub(super) pixel_spacing_mm: Option<[f64; 2]>,
     pub(super) thickness_mm: Option<f64>,
+    /// For an order without positions; the number of the frame in a multi-frame object.
     pub(super) instance_number: Option<f64>,
     /// For comparison only.
-    pub(super) series: Option<String>,
+    pub(super) series: Option<Rc<str>>,
     /// For comparison only.
-    pub(super) frame_of_reference: Option<String>,
+    pub(super) frame_of_reference: Option<Rc<str>>,
+    /// Each at most once.
+    pub(super) remarks: Vec<Remark>,
 }
 
 impl Header {
-    /// Reads the header of a slice.
+    /// Reads the header of a file: one for each frame, in the order of the frames.
     ///
     /// # Errors
-    /// For objects and encodings that are not supported, and for impossible values.
-    pub(super) fn of(file: &File<'_>) -> Result<Header, DicomError> {
-        let elements = file.elements(&ALLOWED, false)?;
-        let encoding = encoding(&file.transfer_syntax)?;
-        refuse_other_objects(&elements)?;
+    /// For objects and encodings that are not supported, and for impossible values of fields that are needed.
+    pub(super) fn all_of(file: &File) -> Result<Vec<Header>, DicomError> {
+        let elements = file.elements(&ALLOWED)?;
+        let class = elements.text(SOP_CLASS).unwrap_or("");
+        let is_multi_frame = kind::is_multi_frame(class)
+            && [SHARED_FUNCTIONAL_GROUPS, PER_FRAME_FUNCTIONAL_GROUPS].iter().any(|tag| elements.has(*tag));
+        let encoding = file.syntax.encoding();
+        refuse_other_objects(&elements, is_multi_frame)?;
+        let encoding = encoding?;
         let format = pixel_format(&elements)?;
+        if encoding == Encoding::JpegExtended && format.bits_stored > 8 {
+            return Err(DicomError::unsupported("8-bit JPEG, or JPEG without loss", file.syntax.to_string()));
+        }
         let [rows, columns] = [(ROWS, "Rows"), (COLUMNS, "Columns")].map(|(tag, field)| {
             let count = elements.word(tag).filter(|count| *count > 0);
             count.map(usize::from).ok_or_else(|| DicomError::bad(field, "1 to 65535", "0 or nothing"))
         });
-        let (rescale, rescaled) = rescale(&elements)?;
-        let positive = |spacing: &f64| *spacing > 0.0;
-        let spacing = elements.numbers::<2>(PIXEL_SPACING, "PixelSpacing")?;
-        Ok(Header {
+        let mut remarks = Vec::new();
+        if !file.syntax.is_stated() {
+            remarks.push(Remark::NoTransferSyntax);
+        } else if file.is_other_form {
+            remarks.push(Remark::OtherForm);
+        }
+        let top = Fields { elements: &elements, transformation: &elements, measures: &elements, frame_type: None };
+        let mut header = Header {
             rows: rows?,
             columns: columns?,
             encoding,
-            lossy: [".4.50", ".4.81", ".4.91"].iter().any(|lossy| file.transfer_syntax.ends_with(lossy)),
+            syntax: file.syntax.clone(),
             format,
-            rescale,
-            hounsfield: rescaled
-                && elements.text(MODALITY) == Some("CT")
-                && matches!(elements.text(RESCALE_TYPE), None | Some("HU")),
+            frame: 0,
+            frames: 1,
+            role: Role::Slice,
+            rescale: Rescale64 { slope: 1.0, intercept: 0.0 },
+            hounsfield: false,
             padding: padding(&elements, format.signed),
-            position_mm: elements.numbers(IMAGE_POSITION, "ImagePositionPatient")?,
-            axes: axes(&elements)?,
-            pixel_spacing_mm: spacing.filter(|spacing| spacing.iter().all(positive)),
-            thickness_mm: elements.numbers(SLICE_THICKNESS, "SliceThickness")?.map(|[mm]| mm).filter(positive),
-            instance_number: elements.numbers(INSTANCE_NUMBER, "InstanceNumber")?.map(|[number]| number),
-            series: elements.text(SERIES_INSTANCE_UID).map(str::to_owned),
-            frame_of_reference: elements.text(FRAME_OF_REFERENCE_UID).map(str::to_owned),
+            position_mm: None,
+            axes: None,
+            pixel_spacing_mm: None,
+            thickness_mm: None,
+            instance_number: None,
+            series: elements.text(SERIES_INSTANCE_UID).map(Rc::from),
+            frame_of_reference: elements.text(FRAME_OF_REFERENCE_UID).map(Rc::from),
+            remarks,
+        };
+        if is_multi_frame {
+            return frames(&elements, &header);
+        }
+        header.instance_number = header.unneeded(&elements, INSTANCE_NUMBER, "InstanceNumber").map(|[number]| number);
+        header.position_mm = elements.numbers(IMAGE_POSITION, "ImagePositionPatient")?;
+        header.set_axes(&elements)?;
+        header.set_values(&top)?;
+        if header.role == Role::Slice {
+            let is_secondary = elements.term(IMAGE_TYPE, 1) == Some("SECONDARY");
+            if kind::is_about_a_series(class) {
+                header.role = Role::Capture;
+            } else if is_secondary && !header.is_placed() {
+                header.role = Role::Unplaced;
+            }
+        }
+        Ok(vec![header])
+    }
+
+    /// Whether the header states where the slice is.
+    pub(super) fn is_placed(&self) -> bool {
+        self.axes.is_some() && self.position_mm.is_some()
+    }
+
+    /// The numbers of a field that the volume can do without: none where they are malformed, which is remarked.
+    fn unneeded<const N: usize>(&mut self, elements: &Elements<'_>, tag: Tag, field: &'static str) -> Option<[f64; N]> {
+        elements.numbers(tag, field).unwrap_or_else(|_| {
+            self.remark(field);
+            None
+        })
+    }
+
+    fn remark(&mut self, field: &'static str) {
+        self.remarks.push(Remark::Malformed(field));
+    }
+
+    /// Sets the axes, which are needed only where there is a position.
+    fn set_axes(&mut self, elements: &Elements<'_>) -> Result<(), DicomError> {
+        match axes(elements) {
+            Err(_) if self.position_mm.is_none() => self.remark("ImageOrientationPatient"),
+            found => self.axes = found?,
+        }
+        Ok(())
+    }
+
+    /// Sets the rescale, the unit, the spacing, and whether the image is a localizer.
+    fn set_values(&mut self, fields: &Fields<'_, '_>) -> Result<(), DicomError> {
+        let (rescale, rescaled) = rescale(fields.transformation)?;
+        self.rescale = rescale;
+        let (of_frame, tag) = match fields.frame_type {
+            Some(elements) => (elements, FRAME_TYPE),
+            None => (fields.elements, IMAGE_TYPE),
+        };
+        if kind::is_localizer(of_frame, tag) {
+            self.role = Role::Localizer;
+        }
+        let is_unit = match fields.transformation.text(RESCALE_TYPE) {
+            None => true,
+            Some(unit) if unit.eq_ignore_ascii_case("HU") => true,
+            Some("US") => of_frame.term(tag, 0) == Some("ORIGINAL") && self.role != Role::Localizer,
+            Some(_) => false,
+        };
+        self.hounsfield = rescaled && is_unit && fields.elements.text(MODALITY) == Some("CT");
+        let is_positive = |mm: &f64| *mm > 0.0;
+        let spacing = self.unneeded::<2>(fields.measures, PIXEL_SPACING, "PixelSpacing");
+        self.pixel_spacing_mm = spacing.filter(|spacing| spacing.iter().all(is_positive));
+        let thickness = self.unneeded(fields.measures, SLICE_THICKNESS, "SliceThickness");
+        self.thickness_mm = thickness.map(|[mm]| mm).filter(is_positive);
+        Ok(())
+    }
+}
+
+/// Where the fields of a slice are: at the top level, or in functional groups.
+struct Fields<'a, 'b> {
+    elements: &'b Elements<'a>,
+    transformation: &'b Elements<'a>,
+    measures: &'b Elements<'a>,
+    /// `None`: the image's type at the top level.
+    frame_type: Option<&'b Elements<'a>>,
+}
+
+/// The headers of the frames of an enhanced object, whose `common` fields are read.
+fn frames(elements: &Elements<'_>, common: &Header) -> Result<Vec<Header>, DicomError> {
+    const FIELD: &str = "NumberOfFrames";
+    let expected = "1 to 65536, as many as the functional groups of frames";
+    let count = elements.numbers::<1>(NUMBER_OF_FRAMES, FIELD)?.map_or(0.0, |[count]| count);
+    let groups = elements.items(PER_FRAME_FUNCTIONAL_GROUPS)?;
+    if count > MAX_FRAMES || count < 1.0 || count != groups.len() as f64 {
+        return Err(DicomError::bad(FIELD, expected, format!("{count} frames, {} groups", groups.len())));
+    }
+    let shared = elements.items(SHARED_FUNCTIONAL_GROUPS)?;
+    let shared = shared.first().map(Groups::of).transpose()?.unwrap_or_default();
+    let mut headers = Vec::new();
+    for (frame, group) in groups.iter().enumerate() {
+        // A frame's own group, else the one that all frames share, else the top level.
+        let own = Groups::of(group)?;
+        let position = own.position.as_ref().or(shared.position.as_ref()).unwrap_or(elements);
+        let orientation = own.orientation.as_ref().or(shared.orientation.as_ref()).unwrap_or(elements);
+        let mut header = common.clone();
+        (header.frame, header.frames) = (frame, groups.len());
+        header.instance_number = Some(frame as f64);
+        header.position_mm = position.numbers(IMAGE_POSITION, "ImagePositionPatient")?;
+        header.set_axes(orientation)?;
+        header.set_values(&Fields {
+            elements,
+            transformation: own.transformation.as_ref().or(shared.transformation.as_ref()).unwrap_or(elements),
+            measures: own.measures.as_ref().or(shared.measures.as_ref()).unwrap_or(elements),
+            frame_type: own.frame_type.as_ref().or(shared.frame_type.as_ref()),
+        })?;
+        headers.push(header);
+    }
+    Ok(headers)
+}
+
+/// The functional groups of one frame, or those that all frames share.
+#[derive(Default)]
+struct Groups<'a> {
+    position: Option<Elements<'a>>,
+    orientation: Option<Elements<'a>>,
+    measures: Option<Elements<'a>>,
+    transformation: Option<Elements<'a>>,
+    frame_type: Option<Elements<'a>>,
+}
+
+impl<'a> Groups<'a> {
+    fn of(item: &DataSet<'a>) -> Result<Groups<'a>, DicomError> {
+        const FRAME_TYPES: [Tag; 3] = [CT_FRAME_TYPE_SEQUENCE, MR_FRAME_TYPE_SEQUENCE, PET_FRAME_TYPE_SEQUENCE];
+        let groups = item.all_elements(&GROUPS)?;
+        let transformation = [RESCALE_INTERCEPT, RESCALE_SLOPE, RESCALE_TYPE];
+        let frame_type = FRAME_TYPES.into_iter().find(|tag| groups.has(*tag)).unwrap_or(CT_FRAME_TYPE_SEQUENCE);
+        Ok(Groups {
+            position: groups.first_item(PLANE_POSITION_SEQUENCE, &[IMAGE_POSITION])?,
+            orientation: groups.first_item(PLANE_ORIENTATION_SEQUENCE, &[IMAGE_ORIENTATION])?,
+            measures: groups.first_item(PIXEL_MEASURES_SEQUENCE, &[PIXEL_SPACING, SLICE_THICKNESS])?,
+            transformation: groups.first_item(PIXEL_VALUE_TRANSFORMATION_SEQUENCE, &transformation)?,
+            frame_type: groups.first_item(frame_type, &[FRAME_TYPE])?,
         })
     }
 }
 
-fn encoding(transfer_syntax: &str) -> Result<Encoding, DicomError> {
-    let standard = transfer_syntax.strip_prefix("1.2.840.10008.1.2");
-    Ok(match standard {
-        Some("" | ".1" | ".2" | ".1.99") => Encoding::Native,
-        Some(".5") => Encoding::Rle,
-        Some(".4.50") => Encoding::JpegBaseline,
-        Some(".4.57" | ".4.70") => Encoding::JpegLossless,
-        Some(".4.80" | ".4.81") => Encoding::JpegLs,
-        Some(".4.90" | ".4.91") => Encoding::Jpeg2000,
-        _ => {
-            let expected = "uncompressed, RLE, JPEG baseline or lossless, JPEG-LS or JPEG 2000 pixel data";
-            // Identifiers under the standard's root name formats; others may identify a site.
-            let numbers = |uid: &&str| uid.len() < 20 && uid.bytes().all(|b| b == b'.' || b.is_ascii_digit());
-            let found = match standard.filter(numbers) {
-                Some(_) => format!("transfer syntax {transfer_syntax}"),
-                None => "a transfer syntax that is not the standard's".to_owned(),
-            };
-            return Err(DicomError::unsupported(expected, found));
+/// Refuses objects other than grey images of integers: a single one, or the frames of an enhanced object.
+fn refuse_other_objects(elements: &Elements<'_>, is_multi_frame: bool) -> Result<(), DicomError> {
+    let expected = "single grey slices of integers, or an enhanced multi-frame object of them";
+    if !is_multi_frame {
+        // Text, or several numbers, of a single frame does not matter; a second frame shows in the pixel data.
+        let frames = elements.numbers::<1>(NUMBER_OF_FRAMES, "NumberOfFrames").ok().flatten();
+        let frames = frames.map_or(1.0, |[frames]| frames);
+        if frames > 1.0 || elements.has(SHARED_FUNCTIONAL_GROUPS) {
+            return Err(DicomError::unsupported(expected, format!("another multi-frame object, of {frames} frames")));
         }
-    })
-}
-
-/// Refuses objects other than one grey image of integers.
-fn refuse_other_objects(elements: &Elements<'_>) -> Result<(), DicomError> {
-    let expected = "single grey slices of integers";
-    let frames = elements.numbers::<1>(NUMBER_OF_FRAMES, "NumberOfFrames")?.map_or(1.0, |[frames]| frames);
-    if frames > 1.0 || elements.has(SHARED_FUNCTIONAL_GROUPS) {
-        return Err(DicomError::unsupported(expected, format!("a multi-frame object of {frames} frames")));
     }
     if elements.has(FLOAT_PIXEL_DATA) || elements.has(DOUBLE_PIXEL_DATA) {
         return Err(DicomError::unsupported(expected, "floating-point pixel data"));
     }
-    if elements.has(MODALITY_LUT_SEQUENCE) {
+    if !elements.items(MODALITY_LUT_SEQUENCE)?.is_empty() {
         return Err(DicomError::unsupported("a linear rescale", "a modality lookup table"));
     }
     if !elements.has(ROWS) && !elements.has(BITS_ALLOCATED) {
@@ -257,7 +451,8 @@ fn rescale(elements: &Elements<'_>) -> Result<(Rescale64, bool), DicomError> {
 }
 
 fn padding(elements: &Elements<'_>, signed: bool) -> Option<(i32, Option<i32>)> {
-    let number = |tag| elements.word(tag).map(|word| if signed { i32::from(word as i16) } else { i32::from(word) });
+    let number =
+        |tag| elements.only_word(tag).map(|word| if signed { i32::from(word as i16) } else { i32::from(word) });
     Some((number(PIXEL_PADDING_VALUE)?, number(PIXEL_PADDING_LIMIT)))
 }
 

@@ -1,100 +1,79 @@
-//! Kind: what a DICOM file is, by its first bytes: enough for a listing, which opens every file of a tree.
+//! The kind of a DICOM object, by the first bytes of its file.
 //!
-//! The storage class is in the meta group (PS3.10, 7.1) or, in a file without one, among the first elements; classes are those
-//! of PS3.4, annex B.
+//! Source: DICOM PS3.4 annex B (storage SOP classes), PS3.3 C.7.6.1.1.2 and C.8.2.1.1.1 (image type).
 
-use super::file::is_dicom;
+use super::elements::{Elements, Tag};
+use super::file::first_part;
 
-/// What a DICOM file is, as far as a listing must know.
+pub(super) const IMAGE_TYPE: Tag = Tag(0x0008, 0x0008);
+pub(super) const SOP_CLASS: Tag = Tag(0x0008, 0x0016);
+
+/// Bytes from a file's start that show its kind: a preamble, a meta group and the first elements are shorter.
+pub(in crate::volume) const KIND_HEAD: usize = 4096;
+
+/// What a DICOM file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::volume) enum Kind {
-    /// One image; also where no class is found.
-    Image,
-    /// Several frames in one file, a volume of its own.
-    Frames,
-    /// A table of contents of other files.
+    /// The directory of a disc (DICOMDIR), which names the files of other objects.
     Directory,
-    /// A report, a structure set, a presentation state or another object without a picture.
-    WithoutImage,
+    /// A report, a presentation state, a structure set, a key object selection: an object without pixels.
+    NoImage,
+    /// A localizer (scout), by its image type: the picture on which slices were planned.
+    Localizer,
+    /// A multi-frame object: a volume of its own.
+    MultiFrame,
+    /// A single image, or an object whose first bytes don't say what it is.
+    Image,
 }
 
-/// Media storage directory.
-const DIRECTORY: &str = "1.2.840.10008.1.3.10";
-
-/// The start of storage classes.
-const STORAGE: &str = "1.2.840.10008.5.1.4.1.1.";
-
-/// Enhanced CT and its legacy converted form.
-const FRAMES: [&str; 2] = ["2.1", "2.2"];
-
-/// Structured reports, presentation states, radiotherapy, raw data with registrations and segmentations, value maps, documents,
-/// waveforms, surgical and prescription objects.
-const WITHOUT_IMAGE: [&str; 12] =
-    ["88.", "11.", "481.", "66", "67", "104.", "9.", "68.", "78.", "79.", "80.", "131"];
-
-/// What the file that starts with `head` is; `None` where it is no DICOM.
-pub(in crate::volume) fn kind_of(head: &[u8]) -> Option<Kind> {
-    if !is_dicom(head) {
-        return None;
-    }
-    let Some(class) = class(head) else { return Some(Kind::Image) };
-    let Some(storage) = class.strip_prefix(STORAGE) else {
-        return Some(if class == DIRECTORY { Kind::Directory } else { Kind::Image });
-    };
-    Some(if FRAMES.contains(&storage) {
-        Kind::Frames
-    } else if WITHOUT_IMAGE.iter().any(|start| storage.starts_with(start)) {
-        Kind::WithoutImage
-    } else {
-        Kind::Image
+/// The kind of the file that starts with `head`, of which [`KIND_HEAD`] bytes are enough; `None` where it is not DICOM.
+pub(in crate::volume) fn kind(head: &[u8]) -> Option<Kind> {
+    let (of_meta, set) = first_part(head)?;
+    let elements = set.map(|set| set.first_elements(&[IMAGE_TYPE, SOP_CLASS]));
+    let class = elements.as_ref().and_then(|elements| elements.text(SOP_CLASS)).or(of_meta.as_deref()).unwrap_or("");
+    Some(match class {
+        DIRECTORY => Kind::Directory,
+        class if is_no_image(class) => Kind::NoImage,
+        class if is_multi_frame(class) => Kind::MultiFrame,
+        _ if elements.is_some_and(|elements| is_localizer(&elements, IMAGE_TYPE)) => Kind::Localizer,
+        _ => Kind::Image,
     })
 }
 
-/// The storage class, where one of its two elements is within the head.
-fn class(head: &[u8]) -> Option<&str> {
-    let meta = [2, 0, 2, 0, b'U', b'I'];
-    let explicit = [8, 0, 0x16, 0, b'U', b'I'];
-    let implicit = [8, 0, 0x16, 0];
-    let after = |start: &[u8]| head.windows(start.len()).position(|window| window == start).map(|at| at + start.len());
-    let (at, length_bytes) = match (after(&meta).or_else(|| after(&explicit)), after(&implicit)) {
-        (Some(at), _) => (at, 2),
-        (None, Some(at)) => (at, 4),
-        (None, None) => return None,
-    };
-    let length = usize::from(u16::from_le_bytes(head.get(at..at + 2)?.try_into().ok()?));
-    let value = head.get(at + length_bytes..at + length_bytes + length)?;
-    Some(std::str::from_utf8(value).ok()?.trim_end_matches(['\0', ' ']))
+/// Media Storage Directory Storage.
+const DIRECTORY: &str = "1.2.840.10008.1.3.10";
+
+/// The root of the storage SOP classes.
+const STORAGE: &str = "1.2.840.10008.5.1.4.1.1.";
+
+fn storage(class: &str) -> Option<Vec<&str>> {
+    Some(class.strip_prefix(STORAGE)?.split('.').collect())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn part10(class: &str) -> Vec<u8> {
-        let mut head = vec![0; 128];
-        head.extend(b"DICM\x02\0\0\0UL\x04\0\xb0\0\0\0\x02\0\x01\0OB\0\0\x02\0\0\0\0\x01\x02\0\x02\0UI");
-        let padded = class.len().next_multiple_of(2);
-        head.extend((padded as u16).to_le_bytes());
-        head.extend(class.bytes().chain(std::iter::repeat_n(0, padded - class.len())));
-        head
+fn is_no_image(class: &str) -> bool {
+    match storage(class).as_deref() {
+        // Waveforms, presentation states, reports and key objects, encapsulated documents.
+        Some(["9" | "11" | "88" | "104", ..]) => true,
+        // Structure sets, treatment records and plans, ion plans and records.
+        Some(["481", "3" | "4" | "5" | "6" | "7" | "8" | "9"]) => true,
+        // Raw data, registrations, fiducials, surfaces; 66.4 are segmentations, which have pixels.
+        Some(["66"] | ["66", "1" | "2" | "3" | "5"] | ["67"]) => true,
+        _ => false,
     }
+}
 
-    #[test]
-    fn classes_are_told_apart() {
-        for (class, kind) in [
-            ("1.2.840.10008.1.3.10", Kind::Directory),
-            ("1.2.840.10008.5.1.4.1.1.2", Kind::Image),
-            ("1.2.840.10008.5.1.4.1.1.2.1", Kind::Frames),
-            ("1.2.840.10008.5.1.4.1.1.7", Kind::Image),
-            ("1.2.840.10008.5.1.4.1.1.88.67", Kind::WithoutImage),
-            ("1.2.840.10008.5.1.4.1.1.481.3", Kind::WithoutImage),
-            ("1.2.840.10008.5.1.4.1.1.66.4", Kind::WithoutImage),
-            ("1.3.6.1.4.1.5962", Kind::Image),
-        ] {
-            assert_eq!(kind_of(&part10(class)), Some(kind), "{class}");
-        }
-        assert_eq!(kind_of(b"no DICOM at all"), None);
-        let bare = [&[8, 0, 0x16, 0][..], &[26, 0, 0, 0], b"1.2.840.10008.5.1.4.1.1.2\0"].concat();
-        assert_eq!(kind_of(&bare), Some(Kind::Image));
-    }
+/// Whether the object is an enhanced image of CT, MR or PET, or one that was converted to it: its frames are slices.
+pub(super) fn is_multi_frame(class: &str) -> bool {
+    matches!(storage(class).as_deref(), Some(["2", "1" | "2"] | ["4", "1" | "4"] | ["130"] | ["128", "1"]))
+}
+
+/// Whether the object is a secondary capture, a segmentation, a dose grid or an image of a treatment: no slice of the
+/// series that it is about.
+pub(super) fn is_about_a_series(class: &str) -> bool {
+    matches!(storage(class).as_deref(), Some(["7", ..] | ["66", "4"] | ["481", "1" | "2"]))
+}
+
+/// Whether the image type (of an image, or of a frame) says that it is a localizer.
+pub(super) fn is_localizer(elements: &Elements<'_>, image_type: Tag) -> bool {
+    (2..8).any(|n| matches!(elements.term(image_type, n), Some("LOCALIZER" | "SCOUT" | "SURVEY")))
 }

@@ -2,22 +2,30 @@
 //!
 //! The headers of all files are read first: they show whether the slices belong together, and the slices' positions
 //! give the order, the spacing and the orientation. Then the pixels are decoded slice by slice, in display order. Files
-//! that are not DICOM are ignored; DICOM files that cannot be read are recorded as dropped slices.
+//! that are not DICOM and hidden files are ignored; DICOM files that cannot be read are recorded as dropped slices, and
+//! so are files named as DICOM that are none. A link is read as the file that it leads to.
 //!
+//! - The frames of an enhanced multi-frame object are slices; such a file is a volume of its own.
+//! - Localizers, secondary captures and other objects about a series are recorded as dropped where there are slices.
+//!   Localizers alone are refused, unless they are asked for ([`DicomReader::with_localizers`]).
 //! - Of two slices at the same position with equal samples, one is kept and the other is recorded as dropped. Where the
 //!   samples differ, the folder is refused: it holds several passes over the patient.
-//! - A gap of 1.5 times the median distance or more, a tilted gantry, or an order by instance number is reported in
-//!   [`Volume::notes`]; the samples stay unchanged. With a tilted gantry, spacing along D is measured along the normal
-//!   of the slices.
+//! - A series is told by its identifier and its geometry: several frames of reference are reported, and refused only
+//!   where positions are missing or uneven.
+//! - A gap of 1.5 times the median distance or more, a tilted gantry, an order by instance number, a volume of one
+//!   slice, malformed fields that were not needed and pixel data that is too long are reported in [`Volume::notes`]; the
+//!   samples stay unchanged. With a tilted gantry, spacing along D is measured along the normal of the slices.
 //! - Where slices differ in rescale or type, samples are converted to values: to `i32` where slopes and intercepts are
 //!   whole numbers, else to `f32`, rounded once.
 //! - With MONOCHROME1, samples are inverted, so that greater values are brighter, except where they are Hounsfield
 //!   units: for those MONOCHROME1 describes only the display, not the values.
 //! - Only numbers and coded terms of the header are read ([`header`]); no name, date, description or identifier leaves
-//!   this module. A dropped slice is named by its index among the folder's DICOM files in the order of their names.
+//!   this module. A dropped slice is named by its index among the folder's DICOM files in the order of their names,
+//!   each frame counting.
 //!
 //! Compared with SimpleITK and pydicom; each part names its sources.
 
+mod elements;
 mod error;
 mod file;
 mod header;
@@ -28,64 +36,92 @@ mod jpeg_segments;
 mod kind;
 mod pixels;
 mod series;
+mod transfer_syntax;
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::{self, DirEntry};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use self::error::DicomError;
 pub(super) use self::file::is_dicom;
-use self::file::{File, HEAD};
-pub(super) use self::kind::{Kind, kind_of};
-use self::header::{Header, PixelFormat, Rescale64};
+use self::file::{File, HEAD, PixelData};
+use self::header::{Header, PixelFormat, Remark, Rescale64, Role};
+pub(super) use self::kind::{KIND_HEAD, Kind, kind};
+use self::pixels::Decoded;
 use self::series::Stack;
 use super::samples::{Sample, Samples};
 use super::{Arrangement, ReadLimits, Rescale, SliceDropped, Volume, VolumeReader};
 use crate::error::InputError;
 use crate::orientation::DisplayTransform;
 
-/// Reads a folder with the slices of one DICOM series, or one DICOM file as a volume of one slice.
+/// Reads a folder with the slices of one DICOM series, or one DICOM file as a volume: of one slice, or of the frames of
+/// a multi-frame object.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct DicomReader;
+pub struct DicomReader {
+    with_localizers: bool,
+}
+
+impl DicomReader {
+    /// A reader that takes localizers (scouts) for slices where there are no others. The default refuses them with
+    /// [`InputError::Localizer`].
+    pub fn with_localizers() -> DicomReader {
+        DicomReader { with_localizers: true }
+    }
+}
 
 impl VolumeReader for DicomReader {
-    /// Memory: the samples and a few copies of one slice.
+    /// Memory: the samples and a few copies of one slice; of a multi-frame object, also the file.
     fn read(&self, path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
         let metadata = fs::metadata(path).map_err(|e| InputError::io(path, e))?;
         let mut folder = Folder::default();
         if metadata.is_dir() {
             folder.list(path, limits)?;
         } else {
-            let slice = Slice::open(path.to_owned(), 0, limits).map_err(|error| error.at(path))?;
+            let slices = Slice::open(path.to_owned(), 0, limits).map_err(|error| error.at(path))?;
             let unsupported = || DicomError::unsupported("a DICOM file", "another format").at(path);
-            folder.slices.push(slice.ok_or_else(unsupported)?);
+            folder.slices = slices.ok_or_else(unsupported)?;
         }
+        folder.set_aside(path, self.with_localizers)?;
         folder.into_volume(path, limits, metadata.is_dir())
     }
 }
 
-/// A slice whose header could be read.
+/// A slice whose header could be read: a file, or a frame of one.
 struct Slice {
-    path: PathBuf,
-    /// Index among the DICOM files of the folder.
+    path: Rc<Path>,
+    /// Index among the slices of the folder's DICOM files.
     number: u32,
     header: Header,
 }
 
 impl Slice {
-    /// Reads a file's header; `None` where the file is not DICOM.
-    fn open(path: PathBuf, number: u32, limits: &ReadLimits) -> Result<Option<Slice>, DicomError> {
+    /// Reads a file's header, as one slice for each frame, numbered from `number` on; `None` where the file is not
+    /// DICOM.
+    fn open(path: PathBuf, number: u32, limits: &ReadLimits) -> Result<Option<Vec<Slice>>, DicomError> {
         let Some(bytes) = read_file(&path, limits)? else { return Ok(None) };
-        let header = Header::of(&File::parse(&bytes, limits.max_decoded_bytes)?)?;
-        Ok(Some(Slice { path, number, header }))
+        let headers = Header::all_of(&File::parse(bytes, limits.max_decoded_bytes)?)?;
+        let path: Rc<Path> = path.into();
+        let slice = |(number, header)| Slice { path: path.clone(), number, header };
+        Ok(Some((number..).zip(headers).map(slice).collect()))
     }
+}
 
-    /// Decodes the samples by the header that was read before.
-    fn samples(&self, invert: bool, limits: &ReadLimits) -> Result<Vec<u8>, DicomError> {
+/// A file whose pixels are decoded, which serves all its frames.
+struct Open {
+    path: Rc<Path>,
+    file: File,
+    pixels: Option<PixelData>,
+}
+
+impl Open {
+    fn open(path: &Rc<Path>, limits: &ReadLimits) -> Result<Open, DicomError> {
         let changed = || DicomError::bad("file", "the file whose header was read before", "another file");
-        let bytes = read_file(&self.path, limits)?.ok_or_else(changed)?;
-        let file = File::parse(&bytes, limits.max_decoded_bytes)?;
-        pixels::decode(&file, &self.header, invert)
+        let bytes = read_file(path, limits)?.ok_or_else(changed)?;
+        let file = File::parse(bytes, limits.max_decoded_bytes)?;
+        let pixels = file.pixel_data()?;
+        Ok(Open { path: path.clone(), file, pixels })
     }
 }
 
@@ -116,6 +152,8 @@ struct Folder {
     first_error: Option<DicomError>,
     /// Number of DICOM objects without an image.
     others: usize,
+    /// Number of slices whose pixel data is too long, and the most bytes that were left over.
+    left_over: (usize, usize),
 }
 
 impl Folder {
@@ -125,15 +163,22 @@ impl Folder {
         let mut number = 0;
         let mut files = 0;
         for entry in super::sorted_entries(path)? {
-            // Whoever names the folder decides whether its links may be followed.
-            if !entry.path().is_file() {
-                continue;
-            }
+            let Some(name) = slice_name(&entry) else { continue };
             files += 1;
-            let slice = Slice::open(entry.path(), number, limits);
-            match slice {
-                Ok(None) => continue,
-                Ok(Some(slice)) => self.slices.push(slice),
+            // A link is followed. One that leads nowhere may have been a slice.
+            let slices = match fs::metadata(entry.path()) {
+                Ok(metadata) if !metadata.is_file() => continue,
+                Ok(_) => Slice::open(entry.path(), number, limits),
+                Err(error) => Err(DicomError::Io(error)),
+            };
+            match slices {
+                Ok(None) if !is_named_dicom(&name) => continue,
+                Ok(None) => self.drop_slice(number, DicomError::unsupported("a DICOM file", "another format")),
+                Ok(Some(mut slices)) => {
+                    number += slices.len() as u32;
+                    self.slices.append(&mut slices);
+                    continue;
+                }
                 Err(DicomError::NoImage) => {
                     self.others += 1;
                     continue;
@@ -150,6 +195,34 @@ impl Folder {
         Ok(())
     }
 
+    /// Drops images that are not slices of the volume where others are, and refuses localizers alone.
+    fn set_aside(&mut self, path: &Path, with_localizers: bool) -> Result<(), InputError> {
+        let any = |role| self.slices.iter().any(|slice: &Slice| slice.header.role == role);
+        let [slices, captures, unplaced, localizers] =
+            [Role::Slice, Role::Capture, Role::Unplaced, Role::Localizer].map(any);
+        let is_placed = |slice: &Slice| slice.header.role != Role::Slice || slice.header.is_placed();
+        let all_placed = slices && self.slices.iter().all(is_placed);
+        let others = slices || captures || unplaced;
+        if localizers && !others && !with_localizers {
+            return Err(InputError::Localizer { path: path.to_owned(), slices: self.slices.len() });
+        }
+        let is_dropped = |slice: &mut Slice| match slice.header.role {
+            Role::Slice => false,
+            Role::Localizer => others,
+            Role::Capture => slices || unplaced,
+            Role::Unplaced => all_placed,
+        };
+        for slice in self.slices.extract_if(.., is_dropped) {
+            let what = match slice.header.role {
+                Role::Localizer => "a localizer",
+                Role::Capture => "a secondary capture or another object about the series",
+                _ => "a secondary image without a position",
+            };
+            self.dropped.push(SliceDropped { slice: slice.number, reason: format!("no slice of the volume: {what}") });
+        }
+        Ok(())
+    }
+
     fn drop_slice(&mut self, number: u32, error: DicomError) {
         self.dropped.push(SliceDropped { slice: number, reason: format!("unreadable: {error}") });
         self.first_error.get_or_insert(error);
@@ -161,6 +234,7 @@ impl Folder {
         }
         let slices = std::mem::take(&mut self.slices);
         let headers: Vec<&Header> = slices.iter().map(|slice| &slice.header).collect();
+        refuse_several_volumes(path, &slices)?;
         series::check_one_series(path, &headers)?;
         let stack = Stack::of(path, &headers)?;
         let storage = Storage::of(&headers);
@@ -179,17 +253,29 @@ impl Folder {
         self.dropped.sort_by_key(|dropped| dropped.slice);
         let kept_headers: Vec<&Header> = kept.iter().map(|index| headers[stack.order[*index]]).collect();
         let mut notes = stack.notes(&kept);
+        if kept.len() == 1 {
+            notes.push("one slice only".to_owned());
+        }
+        if kept_headers.iter().any(|header| header.role == Role::Localizer) {
+            notes.push("a localizer, which was asked for".to_owned());
+        }
         notes.extend(notes_of_values(&kept_headers));
+        notes.extend(notes_of_remarks(&kept_headers));
+        if let (slices @ 1.., most) = self.left_over {
+            let rest = if most == 1 { "a byte".to_owned() } else { format!("up to {most} bytes") };
+            notes.push(format!("pixel data of {slices} slices longer than their rows: {rest} left out"));
+        }
         if self.others > 0 {
             notes.push(format!("{} DICOM objects without a picture passed over", self.others));
         }
         let transposed = stack.display_transform.transpose;
         let (height, width) = if transposed { (first.columns, first.rows) } else { (first.rows, first.columns) };
         let rescale = storage.rescale();
-        let spacing_mm_dhw = stack.gap_mm(&kept, &headers).zip(first.pixel_spacing_mm).map(|(gap, [rows, columns])| {
-            let [h, w] = if stack.display_transform.transpose { [columns, rows] } else { [rows, columns] };
-            [gap as f32, h as f32, w as f32]
-        });
+        let spacing_mm_dhw =
+            stack.gap_mm(&kept, &headers).zip(series::pixel_spacing_mm(&headers)).map(|(gap, [rows, columns])| {
+                let [h, w] = if stack.display_transform.transpose { [columns, rows] } else { [rows, columns] };
+                [gap as f32, h as f32, w as f32]
+            });
         Ok(Volume {
             path: path.to_owned(),
             shape_dhw: [kept.len(), height, width],
@@ -296,11 +382,18 @@ impl Job<'_> {
         let count = self.slices.len();
         let mut out: Vec<T> = Vec::new();
         let mut kept: Vec<usize> = Vec::new();
+        let mut open = None;
         for d in 0..count {
             let index = if self.stack.display_transform.flip_d { count - 1 - d } else { d };
             let slice = &self.slices[self.stack.order[index]];
-            let bytes = match self.slice_bytes(slice) {
-                Ok(bytes) => bytes,
+            let bytes = match self.slice_bytes(slice, &mut open) {
+                Ok(Decoded { samples, left_over }) => {
+                    if left_over > 0 && slice.header.frame == 0 {
+                        let (slices, most) = folder.left_over;
+                        folder.left_over = (slices + 1, most.max(left_over));
+                    }
+                    samples
+                }
                 Err(error @ DicomError::TooLarge { .. }) => return Err(error.at(self.path)),
                 Err(error) => {
                     folder.drop_slice(slice.number, error);
@@ -330,12 +423,23 @@ impl Job<'_> {
     }
 
     /// The samples of a slice in the form of `storage`, little-endian.
-    fn slice_bytes(&self, slice: &Slice) -> Result<Vec<u8>, DicomError> {
+    ///
+    /// The file that was opened for the slice before serves this one if it holds both.
+    fn slice_bytes(&self, slice: &Slice, open: &mut Option<Open>) -> Result<Decoded, DicomError> {
         let header = &slice.header;
-        let bytes = slice.samples(is_inverted(header), self.limits)?;
-        if matches!(self.storage, Storage::Stored(..)) {
-            return Ok(bytes);
+        if open.as_ref().is_none_or(|open| !Rc::ptr_eq(&open.path, &slice.path)) {
+            // The former file is freed before the next one is read.
+            *open = None;
         }
+        let open = match open {
+            Some(open) => open,
+            none => none.insert(Open::open(&slice.path, self.limits)?),
+        };
+        let decoded = pixels::decode(&open.file, open.pixels.as_ref(), header, is_inverted(header))?;
+        if matches!(self.storage, Storage::Stored(..)) {
+            return Ok(decoded);
+        }
+        let Decoded { samples: bytes, left_over } = decoded;
         let Rescale64 { slope, intercept } = header.rescale;
         let value = |stored: f64| stored * slope + intercept;
         let values = bytes.chunks_exact(header.format.bytes()).map(|sample| {
@@ -347,11 +451,35 @@ impl Job<'_> {
                 value(u32::from_le_bytes(wide).into())
             }
         });
-        Ok(match self.storage {
+        let samples = match self.storage {
             Storage::Whole => values.flat_map(|value| (value as i32).to_le_bytes()).collect(),
             _ => values.flat_map(|value| (value as f32).to_le_bytes()).collect(),
-        })
+        };
+        Ok(Decoded { samples, left_over })
     }
+}
+
+/// The name of an entry that may be a slice; `None` for hidden files, which systems and programs leave beside others.
+fn slice_name(entry: &DirEntry) -> Option<String> {
+    let name = entry.file_name().to_string_lossy().into_owned();
+    (!name.starts_with('.')).then_some(name)
+}
+
+/// Whether a file's name says that it is DICOM, so that it may be a damaged slice whatever it holds.
+fn is_named_dicom(name: &str) -> bool {
+    let ending = Path::new(name).extension().map(|ending| ending.to_ascii_lowercase());
+    ending.is_some_and(|ending| ["dcm", "dicom", "ima"].iter().any(|dicom| ending == *dicom))
+}
+
+/// Refuses a multi-frame object with other images, since each is a volume of its own.
+fn refuse_several_volumes(path: &Path, slices: &[Slice]) -> Result<(), InputError> {
+    let files = slices.iter().filter(|slice| slice.header.frame == 0 || slice.header.frames == 1).count();
+    let objects = slices.iter().filter(|slice| slice.header.frames > 1 && slice.header.frame == 0).count();
+    if objects == 0 || files == 1 {
+        return Ok(());
+    }
+    let found = format!("{objects} multi-frame objects among {files} files, each of them a volume of its own");
+    Err(InputError::MixedSeries { path: path.to_owned(), slices: slices.len(), found })
 }
 
 /// Whether samples are inverted: for MONOCHROME1, except Hounsfield units.
@@ -380,4 +508,20 @@ fn notes_of_values(headers: &[&Header]) -> Vec<String> {
         None => {}
     }
     notes
+}
+
+/// What was passed over in the headers, for [`Volume::notes`].
+fn notes_of_remarks(headers: &[&Header]) -> Vec<String> {
+    let mut counts: BTreeMap<Remark, usize> = BTreeMap::new();
+    headers.iter().flat_map(|header| &header.remarks).for_each(|remark| *counts.entry(*remark).or_default() += 1);
+    let note = |(remark, slices): (Remark, usize)| match remark {
+        Remark::Malformed(field) => format!("{field} of {slices} slices is malformed and counts as absent"),
+        Remark::OtherForm => {
+            format!(
+                "elements of {slices} slices are in another form than their transfer syntax states: read as they are"
+            )
+        }
+        Remark::NoTransferSyntax => format!("{slices} slices state no transfer syntax: read as their elements show"),
+    };
+    counts.into_iter().map(note).collect()
 }

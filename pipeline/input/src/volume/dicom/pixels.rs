@@ -3,36 +3,55 @@
 //!
 //! Source: DICOM PS3.3 C.7.6.3.1 (pixel description), PS3.5 section 8 and annex G (run lengths).
 
+use super::elements::Pixels;
 use super::error::DicomError;
-use super::file::{Elements, File, Pixels};
-use super::header::{Encoding, Header, PixelFormat};
+use super::file::{File, PixelData};
+use super::header::{Header, PixelFormat};
+use super::transfer_syntax::Encoding;
 use super::{jpeg_2000, jpeg_lossless, jpeg_ls};
 use crate::volume::jpeg;
 use crate::volume::picture_error::PictureError;
 
-/// The samples of a slice, row by row, [`PixelFormat::bytes`] little-endian bytes each.
+/// The samples of a slice, and what its file has more.
+pub(super) struct Decoded {
+    /// Row by row, [`PixelFormat::bytes`] little-endian bytes each.
+    pub(super) samples: Vec<u8>,
+    /// Bytes behind the samples of the last frame, except one that makes the length even.
+    pub(super) left_over: usize,
+}
+
+/// Decodes a slice.
 ///
 /// With `invert`, the order of the samples is reversed: the smallest becomes the largest.
-pub(super) fn decode(file: &File<'_>, header: &Header, invert: bool) -> Result<Vec<u8>, DicomError> {
-    let elements = file.elements(&[], true)?;
+pub(super) fn decode(
+    file: &File,
+    data: Option<&PixelData>,
+    header: &Header,
+    invert: bool,
+) -> Result<Decoded, DicomError> {
+    const FIELD: &str = "PixelData (7fe0,0010)";
+    let data = data.ok_or_else(|| DicomError::bad(FIELD, "pixel data", "none"))?;
+    let is_native = header.encoding == Encoding::Native;
+    match file.frame_stream(data, header.frame, header.frames)? {
+        None if is_native => {
+            let (mut samples, left_over) = native(file, data, header)?;
+            let format = &header.format;
+            normalize(&mut samples, format, format.bits_stored, format.high_bit + 1 - format.bits_stored, invert);
+            Ok(Decoded { samples, left_over })
+        }
+        Some(stream) if !is_native => Ok(Decoded { samples: encapsulated(&stream, header, invert)?, left_over: 0 }),
+        stream => {
+            let form = if stream.is_some() { "compressed" } else { "uncompressed" };
+            let found = format!("{form} pixel data, for which the file states {}", header.syntax);
+            Err(DicomError::bad(FIELD, "pixel data in the form of the transfer syntax", found))
+        }
+    }
+}
+
+/// Decodes a compressed frame.
+fn encapsulated(stream: &[u8], header: &Header, invert: bool) -> Result<Vec<u8>, DicomError> {
     let format = &header.format;
     let (rows, columns) = (header.rows, header.columns);
-    let stream = match (&elements.pixels, header.encoding) {
-        (None, _) => return Err(DicomError::bad("PixelData (7fe0,0010)", "pixel data", "none")),
-        (Some(Pixels::Native { .. }), Encoding::Native) => {
-            let mut bytes = native(&elements, file, header)?;
-            normalize(&mut bytes, format, format.bits_stored, format.high_bit + 1 - format.bits_stored, invert);
-            return Ok(bytes);
-        }
-        (Some(Pixels::Encapsulated(stream)), encoding) if encoding != Encoding::Native => &stream[..],
-        (Some(_), _) => {
-            return Err(DicomError::bad(
-                "PixelData (7fe0,0010)",
-                "pixel data in the form of the transfer syntax",
-                "another form",
-            ));
-        }
-    };
     let (mut samples, precision) = match header.encoding {
         Encoding::Rle => {
             let mut bytes = run_lengths(stream, rows * columns, format.bytes())?;
@@ -42,14 +61,14 @@ pub(super) fn decode(file: &File<'_>, header: &Header, invert: bool) -> Result<V
         Encoding::JpegLossless => jpeg_lossless::decode(stream, rows, columns)?,
         Encoding::JpegLs => jpeg_ls::decode(stream, rows, columns)?,
         Encoding::Jpeg2000 => jpeg_2000::decode(stream, rows, columns)?,
-        Encoding::JpegBaseline => baseline(stream, rows, columns)?,
-        Encoding::Native => unreachable!("returned above"),
+        Encoding::JpegBaseline | Encoding::JpegExtended => baseline(stream, rows, columns)?,
+        Encoding::Native => unreachable!("the caller checked the form"),
     };
     if precision > format.bits_allocated {
         let found = format!("{precision} bits a sample for {} allocated", format.bits_allocated);
         return Err(DicomError::damaged("compressed samples of the header's size", found));
     }
-    if header.lossy && precision > format.bits_stored {
+    if header.syntax.is_lossy() && precision > format.bits_stored {
         clamp(&mut samples, format, precision);
     }
     let mut bytes = match format.bytes() {
@@ -62,31 +81,42 @@ pub(super) fn decode(file: &File<'_>, header: &Header, invert: bool) -> Result<V
     Ok(bytes)
 }
 
-fn native(elements: &Elements<'_>, file: &File<'_>, header: &Header) -> Result<Vec<u8>, DicomError> {
-    let Some(Pixels::Native { bytes, words, missing }) = &elements.pixels else {
+/// The uncompressed samples of a frame, and the bytes behind those of the last frame.
+///
+/// Some writers add bytes, or a row; as for pydicom, they are left out. As many bytes as another image mean another
+/// number of rows or frames, and are refused.
+fn native(file: &File, data: &PixelData, header: &Header) -> Result<(Vec<u8>, usize), DicomError> {
+    let Pixels::Native { start, end, words, big_endian, missing } = data.pixels else {
         unreachable!("the caller checked the form");
     };
     let width = header.format.bytes();
-    let expected = header.rows * header.columns * width;
-    // The value may have one padding byte, and some writers add a few more; one row too many means another image size.
-    if bytes.len() < expected || bytes.len() >= expected + (header.columns * width).max(2) {
-        let offset = file.end().filter(|_| *missing > 0);
-        return Err(DicomError::LyingHeader { expected: expected as u64, found: bytes.len() as u64, offset });
+    // No overflow: two counts below 2^16, at most 4 bytes, and at most 2^16 frames.
+    let frame_bytes = header.rows * header.columns * width;
+    let (expected, found) = (frame_bytes as u64 * header.frames as u64, (end - start) as u64);
+    let lie = |found: u64| {
+        let offset = file.end().filter(|_| missing > 0);
+        Err(DicomError::LyingHeader { expected, found, offset })
+    };
+    if found < expected || found - expected >= frame_bytes.max(2) as u64 {
+        return lie(found);
     }
-    let mut samples = bytes[..expected].to_vec();
-    match (elements.big_endian, width) {
-        (true, 1) if *words => {
+    let first = start + header.frame * frame_bytes;
+    let mut samples = file.bytes(first, first + frame_bytes).to_vec();
+    match (big_endian, width) {
+        (true, 1) if words => {
             // A word holds two samples, the first in its low half.
-            samples = bytes[..bytes.len() & !1].chunks_exact(2).flat_map(|pair| [pair[1], pair[0]]).collect();
-            samples.truncate(expected);
+            if expected % 2 == 1 && found == expected {
+                return lie(found - 1);
+            }
+            let value = file.bytes(start, end);
+            let first = first - start;
+            samples = (first..first + frame_bytes).map(|at| value[at ^ 1]).collect();
         }
         (true, 2 | 4) => samples.chunks_exact_mut(width).for_each(<[u8]>::reverse),
         _ => {}
     }
-    if samples.len() < expected {
-        return Err(DicomError::LyingHeader { expected: expected as u64, found: samples.len() as u64, offset: None });
-    }
-    Ok(samples)
+    let left_over = (found - expected) as usize;
+    Ok((samples, if expected % 2 == 1 { left_over.saturating_sub(1) } else { left_over }))
 }
 
 /// Shifts the used bits to bit 0, clears the bits above or extends the sign, and inverts.

@@ -17,6 +17,9 @@ const SAME_POSITION_MM: f64 = 1e-3;
 /// Maximum number of gaps that are reported one by one.
 const MAX_GAPS_LISTED: usize = 8;
 
+/// Gaps that are as many times as wide as the median, or as narrow, are told.
+const WIDE: f64 = 1.5;
+
 /// The order of slices along the volume.
 pub(super) struct Stack {
     /// Indices of the slices, by increasing coordinate.
@@ -29,22 +32,19 @@ pub(super) struct Stack {
     pub(super) orientation: Option<Orientation>,
     /// The transform from the slices to display slices.
     pub(super) display_transform: DisplayTransform,
+    /// Number of frames of reference that the slices state.
+    frames_of_reference: usize,
     /// Angle in degrees between the normal and the line of positions, and the shift in mm from the first to the last
     /// slice.
     tilt: Option<(f64, f64)>,
 }
 
-/// Refuses slices of several series, frames of reference, shapes, spacings or orientations.
+/// Refuses slices of several series, shapes, spacings or orientations.
 pub(super) fn check_one_series(path: &Path, headers: &[&Header]) -> Result<(), InputError> {
     let mixed = |found: String| Err(InputError::MixedSeries { path: path.to_owned(), slices: headers.len(), found });
-    let distinct = |identifiers: BTreeSet<&String>| identifiers.len();
-    match distinct(headers.iter().filter_map(|header| header.series.as_ref()).collect()) {
-        0 | 1 => {}
-        series => return mixed(format!("{series} series")),
-    }
-    match distinct(headers.iter().filter_map(|header| header.frame_of_reference.as_ref()).collect()) {
-        0 | 1 => {}
-        frames => return mixed(format!("{frames} frames of reference")),
+    let series: BTreeSet<_> = headers.iter().filter_map(|header| header.series.as_ref()).collect();
+    if series.len() > 1 {
+        return mixed(format!("{} series", series.len()));
     }
     let shapes: BTreeSet<_> = headers.iter().map(|header| (header.rows, header.columns)).collect();
     if shapes.len() > 1 {
@@ -60,7 +60,8 @@ pub(super) fn check_one_series(path: &Path, headers: &[&Header]) -> Result<(), I
         0 => {}
         rotated => return mixed(format!("{rotated} slices of another orientation than the first")),
     }
-    let spaced = headers.iter().filter(|header| match (&header.pixel_spacing_mm, &first.pixel_spacing_mm) {
+    let spacing = pixel_spacing_mm(headers);
+    let spaced = headers.iter().filter(|header| match (&header.pixel_spacing_mm, &spacing) {
         (Some(spacing), Some(expected)) => !close(spacing, expected, 1e-3 * expected[0].max(expected[1])),
         _ => false,
     });
@@ -68,6 +69,17 @@ pub(super) fn check_one_series(path: &Path, headers: &[&Header]) -> Result<(), I
         0 => Ok(()),
         spaced => mixed(format!("{spaced} slices of another pixel spacing than the first")),
     }
+}
+
+/// Distance between rows, then between columns: that of the first slice that states it.
+pub(super) fn pixel_spacing_mm(headers: &[&Header]) -> Option<[f64; 2]> {
+    headers.iter().find_map(|header| header.pixel_spacing_mm)
+}
+
+/// Number of frames of reference. Several are no reason to refuse a series: some programs give each slice its own.
+fn frames_of_reference(headers: &[&Header]) -> usize {
+    let distinct: BTreeSet<_> = headers.iter().filter_map(|header| header.frame_of_reference.as_ref()).collect();
+    distinct.len()
 }
 
 impl Stack {
@@ -87,7 +99,7 @@ impl Stack {
         let rise = dot(line, normal);
         let shift = (dot(line, line) - rise * rise).max(0.0).sqrt();
         let step = if rise > SAME_POSITION_MM { line.map(|part| part / rise) } else { normal };
-        let [row_mm, column_mm] = headers[0].pixel_spacing_mm.unwrap_or([1.0, 1.0]);
+        let [row_mm, column_mm] = pixel_spacing_mm(headers).unwrap_or([1.0, 1.0]);
         let columns = [axes[0].map(|part| part * column_mm), axes[1].map(|part| part * row_mm), step];
         // Converts left and posterior to right and anterior.
         let directions: Directions =
@@ -98,21 +110,65 @@ impl Stack {
         // Rounded positions of a few close slices give small angles too, so a shift of half a pixel is required.
         let tilt = (rise > SAME_POSITION_MM && degrees >= 0.1 && shift > pixel_mm / 2.0).then_some((degrees, shift));
         let display_transform = orientation.map(|orientation| orientation.display_transform()).unwrap_or_default();
-        Ok(Stack { order, coordinates, has_positions: true, orientation, display_transform, tilt })
+        let frames_of_reference = frames_of_reference(headers);
+        let stack = Stack {
+            order,
+            coordinates,
+            has_positions: true,
+            orientation,
+            display_transform,
+            frames_of_reference,
+            tilt,
+        };
+        let off_line = |position: &[f64; 3]| {
+            let from_first: [f64; 3] = std::array::from_fn(|n| position[n] - first[n]);
+            let along = dot(from_first, normal);
+            let off: [f64; 3] = std::array::from_fn(|n| from_first[n] - step[n] * along);
+            dot(off, off).sqrt()
+        };
+        let farthest = positions.iter().map(off_line).fold(0.0, f64::max);
+        if frames_of_reference > 1 && !stack.is_even(farthest, pixel_mm) {
+            let found = format!("{frames_of_reference} frames of reference, and positions at uneven distances");
+            return Err(InputError::MixedSeries { path: path.to_owned(), slices: headers.len(), found });
+        }
+        Ok(stack)
+    }
+
+    /// Whether slices lie on a line, to half a pixel, at about equal distances: as one scan, whatever its frames of
+    /// reference.
+    fn is_even(&self, farthest_mm: f64, pixel_mm: f64) -> bool {
+        let mut gaps = self.gaps(&(0..self.order.len()).collect::<Vec<_>>());
+        gaps.retain(|gap| *gap >= SAME_POSITION_MM);
+        let median = if gaps.is_empty() { 0.0 } else { median(gaps.clone()) };
+        farthest_mm <= pixel_mm / 2.0 && gaps.iter().all(|gap| *gap < WIDE * median && *gap * WIDE > median)
     }
 
     fn by_number(path: &Path, headers: &[&Header]) -> Result<Stack, InputError> {
+        let frames_of_reference = frames_of_reference(headers);
+        if frames_of_reference > 1 {
+            let found = format!("{frames_of_reference} frames of reference, and slices without positions");
+            return Err(InputError::MixedSeries { path: path.to_owned(), slices: headers.len(), found });
+        }
+        let without = headers.iter().filter(|header| header.instance_number.is_none()).count();
         let numbers: Option<Vec<f64>> = headers.iter().map(|header| header.instance_number).collect();
         let numbers = numbers.or_else(|| (headers.len() == 1).then(|| vec![0.0]));
         let numbers = numbers.ok_or_else(|| InputError::BadHeader {
             path: path.to_owned(),
             field: "ImagePositionPatient",
             expected: "a position and an orientation, or an instance number, in every slice",
-            found: "slices without".to_owned(),
+            found: format!("{without} of {} slices without", headers.len()),
         })?;
         let (order, coordinates) = sorted(&numbers);
         let (orientation, display_transform, tilt) = (None, DisplayTransform::default(), None);
-        Ok(Stack { order, coordinates, has_positions: false, orientation, display_transform, tilt })
+        Ok(Stack {
+            order,
+            coordinates,
+            has_positions: false,
+            orientation,
+            display_transform,
+            frames_of_reference,
+            tilt,
+        })
     }
 
     /// Whether two slices, by their indices in the order, have the same coordinate.
@@ -150,12 +206,16 @@ impl Stack {
                 short(shift, 1)
             ));
         }
+        if self.frames_of_reference > 1 {
+            let frames = self.frames_of_reference;
+            notes.push(format!("{frames} frames of reference: slices are in one volume since their positions fit"));
+        }
         if kept.len() < 3 {
             return notes;
         }
         let gaps = self.gaps(kept);
         let median = median(gaps.clone());
-        let wide: Vec<usize> = (0..gaps.len()).filter(|n| gaps[*n] >= 1.5 * median).collect();
+        let wide: Vec<usize> = (0..gaps.len()).filter(|n| gaps[*n] >= WIDE * median).collect();
         for n in wide.iter().take(MAX_GAPS_LISTED) {
             let (gap, median) = (short(gaps[*n], 3), short(median, 3));
             notes.push(format!("gap of {gap} mm after slice {n} where slices are {median} mm apart"));
@@ -164,7 +224,7 @@ impl Stack {
             notes.push(format!("{} more such gaps", wide.len() - MAX_GAPS_LISTED));
         }
         let near = gaps.iter().copied().fold(median, f64::min);
-        if near * 1.5 <= median {
+        if near * WIDE <= median {
             let (near, median) = (short(near, 3), short(median, 3));
             notes.push(format!("slices as near as {near} mm where most are {median} mm apart"));
         }

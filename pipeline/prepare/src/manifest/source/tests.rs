@@ -19,8 +19,13 @@ fn root(names: &[&str]) -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn raw_series_are_found_beside_the_prepared_name() {
     let case = "M3D_Cap/ct_case/000001";
-    let (_folder, root) = root(&[&format!("{case}/Axial/"), &format!("{case}/Axial_P\u{f6}schl_view/"), &format!("{case}/Coronal.nii.gz")]);
-    let find = |name: &str| super::find(&root, &format!("M3D_Cap_npy/ct_case/000001/{name}.npy")).map(|found| found.path);
+    let (_folder, root) = root(&[
+        &format!("{case}/Axial/"),
+        &format!("{case}/Axial_P\u{f6}schl_view/"),
+        &format!("{case}/Coronal.nii.gz"),
+    ]);
+    let find =
+        |name: &str| super::find(&root, &format!("M3D_Cap_npy/ct_case/000001/{name}.npy")).map(|found| found.path);
     assert_eq!(find("Axial").unwrap(), format!("{case}/Axial"));
     assert_eq!(find("Coronal").unwrap(), format!("{case}/Coronal.nii.gz"));
     assert_eq!(find("Axial_Poschl_view").unwrap(), format!("{case}/Axial_P\u{f6}schl_view"));
