@@ -28,8 +28,16 @@ pub struct RangeOutcome {
     pub duplicates: u64,
     /// Rows that the length budget cut.
     pub truncated: u64,
+    /// Rows whose texts hold the words of special tokens. Not written where there are none, so that such a shard's bytes are
+    /// those of earlier versions.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub special_words: u64,
     /// Rows that were set aside.
     pub rejects: Vec<QuarantineRecord>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl RangeOutcome {

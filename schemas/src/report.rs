@@ -60,6 +60,9 @@ pub struct PrepareReport {
     pub seconds: f64,
     /// Texts that the length budget cut.
     pub truncated: u64,
+    /// Texts that hold the words of special tokens, such as `<|endoftext|>`; they are tokenized as plain text.
+    #[serde(default)]
+    pub special_words: u64,
     /// Shards that an earlier run had finished.
     pub shards_reused: u64,
 }

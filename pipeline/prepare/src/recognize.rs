@@ -1,7 +1,6 @@
 //! What is at a path, and the configuration that prepares it: so that a run needs no file to start from.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use med2e3_input::volume::{PathKind, path_kind};
@@ -13,6 +12,7 @@ use crate::config::{
     ConversationFile, EngineConfig, LimitsConfig, ManifestConfig, PrepareConfig, ProvenanceConfig, QuestionFile,
     Recipe, TextConfig, TokenizerConfig, VolumeConfig,
 };
+use crate::manifest::conversations;
 use crate::provenance::Paths;
 
 /// What a path was taken for.
@@ -41,7 +41,7 @@ pub fn recognize(path: &Path) -> Result<Recognized, PrepareError> {
     let mut manifest = ManifestConfig::default();
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("csv") => manifest.questions.push(QuestionFile { split: split_of(&name), path: name }),
-        Some("json") if is_list(path)? => {
+        Some(ending @ ("json" | "jsonl" | "ndjson")) if ending != "json" || conversations(path)? => {
             let (split, folder, task) = (split_of(&name), None, None);
             manifest.conversations.push(ConversationFile { path: name, split, folder, task });
         }
@@ -82,12 +82,9 @@ fn m3d_root(root: &Path) -> Result<Option<ManifestConfig>, PrepareError> {
     Ok(found.then_some(manifest))
 }
 
-/// Whether a JSON file holds a list, as conversations do, rather than an object of splits.
-fn is_list(path: &Path) -> Result<bool, PrepareError> {
-    let mut head = Vec::new();
-    let read = fs::File::open(path).and_then(|file| file.take(4096).read_to_end(&mut head));
-    read.map_err(PrepareError::file(path, "read"))?;
-    Ok(head.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'['))
+/// Whether a JSON file holds conversations rather than an object of splits.
+fn conversations(path: &Path) -> Result<bool, PrepareError> {
+    conversations::are_in(path).map_err(PrepareError::file(path, "read"))
 }
 
 fn split_of(path: &Path) -> Split {

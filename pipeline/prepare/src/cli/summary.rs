@@ -42,7 +42,10 @@ pub(super) fn prepared(report: &PrepareReport, quarantine: &Path) -> String {
         );
         counts.quarantined.iter().for_each(|(reason, count)| line!(text, "         {count:>6} {reason}"));
     }
-    let PrepareReport { shards_reused, inputs_read, seconds, .. } = report;
+    let PrepareReport { shards_reused, inputs_read, seconds, special_words, .. } = report;
+    if *special_words > 0 {
+        line!(text, "{special_words} texts hold the words of special tokens; they are tokenized as plain text");
+    }
     if *shards_reused > 0 && report.bytes_written == 0 {
         line!(text, "nothing to do: all {shards_reused} shards were finished ({seconds:.1} s)");
         return text;

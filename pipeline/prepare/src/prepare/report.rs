@@ -32,6 +32,7 @@ pub(super) fn of(volumes: &DoneTable, texts: &DoneTable, tables: &Tables, second
         bytes_read: fresh().map(|range| range.bytes_read).sum(),
         bytes_written: fresh().map(|range| range.shard.bytes).sum(),
         truncated: texts.ranges.iter().map(|range| range.outcome.truncated).sum(),
+        special_words: texts.ranges.iter().map(|range| range.outcome.special_words).sum(),
         shards_reused: (volumes.ranges.len() + texts.ranges.len() - fresh().count()) as u64,
         step_seconds: Step::ALL.into_iter().map(step).collect(),
         seconds,
