@@ -31,8 +31,16 @@ pub struct RangeOutcome {
     /// Rows of volumes with a note, by the note with every number as `N`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub notes: BTreeMap<String, u64>,
+    /// Rows whose texts hold the words of special tokens. Not written where there are none, so that such a shard's bytes are
+    /// those of earlier versions.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub special_words: u64,
     /// Rows that were set aside.
     pub rejects: Vec<QuarantineRecord>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl RangeOutcome {

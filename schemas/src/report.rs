@@ -69,6 +69,9 @@ pub struct PrepareReport {
     /// Volumes with a note, by the note with every number as `N`.
     #[serde(default)]
     pub notes: BTreeMap<String, u64>,
+    /// Texts that hold the words of special tokens, such as `<|endoftext|>`; they are tokenized as plain text.
+    #[serde(default)]
+    pub special_words: u64,
     /// Shards that an earlier run had finished.
     pub shards_reused: u64,
 }

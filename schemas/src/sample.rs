@@ -19,10 +19,12 @@ pub const IMAGE3D: i32 = -201;
 pub const IGNORED: i64 = -100;
 
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal {
+        $($(#[$variant_doc:meta])* $variant:ident = $word:literal $(or $other:literal)?),+ $(,)?
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        pub enum $name { $($(#[$variant_doc])* #[serde(rename = $word)] $variant),+ }
+        pub enum $name { $($(#[$variant_doc])* #[serde(rename = $word $(, alias = $other)?)] $variant),+ }
 
         impl $name {
             /// Every value, in the order of the declaration.
@@ -44,11 +46,14 @@ macro_rules! words {
             type Err = SchemaError;
 
             fn from_str(word: &str) -> Result<$name, SchemaError> {
-                $name::ALL.iter().copied().find(|value| value.as_str() == word).ok_or_else(|| SchemaError::Word {
-                    what: $what,
-                    expected: [$($word),+].join(", "),
-                    found: word.to_owned(),
-                })
+                match word {
+                    $($word $(| $other)? => Ok($name::$variant),)+
+                    _ => Err(SchemaError::Word {
+                        what: $what,
+                        expected: [$($word),+].join(", "),
+                        found: word.to_owned(),
+                    }),
+                }
             }
         }
     };
@@ -71,8 +76,8 @@ words! {
     Split, "split" {
         /// Seen by training.
         Train = "train",
-        /// For choices made while training.
-        Validation = "validation",
+        /// For choices made while training; `val` is read too.
+        Validation = "validation" or "val",
         /// For the figures that are reported.
         Test = "test",
     }

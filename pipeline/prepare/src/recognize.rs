@@ -1,7 +1,6 @@
 //! What is at a path, and the configuration that prepares it: so that a run needs no file to start from.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use med2e3_input::volume::{Entry, Folder, entry_at};
@@ -13,7 +12,7 @@ use crate::config::{
     ConversationFile, EngineConfig, LimitsConfig, ManifestConfig, PrepareConfig, ProvenanceConfig, QuestionFile,
     Recipe, TextConfig, TokenizerConfig, VolumeConfig,
 };
-use crate::manifest::expects_units;
+use crate::manifest::{conversations, expects_units};
 use crate::provenance::Paths;
 
 /// What a path was taken for.
@@ -42,8 +41,10 @@ pub fn recognize(path: &Path) -> Result<Recognized, PrepareError> {
     let mut manifest = ManifestConfig::default();
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("csv") => manifest.questions.push(QuestionFile { split: split_of(&name), path: name }),
-        Some("jsonl") => manifest.conversations.push(conversations(name)),
-        Some("json") if holds_conversations(path)? => manifest.conversations.push(conversations(name)),
+        Some(ending @ ("json" | "jsonl" | "ndjson")) if ending != "json" || conversations(path)? => {
+            let (split, folder, task) = (split_of(&name), None, None);
+            manifest.conversations.push(ConversationFile { path: name, split, folder, task });
+        }
         Some("json") => manifest.captions.push(name),
         _ if matches!(entry_at(path), Ok(Entry::Volume(_))) => return Ok(folder(path)),
         _ => {
@@ -81,22 +82,9 @@ fn m3d_root(root: &Path) -> Result<Option<ManifestConfig>, PrepareError> {
     Ok(found.then_some(manifest))
 }
 
-fn conversations(path: PathBuf) -> ConversationFile {
-    ConversationFile { split: split_of(&path), path, folder: None, task: None }
-}
-
-/// Whether a JSON file holds conversations, as a list or one a line, rather than an object of splits.
-fn holds_conversations(path: &Path) -> Result<bool, PrepareError> {
-    let mut head = Vec::new();
-    let read = fs::File::open(path).and_then(|file| file.take(4096).read_to_end(&mut head));
-    read.map_err(PrepareError::file(path, "read"))?;
-    let head = String::from_utf8_lossy(&head);
-    let head = head.trim_start_matches('\u{feff}').trim_start();
-    let first_key = head.strip_prefix('{').and_then(|rest| rest.trim_start().strip_prefix('"'));
-    Ok(match first_key {
-        None => head.starts_with('['),
-        Some(key) => !Split::ALL.iter().any(|split| key.starts_with(split.as_str())),
-    })
+/// Whether a JSON file holds conversations rather than an object of splits.
+fn conversations(path: &Path) -> Result<bool, PrepareError> {
+    conversations::are_in(path).map_err(PrepareError::file(path, "read"))
 }
 
 fn split_of(path: &Path) -> Split {

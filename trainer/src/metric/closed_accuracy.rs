@@ -1,6 +1,7 @@
 //! Accuracy on questions with lettered choices, in the published sense and in a strict one. Report both: the published
 //! one forgives an answer that lists several choices.
 
+use med2e3_input::text::pandas;
 use med2e3_schemas::sample::Task;
 
 use super::answer_metric::{AnswerMetric, Judged};
@@ -50,6 +51,22 @@ pub fn is_correct_strict(prediction: &str, choice: &str) -> bool {
     first.is_some() && first == letter(choice) && !rest.next().is_some_and(char::is_alphanumeric)
 }
 
+/// The expected accuracy of guessing among the choices that are there, 0 to 1: the mean over the questions of one over their
+/// number. `None` where no question has one.
+pub fn chance_of<'a>(questions: impl Iterator<Item = &'a [String]>) -> Option<f64> {
+    let there = questions.map(|choices| choices.iter().filter(|choice| !is_missing(choice)).count());
+    let (sum, count) =
+        there.filter(|count| *count > 0).fold((0.0, 0), |(sum, n), count| (sum + 1.0 / count as f64, n + 1));
+    (count > 0).then(|| sum / f64::from(count))
+}
+
+/// Whether a choice stands for a missing one: M3D's tables write `NA`, and M3D's prompts and `nan_as_pandas` make `nan` of
+/// all that pandas takes for missing. `None` as a text is a choice that one can make.
+fn is_missing(choice: &str) -> bool {
+    let choice = choice.trim();
+    pandas::is_missing(choice) && choice != "None"
+}
+
 fn letter(choice: &str) -> Option<char> {
     choice.trim().chars().next()
 }
@@ -80,5 +97,25 @@ mod tests {
         assert!(!is_correct_strict("lack of vitamin A.", "A"));
         assert!(!is_correct_strict("", "A"));
         assert!(!is_correct_strict("...", ""));
+    }
+
+    #[test]
+    fn a_missing_choice_is_no_choice() {
+        let chance = |questions: &[[&str; 4]]| {
+            let questions: Vec<Vec<String>> =
+                questions.iter().map(|choices| choices.map(str::to_owned).to_vec()).collect();
+            chance_of(questions.iter().map(Vec::as_slice))
+        };
+        let four = ["axial", "coronal", "sagittal", "oblique"];
+        // Four of four and one of two: (4 / 4 + 1 / 2) / 5.
+        for missing in ["nan", "NA", "", " nan ", "NaN", "N/A", "<NA>", "null"] {
+            let found = chance(&[four, four, four, four, ["Yes", "No", missing, missing]]).unwrap();
+            assert!((found - 0.3).abs() < 1e-12, "{missing}: {found}");
+        }
+        assert_eq!(chance(&[["Left", "Right", "Both", "None"]]), Some(0.25));
+        assert_eq!(chance(&[["nan", "nan", "nan", "a"], ["a", "b", "nan", "nan"]]), Some(0.75));
+        // A question without choices is not guessed at.
+        assert_eq!(chance(&[["nan"; 4], four]), Some(0.25));
+        assert_eq!((chance(&[["nan"; 4]]), chance(&[])), (None, None));
     }
 }

@@ -14,6 +14,7 @@ use crate::TrainerError;
 use crate::config::{EvaluateConfig, check_positive};
 use crate::generate::answerer::Answerer;
 use crate::metric::Averages;
+use crate::metric::closed_accuracy::chance_of;
 use crate::verb::answers::answers;
 
 /// Answers every sample of the split, scores the answers, and writes `report.json` to `out`.
@@ -78,12 +79,8 @@ fn table(answers: &[Answer], samples: &[SampleRow]) -> Vec<Score> {
     scores
 }
 
-/// The expected accuracy of guessing among the real choices, 0 to 1; M3D writes missing choices as `NA`.
+/// The expected accuracy of guessing at a topic's questions.
 fn chance(samples: &[SampleRow], topic: Option<Topic>) -> Option<f64> {
     let asked = samples.iter().filter(|sample| topic.is_none() || sample.topic == topic);
-    let shares: Vec<f64> = asked
-        .filter_map(|sample| sample.choices.as_ref())
-        .map(|choices| 1.0 / choices.iter().filter(|c| !c.is_empty() && *c != "NA").count().max(1) as f64)
-        .collect();
-    (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64)
+    chance_of(asked.filter_map(|sample| sample.choices.as_deref()))
 }

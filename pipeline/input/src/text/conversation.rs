@@ -31,20 +31,30 @@ pub(super) struct Conversation {
 
 enum Piece {
     Image,
-    /// Text between images, and the byte ranges of the targets in it.
+    /// Text between images, and the byte ranges of the targets and of the template's special tokens in it.
     Text {
         text: String,
         targets: Vec<Range<usize>>,
+        marks: Vec<Range<usize>>,
     },
 }
 
+/// A part of a target.
+#[derive(Clone, Copy)]
+pub(super) enum Part<'a> {
+    /// Words of the data or of the template.
+    Words(&'a str),
+    /// A special token that the template puts there.
+    Mark(&'static str),
+}
+
 impl Conversation {
-    fn open(&mut self) -> (&mut String, &mut Vec<Range<usize>>) {
+    fn open(&mut self) -> (&mut String, &mut Vec<Range<usize>>, &mut Vec<Range<usize>>) {
         if !matches!(self.pieces.last(), Some(Piece::Text { .. })) {
-            self.pieces.push(Piece::Text { text: String::new(), targets: Vec::new() });
+            self.pieces.push(Piece::Text { text: String::new(), targets: Vec::new(), marks: Vec::new() });
         }
         match self.pieces.last_mut() {
-            Some(Piece::Text { text, targets }) => (text, targets),
+            Some(Piece::Text { text, targets, marks }) => (text, targets, marks),
             _ => unreachable!("the last piece is a text"),
         }
     }
@@ -64,11 +74,23 @@ impl Conversation {
         self.open().0.push_str(part);
     }
 
+    /// A special token of the template that is not a target.
+    pub(super) fn mark(&mut self, mark: &'static str) {
+        let (text, _, marks) = self.open();
+        marks.push(text.len()..text.len() + mark.len());
+        text.push_str(mark);
+    }
+
     /// Text that is one target span.
-    pub(super) fn target(&mut self, parts: &[&str]) {
-        let (text, targets) = self.open();
-        let start = text.len();
-        text.extend(parts.iter().copied());
+    pub(super) fn target(&mut self, parts: &[Part<'_>]) {
+        let start = self.open().0.len();
+        for part in parts {
+            match part {
+                Part::Words(words) => self.text(words),
+                Part::Mark(mark) => self.mark(mark),
+            }
+        }
+        let (text, targets, _) = self.open();
         targets.push(start..text.len());
     }
 
@@ -90,7 +112,7 @@ impl Conversation {
         let mut target_spans: Vec<(u32, u32)> = Vec::new();
         let mut images = 0;
         for piece in self.pieces {
-            let Piece::Text { text, targets } = piece else {
+            let Piece::Text { text, targets, marks } = piece else {
                 ids.push(IMAGE3D);
                 images += 1;
                 continue;
@@ -98,7 +120,7 @@ impl Conversation {
             if ids.is_empty() {
                 ids.extend(tokenizer.bos());
             }
-            let tokens = tokenizer.encode_with_bytes(&text)?;
+            let tokens = tokenizer.encode_with_bytes(&text, &marks)?;
             for target in targets {
                 // A token across a border belongs to the side on which it starts.
                 let inside = |index: usize| target.contains(&tokens[index].bytes.start);

@@ -2,11 +2,12 @@
 //!
 //! As in the official preparation (M3D's `m3d_cap_data_prepare.py`): the text after the first `study_findings:`; where
 //! that has fewer than 5 characters, the text after the first `discussion:`; where that does too, the whole text. Each
-//! line break becomes one space and the ends are trimmed.
+//! line break becomes one space and the ends are trimmed. A byte-order mark at a start is no part of the text.
 
 use std::fs;
 use std::path::Path;
 
+use super::encoding;
 use crate::error::InputError;
 
 /// Texts with fewer characters, not counting spaces and line breaks, are treated as empty.
@@ -17,15 +18,15 @@ const MIN_CHARACTERS: usize = 5;
 /// # Errors
 /// [`InputError::TextUnreadable`] where the file is missing, unreadable or not UTF-8.
 pub fn read_findings(path: &Path) -> Result<String, InputError> {
-    let text =
-        fs::read_to_string(path).map_err(|source| InputError::TextUnreadable { path: path.to_owned(), source })?;
+    let text = fs::read(path).and_then(encoding::utf8);
+    let text = text.map_err(|source| InputError::TextUnreadable { path: path.to_owned(), source })?;
     Ok(findings(&text))
 }
 
 /// The findings of a report's text, on one line; the whole text where it has neither key.
 pub fn findings(text: &str) -> String {
     // Python's text mode converts all line breaks to "\n".
-    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let text = encoding::trimmed(text).replace("\r\n", "\n").replace('\r', "\n");
     let after = |key: &str| one_line(text.split_once(key).map_or(text.as_str(), |(_, after)| after));
     [after("study_findings:"), after("discussion:")]
         .into_iter()
@@ -34,7 +35,7 @@ pub fn findings(text: &str) -> String {
 }
 
 fn one_line(text: &str) -> String {
-    text.replace('\n', " ").trim().to_owned()
+    encoding::trimmed(&text.replace('\n', " ")).to_owned()
 }
 
 #[cfg(test)]
@@ -56,6 +57,23 @@ mod tests {
         assert_eq!(findings("study_findings: x"), "study_findings: x");
         assert_eq!(findings("No key at all"), "No key at all");
         assert_eq!(findings(" ab\n"), "ab");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_not_learned() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("text.txt");
+        for text in [
+            "\u{feff}Liver is normal.",
+            "\u{feff}\u{feff} Liver is normal.\r\n",
+            "study_findings:\n\u{feff}Liver is normal.",
+        ] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(read_findings(&path).unwrap(), "Liver is normal.");
+        }
+        // A mark within the text is a character of it.
+        std::fs::write(&path, "Liver\u{feff} is normal.\u{200b}").unwrap();
+        assert_eq!(read_findings(&path).unwrap(), "Liver\u{feff} is normal.\u{200b}");
     }
 
     #[test]

@@ -8,8 +8,11 @@
 //! - [`marks`]: the marks of images
 //! - [`budget`]: the length limit and truncation
 //! - [`tokenizer`], [`question_tokenizer`]: tokenizers of the language model and of the text encoder
+//! - `special_tokens`: what a text that holds the words of special tokens becomes
+//! - [`encoding`]: the bytes of a text file, without its byte-order mark
 //! - [`pandas`]: which table cells pandas reads as missing
 
+pub mod encoding;
 pub mod findings;
 pub mod prompt;
 
@@ -20,6 +23,7 @@ pub mod conversation;
 pub mod marks;
 
 pub mod question_tokenizer;
+mod special_tokens;
 pub mod tokenizer;
 
 pub mod pandas;

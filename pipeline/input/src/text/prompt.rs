@@ -1,9 +1,10 @@
 //! Prompts: caption instructions and the wording of multiple-choice questions.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 
+use super::encoding;
 use super::template::{IMAGE2D_TOKEN, IMAGE3D_TOKEN};
 use crate::error::InputError;
 
@@ -60,11 +61,9 @@ impl CaptionPrompts {
             let (path, found) = (path.to_owned(), text.len() as u64);
             return Err(InputError::TooLarge { path, expected: MAX_BYTES, found });
         }
-        let text = String::from_utf8(text).map_err(|error| InputError::TextUnreadable {
-            path: path.to_owned(),
-            source: io::Error::new(io::ErrorKind::InvalidData, error),
-        })?;
-        let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+        let text =
+            encoding::utf8(text).map_err(|source| InputError::TextUnreadable { path: path.to_owned(), source })?;
+        let lines = text.lines().map(encoding::trimmed);
         let prompts: Vec<String> = lines.filter(|line| !line.is_empty()).map(str::to_owned).collect();
         let unsupported =
             |expected, found: String| InputError::UnsupportedFormat { path: path.to_owned(), expected, found };

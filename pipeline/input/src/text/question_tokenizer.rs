@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::special_tokens::{Detail, SpecialTokens};
 use super::tokenizer::load_inner;
 use crate::error::InputError;
 use tokenizers::TruncationParams;
@@ -14,6 +15,7 @@ pub const MAX_IDS: usize = 512;
 #[derive(Clone, Debug)]
 pub struct QuestionTokenizer {
     inner: tokenizers::Tokenizer,
+    special: SpecialTokens,
 }
 
 impl QuestionTokenizer {
@@ -30,20 +32,22 @@ impl QuestionTokenizer {
             expected: "a tokenizer that can be cut at 512 ids",
             found: error.to_string(),
         })?;
-        Ok(QuestionTokenizer { inner })
+        Ok(QuestionTokenizer { special: SpecialTokens::of(&inner), inner })
     }
 
-    /// Ids of a question, with the special tokens that the tokenizer adds around a text; at most [`MAX_IDS`].
+    /// Ids of a question, with the special tokens that the tokenizer adds around a text; at most [`MAX_IDS`]. The words of
+    /// special tokens in the question are plain text.
     ///
     /// # Errors
     /// [`InputError::Tokenizer`] where the tokenizer refuses the text.
     pub fn encode(&self, question: &str) -> Result<Vec<i32>, InputError> {
-        let encoding = self.inner.encode_fast(question, true).map_err(|error| InputError::Tokenizer {
-            location: "question".to_owned(),
-            expected: "a text that encodes",
-            found: error.to_string(),
-        })?;
+        let encoding = self.special.encode(&self.inner, question, &[], Detail::Around)?;
         Ok(encoding.get_ids().iter().map(|id| *id as i32).collect())
+    }
+
+    /// Whether a question holds the words of a special token, such as `[SEP]`.
+    pub fn holds_special_words(&self, question: &str) -> bool {
+        self.special.are_in(question)
     }
 
     /// The tokenizer as JSON text, which is equal for equal tokenizers.

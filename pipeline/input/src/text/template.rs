@@ -3,14 +3,15 @@
 //! The formats are those of the released codes: Med-2E3's `template` folder for [`Template::Phi`] and
 //! [`Template::PretrainVision3d`], Phi-3's chat template for [`Template::Phi3Chat`], M3D's dataset classes for
 //! [`Template::M3d`]. Text is split at `<image3d>`, each piece is tokenized separately, the id [`IMAGE3D`] marks an
-//! image, and the start token is added once, if the tokenizer has one and the first piece is text. Unlike in the
+//! image, and the start token is added once, if the tokenizer has one and the first piece is text. Special tokens are those
+//! that a template writes; the words of special tokens in a question or an answer are plain text. Unlike in the
 //! released codes, target spans are known when the text is formatted and found by the tokens' byte offsets, so that
 //! nothing is tokenized twice and no sample loses its labels to a mismatch.
 
 use serde::{Deserialize, Serialize};
 
 use super::budget::{LengthBudget, fit_prompt, fit_targets};
-use super::conversation::{Conversation, EncodedText};
+use super::conversation::{Conversation, EncodedText, Part};
 pub use super::marks::{IMAGE2D_TOKEN, IMAGE3D, IMAGE3D_TOKEN};
 use super::tokenizer::Tokenizer;
 use crate::error::InputError;
@@ -27,6 +28,9 @@ pub const END_TOKEN: &str = "<|endoftext|>";
 const USER_MARK: &str = "<|user|>";
 const ASSISTANT_MARK: &str = "<|assistant|>";
 const TURN_END_MARK: &str = "<|end|>";
+
+/// Every special token that a template writes.
+pub(super) const MARKS: [&str; 4] = [END_TOKEN, USER_MARK, ASSISTANT_MARK, TURN_END_MARK];
 
 /// The format of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -118,6 +122,7 @@ impl Template {
     }
 
     fn format(self, turns: &[Turn]) -> Conversation {
+        use Part::{Mark, Words};
         let mut conversation = Conversation::default();
         match self {
             Template::Phi => {
@@ -137,7 +142,7 @@ impl Template {
                     conversation.text("USER: ");
                     conversation.question(question);
                     conversation.text(" ASSISTANT:");
-                    answer.inspect(|answer| conversation.target(&[" ", answer, END_TOKEN]));
+                    answer.inspect(|answer| conversation.target(&[Words(" "), Words(answer), Mark(END_TOKEN)]));
                 }
                 Template::PretrainVision3d => {
                     // The question's text is not used; a first turn without a mark has an image too.
@@ -146,17 +151,23 @@ impl Template {
                     if number > 0 && images == 0 {
                         conversation.text(" ");
                     }
-                    answer.inspect(|answer| conversation.target(&[answer]));
+                    answer.inspect(|answer| conversation.target(&[Words(answer)]));
                 }
                 Template::Phi3Chat => {
-                    conversation.text("<|user|>\n");
+                    conversation.mark(USER_MARK);
+                    conversation.text("\n");
                     conversation.question(question);
-                    conversation.text("<|end|>\n<|assistant|>\n");
+                    conversation.mark(TURN_END_MARK);
+                    conversation.text("\n");
+                    conversation.mark(ASSISTANT_MARK);
+                    conversation.text("\n");
                     match answer {
                         // Many tokenizers include the line break in the mark before it.
-                        Some(answer) if last => conversation.target(&[answer, TURN_END_MARK, "\n", END_TOKEN]),
+                        Some(answer) if last => {
+                            conversation.target(&[Words(answer), Mark(TURN_END_MARK), Words("\n"), Mark(END_TOKEN)]);
+                        }
                         Some(answer) => {
-                            conversation.target(&[answer, TURN_END_MARK]);
+                            conversation.target(&[Words(answer), Mark(TURN_END_MARK)]);
                             conversation.text("\n");
                         }
                         None => {}
@@ -173,7 +184,10 @@ impl Template {
                         conversation.text(" ");
                     }
                     conversation.text(words.trim());
-                    answer.inspect(|answer| conversation.target(&[" ", answer, if last { END_TOKEN } else { "" }]));
+                    answer.inspect(|answer| {
+                        let end = if last { Mark(END_TOKEN) } else { Words("") };
+                        conversation.target(&[Words(" "), Words(answer), end]);
+                    });
                 }
             }
         }

@@ -10,12 +10,14 @@ use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
+use super::special_tokens::{Detail, SpecialTokens};
 use crate::error::InputError;
 
 /// A tokenizer for one language model. Shared between threads by reference.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    special: SpecialTokens,
     bos: Option<i32>,
 }
 
@@ -69,7 +71,7 @@ impl Tokenizer {
         let marked = ids(true).map_err(|e| tokenizer_error(location, "a tokenizer that encodes", e))?;
         // A token added before the text is the language model's start token, unless one is added after it too.
         let bos = (marked.len() == plain.len() + 1 && marked[1..] == plain[..]).then(|| marked[0] as i32);
-        Ok(Tokenizer { inner, bos })
+        Ok(Tokenizer { special: SpecialTokens::of(&inner), inner, bos })
     }
 
     /// The text of a `tokenizer.json`.
@@ -80,24 +82,29 @@ impl Tokenizer {
         self.inner.to_string(true).map_err(|e| tokenizer_error("tokenizer", "a tokenizer to write", e))
     }
 
-    /// Token ids of a text, without start or end tokens.
+    /// Token ids of a text, without start or end tokens. The words of special tokens in it are plain text.
     ///
     /// # Errors
     /// [`InputError::Tokenizer`] where the tokenizer refuses the text.
     pub fn encode(&self, text: &str) -> Result<Vec<i32>, InputError> {
-        let encoding =
-            self.inner.encode_fast(text, false).map_err(|e| tokenizer_error("text", "a text that encodes", e))?;
+        let encoding = self.special.encode(&self.inner, text, &[], Detail::Ids)?;
         Ok(encoding.get_ids().iter().map(|id| *id as i32).collect())
     }
 
-    /// The tokens of a text with their byte ranges, without start or end tokens.
+    /// The tokens of a text with their byte ranges, without start or end tokens. The byte ranges `marks` of the text, in
+    /// order, are special tokens; the words of any other are plain text.
     ///
     /// # Errors
     /// [`InputError::Tokenizer`] where the tokenizer refuses the text.
-    pub fn encode_with_bytes(&self, text: &str) -> Result<Vec<Token>, InputError> {
-        let encoding = self.inner.encode(text, false).map_err(|e| tokenizer_error("text", "a text that encodes", e))?;
+    pub fn encode_with_bytes(&self, text: &str, marks: &[Range<usize>]) -> Result<Vec<Token>, InputError> {
+        let encoding = self.special.encode(&self.inner, text, marks, Detail::Bytes)?;
         let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
         Ok(tokens.map(|(id, (start, end))| Token { id: *id as i32, bytes: *start..*end }).collect())
+    }
+
+    /// Whether a text holds the words of a special token, such as `<|endoftext|>`.
+    pub fn holds_special_words(&self, text: &str) -> bool {
+        self.special.are_in(text)
     }
 
     /// The text of token ids. Special tokens and negative ids (images) are skipped.

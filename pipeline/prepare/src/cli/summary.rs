@@ -70,7 +70,10 @@ pub(super) fn prepared(prepared: &Prepared) -> String {
         report.notes.iter().take(KINDS_SHOWN).for_each(|(note, count)| line!(text, "         {count:>6} {note}"));
         more(&mut text, report.notes.len());
     }
-    let PrepareReport { shards_reused, inputs_read, seconds, .. } = report;
+    let PrepareReport { shards_reused, inputs_read, seconds, special_words, .. } = report;
+    if *special_words > 0 {
+        line!(text, "{special_words} texts hold the words of special tokens; they are tokenized as plain text");
+    }
     if *shards_reused > 0 && report.bytes_written == 0 {
         line!(text, "nothing to do: all {shards_reused} shards were finished ({seconds:.1} s)");
         return text;

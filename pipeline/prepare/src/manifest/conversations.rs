@@ -1,78 +1,109 @@
-//! Med-2E3's conversation JSON: a list of `{conversations, vision3d, ...}`, each with any number of volumes and turns.
+//! Med-2E3's conversation JSON: a list of `{conversations, vision3d, ...}`, or one of them a line, each with any number of
+//! volumes and turns. What becomes of a damaged row: `json_rows`.
 //!
 //! A conversation is `{from, value}` in turns of `human` and `gpt`; the n-th `<image3d>` mark is replaced by the n-th volume of
 //! `vision3d`. `question` is what the slice scorer reads: the first human turn without its marks unless the row states
 //! it. A last turn without an answer takes the row's own `answer`. The row's `id` is not kept: it may name a person.
 
-use std::fmt;
-use std::fs::File;
-use std::io::BufReader;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 
+use med2e3_input::text::encoding;
 use med2e3_input::text::template::{IMAGE2D_TOKEN, IMAGE3D_TOKEN, instruction, with_image};
 use med2e3_schemas::manifest::{ManifestTurn, Refusal};
 use med2e3_schemas::quarantine::Reason;
 use med2e3_schemas::sample::{Task, Topic};
-use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::m3d_vqa::bare_letter;
+use super::json_rows::{JsonRow, JsonRows, RowValue};
+use super::m3d_vqa::{bare_letter, question_type};
 use super::{Builder, Row};
 use crate::PrepareError;
 use crate::config::ConversationFile;
 
-/// Adds a row for each entry of the list. Entries are read one after the other, however long the list is.
+/// Adds a row for each entry of the list, or of the lines.
 pub(super) fn read(path: &Path, file: &ConversationFile, builder: &mut Builder<'_>) -> Result<(), PrepareError> {
-    let opened = File::open(path).map_err(PrepareError::file(path, "open"))?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut reader = serde_json::Deserializer::from_reader(BufReader::new(opened));
-    let read = Entries { file, name: &name, builder }.deserialize(&mut reader).and_then(|()| reader.end());
-    read.map_err(|error| PrepareError::Manifest {
+    let bytes = fs::read(path).map_err(PrepareError::file(path, "open"))?;
+    let error = |found: &str| PrepareError::Manifest {
         path: path.to_owned(),
-        expected: "a JSON list of {conversations, vision3d}".into(),
-        found: if error.is_data() { "another value".into() } else { error.to_string() },
-    })
-}
-
-/// The list's entries, which go to the builder one by one.
-struct Entries<'b, 'a> {
-    file: &'b ConversationFile,
-    name: &'b str,
-    builder: &'b mut Builder<'a>,
-}
-
-impl<'de> DeserializeSeed<'de> for Entries<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
+        expected: "a JSON list of {conversations, vision3d}, or one of them a line".into(),
+        found: found.to_owned(),
+    };
+    let text = encoding::without_mark(&bytes).map_err(error)?;
+    let rows = JsonRows::of_file(text).ok_or_else(|| error("another value"))?;
+    let (name, lines) = (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), rows.are_lines());
+    let mut found = Found::default();
+    for JsonRow { number, line, value } in rows {
+        found.note(&value, lines);
+        let name = if lines { format!("{name}:{line}") } else { format!("{name}[{number}]") };
+        let row = row(value, file, builder, name);
+        builder.add(row);
+    }
+    // Rows of which none is one: another file.
+    match found {
+        Found { whole: 0, fault: Some(fault) } => Err(error(&fault)),
+        _ => Ok(()),
     }
 }
 
-impl<'de> Visitor<'de> for Entries<'_, '_> {
-    type Value = ();
+/// What the rows of a file were.
+#[derive(Default)]
+struct Found {
+    /// Rows that may be conversations.
+    whole: usize,
+    /// The first fault.
+    fault: Option<String>,
+}
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of conversations")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
-        let mut number = 0;
-        while let Some(entry) = entries.next_element::<Value>()? {
-            let row = row(&entry, self.file, self.builder, format!("{}[{number}]", self.name));
-            self.builder.add(row);
-            number += 1;
+impl Found {
+    fn note(&mut self, row: &Result<RowValue, String>, lines: bool) {
+        match row {
+            // An object by itself may be anything.
+            Ok(row) if lines && row.value.get("conversations").is_none() => {
+                self.fault.get_or_insert_with(|| "another value".into());
+            }
+            Ok(_) => self.whole += 1,
+            Err(fault) => {
+                self.fault.get_or_insert_with(|| fault.clone());
+            }
         }
-        Ok(())
     }
 }
 
-fn row(entry: &Value, file: &ConversationFile, builder: &Builder<'_>, row: String) -> Row {
+/// Whether a JSON file holds conversations, in a list or one a line, rather than an object from splits to lists.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn are_in(path: &Path) -> io::Result<bool> {
+    let mut head = Vec::new();
+    File::open(path)?.take(4096).read_to_end(&mut head)?;
+    let text = String::from_utf8_lossy(encoding::without_mark(&head).unwrap_or_default()).into_owned();
+    let text: String = text.split_ascii_whitespace().collect();
+    let splits = ["{\"train", "{\"val", "{\"test"].iter().any(|split| text.starts_with(split));
+    let list_of_split = splits && text.split_once("\":").is_some_and(|(_, value)| value.starts_with('['));
+    Ok(text.starts_with('[') || (text.starts_with('{') && !list_of_split && text.contains("\"conversations\"")))
+}
+
+/// The fields of a row that are read.
+const FIELDS: [&str; 7] =
+    ["conversations", "vision3d", "vision2d", "question", "question_type", "answer", "answer_choice"];
+
+fn row(read: Result<RowValue, String>, file: &ConversationFile, builder: &Builder<'_>, row: String) -> Row {
     let empty = Map::new();
-    let entry = entry.as_object().unwrap_or(&empty);
+    let damage = match &read {
+        Err(fault) => Some(fault.clone()),
+        Ok(row) => row.damage(&FIELDS).map(|damage| format!("expected text, {damage}")),
+    };
+    let entry = read.as_ref().ok().and_then(|row| row.value.as_object()).unwrap_or(&empty);
+    let broken_paths = read.as_ref().is_ok_and(|row| row.damaged.contains_key("vision3d"));
     // Volumes are listed even where the text can't be used: other rows may refer to them.
-    let images = images(entry, file);
-    let read = images.as_ref().map_err(Clone::clone).and_then(|images| conversation(entry, file, images, builder));
+    let images = if broken_paths { Ok(Vec::new()) } else { images(entry, file) };
+    let read = match (damage, &images) {
+        (Some(damage), _) => Err(bad(damage)),
+        (None, Ok(images)) => conversation(entry, file, images, builder),
+        (None, Err(refusal)) => Err(refusal.clone()),
+    };
     let images = images.unwrap_or_default();
     let (conversation, refusal) = match read {
         Ok(conversation) => (conversation, None),
@@ -126,7 +157,7 @@ fn field<'a>(entry: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
 fn text<'a>(entry: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, Refusal> {
     let Some(value) = field(entry, name) else { return Ok(None) };
     let text = value.as_str().ok_or_else(|| bad(format!("expected text in `{name}`, found something else")))?;
-    Ok(Some(text.trim()).filter(|text| !text.is_empty()))
+    Ok(Some(encoding::trimmed(text)).filter(|text| !text.is_empty()))
 }
 
 fn images(entry: &Map<String, Value>, file: &ConversationFile) -> Result<Vec<String>, Refusal> {
@@ -134,7 +165,8 @@ fn images(entry: &Map<String, Value>, file: &ConversationFile) -> Result<Vec<Str
     let list = value.as_array().ok_or_else(|| bad("expected a list of paths in `vision3d`, found something else"))?;
     let paths: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
     let paths = paths.ok_or_else(|| bad("expected a list of paths in `vision3d`, found another value in it"))?;
-    Ok(paths.into_iter().map(|path| below(file.folder.as_deref(), path)).collect())
+    let paths = paths.into_iter().map(|path| path.trim_start_matches(encoding::BYTE_ORDER_MARK));
+    Ok(paths.map(|path| below(file.folder.as_deref(), path)).collect())
 }
 
 fn below(folder: Option<&str>, path: &str) -> String {
@@ -172,14 +204,13 @@ fn conversation(
     let number = match field(entry, "question_type") {
         None => None,
         Some(value) => Some(
-            value
-                .as_u64()
+            number_of(value)
                 .filter(|number| *number <= 10)
                 .ok_or_else(|| bad("expected a whole number 0 to 10 in `question_type`, found something else"))?,
         ),
     };
     let letter = text(entry, "answer_choice")?.map(bare_letter);
-    let choices = choices_of(&question);
+    let choices = choices_of(&question, &first.answer);
     let task = file.task.unwrap_or(if letter.is_some() || choices.is_some() {
         Task::ClosedVqa
     } else if number == Some(0) || question.is_empty() {
@@ -195,7 +226,7 @@ fn conversation(
     } else {
         return Err(bad("expected a question, found image marks only"));
     };
-    let topic = number.and_then(|number| Topic::of_number(number as u8)).filter(|_| task != Task::Caption);
+    let topic = number.and_then(|number| Topic::of_number(number)).filter(|_| task != Task::Caption);
     let (choices, answer_choice) = match task {
         Task::ClosedVqa => (choices, Some(letter_of(letter, &first.answer)?)),
         Task::Caption | Task::OpenVqa => (None, None),
@@ -210,13 +241,46 @@ fn letter_of(stated: Option<String>, answer: &str) -> Result<String, Refusal> {
     letter.ok_or_else(|| no_answer("expected an answer choice A to D, found none"))
 }
 
-/// The choices of a question in M3D's wording.
-fn choices_of(question: &str) -> Option<Vec<String>> {
+/// A whole number, which pandas may have written as `1.0` and others as text.
+fn number_of(value: &Value) -> Option<u8> {
+    match value {
+        Value::Number(number) => question_type(&number.to_string()),
+        Value::String(text) => question_type(text),
+        _ => None,
+    }
+}
+
+/// Most places of one letter at which choices are taken apart.
+const CUTS: usize = 16;
+
+/// The choices of a question in M3D's wording, `Choices: A. .. B. .. C. .. D. ..`.
+///
+/// A choice may hold ` B. ` itself. Of all ways to take the text apart the answer decides: its text has to be the choice of its
+/// letter. Where it does not, the last ` D. ` counts, the last ` C. ` before that, and the last ` B. ` before that one.
+fn choices_of(question: &str, answer: &str) -> Option<Vec<String>> {
     let (_, rest) = question.split_once("Choices: A. ")?;
-    let (a, rest) = rest.split_once(" B. ")?;
-    let (b, rest) = rest.split_once(" C. ")?;
-    let (c, d) = rest.split_once(" D. ")?;
-    Some([a, b, c, d].map(|choice| choice.trim().to_owned()).to_vec())
+    let places = |mark: &str| -> Vec<usize> {
+        let places: Vec<usize> = rest.match_indices(mark).map(|(at, _)| at).collect();
+        places.into_iter().rev().take(CUTS).collect()
+    };
+    let [b, c, d] = [" B. ", " C. ", " D. "].map(places);
+    let right = answer.split_once(". ").filter(|(letter, _)| ["A", "B", "C", "D"].contains(letter));
+    let mut first = None;
+    for &d in &d {
+        // A choice is never shorter than nothing: the marks take 4 bytes each.
+        for &c in c.iter().filter(|c| **c + 4 <= d) {
+            for &b in b.iter().filter(|b| **b + 4 <= c) {
+                let parts = [&rest[..b], &rest[b + 4..c], &rest[c + 4..d], &rest[d + 4..]].map(str::trim);
+                let is_right =
+                    right.is_some_and(|(letter, text)| parts[usize::from(letter.as_bytes()[0] - b'A')] == text.trim());
+                if is_right {
+                    return Some(parts.map(str::to_owned).to_vec());
+                }
+                first.get_or_insert(parts);
+            }
+        }
+    }
+    first.map(|parts| parts.map(str::to_owned).to_vec())
 }
 
 /// The turns of human and gpt, both trimmed.
@@ -230,7 +294,7 @@ fn turns(entry: &Map<String, Value>) -> Result<Vec<ManifestTurn>, Refusal> {
         let (Some(from), Some(value)) = (said("from"), said("value")) else {
             return Err(bad(format!("expected text in `from` and `value`, found something else in part {number}")));
         };
-        let value = value.trim().to_owned();
+        let value = encoding::trimmed(value).to_owned();
         match (from, turns.last_mut()) {
             ("human", _) if !open => turns.push(ManifestTurn { question: value, answer: String::new() }),
             ("gpt", Some(turn)) if open => turn.answer = value,

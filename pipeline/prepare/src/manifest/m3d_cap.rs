@@ -1,51 +1,54 @@
-//! M3D_Cap.json: an object from split names to lists of `{image, text}`; `text` is the path of a report.
+//! M3D_Cap.json: an object from split names to lists of `{image, text}`; `text` is the path of a report. What becomes of a
+//! damaged row: `json_rows`.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use med2e3_input::text::CaptionPrompts;
 use med2e3_input::text::findings::read_findings;
+use med2e3_input::text::{CaptionPrompts, encoding};
 use med2e3_schemas::manifest::Refusal;
 use med2e3_schemas::quarantine::Reason;
 use med2e3_schemas::sample::{Split, Task};
-use serde::Deserialize;
 use serde_json::Value;
 
+use super::json_rows::{self, JsonRow, RowValue};
 use super::{Builder, Row};
 use crate::PrepareError;
+use crate::work::chain;
 
-#[derive(Deserialize)]
 struct Entry {
     image: Option<String>,
     text: Option<String>,
+    refusal: Option<Refusal>,
 }
+
+/// What the names of splits and of their parts begin with.
+const SPLITS: [&str; 3] = ["train", "val", "test"];
 
 /// Adds a caption row for each entry. Parts such as `test1k` become named parts of their split.
 pub(super) fn read(path: &Path, builder: &mut Builder<'_>) -> Result<(), PrepareError> {
-    let text = fs::read_to_string(path).map_err(PrepareError::file(path, "read"))?;
+    let bytes = fs::read(path).map_err(PrepareError::file(path, "read"))?;
     let error = |found: String| PrepareError::Manifest {
         path: path.to_owned(),
         expected: "an object from split names to lists of {image, text}".into(),
         found,
     };
-    let splits: BTreeMap<String, Vec<Value>> = serde_json::from_str(&text).map_err(|e| error(e.to_string()))?;
+    let text = encoding::without_mark(&bytes).map_err(|found| error(found.to_owned()))?;
+    let mut lists = json_rows::lists(text, &SPLITS).map_err(error)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     // Whole splits first, so that a part's rows are the duplicates.
-    let mut ordered: Vec<_> = splits.into_iter().collect();
-    ordered.sort_by_key(|(split, _)| (split.parse::<Split>().is_err(), split.clone()));
-    for (part, entries) in ordered {
-        let Some(split) = Split::ALL.iter().copied().find(|split| part.starts_with(split.as_str())) else {
-            return Err(error(format!("a split `{part}` that begins with none of train, validation, test")));
-        };
-        for (number, entry) in entries.into_iter().enumerate() {
-            if let Some(text) = entry.get("text").and_then(Value::as_str).filter(|text| is_inside(text)) {
+    lists.sort_by_key(|(split, _)| (split.parse::<Split>().is_err(), split.clone()));
+    for (part, entries) in lists {
+        let split = SPLITS.iter().position(|word| part.starts_with(word)).map_or(Split::Train, |n| Split::ALL[n]);
+        for JsonRow { number, value, .. } in entries {
+            let entry = entry(value);
+            if let Some(text) = entry.text.as_deref().filter(|text| is_inside(text)) {
                 for path in candidates(text) {
                     builder.source(builder.root.join(path));
                 }
             }
             let id = builder.add(row(builder.root, builder.prompts, entry, split, format!("{name} {part}[{number}]")));
-            if part != split.as_str() {
+            if part.parse::<Split>().ok() != Some(split) {
                 builder.manifest.parts.entry(part.clone()).or_default().extend(id);
             }
         }
@@ -53,23 +56,38 @@ pub(super) fn read(path: &Path, builder: &mut Builder<'_>) -> Result<(), Prepare
     Ok(())
 }
 
-fn row(root: &Path, prompts: &CaptionPrompts, entry: Value, split: Split, row: String) -> Row {
-    let image_alone = entry.get("image").and_then(Value::as_str).map(str::to_owned);
-    let entry = serde_json::from_value::<Entry>(entry).map_err(|error| Refusal {
-        reason: Reason::BadRow,
-        detail: format!("expected {{image, text}} with paths, found something else: {error}"),
-    });
-    let (entry, malformed) = match entry {
-        Ok(entry) => (entry, None),
-        Err(refusal) => (Entry { image: image_alone, text: None }, Some(refusal)),
+/// The paths of a row that is sound enough to have them.
+fn entry(row: Result<RowValue, String>) -> Entry {
+    let unusable =
+        |image, detail| Entry { image, text: None, refusal: Some(Refusal { reason: Reason::BadRow, detail }) };
+    let RowValue { value, damaged } = match row {
+        Ok(row) => row,
+        Err(detail) => return unusable(None, detail),
     };
-    let image = entry.image.unwrap_or_default();
-    let report = match entry.text.as_deref() {
-        _ if malformed.is_some() => Err(malformed.expect("looked at just above")),
-        None | Some("") => {
+    // A path that begins with a byte-order mark is the path after it.
+    let path = |key: &str| match value.get(key) {
+        _ if damaged.contains_key(key) => Err(format!("expected a path in `{key}`, found {}", damaged[key])),
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(path)) => Ok(Some(path.trim_start_matches(encoding::BYTE_ORDER_MARK).to_owned())),
+        Some(_) => Err(format!("expected {{image, text}} with paths, found something else in `{key}`")),
+    };
+    let image = path("image");
+    match (image.clone(), path("text")) {
+        _ if !value.is_object() => unusable(None, "expected {image, text} with paths, found something else".into()),
+        (Ok(image), Ok(text)) => Entry { image, text, refusal: None },
+        (Err(detail), _) | (_, Err(detail)) => unusable(image.ok().flatten(), detail),
+    }
+}
+
+fn row(root: &Path, prompts: &CaptionPrompts, entry: Entry, split: Split, row: String) -> Row {
+    let Entry { image, text, refusal } = entry;
+    let image = image.unwrap_or_default();
+    let report = match (refusal, text.as_deref()) {
+        (Some(refusal), _) => Err(refusal),
+        (None, None | Some("")) => {
             Err(Refusal { reason: Reason::MissingAnswer, detail: "expected a text path, found none".into() })
         }
-        Some(text) => report(root, text),
+        (None, Some(text)) => report(root, text),
     };
     let (answer, refusal) = match report {
         Ok(answer) => (answer, None),
@@ -119,7 +137,7 @@ fn report(root: &Path, text: &str) -> Result<String, Refusal> {
     }
     let findings = read_findings(&path).map_err(|error| Refusal {
         reason: Reason::TextUnreadable,
-        detail: format!("{raw}: {}", error.to_string().replace(&format!("{}/", root.display()), "")),
+        detail: format!("{raw}: {}", chain(&error).replace(&format!("{}/", root.display()), "")),
     })?;
     if findings.is_empty() {
         return Err(Refusal { reason: Reason::MissingAnswer, detail: format!("{raw}: the report is empty") });

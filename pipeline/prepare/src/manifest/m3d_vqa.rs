@@ -1,15 +1,17 @@
-//! M3D-VQA CSV: columns by name, each row one open and one closed question, or only the open one.
+//! M3D-VQA CSV: columns by name, each row one open and one closed question, or only the open one. What is a row and what
+//! becomes of a damaged one: `csv_rows`.
 
 use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 
-use csv::ByteRecord;
-use med2e3_input::text::pandas;
 use med2e3_input::text::prompt::{closed_answer, closed_question};
+use med2e3_input::text::{encoding, pandas};
 use med2e3_schemas::manifest::Refusal;
 use med2e3_schemas::quarantine::Reason;
 use med2e3_schemas::sample::{Split, Task, Topic};
 
+use super::csv_rows::{CsvRow, CsvRows, Shape};
 use super::{Builder, Row};
 use crate::PrepareError;
 
@@ -43,28 +45,34 @@ pub(super) fn read(
     builder: &mut Builder<'_>,
 ) -> Result<(), PrepareError> {
     let file = File::open(path).map_err(PrepareError::file(path, "open"))?;
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
     let error = |found: String| PrepareError::Manifest {
         path: path.to_owned(),
         expected: format!("a CSV with the columns {}", COLUMNS.join(", ")),
         found,
     };
-    let header = reader.headers().map_err(|e| error(e.to_string()))?.clone();
+    let opened = CsvRows::open(BufReader::new(file)).map_err(PrepareError::file(path, "read"))?;
+    let mut rows = opened.map_err(error)?;
     let mut positions = [0; COLUMNS.len()];
     for (position, column) in positions.iter_mut().zip(COLUMNS) {
-        *position =
-            header.iter().position(|name| name == column).ok_or_else(|| error(format!("no column `{column}`")))?;
+        let found = rows.header().iter().position(|name| name == column);
+        *position = found.ok_or_else(|| error(missing(column, rows.header())))?;
     }
+    let shape = Shape {
+        least: positions.into_iter().max().unwrap_or_default() + 1,
+        column: positions[1],
+        holds: |cell| std::str::from_utf8(cell).is_ok_and(|cell| question_type(cell).is_some_and(|n| n <= 5)),
+    };
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    for (number, record) in reader.byte_records().enumerate() {
-        let record = record.map_err(|e| error(format!("row {}: {e}", number + 1)))?;
-        // Lines are counted as a person's editor counts them.
-        let line = record.position().map_or(number as u64 + 2, |position| position.line());
+    while let Some(CsvRow { line, fields }) = rows.next(&shape).map_err(PrepareError::file(path, "read"))? {
+        let (cells, damage) = match fields {
+            Ok(fields) => (fields, None),
+            Err(found) => (Vec::new(), Some(format!("expected a row of the table, found {found}"))),
+        };
         let cells = std::array::from_fn(|column| {
-            let nan = nan_as_pandas && NAN_COLUMNS.contains(&COLUMNS[column]);
-            cell(&record, positions[column], nan)
+            let bytes = cells.get(positions[column]).map(Vec::as_slice).unwrap_or_default();
+            cell(bytes, nan_as_pandas && NAN_COLUMNS.contains(&COLUMNS[column]))
         });
-        let [open, closed] = rows(cells, split, &format!("{name}:{line}"));
+        let [open, closed] = self::rows(cells, damage, split, &format!("{name}:{line}"));
         builder.add(open);
         if forms == Forms::Both {
             builder.add(closed);
@@ -73,15 +81,35 @@ pub(super) fn read(
     Ok(())
 }
 
+/// What a header without a column has; a table with other separators has one column of all names.
+fn missing(column: &str, header: &[String]) -> String {
+    let names = match header {
+        [all] => ["; ", ";", "\t", "|"].into_iter().find(|separator| all.contains(&format!("{separator}{column}"))),
+        _ => None,
+    };
+    match names {
+        Some("\t") => "fields that tabs separate".into(),
+        Some(separator) => format!("fields that `{}` separates", separator.trim_end()),
+        None => format!("no column `{column}`"),
+    }
+}
+
+/// The number of a question type; pandas writes `1.0` where another cell of the column is missing.
+pub(super) fn question_type(cell: &str) -> Option<u8> {
+    let (whole, fraction) = cell.trim().split_once('.').unwrap_or((cell.trim(), ""));
+    fraction.bytes().all(|digit| digit == b'0').then(|| whole.parse().ok()).flatten()
+}
+
 /// Columns whose missing cells reach M3D's prompts and answers as `nan`. A missing path, question or letter is an error
 /// there, and here.
 const NAN_COLUMNS: [&str; 5] = ["Choice A", "Choice B", "Choice C", "Choice D", "Answer"];
 
-/// A cell as text; a missing one is empty. `NA` stays `NA` unless `nan` asks for what pandas makes of it; a byte that is
-/// not UTF-8 becomes U+FFFD, for which the row is refused.
-fn cell(record: &ByteRecord, position: usize, nan: bool) -> String {
-    let text = String::from_utf8_lossy(record.get(position).unwrap_or_default());
-    if nan && pandas::is_missing(&text) { pandas::NAN.to_owned() } else { text.trim().to_owned() }
+/// A cell as text without a byte-order mark; a missing one is empty. `NA` stays `NA` unless `nan` asks for what pandas makes of
+/// it; a byte that is not UTF-8 becomes U+FFFD, for which the row is refused.
+fn cell(bytes: &[u8], nan: bool) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim_start_matches(encoding::BYTE_ORDER_MARK);
+    if nan && pandas::is_missing(text) { pandas::NAN.to_owned() } else { encoding::trimmed(text).to_owned() }
 }
 
 /// `B` of `B`, `B.` or `(B)`; anything else is returned unchanged, and is then no letter.
@@ -90,14 +118,24 @@ pub(super) fn bare_letter(cell: &str) -> String {
     if bare.chars().count() == 1 { bare.to_owned() } else { cell.to_owned() }
 }
 
-fn rows(cells: [String; COLUMNS.len()], split: Split, row: &str) -> [Row; 2] {
+/// The open and the closed row of a line; `damage` says why the line is no row of the table.
+fn rows(cells: [String; COLUMNS.len()], damage: Option<String>, split: Split, row: &str) -> [Row; 2] {
+    let is_header = cells.iter().zip(COLUMNS).all(|(cell, column)| cell == column);
+    let holds = |character| cells.iter().any(|cell| cell.contains(character));
+    let (nul, broken) = (holds('\0'), holds('\u{fffd}'));
     let [image, number, question, a, b, c, d, answer, letter] = cells;
-    let topic = number.parse().ok().and_then(Topic::of_number);
+    let topic = question_type(&number).and_then(Topic::of_number);
     let letter = bare_letter(&letter);
     let refusal = |reason, detail: &str| Some(Refusal { reason, detail: detail.to_owned() });
-    let broken = [&image, &question, &a, &b, &c, &d, &answer].iter().any(|cell| cell.contains('\u{fffd}'));
-    let common = if broken {
+    let damaged = damage.is_some();
+    let common = if let Some(damage) = damage {
+        refusal(Reason::BadRow, &damage)
+    } else if is_header {
+        refusal(Reason::BadRow, "expected a row, found the header again")
+    } else if broken {
         refusal(Reason::BadRow, "expected UTF-8, found other bytes")
+    } else if nul {
+        refusal(Reason::BadRow, "expected text, found a zero byte")
     } else if question.is_empty() {
         refusal(Reason::BadRow, "expected a question, found an empty cell")
     } else if answer.is_empty() {
@@ -112,9 +150,11 @@ fn rows(cells: [String; COLUMNS.len()], split: Split, row: &str) -> [Row; 2] {
     } else {
         refusal(Reason::MissingAnswer, &format!("expected an answer choice A to D, found `{letter}`"))
     };
+    // What is no row of the table names no volume.
+    let images = if damaged || is_header { Vec::new() } else { vec![image] };
     let open = Row {
         row: row.to_owned(),
-        images: vec![image.clone()],
+        images: images.clone(),
         task: Task::OpenVqa,
         topic,
         split,
@@ -127,7 +167,7 @@ fn rows(cells: [String; COLUMNS.len()], split: Split, row: &str) -> [Row; 2] {
     };
     let closed = Row {
         row: row.to_owned(),
-        images: vec![image],
+        images,
         task: Task::ClosedVqa,
         topic,
         split,

@@ -3,8 +3,10 @@
 //! A row that can't be used stays in its table with a reason; a row whose id an earlier row has stays as a duplicate. So what
 //! comes out of prepare adds up to what a manifest lists.
 
-mod conversations;
+pub(crate) mod conversations;
+mod csv_rows;
 mod folder;
+mod json_rows;
 mod listing;
 mod m3d_cap;
 mod m3d_vqa;

@@ -37,6 +37,7 @@ pub(super) fn of(volumes: &DoneTable, texts: &DoneTable, tables: &Tables, second
         passed_over: tables.listing.counts(),
         notes: notes(volumes),
         truncated: texts.ranges.iter().map(|range| range.outcome.truncated).sum(),
+        special_words: texts.ranges.iter().map(|range| range.outcome.special_words).sum(),
         shards_reused: (volumes.ranges.len() + texts.ranges.len() - fresh().count()) as u64,
         step_seconds: Step::ALL.into_iter().map(step).collect(),
         seconds,

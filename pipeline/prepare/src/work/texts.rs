@@ -75,6 +75,15 @@ impl Texts {
         }
     }
 
+    /// Whether a text of the row holds the words of a special token of either tokenizer.
+    fn holds_special_words(&self, entry: &ManifestText) -> bool {
+        let turns = entry.turns.iter().flatten().flat_map(|turn| [&turn.question, &turn.answer]);
+        let mut texts = turns.chain([&entry.question, &entry.answer]);
+        let questions = self.tools.question_tokenizer.as_ref();
+        texts.any(|text| self.tools.tokenizer.holds_special_words(text))
+            || questions.is_some_and(|tokenizer| tokenizer.holds_special_words(&entry.question))
+    }
+
     fn encode(&self, entry: &ManifestText) -> Result<SampleRow, (Reason, String)> {
         let error = |error: InputError| (error.reason(), chain(&error));
         if let Some(refusal) = &entry.refusal {
@@ -150,7 +159,10 @@ impl RangeWork for Texts {
         for (ordinal, entry, result) in encoded {
             self.progress.step(result.is_ok());
             match result {
-                Ok(row) => samples.push(row),
+                Ok(row) => {
+                    outcome.special_words += u64::from(self.holds_special_words(entry));
+                    samples.push(row);
+                }
                 Err((reason, detail)) => outcome.rejects.push(QuarantineRecord {
                     table: Table::Texts,
                     ordinal,
