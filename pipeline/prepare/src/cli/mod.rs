@@ -72,10 +72,22 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             Ok(Ending::Fine)
         }
         Verb::Sql { dataset, query, json } => {
-            let batches =
-                runtime.block_on(async { Catalog::open(&dataset, BatchSize::Short).await?.query(&query).await })?;
-            let text = if json { to_json_lines(&batches)? } else { to_table(&batches)? };
-            out.write_all(text.as_bytes())?;
+            let mut batches = Vec::new();
+            runtime.block_on(async {
+                let catalog = Catalog::open(&dataset, BatchSize::Short).await?;
+                let show = |batch| -> anyhow::Result<()> {
+                    // A table's columns are as wide as their widest cell: it waits for all of them.
+                    match json {
+                        true => out.write_all(to_json_lines(&batch)?.as_bytes())?,
+                        false => batches.push(batch),
+                    }
+                    Ok(())
+                };
+                catalog.show(&query, show).await
+            })?;
+            if !json {
+                out.write_all(to_table(&batches)?.as_bytes())?;
+            }
             Ok(Ending::Fine)
         }
         Verb::Verify { dataset, json } => {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringArray, UInt64Array};
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, UInt64Type};
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::{
@@ -71,9 +72,13 @@ impl ScalarUDFImpl for Function {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = args.number_rows;
         let cells = args.args[0].to_array(rows)?;
-        if let (Kind::Draw, Some(texts)) = (&self.kind, cells.as_string_opt::<i32>()) {
+        let is_text = matches!(cells.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+        if self.kind == Kind::Draw && is_text {
+            // A text is the same text however the engine holds it.
+            let texts = cast(&cells, &DataType::Utf8)?;
             let seed = seeds(&args, rows)?;
-            let ranks = texts.iter().zip(seed.iter()).map(|(text, seed)| Some(rank(text?.as_bytes(), seed?)));
+            let texts = texts.as_string::<i32>().iter();
+            let ranks = texts.zip(seed.iter()).map(|(text, seed)| Some(rank(text?.as_bytes(), seed?)));
             return Ok(ColumnarValue::Array(Arc::new(ranks.collect::<UInt64Array>())));
         }
         let Some(cells) = cells.as_fixed_size_binary_opt() else {
@@ -98,7 +103,7 @@ fn seeds(args: &ScalarFunctionArgs, rows: usize) -> Result<UInt64Array> {
     Ok(args.args[1].cast_to(&DataType::UInt64, None)?.to_array(rows)?.as_primitive::<UInt64Type>().clone())
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -14,13 +14,13 @@ pub fn to_table(batches: &[RecordBatch]) -> Result<String, PrepareError> {
     Ok(format!("{}\n", pretty_format_batches(batches)?))
 }
 
-/// Rows as one JSON object a line.
+/// A batch as one JSON object a row and line.
 ///
 /// # Errors
 /// A type that has no JSON form.
-pub fn to_json_lines(batches: &[RecordBatch]) -> Result<String, PrepareError> {
+pub fn to_json_lines(batch: &RecordBatch) -> Result<String, PrepareError> {
     let mut writer = LineDelimitedWriter::new(Vec::new());
-    writer.write_batches(&batches.iter().collect::<Vec<_>>())?;
+    writer.write(batch)?;
     writer.finish()?;
     Ok(String::from_utf8(writer.into_inner()).expect("JSON is UTF-8"))
 }
