@@ -193,6 +193,15 @@ pub struct QuarantineRecord {
     pub byte_offset: Option<u64>,
 }
 
+impl QuarantineRecord {
+    /// The record as one line for a person: where, why, what. The place is said once, though most details begin with it.
+    pub fn line(&self) -> String {
+        let place = if self.path.is_empty() { &self.row } else { &self.path };
+        let detail = self.detail.strip_prefix(place.as_str()).and_then(|rest| rest.strip_prefix(": "));
+        format!("{place}: {}: {}", self.reason, detail.unwrap_or(&self.detail))
+    }
+}
+
 /// The schema of `quarantine.parquet`.
 pub fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -283,6 +292,22 @@ mod tests {
         assert_eq!(from_batch(&to_batch(&records)).unwrap(), records);
         let batch = to_batch(&records).project(&[0, 1, 2, 3, 4, 6]).unwrap();
         assert!(from_batch(&batch).unwrap_err().to_string().contains("column `detail`"));
+    }
+
+    #[test]
+    fn a_line_says_the_place_once() {
+        let mut record = QuarantineRecord {
+            table: Table::Volumes,
+            ordinal: 0,
+            path: "a/b.nii".into(),
+            row: "a/b.nii".into(),
+            reason: Reason::BadHeader,
+            detail: "a/b.nii: header field dim: found 0".into(),
+            byte_offset: None,
+        };
+        assert_eq!(record.line(), "a/b.nii: bad_header: header field dim: found 0");
+        (record.path, record.row) = (String::new(), "x.csv:2".into());
+        assert_eq!(record.line(), "x.csv:2: bad_header: a/b.nii: header field dim: found 0");
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub enum PrepareError {
     },
     /// More rejects than the configuration allows.
     #[error(
-        "{rejected} of {rows} rows were set aside, more than {limit_rows} rows and {limit_percent} %; see {quarantine}\nhint: raise [limits] in the configuration if this is as expected"
+        "{rejected} of {rows} rows were set aside, more than {limit_rows} rows and {limit_percent} %: {reasons}\nall are in {quarantine}\nhint: raise [limits] in the configuration if this is as expected"
     )]
     TooManyRejects {
         /// Rows set aside.
@@ -115,7 +115,9 @@ pub enum PrepareError {
         limit_rows: u64,
         /// The configured share.
         limit_percent: f64,
-        /// The file with the reasons.
+        /// How many for which reason, and the first of them.
+        reasons: String,
+        /// The file with all of them.
         quarantine: PathBuf,
     },
     /// A request for something that the dataset does not have.

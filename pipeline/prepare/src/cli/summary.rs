@@ -3,7 +3,6 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use med2e3_schemas::quarantine::QuarantineRecord;
 use med2e3_schemas::report::{PrepareReport, TableCounts};
 use med2e3_schemas::subset::Subset;
 
@@ -52,10 +51,7 @@ pub(super) fn prepared(prepared: &Prepared) -> String {
         let all = report.volumes.quarantined_rows() + report.texts.quarantined_rows();
         let count = first_rejects.len();
         line!(text, "set aside, {count} of {all} (med2e3-data rejects lists all):");
-        for QuarantineRecord { path, row, reason, detail, .. } in first_rejects {
-            let place = if path.is_empty() { row } else { path };
-            line!(text, "         {place}: {reason}: {detail}");
-        }
+        first_rejects.iter().for_each(|reject| line!(text, "         {}", reject.line()));
     }
     if !listing.passed_over.is_empty() {
         let passed: u64 = listing.passed_over.values().map(|passed| passed.count).sum();

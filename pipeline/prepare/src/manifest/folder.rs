@@ -168,8 +168,8 @@ fn is_label_map(below: &Path, kind: FileKind) -> bool {
     let is_word = |word: &str| LABEL_WORDS.contains(&word.to_lowercase().as_str());
     let mut folders = below.parent().into_iter().flat_map(Path::components);
     let name = below.file_name().and_then(OsStr::to_str).unwrap_or_default();
-    let stem = name.split('.').next().unwrap_or_default();
-    let last = stem.rsplit(['_', '-']).next().unwrap_or_default();
+    let stem = name.strip_suffix(".gz").unwrap_or(name).rsplit_once('.').map_or(name, |(stem, _)| stem);
+    let last = stem.rsplit(['_', '-', '.']).next().unwrap_or_default();
     matches!(kind, FileKind::Nifti | FileKind::Raster)
         && (folders.any(|folder| folder.as_os_str().to_str().is_some_and(is_word))
             || (last.len() < stem.len() && is_word(last)))
@@ -197,6 +197,8 @@ mod tests {
             "s1/segmentations/spleen.nii.gz",
             "a/ct_seg.nii",
             "a/1-label.nii.gz",
+            "ct.mask.nii",
+            "ct.seg.nii.gz",
             "x/Masks/1.nii",
         ] {
             assert!(is(path), "{path}");

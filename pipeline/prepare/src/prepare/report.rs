@@ -118,11 +118,7 @@ pub(super) fn check(prepared: &Prepared, config: &PrepareConfig) -> Result<(), P
     let mut all = report.volumes.clone();
     all.add(&report.texts);
     if all.rows == 0 {
-        let first = prepared
-            .first_rejects
-            .iter()
-            .map(|reject| format!("\n  {}: {}: {}", reject.path, reject.reason, reject.detail));
-        let found = format!("all {} rows were set aside:{}", all.manifest_rows, first.collect::<String>());
+        let found = format!("all {} rows were set aside: {}", all.manifest_rows, reasons(&all, prepared));
         return Err(PrepareError::Nothing { path: config.root.clone(), found });
     }
     let limits = &config.limits;
@@ -134,8 +130,16 @@ pub(super) fn check(prepared: &Prepared, config: &PrepareConfig) -> Result<(), P
             rows: all.manifest_rows,
             limit_rows: limits.reject_rows,
             limit_percent: limits.reject_percent,
+            reasons: reasons(&all, prepared),
             quarantine: prepared.quarantine.clone(),
         });
     }
     Ok(())
+}
+
+/// How many rows were set aside for which reason, and the first of them.
+fn reasons(counts: &TableCounts, prepared: &Prepared) -> String {
+    let counted: Vec<_> = counts.quarantined.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    let first = prepared.first_rejects.iter().map(|reject| format!("\n  {}", reject.line()));
+    format!("{}{}", counted.join(", "), first.collect::<String>())
 }
