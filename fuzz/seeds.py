@@ -14,6 +14,7 @@ from pathlib import Path
 import imagecodecs
 import nibabel
 import numpy as np
+import pydicom
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -206,6 +207,70 @@ bare = slice_of(".1", slope)
 write("dicom", "cut", bare[:-20])
 write("dicom", "no_preamble", bare[132:])
 
+# A private sequence of VR UN and undefined length, plain and nested; a syntax that the elements don't have.
+def item(contents):
+    return b"\xfe\xff\x00\xe0\xff\xff\xff\xff" + contents + b"\xfe\xff\x0d\xe0" + bytes(4)
+
+
+def unknown(contents):
+    return b"\x19\0\1\x10UN\0\0\xff\xff\xff\xff" + contents + b"\xfe\xff\xdd\xe0" + bytes(4)
+
+
+def with_element(data, element):
+    at = data.index(b"\x20\0\x0e\0UI")
+    return data[:at] + element + data[at:]
+
+
+code = b"\x08\0\0\1\x02\0\0\0AB"
+inner = b"\x09\0\2\x10\xff\xff\xff\xff" + item(code) + b"\xfe\xff\xdd\xe0" + bytes(4)
+write("dicom", "unknown", with_element(bare, unknown(item(code))))
+write("dicom", "unknown_nested", with_element(bare, unknown(item(code + inner) + item(b""))))
+write("dicom", "unknown_explicit", with_element(bare, unknown(item(b"\x08\0\0\1SH\2\0AB" + unknown(item(code))))))
+write("dicom", "said_implicit", bare.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2\0\0\0", 1))
+write("dicom", "said_nothing", bare.replace(b"1.2.840.10008.1.2.1\0", bytes(20), 1))
+
+
+def enhanced(frames, pixels=None):
+    """An enhanced object of slices 1.5 mm apart."""
+    ds = pydicom.dcmread(io.BytesIO(native["explicit"]))
+    ds.SOPClassUID, ds.NumberOfFrames = "1.2.840.10008.5.1.4.1.1.2.1", len(frames)
+    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
+        delattr(ds, name)
+
+    def group(**fields):
+        inner = Dataset()
+        for name, value in fields.items():
+            setattr(inner, name, value)
+        return [inner]
+
+    ds.SharedFunctionalGroupsSequence = group(
+        PixelMeasuresSequence=group(PixelSpacing=[0.7, 0.8], SliceThickness=1.5),
+        PlaneOrientationSequence=group(ImageOrientationPatient=[1, 0, 0, 0, 1, 0]),
+    )
+    ds.PerFrameFunctionalGroupsSequence = [
+        group(
+            PlanePositionSequence=group(ImagePositionPatient=[0, 0, 1.5 * n]),
+            PixelValueTransformationSequence=group(RescaleIntercept=-1024, RescaleSlope=1 + n, RescaleType="HU"),
+        )[0]
+        for n in range(len(frames))
+    ]
+    ds.PixelData = np.stack(frames).tobytes()
+    ds["PixelData"].VR = "OW"
+    if pixels is not None:
+        ds.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.5")
+        ds.PixelData = pixels
+        ds["PixelData"].is_undefined_length = True
+    out = io.BytesIO()
+    ds.save_as(out, enforce_file_format=True)
+    return out.getvalue()
+
+
+write("dicom", "enhanced", enhanced([slope, slope + 5, slope + 9]))
+packed = header + planes[0] + planes[1]
+write("dicom", "enhanced_rle", enhanced([slope] * 3, encapsulate([packed] * 3)))
+parts = encapsulate([packed] * 3, fragments_per_frame=2)
+write("dicom", "enhanced_parts", enhanced([slope] * 3, parts))
+
 # In order, with a gap, two at one place, of different kinds.
 def series(*positions, **fields):
     return BETWEEN.join(
@@ -219,6 +284,9 @@ write("dicom", "series_gap", series(6, 0, 1.5, 3))
 write("dicom", "series_twice", series(0, 0))
 write("dicom", "series_tilted", series(0, 2, ImageOrientationPatient=[1, 0, 0, 0, 0.9, 0.43589]))
 rescaled = [slice_of(".1", slope, RescaleSlope=n + 1.5, ImagePositionPatient=[0, 0, n]) for n in range(2)]
+scout = slice_of(".1", slope.T.copy(), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+capture = slice_of(".1", slope, SOPClassUID="1.2.840.10008.5.1.4.1.1.7", ImagePositionPatient=None)
+write("dicom", "series_others", BETWEEN.join([scout, series(0, 1.5), capture]))
 write("dicom", "series_rescaled", BETWEEN.join(rescaled))
 write("dicom", "series_mixed", BETWEEN.join([native["explicit"], compressed["j2k"], codings["grey"]]))
 

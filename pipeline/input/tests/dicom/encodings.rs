@@ -101,6 +101,22 @@ fn every_stream_decodes_as_by_other_decoders() {
 }
 
 #[test]
+fn an_extended_jpeg_of_8_bits_is_read_as_a_baseline_one() {
+    let (pictures, streams) = golden();
+    let stream = streams.iter().find(|stream| stream.syntax == ".4.50").unwrap();
+    let picture = &pictures[stream.picture];
+    let [baseline, extended] =
+        [".4.50", ".4.51"].map(|syntax| read(slice(picture).fragments(syntax, vec![stream.bytes.clone()])).unwrap());
+    assert_eq!(stored(&baseline), stored(&extended));
+    // A stream of 12 bits, whose header states 8.
+    let at = stream.bytes.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+    let mut twelve = stream.bytes.clone();
+    (twelve[at + 1], twelve[at + 4]) = (0xc1, 12);
+    let error = read(slice(picture).fragments(".4.51", vec![twelve])).unwrap_err();
+    assert_eq!(error.reason().as_str(), "no_readable_slice", "{error}");
+}
+
+#[test]
 fn fragments_of_a_frame_are_concatenated() {
     let (pictures, streams) = golden();
     for name in ["signed16_ls", "unsigned12_rle"] {

@@ -83,11 +83,8 @@ fn is_vr(vr: [u8; 2]) -> bool {
 
 /// Whether a VR's length has 16 bits: only those that the standard lists; all VRs that it adds later have 32.
 fn is_short(vr: [u8; 2]) -> bool {
-    match &vr {
-        b"AE" | b"AS" | b"AT" | b"CS" | b"DA" | b"DS" | b"DT" | b"FL" | b"FD" | b"IS" | b"LO" | b"LT" | b"PN" => true,
-        b"SH" | b"SL" | b"SS" | b"ST" | b"TM" | b"UI" | b"UL" | b"US" => true,
-        _ => false,
-    }
+    const SHORT: &[u8] = b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US";
+    SHORT.split(|byte| *byte == b' ').any(|short| short == vr)
 }
 
 /// Why elements can't be walked; offsets are those in the bytes of the file.
@@ -139,10 +136,15 @@ impl<'a> DataSet<'a> {
         self.find(tags, PIXEL_DATA).map_err(|fault| self.error(fault))
     }
 
+    /// As [`elements`](Self::elements), of an item, in which pixel data is an element as others.
+    pub(super) fn all_elements(&self, tags: &[Tag]) -> Result<Elements<'a>, DicomError> {
+        self.find(tags, NO_TAG).map_err(|fault| self.error(fault))
+    }
+
     /// As [`elements`](Self::elements), of the elements before the first that is cut or broken.
     pub(super) fn first_elements(&self, tags: &[Tag]) -> Elements<'a> {
         let mut found = Elements { values: BTreeMap::new(), set: *self, pixels_at: None };
-        // The error says what the rest of the file decides, which is not asked.
+        // What comes behind a cut is not asked.
         let _ = self.find_into(&mut found, tags, PIXEL_DATA);
         found
     }
@@ -426,13 +428,6 @@ impl<'a> Elements<'a> {
     /// Whether there is an element of this tag, even an empty one.
     pub(super) fn has(&self, tag: Tag) -> bool {
         self.values.contains_key(&tag)
-    }
-}
-
-impl<'a> DataSet<'a> {
-    /// The elements of `tags` in an item.
-    pub(super) fn all_elements(&self, tags: &[Tag]) -> Result<Elements<'a>, DicomError> {
-        self.find(tags, NO_TAG).map_err(|fault| self.error(fault))
     }
 }
 

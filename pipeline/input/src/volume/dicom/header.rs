@@ -329,7 +329,7 @@ fn frames(elements: &Elements<'_>, common: &Header) -> Result<Vec<Header>, Dicom
     let expected = "1 to 65536, as many as the functional groups of frames";
     let count = elements.numbers::<1>(NUMBER_OF_FRAMES, FIELD)?.map_or(0.0, |[count]| count);
     let groups = elements.items(PER_FRAME_FUNCTIONAL_GROUPS)?;
-    if count > MAX_FRAMES || count < 1.0 || count != groups.len() as f64 {
+    if !(1.0..=MAX_FRAMES).contains(&count) || count != groups.len() as f64 {
         return Err(DicomError::bad(FIELD, expected, format!("{count} frames, {} groups", groups.len())));
     }
     let shared = elements.items(SHARED_FUNCTIONAL_GROUPS)?;

@@ -109,19 +109,19 @@ impl Slice {
 }
 
 /// A file whose pixels are decoded, which serves all its frames.
-struct Open {
+struct OpenFile {
     path: Rc<Path>,
     file: File,
     pixels: Option<PixelData>,
 }
 
-impl Open {
-    fn open(path: &Rc<Path>, limits: &ReadLimits) -> Result<Open, DicomError> {
+impl OpenFile {
+    fn open(path: &Rc<Path>, limits: &ReadLimits) -> Result<OpenFile, DicomError> {
         let changed = || DicomError::bad("file", "the file whose header was read before", "another file");
         let bytes = read_file(path, limits)?.ok_or_else(changed)?;
         let file = File::parse(bytes, limits.max_decoded_bytes)?;
         let pixels = file.pixel_data()?;
-        Ok(Open { path: path.clone(), file, pixels })
+        Ok(OpenFile { path: path.clone(), file, pixels })
     }
 }
 
@@ -425,7 +425,7 @@ impl Job<'_> {
     /// The samples of a slice in the form of `storage`, little-endian.
     ///
     /// The file that was opened for the slice before serves this one if it holds both.
-    fn slice_bytes(&self, slice: &Slice, open: &mut Option<Open>) -> Result<Decoded, DicomError> {
+    fn slice_bytes(&self, slice: &Slice, open: &mut Option<OpenFile>) -> Result<Decoded, DicomError> {
         let header = &slice.header;
         if open.as_ref().is_none_or(|open| !Rc::ptr_eq(&open.path, &slice.path)) {
             // The former file is freed before the next one is read.
@@ -433,7 +433,7 @@ impl Job<'_> {
         }
         let open = match open {
             Some(open) => open,
-            none => none.insert(Open::open(&slice.path, self.limits)?),
+            none => none.insert(OpenFile::open(&slice.path, self.limits)?),
         };
         let decoded = pixels::decode(&open.file, open.pixels.as_ref(), header, is_inverted(header))?;
         if matches!(self.storage, Storage::Stored(..)) {
