@@ -12,7 +12,7 @@ use crate::config::{
     ConversationFile, EngineConfig, LimitsConfig, ManifestConfig, PrepareConfig, ProvenanceConfig, QuestionFile,
     Recipe, TextConfig, TokenizerConfig, VolumeConfig,
 };
-use crate::manifest::{conversations, expects_units};
+use crate::manifest::{expects_units, holds_conversations};
 use crate::provenance::Paths;
 
 /// What a path was taken for.
@@ -41,7 +41,7 @@ pub fn recognize(path: &Path) -> Result<Recognized, PrepareError> {
     let mut manifest = ManifestConfig::default();
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("csv") => manifest.questions.push(QuestionFile { split: split_of(&name), path: name }),
-        Some(ending @ ("json" | "jsonl" | "ndjson")) if ending != "json" || conversations(path)? => {
+        Some(ending @ ("json" | "jsonl" | "ndjson")) if ending != "json" || has_conversations(path)? => {
             let (split, folder, task) = (split_of(&name), None, None);
             manifest.conversations.push(ConversationFile { path: name, split, folder, task });
         }
@@ -82,9 +82,8 @@ fn m3d_root(root: &Path) -> Result<Option<ManifestConfig>, PrepareError> {
     Ok(found.then_some(manifest))
 }
 
-/// Whether a JSON file holds conversations rather than an object of splits.
-fn conversations(path: &Path) -> Result<bool, PrepareError> {
-    conversations::are_in(path).map_err(PrepareError::file(path, "read"))
+fn has_conversations(path: &Path) -> Result<bool, PrepareError> {
+    holds_conversations(path).map_err(PrepareError::file(path, "read"))
 }
 
 fn split_of(path: &Path) -> Split {

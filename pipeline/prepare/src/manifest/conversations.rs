@@ -31,7 +31,7 @@ pub(super) fn read(path: &Path, file: &ConversationFile, builder: &mut Builder<'
         found: found.to_owned(),
     };
     let text = encoding::without_mark(&bytes).map_err(error)?;
-    let rows = JsonRows::of_file(text).ok_or_else(|| error("another value"))?;
+    let rows = JsonRows::of_file(text, &["id", "conversations", "vision3d"]).ok_or_else(|| error("another value"))?;
     let (name, lines) = (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), rows.are_lines());
     let mut found = Found::default();
     for JsonRow { number, line, value } in rows {
@@ -75,7 +75,7 @@ impl Found {
 ///
 /// # Errors
 /// The system's.
-pub(crate) fn are_in(path: &Path) -> io::Result<bool> {
+pub fn holds_conversations(path: &Path) -> io::Result<bool> {
     let mut head = Vec::new();
     File::open(path)?.take(4096).read_to_end(&mut head)?;
     let text = String::from_utf8_lossy(encoding::without_mark(&head).unwrap_or_default()).into_owned();

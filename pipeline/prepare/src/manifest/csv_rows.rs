@@ -4,8 +4,8 @@
 //! - A field that begins with a quote ends with the next single quote; two quotes in it are one, line breaks in it are its
 //!   text. White space may follow it, then a comma or the row's end. Any other quote is a character like others, as in pandas.
 //! - A row is set aside where its quote is not closed before the file ends; where text follows a closing quote, since that one
-//!   opened another field, often of a later row; and where it spans lines that are rows themselves, though the number of
-//!   its fields is right by chance.
+//!   opened another field, often of a later row; and where it spans lines that begin as rows do, though the number of its
+//!   fields is right by chance.
 //! - So is a row with fewer fields than the columns that are read, or with more than the header that are not empty.
 //! - After a row that was set aside, the next line is read as a row again: no row is swallowed.
 //! - A row is named by the line where it begins, counted from 1 with the header as an editor counts.
@@ -24,13 +24,21 @@ pub(super) struct CsvRow {
 }
 
 /// How a row of the table is known among lines of text.
-pub(super) struct Shape {
+pub(super) struct Shape<'s> {
     /// Fewest fields of a row.
     pub(super) least: usize,
-    /// A column that holds one of few values.
-    pub(super) column: usize,
-    /// Whether a cell is one of these.
-    pub(super) holds: fn(&[u8]) -> bool,
+    /// Columns by whose cells a row is known.
+    pub(super) columns: [usize; 2],
+    /// Whether the cells of these columns are those of a row.
+    pub(super) are_cells: &'s dyn Fn([&[u8]; 2]) -> bool,
+}
+
+impl Shape<'_> {
+    /// Whether the fields begin as a row does.
+    fn begins(&self, fields: &[Vec<u8>]) -> bool {
+        let [first, second] = self.columns.map(|column| fields.get(column));
+        matches!((first, second), (Some(first), Some(second)) if (self.are_cells)([first, second]))
+    }
 }
 
 /// A CSV file's header and rows.
@@ -72,11 +80,11 @@ impl<R: BufRead> CsvRows<R> {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn next(&mut self, shape: &Shape) -> io::Result<Option<CsvRow>> {
+    pub(super) fn next(&mut self, shape: &Shape<'_>) -> io::Result<Option<CsvRow>> {
         self.row(self.header.len(), Some(shape))
     }
 
-    fn row(&mut self, width: usize, shape: Option<&Shape>) -> io::Result<Option<CsvRow>> {
+    fn row(&mut self, width: usize, shape: Option<&Shape<'_>>) -> io::Result<Option<CsvRow>> {
         let line = loop {
             match self.lines.get(0)? {
                 None => return Ok(None),
@@ -153,16 +161,15 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// Whether the lines of one row, whose last field over several lines is the column `opened`, are rows themselves.
-    fn hold_rows(&self, count: usize, opened: usize, width: usize, shape: &Shape) -> bool {
-        let is_row = |line: &Line| {
-            let fields = alone(&line.bytes);
-            fields.len() == width && fields.get(shape.column).is_some_and(|cell| (shape.holds)(cell))
-        };
+    fn hold_rows(&self, count: usize, opened: usize, width: usize, shape: &Shape<'_>) -> bool {
         let lines: Vec<&Line> = self.ahead.iter().take(count).collect();
         let [first, between @ .., last] = lines.as_slice() else { return false };
-        // Where the column that tells stands after the text, the last line has it in any case, and may have the number of
-        // fields by chance; then the first line has to be a row too.
-        between.iter().any(|line| is_row(line)) || (is_row(last) && (opened > shape.column || is_row(first)))
+        let begins = |line: &Line| shape.begins(&alone(&line.bytes));
+        // Of a field over several lines no line begins as a row; but its last one does by the columns after the field, if
+        // all that tell a row are there. Then the first line has to be a row too.
+        let told_before = || shape.columns.iter().any(|column| *column < opened);
+        let is_row = |line: &Line| begins(line) && alone(&line.bytes).len() == width;
+        between.iter().any(|line| begins(line)) || (begins(last) && (told_before() || is_row(first)))
     }
 }
 

@@ -46,7 +46,7 @@ enum Layout {
 }
 
 /// Most first keys that are remembered.
-const FIRST_KEYS: usize = 8;
+const FIRST_KEYS: usize = 12;
 
 /// The rows of a list or of a file.
 pub(super) struct JsonRows<'b> {
@@ -61,18 +61,19 @@ pub(super) struct JsonRows<'b> {
 }
 
 impl<'b> JsonRows<'b> {
-    /// The rows of a whole file; `None` where it begins with neither a list nor an object.
-    pub(super) fn of_file(bytes: &'b [u8]) -> Option<JsonRows<'b>> {
+    /// The rows of a whole file, which may begin with these keys; `None` where it begins with neither a list nor an object.
+    pub(super) fn of_file(bytes: &'b [u8], keys: &[&str]) -> Option<JsonRows<'b>> {
         let start = skip_space(bytes, 0);
         match bytes.get(start)? {
-            b'[' => Some(JsonRows::new(bytes, start + 1, Layout::List)),
-            b'{' => Some(JsonRows::new(bytes, start, Layout::Lines)),
+            b'[' => Some(JsonRows::new(bytes, start + 1, Layout::List, keys)),
+            b'{' => Some(JsonRows::new(bytes, start, Layout::Lines, keys)),
             _ => None,
         }
     }
 
-    fn new(bytes: &'b [u8], at: usize, layout: Layout) -> JsonRows<'b> {
-        JsonRows { bytes, at, layout, number: 0, ended: false, first_keys: BTreeSet::new(), counted: (0, 1) }
+    fn new(bytes: &'b [u8], at: usize, layout: Layout, keys: &[&str]) -> JsonRows<'b> {
+        let first_keys = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
+        JsonRows { bytes, at, layout, number: 0, ended: false, first_keys, counted: (0, 1) }
     }
 
     /// Whether each row is a line, so that the line is its name.
@@ -159,6 +160,11 @@ impl Iterator for JsonRows<'_> {
                 self.at += 1;
                 return self.end_list();
             }
+            (Some(byte), Layout::Lines) if *byte != b'{' => {
+                self.at += bytes[start..].iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len() - start);
+                let line = self.line(start);
+                return Some(self.fault(start, format!("expected an object, found something else in line {line}")));
+            }
             _ => {}
         }
         self.note_first_key(start);
@@ -187,11 +193,15 @@ impl Iterator for JsonRows<'_> {
     }
 }
 
-/// The lists of rows in an object, by their keys in order; each key begins with one of `words`.
+/// The lists of rows in an object, by their keys in order; each key begins with one of `words`, and rows with one of `keys`.
 ///
 /// # Errors
 /// What the object has elsewhere.
-pub(super) fn lists(bytes: &[u8], words: &'static [&'static str]) -> Result<Vec<(String, Vec<JsonRow>)>, String> {
+pub(super) fn lists(
+    bytes: &[u8],
+    words: &'static [&'static str],
+    keys: &[&str],
+) -> Result<Vec<(String, Vec<JsonRow>)>, String> {
     let mut parser = Parser { bytes, at: skip_space(bytes, 0), field: String::new(), damaged: BTreeMap::new() };
     parser.take(b'{', "an object")?;
     let mut found: Vec<(String, Vec<JsonRow>)> = Vec::new();
@@ -222,7 +232,7 @@ pub(super) fn lists(bytes: &[u8], words: &'static [&'static str]) -> Result<Vec<
         parser.take(b':', "a colon")?;
         parser.space();
         parser.take(b'[', "a list of rows")?;
-        let mut rows = JsonRows { counted, ..JsonRows::new(bytes, parser.at, Layout::ListOf(words)) };
+        let mut rows = JsonRows { counted, ..JsonRows::new(bytes, parser.at, Layout::ListOf(words), keys) };
         let list: Vec<JsonRow> = rows.by_ref().collect();
         counted = rows.counted;
         parser.at = if rows.ended && bytes.get(rows.at.wrapping_sub(1)) != Some(&b']') { bytes.len() } else { rows.at };

@@ -1,6 +1,7 @@
 //! M3D_Cap.json: an object from split names to lists of `{image, text}`; `text` is the path of a report. What becomes of a
 //! damaged row: `json_rows`.
 
+use std::error::Error;
 use std::fs;
 use std::path::Path;
 
@@ -14,7 +15,6 @@ use serde_json::Value;
 use super::json_rows::{self, JsonRow, RowValue};
 use super::{Builder, Row};
 use crate::PrepareError;
-use crate::work::chain;
 
 struct Entry {
     image: Option<String>,
@@ -34,7 +34,7 @@ pub(super) fn read(path: &Path, builder: &mut Builder<'_>) -> Result<(), Prepare
         found,
     };
     let text = encoding::without_mark(&bytes).map_err(|found| error(found.to_owned()))?;
-    let mut lists = json_rows::lists(text, &SPLITS).map_err(error)?;
+    let mut lists = json_rows::lists(text, &SPLITS, &["image", "text"]).map_err(error)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     // Whole splits first, so that a part's rows are the duplicates.
     lists.sort_by_key(|(split, _)| (split.parse::<Split>().is_err(), split.clone()));
@@ -135,9 +135,10 @@ fn report(root: &Path, text: &str) -> Result<String, Refusal> {
     if !fs::canonicalize(&path).is_ok_and(|real| real.starts_with(root)) {
         return Err(outside());
     }
-    let findings = read_findings(&path).map_err(|error| Refusal {
-        reason: Reason::TextUnreadable,
-        detail: format!("{raw}: {}", chain(&error).replace(&format!("{}/", root.display()), "")),
+    let findings = read_findings(&path).map_err(|error| {
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        let error = error.to_string().replace(&format!("{}/", root.display()), "");
+        Refusal { reason: Reason::TextUnreadable, detail: format!("{raw}: {error}{cause}") }
     })?;
     if findings.is_empty() {
         return Err(Refusal { reason: Reason::MissingAnswer, detail: format!("{raw}: the report is empty") });

@@ -59,8 +59,8 @@ pub(super) fn read(
     }
     let shape = Shape {
         least: positions.into_iter().max().unwrap_or_default() + 1,
-        column: positions[1],
-        holds: |cell| std::str::from_utf8(cell).is_ok_and(|cell| question_type(cell).is_some_and(|n| n <= 5)),
+        columns: [positions[0], positions[1]],
+        are_cells: &are_cells,
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     while let Some(CsvRow { line, fields }) = rows.next(&shape).map_err(PrepareError::file(path, "read"))? {
@@ -81,15 +81,22 @@ pub(super) fn read(
     Ok(())
 }
 
+/// Whether cells are those of a row: the path of a volume, the number of a question type.
+fn are_cells([image, number]: [&[u8]; 2]) -> bool {
+    let is_path = image.contains(&b'/') || [".npy", ".nii", ".gz"].iter().any(|end| image.ends_with(end.as_bytes()));
+    let number = std::str::from_utf8(number).ok().and_then(question_type);
+    is_path && number.and_then(Topic::of_number).is_some()
+}
+
 /// What a header without a column has; a table with other separators has one column of all names.
 fn missing(column: &str, header: &[String]) -> String {
-    let names = match header {
-        [all] => ["; ", ";", "\t", "|"].into_iter().find(|separator| all.contains(&format!("{separator}{column}"))),
+    let separator = match header {
+        [all] if all.contains(column) => [";", "\t", "|"].into_iter().find(|separator| all.contains(separator)),
         _ => None,
     };
-    match names {
+    match separator {
         Some("\t") => "fields that tabs separate".into(),
-        Some(separator) => format!("fields that `{}` separates", separator.trim_end()),
+        Some(separator) => format!("fields that `{separator}` separates"),
         None => format!("no column `{column}`"),
     }
 }

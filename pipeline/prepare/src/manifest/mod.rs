@@ -3,7 +3,7 @@
 //! A row that can't be used stays in its table with a reason; a row whose id an earlier row has stays as a duplicate. So what
 //! comes out of prepare adds up to what a manifest lists.
 
-pub(crate) mod conversations;
+mod conversations;
 mod csv_rows;
 mod folder;
 mod json_rows;
@@ -26,6 +26,7 @@ use med2e3_store::disk::nearest_existing;
 use crate::PrepareError;
 use crate::config::ManifestConfig;
 use crate::provenance::Provenance;
+pub use conversations::holds_conversations;
 pub(crate) use folder::expects_units;
 pub use listing::Listing;
 use m3d_vqa::Forms;

@@ -219,3 +219,186 @@ fn a_file_that_is_no_list_is_no_manifest() {
         assert!(error.contains("a.json: expected a JSON list") && !error.contains("Jane"), "{error}");
     }
 }
+
+#[test]
+fn question_types_are_whole_numbers_however_they_are_written() {
+    let types = ["1", " 1 ", "1.0", "1.00", "1.", "5.0", "1.5", "0", "6", "", "one", "1.0.0", "-1", "1e0"];
+    let lines = types.map(|number| format!("{number},Which {number}?,a,b,c,d,Liver,A"));
+    let texts = csv(&lines.each_ref().map(String::as_str)).read(&both(false)).texts;
+    let found: Vec<_> = texts.iter().step_by(2).map(|text| text.refusal.is_none().then_some(text.topic)).collect();
+    let mut expected = vec![Some(Some(Topic::Plane)); 5];
+    expected.push(Some(Some(Topic::Location)));
+    expected.resize(types.len(), None);
+    assert_eq!(found, expected);
+
+    let numbers = [json!(1), json!(1.0), json!("1"), json!(" 1.0 "), json!(1.5), json!(11), json!("x"), json!(-1)];
+    let said = ["<image3d>\nWhich organ?", "Liver"];
+    let entries = numbers.iter().map(|number| with(entry(&["Axial"], &said), json!({"question_type": number})));
+    let texts = conversations(entries.collect()).texts;
+    let topics: Vec<_> = texts.iter().map(|text| text.refusal.is_none().then_some(text.topic)).collect();
+    assert_eq!(topics[..4], vec![Some(Some(Topic::Plane)); 4]);
+    assert_eq!(topics[4..], vec![None; 4]);
+}
+
+#[test]
+fn rows_that_are_none_are_set_aside_by_their_line() {
+    let good = "1,Which?,a,b,c,d,Liver,A";
+    let study =
+        csv(&[good, "1,\"Which?,a,b,c,d,Liver,A", "2,W\0hich?,a,b,c,d,Liver,A", "3,\"Two\nlines?\",a,b,c,d,Liver,A"]);
+    let path = study.0.path().join("a.csv");
+    let text = fs::read_to_string(&path).unwrap();
+    let header = text.lines().next().unwrap().to_owned();
+    fs::write(
+        &path,
+        format!("\u{feff}{text}\n\n{header}\n0,{AXIAL},t,4,\"\u{feff}Why?\",a,b,\u{feff}c,d,\u{feff}Liver,B\n"),
+    )
+    .unwrap();
+    let texts = study.read(&both(false)).texts;
+    let rows: Vec<_> = texts.iter().step_by(2).map(|text| (text.row.as_str(), text.refusal.is_none())).collect();
+    let expected = [2, 3, 4, 5, 8, 9].map(|line| (format!("a.csv:{line}"), [2, 5, 9].contains(&line)));
+    assert!(rows.iter().copied().eq(expected.iter().map(|(row, sound)| (row.as_str(), *sound))), "{rows:?}");
+    let said = |n: usize| texts[2 * n].refusal.as_ref().unwrap().detail.as_str();
+    assert!(said(1).contains("quote") && said(2).contains("zero byte") && said(4).contains("header again"));
+    let last = &texts[11];
+    assert_eq!((last.question.as_str(), last.answer.as_str()), ("Why? Choices: A. a B. b C. c D. d", "B. Liver"));
+    assert_eq!(texts[6].question, "Two\nlines?");
+}
+
+#[test]
+fn a_table_of_another_kind_is_refused_with_what_it_is() {
+    let header = "Image Path,Question Type,Question,Choice A,Choice B,Choice C,Choice D,Answer,Answer Choice";
+    let utf16: Vec<u8> = header.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (bytes, said) in [
+        (header.replace(',', ";").into_bytes(), "`;` separates"),
+        (header.replace(',', "\t").into_bytes(), "tabs separate"),
+        (header.replace("Answer,", "Reply,").into_bytes(), "no column `Answer`"),
+        (header.replace("Question,", "\"Question,").into_bytes(), "quote"),
+        (utf16, "UTF-16"),
+        (Vec::new(), "empty"),
+    ] {
+        let study = csv(&[]);
+        fs::write(study.0.path().join("a.csv"), bytes).unwrap();
+        let error = read(study.0.path(), &both(false), &CaptionPrompts::default(), &Provenance::Keep).unwrap_err();
+        assert!(error.to_string().contains(said), "{said}: {error}");
+    }
+}
+
+#[test]
+fn choices_that_hold_letters_are_taken_apart_by_the_answer() {
+    let parts = [
+        "liver",
+        "vitamin B. deficiency",
+        "hepatitis C. virus",
+        "vitamin D. deficiency",
+        "B. fragilis",
+        "C. difficile",
+        "E. coli",
+        "none",
+    ];
+    let mut cases = Vec::new();
+    for n in 0..parts.len().pow(4) {
+        let choices: [&str; 4] = std::array::from_fn(|place| parts[n / parts.len().pow(place as u32) % parts.len()]);
+        let places = (0..4).filter(|place| (n + place) % 7 == 0);
+        cases.extend(places.map(|place| (choices, place)));
+    }
+    let entries = cases.iter().map(|(choices, place)| {
+        let question = med2e3_input::text::prompt::closed_question("<image3d>\nWhich?", *choices);
+        entry(&["Axial"], &[&question, &format!("{}. {}", ["A", "B", "C", "D"][*place], choices[*place])])
+    });
+    let texts = conversations(entries.collect()).texts;
+    let mut whole = 0;
+    for (text, (choices, place)) in texts.iter().zip(cases) {
+        let found = text.choices.as_ref().unwrap();
+        assert_eq!(found[place], choices[place], "{}", text.question);
+        // What is plain besides the answer's choice can't be cut elsewhere.
+        let plain = |other: &usize| !["B. ", "C. ", "D. "].iter().any(|mark| choices[*other].contains(mark));
+        if (0..4).filter(|other| *other != place).all(|other| plain(&other)) {
+            assert_eq!(found, &choices, "{}", text.question);
+            whole += 1;
+        }
+    }
+    assert!(whole > 50, "{whole}");
+    // An answer that is none of the choices: the last marks count, so that a letter within choice A cuts nothing.
+    let question = "<image3d>\nWhich? Choices: A. vitamin B. and C. too B. b C. c D. d";
+    let found = conversations(json!([entry(&["Axial"], &[question, "C. other"])])).texts.remove(0).choices.unwrap();
+    assert_eq!(found, ["vitamin B. and C. too", "b", "c", "d"]);
+    let without = conversations(json!([with(
+        entry(&["Axial"], &["<image3d>\nWhich? Choices: A. a C. c B. b", "A. a"]),
+        json!({"answer_choice": "A"})
+    )]));
+    assert_eq!(without.texts[0].choices, None);
+}
+
+#[test]
+fn damaged_rows_of_conversations_and_captions_cost_only_themselves() {
+    let folder = Some("M3D_Cap_npy/".to_owned());
+    let conversations = |name: &str, text: &[u8]| {
+        let study = Study::new(name, "");
+        fs::write(study.0.path().join(name), text).unwrap();
+        let file = ConversationFile { path: name.into(), split: Split::Train, folder: folder.clone(), task: None };
+        study.read(&ManifestConfig { conversations: vec![file], ..nothing() }).texts
+    };
+    let line = |n: usize| entry(&["Axial"], &[&format!("<image3d>\nWhich {n}?"), "Liver"]).to_string();
+    let bad = line(1).replace("Liver", "\\ud83d Liver");
+    let list = conversations("a.json", format!("\u{feff}[{},{bad},{}]", line(0), line(2)).as_bytes());
+    assert_eq!(list.iter().map(|text| text.row.as_str()).collect::<Vec<_>>(), ["a.json[0]", "a.json[1]", "a.json[2]"]);
+    assert_eq!(list.iter().map(|text| text.refusal.is_none()).collect::<Vec<_>>(), [true, false, true]);
+    assert!(list[1].refusal.as_ref().unwrap().detail.contains("surrogate"));
+    assert_eq!(list[1].images, [AXIAL]);
+    let lines = conversations("a.jsonl", format!("{}\n\n{}\n{}\n", line(0), &line(1)[1..], line(2)).as_bytes());
+    assert_eq!(lines.iter().map(|text| text.row.as_str()).collect::<Vec<_>>(), ["a.jsonl:1", "a.jsonl:3", "a.jsonl:4"]);
+    let marked = conversations(
+        "a.json",
+        format!(
+            "[{}]",
+            line(0)
+                .replace("<image3d>", "\u{feff}<image3d>")
+                .replace("Liver", "\u{feff}Liver")
+                .replace("ct_case", "\u{feff}ct_case")
+        )
+        .as_bytes(),
+    );
+    assert_eq!(
+        (marked[0].question.as_str(), marked[0].answer.as_str(), &marked[0].images[0]),
+        ("Which 0?", "Liver", &AXIAL.to_owned())
+    );
+
+    let study = Study::new("a.json", "");
+    let report = study.0.path().join("M3D_Cap/ct_case/000001/text.txt");
+    let caption =
+        |more: &str| format!("{{\"image\": \"{AXIAL}\", \"text\": \"M3D_Cap_npy/ct_case/000001/text.txt\"{more}}}");
+    let text = format!(
+        "\u{feff}{{\"train\": [{}, {{\"image\": \"x\\udc00\", \"text\": \"t\"}}, {{\"image\": 1}}], \"val\": [{}, {}], \"test1k\": [{}]}}",
+        caption(", \"age\": NaN"),
+        &caption("")[..30],
+        caption(""),
+        caption("")
+    );
+    fs::write(study.0.path().join("a.json"), text).unwrap();
+    let read = |bytes: &[u8]| {
+        fs::write(&report, bytes).unwrap();
+        study.read(&ManifestConfig { captions: vec!["a.json".into()], ..nothing() })
+    };
+    let manifest = read("\u{feff}study_findings: Normal liver.".as_bytes());
+    let rows: Vec<_> =
+        manifest.texts.iter().map(|text| (text.row.as_str(), text.split, text.refusal.is_none())).collect();
+    assert_eq!(
+        rows,
+        [
+            ("a.json train[0]", Split::Train, true),
+            ("a.json train[1]", Split::Train, false),
+            ("a.json train[2]", Split::Train, false),
+            ("a.json val[0]", Split::Validation, false),
+            ("a.json val[1]", Split::Validation, true),
+            ("a.json test1k[0]", Split::Test, true),
+        ]
+    );
+    assert_eq!(manifest.texts[0].answer, "Normal liver.");
+    assert_eq!(manifest.parts.keys().collect::<Vec<_>>(), ["test1k"]);
+    let utf16: Vec<u8> = "\u{feff}Normal".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (bytes, said) in [(utf16.as_slice(), "UTF-16"), (b"Normal L\xe9sion", "byte 8")] {
+        let text = read(bytes).texts.remove(0);
+        let Refusal { reason, detail } = text.refusal.unwrap();
+        assert!(reason == Reason::TextUnreadable && detail.contains(said), "{detail}");
+    }
+}
