@@ -4,11 +4,11 @@ use std::fmt::Write;
 use std::path::Path;
 
 use med2e3_schemas::report::{PrepareReport, TableCounts};
-use med2e3_schemas::subset::Subset;
 
 use crate::check::leaks::Leak;
 use crate::check::verify::Verification;
 use crate::estimate::Estimate;
+use crate::subset::draw::Drawn;
 use crate::subset::resplit::Resplit;
 
 /// Adds a line.
@@ -59,10 +59,14 @@ pub(super) fn prepared(report: &PrepareReport, quarantine: &Path) -> String {
     text
 }
 
-pub(super) fn drawn(subset: &Subset, dataset: &Path) -> String {
+pub(super) fn drawn(Drawn { subset, without_volume }: &Drawn, dataset: &Path) -> String {
     let counts: Vec<_> = subset.counts.iter().map(|(task, count)| format!("{count} {task}")).collect();
     let path = med2e3_shards::subset::path(dataset, &subset.name);
-    format!("{}: {} (seed {})\n", path.display(), counts.join(", "), subset.seed)
+    let mut text = format!("{}: {} (seed {})\n", path.display(), counts.join(", "), subset.seed);
+    if *without_volume > 0 {
+        line!(text, "{without_volume} samples of the split were left out: a volume of theirs was set aside");
+    }
+    text
 }
 
 pub(super) fn verified(found: &Verification) -> String {
