@@ -63,8 +63,9 @@ impl PrepareConfig {
             let [d, h, w] = shape;
             let size = bytes.map_or("too many bytes to count".into(), |bytes| format!("{bytes} bytes"));
             let found = format!("[{d}, {h}, {w}] as {}, {size}", self.volume.voxels.as_str());
-            let expected =
-                format!("three numbers above 0 whose cell takes at most {MAX_CELL_BYTES} bytes, the most that pyarrow opens");
+            let expected = format!(
+                "three numbers above 0 whose cell takes at most {MAX_CELL_BYTES} bytes, the most that pyarrow opens"
+            );
             return fail("volume.shape", &expected, found);
         }
         if self.volume.voxels == VoxelCode::U8 && !self.volume.format().is_unit_range() {

@@ -56,7 +56,8 @@ mod tests {
 
     #[test]
     fn a_folder_of_patients_is_no_case() {
-        let collection = ["imagesTr/pat0.nii.gz", "imagesTr/pat1.nii.gz", "imagesTr/pat2.nii.gz", "imagesTs/pat9.nii.gz"];
+        let collection =
+            ["imagesTr/pat0.nii.gz", "imagesTr/pat1.nii.gz", "imagesTr/pat2.nii.gz", "imagesTs/pat9.nii.gz"];
         assert_eq!(of(&collection), ["pat0", "pat1", "pat2", "imagesTs"]);
         // Series of DICOM in one folder, volumes in the root, one volume alone.
         assert_eq!(of(&["ct/p1", "ct/p2"]), ["p1", "p2"]);

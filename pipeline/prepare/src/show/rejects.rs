@@ -56,7 +56,8 @@ pub fn to_table(records: &[QuarantineRecord]) -> String {
     let (reason, path) = (width(|r| r.reason.as_str()), width(|r| &r.path).min(80));
     for QuarantineRecord { table, path: image, row, reason: word, detail, byte_offset, .. } in records {
         let offset = byte_offset.map(|at| format!(" (byte {at})")).unwrap_or_default();
-        let line = format!("{:<7}  {:<reason$}  {image:<path$}  {row}: {detail}{offset}", table.as_str(), word.as_str());
+        let line =
+            format!("{:<7}  {:<reason$}  {image:<path$}  {row}: {detail}{offset}", table.as_str(), word.as_str());
         // Line breaks and control characters of names and values must not spoil the table.
         text.extend(line.chars().map(|c| if c.is_control() { ' ' } else { c }));
         text.push('\n');

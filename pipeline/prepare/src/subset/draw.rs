@@ -59,7 +59,10 @@ pub async fn draw(config: &SampleConfig, dataset: &Path) -> Result<Drawn, Prepar
         if found < enough {
             return Err(PrepareError::Request {
                 what: format!("{} samples of {} in split {}", wanted.count, wanted.task, config.split),
-                problem: format!("the dataset has {found} whose volumes were not set aside"),
+                problem: match config.group_by {
+                    Some(_) => "the first group that the seed draws has more, or there is none".into(),
+                    None => format!("the dataset has {found} whose volumes were not set aside"),
+                },
             });
         }
         drawn.counts.push((wanted.task.to_string(), found));
