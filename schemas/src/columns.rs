@@ -59,10 +59,10 @@ impl<'a> Columns<'a> {
         Ok(list.as_fixed_size_binary().iter().flatten().filter_map(Id::from_bytes).collect())
     }
 
-    /// A hash of 32 bytes.
-    pub(crate) fn hash(&self, name: &str, row: usize) -> Result<[u8; 32], SchemaError> {
+    /// A hash of N bytes, which is what the schema says of the column.
+    pub(crate) fn hash<const N: usize>(&self, name: &str, row: usize) -> Result<[u8; N], SchemaError> {
         let column = self.get(name)?.as_fixed_size_binary();
-        Ok(column.value(row).try_into().expect("the column has 32 bytes"))
+        Ok(column.value(row).try_into().expect("the column has N bytes"))
     }
 
     /// Three numbers in a list: another count is an error.

@@ -65,6 +65,11 @@ fn set(table: &mut Table, entry: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The known word that is most like another one; `None` where none is known.
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known.max_by(|a, b| strsim::jaro_winkler(word, a).total_cmp(&strsim::jaro_winkler(word, b)))
+}
+
 /// Adds "did you mean" to serde's message about an unknown field or variant, from the valid names that it lists.
 fn with_nearest(message: &str) -> String {
     let unknown = ["unknown field `", "unknown variant `"].iter().find_map(|lead| message.split_once(lead));
@@ -72,8 +77,7 @@ fn with_nearest(message: &str) -> String {
         return message.to_owned();
     };
     let valid = rest.split('`').skip(1).step_by(2);
-    let nearest = valid.max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)));
-    match nearest {
+    match nearest(unknown, valid) {
         Some(nearest) => format!("{message}\nhint: did you mean `{nearest}`?"),
         None => message.to_owned(),
     }

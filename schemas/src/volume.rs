@@ -21,6 +21,9 @@ use crate::{Id, SchemaError};
 /// Name of our extension type on the voxel field.
 pub const EXTENSION: &str = "med2e3.voxels";
 
+/// Bytes of the largest cell: Arrow's C++ library, and with it pyarrow, counts the bits of one in 32 bits with a sign.
+pub const MAX_CELL_BYTES: usize = (1 << 28) - 1;
+
 /// How a voxel value in 0..1 is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -173,8 +176,9 @@ pub struct VolumeRow {
     pub source_path: Option<String>,
     /// blake3 of the voxel codes.
     pub content_hash: [u8; 32],
-    /// 256 bits by which copies of one image are found though no byte is equal.
-    pub perceptual_hash: [u8; 32],
+    /// How the volume looks, by which copies of one image are found though no byte is equal: 256 bits, and 256 that say
+    /// which of them tell something.
+    pub perceptual_hash: [u8; 64],
     /// The case that the series belongs to.
     pub case_id: Option<String>,
     /// The series' name.
@@ -246,7 +250,7 @@ pub fn schema(format: &VoxelFormat) -> SchemaRef {
         format.field(),
         text("source_path"),
         Field::new("content_hash", DataType::FixedSizeBinary(32), false),
-        Field::new("perceptual_hash", DataType::FixedSizeBinary(32), false),
+        Field::new("perceptual_hash", DataType::FixedSizeBinary(64), false),
         text("case_id"),
         text("series"),
         text("plane"),
@@ -310,7 +314,7 @@ pub fn to_batch(rows: &[VolumeRow], format: &VoxelFormat) -> RecordBatch {
         Arc::new(voxels.finish()),
         text(&|r| r.source_path.clone()),
         binary(32, &|r| r.content_hash.to_vec()),
-        binary(32, &|r| r.perceptual_hash.to_vec()),
+        binary(64, &|r| r.perceptual_hash.to_vec()),
         text(&|r| r.case_id.clone()),
         text(&|r| r.series.clone()),
         text(&|r| r.plane.clone()),
@@ -397,7 +401,7 @@ pub struct Fingerprint {
     /// blake3 of the voxel codes.
     pub content_hash: [u8; 32],
     /// See [`VolumeRow::perceptual_hash`].
-    pub perceptual_hash: [u8; 32],
+    pub perceptual_hash: [u8; 64],
 }
 
 /// The columns of [`fingerprints_from_batch`].
@@ -412,7 +416,7 @@ pub fn fingerprints_from_batch(batch: &RecordBatch) -> Result<Vec<Fingerprint>, 
     let expected = projected(&[
         (id, DataType::FixedSizeBinary(16), false),
         (content, DataType::FixedSizeBinary(32), false),
-        (perceptual, DataType::FixedSizeBinary(32), false),
+        (perceptual, DataType::FixedSizeBinary(64), false),
     ]);
     let columns = Columns { batch, expected };
     (0..batch.num_rows())
@@ -465,7 +469,7 @@ mod tests {
             voxels: vec![0, 1, 2, 3],
             source_path: Some("a".into()),
             content_hash: [7; 32],
-            perceptual_hash: [8; 32],
+            perceptual_hash: [8; 64],
             case_id: None,
             series: Some("s".into()),
             plane: None,
@@ -487,7 +491,7 @@ mod tests {
         assert_eq!(from_batch(&batch, &format).unwrap(), rows);
         assert_eq!(ids_from_batch(&batch).unwrap(), [rows[0].volume_id; 2]);
         assert_eq!(series_from_batch(&batch).unwrap()[1], (rows[1].volume_id, Some("s".into())));
-        assert_eq!(fingerprints_from_batch(&batch).unwrap()[0].perceptual_hash, [8; 32]);
+        assert_eq!(fingerprints_from_batch(&batch).unwrap()[0].perceptual_hash, [8; 64]);
     }
 
     #[test]

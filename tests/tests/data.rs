@@ -520,13 +520,95 @@ fn sampling_is_a_seeded_draw_without_replacement() {
     // The manifest's own part is a subset too.
     assert_eq!(ids("test1k").len(), 1);
 
-    // Whole cases: no case is torn apart.
-    let mut grouped = draw("grouped", 1, 4);
-    grouped.args(["--set", "stratify=\"topic\"", "--set", "group_by=\"case_id\""]);
-    assert!(run_to(2, &mut grouped).err.contains("either group_by or stratify"));
+    let mut both = draw("both", 1, 4);
+    both.args(["--set", "stratify=\"topic\"", "--set", "group_by=\"case_id\""]);
+    assert!(run_to(2, &mut both).err.contains("either group_by or stratify"));
 
     let said = run_to(2, &mut draw("many", 1, 1000));
     assert!(said.err.contains("1000 samples of open_vqa in split train"), "{}", said.err);
+}
+
+#[test]
+fn whole_cases_are_drawn_and_no_sample_without_its_volume() {
+    let folder = study();
+    for paths in ["keep", "hash"] {
+        let out = folder.path().join(paths);
+        let provenance = format!("provenance={{paths=\"{paths}\"}}");
+        run_to(1, &mut prepare(&folder.path().join("study"), &out, &[&provenance]));
+        // `stratify` of the file would stand beside `group_by`.
+        let text = fs::read_to_string(root().join("configs/demo/sample.toml")).unwrap();
+        let alone = folder.path().join("sample.toml");
+        fs::write(&alone, text.replace("stratify = \"topic\"\n", "")).unwrap();
+        let mut command = program("med2e3-data");
+        command.arg("sample").arg(&alone).args(["--json", "--out"]).arg(&out);
+        for set in ["name=whole", "group_by=\"case\"", "counts=[{task=\"caption\",count=1000}]"] {
+            command.args(["--set", set]);
+        }
+        let said: Value = serde_json::from_str(&run_to(0, &mut command).out).unwrap();
+        // Five series of the training split are good, the seven broken ones and their captions are not.
+        assert_eq!((&said["without_volume"], &said["counts"][0][1]), (&Value::from(7), &Value::from(5)), "{said}");
+        let rows = &sql(&out, "SELECT count(*) AS n FROM subset_whole")[0]["n"];
+        assert_eq!(*rows, 5);
+    }
+}
+
+#[test]
+fn what_was_set_aside_is_listed_with_and_without_names() {
+    let folder = study();
+    let study = folder.path().join("study");
+    let list = |out: &Path, more: &[&str]| run_to(0, program("med2e3-data").arg("rejects").arg(out).args(more)).out;
+    let (kept, hashed) = (folder.path().join("kept"), folder.path().join("hashed"));
+    run_to(1, &mut prepare(&study, &kept, &[]));
+    run_to(1, &mut prepare(&study, &hashed, &["provenance={paths=\"hash\"}"]));
+    let all = BROKEN.len() + 1 + 2;
+    assert_eq!(list(&kept, &[]).lines().count(), all);
+    assert_eq!(list(&kept, &["--csv"]).lines().count(), all + 1);
+    let one: Value = serde_json::from_str(&list(&kept, &["--json", "--reason", "lying_header"])).unwrap();
+    assert!(one["path"].as_str().unwrap().contains("Lying_header"), "{one}");
+    let without = list(&hashed, &["--reason", "lying_header"]);
+    assert!(without.contains("withheld") && !without.contains("Lying"), "{without}");
+    let with = list(&hashed, &["--reason", "lying_header", "--names"]);
+    assert!(with.contains("Lying_header") && with.lines().count() == 1, "{with}");
+    assert_eq!(list(&hashed, &["--names"]).lines().count(), all);
+    let said = run_to(2, program("med2e3-data").arg("rejects").arg(&kept).args(["--reason", "lying_heder"]));
+    assert!(said.err.contains("did you mean `lying_header`?"), "{}", said.err);
+}
+
+#[test]
+fn queries_over_voxels_take_little_memory_and_show_cells_short() {
+    let folder = study();
+    let out = folder.path().join("dataset");
+    // 4 MiB a cell: 1,024 of them would be 4 GiB.
+    let big = ["volume.shape=[16,256,256]", "volume.voxels=\"f32\""];
+    run_to(1, &mut prepare(&folder.path().join("study"), &out, &big));
+    let limited = |query: &str| {
+        let mut limited = Command::new("sh");
+        limited.current_dir(root()).args(["-c", "ulimit -v 1500000; exec \"$@\"", "sh"]);
+        limited.arg(program("med2e3-data").get_program()).arg("sql").arg(&out).arg(query).arg("--json");
+        run_to(0, &mut limited).out
+    };
+    assert_eq!(limited("SELECT foreground_fraction(voxels) AS f FROM volumes").lines().count(), SERIES);
+    assert_eq!(limited("SELECT * FROM volumes WHERE foreground_fraction(voxels) >= 0").lines().count(), SERIES);
+    assert!(limited("SELECT count(*) AS n FROM volumes WHERE voxels > volume_id").contains("\"n\""));
+    let row: Value = serde_json::from_str(&limited("SELECT voxels FROM volumes LIMIT 1")).unwrap();
+    assert!(row["voxels"].as_str().unwrap().ends_with(".. (4194304 bytes)"), "{row}");
+    let table = run_to(0, program("med2e3-data").arg("sql").arg(&out).arg("SELECT voxels FROM volumes WHERE false"));
+    assert!(table.out.contains("voxels"), "{}", table.out);
+}
+
+#[test]
+fn a_cell_that_other_readers_do_not_open_is_refused() {
+    let folder = study();
+    // pyarrow 26: 255 x 512 x 512 f32 opens, 256 x 512 x 512 f32 is "byte width of FixedSizeBinaryType too large".
+    for (shape, voxels) in [("[256,512,512]", "f32"), ("[512,512,512]", "i16"), ("[1024,512,512]", "u8")] {
+        let sets = [format!("volume.shape={shape}"), format!("volume.voxels=\"{voxels}\"")];
+        let mut command = prepare(&folder.path().join("study"), &folder.path().join("out"), &[]);
+        sets.iter().for_each(|set| _ = command.args(["--set", set]));
+        let said = run_to(2, &mut command);
+        let words = ["volume.shape", "268435455 bytes", "pyarrow", "found", "268435456 bytes"];
+        words.iter().for_each(|word| assert!(said.err.contains(word), "{word}: {}", said.err));
+        assert!(!folder.path().join("out").exists());
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn volume(i: usize, format: &VoxelFormat) -> VolumeRow {
         voxels: vec![i as u8; format.cell_bytes()],
         source_path: None,
         content_hash: [i as u8; 32],
-        perceptual_hash: [0; 32],
+        perceptual_hash: [0; 64],
         case_id: None,
         series: None,
         plane: None,

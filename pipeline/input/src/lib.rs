@@ -8,7 +8,7 @@
 //! - [`percentile`]: percentiles of a volume's values, as numpy defines them
 //! - [`resample`]: foreground crop, trilinear and antialiased resampling
 //! - [`recipe`]: the named preparations, each one function from `Volume` to model input
-//! - [`perceptual`]: a perceptual hash that finds copies of a volume
+//! - [`perceptual`]: how a volume looks, by which copies are found
 //! - [`slices`]: axial slices as views of a volume
 //! - [`text`]: tokenizers, chat templates, prompts, report findings, length budget
 //! - [`error`]: the crate's one error type

@@ -1,96 +1,263 @@
-//! A perceptual hash of a volume: 256 bits that stay nearly the same when the volume is windowed, stored or compressed
-//! differently, so that copies are found even where no byte is equal.
+//! How a volume looks, in 64 bytes: which of two neighbouring regions is brighter, at 256 places, so that copies that were
+//! windowed, compressed or resampled are found though no byte is equal.
+//!
+//! - It is taken from the whole volume as it was read, before any crop: the box around a body moves where compression
+//!   leaves a trace on black, the frame of an image does not. A copy whose frame was cut has another look.
+//! - A region counts by its median, so that any increasing mapping of values, such as a window, leaves the order of two
+//!   regions as it is, or makes them equal.
+//! - Each place has a second bit: whether the two regions differ at all. Places that are flat in one of two volumes tell
+//!   nothing and are not compared, so a volume without structure is like no other.
 
-/// Cells along D, H and W whose means are compared, each with the next cell along W.
-const GRID_DHW: [usize; 3] = [4, 8, 9];
+use crate::volume::{Grid, Sample, Volume, with_samples};
 
-/// Largest [`distance`] of two hashes of copies: a recompressed or rewindowed copy differs in few of the 256 bits, an
-/// unrelated volume in about half.
-pub const NEAR_BITS: u32 = 16;
+/// Regions along D, H and W.
+const REGIONS: [usize; 3] = [6, 16, 16];
 
-/// The hash of prepared voxels in 0..1, D H W. The volume is divided into 4 x 8 x 9 cells; each bit is set where the
-/// mean of the next cell along W is higher by more than 0.01.
-///
-/// # Panics
-/// Where `values` has not as many values as the shape has voxels, or an axis has length 0.
-pub fn perceptual_hash(values: &[f32], shape_dhw: [usize; 3]) -> [u8; 32] {
-    let [depth, height, width] = shape_dhw;
-    assert_eq!(values.len(), depth * height * width, "values are a volume of the shape");
-    let [gd, gh, gw] = GRID_DHW;
-    let mut sums = [[0f64; GRID_DHW[2]]; GRID_DHW[0] * GRID_DHW[1]];
-    let mut counts = [[0u32; GRID_DHW[2]]; GRID_DHW[0] * GRID_DHW[1]];
-    // About four rows and planes of a cell are enough for its mean.
-    let step = |length: usize, cells: usize| (length / (cells * 4)).max(1);
-    for d in (0..depth).step_by(step(depth, gd)) {
-        for h in (0..height).step_by(step(height, gh)) {
-            let row = &values[(d * height + h) * width..][..width];
-            let cell_row = (d * gd / depth) * gh + h * gh / height;
-            for cell in 0..gw {
-                // Axes shorter than the grid repeat their voxels.
-                let start = cell * width / gw;
-                let stop = ((cell + 1) * width / gw).max(start + 1);
-                sums[cell_row][cell] += row[start..stop].iter().map(|value| f64::from(*value)).sum::<f64>();
-                counts[cell_row][cell] += (stop - start) as u32;
-            }
-        }
-    }
-    let mut hash = [0; 32];
-    for (cell_row, (sums, counts)) in sums.iter().zip(&counts).enumerate() {
-        let mean = |cell: usize| sums[cell] / f64::from(counts[cell].max(1));
-        for cell in 0..gw - 1 {
-            // In flat regions such as air, noise must not change the bits.
-            if mean(cell + 1) > mean(cell) + 0.01 {
-                hash[cell_row] |= 1 << cell;
-            }
-        }
-    }
-    hash
+/// Samples of a region along D, H and W.
+const SAMPLES: [usize; 3] = [3, 5, 5];
+
+/// Regions along H and W that are left out at each side: there is little but air.
+const MARGIN: usize = 2;
+
+/// Places where two neighbours are compared.
+const PLACES: usize = 256;
+
+/// Two regions differ where their medians do by more than this share of the range of all medians, from the twentieth
+/// part up to the twentieth part down.
+const DIFFERENCE: f32 = 0.02;
+
+/// How many places two volumes must be expected to differ at if their looks had nothing to do with each other: fewer are
+/// no evidence.
+const LEAST_EXPECTED: u32 = 32;
+
+/// Copies differ at no more than one in so many of the expected places.
+const COPY: u32 = 8;
+
+/// How a volume looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    // Bit n: the second region of place n is brighter than the first.
+    brighter: [u64; PLACES / 64],
+    // Bit n: the regions of place n differ.
+    differs: [u64; PLACES / 64],
 }
 
-/// Hamming distance of two hashes: the number of bits that differ, 0 to 256.
-pub fn distance(a: &[u8; 32], b: &[u8; 32]) -> u32 {
-    a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum()
+impl Look {
+    /// The look of a volume, from 64,800 of its samples at most.
+    pub fn of(volume: &Volume) -> Look {
+        with_samples!(&volume.samples, samples => Look::of_grid(&volume.grid(samples), volume.rescale.slope < 0.0))
+    }
+
+    fn of_grid<T: Sample>(grid: &Grid<'_, T>, falling: bool) -> Look {
+        let medians = medians(grid, falling);
+        let mut sorted = medians.clone();
+        sorted.sort_unstable_by(f32::total_cmp);
+        let least = DIFFERENCE * (sorted[sorted.len() - 1 - sorted.len() / 20] - sorted[sorted.len() / 20]);
+        let mut look = Look { brighter: [0; 4], differs: [0; 4] };
+        for (place, (first, second)) in places().into_iter().enumerate() {
+            let step = medians[second] - medians[first];
+            look.brighter[place / 64] |= u64::from(step > least) << (place % 64);
+            look.differs[place / 64] |= u64::from(step.abs() > least) << (place % 64);
+        }
+        look
+    }
+
+    /// The bytes of `perceptual_hash`: what is brighter, then what differs, each 256 bits, lowest first.
+    pub fn to_bytes(&self) -> [u8; 64] {
+        let mut bytes = [0; 64];
+        let words = self.brighter.iter().chain(&self.differs);
+        bytes.chunks_exact_mut(8).zip(words).for_each(|(bytes, word)| bytes.copy_from_slice(&word.to_le_bytes()));
+        bytes
+    }
+
+    /// The look that [`Look::to_bytes`] wrote.
+    pub fn from_bytes(bytes: &[u8; 64]) -> Look {
+        let (words, _) = bytes.as_chunks::<8>();
+        let word = |n: usize| u64::from_le_bytes(words[n]);
+        Look { brighter: std::array::from_fn(word), differs: std::array::from_fn(|n| word(n + 4)) }
+    }
+
+    /// Whether the volume has enough structure to be like any other.
+    pub fn tells(&self) -> bool {
+        // Of the places compared at most half are expected to differ.
+        self.differs.iter().map(|word| word.count_ones()).sum::<u32>() >= 2 * LEAST_EXPECTED
+    }
+
+    /// Whether two volumes look like copies of one image.
+    ///
+    /// Of the places where both have a difference, looks that have nothing to do with each other would disagree at an
+    /// expected number, which follows from how often each has the brighter region second. Copies disagree at no more than
+    /// an eighth of it; where it is below 32 nothing is claimed.
+    pub fn is_like(&self, other: &Look) -> bool {
+        let (mut both, mut unequal) = (0, 0);
+        for word in 0..PLACES / 64 {
+            let compared = self.differs[word] & other.differs[word];
+            both += compared.count_ones();
+            unequal += (compared & (self.brighter[word] ^ other.brighter[word])).count_ones();
+        }
+        // The expected number is at most half of the places compared: most pairs end here.
+        if both < 2 * LEAST_EXPECTED || 2 * COPY * unequal > both {
+            return false;
+        }
+        let ones = |a: &Look, b: &Look| -> u32 {
+            (0..PLACES / 64).map(|word| (a.brighter[word] & a.differs[word] & b.differs[word]).count_ones()).sum()
+        };
+        let (mine, theirs) = (ones(self, other), ones(other, self));
+        // Times `both`.
+        let expected = mine * (both - theirs) + theirs * (both - mine);
+        expected >= LEAST_EXPECTED * both && COPY * unequal * both <= expected
+    }
+}
+
+/// The median of each region that is not at the margin, D H W; negated where larger samples are smaller values.
+fn medians<T: Sample>(grid: &Grid<'_, T>, falling: bool) -> Vec<f32> {
+    let shape = grid.shape_dhw();
+    // Sample k of n along an axis is at the middle of the k-th of n equal parts.
+    let position = |axis: usize, k: usize| {
+        let n = REGIONS[axis] * SAMPLES[axis];
+        (2 * k + 1) * shape[axis] / (2 * n)
+    };
+    let mut medians = Vec::with_capacity(inner(0) * inner(1) * inner(2));
+    let mut samples = [0f32; SAMPLES[0] * SAMPLES[1] * SAMPLES[2]];
+    for d in 0..REGIONS[0] {
+        for h in MARGIN..REGIONS[1] - MARGIN {
+            for w in MARGIN..REGIONS[2] - MARGIN {
+                let mut next = samples.iter_mut();
+                for kd in d * SAMPLES[0]..(d + 1) * SAMPLES[0] {
+                    for kh in h * SAMPLES[1]..(h + 1) * SAMPLES[1] {
+                        for kw in w * SAMPLES[2]..(w + 1) * SAMPLES[2] {
+                            let voxel = [position(0, kd), position(1, kh), position(2, kw)];
+                            let value = grid.stored()[grid.index(voxel)].to_f64() as f32;
+                            *next.next().expect("as many samples as a region has") = value;
+                        }
+                    }
+                }
+                let middle = samples.len() / 2;
+                let (_, median, _) = samples.select_nth_unstable_by(middle, f32::total_cmp);
+                medians.push(if falling { -*median } else { *median });
+            }
+        }
+    }
+    medians
+}
+
+/// Regions along an axis that are not at the margin.
+const fn inner(axis: usize) -> usize {
+    if axis == 0 { REGIONS[0] } else { REGIONS[axis] - 2 * MARGIN }
+}
+
+/// The places: pairs of neighbours by their number in [`medians`], the same for every volume, drawn without replacement.
+fn places() -> [(usize, usize); PLACES] {
+    let number = |[d, h, w]: [usize; 3]| (d * inner(1) + h) * inner(2) + w;
+    let mut all = Vec::new();
+    for d in 0..inner(0) {
+        for h in 0..inner(1) {
+            for w in 0..inner(2) {
+                for axis in 0..3 {
+                    let mut next = [d, h, w];
+                    next[axis] += 1;
+                    if next[axis] < inner(axis) {
+                        all.push((number([d, h, w]), number(next)));
+                    }
+                }
+            }
+        }
+    }
+    // A linear congruential generator is enough to spread them.
+    let mut state = 1u64;
+    std::array::from_fn(|place| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let other = place + (state >> 33) as usize % (all.len() - place);
+        all.swap(place, other);
+        all[place]
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::volume::{Arrangement, Rescale};
 
-    fn ball(shape: [usize; 3], center: [f32; 3], radius: f32) -> Vec<f32> {
-        let mut values = Vec::new();
-        for d in 0..shape[0] {
-            for h in 0..shape[1] {
-                for w in 0..shape[2] {
-                    let voxel = [d, h, w];
-                    let far: f32 =
-                        (0..3).map(|i| ((voxel[i] as f32 + 0.5) / shape[i] as f32 - center[i]).powi(2)).sum();
-                    values.push(if far.sqrt() < radius { 0.8 - 0.4 * far } else { 0.1 });
-                }
-            }
-        }
-        values
+    const GOLDEN: &str = include_str!("../tests/golden/perceptual.txt");
+
+    /// Rounded blocks of several sizes in noise, as `tests/golden/perceptual.py` makes them.
+    fn blocks([depth, height, width]: [usize; 3], seed: u64) -> Vec<i16> {
+        let value = |d: usize, h: usize, w: usize| {
+            let part = |n: usize, length: usize, parts: u64| n as u64 * parts / length as u64;
+            let noise = |n: u64| (n.wrapping_add(7_000_021 * seed) * 2_654_435_761 % (1 << 32)) >> 20;
+            let coarse = (part(d, depth, 5) * 11 + part(h, height, 9)) * 13 + part(w, width, 11);
+            let fine = ((d * height + h) * width + w) as u64;
+            (noise(coarse) / 4 + noise(fine) / 64) as i16
+        };
+        let all = (0..depth).flat_map(|d| (0..height).flat_map(move |h| (0..width).map(move |w| (d, h, w))));
+        all.map(|(d, h, w)| value(d, h, w)).collect()
+    }
+
+    fn volume(shape: [usize; 3], samples: Vec<i16>) -> Volume {
+        Volume::plain(Path::new("x"), shape, samples, Rescale::IDENTITY)
+    }
+
+    fn hex(look: Look) -> String {
+        look.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     #[test]
-    fn copies_have_a_small_distance_and_other_volumes_a_large_one() {
-        let shape = [32, 64, 64];
-        let original = ball(shape, [0.5, 0.45, 0.55], 0.35);
-        let hash = perceptual_hash(&original, shape);
-        let rewindowed: Vec<f32> = original.iter().map(|v| (v * 1.2).min(1.0)).collect();
-        let noisy: Vec<f32> = original.iter().enumerate().map(|(i, v)| v + ((i * 37) % 11) as f32 * 0.001).collect();
-        for copy in [rewindowed, noisy] {
-            assert!(distance(&hash, &perceptual_hash(&copy, shape)) <= NEAR_BITS);
+    fn looks_are_the_golden_ones() {
+        for line in GOLDEN.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            let number = |n: usize| words[n].parse::<usize>().unwrap();
+            let shape = [number(0), number(1), number(2)];
+            let look = Look::of(&volume(shape, blocks(shape, number(3) as u64)));
+            assert_eq!(hex(look), words[4], "{shape:?}");
+            assert_eq!(Look::from_bytes(&look.to_bytes()), look);
         }
-        // The same body at a finer sampling.
-        let finer = perceptual_hash(&ball([64, 96, 96], [0.5, 0.45, 0.55], 0.35), [64, 96, 96]);
-        assert!(distance(&hash, &finer) <= NEAR_BITS, "{}", distance(&hash, &finer));
-        let other = perceptual_hash(&ball(shape, [0.3, 0.6, 0.3], 0.25), shape);
-        assert!(distance(&hash, &other) > NEAR_BITS, "{}", distance(&hash, &other));
+        assert!(GOLDEN.lines().count() >= 5);
     }
 
     #[test]
-    fn volumes_smaller_than_the_grid_have_a_hash() {
-        assert_eq!(perceptual_hash(&[0.5], [1, 1, 1]), [0; 32]);
-        assert_ne!(perceptual_hash(&[0.0, 0.5, 1.0], [1, 1, 3]), [0; 32]);
+    fn windows_orders_of_storage_and_slopes_leave_the_look() {
+        let shape = [20, 70, 90];
+        let samples = blocks(shape, 3);
+        let look = Look::of(&volume(shape, samples.clone()));
+        assert!(look.tells() && look.is_like(&look));
+        let windowed = |low: i16, high: i16| -> Vec<i16> { samples.iter().map(|v| (*v).clamp(low, high)).collect() };
+        for (low, high) in [(0, 700), (300, 1100), (200, 900)] {
+            let other = Look::of(&volume(shape, windowed(low, high)));
+            assert!(look.is_like(&other) && other.is_like(&look), "{low} to {high}");
+        }
+        // Falling values, and another order on disk.
+        let falling = samples.iter().map(|v| -v).collect();
+        let turned = Volume { rescale: Rescale { slope: -1.0, ..Rescale::IDENTITY }, ..volume(shape, falling) };
+        assert_eq!(Look::of(&turned), look);
+        let mut columns = vec![0; samples.len()];
+        for (n, value) in samples.iter().enumerate() {
+            let [d, h, w] = [n / (70 * 90), n / 90 % 70, n % 90];
+            columns[(w * 70 + h) * 20 + d] = *value;
+        }
+        assert_eq!(Look::of(&Volume { arrangement: Arrangement::WHD, ..volume(shape, columns) }), look);
+    }
+
+    #[test]
+    fn others_and_volumes_without_structure_are_like_none() {
+        let shape = [20, 70, 90];
+        let looks: Vec<Look> = (0..40).map(|seed| Look::of(&volume(shape, blocks(shape, seed)))).collect();
+        for (n, look) in looks.iter().enumerate() {
+            assert!(looks[..n].iter().all(|other| !look.is_like(other)), "{n}");
+        }
+        // Flat, a ramp, one box in a flat ground, and volumes smaller than the regions.
+        let size: usize = shape.iter().product();
+        let flat = vec![7; size];
+        let ramp: Vec<i16> = (0..size).map(|n| (n / 90 % 70) as i16).collect();
+        let boxed: Vec<i16> = (0..size).map(|n| i16::from((20..40).contains(&(n % 90))) * 100).collect();
+        for samples in [flat, ramp, boxed] {
+            let look = Look::of(&volume(shape, samples));
+            assert!(!look.is_like(&look));
+        }
+        for shape in [[1, 1, 1], [1, 1, 3], [2, 3, 1]] {
+            let look = Look::of(&volume(shape, (0..shape.iter().product::<usize>() as i16).collect()));
+            assert!(!look.is_like(&look), "{shape:?}");
+        }
     }
 }

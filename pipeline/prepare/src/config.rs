@@ -9,7 +9,7 @@ use med2e3_input::text::{CaptionPrompts, Template};
 use med2e3_input::volume::DeepPictures;
 use med2e3_input::window::{Window, WindowPreset};
 use med2e3_schemas::sample::{Split, Task};
-use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
+use med2e3_schemas::volume::{MAX_CELL_BYTES, VoxelCode, VoxelFormat};
 use serde::{Deserialize, Serialize};
 
 use crate::PrepareError;
@@ -60,8 +60,14 @@ impl PrepareConfig {
         let (shape, engine) = (self.volume.shape, &self.engine);
         let voxels = shape.iter().try_fold(1usize, |product, n| product.checked_mul(*n));
         let bytes = voxels.and_then(|voxels| voxels.checked_mul(self.volume.voxels.width()));
-        if !bytes.is_some_and(|bytes| (1..1 << 30).contains(&bytes)) {
-            return fail("volume.shape", "three numbers above 0 whose cell is under 1 GiB", format!("{shape:?}"));
+        if !bytes.is_some_and(|bytes| (1..=MAX_CELL_BYTES).contains(&bytes)) {
+            let [d, h, w] = shape;
+            let size = bytes.map_or("too many bytes to count".into(), |bytes| format!("{bytes} bytes"));
+            let found = format!("[{d}, {h}, {w}] as {}, {size}", self.volume.voxels.as_str());
+            let expected = format!(
+                "three numbers above 0 whose cell takes at most {MAX_CELL_BYTES} bytes, the most that pyarrow opens"
+            );
+            return fail("volume.shape", &expected, found);
         }
         if self.volume.voxels == VoxelCode::U8 && !self.volume.format().is_unit_range() {
             return fail("volume.voxels", "i16 or f32 for Hounsfield units", "u8".into());
@@ -345,7 +351,7 @@ pub struct SampleConfig {
     pub seed: u64,
     /// The split to draw from.
     pub split: Split,
-    /// Column to spread each task's draw evenly over: `topic` or `case_id`.
+    /// Column to spread each task's draw evenly over: `topic`, or `case` (`case_id`).
     pub stratify: Option<Stratum>,
     /// Column whose values are drawn whole, so that no case is torn apart; not together with `stratify`.
     #[serde(default)]
@@ -360,7 +366,8 @@ pub struct SampleConfig {
 pub enum Stratum {
     /// Question types.
     Topic,
-    /// Cases.
+    /// Cases; `case` is the same word.
+    #[serde(alias = "case")]
     CaseId,
 }
 

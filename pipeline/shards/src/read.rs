@@ -183,7 +183,7 @@ mod tests {
                 voxels: vec![i as u8; format.cell_bytes()],
                 source_path: None,
                 content_hash: [0; 32],
-                perceptual_hash: [0; 32],
+                perceptual_hash: [0; 64],
                 case_id: None,
                 series: None,
                 plane: None,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use med2e3_input::perceptual::Look;
 use med2e3_schemas::Id;
 use med2e3_schemas::sample::{self, SampleRow, Split, Task};
 use med2e3_schemas::volume;
@@ -22,7 +23,8 @@ pub(crate) struct Row {
 pub(crate) struct Cohort {
     pub(crate) rows: Vec<Row>,
     pub(crate) voxels: HashMap<Id, [u8; 32]>,
-    pub(crate) look: HashMap<Id, [u8; 32]>,
+    /// Only volumes that have enough structure to be like another.
+    pub(crate) look: HashMap<Id, Look>,
 }
 
 impl Cohort {
@@ -39,7 +41,10 @@ impl Cohort {
             for batch in shard.read(&volume::FINGERPRINT)? {
                 for found in volume::fingerprints_from_batch(&batch).map_err(ShardError::schema(shard.path()))? {
                     voxels.insert(found.volume_id, found.content_hash);
-                    look.insert(found.volume_id, found.perceptual_hash);
+                    let seen = Look::from_bytes(&found.perceptual_hash);
+                    if seen.tells() {
+                        look.insert(found.volume_id, seen);
+                    }
                 }
             }
         }

@@ -68,6 +68,10 @@ pub fn verify(root: &Path) -> Result<Verification, PrepareError> {
     };
     found.count("index", 1);
     found.expect(index.to_text().as_bytes() == bytes, || "dataset.json: the text differs from its own hash".into());
+    let cell = index.voxels.cell_bytes();
+    found.expect(cell <= volume::MAX_CELL_BYTES, || {
+        format!("dataset.json: a cell has {cell} bytes, more than the {} that pyarrow opens", volume::MAX_CELL_BYTES)
+    });
     files(root, &index, &mut found);
 
     let shards = |entries: &[ShardEntry], check: &(dyn Fn(&ShardReader) -> Result<Rows, String> + Sync)| {

@@ -72,6 +72,26 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// List the inputs that were set aside, with their reasons
+    ///
+    /// Where names are withheld, paths and details are in DATASET.provenance, the folder beside the dataset: --names reads
+    /// it.
+    Rejects {
+        /// The dataset's folder
+        dataset: PathBuf,
+        /// Give names and details in full, from the folder beside the dataset
+        #[arg(long)]
+        names: bool,
+        /// Only those with this reason, such as truncated_gzip
+        #[arg(long, value_name = "REASON")]
+        reason: Option<String>,
+        /// CSV with a header instead of a table
+        #[arg(long, conflicts_with = "json")]
+        csv: bool,
+        /// One JSON object a row instead of a table
+        #[arg(long)]
+        json: bool,
+    },
     /// Read every byte of a dataset: hashes, schema, counts; name what is damaged
     Verify {
         /// The dataset's folder

@@ -21,6 +21,7 @@ use crate::provenance::Paths;
 use crate::recognize::{self, Recognized};
 use crate::run::RangePart;
 use crate::show::inspect::{Which, inspect, write_montage};
+use crate::show::rejects;
 use crate::show::sql::{to_json_lines, to_table};
 use crate::subset::{draw, resplit};
 use crate::{demo_set, estimate, prepare};
@@ -50,8 +51,8 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             Ok(Ending::of(report.volumes.quarantined_rows() + report.texts.quarantined_rows() > 0))
         }
         Verb::Sample(run) => {
-            let subset = runtime.block_on(draw::draw(&run.read_config()?, &run.out))?;
-            run.print(out, &subset, |subset| summary::drawn(subset, &run.out))?;
+            let drawn = runtime.block_on(draw::draw(&run.read_config()?, &run.out))?;
+            run.print(out, &drawn, |drawn| summary::drawn(drawn, &run.out))?;
             Ok(Ending::Fine)
         }
         Verb::Inspect { dataset, volume, sample, row, picture } => {
@@ -88,6 +89,16 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             if !json {
                 out.write_all(to_table(&batches)?.as_bytes())?;
             }
+            Ok(Ending::Fine)
+        }
+        Verb::Rejects { dataset, names, reason, csv, json } => {
+            let found = rejects::rejects(&dataset, names, reason.as_deref())?;
+            let text = match (csv, json) {
+                (true, _) => rejects::to_csv(&found),
+                (_, true) => rejects::to_json_lines(&found),
+                _ => rejects::to_table(&found),
+            };
+            out.write_all(text.as_bytes())?;
             Ok(Ending::Fine)
         }
         Verb::Verify { dataset, json } => {

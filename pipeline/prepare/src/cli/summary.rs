@@ -4,12 +4,12 @@ use std::fmt::Write;
 use std::path::Path;
 
 use med2e3_schemas::report::{PrepareReport, TableCounts};
-use med2e3_schemas::subset::Subset;
 
 use crate::check::leaks::Leak;
 use crate::check::verify::Verification;
 use crate::estimate::Estimate;
 use crate::prepare::Prepared;
+use crate::subset::draw::Drawn;
 use crate::subset::resplit::Resplit;
 
 /// Adds a line.
@@ -92,10 +92,14 @@ fn more(text: &mut String, kinds: usize) {
     }
 }
 
-pub(super) fn drawn(subset: &Subset, dataset: &Path) -> String {
+pub(super) fn drawn(Drawn { subset, without_volume }: &Drawn, dataset: &Path) -> String {
     let counts: Vec<_> = subset.counts.iter().map(|(task, count)| format!("{count} {task}")).collect();
     let path = med2e3_shards::subset::path(dataset, &subset.name);
-    format!("{}: {} (seed {})\n", path.display(), counts.join(", "), subset.seed)
+    let mut text = format!("{}: {} (seed {})\n", path.display(), counts.join(", "), subset.seed);
+    if *without_volume > 0 {
+        line!(text, "{without_volume} samples of the split were left out: a volume of theirs was set aside");
+    }
+    text
 }
 
 pub(super) fn verified(found: &Verification) -> String {

@@ -59,6 +59,9 @@ impl Catalog {
         let parquet = &mut config.options_mut().execution.parquet;
         parquet.schema_force_view_types = false;
         parquet.pushdown_filters = true;
+        // Where a query compares voxels, choosing row groups and pages would make such arrays too.
+        parquet.pruning = matches!(batches, BatchSize::Long);
+        parquet.enable_page_index = parquet.pruning;
         let context = SessionContext::new_with_config(config);
         for function in functions::all(&index.voxels) {
             context.register_udf(function);

@@ -3,6 +3,7 @@
 //! A row that can't be used stays in its table with a reason; a row whose id an earlier row has stays as a duplicate. So what
 //! comes out of prepare adds up to what a manifest lists.
 
+mod case;
 mod conversations;
 mod csv_rows;
 mod folder;
@@ -78,6 +79,7 @@ pub fn read(
     for file in &config.conversations {
         conversations::read(&builder.source(root.join(&file.path)), file, &mut builder)?;
     }
+    case::assign(&mut builder.manifest);
     Ok(builder.manifest)
 }
 

@@ -18,7 +18,7 @@ use crate::PrepareError;
 use crate::config::{PrepareConfig, Recipe, TextConfig, VolumeConfig};
 
 /// Rises when the bytes of a shard change for the same recipe and inputs, so that old shards are made again.
-const RECIPE_REVISION: u64 = 3;
+const RECIPE_REVISION: u64 = 4;
 
 /// The recipe hash of each table.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use med2e3_input::perceptual::{NEAR_BITS, distance};
+use med2e3_input::perceptual::Look;
 use med2e3_schemas::Id;
 use med2e3_schemas::sample::Split;
 use med2e3_schemas::subset::Subset;
 use med2e3_shards::index::list_files_again;
 use med2e3_shards::{Dataset, subset};
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::PrepareError;
-use crate::check::cohort::Cohort;
+use crate::check::cohort::{Cohort, Row};
 use crate::rank::rank;
 
 /// A new split in which no two parts share a case, a report, voxels or a look.
@@ -89,7 +90,9 @@ pub fn resplit(root: &Path, name: &str, shares: [f64; 2], seed: u64) -> Result<R
 
 /// Cases joined wherever they share a report, voxels or a look: the smallest case's name and the rows of each group.
 fn groups(cohort: &Cohort) -> BTreeMap<String, Vec<usize>> {
-    let names: BTreeSet<&str> = cohort.rows.iter().map(|row| row.case.as_str()).collect();
+    // A sample without a case is alone with its volumes.
+    let cases: Vec<String> = cohort.rows.iter().map(|row| case_of(row)).collect();
+    let names: BTreeSet<&str> = cases.iter().map(String::as_str).collect();
     let names: Vec<&str> = names.into_iter().collect();
     let number = |case: &str| names.binary_search(&case).expect("every row's case is listed");
     let mut parent: Vec<usize> = (0..names.len()).collect();
@@ -106,8 +109,8 @@ fn groups(cohort: &Cohort) -> BTreeMap<String, Vec<usize>> {
     };
     let mut first: HashMap<Vec<u8>, usize> = HashMap::new();
     let mut cases_of: BTreeMap<Id, usize> = BTreeMap::new();
-    for row in &cohort.rows {
-        let case = number(&row.case);
+    for (row, case) in cohort.rows.iter().zip(&cases) {
+        let case = number(case);
         let report = row.report.iter().map(|hash| hash.as_bytes().to_vec());
         let voxels = row.volumes.iter().filter_map(|id| cohort.voxels.get(id)).map(|hash| hash.to_vec());
         for key in report.chain(voxels).chain(row.volumes.iter().map(|id| id.0.to_vec())) {
@@ -116,19 +119,26 @@ fn groups(cohort: &Cohort) -> BTreeMap<String, Vec<usize>> {
         }
         cases_of.extend(row.volumes.iter().map(|id| (*id, case)));
     }
-    let looks: Vec<(usize, &[u8; 32])> =
-        cases_of.iter().filter_map(|(id, case)| Some((*case, cohort.look.get(id)?))).collect();
-    for (i, (case, look)) in looks.iter().enumerate() {
-        for (other, hash) in &looks[..i] {
-            if case != other && distance(look, hash) <= NEAR_BITS {
-                join(&mut parent, *case, *other);
-            }
-        }
+    let looks: Vec<(usize, Look)> =
+        cases_of.iter().filter_map(|(id, case)| Some((*case, *cohort.look.get(id)?))).collect();
+    // Every pair is looked at, by all cores; joined in the same order whichever was first.
+    let alike = |(i, (case, look)): (usize, &(usize, Look))| {
+        let others = looks[..i].iter().filter(|(other, seen)| case != other && look.is_like(seen));
+        others.map(|(other, _)| (*case, *other)).collect::<Vec<_>>()
+    };
+    let pairs: Vec<Vec<(usize, usize)>> = looks.par_iter().enumerate().map(alike).collect();
+    for (case, other) in pairs.into_iter().flatten() {
+        join(&mut parent, case, other);
     }
     let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (number_of_row, row) in cohort.rows.iter().enumerate() {
-        let case = root(&mut parent, number(&row.case));
+    for (number_of_row, case) in cases.iter().enumerate() {
+        let case = root(&mut parent, number(case));
         groups.entry(names[case].to_owned()).or_default().push(number_of_row);
     }
     groups
+}
+
+fn case_of(row: &Row) -> String {
+    let alone = || row.volumes.first().unwrap_or(&row.id).to_string();
+    if row.case.is_empty() { alone() } else { row.case.clone() }
 }

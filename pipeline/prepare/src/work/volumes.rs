@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use med2e3_input::perceptual::perceptual_hash;
+use med2e3_input::perceptual::Look;
 use med2e3_input::recipe::{self, CtRecipe};
 use med2e3_input::volume::{self, Buffers, DeepPictures, ReadLimits, Stage, with_stage_observer};
 use med2e3_schemas::Id;
@@ -125,13 +125,8 @@ impl Volumes {
             Recipe::M3d => recipe::m3d(&volume, shape_dhw, &mut values),
             Recipe::Ct(recipe) => recipe::ct(&volume, &CtRecipe { shape_dhw, ..recipe }, &mut values),
         })?;
-        let perceptual_hash = self.clock.time(Step::Encode, || {
-            if self.format.is_unit_range() {
-                perceptual_hash(&values, shape_dhw)
-            } else {
-                perceptual_hash(&values.iter().map(|hu| (hu + 1000.0) / 2000.0).collect::<Vec<_>>(), shape_dhw)
-            }
-        });
+        // Of the volume as it was read: its crop is another where compression left a trace on black.
+        let perceptual_hash = self.clock.time(Step::Encode, || Look::of(&volume).to_bytes());
         let (voxels, content_hash) = self.clock.time(Step::Encode, || {
             let mut cell = Vec::with_capacity(self.format.cell_bytes());
             encode(&values, &self.format, &mut cell);

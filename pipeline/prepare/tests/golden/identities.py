@@ -11,7 +11,7 @@ import tomllib
 
 from blake3 import blake3
 
-REVISION = 3
+REVISION = 4
 WINDOWS = {"soft_tissue": (40, 400), "lung": (-600, 1500), "bone": (400, 1800), "brain": (40, 80),
            "mediastinum": (50, 350), "wide": (0, 2000)}
 
