@@ -106,6 +106,19 @@ fn localizers_alone_are_refused_unless_they_are_asked_for() {
 }
 
 #[test]
+fn a_localizer_or_a_capture_stands_for_no_unreadable_slices() {
+    let folder = series();
+    for n in 0..3 {
+        let mut slice = slice(f64::from(n), n);
+        slice.format(16, 12, false).fragments(".4.110", vec![vec![0; 8]]).write(&folder.path().join(n.to_string()));
+    }
+    localizer("ORIGINAL\\PRIMARY\\LOCALIZER").write(&folder.path().join("A"));
+    dose_sheet(CAPTURE, "DERIVED\\SECONDARY\\SCREEN SAVE").write(&folder.path().join("B"));
+    let (word, message) = refusal(folder.path());
+    assert!(word == "unsupported_format" && message.contains("JPEG XL"), "{message}");
+}
+
+#[test]
 fn captures_in_a_series_are_left_out_and_told() {
     let screen = "DERIVED\\SECONDARY\\SCREEN SAVE";
     let classes = [

@@ -213,6 +213,22 @@ fn pixels_in_another_form_than_stated_name_the_transfer_syntax() {
 }
 
 #[test]
+fn a_data_set_that_is_none_names_the_transfer_syntax() {
+    let folder = series();
+    let path = folder.path().join("slice");
+    slice(0.0, 0).write(&path);
+    let mut whole = fs::read(&path).unwrap();
+    let start = 144 + u32::from_le_bytes(whole[140..144].try_into().unwrap()) as usize;
+    // The header of an element, cut.
+    whole.truncate(start);
+    whole.extend(b"\x08\0\x05\0OB\0\0\x04\0\0");
+    fs::write(&path, &whole).unwrap();
+    let (word, message) = refusal(&path);
+    let expected = "where the file states explicit VR little endian (transfer syntax 1.2.840.10008.1.2.1)";
+    assert!(word == "bad_header" && message.contains(expected), "{message}");
+}
+
+#[test]
 fn fields_that_are_needed_are_errors() {
     let folder = series();
     let path = folder.path().join("slice");

@@ -106,7 +106,14 @@ impl File {
 
     /// The elements of `tags` at the top level of the data set, before the pixel data.
     pub(super) fn elements(&self, tags: &[Tag]) -> Result<Elements<'_>, DicomError> {
-        self.data_set().elements(tags)
+        self.data_set().elements(tags).map_err(|error| match error {
+            DicomError::BadHeader { field, expected, found } => DicomError::BadHeader {
+                field,
+                expected,
+                found: format!("{found}, where the file states {}", self.syntax),
+            },
+            error => error,
+        })
     }
 
     /// Byte offset of the file's end; `None` where the data set was deflated.

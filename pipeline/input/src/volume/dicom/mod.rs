@@ -164,13 +164,13 @@ impl Folder {
         let mut files = 0;
         for entry in super::sorted_entries(path)? {
             let Some(name) = slice_name(&entry) else { continue };
-            files += 1;
             // A link is followed. One that leads nowhere may have been a slice.
             let slices = match fs::metadata(entry.path()) {
                 Ok(metadata) if !metadata.is_file() => continue,
                 Ok(_) => Slice::open(entry.path(), number, limits),
                 Err(error) => Err(DicomError::Io(error)),
             };
+            files += 1;
             match slices {
                 Ok(None) if !is_named_dicom(&name) => continue,
                 Ok(None) => self.drop_slice(number, DicomError::unsupported("a DICOM file", "another format")),
@@ -196,20 +196,24 @@ impl Folder {
     }
 
     /// Drops images that are not slices of the volume where others are, and refuses localizers alone.
+    ///
+    /// Where most files are unreadable, a capture is not the volume; where any is, a localizer is not.
     fn set_aside(&mut self, path: &Path, with_localizers: bool) -> Result<(), InputError> {
         let any = |role| self.slices.iter().any(|slice: &Slice| slice.header.role == role);
         let [slices, captures, unplaced, localizers] =
             [Role::Slice, Role::Capture, Role::Unplaced, Role::Localizer].map(any);
         let is_placed = |slice: &Slice| slice.header.role != Role::Slice || slice.header.is_placed();
         let all_placed = slices && self.slices.iter().all(is_placed);
-        let others = slices || captures || unplaced;
+        let any_unreadable = !self.dropped.is_empty() && !with_localizers;
+        let most_unreadable = self.dropped.len() > self.slices.len();
+        let others = slices || captures || unplaced || any_unreadable;
         if localizers && !others && !with_localizers {
             return Err(InputError::Localizer { path: path.to_owned(), slices: self.slices.len() });
         }
         let is_dropped = |slice: &mut Slice| match slice.header.role {
             Role::Slice => false,
             Role::Localizer => others,
-            Role::Capture => slices || unplaced,
+            Role::Capture => slices || unplaced || most_unreadable,
             Role::Unplaced => all_placed,
         };
         for slice in self.slices.extract_if(.., is_dropped) {
