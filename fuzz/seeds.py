@@ -340,3 +340,16 @@ conversations = [
 ]
 write("manifest", "conversations", json.dumps(conversations).encode())
 write("manifest", "deep", b"[" * 200 + b"]" * 200)
+
+# Damaged tables and rows: quotes that are not closed or closed by chance, rows of JSON that are none, lines, marks.
+text = out.getvalue()
+write("manifest", "open_quote", text.replace("Axial,Sagittal", '"Axial,Sagittal', 1).encode())
+write("manifest", "quote_closed_by_chance", text.replace("Axial,Sagittal", '"Axial,Sagittal', 1).replace("Yes,No", '5",No').encode())
+write("manifest", "text_after_quote", text.replace("Free fluid?", '"Free "fluid"?"').encode())
+write("manifest", "carriage_returns", ("\ufeff" + text.replace("\r\n", "\r").replace("Free", "F\0ree")).encode())
+rows = [json.dumps(row) for row in conversations]
+write("manifest", "lines", "\n".join(rows).encode())
+write("manifest", "mark", ("\ufeff[" + ",\n".join(rows)).encode())
+write("manifest", "half_pair", json.dumps(conversations).replace("Liver", "\\ud83d").replace('"question_type": 1', '"question_type": NaN').encode())
+write("manifest", "no_brace", json.dumps(conversations).replace('"question_type": 3}', '"question_type": 3').encode())
+write("manifest", "no_quote", json.dumps(captions).replace('Axial.npy"', "Axial.npy", 1).encode())

@@ -63,7 +63,9 @@ fn phi_is_one_text_around_its_images() {
     let system = "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, \
         detailed, and polite answers to the user's questions. USER: ";
     let rest = "\nWhat is it? ASSISTANT: Axial.<|endoftext|>USER: And the liver? ASSISTANT: Normal.<|endoftext|>";
-    let expected = [tokenizer.encode(system).unwrap(), vec![IMAGE3D], tokenizer.encode(rest).unwrap()].concat();
+    let marks: Vec<_> = rest.match_indices(END_TOKEN).map(|(at, mark)| at..at + mark.len()).collect();
+    let rest = tokenizer.encode_with_bytes(rest, &marks).unwrap().into_iter().map(|token| token.id).collect();
+    let expected = [tokenizer.encode(system).unwrap(), vec![IMAGE3D], rest].concat();
     assert_eq!(encoded.ids, expected);
     assert_eq!(targets(&tokenizer, &encoded), [" Axial.", " Normal."]);
     let end = tokenizer.token_to_id(END_TOKEN).unwrap();

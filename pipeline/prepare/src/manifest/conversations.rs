@@ -226,7 +226,7 @@ fn conversation(
     } else {
         return Err(bad("expected a question, found image marks only"));
     };
-    let topic = number.and_then(|number| Topic::of_number(number)).filter(|_| task != Task::Caption);
+    let topic = number.and_then(Topic::of_number).filter(|_| task != Task::Caption);
     let (choices, answer_choice) = match task {
         Task::ClosedVqa => (choices, Some(letter_of(letter, &first.answer)?)),
         Task::Caption | Task::OpenVqa => (None, None),
