@@ -28,7 +28,9 @@ pub(super) fn assign(manifest: &mut Manifest) {
 ///
 /// It is the name of the folder above. But where a folder holds more volumes than there are folders with volumes beside
 /// it, it is a collection and no case: each of its volumes is a case of its own, by its name. So of 100 folders with 3
-/// volumes each every folder is a case, and of `imagesTr` and `imagesTs` with 50 each none.
+/// volumes each every folder is a case, and of `imagesTr` and `imagesTs` with 50 each none. This is so for files alone: series
+/// that are folders lie in the folder of their study, unless all lie in one. Where several folders have the name (`p1/study`, `p2/study`), the case is
+/// the whole path, so that two patients are never one case.
 fn cases<'a>(images: impl Iterator<Item = &'a str> + Clone) -> BTreeMap<String, String> {
     let folder = |image: &'a str| image.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut volumes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -36,11 +38,22 @@ fn cases<'a>(images: impl Iterator<Item = &'a str> + Clone) -> BTreeMap<String, 
     // Folders with volumes below each folder.
     let mut beside: BTreeMap<&str, usize> = BTreeMap::new();
     volumes.keys().for_each(|path| *beside.entry(folder(path)).or_default() += 1);
+    let mut named: BTreeMap<&str, usize> = BTreeMap::new();
+    let last = |path: &'a str| path.rsplit('/').next().unwrap_or_default();
+    volumes.keys().for_each(|path| *named.entry(last(path)).or_default() += 1);
     let of = |image: &'a str| {
         let own = folder(image);
         let Names { case_id, series } = names(image);
-        let is_case = M3D.iter().any(|start| image.starts_with(start)) || volumes[own].len() <= beside[folder(own)];
-        (image.to_owned(), if is_case && !case_id.is_empty() { case_id } else { series })
+        let of_m3d = M3D.iter().any(|start| image.starts_with(start));
+        let is_series_of_study = last(image) == series && volumes.len() > 1;
+        let case = if own.is_empty() || !(of_m3d || is_series_of_study || volumes[own].len() <= beside[folder(own)]) {
+            series
+        } else if of_m3d || named[case_id.as_str()] == 1 {
+            case_id
+        } else {
+            own.to_owned()
+        };
+        (image.to_owned(), case)
     };
     images.map(of).collect()
 }
@@ -52,6 +65,13 @@ mod tests {
     fn of(images: &[&str]) -> Vec<String> {
         let found = cases(images.iter().copied());
         images.iter().map(|image| found[*image].clone()).collect()
+    }
+
+    #[test]
+    fn a_study_of_several_series_is_one_case() {
+        assert_eq!(of(&["p1/ct/s1", "p1/ct/s2", "p1/ct/s3", "p2/mr/s1"]), ["ct", "ct", "ct", "mr"]);
+        // The same name under two patients.
+        assert_eq!(of(&["p1/study/s1", "p1/study/s2", "p2/study/s1"]), ["p1/study", "p1/study", "p2/study"]);
     }
 
     #[test]

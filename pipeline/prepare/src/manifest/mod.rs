@@ -135,24 +135,27 @@ impl<'a> Builder<'a> {
 
     /// Adds what a listing found: the file or folder itself, never another of the same stem.
     fn add_listed(&mut self, name: String, path: Result<String, Refusal>) {
-        self.volumes.insert(self.provenance.volume_id(&name));
+        // Folders that are asked for may overlap.
+        if !self.volumes.insert(self.provenance.volume_id(&name)) {
+            return;
+        }
         let found = path.map(|path| Found { path, note: None });
         self.push_volume(&name, name.clone(), found);
     }
 
     fn push_volume(&mut self, image: &str, row: String, found: Result<Found, Refusal>) {
-        let names = source::names(image);
+        let series = source::names(image).series;
         let (source_path, note, refusal) = match found {
             Ok(Found { path, note }) => (path, note, None),
             Err(refusal) => (String::new(), None, Some(refusal)),
         };
         let (volume_id, image) = (self.provenance.volume_id(image), image.to_owned());
-        let (case_id, series) = (names.case_id, names.series);
         self.manifest.volumes.push(ManifestVolume {
             volume_id,
             image,
             source_path,
-            case_id,
+            // Known once all are: see `case`.
+            case_id: String::new(),
             series,
             row,
             note,
@@ -182,7 +185,7 @@ impl<'a> Builder<'a> {
         self.manifest.texts.push(ManifestText {
             sample_id,
             volume_ids,
-            case_id: row.images.first().map(|image| source::names(image).case_id).unwrap_or_default(),
+            case_id: String::new(),
             images: row.images,
             task: row.task,
             topic: row.topic,
