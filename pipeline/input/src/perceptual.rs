@@ -31,7 +31,7 @@ const DIFFERENCE: f32 = 0.02;
 const LEAST_EXPECTED: u32 = 32;
 
 /// Copies differ at no more than one in so many of the expected places.
-const COPY: u32 = 8;
+const COPY: u32 = 9;
 
 /// How a volume looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Look {
     ///
     /// Of the places where both have a difference, looks that have nothing to do with each other would disagree at an
     /// expected number, which follows from how often each has the brighter region second. Copies disagree at no more than
-    /// an eighth of it; where it is below 32 nothing is claimed.
+    /// a ninth of it; where it is below 32 nothing is claimed.
     pub fn is_like(&self, other: &Look) -> bool {
         let (mut both, mut unequal) = (0, 0);
         for word in 0..PLACES / 64 {
