@@ -131,7 +131,7 @@ def alike(brighter, differs):
     second = known - first
     both, unequal, ones = known @ known.T, first @ second.T + second @ first.T, first @ known.T
     expected = ones * (both - ones.T) + ones.T * (both - ones)
-    return (both > 0) & (expected >= 32 * both) & (8 * unequal * both <= expected)
+    return (both > 0) & (expected >= 32 * both) & (9 * unequal * both <= expected)
 
 
 def main():

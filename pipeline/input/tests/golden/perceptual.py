@@ -57,7 +57,7 @@ def is_like(a, b):
     count, unequal = both.sum(), (both & (a[0] != b[0])).sum()
     mine, theirs = (both & a[0]).sum(), (both & b[0]).sum()
     expected = mine * (count - theirs) + theirs * (count - mine)
-    return count > 0 and expected >= 32 * count and 8 * unequal * count <= expected
+    return count > 0 and expected >= 32 * count and 9 * unequal * count <= expected
 
 
 if __name__ == "__main__":
