@@ -215,7 +215,7 @@ pub fn read_as(path: &Path, limits: &ReadLimits, buffers: &Buffers, deep: DeepPi
     if metadata.is_dir() {
         return match folder::series_to_read(path).map_err(|e| InputError::io(path, e))? {
             Series::Dicom => DicomReader::default().read(path, limits),
-            Series::Slices => slice_stack::read(path, limits, deep),
+            Series::Slices => slice_stack::read(path, limits, buffers, deep),
         };
     }
     if !metadata.is_file() {
