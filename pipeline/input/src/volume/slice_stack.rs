@@ -245,7 +245,8 @@ impl Stack {
             .rev()
             .max_by_key(|slice| counts[&slice.picture.shape_hw])
             .expect("at least one slice")
-            .picture.shape_hw;
+            .picture
+            .shape_hw;
         let [height, width] = most_common;
         if counts[&most_common] * 2 < self.slices.len() {
             let found =
