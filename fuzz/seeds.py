@@ -76,6 +76,36 @@ for name, array in {
     np.save(out, array)
     write("nifti", name, out.getvalue())
 
+# --- nifti, too: the other formats of one file, which their first bytes tell
+state = rng.bit_generator.state
+numbers = volume("<i2").tobytes()
+nrrd = "NRRD0004\ntype: short\ndimension: 3\nsizes: 5 4 3\nencoding: raw\nendian: little\n"
+placed = "space: RAS\nspace directions: (0.5,0,0) (0,0.75,0) (0,0,-2)\nspace units: \"mm\" \"mm\" \"mm\"\n"
+write("nifti", "nrrd", (nrrd + placed + "\n").encode() + numbers)
+write("nifti", "nrrd_gzip", (nrrd.replace("raw", "gzip") + "byte skip: 2\n\n").encode() + gzip.compress(b"ab" + numbers, mtime=0))
+write("nifti", "nrrd_skips", (nrrd + "line skip: 1\nbyte skip: -1\nspacings: 1 nan -2\n\n").encode() + b"line\n" + numbers)
+four = nrrd.replace("dimension: 3", "dimension: 4").replace("5 4 3", "1 5 4 3").replace("little", "big")
+write("nifti", "nrrd_four", (four + "space directions: none (1,0,0) (0,1,0) (0,0,1)\nkey:=value\n# comment\n\n").encode() + numbers)
+write("nifti", "nrrd_detached", (nrrd + "data file: ../other.raw\n").encode())
+meta = "ObjectType = Image\nNDims = 3\nBinaryData = True\nTransformMatrix = 0 1 0 0 0 1 1 0 0\nElementSpacing = 0.5 0.75 2\n"
+last = "DimSize = 5 4 3\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+write("nifti", "metaimage", (meta + last).encode() + numbers)
+write("nifti", "metaimage_zlib", (meta + "CompressedData = True\n" + last).encode() + zlib.compress(numbers))
+write("nifti", "metaimage_end", (meta + "HeaderSize = -1\nElementByteOrderMSB = True\n" + last).encode() + b"more" + numbers)
+write("nifti", "metaimage_detached", (meta + last.replace("LOCAL", "/etc/other.raw")).encode())
+mgh = nibabel.MGHImage(volume("i2"), np.diag([-1, -1, 2, 1.0])).to_bytes()
+write("nifti", "mgh", mgh)
+write("nifti", "mgz", gzip.compress(mgh, mtime=0))
+single = nibabel.Nifti1Image(volume("<i2", (5, 4, 1, 3)), np.eye(4)).to_bytes()
+write("nifti", "fourth_axis", single)
+write("nifti", "gzip_tail", gzip.compress(single, mtime=0) + b"\0\0\0tail")
+write("nifti", "gzip_twice", gzip.compress(gzip.compress(single, mtime=0), mtime=0))
+write("nifti", "lfs", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+write("nifti", "html", b"<!DOCTYPE html><html><head><title>403 Forbidden</title></head></html>")
+# What follows stays as it was before these were added.
+rng.bit_generator.state = state
+
+
 # --- slice_folder: modes, codings, sizes at odds, damage
 y, x = np.mgrid[:9, :11]
 grey = ((x * 20 + y * 9) & 255).astype("u1")

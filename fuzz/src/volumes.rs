@@ -16,7 +16,7 @@ const BETWEEN: &[u8] = b"|slice|";
 /// Most files of a folder.
 const MOST_SLICES: usize = 6;
 
-/// A NIfTI file or a NumPy array, plain or gzipped: the first bytes decide.
+/// A NIfTI, NRRD, MetaImage or MGH file or a NumPy array, plain or gzipped: the first bytes decide.
 pub fn nifti(bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let path = folder.path().join("a.nii");

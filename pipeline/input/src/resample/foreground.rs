@@ -10,8 +10,8 @@ use crate::volume::Grid;
 /// a body that fills the image, little more than its border.
 pub fn foreground<T: Copy + PartialEq>(grid: &Grid<'_, T>, background: T) -> Option<Crop> {
     let [_, rows, columns] = grid.stored_shape();
-    let first = |row: &[T]| row.iter().position(|sample| *sample != background);
-    let last = |row: &[T]| row.iter().rposition(|sample| *sample != background);
+    let first = |row: &[T]| first_other(row, background);
+    let last = |row: &[T]| last_other(row, background);
     let (mut start, mut stop) = (grid.stored_shape(), [0; 3]);
     for (n, row) in grid.stored().chunks_exact(columns).enumerate() {
         let (slice, row_index) = (n / rows, n % rows);
@@ -40,6 +40,25 @@ pub fn foreground<T: Copy + PartialEq>(grid: &Grid<'_, T>, background: T) -> Opt
     Some(Crop { start, stop })
 }
 
+/// Samples that are compared at once: vectors of every sample type.
+const BLOCK: usize = 64;
+
+fn holds_other<T: Copy + PartialEq>(samples: &[T], background: T) -> bool {
+    samples.iter().fold(false, |other, sample| other | (*sample != background))
+}
+
+/// Index of the first sample that is not `background`. Rows of a body begin with many that are.
+fn first_other<T: Copy + PartialEq>(row: &[T], background: T) -> Option<usize> {
+    let block = row.chunks(BLOCK).position(|block| holds_other(block, background))? * BLOCK;
+    row[block..].iter().position(|sample| *sample != background).map(|n| block + n)
+}
+
+/// Index of the last sample that is not `background`.
+fn last_other<T: Copy + PartialEq>(row: &[T], background: T) -> Option<usize> {
+    let blocks = row.rchunks(BLOCK).position(|block| holds_other(block, background))?;
+    row[..row.len() - blocks * BLOCK].iter().rposition(|sample| *sample != background)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +67,24 @@ mod tests {
 
     fn of(samples: &[i32], shape_dhw: [usize; 3], background: i32) -> Option<Crop> {
         foreground(&Grid::new(samples, shape_dhw, Arrangement::DHW).unwrap(), background)
+    }
+
+    #[test]
+    fn the_first_and_the_last_are_found_in_rows_of_all_lengths() {
+        for length in 0..200 {
+            let mut row = vec![0_u8; length];
+            assert_eq!((first_other(&row, 0), last_other(&row, 0)), (None, None));
+            for n in 0..length {
+                row[n] = 1;
+                assert_eq!((first_other(&row, 0), last_other(&row, 0)), (Some(n), Some(n)));
+                row[length / 2] = 1;
+                assert_eq!(
+                    (first_other(&row, 0), last_other(&row, 0)),
+                    (Some(n.min(length / 2)), Some(n.max(length / 2)))
+                );
+                row.fill(0);
+            }
+        }
     }
 
     #[test]

@@ -89,8 +89,8 @@ pub struct Volume {
     pub hu_known: bool,
     /// Slices of the source that are not in the volume.
     pub slices_dropped: Vec<SliceDropped>,
-    /// Warnings about the volume, a sentence each: gaps between slices, a tilted gantry, padding. They hold only
-    /// numbers and terms of the format, no text of the file. Always empty for formats other than DICOM.
+    /// Warnings about the volume, a sentence each: gaps between slices, a tilted gantry, padding, 16-bit pictures. They
+    /// hold only numbers and terms of the format, no text of the file and no name.
     pub notes: Vec<String>,
 }
 
@@ -188,8 +188,9 @@ pub trait VolumeReader {
 }
 
 /// Reads the volume at `path` with the reader for its format. A folder with a DICOM image in it is a DICOM
-/// series, any other folder a slice stack. A file is DICOM or a NumPy array by its first bytes, and NIfTI by the first bytes of
-/// NIfTI or gzip, or by the name `.nii`, `.nii.gz`, `.hdr` or `.img`. Blocks on file input.
+/// series, any other folder a slice stack. A file is DICOM, NRRD, MetaImage, MGH or a NumPy array by its first bytes, gzipped MGH
+/// by the name `.mgz`, and NIfTI by the first bytes of NIfTI or gzip, or by the name `.nii`, `.nii.gz`, `.hdr` or `.img`. Blocks
+/// on file input.
 ///
 /// # Errors
 /// [`InputError::UnsupportedImage2d`] for a single PNG or JPEG, [`InputError::UnsupportedFormat`] for any other file,
@@ -215,7 +216,7 @@ pub fn read_as(path: &Path, limits: &ReadLimits, buffers: &Buffers, deep: DeepPi
     if metadata.is_dir() {
         return match folder::series_to_read(path).map_err(|e| InputError::io(path, e))? {
             Series::Dicom => DicomReader::default().read(path, limits),
-            Series::Slices => slice_stack::read(path, limits, deep),
+            Series::Slices => slice_stack::read(path, limits, buffers, deep),
         };
     }
     if !metadata.is_file() {

@@ -15,8 +15,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::buffers::{Buffer, Buffers, Purpose};
 use super::picture::{self, Picture};
 use super::picture_error::PictureError;
+use super::samples::{Samples, Stored};
 use super::slice_names::series_of;
 use super::{ReadLimits, Rescale, SliceDropped, Volume, VolumeReader};
 use crate::error::InputError;
@@ -52,7 +54,7 @@ impl VolumeReader for SliceStackReader {
     /// Values are 0 to 1 (grey divided by 255); spacing and orientation are unknown. Memory: the samples, one file's
     /// bytes and one color image.
     fn read(&self, path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
-        read(path, limits, DeepPictures::Clip)
+        read(path, limits, &Buffers::default(), DeepPictures::Clip)
     }
 }
 
@@ -61,16 +63,28 @@ impl VolumeReader for SliceStackReader {
 /// # Errors
 /// As the reader's, and [`InputError::MixedSeries`] where the range of 16-bit slices is asked for and some slices are
 /// not.
-pub(super) fn read(path: &Path, limits: &ReadLimits, deep: DeepPictures) -> Result<Volume, InputError> {
+pub(super) fn read(
+    path: &Path,
+    limits: &ReadLimits,
+    buffers: &Buffers,
+    deep: DeepPictures,
+) -> Result<Volume, InputError> {
     let mut listing = Listing::of(path)?;
-    let mut stack = Stack::default();
-    let mut file = Vec::new();
+    let mut stack = Stack { pixels: None, end: 0, slices: Vec::new() };
+    let (mut file, mut pixels) = (Vec::new(), Vec::new());
     for (index, (number, name)) in listing.slices.iter().enumerate() {
-        let size_limit = limits.max_decoded_bytes - stack.pixels.len() as u64;
-        match picture::grey(&path.join(name), size_limit, &mut file, &mut stack.pixels) {
-            Ok(picture) => stack.push(index, *number, picture),
+        let size_limit = limits.max_decoded_bytes - stack.end as u64;
+        pixels.clear();
+        match picture::grey(&path.join(name), size_limit, &mut file, &mut pixels) {
+            Ok(picture) => {
+                // The slices that follow have this size in most series.
+                let rest = (pixels.len() as u64).saturating_mul((listing.slices.len() - index) as u64);
+                let room = stack.end + rest.min(size_limit) as usize;
+                let slice = Slice { index, number: *number, picture, pixels: stack.end..stack.end + pixels.len() };
+                stack.push(slice, &pixels, room, buffers);
+            }
             Err(PictureError::TooLarge(bytes)) => {
-                return Err(too_large(path, limits, stack.pixels.len() as u64 + bytes));
+                return Err(too_large(path, limits, stack.end as u64 + bytes));
             }
             Err(PictureError::Unreadable(why)) => {
                 listing.dropped.push(SliceDropped { slice: *number, reason: format!("unreadable: {why}") });
@@ -89,7 +103,7 @@ pub(super) fn read(path: &Path, limits: &ReadLimits, deep: DeepPictures) -> Resu
         notes.push("the series has one slice".to_owned());
     }
     let shape_dhw = [stack.slices.len(), height, width];
-    let deep_slices = stack.slices.iter().filter(|slice| slice.clipped.is_some()).count();
+    let deep_slices = stack.slices.iter().filter(|slice| slice.picture.clipped.is_some()).count();
     let mut volume = if deep_slices > 0 && deep == DeepPictures::Range {
         if deep_slices < stack.slices.len() {
             let found = format!("{deep_slices} of 16-bit grey and {} others", stack.slices.len() - deep_slices);
@@ -100,7 +114,8 @@ pub(super) fn read(path: &Path, limits: &ReadLimits, deep: DeepPictures) -> Resu
     } else {
         notes.extend(stack.clip_note(deep_slices));
         let rescale = Rescale { slope: 1.0 / 255.0, intercept: 0.0 };
-        Volume::plain(path, shape_dhw, stack.pixels, rescale)
+        let pixels = stack.pixels.expect("a stack of slices has pixels");
+        Volume::plain(path, shape_dhw, Samples::U8(Stored::decoded(pixels, 0..stack.end)), rescale)
     };
     notes.append(&mut volume.notes);
     Ok(Volume { slices_dropped: listing.dropped, notes, ..volume })
@@ -171,9 +186,11 @@ impl Listing {
 }
 
 /// Decoded slices, consecutive in one buffer.
-#[derive(Default)]
 struct Stack {
-    pixels: Vec<u8>,
+    /// None before the first slice.
+    pixels: Option<Buffer>,
+    /// Bytes of the buffer that are in use.
+    end: usize,
     slices: Vec<Slice>,
 }
 
@@ -181,22 +198,26 @@ struct Slice {
     /// Index in the listing.
     index: usize,
     number: u32,
-    /// As [`Picture::clipped`].
-    clipped: Option<usize>,
-    shape_hw: [usize; 2],
+    picture: Picture,
     pixels: Range<usize>,
 }
 
 impl Stack {
-    fn push(&mut self, index: usize, number: u32, Picture { shape_hw, clipped }: Picture) {
-        let start = self.slices.last().map_or(0, |slice| slice.pixels.end);
-        self.slices.push(Slice { index, number, clipped, shape_hw, pixels: start..self.pixels.len() });
+    /// Adds a slice; a new buffer has `room` bytes, which are at least the stack's with the slice.
+    fn push(&mut self, slice: Slice, pixels: &[u8], room: usize, buffers: &Buffers) {
+        let buffer = self.pixels.get_or_insert_with(|| buffers.take(Purpose::Samples, room));
+        if buffer.bytes().len() < slice.pixels.end {
+            buffer.grow(room);
+        }
+        buffer.bytes_mut()[slice.pixels.clone()].copy_from_slice(pixels);
+        self.end = slice.pixels.end;
+        self.slices.push(slice);
     }
 
     /// What became of slices of 16-bit grey, where there are some.
     fn clip_note(&self, deep_slices: usize) -> Option<String> {
-        let clipped: usize = self.slices.iter().filter_map(|slice| slice.clipped).sum();
-        let share = 100.0 * clipped as f64 / self.pixels.len().max(1) as f64;
+        let clipped: usize = self.slices.iter().filter_map(|slice| slice.picture.clipped).sum();
+        let share = 100.0 * clipped as f64 / self.end.max(1) as f64;
         let share = if clipped > 0 && share < 0.1 { "less than 0.1".to_owned() } else { format!("{share:.1}") };
         let all = self.slices.len();
         let note = || {
@@ -215,11 +236,17 @@ impl Stack {
     ) -> Result<[usize; 2], InputError> {
         let mut counts = HashMap::new();
         for slice in &self.slices {
-            *counts.entry(slice.shape_hw).or_insert(0) += 1;
+            *counts.entry(slice.picture.shape_hw).or_insert(0) += 1;
         }
         // Of equal counts `max_by_key` returns the last, which in reverse order is the first slice's.
-        let most_common =
-            self.slices.iter().rev().max_by_key(|slice| counts[&slice.shape_hw]).expect("at least one slice").shape_hw;
+        let most_common = self
+            .slices
+            .iter()
+            .rev()
+            .max_by_key(|slice| counts[&slice.picture.shape_hw])
+            .expect("at least one slice")
+            .picture
+            .shape_hw;
         let [height, width] = most_common;
         if counts[&most_common] * 2 < self.slices.len() {
             let found =
@@ -228,19 +255,19 @@ impl Stack {
         }
         let mut end = 0;
         self.slices.retain(|slice| {
-            if slice.shape_hw != most_common {
-                let [h, w] = slice.shape_hw;
+            if slice.picture.shape_hw != most_common {
+                let [h, w] = slice.picture.shape_hw;
                 let reason = format!("shape {h}x{w}: most are {height}x{width}");
                 dropped.push(SliceDropped { slice: slice.number, reason });
                 return false;
             }
-            if slice.pixels.start != end {
-                self.pixels.copy_within(slice.pixels.clone(), end);
+            if let Some(pixels) = self.pixels.as_mut().filter(|_| slice.pixels.start != end) {
+                pixels.bytes_mut().copy_within(slice.pixels.clone(), end);
             }
             end += slice.pixels.len();
             true
         });
-        self.pixels.truncate(end);
+        self.end = end;
         Ok(most_common)
     }
 }
