@@ -6,10 +6,12 @@
 //! - `packages`: the workspace's packages as cargo sees them
 //! - `program`: the products, run
 //! - `phantom`: a made-up study in M3D's layout, with broken inputs
+//! - `study`: the study prepared by the program, and its rows
 //! - `tiny`: the study prepared, and a model that trains on it in seconds
 
 pub mod packages;
 pub mod phantom;
 pub mod program;
 pub mod source;
+pub mod study;
 pub mod tiny;

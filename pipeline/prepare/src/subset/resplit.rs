@@ -91,7 +91,7 @@ pub fn resplit(root: &Path, name: &str, shares: [f64; 2], seed: u64) -> Result<R
 /// Cases joined wherever they share a report, voxels or a look: the smallest case's name and the rows of each group.
 fn groups(cohort: &Cohort) -> BTreeMap<String, Vec<usize>> {
     // A sample without a case is alone with its volumes.
-    let cases: Vec<String> = cohort.rows.iter().map(|row| case_of(row)).collect();
+    let cases: Vec<String> = cohort.rows.iter().map(case_of).collect();
     let names: BTreeSet<&str> = cases.iter().map(String::as_str).collect();
     let names: Vec<&str> = names.into_iter().collect();
     let number = |case: &str| names.binary_search(&case).expect("every row's case is listed");
