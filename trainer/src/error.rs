@@ -57,6 +57,18 @@ pub enum TrainerError {
         /// What it states.
         found: String,
     },
+    /// A dataset whose inputs are made in another way than those that a checkpoint learned from.
+    #[error(
+        "{dataset}: its inputs are made in another way than those that {checkpoint} learned from:{differences}\nhint: other_inputs = \"accept\" goes on even so"
+    )]
+    OtherInputs {
+        /// The dataset.
+        dataset: PathBuf,
+        /// The checkpoint.
+        checkpoint: PathBuf,
+        /// A line each: what differs, and both values.
+        differences: String,
+    },
     /// An output folder that holds something else.
     #[error(transparent)]
     Output(#[from] OutputError),

@@ -156,6 +156,9 @@ pub(super) struct ImportArgs {
     /// BERT's tokenizer.json, for variants whose questions go through it
     #[arg(long)]
     text_tokenizer: Option<PathBuf>,
+    /// A dataset or checkpoint whose inputs are made as those that the model learned from: recipe, window, template
+    #[arg(long)]
+    pub(super) inputs: Option<PathBuf>,
     /// The folder to write, new or empty
     #[arg(long)]
     pub(super) out: PathBuf,

@@ -68,6 +68,7 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
                 seed: args.seed,
                 precision: args.precision,
                 tokenizers: args.tokenizers(),
+                inputs: args.inputs.clone(),
                 out: &args.out,
             };
             out.write_all(summary::exchanged(&exchange::import(&import)?, &args.out).as_bytes())?;

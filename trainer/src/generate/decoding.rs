@@ -32,7 +32,7 @@ pub enum Decoding {
 impl Decoding {
     /// # Errors
     /// A number out of range.
-    pub(super) fn check(self) -> Result<(), ModelError> {
+    pub(crate) fn check(self) -> Result<(), ModelError> {
         let fail = |field, expected, found: String| Err(ModelError::config(field, expected, found));
         match self {
             Decoding::Greedy => Ok(()),

@@ -368,7 +368,7 @@ impl Med2e3 {
         }
         let text_be = if variant.uses_question() { Some(self.question_feature(input, samples)?) } else { None };
         let slices_bne = variant.uses_slice_features().then(|| {
-            scorer::slice_features(variant.local_feature, tokens3d_bpe, tokens2d_bnqe, self.config.pooled_grid()[0])
+            scorer::slice_features(variant.slice_feature(), tokens3d_bpe, tokens2d_bnqe, self.config.pooled_grid()[0])
         });
         let volumes = samples.len() as i64;
         let scored =

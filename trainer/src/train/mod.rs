@@ -5,6 +5,7 @@
 //!
 //! # Layout
 //! - `run`: what the loop needs, opened and checked step by step
+//! - `rows`: what is known of the samples' lengths and ids before the first step
 //! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `seed`: of dropout
 //! - `validate`: the validation loss
 //! - [`optimizer`]: clipping and AdamW; [`schedule`]: the learning rate
@@ -12,6 +13,7 @@
 mod data;
 mod log;
 pub mod optimizer;
+mod rows;
 mod run;
 pub mod schedule;
 mod seed;
@@ -53,6 +55,13 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Tra
         // Dropout depends on seed and step alone, so a resumed run draws what an unbroken one would.
         tch::manual_seed(seed::seed_of(config.seed, step));
         let output = run.model.forward(&input, true)?;
+        if !output.loss.requires_grad() {
+            return Err(TrainerError::Config {
+                key: "model.train".into(),
+                expected: "a part that the loss of every batch depends on".into(),
+                found: format!("none in the batch of step {step}"),
+            });
+        }
         output.loss.backward();
         let norm = clip_grad_norm(&run.trainable, config.optimizer.clip)?.double_value(&[]);
 

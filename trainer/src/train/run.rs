@@ -14,12 +14,14 @@ use tch::{Device, Tensor};
 use super::data::TrainData;
 use super::log::{self, StepLog};
 use super::optimizer::{AdamW, AdamWConfig};
+use super::rows;
 use super::schedule::CosineSchedule;
 use super::start::{Existing, Origin};
 use crate::TrainerError;
 use crate::config::{OptimizerConfig, TrainConfig};
 use crate::files::checkpoint::{Contents, HostTensors, Tokenizers, TrainState, folder_of, snapshot};
 use crate::fit;
+use crate::machine::check_memory;
 use crate::model::{Med2e3, Part};
 
 /// Everything that the loop needs.
@@ -37,6 +39,8 @@ pub(super) struct Run {
     /// The feed from the state that the run was opened with.
     pub(super) plan: FeedPlan,
     tokenizers: Tokenizers,
+    /// Names of the parts that are trained.
+    trained: Vec<String>,
     out: PathBuf,
 }
 
@@ -47,17 +51,25 @@ impl Run {
         config.check()?;
         let device = config.device.open(config.threads)?;
         let data = TrainData::open(&config.data, config.validation.is_some())?;
+        let total_steps = data.total_steps(&config.data)?;
+        data.check_memory(&config.data)?;
 
         let text = toml::to_string(config).expect("a parsed configuration can be written");
         let origin = Origin::find(config, &text, out, existing)?;
         let model = origin.model(&config.model, config.seed, device)?;
-        let tokenizers = origin.tokenizers(&config.model, &model, &data.dataset)?;
+        let tokenizers = origin.tokenizers(config, &model, &data.dataset)?;
+        rows::check(&data.samples.rows, config.data.form, fit::question_form(&model), model.config())?;
 
         let trainable = model.trainable();
+        let learning: u128 = trainable.iter().map(|(_, tensor)| tensor.numel() as u128).sum();
+        if device == Device::Cpu {
+            check_memory("model.train", 16 * learning, &format!("{learning} weights, their gradients and moments"))?;
+        }
         let mut optimizer = optimizer(&trainable, &config.optimizer);
-        let total_steps = data.total_steps(&config.data)?;
         let schedule = CosineSchedule::with_warmup_ratio(total_steps, config.optimizer.warmup_ratio);
 
+        let is_built = |part: &&Part| model.parameter_count(**part) > 0;
+        let trained = config.model.train.iter().filter(is_built).map(|part| part.name().to_owned()).collect();
         let state = origin.state(&data, &mut optimizer)?;
         let log = open_folder(out, &text, &origin, &state)?;
         let plan = feed_plan(config, &model, &data, &state);
@@ -73,6 +85,7 @@ impl Run {
             log,
             plan,
             tokenizers,
+            trained,
             out: out.to_owned(),
         })
     }
@@ -88,7 +101,8 @@ impl Run {
     /// The system refuses to write.
     pub(super) fn save_checkpoint(&self) -> Result<(), TrainerError> {
         let training = Some((&self.state, self.optimizer.state().tensors));
-        let contents = Contents { model: &self.model, tokenizers: self.tokenizers.clone(), training };
+        let inputs = self.data.dataset.index().inputs.clone();
+        let contents = Contents { model: &self.model, tokenizers: self.tokenizers.clone(), inputs, training };
         snapshot(&contents, HostTensors::Copied)?.write(&folder_of(&self.out, self.state.step))
     }
 
@@ -117,7 +131,7 @@ impl Run {
             seed: config.seed,
             device: format!("{:?}", self.device).to_lowercase(),
             parameters: Part::ALL.into_iter().map(count).chain(adapters).collect::<BTreeMap<_, _>>(),
-            trained: config.model.train.iter().map(|part| part.name().to_owned()).collect(),
+            trained: self.trained,
             samples: self.data.samples.rows.len() as u64,
             samples_without_volume: self.data.samples.without_volume,
             steps: self.log.steps,

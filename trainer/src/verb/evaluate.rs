@@ -11,7 +11,7 @@ use med2e3_schemas::sample::{SampleRow, Task, Topic};
 use med2e3_shards::{Dataset, Selection};
 
 use crate::TrainerError;
-use crate::config::{EvaluateConfig, check_positive};
+use crate::config::{EvaluateConfig, check_positive, check_tasks, check_threads};
 use crate::generate::answerer::Answerer;
 use crate::metric::Averages;
 use crate::metric::closed_accuracy::chance_of;
@@ -24,9 +24,12 @@ use crate::verb::answers::answers;
 pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, TrainerError> {
     let watch = Stopwatch::start();
     check_positive([("batch_size", config.batch_size), ("max_new_tokens", config.max_new_tokens)])?;
+    check_threads([("threads", config.threads)])?;
+    check_tasks("tasks", &config.tasks)?;
+    config.decoding.check()?;
     let dataset = Arc::new(Dataset::open(&config.dataset)?);
     let answerer = Answerer::open(&config.checkpoint, config.device, config.threads)?;
-    answerer.check_fit(&dataset)?;
+    answerer.check_fit(&dataset, config.other_inputs)?;
     let selection = Selection { split: config.split, tasks: config.tasks.clone(), subset: config.subset.clone() };
     let samples = Arc::new(dataset.select(&selection)?);
     claim(out, "evaluate.toml", config)?;

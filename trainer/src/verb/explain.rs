@@ -17,7 +17,7 @@ use med2e3_shards::{Dataset, Samples, Selection};
 use med2e3_store::{FileError, put_whole};
 
 use crate::TrainerError;
-use crate::config::{ExplainConfig, check_positive};
+use crate::config::{ExplainConfig, check_positive, check_threads};
 use crate::files::csv::to_csv;
 use crate::generate::Decoding;
 use crate::generate::answerer::Answerer;
@@ -37,9 +37,10 @@ pub fn explain(config: &ExplainConfig, out: &Path) -> Result<ExplainReport, Trai
         ("slices", config.slices),
         ("max_new_tokens", config.max_new_tokens),
     ])?;
+    check_threads([("threads", config.threads)])?;
     let dataset = Arc::new(Dataset::open(&config.dataset)?);
     let answerer = Answerer::open(&config.checkpoint, config.device, config.threads)?;
-    answerer.check_fit(&dataset)?;
+    answerer.check_fit(&dataset, config.other_inputs)?;
     let selection = Selection { split: config.split, tasks: Task::ALL.to_vec(), subset: None };
     let samples = Arc::new(first_volumes(dataset.select(&selection)?, config.volumes));
     claim(out, "explain.toml", config)?;

@@ -4,10 +4,12 @@
 //! # Layout
 //! - `snapshot`: a model and a run's state, to host memory
 //! - `write`: a snapshot to a folder, whole, in an earlier one's stead
+//! - `inputs`: how the model's inputs were made
 //! - `layout`: the names of the files; `state`: what training goes on from in addition to weights and moments
 //!
 //! This file opens one.
 
+mod inputs;
 mod layout;
 mod snapshot;
 mod state;
@@ -26,6 +28,7 @@ use crate::files::weights_file::WeightsFile;
 use crate::model::Med2e3;
 use layout::{MANIFEST, MOMENTS, Manifest, STATE, STATE_FOLDER, TEXT_TOKENIZER, TOKENIZER, hash_of};
 
+pub use inputs::{inputs_in, inputs_of};
 pub use snapshot::{Contents, HostTensors, Snapshot, Tokenizers, snapshot};
 pub use state::TrainState;
 
@@ -149,7 +152,7 @@ mod tests {
         let cursor = Default::default();
         let state = TrainState { step: 7, cursor, selection: "ab".into(), validation: vec![(7, 0.5)] };
         let training = Some((&state, vec![("exp_avg/x".to_owned(), moment.shallow_clone())]));
-        let contents = Contents { model: &model, tokenizers: Tokenizers::default(), training };
+        let contents = Contents { model: &model, tokenizers: Tokenizers::default(), inputs: None, training };
         let copied = snapshot(&contents, HostTensors::Copied).unwrap();
         let shared = snapshot(&contents, HostTensors::Shared).unwrap();
         is_send(&copied);
