@@ -31,6 +31,18 @@ pub enum TrainerError {
         /// What is there.
         found: String,
     },
+    /// A checkpoint that is damaged, and the one before it, which is not.
+    #[error(
+        "{problem}\nhint: {whole} is whole: name it, or move {damaged} away so that it is the last one of its run"
+    )]
+    Damaged {
+        /// What is wrong.
+        problem: String,
+        /// The damaged checkpoint.
+        damaged: PathBuf,
+        /// The whole one.
+        whole: PathBuf,
+    },
     /// A file that should hold weights and can't be read as such.
     #[error("{path}: no weights can be read")]
     Weights {
@@ -74,13 +86,15 @@ pub enum TrainerError {
     Output(#[from] OutputError),
     /// The loss or its gradients are not finite.
     #[error(
-        "step {step}: loss {loss} or its gradients are not finite; the last good checkpoint is kept\nhint: a lower learning rate, or clipping"
+        "step {step}: loss {loss}, its gradients or the weights are not finite; {kept}\nhint: a lower learning rate, or clipping"
     )]
     Diverged {
         /// The step.
         step: u64,
-        /// Its value; finite where only a gradient is not.
+        /// Its value; finite where only a gradient or a weight is not.
         loss: f64,
+        /// What is left of the run.
+        kept: String,
     },
     /// A text of a schema that can't be read.
     #[error(transparent)]

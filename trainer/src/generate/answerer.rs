@@ -113,6 +113,11 @@ impl Answerer {
         self.device
     }
 
+    /// Whether a reply has slice scores.
+    pub fn scores_slices(&self) -> bool {
+        self.model.encoder2d().is_some()
+    }
+
     /// The tokens in which the slice scorer reads a question.
     pub fn question_form(&self) -> QuestionForm {
         fit::question_form(&self.model)

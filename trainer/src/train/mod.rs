@@ -5,14 +5,17 @@
 //!
 //! # Layout
 //! - `run`: what the loop needs, opened and checked step by step
+//! - `lock`: one writer of a folder; `resume`: whether a folder holds this run
 //! - `rows`: what is known of the samples' lengths and ids before the first step
 //! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `seed`: of dropout
 //! - `validate`: the validation loss
 //! - [`optimizer`]: clipping and AdamW; [`schedule`]: the learning rate
 
 mod data;
+mod lock;
 mod log;
 pub mod optimizer;
+mod resume;
 mod rows;
 mod run;
 pub mod schedule;
@@ -68,7 +71,7 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Tra
         // Reading norm and loss waits for the device. Neither may spoil the weights that a checkpoint keeps.
         let loss = output.loss.double_value(&[]);
         if !(loss.is_finite() && norm.is_finite()) {
-            return Err(TrainerError::Diverged { step, loss });
+            return Err(run.diverged(step, loss));
         }
         let learning_rate = config.optimizer.learning_rate * run.schedule.factor(run.state.step);
         run.optimizer.step(learning_rate)?;

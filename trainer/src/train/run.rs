@@ -12,6 +12,7 @@ use med2e3_store::{FileError, put_whole};
 use tch::{Device, Tensor};
 
 use super::data::TrainData;
+use super::lock::RunLock;
 use super::log::{self, StepLog};
 use super::optimizer::{AdamW, AdamWConfig};
 use super::rows;
@@ -39,6 +40,9 @@ pub(super) struct Run {
     /// The feed from the state that the run was opened with.
     pub(super) plan: FeedPlan,
     tokenizers: Tokenizers,
+    /// The step of the last checkpoint.
+    saved: Option<u64>,
+    _lock: RunLock,
     /// Names of the parts that are trained.
     trained: Vec<String>,
     out: PathBuf,
@@ -49,13 +53,14 @@ impl Run {
     /// A configuration, dataset or checkpoint that does not fit; a folder that holds something else.
     pub(super) fn open(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Run, TrainerError> {
         config.check()?;
+        let lock = RunLock::take(out)?;
         let device = config.device.open(config.threads)?;
         let data = TrainData::open(&config.data, config.validation.is_some())?;
         let total_steps = data.total_steps(&config.data)?;
         data.check_memory(&config.data)?;
 
         let text = toml::to_string(config).expect("a parsed configuration can be written");
-        let origin = Origin::find(config, &text, out, existing)?;
+        let origin = Origin::find(config, out, existing)?;
         let model = origin.model(&config.model, config.seed, device)?;
         let tokenizers = origin.tokenizers(config, &model, &data.dataset)?;
         rows::check(&data.samples.rows, config.data.form, fit::question_form(&model), model.config())?;
@@ -73,7 +78,10 @@ impl Run {
         let state = origin.state(&data, &mut optimizer)?;
         let log = open_folder(out, &text, &origin, &state)?;
         let plan = feed_plan(config, &model, &data, &state);
+        let saved = (state.step > 0).then_some(state.step);
         Ok(Run {
+            saved,
+            _lock: lock,
             device,
             data,
             model,
@@ -98,12 +106,27 @@ impl Run {
     /// Writes `step-N/` of the last finished step.
     ///
     /// # Errors
-    /// The system refuses to write.
-    pub(super) fn save_checkpoint(&self) -> Result<(), TrainerError> {
+    /// Weights that are not finite; the system refuses to write.
+    pub(super) fn save_checkpoint(&mut self) -> Result<(), TrainerError> {
+        let is_finite = |(_, tensor): &(String, Tensor)| tensor.isfinite().all().int64_value(&[]) == 1;
+        if !self.trainable.iter().all(is_finite) {
+            return Err(self.diverged(self.state.step, self.log.steps.last().map_or(f64::NAN, |step| step.loss)));
+        }
         let training = Some((&self.state, self.optimizer.state().tensors));
         let inputs = self.data.dataset.index().inputs.clone();
         let contents = Contents { model: &self.model, tokenizers: self.tokenizers.clone(), inputs, training };
-        snapshot(&contents, HostTensors::Copied)?.write(&folder_of(&self.out, self.state.step))
+        snapshot(&contents, HostTensors::Copied)?.write(&folder_of(&self.out, self.state.step))?;
+        self.saved = Some(self.state.step);
+        Ok(())
+    }
+
+    /// The error of a step whose numbers are not finite.
+    pub(super) fn diverged(&self, step: u64, loss: f64) -> TrainerError {
+        let kept = match self.saved {
+            Some(saved) => format!("the checkpoint step-{saved} is kept"),
+            None => "there is no checkpoint yet".into(),
+        };
+        TrainerError::Diverged { step, loss, kept }
     }
 
     /// The last steps in a few words, for the progress bar.

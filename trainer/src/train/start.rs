@@ -1,18 +1,17 @@
 //! What a run begins with: fresh weights, another checkpoint's, or its own last checkpoint.
 
-use std::fs;
 use std::path::Path;
 
 use med2e3_feed::FeedCursor;
-use med2e3_program::output::{OutputError, is_occupied};
 use med2e3_shards::Dataset;
 use tch::{Device, Kind};
 
 use super::data::TrainData;
 use super::optimizer::{AdamW, AdamWState};
+use super::resume::resumable;
 use crate::TrainerError;
 use crate::config::{ModelConfig, Start, TrainConfig};
-use crate::files::checkpoint::{self, Checkpoint, Tokenizers, TrainState};
+use crate::files::checkpoint::{Checkpoint, Tokenizers, TrainState};
 use crate::fit::{self, Learned, expect};
 use crate::machine::check_memory;
 use crate::model::{BertConfig, LoraConfig, Med2e3, Med2e3Config, Part};
@@ -37,14 +36,9 @@ pub(super) enum Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    /// `text` is the configuration as `train.toml` holds it.
-    pub(super) fn find(
-        config: &'a TrainConfig,
-        text: &str,
-        out: &Path,
-        existing: Existing,
-    ) -> Result<Origin<'a>, TrainerError> {
-        if let Some(checkpoint) = resumable(text, out, existing)? {
+    /// `out` is the run's folder.
+    pub(super) fn find(config: &'a TrainConfig, out: &Path, existing: Existing) -> Result<Origin<'a>, TrainerError> {
+        if let Some(checkpoint) = resumable(config, out, existing)? {
             return Ok(Origin::Resumed(checkpoint));
         }
         Ok(match &config.model.start {
@@ -157,18 +151,4 @@ fn add_adapters(model: &mut Med2e3, wanted: &LoraConfig, seed: u64) -> Result<()
             found: format!("{wanted:?}"),
         }),
     }
-}
-
-/// The checkpoint to go on from, where the folder holds this run already.
-fn resumable(text: &str, out: &Path, existing: Existing) -> Result<Option<Checkpoint>, TrainerError> {
-    if !is_occupied(out) {
-        return Ok(None);
-    }
-    let is_same = fs::read_to_string(out.join("train.toml")).is_ok_and(|found| found == text);
-    let (problem, hint) = match (is_same, existing) {
-        (true, Existing::Resume) => return checkpoint::last(out).map(|folder| Checkpoint::open(&folder)).transpose(),
-        (true, Existing::Refuse) => ("holds this run already", "--resume goes on from its last checkpoint"),
-        (false, _) => ("holds something else than this run", "give another --out, or remove the folder"),
-    };
-    Err(OutputError::Occupied { path: out.to_owned(), problem: problem.into(), hint: hint.into() }.into())
 }

@@ -29,6 +29,6 @@ impl Run {
             feed.recycle(batch);
         }
         let loss = sum / targets.max(1) as f64;
-        if loss.is_finite() { Ok(loss) } else { Err(TrainerError::Diverged { step: self.state.step, loss }) }
+        if loss.is_finite() { Ok(loss) } else { Err(self.diverged(self.state.step, loss)) }
     }
 }

@@ -19,6 +19,7 @@ use med2e3_store::{FileError, put_whole};
 use crate::TrainerError;
 use crate::config::{ExplainConfig, check_positive, check_threads};
 use crate::files::csv::to_csv;
+use crate::fit::expect;
 use crate::generate::Decoding;
 use crate::generate::answerer::Answerer;
 use crate::verb::answers::answers;
@@ -41,6 +42,12 @@ pub fn explain(config: &ExplainConfig, out: &Path) -> Result<ExplainReport, Trai
     let dataset = Arc::new(Dataset::open(&config.dataset)?);
     let answerer = Answerer::open(&config.checkpoint, config.device, config.threads)?;
     answerer.check_fit(&dataset, config.other_inputs)?;
+    expect(
+        "checkpoint",
+        answerer.scores_slices(),
+        "a variant that scores slices".into(),
+        "one whose language model gets 3D tokens alone".into(),
+    )?;
     let selection = Selection { split: config.split, tasks: Task::ALL.to_vec(), subset: None };
     let samples = Arc::new(first_volumes(dataset.select(&selection)?, config.volumes));
     claim(out, "explain.toml", config)?;
