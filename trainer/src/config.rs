@@ -238,9 +238,27 @@ pub struct EvaluateConfig {
     pub decoding: Decoding,
     /// Longest answer.
     pub max_new_tokens: usize,
+    /// Seed of what a scorer draws; each sample's draws depend on it and on the sample alone.
+    #[serde(default)]
+    pub seed: u64,
+    /// Which turns of a conversation are asked.
+    #[serde(default)]
+    pub turns: Turns,
     /// What becomes of a dataset whose inputs are made in another way than those that the checkpoint learned from.
     #[serde(default)]
     pub other_inputs: OtherInputs,
+}
+
+words! {
+    /// Which turns of a conversation are asked.
+    #[derive(Default)]
+    pub enum Turns {
+        /// The first one.
+        #[default]
+        First = "first",
+        /// Each, after the turns before it with their stated answers.
+        Every = "every",
+    }
 }
 
 /// `med2e3 explain`.

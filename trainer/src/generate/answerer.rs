@@ -8,7 +8,7 @@ use med2e3_input::text::template::END_TOKEN;
 use med2e3_input::text::{LengthBudget, QuestionTokenizer, Template, Tokenizer, Turn};
 use med2e3_input::volume::DeepPictures;
 use med2e3_schemas::inputs::{Inputs, VolumeInputs, VolumeRecipe};
-use med2e3_schemas::sample::Task;
+use med2e3_schemas::sample::{SampleRow, Task};
 use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
 use med2e3_shards::Dataset;
 use serde::Serialize;
@@ -51,6 +51,8 @@ pub struct Prompt {
     pub ids: Vec<i64>,
     /// The bare question in the ids that the slice scorer reads, see [`Answerer::question_form`].
     pub question_ids: Vec<i64>,
+    /// What is drawn for the row comes from this.
+    pub key: u64,
 }
 
 /// The answer to a prompt.
@@ -111,6 +113,32 @@ impl Answerer {
     /// The device that volumes go to.
     pub fn device(&self) -> Device {
         self.device
+    }
+
+    /// The language model's tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Whether every row's prompt leaves room for an answer within the language model's positions.
+    ///
+    /// # Errors
+    /// Some do not: their number.
+    pub fn check_room(&self, rows: &[SampleRow], max_new_tokens: usize) -> Result<(), TrainerError> {
+        let config = self.model.config();
+        let (most, visual) = (config.llm.max_position_embeddings, config.visual_token_count() as usize);
+        let positions = |row: &SampleRow| -> usize {
+            let end = row.target_spans.first().map_or(row.ids.len(), |span| span.0 as usize);
+            row.ids.iter().take(end).map(|id| if i64::from(*id) == VOLUME_ID { visual } else { 1 }).sum()
+        };
+        let longest = rows.iter().map(positions).max().unwrap_or(0);
+        let without = rows.iter().filter(|row| positions(row).saturating_add(max_new_tokens) > most).count();
+        fit::expect(
+            "max_new_tokens",
+            without == 0,
+            format!("prompts of up to {longest} positions and their answers within the model's {most}"),
+            format!("{max_new_tokens}, with which {without} of {} rows take more", rows.len()),
+        )
     }
 
     /// Whether a reply has slice scores.
@@ -179,7 +207,7 @@ impl Answerer {
         let turn = Turn { question: self.template.with_image(task, question), answer: None };
         let encoded = self.template.encode(&self.tokenizer, &[turn], &budget)?;
         let wide = |ids: Vec<i32>| ids.into_iter().map(i64::from).collect();
-        Ok(Prompt { ids: wide(encoded.ids), question_ids: wide(self.question_ids(question)?) })
+        Ok(Prompt { ids: wide(encoded.ids), question_ids: wide(self.question_ids(question)?), key: 0 })
     }
 
     fn question_ids(&self, question: &str) -> Result<Vec<i32>, TrainerError> {
@@ -235,6 +263,7 @@ impl Answerer {
             labels_bt: None,
             question_mask_bt: positions_1t.lt_tensor(&Tensor::from_slice(&lengths_b).unsqueeze(1)),
             question_ids_bt,
+            keys_b: prompts.iter().map(|prompt| prompt.key).collect(),
         }
     }
 }

@@ -79,8 +79,7 @@ pub struct Variant {
     pub visual_tokens: VisualTokens,
     /// Divides the relevance of a text-guided scorer before the softmax.
     pub temperature: f64,
-    /// Dropout on the scores after the softmax, in training only; drawn, as the random scorer's scores are, from
-    /// libtorch's global generator.
+    /// Dropout on the scores after the softmax, in training only; drawn from libtorch's global generator.
     pub score_dropout: f64,
     /// Take 3D features after the encoder's last norm (M3D-LaMed) instead of before it (Med-2E3).
     pub final_norm: bool,
@@ -127,7 +126,7 @@ pub enum Scorer {
     Linear,
     /// The same for every slice.
     Uniform,
-    /// Softmax of normal draws, new ones for every volume, in training and after it.
+    /// Softmax of normal draws from each row's key: new ones at every step of training, the same at each evaluation.
     Random,
     /// A Gaussian over the slice index with a sixth of the slices as its deviation.
     Gauss,

@@ -54,9 +54,10 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Tra
         let wait_seconds = step_watch.seconds();
         let step = run.state.step + 1;
 
-        let input = to_device(&batch, run.data.dataset.voxels(), run.device);
-        // Dropout depends on seed and step alone, so a resumed run draws what an unbroken one would.
-        tch::manual_seed(seed::seed_of(config.seed, step));
+        // Whatever is drawn depends on seed and step alone, so a resumed run draws what an unbroken one would.
+        let seed = seed::seed_of(config.seed, step);
+        let input = to_device(&batch, run.data.dataset.voxels(), run.device, seed as u64);
+        tch::manual_seed(seed);
         let output = run.model.forward(&input, true)?;
         if !output.loss.requires_grad() {
             return Err(TrainerError::Config {

@@ -40,6 +40,8 @@ pub(super) struct Run {
     /// The feed from the state that the run was opened with.
     pub(super) plan: FeedPlan,
     tokenizers: Tokenizers,
+    /// The run's seed.
+    pub(super) seed: u64,
     /// The step of the last checkpoint.
     saved: Option<u64>,
     _lock: RunLock,
@@ -80,6 +82,7 @@ impl Run {
         let plan = feed_plan(config, &model, &data, &state);
         let saved = (state.step > 0).then_some(state.step);
         Ok(Run {
+            seed: config.seed,
             saved,
             _lock: lock,
             device,

@@ -23,7 +23,8 @@ impl Run {
         for _ in 0..config.batches {
             let Some(batch) = feed.next_batch() else { break };
             let batch = batch?;
-            let output = self.model.forward(&to_device(&batch, self.data.dataset.voxels(), self.device), false)?;
+            let input = to_device(&batch, self.data.dataset.voxels(), self.device, self.seed);
+            let output = self.model.forward(&input, false)?;
             sum += output.loss.double_value(&[]) * output.target_count as f64;
             targets += output.target_count;
             feed.recycle(batch);

@@ -22,10 +22,13 @@ use crate::files::csv::to_csv;
 use crate::fit::expect;
 use crate::generate::Decoding;
 use crate::generate::answerer::Answerer;
-use crate::verb::answers::answers;
+use crate::verb::answers::{Way, answers};
 
 /// Prompts answered together.
 const BATCH: usize = 8;
+
+/// Slices of one picture at most.
+const MOST_SLICES: usize = 1024;
 
 /// Asks every question about the first volumes of the split, and writes scores, slices and `report.json` to `out`.
 ///
@@ -38,6 +41,7 @@ pub fn explain(config: &ExplainConfig, out: &Path) -> Result<ExplainReport, Trai
         ("slices", config.slices),
         ("max_new_tokens", config.max_new_tokens),
     ])?;
+    expect("slices", config.slices <= MOST_SLICES, format!("at most {MOST_SLICES}"), config.slices.to_string())?;
     check_threads([("threads", config.threads)])?;
     let dataset = Arc::new(Dataset::open(&config.dataset)?);
     let answerer = Answerer::open(&config.checkpoint, config.device, config.threads)?;
@@ -52,7 +56,8 @@ pub fn explain(config: &ExplainConfig, out: &Path) -> Result<ExplainReport, Trai
     let samples = Arc::new(first_volumes(dataset.select(&selection)?, config.volumes));
     claim(out, "explain.toml", config)?;
 
-    let mut answers = answers(&answerer, &dataset, &samples, BATCH, Decoding::Greedy, config.max_new_tokens)?;
+    let way = Way { batch_size: BATCH, decoding: Decoding::Greedy, max_new_tokens: config.max_new_tokens, seed: 0 };
+    let mut answers = answers(&answerer, &dataset, &samples, way)?;
     answers.sort_by(|a, b| (&a.volume_id, a.task, a.topic).cmp(&(&b.volume_id, b.task, b.topic)));
     let mut explanations = Vec::with_capacity(answers.len());
     for answer in answers {
