@@ -231,9 +231,7 @@ mod tests {
         assert_eq!(changed(&|other| text(other, &|text| text.tokenizer = "01".into())), ["tokenizer"]);
         assert_eq!(changed(&|other| text(other, &|text| text.start_token = Some(1))), ["tokenizer"]);
         assert_eq!(changed(&|other| other.volume.deep_pictures = "range".into()), ["deep_pictures"]);
-        assert!(
-            changed(&|other| other.volume.voxels = VoxelFormat::unit_range([1, 2, 2], VoxelCode::I16)).is_empty()
-        );
+        assert!(changed(&|other| other.volume.voxels = VoxelFormat::unit_range([1, 2, 2], VoxelCode::I16)).is_empty());
         assert!(changed(&|other| text(other, &|text| text.caption_prompts.clear())).is_empty());
         assert!(changed(&|other| other.text = None).is_empty());
     }

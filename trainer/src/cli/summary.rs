@@ -100,7 +100,9 @@ pub(super) fn exchanged(exchanged: &Exchanged, out: &Path) -> String {
         line("no tokenizer of the text encoder: generate needs one, import --text-tokenizer gives it".into());
     }
     if !exchanged.states_inputs {
-        line("inputs not stated: generate prepares as recipe m3d and template phi; import --inputs states others".into());
+        line(
+            "inputs not stated: generate prepares as recipe m3d and template phi; import --inputs states others".into(),
+        );
     }
     line(format!("written: {}", out.display()));
     text

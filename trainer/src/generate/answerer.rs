@@ -158,7 +158,11 @@ impl Answerer {
     pub fn check_fit(&self, dataset: &Dataset, other: OtherInputs) -> Result<(), TrainerError> {
         fit::check(&self.model, dataset)?;
         let tokenizer = Some(self.tokenizer_file.as_path());
-        fit::check_inputs(&Learned { checkpoint: &self.folder, tokenizer, inputs: self.inputs.as_ref() }, dataset, other)
+        fit::check_inputs(
+            &Learned { checkpoint: &self.folder, tokenizer, inputs: self.inputs.as_ref() },
+            dataset,
+            other,
+        )
     }
 
     /// How a volume is made into voxels: as those that the checkpoint learned from; where it does not state it, by recipe

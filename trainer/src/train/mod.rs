@@ -22,6 +22,8 @@ pub mod schedule;
 mod seed;
 mod start;
 mod validate;
+#[cfg(test)]
+mod wild;
 
 use std::path::Path;
 
