@@ -58,6 +58,8 @@ pub(crate) fn check(model: &Med2e3, dataset: &Dataset) -> Result<(), TrainerErro
         format!("{shape:?}, the dataset's volumes"),
         format!("{sizes:?}"),
     )?;
+    let channels = config.vision3d.in_channels;
+    expect("model.vision3d.in_channels", channels == 1, "1, as a CT has".into(), channels.to_string())?;
     let (visual, stated) = (config.visual_token_count(), i64::from(index.visual_tokens));
     expect(
         "model",
