@@ -197,12 +197,12 @@ fn evaluate(folder: &Path, run: &str, data: &str, out: &str, more: &[&str]) -> s
     command
 }
 
-const WINDOW: &str = r#"volume.recipe={ct={intensity={window={center=60,width=300}},crop="none"}}"#;
+const PERCENTILES: &str = r#"volume.recipe={ct={intensity={percentile={low=2,high=98}},crop="none"}}"#;
 
 #[test]
 fn generate_makes_its_inputs_as_the_dataset_made_them() {
     for more in
-        [vec!["text.template=\"m3d\""], vec!["text.template=\"phi3_chat\"", "volume.voxels=\"i16\""], vec![WINDOW]]
+        [vec!["text.template=\"m3d\""], vec!["text.template=\"phi3_chat\"", "volume.voxels=\"i16\""], vec![PERCENTILES]]
     {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
@@ -250,7 +250,7 @@ fn a_dataset_of_other_inputs_is_refused_unless_told() {
     let tokenizer = format!("text.tokenizer={{path={:?}}}", folder.join("first/tokenizer.json").display().to_string());
     let start = format!("model.start={{checkpoint={:?}}}", folder.join("run").display().to_string());
     for (more, words) in [
-        (vec![WINDOW, tokenizer.as_str()], ["recipe: m3d", "ct with window"]),
+        (vec![PERCENTILES, tokenizer.as_str()], ["recipe: m3d", "ct with intensity percentiles 2 to 98"]),
         (vec!["text.template=\"m3d\"", tokenizer.as_str()], ["template: phi", "m3d in the dataset"]),
         (vec!["text.tokenizer={train=300}"], ["tokenizer:", "in the checkpoint"]),
     ] {

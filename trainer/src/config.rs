@@ -57,7 +57,7 @@ impl TrainConfig {
         self.optimizer.check()?;
         expect("model.train", !self.model.train.is_empty(), "one part or more".into(), "none".into())?;
         if let Start::Fresh(sizes) = &self.model.start {
-            sizes.check()?;
+            sizes.completed().check()?;
         }
         Ok(())
     }

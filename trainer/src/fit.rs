@@ -10,11 +10,11 @@ use med2e3_store::MappedFile;
 
 use crate::TrainerError;
 use crate::config::OtherInputs;
-use crate::model::Med2e3;
+use crate::model::Med2e3Config;
 
 /// The tokens in which the model's scorer reads a question.
-pub(crate) fn question_form(model: &Med2e3) -> QuestionForm {
-    if model.reads_questions_as_text() { QuestionForm::Bert } else { QuestionForm::Llm }
+pub(crate) fn question_form(config: &Med2e3Config) -> QuestionForm {
+    if config.variant.needs_text_encoder() { QuestionForm::Bert } else { QuestionForm::Llm }
 }
 
 /// Fails with [`TrainerError::Config`] unless the key's value fits.
@@ -33,9 +33,9 @@ pub(crate) struct Learned<'a> {
 }
 
 /// Checks a model's sizes against a dataset.
-pub(crate) fn check(model: &Med2e3, dataset: &Dataset) -> Result<(), TrainerError> {
+pub(crate) fn check(config: &Med2e3Config, dataset: &Dataset) -> Result<(), TrainerError> {
     let index = dataset.index();
-    let (config, shape) = (model.config(), index.voxels.shape_dhw.map(|n| n as i64));
+    let shape = index.voxels.shape_dhw.map(|n| n as i64);
     expect(
         "data.dataset",
         index.voxels.is_unit_range(),

@@ -148,7 +148,7 @@ impl Answerer {
 
     /// The tokens in which the slice scorer reads a question.
     pub fn question_form(&self) -> QuestionForm {
-        fit::question_form(&self.model)
+        fit::question_form(self.model.config())
     }
 
     /// Whether the checkpoint was made for this dataset.
@@ -156,7 +156,7 @@ impl Answerer {
     /// # Errors
     /// Sizes or vocabulary differ; or inputs are made in another way, and `other` does not accept that.
     pub fn check_fit(&self, dataset: &Dataset, other: OtherInputs) -> Result<(), TrainerError> {
-        fit::check(&self.model, dataset)?;
+        fit::check(self.model.config(), dataset)?;
         let tokenizer = Some(self.tokenizer_file.as_path());
         fit::check_inputs(
             &Learned { checkpoint: &self.folder, tokenizer, inputs: self.inputs.as_ref() },

@@ -221,6 +221,15 @@ impl Med2e3Config {
         self.variant.connector3d.pooled(self.vision3d.grid())
     }
 
+    /// With M3D-CLIP's published text encoder, where the variant needs one and no sizes are stated.
+    pub(crate) fn completed(&self) -> Med2e3Config {
+        let mut config = self.clone();
+        if config.variant.needs_text_encoder() && config.text_encoder.is_none() {
+            config.text_encoder = Some(BertConfig::base_uncased());
+        }
+        config
+    }
+
     /// Checks what concerns several parts.
     ///
     /// # Errors

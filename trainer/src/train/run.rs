@@ -63,9 +63,11 @@ impl Run {
 
         let text = toml::to_string(config).expect("a parsed configuration can be written");
         let origin = Origin::find(config, out, existing)?;
+        let sizes = origin.sizes()?;
+        fit::check(&sizes, &data.dataset)?;
+        let tokenizers = origin.tokenizers(config, &data.dataset)?;
+        rows::check(&data.samples.rows, config.data.form, fit::question_form(&sizes), &sizes)?;
         let model = origin.model(&config.model, config.seed, device)?;
-        let tokenizers = origin.tokenizers(config, &model, &data.dataset)?;
-        rows::check(&data.samples.rows, config.data.form, fit::question_form(&model), model.config())?;
 
         let trainable = model.trainable();
         let learning: u128 = trainable.iter().map(|(_, tensor)| tensor.numel() as u128).sum();
@@ -189,7 +191,7 @@ fn feed_plan(config: &TrainConfig, model: &Med2e3, data: &TrainData, state: &Tra
     FeedPlan {
         order: Order::Shuffled { seed: config.seed },
         form: config.data.form,
-        question: fit::question_form(model),
+        question: fit::question_form(model.config()),
         batch_size: config.data.batch_size,
         epochs: config.data.epochs,
         start: state.cursor,

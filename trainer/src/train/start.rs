@@ -12,9 +12,10 @@ use super::resume::resumable;
 use crate::TrainerError;
 use crate::config::{ModelConfig, Start, TrainConfig};
 use crate::files::checkpoint::{Checkpoint, Tokenizers, TrainState};
+use crate::files::model_files::ModelFiles;
 use crate::fit::{self, Learned, expect};
 use crate::machine::check_memory;
-use crate::model::{BertConfig, LoraConfig, Med2e3, Med2e3Config, Part};
+use crate::model::{LoraConfig, Med2e3, Med2e3Config, Part};
 
 /// What to do where `out` holds a run already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,16 @@ impl<'a> Origin<'a> {
         }
     }
 
+    /// The model's sizes, before there is a model.
+    pub(super) fn sizes(&self) -> Result<Med2e3Config, TrainerError> {
+        Ok(match self {
+            Origin::Fresh(sizes) => sizes.completed(),
+            Origin::Checkpoint(checkpoint) | Origin::Resumed(checkpoint) => {
+                ModelFiles::open(checkpoint.folder(), None)?.config().clone()
+            }
+        })
+    }
+
     /// The model, adapters included, with the configured parts trainable.
     pub(super) fn model(&self, config: &ModelConfig, seed: u64, device: Device) -> Result<Med2e3, TrainerError> {
         let mut model = match self {
@@ -71,14 +82,8 @@ impl<'a> Origin<'a> {
         Ok(model)
     }
 
-    /// The tokenizers that the run's checkpoints hold, once the model is known to fit the dataset.
-    pub(super) fn tokenizers(
-        &self,
-        config: &TrainConfig,
-        model: &Med2e3,
-        dataset: &Dataset,
-    ) -> Result<Tokenizers, TrainerError> {
-        fit::check(model, dataset)?;
+    /// The tokenizers that the run's checkpoints hold, once the dataset's inputs are known to be made as the checkpoint's were.
+    pub(super) fn tokenizers(&self, config: &TrainConfig, dataset: &Dataset) -> Result<Tokenizers, TrainerError> {
         let mut text = config.model.text_tokenizer.clone();
         if let Some(checkpoint) = self.checkpoint() {
             let (stored, inputs) = (checkpoint.tokenizers(), checkpoint.inputs()?);
@@ -111,10 +116,7 @@ impl<'a> Origin<'a> {
 
 /// A model of fresh weights, if the memory holds it.
 fn fresh(sizes: &Med2e3Config, device: Device, seed: u64) -> Result<Med2e3, TrainerError> {
-    let mut sizes = sizes.clone();
-    if sizes.variant.needs_text_encoder() && sizes.text_encoder.is_none() {
-        sizes.text_encoder = Some(BertConfig::base_uncased());
-    }
+    let sizes = sizes.completed();
     let shapes = Med2e3::unloaded(&sizes, Device::Cpu, Kind::Float)?;
     let count: u128 = Part::ALL.into_iter().map(|part| u128::from(shapes.parameter_count(part))).sum();
     check_memory("model.start.fresh", 4 * count, &format!("{count} weights"))?;
