@@ -32,7 +32,8 @@ fn a_stopped_run_goes_on_to_the_same_weights() {
     let said = run_to(2, &mut train(folder, "whole", &[]));
     assert!(said.err.contains("--resume"), "{}", said.err);
     let said = run_to(2, &mut train(folder, "whole", &["seed=9"]));
-    assert!(said.err.contains("something else"), "{}", said.err);
+    assert!(said.err.contains("another run") && said.err.contains("seed is 1 there, 9 here"), "{}", said.err);
+    assert!(!said.err.contains("remove"), "{}", said.err);
 }
 
 #[test]
@@ -157,4 +158,208 @@ fn a_published_clip_ranks_captions_and_volumes() {
     assert!(said.err.contains("max_text_tokens") && said.err.contains("at most 16"), "{}", said.err);
     let said = run_to(2, &mut retrieve("file", &["clip=\"trainer/tests/golden/bert.safetensors\""]));
     assert!(said.err.contains("golden/config.json"), "{}", said.err);
+}
+
+#[test]
+fn a_run_goes_on_after_changes_that_nothing_learns_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    run_to(0, &mut train(folder, "whole", &[]));
+    let said = run_to(0, train(folder, "run", &[]).arg("--resume"));
+    assert!(said.err.contains("no run yet"), "{}", said.err);
+    let mut data = folder.join("dataset");
+    for (change, moved) in [("data.readers=2", false), ("data.depth=2", false), ("checkpoint_every=2", true)] {
+        fs::remove_dir_all(folder.join("run/step-6")).unwrap();
+        if moved {
+            fs::rename(&data, folder.join("moved")).unwrap();
+            data = folder.join("moved");
+        }
+        let path = format!("data.dataset={:?}", data.display().to_string());
+        run_to(0, train(folder, "run", &[change, &path]).arg("--resume"));
+        assert_eq!(losses(&folder.join("whole/report.json")), losses(&folder.join("run/report.json")), "{change}");
+    }
+    let path = format!("data.dataset={:?}", data.display().to_string());
+    let said = run_to(2, train(folder, "run", &["optimizer.learning_rate=1e-4", &path]).arg("--resume"));
+    assert!(said.err.contains("optimizer.learning_rate") && !said.err.contains("remove"), "{}", said.err);
+}
+
+/// A checkpoint's verb on the dataset, with overrides.
+fn evaluate(folder: &Path, run: &str, data: &str, out: &str, more: &[&str]) -> std::process::Command {
+    let path = |name: &str| format!("{:?}", folder.join(name).display().to_string());
+    let mut command = program("med2e3");
+    command.args(["evaluate", "configs/demo/evaluate.toml", "--json", "--out"]).arg(folder.join(out));
+    let sets = [format!("dataset={}", path(data)), format!("checkpoint={}", path(run))];
+    let fixed = ["device=cpu", "threads=1", "max_new_tokens=6"];
+    for set in sets.iter().map(String::as_str).chain(fixed).chain(more.iter().copied()) {
+        command.args(["--set", set]);
+    }
+    command
+}
+
+const PERCENTILES: &str = r#"volume.recipe={ct={intensity={percentile={low=2,high=98}},crop="none"}}"#;
+
+#[test]
+fn generate_makes_its_inputs_as_the_dataset_made_them() {
+    for more in
+        [vec!["text.template=\"m3d\""], vec!["text.template=\"phi3_chat\"", "volume.voxels=\"i16\""], vec![PERCENTILES]]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        dataset(folder, &more);
+        run_to(0, &mut train(folder, "run", &["data.tasks=[\"caption\", \"open_vqa\"]"]));
+        let tasks = "tasks=[\"caption\", \"open_vqa\"]";
+        let said = run_to(0, &mut evaluate(folder, "run", "dataset", "evaluate", &["split=\"train\"", tasks]));
+        let report: Value = serde_json::from_str(&said.out).unwrap();
+        let mut asked = 0;
+        for answer in report["answers"].as_array().unwrap() {
+            // The captions' texts name their series; series with an odd number are NIfTI files.
+            let expected = answer["expected"].as_str().unwrap();
+            let Some(number) = expected.strip_prefix("A disc of size ") else { continue };
+            let number: usize = number.trim_end_matches('.').parse().unwrap();
+            if number % 2 == 0
+                || !folder.join(format!("study/M3D_Cap/ct_case/{number:06}/Series_{number}.nii.gz")).exists()
+            {
+                continue;
+            }
+            let mut command = program("med2e3");
+            command.args(["generate", "--json", "--max-new-tokens", "6", "--device", "cpu", "--question"]);
+            command.arg(answer["question"].as_str().unwrap()).arg("--checkpoint").arg(folder.join("run"));
+            command.arg("--volume");
+            command.arg(folder.join(format!("study/M3D_Cap/ct_case/{number:06}/Series_{number}.nii.gz")));
+            let said = run_to(0, &mut command);
+            let reply: Value = serde_json::from_str(&said.out).unwrap();
+            assert_eq!(said.err, "", "nothing has to be said");
+            assert_eq!(reply["answer"], answer["answer"], "{more:?}");
+            for (a, b) in reply["scores"].as_array().unwrap().iter().zip(answer["scores"].as_array().unwrap()) {
+                assert!((a.as_f64().unwrap() - b.as_f64().unwrap()).abs() < 1e-6, "{more:?}: {reply} {answer}");
+            }
+            asked += 1;
+        }
+        assert!(asked >= 2, "{asked} questions of {more:?}");
+    }
+}
+
+#[test]
+fn a_dataset_of_other_inputs_is_refused_unless_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    run_to(0, &mut train(folder, "run", &[]));
+    fs::rename(folder.join("dataset"), folder.join("first")).unwrap();
+    let tokenizer = format!("text.tokenizer={{path={:?}}}", folder.join("first/tokenizer.json").display().to_string());
+    let start = format!("model.start={{checkpoint={:?}}}", folder.join("run").display().to_string());
+    for (more, words) in [
+        (vec![PERCENTILES, tokenizer.as_str()], ["recipe: m3d", "ct with intensity percentiles 2 to 98"]),
+        (vec!["text.template=\"m3d\"", tokenizer.as_str()], ["template: phi", "m3d in the dataset"]),
+        (vec!["text.tokenizer={train=300}"], ["tokenizer:", "in the checkpoint"]),
+    ] {
+        dataset(folder, &more);
+        let said = run_to(2, &mut evaluate(folder, "run", "dataset", "evaluate", &["split=\"train\""]));
+        assert!(words.iter().all(|word| said.err.contains(word)) && said.err.contains("other_inputs"), "{}", said.err);
+        let said =
+            run_to(0, &mut evaluate(folder, "run", "dataset", "told", &["split=\"train\"", "other_inputs=accept"]));
+        assert!(words.iter().all(|word| said.err.contains(word)), "{}", said.err);
+
+        // The whole table of the start is another one, so the overrides of its sizes go.
+        let mut command = program("med2e3");
+        let text = fs::read_to_string("../configs/demo/pretrain.toml").unwrap();
+        let (head, rest) = text.split_once("[model.start.fresh]").unwrap();
+        let optimizer = &rest[rest.find("[optimizer]").unwrap()..];
+        fs::write(folder.join("second.toml"), format!("{head}{optimizer}")).unwrap();
+        command.arg("train").arg(folder.join("second.toml")).arg("--out").arg(folder.join("second"));
+        let data = format!("data.dataset={:?}", folder.join("dataset").display().to_string());
+        for set in [start.as_str(), &data, "device=cpu", "threads=1", "data.max_steps=1"] {
+            command.args(["--set", set]);
+        }
+        let said = run_to(2, &mut command);
+        assert!(words.iter().all(|word| said.err.contains(word)), "{}", said.err);
+        assert!(!folder.join("second").exists(), "a run that did not begin leaves no folder");
+        for used in ["dataset", "told"] {
+            fs::remove_dir_all(folder.join(used)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_preset_that_needs_no_text_encoder_trains_the_parts_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    let trained = |out: &str, variant: &str| -> Vec<String> {
+        let report = run_to(0, &mut train(folder, out, &[variant, "data.max_steps=1"])).out;
+        let report: Value = serde_json::from_str(&report).unwrap();
+        report["trained"].as_array().unwrap().iter().map(|part| part.as_str().unwrap().to_owned()).collect()
+    };
+    let three = ["llm", "vision3d_model", "vision3d_connector"];
+    let two = ["llm", "vision2d_model", "vision2d_connector"];
+    for (preset, parts) in [("vision3d_only", three), ("m3d_lamed", three), ("vision2d_only", two)] {
+        assert_eq!(trained(preset, &format!("model.start.fresh.variant=\"{preset}\"")), parts);
+    }
+    assert_eq!(trained("hand", "model.start.fresh.variant.visual_tokens=\"vision2d\""), two);
+    for preset in [
+        "paper",
+        "mean",
+        "max",
+        "random",
+        "gauss",
+        "top3",
+        "linear_both",
+        "linear_3d",
+        "linear_2d",
+        "text_3d",
+        "text_2d",
+    ] {
+        assert_eq!(trained(preset, &format!("model.start.fresh.variant=\"{preset}\"")).len(), 5, "{preset}");
+    }
+    for preset in ["released", "released_3d", "released_2d"] {
+        let variant = format!("model.start.fresh.variant=\"{preset}\"");
+        let said = run_to(2, &mut train(folder, preset, &[&variant]));
+        assert!(said.err.contains("text.question_tokenizer"), "{}", said.err);
+    }
+}
+
+#[test]
+fn messages_say_what_is_there_and_what_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    let refused = |more: &[&str]| run_to(2, &mut train(folder, "refused", more)).err;
+    for (set, words) in [
+        ("data.max_steps=0", "data.max_steps: expected 1 or more"),
+        ("data.tasks=[]", "data.tasks: expected one or more of caption"),
+        ("model.train=[]", "model.train"),
+        ("optimizer.beta2=1.5", "optimizer.beta2: expected 0 to below 1, found 1.5"),
+        ("data.form=\"prompt\"", "data.form"),
+        ("model.start.fresh.variant.max_length=20", "model.variant.max_length"),
+    ] {
+        let said = refused(&[set]);
+        assert!(said.contains(words), "{set}: {said}");
+        assert!(!folder.join("refused").exists(), "{set}");
+    }
+    let said = refused(&["optimizer.learning_rate=1e30", "optimizer.warmup_ratio=0.0", "checkpoint_every=100"]);
+    assert!(said.contains("not finite") && said.contains("no checkpoint yet"), "{said}");
+
+    run_to(0, &mut train(folder, "run", &[]));
+    let generate = |question: &str, more: &[&str]| {
+        let mut command = program("med2e3");
+        command.args(["generate", "--device", "cpu", "--question", question, "--checkpoint"]).arg(folder.join("run"));
+        command.arg("--volume").arg(folder.join("study/M3D_Cap/ct_case/000001/Series_1.nii.gz")).args(more);
+        command
+    };
+    let said = run_to(2, &mut generate("<image3d>\nWhich?", &[])).err;
+    assert!(said.contains("--question") && said.contains("<image3d>"), "{said}");
+    let said = run_to(2, &mut generate("Which?", &["--temperature", "-1"])).err;
+    assert!(said.contains("temperature") && said.contains("above 0"), "{said}");
+    run_to(0, &mut generate("Which?", &["--beams", "2", "--length-penalty", "-1", "--max-new-tokens", "3"]));
+
+    // A damaged last checkpoint, and the one before it.
+    let weights = folder.join("run/step-6/llm/model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&weights, bytes).unwrap();
+    let said = run_to(2, &mut generate("Which?", &[])).err;
+    assert!(said.contains("blake3") && said.contains("step-3 is whole"), "{said}");
+    let said = run_to(2, train(folder, "run", &[]).arg("--resume")).err;
+    assert!(said.contains("step-3 is whole"), "{said}");
 }

@@ -265,6 +265,23 @@ fn rows_that_are_none_are_set_aside_by_their_line() {
 }
 
 #[test]
+fn a_closed_row_whose_answer_is_another_choices_text_is_set_aside() {
+    let study = csv(&[
+        "3,Which?,Liver,Spleen,NA,NA,spleen ,A",
+        "3,Where?,Liver,Spleen,NA,NA,Spleen,B",
+        "3,What?,Liver,Spleen,NA,NA,Both of them,A",
+        "3,Who?,Liver,liver,NA,NA,Liver,B",
+    ]);
+    let texts = study.read(&both(false)).texts;
+    let refused: Vec<_> =
+        texts.iter().map(|text| text.refusal.as_ref().map(|refusal| refusal.detail.as_str())).collect();
+    assert_eq!(refused.iter().filter(|refusal| refusal.is_some()).count(), 1, "{refused:?}");
+    // The open question of that row stands: its answer is a text of its own.
+    let said = refused[1].unwrap();
+    assert!(said.contains("choice A (`Liver`)") && said.contains("choice B"), "{said}");
+}
+
+#[test]
 fn a_table_of_another_kind_is_refused_with_what_it_is() {
     let header = "Image Path,Question Type,Question,Choice A,Choice B,Choice C,Choice D,Answer,Answer Choice";
     let utf16: Vec<u8> = header.encode_utf16().flat_map(u16::to_le_bytes).collect();
