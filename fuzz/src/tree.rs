@@ -62,7 +62,7 @@ const NAMES: [&[u8]; 40] = [
 
 /// The first bytes of files, by kind.
 fn contents(kind: u8) -> Vec<u8> {
-    let dicom = |class: &str| {
+    let object = |class: &str| {
         let mut bytes = vec![0; 128];
         bytes.extend(b"DICM\x02\0\0\0UL\x04\0\x28\0\0\0\x02\0\x02\0UI");
         bytes.extend((class.len() as u16).to_le_bytes());
@@ -71,9 +71,9 @@ fn contents(kind: u8) -> Vec<u8> {
     };
     match kind % 7 {
         0 => Vec::new(),
-        1 => dicom("1.2.840.10008.5.1.4.1.1.2\0"),
-        2 => dicom("1.2.840.10008.1.3.10"),
-        3 => dicom("1.2.840.10008.5.1.4.1.1.88.67\0"),
+        1 => object("1.2.840.10008.5.1.4.1.1.2\0"),
+        2 => object("1.2.840.10008.1.3.10"),
+        3 => object("1.2.840.10008.5.1.4.1.1.88.67\0"),
         4 => b"\x1f\x8b\x08".to_vec(),
         5 => b"version https://git-lfs.github.com/spec/v1\n".to_vec(),
         _ => b"some text".to_vec(),

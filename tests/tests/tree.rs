@@ -15,7 +15,7 @@ const SHAPE: [usize; 3] = [6, 12, 12];
 /// A CT of which every voxel tells which one it is.
 fn ct(number: i16) -> Vec<u8> {
     let count = SHAPE.iter().product::<usize>() as i16;
-    nifti(SHAPE, &(0..count).map(|n| -1000 + 100 * number + n % 90).collect::<Vec<_>>())
+    nifti(SHAPE, &(0..count).map(|n| -1000 + 100 * number + n % 90 * 10).collect::<Vec<_>>())
 }
 
 fn put(root: &Path, name: &str, bytes: &[u8]) {

@@ -123,7 +123,7 @@ const SYSTEM_FOLDERS: [&str; 6] =
 
 /// Endings by which files of other kinds are counted, longest first where one ends another. Any other ending could be a part
 /// of a name, and names are not for reports.
-const KNOWN_ENDINGS: [&str; 50] = [
+const KNOWN_ENDINGS: [&str; 49] = [
     ".dcm.gz",
     ".tar.gz",
     ".nii.zip",
@@ -155,7 +155,6 @@ const KNOWN_ENDINGS: [&str; 50] = [
     ".mnc",
     ".npz",
     ".parquet",
-    ".part",
     ".pdf",
     ".pt",
     ".pth",

@@ -349,14 +349,16 @@ fn damaged_files_never_panic() {
 }
 
 #[test]
-fn a_folder_of_pictures_with_a_dicom_file_is_a_slice_stack() {
+fn a_folder_with_a_dicom_image_is_a_series_whatever_pictures_lie_beside() {
     let folder = series();
     let picture = image::GrayImage::from_pixel(3, 2, image::Luma([7]));
     for name in ["0.png", "1.png"] {
         picture.save(folder.path().join(name)).unwrap();
     }
-    slice(0.0, 0).write(&folder.path().join("slice.dcm"));
+    // Without it they are a slice stack.
     assert_eq!(read(folder.path()).unwrap().samples.type_name(), "u8");
+    slice(0.0, 0).write(&folder.path().join("slice.dcm"));
+    assert_ne!(read(folder.path()).unwrap().samples.type_name(), "u8");
     let empty = series();
     assert_eq!(refusal(empty.path()).0, "empty_folder");
 }
