@@ -37,8 +37,7 @@ impl KvCache {
     pub fn new(config: &LanguageModelConfig, batch: i64, slots: i64, kind: Kind, device: Device) -> KvCache {
         // Zeros, not uninitialized memory: a hidden slot still meets a weight of 0, and 0 times NaN is NaN.
         let empty = || Tensor::zeros([batch, slots, config.num_key_value_heads, config.head_width()], (kind, device));
-        let layer =
-            |layer| LayerCache { keys: empty(), values: empty(), window: config.window_of(layer), step: None };
+        let layer = |layer| LayerCache { keys: empty(), values: empty(), window: config.window_of(layer), step: None };
         KvCache { layers: (0..config.num_hidden_layers).map(layer).collect() }
     }
 
@@ -53,9 +52,10 @@ impl KvCache {
         let (slots_k, positions_b1) = (Tensor::arange(used, options), slots_b.unsqueeze(1));
         let before_bk = slots_k.le_tensor(&positions_b1);
         let windows = self.layers.iter().filter_map(|layer| layer.window);
-        let windowed_bk = windows.max().filter(|window| *window < used as usize).map(|window| {
-            before_bk.logical_and(&slots_k.gt_tensor(&(&positions_b1 - window as i64)))
-        });
+        let windowed_bk = windows
+            .max()
+            .filter(|window| *window < used as usize)
+            .map(|window| before_bk.logical_and(&slots_k.gt_tensor(&(&positions_b1 - window as i64))));
         let all_b11k = before_bk.unsqueeze(1).unsqueeze(1);
         let windowed_b11k = windowed_bk.map(|mask_bk| mask_bk.unsqueeze(1).unsqueeze(1));
         let rows_b = Tensor::arange(positions_b.len() as i64, options);

@@ -167,7 +167,9 @@ impl LanguageModelConfig {
         if self.sliding_window == Some(0) {
             return fail("llm.sliding_window", "1 or more", "0".into());
         }
-        if let Some(layer) = self.full_attention_layers.iter().find(|layer| !(0..self.num_hidden_layers).contains(*layer)) {
+        if let Some(layer) =
+            self.full_attention_layers.iter().find(|layer| !(0..self.num_hidden_layers).contains(*layer))
+        {
             let expected = format!("layers from 0 to below {}", self.num_hidden_layers);
             return fail("llm.full_attention_layers", &expected, layer.to_string());
         }
