@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::inputs::Inputs;
 use crate::volume::VoxelFormat;
 use crate::{SCHEMA_VERSION, SchemaError};
 
@@ -19,6 +20,9 @@ pub struct DatasetIndex {
     pub recipe_hash: String,
     /// How voxel cells are stored.
     pub voxels: VoxelFormat,
+    /// How every row was made; `None` in a dataset of an earlier version of the programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Inputs>,
     /// Positions that one volume takes in a token sequence, as the length budget counted them.
     pub visual_tokens: u32,
     /// The tokenizer's file, relative to the dataset; `None` where there are no texts.
@@ -106,6 +110,7 @@ mod tests {
             recipe: "m3d".into(),
             recipe_hash: String::new(),
             voxels: VoxelFormat::unit_range([1, 2, 2], VoxelCode::U8),
+            inputs: None,
             visual_tokens: 1,
             tokenizer: None,
             end_token: None,

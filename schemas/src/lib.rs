@@ -9,6 +9,7 @@
 //! - [`quarantine`]: why an input became no row
 //! - [`outcome`]: what became of one manifest range, in its shard's footer
 //! - [`index`]: the file `dataset.json`
+//! - [`inputs`]: how a model's inputs are made from volumes and texts
 //! - [`report`]: what each program says about its run, as JSON
 //! - [`config`]: TOML text plus overrides to a typed value
 //! - [`error`]: the crate's one error type
@@ -21,6 +22,7 @@ pub mod error;
 pub mod id;
 pub mod identity;
 pub mod index;
+pub mod inputs;
 pub mod manifest;
 pub mod outcome;
 pub mod quarantine;

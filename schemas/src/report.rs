@@ -137,7 +137,10 @@ pub struct Answer {
     pub task: Task,
     /// Question type.
     pub topic: Option<Topic>,
-    /// The instruction.
+    /// The turn of its conversation that was asked, from 1.
+    #[serde(default = "first_turn")]
+    pub turn: u32,
+    /// The instruction; of a later turn the text that led to its answer.
     pub question: String,
     /// The expected text.
     pub expected: String,
@@ -149,6 +152,10 @@ pub struct Answer {
     pub metrics: BTreeMap<String, f64>,
     /// The slice scores, one a slice.
     pub scores: Vec<f32>,
+}
+
+fn first_turn() -> u32 {
+    1
 }
 
 /// One row of the result table.
@@ -166,8 +173,12 @@ pub struct Score {
     pub micro: f64,
     /// Mean over the topics' means (macro); equal to `micro` in a topic's own row.
     pub macro_mean: f64,
-    /// Half of the 95 % confidence interval of `micro`.
+    /// Half of the 95 % confidence interval of `micro`: of the normal distribution, or where all values are equal, of Wilson's
+    /// score interval, which then is not around `micro`.
     pub half_interval: f64,
+    /// The ends of that interval, within 0 to 1.
+    #[serde(default)]
+    pub interval: [f64; 2],
     /// What guessing reaches, where that is known: one over the number of choices.
     pub chance: Option<f64>,
 }
@@ -183,6 +194,9 @@ pub struct EvaluateReport {
     pub samples_without_volume: u64,
     /// The result table.
     pub scores: Vec<Score>,
+    /// Later turns of conversations that were not asked.
+    #[serde(default)]
+    pub turns_not_asked: u64,
     /// Every answer.
     pub answers: Vec<Answer>,
     /// Wall seconds.

@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::TrainerError;
 use crate::device::DeviceChoice;
+use crate::fit::expect;
 use crate::generate::Decoding;
+use crate::machine::most_threads;
 use crate::model::{LoraConfig, Med2e3Config, Part};
+use crate::words::words;
 
 /// `med2e3 train`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -43,21 +46,41 @@ impl TrainConfig {
     pub(crate) fn check(&self) -> Result<(), TrainerError> {
         let DataConfig { batch_size, readers, depth, .. } = self.data;
         let positive = [("data.batch_size", batch_size), ("data.readers", readers), ("data.depth", depth)];
+        let counts = [("data.epochs", Some(self.data.epochs)), ("data.max_steps", self.data.max_steps)];
+        let counts = counts.into_iter().chain([("checkpoint_every", self.checkpoint_every)]);
+        let counts = counts.filter_map(|(key, count)| Some((key, count? as usize)));
         let validation =
             self.validation.map(|v| [("validation.every", v.every as usize), ("validation.batches", v.batches)]);
-        let checkpoint_every = self.checkpoint_every.map(|every| ("checkpoint_every", every as usize));
-        check_positive(positive.into_iter().chain(validation.into_iter().flatten()).chain(checkpoint_every))
+        check_positive(positive.into_iter().chain(counts).chain(validation.into_iter().flatten()))?;
+        check_tasks("data.tasks", &self.data.tasks)?;
+        check_threads([("threads", self.threads), ("data.readers", readers)])?;
+        self.optimizer.check()?;
+        expect("model.train", !self.model.train.is_empty(), "one part or more".into(), "none".into())?;
+        if let Start::Fresh(sizes) = &self.model.start {
+            sizes.check()?;
+        }
+        Ok(())
     }
 }
 
 /// Every value above zero, or an error that names its key.
 pub(crate) fn check_positive<'a>(values: impl IntoIterator<Item = (&'a str, usize)>) -> Result<(), TrainerError> {
-    match values.into_iter().find(|(_, value)| *value == 0) {
-        None => Ok(()),
-        Some((key, _)) => {
-            Err(TrainerError::Config { key: key.into(), expected: "1 or more".into(), found: "0".into() })
-        }
-    }
+    values.into_iter().try_for_each(|(key, value)| expect(key, value > 0, "1 or more".into(), "0".into()))
+}
+
+/// One task or more.
+pub(crate) fn check_tasks(key: &str, tasks: &[Task]) -> Result<(), TrainerError> {
+    let known = Task::ALL.iter().map(|task| task.as_str()).collect::<Vec<_>>().join(", ");
+    expect(key, !tasks.is_empty(), format!("one or more of {known}"), "none".into())
+}
+
+/// Numbers of threads that the machine can serve.
+pub(crate) fn check_threads<'a>(values: impl IntoIterator<Item = (&'a str, usize)>) -> Result<(), TrainerError> {
+    let most = most_threads();
+    let mut values = values.into_iter();
+    values.try_for_each(|(key, value)| {
+        expect(key, value <= most, format!("at most {most} on this machine"), value.to_string())
+    })
 }
 
 /// What is fed.
@@ -84,6 +107,26 @@ pub struct DataConfig {
     pub readers: usize,
     /// Batches that each reader may be ahead.
     pub depth: usize,
+    /// What becomes of a dataset whose inputs are made in another way than those that the start's checkpoint learned from.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub other_inputs: OtherInputs,
+}
+
+words! {
+    /// What becomes of a dataset whose inputs are made in another way (recipe, window, template, tokenizer) than those that a
+    /// checkpoint learned from.
+    #[derive(Default)]
+    pub enum OtherInputs {
+        /// It is refused, and both ways are named.
+        #[default]
+        Refuse = "refuse",
+        /// It is used, and both ways are named on standard error.
+        Accept = "accept",
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// What is trained.
@@ -136,6 +179,30 @@ pub struct OptimizerConfig {
     pub clip: Option<f64>,
 }
 
+impl OptimizerConfig {
+    /// The ranges that torch's own optimizer and clipping take, without infinity.
+    fn check(&self) -> Result<(), TrainerError> {
+        let OptimizerConfig { learning_rate, warmup_ratio, beta1, beta2, eps, weight_decay, clip, .. } = *self;
+        let from_zero = "a number, 0 or more";
+        let numbers = [
+            ("learning_rate", learning_rate, (0.0..f64::INFINITY).contains(&learning_rate), from_zero),
+            ("warmup_ratio", warmup_ratio, (0.0..=1.0).contains(&warmup_ratio), "a share of the steps, 0 to 1"),
+            ("beta1", beta1, (0.0..1.0).contains(&beta1), "0 to below 1"),
+            ("beta2", beta2, (0.0..1.0).contains(&beta2), "0 to below 1"),
+            ("eps", eps, (0.0..f64::INFINITY).contains(&eps), from_zero),
+            ("weight_decay", weight_decay, (0.0..f64::INFINITY).contains(&weight_decay), from_zero),
+        ];
+        for (key, value, fits, expected) in numbers {
+            expect(&format!("optimizer.{key}"), fits, expected.into(), value.to_string())?;
+        }
+        if let Some(clip) = clip {
+            let expected = "a number above 0; without the key nothing is clipped".into();
+            expect("optimizer.clip", clip > 0.0 && clip.is_finite(), expected, clip.to_string())?;
+        }
+        check_positive(self.full_rate_inputs.map(|inputs| ("optimizer.full_rate_inputs", inputs as usize)))
+    }
+}
+
 /// When the validation loss is measured.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -171,6 +238,27 @@ pub struct EvaluateConfig {
     pub decoding: Decoding,
     /// Longest answer.
     pub max_new_tokens: usize,
+    /// Seed of what a scorer draws; each sample's draws depend on it and on the sample alone.
+    #[serde(default)]
+    pub seed: u64,
+    /// Which turns of a conversation are asked.
+    #[serde(default)]
+    pub turns: Turns,
+    /// What becomes of a dataset whose inputs are made in another way than those that the checkpoint learned from.
+    #[serde(default)]
+    pub other_inputs: OtherInputs,
+}
+
+words! {
+    /// Which turns of a conversation are asked.
+    #[derive(Default)]
+    pub enum Turns {
+        /// The first one.
+        #[default]
+        First = "first",
+        /// Each, after the turns before it with their stated answers.
+        Every = "every",
+    }
 }
 
 /// `med2e3 explain`.
@@ -193,6 +281,9 @@ pub struct ExplainConfig {
     pub slices: usize,
     /// Longest answer.
     pub max_new_tokens: usize,
+    /// What becomes of a dataset whose inputs are made in another way than those that the checkpoint learned from.
+    #[serde(default)]
+    pub other_inputs: OtherInputs,
 }
 
 /// `med2e3 retrieve`.

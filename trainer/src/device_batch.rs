@@ -1,14 +1,16 @@
 //! A host batch to the tensors that the model takes: codes become values on the device.
 
 use med2e3_feed::HostBatch;
+use med2e3_schemas::Id;
 use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
 use tch::{Device, Kind, Tensor};
 
 use crate::model::ModelInput;
 
 /// The model's input for a batch. Ids stay on the CPU, where the splice reads them; voxels are copied to the device as codes,
-/// one to four bytes each, and become values there.
-pub fn to_device(batch: &HostBatch, format: &VoxelFormat, device: Device) -> ModelInput {
+/// one to four bytes each, and become values there. `seed` is of what is drawn for the rows, which depends on it and on each
+/// sample's own id.
+pub fn to_device(batch: &HostBatch, format: &VoxelFormat, device: Device, seed: u64) -> ModelInput {
     let rows = batch.rows() as i64;
     let matrix = |values: &[i64], width: usize| Tensor::from_slice(values).view([rows, width as i64]);
     let question_lengths_b1 = Tensor::from_slice(&batch.question_lengths).unsqueeze(1);
@@ -20,7 +22,18 @@ pub fn to_device(batch: &HostBatch, format: &VoxelFormat, device: Device) -> Mod
         labels_bt: Some(matrix(&batch.labels, batch.width)),
         question_ids_bt: matrix(&batch.question_ids, batch.question_width),
         question_mask_bt: positions_1t.lt_tensor(&question_lengths_b1),
+        keys_b: batch.sample_ids.iter().map(|id| row_key(seed, *id)).collect(),
     }
+}
+
+/// The key of what is drawn for a sample.
+pub(crate) fn row_key(seed: u64, sample: Id) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_le_bytes());
+    hasher.update(&sample.0);
+    let hash = hasher.finalize();
+    let (first, _) = hash.as_bytes().as_chunks::<8>();
+    u64::from_le_bytes(first[0])
 }
 
 /// Cells of `count` volumes as f32 values, (B, 1, D, H, W), in the unit of the format: 0..1 or Hounsfield units.

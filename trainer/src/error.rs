@@ -31,6 +31,18 @@ pub enum TrainerError {
         /// What is there.
         found: String,
     },
+    /// A checkpoint that is damaged, and the one before it, which is not.
+    #[error(
+        "{problem}\nhint: {whole} is whole: name it, or move {damaged} away so that it is the last one of its run"
+    )]
+    Damaged {
+        /// What is wrong.
+        problem: String,
+        /// The damaged checkpoint.
+        damaged: PathBuf,
+        /// The whole one.
+        whole: PathBuf,
+    },
     /// A file that should hold weights and can't be read as such.
     #[error("{path}: no weights can be read")]
     Weights {
@@ -57,18 +69,32 @@ pub enum TrainerError {
         /// What it states.
         found: String,
     },
+    /// A dataset whose inputs are made in another way than those that a checkpoint learned from.
+    #[error(
+        "{dataset}: its inputs are made in another way than those that {checkpoint} learned from:{differences}\nhint: other_inputs = \"accept\" goes on even so"
+    )]
+    OtherInputs {
+        /// The dataset.
+        dataset: PathBuf,
+        /// The checkpoint.
+        checkpoint: PathBuf,
+        /// A line each: what differs, and both values.
+        differences: String,
+    },
     /// An output folder that holds something else.
     #[error(transparent)]
     Output(#[from] OutputError),
     /// The loss or its gradients are not finite.
     #[error(
-        "step {step}: loss {loss} or its gradients are not finite; the last good checkpoint is kept\nhint: a lower learning rate, or clipping"
+        "step {step}: loss {loss}, its gradients or the weights are not finite; {kept}\nhint: a lower learning rate, or clipping"
     )]
     Diverged {
         /// The step.
         step: u64,
-        /// Its value; finite where only a gradient is not.
+        /// Its value; finite where only a gradient or a weight is not.
         loss: f64,
+        /// What is left of the run.
+        kept: String,
     },
     /// A text of a schema that can't be read.
     #[error(transparent)]

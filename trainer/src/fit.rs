@@ -1,13 +1,15 @@
-//! Whether a model was made for a dataset: sizes, vocabulary, and the same tokenizer.
+//! Whether a model was made for a dataset: sizes, vocabulary, and inputs made in the same way.
 
 use std::path::Path;
 
 use med2e3_feed::QuestionForm;
 use med2e3_input::text::Tokenizer;
+use med2e3_schemas::inputs::{Difference, Inputs};
 use med2e3_shards::Dataset;
 use med2e3_store::MappedFile;
 
 use crate::TrainerError;
+use crate::config::OtherInputs;
 use crate::model::Med2e3;
 
 /// The tokens in which the model's scorer reads a question.
@@ -20,8 +22,18 @@ pub(crate) fn expect(key: &str, fits: bool, expected: String, found: String) -> 
     if fits { Ok(()) } else { Err(TrainerError::Config { key: key.into(), expected, found }) }
 }
 
-/// Checks a model against a dataset; `tokenizer` is that of its checkpoint, where it comes from one.
-pub(crate) fn check(model: &Med2e3, tokenizer: Option<&Path>, dataset: &Dataset) -> Result<(), TrainerError> {
+/// What a checkpoint learned from.
+pub(crate) struct Learned<'a> {
+    /// The checkpoint's folder, for messages.
+    pub(crate) checkpoint: &'a Path,
+    /// Its tokenizer, where it has one.
+    pub(crate) tokenizer: Option<&'a Path>,
+    /// How its inputs were made, where it is known.
+    pub(crate) inputs: Option<&'a Inputs>,
+}
+
+/// Checks a model's sizes against a dataset.
+pub(crate) fn check(model: &Med2e3, dataset: &Dataset) -> Result<(), TrainerError> {
     let index = dataset.index();
     let (config, shape) = (model.config(), index.voxels.shape_dhw.map(|n| n as i64));
     expect(
@@ -30,12 +42,13 @@ pub(crate) fn check(model: &Med2e3, tokenizer: Option<&Path>, dataset: &Dataset)
         "voxels in 0..1".into(),
         "Hounsfield units; prepare it with a window: volume.recipe.ct.intensity".into(),
     )?;
-    let entries = Tokenizer::load(&dataset.tokenizer())?.vocab_size() as i64;
+    // Ids, not a count of entries: a vocabulary may have gaps.
+    let largest = Tokenizer::load(&dataset.tokenizer())?.largest_id().map_or(0, i64::from);
     let vocabulary = config.llm.vocab_size;
     expect(
         "model.llm.vocab_size",
-        vocabulary >= entries,
-        format!("{entries} or more, as the dataset's tokenizer has"),
+        vocabulary > largest,
+        format!("above {largest}, the largest id of the dataset's tokenizer"),
         vocabulary.to_string(),
     )?;
     let sizes = config.vision3d.img_size;
@@ -51,11 +64,59 @@ pub(crate) fn check(model: &Med2e3, tokenizer: Option<&Path>, dataset: &Dataset)
         visual <= stated,
         format!("at most {stated} visual tokens, as the dataset's length budget counted"),
         visual.to_string(),
-    )?;
-    if let Some(path) = tokenizer {
-        let same = MappedFile::open(path)?.as_ref() == MappedFile::open(&dataset.tokenizer())?.as_ref();
-        let expected = format!("the tokenizer of {}", dataset.tokenizer().display());
-        expect("checkpoint", same, expected, format!("another one in {}", path.display()))?;
+    )
+}
+
+/// Checks that the dataset's inputs are made as those that a checkpoint learned from.
+///
+/// # Errors
+/// They are made in another way and `other` does not accept that.
+pub(crate) fn check_inputs(learned: &Learned<'_>, dataset: &Dataset, other: OtherInputs) -> Result<(), TrainerError> {
+    let mut differences = Vec::new();
+    match (learned.inputs, &dataset.index().inputs) {
+        (Some(own), Some(stated)) => differences = own.differences(stated),
+        (None, _) => say_unknown("checkpoint", learned.checkpoint),
+        (Some(_), None) => say_unknown("dataset", dataset.root()),
     }
-    Ok(())
+    if let Some(tokenizer) = learned.tokenizer
+        && !differences.iter().any(|difference| difference.key == "tokenizer")
+    {
+        differences.extend(tokenizers_differ(tokenizer, &dataset.tokenizer())?);
+    }
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let error = TrainerError::OtherInputs {
+        dataset: dataset.root().to_owned(),
+        checkpoint: learned.checkpoint.to_owned(),
+        differences: differences.iter().map(in_words).collect(),
+    };
+    match other {
+        OtherInputs::Refuse => Err(error),
+        OtherInputs::Accept => {
+            eprintln!("note: {}", error.to_string().split("\nhint").next().unwrap_or_default());
+            Ok(())
+        }
+    }
+}
+
+fn say_unknown(what: &str, path: &Path) {
+    eprintln!(
+        "note: the {what} {} does not state how its inputs were made; recipe, window and template are not compared",
+        path.display()
+    );
+}
+
+fn in_words(difference: &Difference) -> String {
+    let Difference { key, expected, found } = difference;
+    format!("\n  {key}: {expected} in the checkpoint, {found} in the dataset")
+}
+
+fn tokenizers_differ(own: &Path, dataset: &Path) -> Result<Option<Difference>, TrainerError> {
+    if MappedFile::open(own)?.as_ref() == MappedFile::open(dataset)?.as_ref() {
+        return Ok(None);
+    }
+    // The same tokenizer may be written in other words.
+    let (expected, found) = (Tokenizer::load(own)?.identity()?, Tokenizer::load(dataset)?.identity()?);
+    Ok((expected != found).then_some(Difference { key: "tokenizer", expected, found }))
 }

@@ -10,7 +10,7 @@
 //! - [`report`]: all runs of a demo as one page
 //! - [`config`]: what the TOML file of a run may hold
 //! - [`device`], [`device_batch`], [`precision`]: the device of tensors, how a batch gets there, and the kind of floats
-//! - `fit`: whether a model was made for a dataset
+//! - `fit`: whether a model was made for a dataset; `machine`: what a configuration may ask of the machine
 //! - [`words`]: choices by name, for configurations and the command line
 //! - [`libtorch`]: what tch lacks, through C++ functions; the only `unsafe` code of the crate
 //! - [`cli`]: the command line
@@ -57,6 +57,7 @@ pub mod config;
 pub mod device;
 pub mod device_batch;
 mod fit;
+mod machine;
 pub mod precision;
 
 pub mod libtorch;

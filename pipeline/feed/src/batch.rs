@@ -51,6 +51,8 @@ pub struct HostBatch {
     pub question_width: usize,
     /// Positions of the samples in the selection.
     pub samples: Vec<u32>,
+    /// Keys of the samples.
+    pub sample_ids: Vec<Id>,
     /// The feed's position after this batch.
     pub cursor: FeedCursor,
 }
@@ -83,6 +85,8 @@ impl HostBatch {
         let texts = samples.iter().map(|sample| text_of(sample, form)).collect::<Result<Vec<_>, _>>()?;
         self.samples.clear();
         self.samples.extend_from_slice(positions);
+        self.sample_ids.clear();
+        self.sample_ids.extend(samples.iter().map(|sample| sample.sample_id));
 
         self.width = texts.iter().map(|text| text.ids.len()).max().unwrap_or(0);
         let lengths = texts.iter().map(|text| text.ids.len() as i64);

@@ -94,6 +94,7 @@ fn write(root: &Path) {
         recipe: "test".into(),
         recipe_hash: String::new(),
         voxels: format,
+        inputs: None,
         visual_tokens: 4,
         tokenizer: Some("tokenizer.json".into()),
         end_token: Some(0),

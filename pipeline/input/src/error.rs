@@ -244,6 +244,14 @@ pub enum InputError {
         /// Size of the tokenizer's vocabulary.
         found: usize,
     },
+    /// A word that names no value here, as an earlier or later version of the programs may have written it.
+    #[error("{what}: {found}")]
+    UnknownWord {
+        /// What the word names.
+        what: &'static str,
+        /// The word, and those that are known.
+        found: String,
+    },
     /// A conversation that the template cannot format.
     #[error("conversation: expected {expected}, found {found}")]
     BadTurn {
@@ -304,7 +312,9 @@ impl InputError {
             InputError::TextUnreadable { .. } | InputError::Tokenizer { .. } | InputError::MissingToken { .. } => {
                 Reason::TextUnreadable
             }
-            InputError::BadTurn { .. } | InputError::PromptTooLong { .. } => Reason::BadRow,
+            InputError::BadTurn { .. } | InputError::PromptTooLong { .. } | InputError::UnknownWord { .. } => {
+                Reason::BadRow
+            }
             InputError::MissingAnswer { .. } => Reason::MissingAnswer,
             InputError::NoTarget { .. } => Reason::NoTarget,
         }

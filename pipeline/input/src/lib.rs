@@ -8,6 +8,7 @@
 //! - [`percentile`]: percentiles of a volume's values, as numpy defines them
 //! - [`resample`]: foreground crop, trilinear and antialiased resampling
 //! - [`recipe`]: the named preparations, each one function from `Volume` to model input
+//! - [`inputs`]: what a dataset states of its preparation, and the same preparation of a single volume
 //! - [`perceptual`]: how a volume looks, by which copies are found
 //! - [`slices`]: axial slices as views of a volume
 //! - [`text`]: tokenizers, chat templates, prompts, report findings, length budget
@@ -29,6 +30,8 @@ pub mod recipe;
 pub mod slices;
 
 pub mod text;
+
+pub mod inputs;
 
 pub mod error;
 

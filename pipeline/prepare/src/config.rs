@@ -4,10 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 
 use med2e3_input::InputError;
+use med2e3_input::inputs::deep_pictures_word;
 use med2e3_input::recipe::{CtRecipe, Intensity, M3D_SHAPE_DHW};
 use med2e3_input::text::{CaptionPrompts, Template};
 use med2e3_input::volume::DeepPictures;
 use med2e3_input::window::{Window, WindowPreset};
+use med2e3_schemas::inputs::{VolumeInputs, VolumeRecipe};
 use med2e3_schemas::sample::{Split, Task};
 use med2e3_schemas::volume::{MAX_CELL_BYTES, VoxelCode, VoxelFormat};
 use serde::{Deserialize, Serialize};
@@ -215,6 +217,18 @@ impl Default for VolumeConfig {
 }
 
 impl VolumeConfig {
+    /// How volumes are made, with every number.
+    pub fn inputs(&self) -> VolumeInputs {
+        VolumeInputs {
+            recipe: match &self.recipe {
+                Recipe::M3d => VolumeRecipe::M3d,
+                Recipe::Ct(recipe) => recipe.into(),
+            },
+            voxels: self.format(),
+            deep_pictures: deep_pictures_word(self.deep_pictures).into(),
+        }
+    }
+
     /// How the recipe's voxels are stored.
     pub fn format(&self) -> VoxelFormat {
         match self.recipe {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use med2e3_program::Stopwatch;
 use med2e3_schemas::SCHEMA_VERSION;
 use med2e3_schemas::index::DatasetIndex;
+use med2e3_schemas::inputs::Inputs;
 use med2e3_schemas::quarantine::{QuarantineRecord, Table};
 use med2e3_schemas::report::PrepareReport;
 use med2e3_shards::index::other_files;
@@ -89,6 +90,10 @@ async fn ranges_to_shards(
         recipe: config.volume.recipe.as_str().into(),
         recipe_hash: hashes.joined(),
         voxels: config.volume.format(),
+        inputs: Some(Inputs {
+            volume: config.volume.inputs(),
+            text: tools.as_ref().map(|tools| tools.inputs(&config.text)).transpose()?,
+        }),
         visual_tokens: config.text.visual_tokens as u32,
         end_token: tools.as_ref().map(|tools| text_tools::end_token(&tools.tokenizer)).transpose()?,
         tokenizer: tools.map(|_| text_tools::FILE.into()),

@@ -86,6 +86,7 @@ fn write(root: &Path) {
         recipe: "test".into(),
         recipe_hash: String::new(),
         voxels: format,
+        inputs: None,
         visual_tokens: 4,
         tokenizer: None,
         end_token: None,

@@ -46,6 +46,7 @@ pub(super) enum Verb {
     /// Answer a split's samples and score the answers
     Evaluate(RunArgs),
     /// Answer one question about one volume: a NIfTI file or a folder of slices
+    #[command(allow_negative_numbers = true)]
     Generate {
         /// A run's folder (its last checkpoint) or one checkpoint's folder
         #[arg(long)]
@@ -73,6 +74,7 @@ pub(super) enum Verb {
     /// Find captions by volume and volumes by caption with M3D-CLIP
     Retrieve(RunArgs),
     /// Turn published weights into a checkpoint: the released Med-2E3, or Phi-3, SigLIP and M3D-CLIP apart
+    #[command(allow_negative_numbers = true)]
     Import(ImportArgs),
     /// Write a checkpoint's model for transformers: adapters merged, no training state
     Export {
@@ -87,6 +89,7 @@ pub(super) enum Verb {
         out: PathBuf,
     },
     /// Compare a checkpoint with tensors that a reference implementation wrote
+    #[command(allow_negative_numbers = true)]
     Verify {
         /// A checkpoint's folder, or one in the released layout
         #[arg(long)]
@@ -156,6 +159,9 @@ pub(super) struct ImportArgs {
     /// BERT's tokenizer.json, for variants whose questions go through it
     #[arg(long)]
     text_tokenizer: Option<PathBuf>,
+    /// A dataset or checkpoint whose inputs are made as those that the model learned from: recipe, window, template
+    #[arg(long)]
+    pub(super) inputs: Option<PathBuf>,
     /// The folder to write, new or empty
     #[arg(long)]
     pub(super) out: PathBuf,

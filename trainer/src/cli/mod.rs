@@ -1,6 +1,7 @@
 //! The command line: the arguments, and which verb runs.
 
 mod args;
+mod memory;
 mod summary;
 mod words;
 
@@ -24,7 +25,7 @@ use args::{Args, Verb};
 
 /// Parses the arguments, runs the verb, prints errors with their causes.
 pub fn main() -> ExitCode {
-    med2e3_program::main(|args: Args, out| run(args.verb, out))
+    med2e3_program::main(|args: Args, out| memory::refusal_as_error(|| run(args.verb, out)))
 }
 
 fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
@@ -68,6 +69,7 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
                 seed: args.seed,
                 precision: args.precision,
                 tokenizers: args.tokenizers(),
+                inputs: args.inputs.clone(),
                 out: &args.out,
             };
             out.write_all(summary::exchanged(&exchange::import(&import)?, &args.out).as_bytes())?;

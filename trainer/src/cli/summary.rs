@@ -99,6 +99,9 @@ pub(super) fn exchanged(exchanged: &Exchanged, out: &Path) -> String {
     if exchanged.config.text_encoder.is_some() && exchanged.tokenizers.text.is_none() {
         line("no tokenizer of the text encoder: generate needs one, import --text-tokenizer gives it".into());
     }
+    if !exchanged.states_inputs {
+        line("inputs not stated: generate prepares as recipe m3d and template phi; import --inputs states others".into());
+    }
     line(format!("written: {}", out.display()));
     text
 }

@@ -3,16 +3,22 @@
 use std::path::{Path, PathBuf};
 
 use med2e3_feed::QuestionForm;
-use med2e3_input::text::template::{END_TOKEN, with_image};
+use med2e3_input::inputs::deep_pictures_word;
+use med2e3_input::text::template::END_TOKEN;
 use med2e3_input::text::{LengthBudget, QuestionTokenizer, Template, Tokenizer, Turn};
+use med2e3_input::volume::DeepPictures;
+use med2e3_schemas::inputs::{Inputs, VolumeInputs, VolumeRecipe};
+use med2e3_schemas::sample::{SampleRow, Task};
+use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
 use med2e3_shards::Dataset;
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
 use crate::TrainerError;
+use crate::config::OtherInputs;
 use crate::device::DeviceChoice;
 use crate::files::checkpoint::Checkpoint;
-use crate::fit;
+use crate::fit::{self, Learned};
 use crate::generate::{Decoding, Until, generate};
 use crate::model::splice::VOLUME_ID;
 use crate::model::{Med2e3, ModelInput};
@@ -23,11 +29,19 @@ pub struct Answerer {
     device: Device,
     tokenizer: Tokenizer,
     tokenizer_file: PathBuf,
+    /// The checkpoint's folder.
+    folder: PathBuf,
+    /// How its inputs were made, where it states it.
+    inputs: Option<Inputs>,
+    template: Template,
     /// The text encoder's, where questions go through one and the checkpoint holds it.
     question_tokenizer: Option<QuestionTokenizer>,
     /// The template's end token, and those that the language model was published with.
     stop_ids: Vec<i64>,
 }
+
+/// The released code's, in which a checkpoint is asked that does not state its own.
+const UNSTATED_TEMPLATE: Template = Template::Phi;
 
 /// One row of a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +51,8 @@ pub struct Prompt {
     pub ids: Vec<i64>,
     /// The bare question in the ids that the slice scorer reads, see [`Answerer::question_form`].
     pub question_ids: Vec<i64>,
+    /// What is drawn for the row comes from this.
+    pub key: u64,
 }
 
 /// The answer to a prompt.
@@ -60,6 +76,9 @@ impl Answerer {
         let checkpoint = Checkpoint::open(checkpoint)?;
         let tokenizer_file = checkpoint.tokenizer()?;
         let tokenizer = Tokenizer::load(&tokenizer_file)?;
+        let inputs = checkpoint.inputs()?;
+        let text = inputs.as_ref().and_then(|inputs| inputs.text.as_ref());
+        let template = text.map_or(Ok(UNSTATED_TEMPLATE), |text| Template::of_word(&text.template))?;
         let end_token = tokenizer.token_to_id(END_TOKEN).ok_or_else(|| TrainerError::File {
             path: tokenizer_file.clone(),
             expected: format!("the token {END_TOKEN}"),
@@ -72,7 +91,18 @@ impl Answerer {
         }
         let question_file = checkpoint.tokenizers().text.filter(|_| model.reads_questions_as_text());
         let question_tokenizer = question_file.map(|file| QuestionTokenizer::load(&file)).transpose()?;
-        Ok(Answerer { model, device, tokenizer, tokenizer_file, question_tokenizer, stop_ids })
+        let folder = checkpoint.folder().to_owned();
+        Ok(Answerer {
+            model,
+            device,
+            tokenizer,
+            tokenizer_file,
+            folder,
+            inputs,
+            template,
+            question_tokenizer,
+            stop_ids,
+        })
     }
 
     /// The shape of the volumes that the model takes, D H W.
@@ -85,6 +115,37 @@ impl Answerer {
         self.device
     }
 
+    /// The language model's tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Whether every row's prompt leaves room for an answer within the language model's positions.
+    ///
+    /// # Errors
+    /// Some do not: their number.
+    pub fn check_room(&self, rows: &[SampleRow], max_new_tokens: usize) -> Result<(), TrainerError> {
+        let config = self.model.config();
+        let (most, visual) = (config.llm.max_position_embeddings, config.visual_token_count() as usize);
+        let positions = |row: &SampleRow| -> usize {
+            let end = row.target_spans.first().map_or(row.ids.len(), |span| span.0 as usize);
+            row.ids.iter().take(end).map(|id| if i64::from(*id) == VOLUME_ID { visual } else { 1 }).sum()
+        };
+        let longest = rows.iter().map(positions).max().unwrap_or(0);
+        let without = rows.iter().filter(|row| positions(row).saturating_add(max_new_tokens) > most).count();
+        fit::expect(
+            "max_new_tokens",
+            without == 0,
+            format!("prompts of up to {longest} positions and their answers within the model's {most}"),
+            format!("{max_new_tokens}, with which {without} of {} rows take more", rows.len()),
+        )
+    }
+
+    /// Whether a reply has slice scores.
+    pub fn scores_slices(&self) -> bool {
+        self.model.encoder2d().is_some()
+    }
+
     /// The tokens in which the slice scorer reads a question.
     pub fn question_form(&self) -> QuestionForm {
         fit::question_form(&self.model)
@@ -93,26 +154,60 @@ impl Answerer {
     /// Whether the checkpoint was made for this dataset.
     ///
     /// # Errors
-    /// Sizes, vocabulary or tokenizer differ.
-    pub fn check_fit(&self, dataset: &Dataset) -> Result<(), TrainerError> {
-        fit::check(&self.model, Some(&self.tokenizer_file), dataset)
+    /// Sizes or vocabulary differ; or inputs are made in another way, and `other` does not accept that.
+    pub fn check_fit(&self, dataset: &Dataset, other: OtherInputs) -> Result<(), TrainerError> {
+        fit::check(&self.model, dataset)?;
+        let tokenizer = Some(self.tokenizer_file.as_path());
+        fit::check_inputs(&Learned { checkpoint: &self.folder, tokenizer, inputs: self.inputs.as_ref() }, dataset, other)
     }
 
-    /// The prompt of a question about one volume, in the template that training uses.
+    /// How a volume is made into voxels: as those that the checkpoint learned from; where it does not state it, by recipe
+    /// `m3d` without rounding.
+    pub fn volume_inputs(&self) -> VolumeInputs {
+        let shape_dhw = self.shape_dhw();
+        match &self.inputs {
+            Some(Inputs { volume, .. }) => {
+                VolumeInputs { voxels: VoxelFormat { shape_dhw, ..volume.voxels }, ..volume.clone() }
+            }
+            None => VolumeInputs {
+                recipe: VolumeRecipe::M3d,
+                voxels: VoxelFormat::unit_range(shape_dhw, VoxelCode::F32),
+                deep_pictures: deep_pictures_word(DeepPictures::default()).into(),
+            },
+        }
+    }
+
+    /// What a person should know who asks a checkpoint that does not state how its inputs were made.
+    pub fn note(&self) -> Option<String> {
+        let template = UNSTATED_TEMPLATE.as_str();
+        self.inputs.is_none().then(|| {
+            format!(
+                "the checkpoint {} does not state how its inputs were made; the volume is prepared as recipe m3d has it, \
+                 the question laid out as template {template} has it",
+                self.folder.display()
+            )
+        })
+    }
+
+    /// The prompt of a question about one volume, laid out as the texts that the checkpoint learned from.
     ///
     /// # Errors
     /// A question that is too long, or a checkpoint without the text encoder's tokenizer where questions go through it.
     pub fn prompt(&self, question: &str) -> Result<Prompt, TrainerError> {
         let config = self.model.config();
         let budget = LengthBudget {
-            total: config.variant.max_length,
+            total: config.llm.max_position_embeddings,
             visual_tokens: config.visual_token_count() as usize,
             keep_end: false,
         };
-        let turn = Turn { question: with_image(question), answer: None };
-        let encoded = Template::Phi.encode(&self.tokenizer, &[turn], &budget)?;
+        // Some templates lay out the instruction of a caption in another way.
+        let text = self.inputs.as_ref().and_then(|inputs| inputs.text.as_ref());
+        let is_caption = text.is_some_and(|text| text.caption_prompts.iter().any(|prompt| prompt == question.trim()));
+        let task = if is_caption { Task::Caption } else { Task::OpenVqa };
+        let turn = Turn { question: self.template.with_image(task, question), answer: None };
+        let encoded = self.template.encode(&self.tokenizer, &[turn], &budget)?;
         let wide = |ids: Vec<i32>| ids.into_iter().map(i64::from).collect();
-        Ok(Prompt { ids: wide(encoded.ids), question_ids: wide(self.question_ids(question)?) })
+        Ok(Prompt { ids: wide(encoded.ids), question_ids: wide(self.question_ids(question)?), key: 0 })
     }
 
     fn question_ids(&self, question: &str) -> Result<Vec<i32>, TrainerError> {
@@ -168,6 +263,7 @@ impl Answerer {
             labels_bt: None,
             question_mask_bt: positions_1t.lt_tensor(&Tensor::from_slice(&lengths_b).unsqueeze(1)),
             question_ids_bt,
+            keys_b: prompts.iter().map(|prompt| prompt.key).collect(),
         }
     }
 }

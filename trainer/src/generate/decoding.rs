@@ -29,10 +29,13 @@ pub enum Decoding {
     },
 }
 
+/// Answers side by side at most.
+const MOST_BEAMS: usize = 1000;
+
 impl Decoding {
     /// # Errors
     /// A number out of range.
-    pub(super) fn check(self) -> Result<(), ModelError> {
+    pub(crate) fn check(self) -> Result<(), ModelError> {
         let fail = |field, expected, found: String| Err(ModelError::config(field, expected, found));
         match self {
             Decoding::Greedy => Ok(()),
@@ -42,7 +45,9 @@ impl Decoding {
             Decoding::Sample { top_p, .. } if !(top_p > 0.0 && top_p <= 1.0) => {
                 fail("decoding.sample.top_p", "above 0, at most 1", top_p.to_string())
             }
-            Decoding::Beam { beams: 0, .. } => fail("decoding.beam.beams", "1 or more", "0".into()),
+            Decoding::Beam { beams, .. } if !(1..=MOST_BEAMS).contains(&beams) => {
+                fail("decoding.beam.beams", "1 to 1000", beams.to_string())
+            }
             Decoding::Beam { length_penalty, .. } if !length_penalty.is_finite() => {
                 fail("decoding.beam.length_penalty", "a number", length_penalty.to_string())
             }

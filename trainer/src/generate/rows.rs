@@ -25,7 +25,7 @@ impl<'a> Rows<'a> {
         lengths: &[usize],
         max_new_tokens: usize,
     ) -> Result<Rows<'a>, ModelError> {
-        let longest = lengths.iter().max().copied().unwrap_or(0) + max_new_tokens;
+        let longest = lengths.iter().max().copied().unwrap_or(0).saturating_add(max_new_tokens);
         let expected = llm.config().max_position_embeddings;
         if longest > expected {
             return Err(ModelError::TooLong { what: "prompt and answer", expected, found: longest });

@@ -24,7 +24,10 @@ impl Sampler<'_> {
 
 /// The token of each row at which the kept probability, summed from the most likely on, passes the uniform number's share.
 fn draw(logits_bv: &Tensor, temperature: f64, top_p: f64, uniform_b1: &Tensor) -> Tensor {
-    let (sorted_bv, ids_bv) = (logits_bv / temperature).softmax(-1, Kind::Float).sort(-1, true);
+    // As differences from the largest, and by no less than the smallest f32: so that no quotient is infinity less infinity.
+    let below_bv = logits_bv - logits_bv.amax([-1i64].as_slice(), true);
+    let scaled_bv = below_bv / temperature.max(f64::from(f32::MIN_POSITIVE));
+    let (sorted_bv, ids_bv) = scaled_bv.softmax(-1, Kind::Float).sort(-1, true);
     let before_bv = sorted_bv.cumsum(-1, Kind::Float) - &sorted_bv;
     // A token is kept while those before it hold less than the share; the first always is.
     let kept_bv = &sorted_bv * before_bv.lt(top_p);
@@ -85,7 +88,9 @@ mod tests {
 
     #[test]
     fn a_small_temperature_is_greedy() {
-        assert_eq!(drawn(&[0.3, 0.4, 0.3], 1e-3, 1.0, 0.999_999), 1);
+        for temperature in [1e-3, 1e-30, 1e-300, f64::MIN_POSITIVE] {
+            assert_eq!(drawn(&[0.3, 0.4, 0.3], temperature, 1.0, 0.999_999), 1);
+        }
     }
 
     #[test]

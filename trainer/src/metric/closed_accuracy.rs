@@ -43,12 +43,54 @@ pub fn is_correct(prediction: &str, choice: &str) -> bool {
     letter(choice).is_some_and(|letter| prediction.contains(&format!("{letter}.")))
 }
 
-/// Whether the prediction's first letter is the right one and is a word of its own: "A. liver", "(A)" and "A" are right for A,
-/// "Axial" and "B. Not A." are not.
+/// Whether the prediction begins with the right letter as a word of its own, and names no other: "A. liver", "(A)" and "A" are
+/// right for A; "Axial", "B. Not A." and "A and B" are not.
+///
+/// A bare `A` before more than two words is an article ("A large mass is seen"), as VLMEvalKit's `can_infer_option` has it; with
+/// a mark behind it ("A. A large mass") it is a choice.
 pub fn is_correct_strict(prediction: &str, choice: &str) -> bool {
-    let mut rest = prediction.chars().skip_while(|c| !c.is_alphanumeric());
-    let first = rest.next();
-    first.is_some() && first == letter(choice) && !rest.next().is_some_and(char::is_alphanumeric)
+    let words = words(prediction);
+    let Some(first) = words.first().and_then(Word::letter) else { return false };
+    let is_article = first == 'A' && !words[0].is_marked && words.len() > 3;
+    let others = words.iter().enumerate().skip(1).filter(|(at, _)| names_choice(&words, *at));
+    Some(first) == letter(choice) && !is_article && others.filter_map(|(_, word)| word.letter()).all(|other| other == first)
+}
+
+/// A run of letters and digits.
+struct Word<'a> {
+    text: &'a str,
+    /// Whether what comes before the next word holds a mark other than a space.
+    is_marked: bool,
+}
+
+impl Word<'_> {
+    /// The letter of a choice, where the word is one.
+    fn letter(&self) -> Option<char> {
+        let mut letters = self.text.chars();
+        letters.next().filter(|letter| letter.is_alphanumeric() && letters.next().is_none())
+    }
+}
+
+fn words(text: &str) -> Vec<Word<'_>> {
+    let mut words = Vec::new();
+    let mut rest = text.trim_start_matches(|c: char| !c.is_alphanumeric());
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        let next = after.find(char::is_alphanumeric).unwrap_or(after.len());
+        words.push(Word { text: word, is_marked: after[..next].contains(|c: char| !c.is_whitespace()) });
+        rest = &after[next..];
+    }
+    words
+}
+
+/// Whether a later word is the letter of another choice: A to D, joined to one before it ("A or B", "A, B"), or marked and
+/// followed by more ("A. liver B. spleen"). "B. Type A dissection" and "B. Not A." name B alone.
+fn names_choice(words: &[Word<'_>], at: usize) -> bool {
+    let (before, word) = (&words[at - 1], &words[at]);
+    let joins = ["and", "or", "und", "et"].contains(&before.text) || (before.letter().is_some() && before.is_marked);
+    let is_letter = word.letter().is_some_and(|letter| ('A'..='D').contains(&letter));
+    is_letter && (joins || (word.is_marked && at + 1 < words.len()))
 }
 
 /// The expected accuracy of guessing among the choices that are there, 0 to 1: the mean over the questions of one over their
@@ -97,6 +139,34 @@ mod tests {
         assert!(!is_correct_strict("lack of vitamin A.", "A"));
         assert!(!is_correct_strict("", "A"));
         assert!(!is_correct_strict("...", ""));
+        let right = |prediction: &str| {
+            ["A", "B", "C", "D"].into_iter().filter(|choice| is_correct_strict(prediction, choice)).collect::<String>()
+        };
+        for (prediction, expected) in [
+            ("A large mass is seen in the liver", ""),
+            ("A and B", ""),
+            ("A or C.", ""),
+            ("B, C", ""),
+            ("A. liver B. spleen", ""),
+            ("A/B", ""),
+            ("Both A and B", ""),
+            ("A", "A"),
+            ("A.", "A"),
+            ("**C**", "C"),
+            ("(B)", "B"),
+            ("[D] kidney", "D"),
+            ("A liver", "A"),
+            ("A. A large mass is seen in the liver", "A"),
+            ("A: a large mass is seen", "A"),
+            ("C large mass in the liver", "C"),
+            ("B. Type A dissection", "B"),
+            ("B. Not A.", "B"),
+            ("D. Hepatitis B", "D"),
+            ("An organ", ""),
+            ("a liver", ""),
+        ] {
+            assert_eq!(right(prediction), expected, "{prediction}");
+        }
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! The choices of a model, each a named value.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::value::{MapAccessDeserializer, StrDeserializer};
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::connector::ConnectorKind;
 use super::encoder2d::{SiglipVisionConfig, SliceNorm};
@@ -9,6 +13,8 @@ use super::error::ModelError;
 use super::language_model::LanguageModelConfig;
 use super::layers::Initializer;
 use super::lora::LoraConfig;
+use super::preset::Preset;
+use super::sizes;
 use super::text_encoder::BertConfig;
 
 /// A whole model: the sizes of its parts and the choices between them.
@@ -21,16 +27,40 @@ pub struct Med2e3Config {
     pub vision2d: SiglipVisionConfig,
     /// 3D encoder.
     pub vision3d: M3dClipVisionConfig,
-    /// M3D-CLIP's text encoder; needed where the question's feature comes from it.
+    /// M3D-CLIP's text encoder, where the question's feature comes from it; fresh weights are of its published sizes where
+    /// none are stated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_encoder: Option<BertConfig>,
-    /// Everything between them.
+    /// Everything between them: each choice, or a preset's name for all of them.
+    #[serde(deserialize_with = "choices_or_preset")]
     pub variant: Variant,
     /// First values of weights that no checkpoint holds.
     pub initializer: Initializer,
     /// Adapters in the language model; none where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraConfig>,
+}
+
+/// Written by hand: the message of serde's `untagged` names neither the unknown key nor the valid names.
+fn choices_or_preset<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Variant, D::Error> {
+    struct ChoicesOrPreset;
+
+    impl<'de> Visitor<'de> for ChoicesOrPreset {
+        type Value = Variant;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the choices of a variant, or a preset's name")
+        }
+
+        fn visit_str<E: de::Error>(self, name: &str) -> Result<Variant, E> {
+            Preset::deserialize(StrDeserializer::new(name)).map(Preset::variant)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, choices: A) -> Result<Variant, A::Error> {
+            Variant::deserialize(MapAccessDeserializer::new(choices))
+        }
+    }
+    deserializer.deserialize_any(ChoicesOrPreset)
 }
 
 /// The choices of the paper's ablations.
@@ -49,8 +79,7 @@ pub struct Variant {
     pub visual_tokens: VisualTokens,
     /// Divides the relevance of a text-guided scorer before the softmax.
     pub temperature: f64,
-    /// Dropout on the scores after the softmax, in training only; drawn, as the random scorer's scores are, from
-    /// libtorch's global generator.
+    /// Dropout on the scores after the softmax, in training only; drawn from libtorch's global generator.
     pub score_dropout: f64,
     /// Take 3D features after the encoder's last norm (M3D-LaMed) instead of before it (Med-2E3).
     pub final_norm: bool,
@@ -78,7 +107,8 @@ pub enum TextFeature {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LocalFeature {
-    /// Mean over the 3D tokens of its depth layer and its own 2D tokens together.
+    /// Mean over the 3D tokens of its depth layer and its own 2D tokens together; over its 2D tokens where the language model
+    /// gets no others.
     Both,
     /// Mean over the 3D tokens of its depth layer.
     Vision3d,
@@ -96,7 +126,7 @@ pub enum Scorer {
     Linear,
     /// The same for every slice.
     Uniform,
-    /// Softmax of normal draws, new ones for every volume, in training and after it.
+    /// Softmax of normal draws from each row's key: new ones at every step of training, the same at each evaluation.
     Random,
     /// A Gaussian over the slice index with a sixth of the slices as its deviation.
     Gauss,
@@ -137,7 +167,15 @@ impl Variant {
     /// Whether any result depends on 3D tokens.
     pub(crate) fn needs_3d(&self) -> bool {
         self.visual_tokens != VisualTokens::Vision2d
-            || (self.uses_slice_features() && self.local_feature != LocalFeature::Vision2d)
+            || (self.uses_slice_features() && self.slice_feature() == LocalFeature::Vision3d)
+    }
+
+    /// The feature of a slice that is scored: of a variant whose language model gets 2D tokens alone, a slice's own.
+    pub(crate) fn slice_feature(&self) -> LocalFeature {
+        match (self.local_feature, self.visual_tokens) {
+            (LocalFeature::Both, VisualTokens::Vision2d) => LocalFeature::Vision2d,
+            (feature, _) => feature,
+        }
     }
 
     /// Whether scores are made from the slices' features.
@@ -188,6 +226,7 @@ impl Med2e3Config {
     /// # Errors
     /// The first field out of range.
     pub(crate) fn check(&self) -> Result<(), ModelError> {
+        sizes::check(self)?;
         let variant = &self.variant;
         let [_, height, width] = self.vision3d.img_size;
         let size = self.vision2d.image_size;

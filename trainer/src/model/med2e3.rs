@@ -33,6 +33,8 @@ pub struct ModelInput {
     pub question_ids_bt: Tensor,
     /// Bool or number, the shape of the question's ids: true at tokens, false at padding.
     pub question_mask_bt: Tensor,
+    /// One a row: what a scorer draws for a row comes from its key alone, whatever the batch.
+    pub keys_b: Vec<u64>,
 }
 
 /// The result of a forward pass.
@@ -368,11 +370,12 @@ impl Med2e3 {
         }
         let text_be = if variant.uses_question() { Some(self.question_feature(input, samples)?) } else { None };
         let slices_bne = variant.uses_slice_features().then(|| {
-            scorer::slice_features(variant.local_feature, tokens3d_bpe, tokens2d_bnqe, self.config.pooled_grid()[0])
+            scorer::slice_features(variant.slice_feature(), tokens3d_bpe, tokens2d_bnqe, self.config.pooled_grid()[0])
         });
         let volumes = samples.len() as i64;
-        let scored =
-            ScorerInput { slices_bne: slices_bne.as_ref(), text_be: text_be.as_ref(), volumes, slice_count, device };
+        let keys = scorer::volume_keys(&input.keys_b, samples);
+        let (slices_bne, text_be) = (slices_bne.as_ref(), text_be.as_ref());
+        let scored = ScorerInput { slices_bne, text_be, volumes, slice_count, device, keys: &keys };
         Ok(scorer::scores(&self.scorer.relevance(&scored), variant.score_dropout, train))
     }
 

@@ -12,6 +12,7 @@
 //! - [`text_encoder`] is BERT; [`m3d_clip`] joins it and the 3D encoder for retrieval
 //! - `layers`: the small layers of all parts
 //! - [`loss`]: next-token cross-entropy
+//! - `sizes`: the range of every number
 //! - [`part`]: the pieces that are stored and trained separately
 //! - [`weights`]: published names and strict loading; [`published`]: published sizes
 //!
@@ -34,6 +35,7 @@ pub mod part;
 pub mod preset;
 pub mod published;
 pub mod scorer;
+mod sizes;
 pub mod splice;
 pub mod text_encoder;
 pub mod weights;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use med2e3_feed::feed::batches_per_epoch;
-use med2e3_schemas::sample::Split;
+use med2e3_schemas::sample::{SampleRow, Split};
 use med2e3_shards::{Dataset, Samples, Selection};
 
 use crate::TrainerError;
 use crate::config::DataConfig;
+use crate::machine::check_memory;
 
 /// An open dataset and what is selected from it.
 pub(super) struct TrainData {
@@ -29,18 +30,31 @@ impl TrainData {
     /// Steps of the whole run.
     ///
     /// # Errors
-    /// There are none.
+    /// More than can be counted.
     pub(super) fn total_steps(&self, config: &DataConfig) -> Result<u64, TrainerError> {
-        let all = config.epochs * batches_per_epoch(self.samples.rows.len(), config.batch_size);
-        let total = config.max_steps.map_or(all, |most| all.min(most));
-        if total > 0 {
-            return Ok(total);
-        }
-        Err(TrainerError::Config {
+        let per_epoch = batches_per_epoch(self.samples.rows.len(), config.batch_size);
+        let all = config.epochs.checked_mul(per_epoch).ok_or_else(|| TrainerError::Config {
             key: "data.epochs".into(),
-            expected: "one step or more".into(),
-            found: "none".into(),
-        })
+            expected: format!("at most {} of {per_epoch} steps each", u64::MAX / per_epoch),
+            found: config.epochs.to_string(),
+        })?;
+        Ok(config.max_steps.map_or(all, |most| all.min(most)))
+    }
+
+    /// Whether the batches that wait on the host fit the machine's memory.
+    ///
+    /// # Errors
+    /// They do not.
+    pub(super) fn check_memory(&self, config: &DataConfig) -> Result<(), TrainerError> {
+        let rows = &self.samples.rows;
+        let most = |of: fn(&SampleRow) -> usize| rows.iter().map(of).max().unwrap_or(0) as u128;
+        let cells = most(|row| row.volume_ids.len()) * self.dataset.voxels().cell_bytes() as u128;
+        // Ids and labels, 8 bytes each.
+        let row = cells + 16 * most(|row| row.ids.len());
+        let batch = config.batch_size.min(rows.len()) as u128 * row;
+        let batches = config.readers as u128 * (config.depth as u128 + 2);
+        let what = format!("{batches} batches in {} readers", config.readers);
+        check_memory("data.depth", batches.saturating_mul(batch), &what)
     }
 
     /// Identity of the selected samples, as hex.

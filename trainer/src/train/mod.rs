@@ -5,13 +5,18 @@
 //!
 //! # Layout
 //! - `run`: what the loop needs, opened and checked step by step
+//! - `lock`: one writer of a folder; `resume`: whether a folder holds this run
+//! - `rows`: what is known of the samples' lengths and ids before the first step
 //! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `seed`: of dropout
 //! - `validate`: the validation loss
 //! - [`optimizer`]: clipping and AdamW; [`schedule`]: the learning rate
 
 mod data;
+mod lock;
 mod log;
 pub mod optimizer;
+mod resume;
+mod rows;
 mod run;
 pub mod schedule;
 mod seed;
@@ -49,17 +54,25 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Tra
         let wait_seconds = step_watch.seconds();
         let step = run.state.step + 1;
 
-        let input = to_device(&batch, run.data.dataset.voxels(), run.device);
-        // Dropout depends on seed and step alone, so a resumed run draws what an unbroken one would.
-        tch::manual_seed(seed::seed_of(config.seed, step));
+        // Whatever is drawn depends on seed and step alone, so a resumed run draws what an unbroken one would.
+        let seed = seed::seed_of(config.seed, step);
+        let input = to_device(&batch, run.data.dataset.voxels(), run.device, seed as u64);
+        tch::manual_seed(seed);
         let output = run.model.forward(&input, true)?;
+        if !output.loss.requires_grad() {
+            return Err(TrainerError::Config {
+                key: "model.train".into(),
+                expected: "a part that the loss of every batch depends on".into(),
+                found: format!("none in the batch of step {step}"),
+            });
+        }
         output.loss.backward();
         let norm = clip_grad_norm(&run.trainable, config.optimizer.clip)?.double_value(&[]);
 
         // Reading norm and loss waits for the device. Neither may spoil the weights that a checkpoint keeps.
         let loss = output.loss.double_value(&[]);
         if !(loss.is_finite() && norm.is_finite()) {
-            return Err(TrainerError::Diverged { step, loss });
+            return Err(run.diverged(step, loss));
         }
         let learning_rate = config.optimizer.learning_rate * run.schedule.factor(run.state.step);
         run.optimizer.step(learning_rate)?;

@@ -12,14 +12,17 @@ use med2e3_store::{FileError, put_whole};
 use tch::{Device, Tensor};
 
 use super::data::TrainData;
+use super::lock::RunLock;
 use super::log::{self, StepLog};
 use super::optimizer::{AdamW, AdamWConfig};
+use super::rows;
 use super::schedule::CosineSchedule;
 use super::start::{Existing, Origin};
 use crate::TrainerError;
 use crate::config::{OptimizerConfig, TrainConfig};
 use crate::files::checkpoint::{Contents, HostTensors, Tokenizers, TrainState, folder_of, snapshot};
 use crate::fit;
+use crate::machine::check_memory;
 use crate::model::{Med2e3, Part};
 
 /// Everything that the loop needs.
@@ -37,6 +40,13 @@ pub(super) struct Run {
     /// The feed from the state that the run was opened with.
     pub(super) plan: FeedPlan,
     tokenizers: Tokenizers,
+    /// The run's seed.
+    pub(super) seed: u64,
+    /// The step of the last checkpoint.
+    saved: Option<u64>,
+    _lock: RunLock,
+    /// Names of the parts that are trained.
+    trained: Vec<String>,
     out: PathBuf,
 }
 
@@ -45,23 +55,36 @@ impl Run {
     /// A configuration, dataset or checkpoint that does not fit; a folder that holds something else.
     pub(super) fn open(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Run, TrainerError> {
         config.check()?;
+        let lock = RunLock::take(out)?;
         let device = config.device.open(config.threads)?;
         let data = TrainData::open(&config.data, config.validation.is_some())?;
+        let total_steps = data.total_steps(&config.data)?;
+        data.check_memory(&config.data)?;
 
         let text = toml::to_string(config).expect("a parsed configuration can be written");
-        let origin = Origin::find(config, &text, out, existing)?;
+        let origin = Origin::find(config, out, existing)?;
         let model = origin.model(&config.model, config.seed, device)?;
-        let tokenizers = origin.tokenizers(&config.model, &model, &data.dataset)?;
+        let tokenizers = origin.tokenizers(config, &model, &data.dataset)?;
+        rows::check(&data.samples.rows, config.data.form, fit::question_form(&model), model.config())?;
 
         let trainable = model.trainable();
+        let learning: u128 = trainable.iter().map(|(_, tensor)| tensor.numel() as u128).sum();
+        if device == Device::Cpu {
+            check_memory("model.train", 16 * learning, &format!("{learning} weights, their gradients and moments"))?;
+        }
         let mut optimizer = optimizer(&trainable, &config.optimizer);
-        let total_steps = data.total_steps(&config.data)?;
         let schedule = CosineSchedule::with_warmup_ratio(total_steps, config.optimizer.warmup_ratio);
 
+        let is_built = |part: &&Part| model.parameter_count(**part) > 0;
+        let trained = config.model.train.iter().filter(is_built).map(|part| part.name().to_owned()).collect();
         let state = origin.state(&data, &mut optimizer)?;
         let log = open_folder(out, &text, &origin, &state)?;
         let plan = feed_plan(config, &model, &data, &state);
+        let saved = (state.step > 0).then_some(state.step);
         Ok(Run {
+            seed: config.seed,
+            saved,
+            _lock: lock,
             device,
             data,
             model,
@@ -73,6 +96,7 @@ impl Run {
             log,
             plan,
             tokenizers,
+            trained,
             out: out.to_owned(),
         })
     }
@@ -85,11 +109,27 @@ impl Run {
     /// Writes `step-N/` of the last finished step.
     ///
     /// # Errors
-    /// The system refuses to write.
-    pub(super) fn save_checkpoint(&self) -> Result<(), TrainerError> {
+    /// Weights that are not finite; the system refuses to write.
+    pub(super) fn save_checkpoint(&mut self) -> Result<(), TrainerError> {
+        let is_finite = |(_, tensor): &(String, Tensor)| tensor.isfinite().all().int64_value(&[]) == 1;
+        if !self.trainable.iter().all(is_finite) {
+            return Err(self.diverged(self.state.step, self.log.steps.last().map_or(f64::NAN, |step| step.loss)));
+        }
         let training = Some((&self.state, self.optimizer.state().tensors));
-        let contents = Contents { model: &self.model, tokenizers: self.tokenizers.clone(), training };
-        snapshot(&contents, HostTensors::Copied)?.write(&folder_of(&self.out, self.state.step))
+        let inputs = self.data.dataset.index().inputs.clone();
+        let contents = Contents { model: &self.model, tokenizers: self.tokenizers.clone(), inputs, training };
+        snapshot(&contents, HostTensors::Copied)?.write(&folder_of(&self.out, self.state.step))?;
+        self.saved = Some(self.state.step);
+        Ok(())
+    }
+
+    /// The error of a step whose numbers are not finite.
+    pub(super) fn diverged(&self, step: u64, loss: f64) -> TrainerError {
+        let kept = match self.saved {
+            Some(saved) => format!("the checkpoint step-{saved} is kept"),
+            None => "there is no checkpoint yet".into(),
+        };
+        TrainerError::Diverged { step, loss, kept }
     }
 
     /// The last steps in a few words, for the progress bar.
@@ -117,7 +157,7 @@ impl Run {
             seed: config.seed,
             device: format!("{:?}", self.device).to_lowercase(),
             parameters: Part::ALL.into_iter().map(count).chain(adapters).collect::<BTreeMap<_, _>>(),
-            trained: config.model.train.iter().map(|part| part.name().to_owned()).collect(),
+            trained: self.trained,
             samples: self.data.samples.rows.len() as u64,
             samples_without_volume: self.data.samples.without_volume,
             steps: self.log.steps,

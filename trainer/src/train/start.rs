@@ -1,20 +1,20 @@
 //! What a run begins with: fresh weights, another checkpoint's, or its own last checkpoint.
 
-use std::fs;
 use std::path::Path;
 
 use med2e3_feed::FeedCursor;
-use med2e3_program::output::{OutputError, is_occupied};
 use med2e3_shards::Dataset;
-use tch::Device;
+use tch::{Device, Kind};
 
 use super::data::TrainData;
 use super::optimizer::{AdamW, AdamWState};
+use super::resume::resumable;
 use crate::TrainerError;
 use crate::config::{ModelConfig, Start, TrainConfig};
-use crate::files::checkpoint::{self, Checkpoint, Tokenizers, TrainState};
-use crate::fit;
-use crate::model::{LoraConfig, Med2e3, Med2e3Config};
+use crate::files::checkpoint::{Checkpoint, Tokenizers, TrainState};
+use crate::fit::{self, Learned, expect};
+use crate::machine::check_memory;
+use crate::model::{BertConfig, LoraConfig, Med2e3, Med2e3Config, Part};
 
 /// What to do where `out` holds a run already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,14 +36,9 @@ pub(super) enum Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    /// `text` is the configuration as `train.toml` holds it.
-    pub(super) fn find(
-        config: &'a TrainConfig,
-        text: &str,
-        out: &Path,
-        existing: Existing,
-    ) -> Result<Origin<'a>, TrainerError> {
-        if let Some(checkpoint) = resumable(text, out, existing)? {
+    /// `out` is the run's folder.
+    pub(super) fn find(config: &'a TrainConfig, out: &Path, existing: Existing) -> Result<Origin<'a>, TrainerError> {
+        if let Some(checkpoint) = resumable(config, out, existing)? {
             return Ok(Origin::Resumed(checkpoint));
         }
         Ok(match &config.model.start {
@@ -62,26 +57,37 @@ impl<'a> Origin<'a> {
     /// The model, adapters included, with the configured parts trainable.
     pub(super) fn model(&self, config: &ModelConfig, seed: u64, device: Device) -> Result<Med2e3, TrainerError> {
         let mut model = match self {
-            Origin::Fresh(sizes) => Med2e3::new(sizes, device, seed)?,
+            Origin::Fresh(sizes) => fresh(sizes, device, seed)?,
             Origin::Checkpoint(checkpoint) | Origin::Resumed(checkpoint) => checkpoint.model(device)?,
         };
         if let Some(wanted) = &config.lora {
+            // Adapters of a checkpoint may rest while other parts learn; fresh ones would never be more than zero.
+            let learn = config.train.contains(&Part::Llm) || model.config().lora.is_some();
+            let expected = "llm in model.train, so that the adapters learn".into();
+            expect("model.lora", learn, expected, format!("{} alone", names(config.train.iter().copied())))?;
             add_adapters(&mut model, wanted, seed)?;
         }
-        model.set_trainable(&config.train);
+        model.set_trainable(&trained_parts(&model, &config.train)?);
         Ok(model)
     }
 
     /// The tokenizers that the run's checkpoints hold, once the model is known to fit the dataset.
     pub(super) fn tokenizers(
         &self,
-        config: &ModelConfig,
+        config: &TrainConfig,
         model: &Med2e3,
         dataset: &Dataset,
     ) -> Result<Tokenizers, TrainerError> {
-        let stored = self.checkpoint().map(Checkpoint::tokenizers).unwrap_or_default();
-        fit::check(model, stored.llm.as_deref(), dataset)?;
-        Ok(Tokenizers { llm: Some(dataset.tokenizer()), text: config.text_tokenizer.clone().or(stored.text) })
+        fit::check(model, dataset)?;
+        let mut text = config.model.text_tokenizer.clone();
+        if let Some(checkpoint) = self.checkpoint() {
+            let (stored, inputs) = (checkpoint.tokenizers(), checkpoint.inputs()?);
+            let tokenizer = stored.llm.as_deref();
+            let learned = Learned { checkpoint: checkpoint.folder(), tokenizer, inputs: inputs.as_ref() };
+            fit::check_inputs(&learned, dataset, config.data.other_inputs)?;
+            text = text.or(stored.text);
+        }
+        Ok(Tokenizers { llm: Some(dataset.tokenizer()), text })
     }
 
     /// The first state; that of a resumed run, whose moments the optimizer then has.
@@ -103,6 +109,37 @@ impl<'a> Origin<'a> {
     }
 }
 
+/// A model of fresh weights, if the memory holds it.
+fn fresh(sizes: &Med2e3Config, device: Device, seed: u64) -> Result<Med2e3, TrainerError> {
+    let mut sizes = sizes.clone();
+    if sizes.variant.needs_text_encoder() && sizes.text_encoder.is_none() {
+        sizes.text_encoder = Some(BertConfig::base_uncased());
+    }
+    let shapes = Med2e3::unloaded(&sizes, Device::Cpu, Kind::Float)?;
+    let count: u128 = Part::ALL.into_iter().map(|part| u128::from(shapes.parameter_count(part))).sum();
+    check_memory("model.start.fresh", 4 * count, &format!("{count} weights"))?;
+    Ok(Med2e3::new(&sizes, device, seed)?)
+}
+
+/// The parts of `wanted` that the variant builds.
+///
+/// # Errors
+/// There are none of them.
+fn trained_parts(model: &Med2e3, wanted: &[Part]) -> Result<Vec<Part>, TrainerError> {
+    let is_built = |part: &Part| model.parameter_count(*part) > 0;
+    let (built, absent): (Vec<Part>, Vec<Part>) = wanted.iter().copied().partition(is_built);
+    let expected = format!("some of {}, which the variant builds", names(Part::ALL.into_iter().filter(is_built)));
+    expect("model.train", !built.is_empty(), expected, names(wanted.iter().copied()))?;
+    if !absent.is_empty() {
+        eprintln!("note: model.train names {}, which the variant does not build", names(absent.into_iter()));
+    }
+    Ok(built)
+}
+
+fn names(parts: impl Iterator<Item = Part>) -> String {
+    parts.map(Part::name).collect::<Vec<_>>().join(", ")
+}
+
 /// Adds fresh adapters where the model has none; those of a checkpoint must be the wanted ones.
 fn add_adapters(model: &mut Med2e3, wanted: &LoraConfig, seed: u64) -> Result<(), TrainerError> {
     match &model.config().lora {
@@ -114,18 +151,4 @@ fn add_adapters(model: &mut Med2e3, wanted: &LoraConfig, seed: u64) -> Result<()
             found: format!("{wanted:?}"),
         }),
     }
-}
-
-/// The checkpoint to go on from, where the folder holds this run already.
-fn resumable(text: &str, out: &Path, existing: Existing) -> Result<Option<Checkpoint>, TrainerError> {
-    if !is_occupied(out) {
-        return Ok(None);
-    }
-    let is_same = fs::read_to_string(out.join("train.toml")).is_ok_and(|found| found == text);
-    let (problem, hint) = match (is_same, existing) {
-        (true, Existing::Resume) => return checkpoint::last(out).map(|folder| Checkpoint::open(&folder)).transpose(),
-        (true, Existing::Refuse) => ("holds this run already", "--resume goes on from its last checkpoint"),
-        (false, _) => ("holds something else than this run", "give another --out, or remove the folder"),
-    };
-    Err(OutputError::Occupied { path: out.to_owned(), problem: problem.into(), hint: hint.into() }.into())
 }

@@ -23,12 +23,13 @@ impl Run {
         for _ in 0..config.batches {
             let Some(batch) = feed.next_batch() else { break };
             let batch = batch?;
-            let output = self.model.forward(&to_device(&batch, self.data.dataset.voxels(), self.device), false)?;
+            let input = to_device(&batch, self.data.dataset.voxels(), self.device, self.seed);
+            let output = self.model.forward(&input, false)?;
             sum += output.loss.double_value(&[]) * output.target_count as f64;
             targets += output.target_count;
             feed.recycle(batch);
         }
         let loss = sum / targets.max(1) as f64;
-        if loss.is_finite() { Ok(loss) } else { Err(TrainerError::Diverged { step: self.state.step, loss }) }
+        if loss.is_finite() { Ok(loss) } else { Err(self.diverged(self.state.step, loss)) }
     }
 }

@@ -9,23 +9,35 @@ use med2e3_schemas::sample::SampleRow;
 use med2e3_shards::{Dataset, Samples};
 
 use crate::TrainerError;
-use crate::device_batch::voxels;
+use crate::device_batch::{row_key, voxels};
 use crate::generate::Decoding;
 use crate::generate::answerer::{Answerer, Prompt, Reply};
 use crate::metric::{Judged, measure};
 
+/// How answers are made.
+#[derive(Clone, Copy)]
+pub(super) struct Way {
+    /// Prompts answered together.
+    pub(super) batch_size: usize,
+    pub(super) decoding: Decoding,
+    /// Tokens of an answer at most.
+    pub(super) max_new_tokens: usize,
+    /// Of what a scorer draws.
+    pub(super) seed: u64,
+}
+
 /// Answers every sample, in the order of the selection.
 ///
 /// # Errors
-/// Data that can't be fed; otherwise as [`Answerer::answer`].
+/// Prompts that leave no room for an answer; data that can't be fed; otherwise as [`Answerer::answer`].
 pub(super) fn answers(
     answerer: &Answerer,
     dataset: &Arc<Dataset>,
     samples: &Arc<Samples>,
-    batch_size: usize,
-    decoding: Decoding,
-    max_new_tokens: usize,
+    way: Way,
 ) -> Result<Vec<Answer>, TrainerError> {
+    let Way { batch_size, decoding, max_new_tokens, seed } = way;
+    answerer.check_room(&samples.rows, max_new_tokens)?;
     let plan = FeedPlan::one_pass(TextForm::Prompt, answerer.question_form(), batch_size);
     let mut feed = Feed::start(dataset.clone(), samples.clone(), plan);
     let progress = Progress::new(samples.rows.len() as u64, 0, "answers");
@@ -33,7 +45,7 @@ pub(super) fn answers(
     while let Some(batch) = feed.next_batch() {
         let batch = batch?;
         let voxels_bcdhw = voxels(&batch.voxels, batch.volumes() as i64, dataset.voxels(), answerer.device());
-        let replies = answerer.answer(&voxels_bcdhw, &prompts(&batch), decoding, max_new_tokens)?;
+        let replies = answerer.answer(&voxels_bcdhw, &prompts(&batch, seed), decoding, max_new_tokens)?;
         for (&position, reply) in batch.samples.iter().zip(replies) {
             answers.push(judged(&samples.rows[position as usize], reply));
         }
@@ -46,12 +58,13 @@ pub(super) fn answers(
 }
 
 /// The rows of a batch without their padding.
-fn prompts(batch: &HostBatch) -> Vec<Prompt> {
+fn prompts(batch: &HostBatch, seed: u64) -> Vec<Prompt> {
     let row =
         |flat: &[i64], width: usize, lengths: &[i64], row: usize| flat[row * width..][..lengths[row] as usize].to_vec();
     let prompt = |number: usize| Prompt {
         ids: row(&batch.ids, batch.width, &batch.lengths, number),
         question_ids: row(&batch.question_ids, batch.question_width, &batch.question_lengths, number),
+        key: row_key(seed, batch.sample_ids[number]),
     };
     (0..batch.rows()).map(prompt).collect()
 }
@@ -66,6 +79,7 @@ fn judged(sample: &SampleRow, reply: Reply) -> Answer {
         volume_id: sample.volume_ids.first().map(ToString::to_string).unwrap_or_default(),
         task: sample.task,
         topic: sample.topic,
+        turn: 1,
         question: sample.question.clone(),
         expected: sample.answer.clone(),
         answer_choice: sample.answer_choice.clone(),

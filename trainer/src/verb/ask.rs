@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
-use med2e3_input::recipe;
-use med2e3_input::volume::{self, ReadLimits};
-use tch::Tensor;
+use med2e3_input::inputs::read_volume;
+use med2e3_input::text::template::{IMAGE2D_TOKEN, IMAGE3D_TOKEN};
+use med2e3_input::volume::ReadLimits;
+use med2e3_shards::codes::encode;
 
 use crate::TrainerError;
 use crate::device::DeviceChoice;
+use crate::device_batch::voxels;
+use crate::fit::expect;
 use crate::generate::Decoding;
 use crate::generate::answerer::{Answerer, Reply};
 
@@ -16,7 +19,7 @@ use crate::generate::answerer::{Answerer, Reply};
 pub struct Question<'a> {
     /// A run's folder (its last checkpoint) or one checkpoint's folder.
     pub checkpoint: &'a Path,
-    /// A NIfTI file or a folder of slices; prepared as the recipe `m3d` does.
+    /// A volume's file or a folder of slices; prepared as those that the checkpoint learned from.
     pub volume: &'a Path,
     /// The instruction, without image tokens.
     pub text: &'a str,
@@ -31,16 +34,33 @@ pub struct Question<'a> {
 /// Answers a question.
 ///
 /// # Errors
-/// A checkpoint or volume that does not read, a question that is too long.
+/// A checkpoint or volume that does not read; a question that is empty, too long or holds an image token; numbers out of
+/// range.
 pub fn ask(question: &Question<'_>) -> Result<Reply, TrainerError> {
+    let text = question.text;
+    for mark in [IMAGE3D_TOKEN, IMAGE2D_TOKEN] {
+        expect(
+            "--question",
+            !text.contains(mark),
+            format!("a text without {mark}; the volume's place in it is the template's"),
+            text.into(),
+        )?;
+    }
+    expect("--question", !text.trim().is_empty(), "a text".into(), "none".into())?;
+    expect("--max-new-tokens", question.max_new_tokens > 0, "1 or more".into(), "0".into())?;
+    question.decoding.check()?;
     let answerer = Answerer::open(question.checkpoint, question.device, 0)?;
-    let volume = volume::read(question.volume, &ReadLimits::default())?;
-    let (shape_dhw, mut values) = (answerer.shape_dhw(), Vec::new());
-    recipe::m3d(&volume, shape_dhw, &mut values)?;
-    let [depth, height, width] = shape_dhw.map(|n| n as i64);
-    let voxels_bcdhw = Tensor::from_slice(&values).view([1, 1, depth, height, width]);
-
-    let prompt = answerer.prompt(question.text)?;
+    if let Some(note) = answerer.note() {
+        eprintln!("note: {note}");
+    }
+    let prompt = answerer.prompt(text)?;
+    let inputs = answerer.volume_inputs();
+    expect("checkpoint", inputs.voxels.is_unit_range(), "voxels in 0..1".into(), "Hounsfield units".into())?;
+    let values = read_volume(question.volume, &inputs, &ReadLimits::default())?;
+    // Rounded to the codes that the model has seen.
+    let mut cell = Vec::with_capacity(inputs.voxels.cell_bytes());
+    encode(&values, &inputs.voxels, &mut cell);
+    let voxels_bcdhw = voxels(&cell, 1, &inputs.voxels, answerer.device());
     let replies = answerer.answer(&voxels_bcdhw, &[prompt], question.decoding, question.max_new_tokens)?;
     Ok(replies.into_iter().next().expect("one prompt has one reply"))
 }

@@ -11,11 +11,12 @@ use med2e3_schemas::sample::{SampleRow, Task, Topic};
 use med2e3_shards::{Dataset, Selection};
 
 use crate::TrainerError;
-use crate::config::{EvaluateConfig, check_positive};
+use crate::config::{EvaluateConfig, check_positive, check_tasks, check_threads};
 use crate::generate::answerer::Answerer;
 use crate::metric::Averages;
 use crate::metric::closed_accuracy::chance_of;
-use crate::verb::answers::answers;
+use crate::verb::answers::{Way, answers};
+use crate::verb::turns::{Asked, asked};
 
 /// Answers every sample of the split, scores the answers, and writes `report.json` to `out`.
 ///
@@ -24,18 +25,28 @@ use crate::verb::answers::answers;
 pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, TrainerError> {
     let watch = Stopwatch::start();
     check_positive([("batch_size", config.batch_size), ("max_new_tokens", config.max_new_tokens)])?;
+    check_threads([("threads", config.threads)])?;
+    check_tasks("tasks", &config.tasks)?;
+    config.decoding.check()?;
     let dataset = Arc::new(Dataset::open(&config.dataset)?);
     let answerer = Answerer::open(&config.checkpoint, config.device, config.threads)?;
-    answerer.check_fit(&dataset)?;
+    answerer.check_fit(&dataset, config.other_inputs)?;
     let selection = Selection { split: config.split, tasks: config.tasks.clone(), subset: config.subset.clone() };
-    let samples = Arc::new(dataset.select(&selection)?);
+    let Asked { samples, turns, not_asked } = asked(dataset.select(&selection)?, config.turns, answerer.tokenizer())?;
+    if not_asked > 0 {
+        eprintln!("note: only the first turn of a conversation is asked, not {not_asked} later ones; turns = \"every\" asks each");
+    }
+    let samples = Arc::new(samples);
     claim(out, "evaluate.toml", config)?;
     let EvaluateConfig { batch_size, decoding, max_new_tokens, .. } = *config;
-    let answers = answers(&answerer, &dataset, &samples, batch_size, decoding, max_new_tokens)?;
+    let way = Way { batch_size, decoding, max_new_tokens, seed: config.seed };
+    let mut answers = answers(&answerer, &dataset, &samples, way)?;
+    answers.iter_mut().zip(turns).for_each(|(answer, turn)| answer.turn = turn);
     let report = EvaluateReport {
         split: config.split,
         checkpoint: config.checkpoint.display().to_string(),
         samples_without_volume: samples.without_volume,
+        turns_not_asked: not_asked,
         scores: table(&answers, &samples.rows),
         answers,
         seconds: watch.seconds(),
@@ -71,7 +82,8 @@ fn table(answers: &[Answer], samples: &[SampleRow]) -> Vec<Score> {
                 count: averages.rows as u64,
                 micro: averages.micro_mean,
                 macro_mean: averages.macro_mean,
-                half_interval: 1.96 * averages.standard_error,
+                half_interval: averages.half_interval,
+                interval: averages.interval,
                 chance: if task == Task::ClosedVqa { chance(samples, topic) } else { None },
             });
         }

@@ -6,7 +6,7 @@ use med2e3_program::output::refuse_occupied;
 use tch::Device;
 
 use crate::TrainerError;
-use crate::files::checkpoint::{Checkpoint, Contents, HostTensors, Tokenizers, snapshot};
+use crate::files::checkpoint::{Checkpoint, Contents, HostTensors, Tokenizers, inputs_in, inputs_of, snapshot};
 use crate::files::model_files::{ModelFiles, ModelPaths};
 use crate::model::weights::TextProjection;
 use crate::model::{Med2e3, Med2e3Config, Part, Preset};
@@ -31,6 +31,9 @@ pub struct Import<'a> {
     pub precision: Precision,
     /// The tokenizers; without the language model's, one next to its weights is taken.
     pub tokenizers: Tokenizers,
+    /// A dataset or checkpoint that states how the inputs were made that the model learned from; without it what the folder
+    /// in the released layout states, where an export wrote it.
+    pub inputs: Option<PathBuf>,
     /// The folder to write; new or empty.
     pub out: &'a Path,
 }
@@ -50,6 +53,8 @@ pub struct Exchanged {
     pub drawn: Vec<Part>,
     /// Tokenizers in the folder.
     pub tokenizers: Tokenizers,
+    /// Whether the folder states how the model's inputs are made.
+    pub states_inputs: bool,
     /// The largest relative difference that merging adapters made, where there were any.
     pub merged: Option<f64>,
 }
@@ -74,7 +79,12 @@ pub fn import(import: &Import<'_>) -> Result<Exchanged, TrainerError> {
         let folders = of_weights.into_iter().chain(import.released.map(Path::to_owned));
         tokenizers.llm = folders.map(|folder| folder.join("tokenizer.json")).find(|path| path.is_file());
     }
-    let contents = Contents { model: &loaded.model, tokenizers: tokenizers.clone(), training: None };
+    let inputs = match (&import.inputs, import.released) {
+        (Some(stated), _) => Some(inputs_of(stated)?),
+        (None, released) => released.map(inputs_in).transpose()?.flatten(),
+    };
+    let is_stated = inputs.is_some();
+    let contents = Contents { model: &loaded.model, tokenizers: tokenizers.clone(), inputs, training: None };
     snapshot(&contents, HostTensors::Shared)?.write(import.out)?;
     Ok(Exchanged {
         config: files.config().clone(),
@@ -83,6 +93,7 @@ pub fn import(import: &Import<'_>) -> Result<Exchanged, TrainerError> {
         passed_over: loaded.passed_over,
         drawn,
         tokenizers,
+        states_inputs: is_stated,
         merged: None,
     })
 }
@@ -99,7 +110,9 @@ pub fn export(path: &Path, precision: Precision, out: &Path) -> Result<Exchanged
     let merged = model.config().lora.is_some().then(|| model.merge_adapters(MERGE_TOLERANCE)).transpose()?;
     model.to_kind(precision.kind());
     let tokenizers = checkpoint.tokenizers();
-    let contents = Contents { model: &model, tokenizers: tokenizers.clone(), training: None };
+    let inputs = checkpoint.inputs()?;
+    let is_stated = inputs.is_some();
+    let contents = Contents { model: &model, tokenizers: tokenizers.clone(), inputs, training: None };
     snapshot(&contents, HostTensors::Shared)?.write(out)?;
     Ok(Exchanged {
         config: model.config().clone(),
@@ -108,6 +121,7 @@ pub fn export(path: &Path, precision: Precision, out: &Path) -> Result<Exchanged
         passed_over: Vec::new(),
         drawn: Vec::new(),
         tokenizers,
+        states_inputs: is_stated,
         merged,
     })
 }

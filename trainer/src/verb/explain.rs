@@ -17,14 +17,18 @@ use med2e3_shards::{Dataset, Samples, Selection};
 use med2e3_store::{FileError, put_whole};
 
 use crate::TrainerError;
-use crate::config::{ExplainConfig, check_positive};
+use crate::config::{ExplainConfig, check_positive, check_threads};
 use crate::files::csv::to_csv;
+use crate::fit::expect;
 use crate::generate::Decoding;
 use crate::generate::answerer::Answerer;
-use crate::verb::answers::answers;
+use crate::verb::answers::{Way, answers};
 
 /// Prompts answered together.
 const BATCH: usize = 8;
+
+/// Slices of one picture at most.
+const MOST_SLICES: usize = 1024;
 
 /// Asks every question about the first volumes of the split, and writes scores, slices and `report.json` to `out`.
 ///
@@ -37,14 +41,23 @@ pub fn explain(config: &ExplainConfig, out: &Path) -> Result<ExplainReport, Trai
         ("slices", config.slices),
         ("max_new_tokens", config.max_new_tokens),
     ])?;
+    expect("slices", config.slices <= MOST_SLICES, format!("at most {MOST_SLICES}"), config.slices.to_string())?;
+    check_threads([("threads", config.threads)])?;
     let dataset = Arc::new(Dataset::open(&config.dataset)?);
     let answerer = Answerer::open(&config.checkpoint, config.device, config.threads)?;
-    answerer.check_fit(&dataset)?;
+    answerer.check_fit(&dataset, config.other_inputs)?;
+    expect(
+        "checkpoint",
+        answerer.scores_slices(),
+        "a variant that scores slices".into(),
+        "one whose language model gets 3D tokens alone".into(),
+    )?;
     let selection = Selection { split: config.split, tasks: Task::ALL.to_vec(), subset: None };
     let samples = Arc::new(first_volumes(dataset.select(&selection)?, config.volumes));
     claim(out, "explain.toml", config)?;
 
-    let mut answers = answers(&answerer, &dataset, &samples, BATCH, Decoding::Greedy, config.max_new_tokens)?;
+    let way = Way { batch_size: BATCH, decoding: Decoding::Greedy, max_new_tokens: config.max_new_tokens, seed: 0 };
+    let mut answers = answers(&answerer, &dataset, &samples, way)?;
     answers.sort_by(|a, b| (&a.volume_id, a.task, a.topic).cmp(&(&b.volume_id, b.task, b.topic)));
     let mut explanations = Vec::with_capacity(answers.len());
     for answer in answers {

@@ -7,7 +7,7 @@
 //! - [`retrieve`]: captions by volume and volumes by caption, with M3D-CLIP
 //! - [`exchange`]: published weights in, weights for transformers out
 //! - [`verify`]: a checkpoint against a reference implementation
-//! - `answers`: answers to a dataset's samples, for the first two
+//! - `answers`: answers to a dataset's samples, for the first two; `turns`: later turns of conversations as questions
 
 mod answers;
 pub mod ask;
@@ -15,4 +15,5 @@ pub mod evaluate;
 pub mod exchange;
 pub mod explain;
 pub mod retrieve;
+mod turns;
 pub mod verify;

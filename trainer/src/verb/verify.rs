@@ -231,6 +231,7 @@ impl Reference {
             labels_bt: self.get("input.labels")?.map(|labels_bt| labels_bt.to_kind(Kind::Int64)),
             question_ids_bt,
             question_mask_bt,
+            keys_b: Vec::new(),
         })
     }
 

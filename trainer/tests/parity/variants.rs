@@ -91,6 +91,7 @@ fn batch(golden: &Golden, variant: &Variant) -> ModelInput {
         labels_bt: Some(golden.get("labels")),
         question_ids_bt: golden.get(&format!("{questions}_ids")),
         question_mask_bt: golden.get(&format!("{questions}_mask")),
+        keys_b: Vec::new(),
     }
 }
 
@@ -179,7 +180,7 @@ fn every_preset_in_bf16_is_close_to_f32() {
 fn random_scores_sum_to_one_and_weigh_the_slices() {
     let golden = Golden::open("variants");
     let model = model(&golden, "random", variant(&golden, Preset::Random));
-    let input = batch(&golden, &model.config().variant);
+    let mut input = batch(&golden, &model.config().variant);
     let visual = model.visual(&input, false).unwrap();
     let scores_bn = visual.scores_bn;
     assert_eq!((scores_bn.size(), visual.tokens_bse.size()), (vec![5, 8], vec![5, 12, 32]));
@@ -187,6 +188,8 @@ fn random_scores_sum_to_one_and_weigh_the_slices() {
     let sums_b = scores_bn.sum_dim_intlist([1i64].as_slice(), false, Kind::Float);
     assert_close("sums", &sums_b, &sums_b.ones_like(), 1e-6);
     assert!(scores_bn.get(0) != scores_bn.get(1));
+    assert!(scores_bn == model.visual(&input, false).unwrap().scores_bn);
+    input.keys_b = vec![9; input.lengths_b.len()];
     assert!(scores_bn != model.visual(&input, false).unwrap().scores_bn);
 }
 

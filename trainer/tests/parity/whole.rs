@@ -31,6 +31,7 @@ fn whole() -> (Golden, Med2e3, ModelInput) {
         labels_bt: Some(golden.get("labels")),
         question_ids_bt: golden.get("question_ids"),
         question_mask_bt: golden.get("question_mask"),
+        keys_b: Vec::new(),
     };
     (golden, model, input)
 }
@@ -61,6 +62,7 @@ fn row(input: &ModelInput, b: i64) -> ModelInput {
         labels_bt: None,
         question_ids_bt: one(&input.question_ids_bt),
         question_mask_bt: one(&input.question_mask_bt),
+        keys_b: Vec::new(),
     }
 }
 
@@ -320,6 +322,7 @@ fn unlabelled(input: &ModelInput) -> ModelInput {
         labels_bt: None,
         question_ids_bt: input.question_ids_bt.shallow_clone(),
         question_mask_bt: input.question_mask_bt.shallow_clone(),
+        keys_b: input.keys_b.clone(),
     }
 }
 

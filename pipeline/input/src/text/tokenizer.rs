@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr;
 
+use med2e3_schemas::index::xxh3_hex;
 use tokenizers::AddedToken;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
@@ -114,6 +115,21 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[i32]) -> Result<String, InputError> {
         let ids = ids.iter().filter_map(|id| u32::try_from(*id).ok()).collect::<Vec<_>>();
         self.inner.decode(&ids, true).map_err(|e| tokenizer_error("token ids", "ids that decode", e))
+    }
+
+    /// Identity of the tokenizer: xxh3 (64 bit) of its JSON without white space, as hex. Files that are written in another way
+    /// but make the same tokens have the same.
+    ///
+    /// # Errors
+    /// [`InputError::Tokenizer`] where the tokenizer cannot be serialized.
+    pub fn identity(&self) -> Result<String, InputError> {
+        let json = self.inner.to_string(false).map_err(|e| tokenizer_error("tokenizer", "a tokenizer to write", e))?;
+        Ok(xxh3_hex(json.as_bytes()))
+    }
+
+    /// The largest id of a token, added tokens included; `None` for an empty vocabulary. There may be fewer tokens than ids.
+    pub fn largest_id(&self) -> Option<u32> {
+        self.inner.get_vocab(true).into_values().max()
     }
 
     /// The id of the token with exactly this text.

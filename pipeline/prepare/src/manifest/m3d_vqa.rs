@@ -125,6 +125,15 @@ pub(super) fn bare_letter(cell: &str) -> String {
     if bare.chars().count() == 1 { bare.to_owned() } else { cell.to_owned() }
 }
 
+/// The letter of the choice whose text the answer is, where the stated letter is another choice's; with that one's text.
+fn contradiction<'a>(letter: &str, answer: &str, choices: [&'a String; 4]) -> Option<(&'static str, &'a str)> {
+    let same = |choice: &str| choice.trim().to_lowercase() == answer.trim().to_lowercase();
+    let letters = ["A", "B", "C", "D"];
+    let stated = choices[letters.iter().position(|known| *known == letter)?];
+    let other = choices.iter().position(|choice| same(choice)).filter(|_| !same(stated))?;
+    Some((letters[other], stated))
+}
+
 /// The open and the closed row of a line; `damage` says why the line is no row of the table.
 fn rows(cells: [String; COLUMNS.len()], damage: Option<String>, split: Split, row: &str) -> [Row; 2] {
     let is_header = cells.iter().zip(COLUMNS).all(|(cell, column)| cell == column);
@@ -157,6 +166,12 @@ fn rows(cells: [String; COLUMNS.len()], damage: Option<String>, split: Split, ro
     } else {
         refusal(Reason::MissingAnswer, &format!("expected an answer choice A to D, found `{letter}`"))
     };
+    let choices = [&a, &b, &c, &d];
+    let lettered = lettered.or_else(|| {
+        let (other, stated) = contradiction(&letter, &answer, choices)?;
+        let detail = format!("expected the answer of choice {letter} (`{stated}`), found `{answer}`, that of choice {other}");
+        refusal(Reason::BadRow, &detail)
+    });
     // What is no row of the table names no volume.
     let images = if damaged || is_header { Vec::new() } else { vec![image] };
     let open = Row {

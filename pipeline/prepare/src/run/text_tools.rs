@@ -1,10 +1,13 @@
 //! The run's text tools: the tokenizer, read from a file or trained on the training split's texts and then stored in the
 //! dataset; and the tokenizer of a text encoder, if the run has one.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use med2e3_input::text::template::{END_TOKEN, instruction};
 use med2e3_input::text::{QuestionTokenizer, Template, Tokenizer};
+use med2e3_schemas::index::xxh3_hex;
+use med2e3_schemas::inputs::TextInputs;
 use med2e3_schemas::sample::Split;
 pub use med2e3_shards::index::TOKENIZER as FILE;
 use med2e3_store::put_whole;
@@ -47,6 +50,22 @@ impl TextTools {
         Ok(TextTools { tokenizer: Tokenizer::load(&dataset.join(FILE))?, question_tokenizer })
     }
 
+    /// How texts are made.
+    ///
+    /// # Errors
+    /// A tokenizer without an end token or that can't be written; a file of prompts that can't be read.
+    pub fn inputs(&self, config: &TextConfig) -> Result<TextInputs, PrepareError> {
+        let questions = self.question_tokenizer.as_ref().map(QuestionTokenizer::identity).transpose()?;
+        Ok(TextInputs {
+            template: config.template.as_str().into(),
+            tokenizer: self.tokenizer.identity()?,
+            question_tokenizer: questions.map(|json| xxh3_hex(json.as_bytes())),
+            start_token: self.tokenizer.bos(),
+            end_token: Some(end_token(&self.tokenizer)?),
+            caption_prompts: distinct(config.prompts()?.as_slice()),
+        })
+    }
+
     /// Writes the tokenizer to the dataset.
     ///
     /// # Errors
@@ -68,6 +87,10 @@ fn train(template: Template, entries: usize, manifest: &Manifest) -> Result<Toke
     let marks = template.special_tokens().iter().copied().filter(|mark| *mark != END_TOKEN);
     let special: Vec<&str> = std::iter::once(END_TOKEN).chain(marks).collect();
     Ok(Tokenizer::train_bpe(words.chain(texts), entries, &special)?)
+}
+
+fn distinct(prompts: &[String]) -> Vec<String> {
+    prompts.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect()
 }
 
 /// The id that ends an answer.

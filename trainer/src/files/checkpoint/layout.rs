@@ -12,6 +12,8 @@ use crate::TrainerError;
 pub(super) const WEIGHTS: &str = "model.safetensors";
 pub(super) const TOKENIZER: &str = "tokenizer.json";
 pub(super) const TEXT_TOKENIZER: &str = "text_tokenizer.json";
+/// How the inputs that the model learned from were made.
+pub(super) const INPUTS: &str = "inputs.json";
 /// What only training needs; a checkpoint without it still answers.
 pub(super) const STATE_FOLDER: &str = "state/";
 pub(super) const MOMENTS: &str = "state/optimizer.safetensors";

@@ -4,10 +4,12 @@
 //! # Layout
 //! - `snapshot`: a model and a run's state, to host memory
 //! - `write`: a snapshot to a folder, whole, in an earlier one's stead
+//! - `inputs`: how the model's inputs were made
 //! - `layout`: the names of the files; `state`: what training goes on from in addition to weights and moments
 //!
 //! This file opens one.
 
+mod inputs;
 mod layout;
 mod snapshot;
 mod state;
@@ -26,6 +28,7 @@ use crate::files::weights_file::WeightsFile;
 use crate::model::Med2e3;
 use layout::{MANIFEST, MOMENTS, Manifest, STATE, STATE_FOLDER, TEXT_TOKENIZER, TOKENIZER, hash_of};
 
+pub use inputs::{inputs_in, inputs_of};
 pub use snapshot::{Contents, HostTensors, Snapshot, Tokenizers, snapshot};
 pub use state::TrainState;
 
@@ -47,20 +50,25 @@ impl Checkpoint {
             expected: "a checkpoint, or a run with one".into(),
             found: if path.exists() { "no step-N folder with a manifest".into() } else { "nothing".into() },
         })?;
-        let manifest: Manifest = read_json(&folder.join(MANIFEST), OWN_JSON)?;
-        for (relative, expected) in manifest.files {
-            let inside = |part: Component<'_>| matches!(part, Component::Normal(_));
-            let within = Path::new(&relative).components().all(inside);
-            let path = folder.join(&relative);
-            if relative.starts_with(STATE_FOLDER) && !path.exists() {
-                continue;
-            }
-            let found = if within { hash_of(&path)? } else { "a path that leads out of the checkpoint".into() };
-            if found != expected {
-                return Err(TrainerError::File { path, expected: format!("blake3 {expected}"), found });
-            }
+        Checkpoint::checked(folder)
+    }
+
+    /// Opens the last checkpoint of a run's folder, where there is one.
+    ///
+    /// # Errors
+    /// A file that is missing or differs from the manifest.
+    pub fn open_last(run: &Path) -> Result<Option<Checkpoint>, TrainerError> {
+        last(run).map(Checkpoint::checked).transpose()
+    }
+
+    fn checked(folder: PathBuf) -> Result<Checkpoint, TrainerError> {
+        match check_files(&folder) {
+            Ok(()) => Ok(Checkpoint { folder }),
+            Err(error) => Err(match whole_before(&folder) {
+                Some(whole) => TrainerError::Damaged { problem: error.to_string(), damaged: folder, whole },
+                None => error,
+            }),
         }
-        Ok(Checkpoint { folder })
     }
 
     /// The checkpoint's folder.
@@ -106,6 +114,32 @@ impl Checkpoint {
     }
 }
 
+/// Compares every file with the manifest.
+fn check_files(folder: &Path) -> Result<(), TrainerError> {
+    let manifest: Manifest = read_json(&folder.join(MANIFEST), OWN_JSON)?;
+    for (relative, expected) in manifest.files {
+        let inside = |part: Component<'_>| matches!(part, Component::Normal(_));
+        let within = Path::new(&relative).components().all(inside);
+        let path = folder.join(&relative);
+        if relative.starts_with(STATE_FOLDER) && !path.exists() {
+            continue;
+        }
+        let found = if within { hash_of(&path)? } else { "a path that leads out of the checkpoint".into() };
+        if found != expected {
+            return Err(TrainerError::File { path, expected: format!("blake3 {expected}"), found });
+        }
+    }
+    Ok(())
+}
+
+/// The last whole checkpoint before this one in the same run.
+fn whole_before(folder: &Path) -> Option<PathBuf> {
+    let step: u64 = folder.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()?;
+    let mut earlier: Vec<_> = checkpoints(folder.parent()?).into_iter().filter(|(other, _)| *other < step).collect();
+    earlier.sort();
+    earlier.into_iter().rev().map(|(_, path)| path).find(|path| check_files(path).is_ok())
+}
+
 /// The folder of a run's checkpoint.
 pub fn folder_of(run: &Path, step: u64) -> PathBuf {
     run.join(format!("step-{step}"))
@@ -113,12 +147,18 @@ pub fn folder_of(run: &Path, step: u64) -> PathBuf {
 
 /// The run's checkpoint with the highest step.
 pub fn last(run: &Path) -> Option<PathBuf> {
-    let steps = fs::read_dir(run).ok()?.flatten().filter_map(|entry| {
+    checkpoints(run).into_iter().max().map(|(_, path)| path)
+}
+
+/// Every complete checkpoint of a run, by its step.
+fn checkpoints(run: &Path) -> Vec<(u64, PathBuf)> {
+    let entries = fs::read_dir(run).into_iter().flatten().flatten();
+    let step = |entry: fs::DirEntry| {
         let name = entry.file_name();
         let step: u64 = without_earlier(name.to_str()?).strip_prefix("step-")?.parse().ok()?;
         Some((step, write::complete(&folder_of(run, step))?))
-    });
-    steps.max().map(|(_, path)| path)
+    };
+    entries.filter_map(step).collect()
 }
 
 #[cfg(test)]
@@ -149,7 +189,7 @@ mod tests {
         let cursor = Default::default();
         let state = TrainState { step: 7, cursor, selection: "ab".into(), validation: vec![(7, 0.5)] };
         let training = Some((&state, vec![("exp_avg/x".to_owned(), moment.shallow_clone())]));
-        let contents = Contents { model: &model, tokenizers: Tokenizers::default(), training };
+        let contents = Contents { model: &model, tokenizers: Tokenizers::default(), inputs: None, training };
         let copied = snapshot(&contents, HostTensors::Copied).unwrap();
         let shared = snapshot(&contents, HostTensors::Shared).unwrap();
         is_send(&copied);

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::PathBuf;
 
+use med2e3_schemas::inputs::Inputs;
 use med2e3_store::FileError;
 use tch::{Device, Tensor};
 
-use super::layout::{MOMENTS, STATE, TEXT_TOKENIZER, TOKENIZER, WEIGHTS};
+use super::layout::{INPUTS, MOMENTS, STATE, TEXT_TOKENIZER, TOKENIZER, WEIGHTS};
 use super::state::TrainState;
 use crate::TrainerError;
 use crate::files::adapters;
@@ -20,6 +21,8 @@ pub struct Contents<'a> {
     pub model: &'a Med2e3,
     /// Its tokenizers' files, copied in under the checkpoint's names where they are given.
     pub tokenizers: Tokenizers,
+    /// How its inputs were made, where that is known.
+    pub inputs: Option<Inputs>,
     /// What training goes on from, with the optimizer's moments by name; None for a model alone.
     pub training: Option<(&'a TrainState, Vec<(String, Tensor)>)>,
 }
@@ -83,6 +86,9 @@ pub fn snapshot(contents: &Contents<'_>, host_tensors: HostTensors) -> Result<Sn
         let moments = moments.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
         files.push((MOMENTS.to_owned(), tensors(moments)));
         files.push((STATE.to_owned(), FileContents::Bytes(to_json(state))));
+    }
+    if let Some(inputs) = &contents.inputs {
+        files.push((INPUTS.to_owned(), FileContents::Bytes(to_json(inputs))));
     }
     let config = toml::to_string(model.config()).expect("a configuration is plain data");
     files.push((CONFIG.to_owned(), FileContents::Bytes(config.into_bytes())));

@@ -13,13 +13,29 @@ impl SliceScorer for Uniform {
     }
 }
 
-/// Normal draws from libtorch's generator, new ones for every volume.
+/// Normal draws, for each volume from its own key: they depend neither on the batch nor on other draws.
 pub(crate) struct Random;
 
 impl SliceScorer for Random {
     fn relevance(&self, input: &ScorerInput) -> Tensor {
-        Tensor::randn([input.volumes, input.slice_count], options(input))
+        let rows: Vec<f32> = input.keys.iter().flat_map(|key| normal_draws(*key, input.slice_count as usize)).collect();
+        Tensor::from_slice(&rows).view([input.volumes, input.slice_count]).to_device(input.device)
     }
+}
+
+/// `count` normal draws (Box and Muller 1958) from the extended output of a hash.
+fn normal_draws(key: u64, count: usize) -> Vec<f32> {
+    let mut bytes = vec![0; 16 * count.div_ceil(2)];
+    blake3::Hasher::new().update(&key.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    let (words, _) = bytes.as_chunks::<8>();
+    // 53 bits each; the first of a pair is above 0, so that its logarithm is finite.
+    let uniform = |word: [u8; 8]| ((u64::from_le_bytes(word) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+    let (pairs, _) = words.as_chunks::<2>();
+    let draws = pairs.iter().flat_map(|[a, b]| {
+        let (radius, angle) = ((-2.0 * uniform(*a).ln()).sqrt(), std::f64::consts::TAU * uniform(*b));
+        [radius * angle.cos(), radius * angle.sin()]
+    });
+    draws.take(count).map(|draw| draw as f32).collect()
 }
 
 /// A bell over the slice index: centre in the middle, deviation N / 6. The softmax makes it sum to 1.

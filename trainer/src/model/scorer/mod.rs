@@ -27,6 +27,8 @@ pub(crate) struct ScorerInput<'a> {
     pub(crate) slice_count: i64,
     /// The device of the scores.
     pub(crate) device: Device,
+    /// One a volume, from which a scorer draws.
+    pub(crate) keys: &'a [u64],
 }
 
 /// One number a slice, before the softmax.
@@ -71,6 +73,21 @@ pub(crate) fn scores(relevance_bn: &Tensor, dropout: f64, train: bool) -> Tensor
     if train && dropout > 0.0 { scores_bn.dropout(dropout, true) } else { scores_bn }
 }
 
+/// One key a volume: of its row, and of its place among the row's volumes. `samples` holds each volume's row, whose
+/// number is the key where it has none.
+pub(crate) fn volume_keys(keys_b: &[u64], samples: &[i64]) -> Vec<u64> {
+    let place = |volume: usize| samples[..volume].iter().filter(|row| **row == samples[volume]).count() as u64;
+    let key = |(volume, row): (usize, &i64)| {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&keys_b.get(*row as usize).copied().unwrap_or(*row as u64).to_le_bytes());
+        hasher.update(&place(volume).to_le_bytes());
+        let hash = hasher.finalize();
+        let (first, _) = hash.as_bytes().as_chunks::<8>();
+        u64::from_le_bytes(first[0])
+    };
+    samples.iter().enumerate().map(key).collect()
+}
+
 /// One feature a slice, (B, N, E). A depth layer of 3D tokens belongs to the N / depth slices that it covers.
 ///
 /// `tokens3d_bpe` (B, P, E) has its P tokens depth slowest in `depth` layers; `tokens2d_bnqe` is (B, N, Q, E).
@@ -113,7 +130,7 @@ mod tests {
 
     fn input<'a>(slices_bne: Option<&'a Tensor>, text_be: Option<&'a Tensor>, slice_count: i64) -> ScorerInput<'a> {
         let volumes = text_be.map_or(1, |text_be| text_be.size()[0]);
-        ScorerInput { slices_bne, text_be, volumes, slice_count, device: Device::Cpu }
+        ScorerInput { slices_bne, text_be, volumes, slice_count, device: Device::Cpu, keys: &[] }
     }
 
     fn fixed(scorer: &dyn SliceScorer) -> Vec<f64> {
@@ -123,6 +140,39 @@ mod tests {
     #[test]
     fn uniform_gives_each_slice_its_share() {
         assert!(fixed(&Uniform).into_iter().all(|score| (score - 1.0 / 6.0).abs() < 1e-7));
+    }
+
+    #[test]
+    fn random_scores_depend_on_the_row_and_the_volumes_place_alone() {
+        let drawn = |keys_b: &[u64], samples: &[i64]| -> Vec<Vec<f32>> {
+            let keys = volume_keys(keys_b, samples);
+            let volumes = samples.len() as i64;
+            let (slices_bne, text_be, slice_count, device) = (None, None, 6, Device::Cpu);
+            let input = ScorerInput { slices_bne, text_be, volumes, slice_count, device, keys: &keys };
+            Vec::try_from(scores(&Random.relevance(&input), 0.0, false)).unwrap()
+        };
+        let together = drawn(&[7, 8, 9], &[0, 1, 1, 2]);
+        assert_eq!(together[0], drawn(&[7], &[0])[0]);
+        assert_eq!(together[1..3], drawn(&[8], &[0, 0]));
+        assert_eq!(together[3], drawn(&[1, 9], &[1])[0]);
+        for (i, row) in together.iter().enumerate() {
+            assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+            assert!(together[..i].iter().all(|other| other != row));
+        }
+    }
+
+    #[test]
+    fn random_relevance_is_normal() {
+        let keys: Vec<u64> = (0..2000).collect();
+        let (slices_bne, text_be, slice_count, device) = (None, None, 33, Device::Cpu);
+        let input = ScorerInput { slices_bne, text_be, volumes: 2000, slice_count, device, keys: &keys };
+        let drawn = Random.relevance(&input).to_kind(Kind::Double);
+        let count = (2000.0f64 * 33.0).sqrt();
+        // Mean, variance and fourth moment of the normal distribution, within five standard deviations.
+        for (power, expected, deviation) in [(1, 0.0, 1.0), (2, 1.0, 2f64.sqrt()), (4, 3.0, 96f64.sqrt())] {
+            let moment = drawn.pow_tensor_scalar(power).mean(Kind::Double).double_value(&[]);
+            assert!((moment - expected).abs() < 5.0 * deviation / count, "{power}: {moment}");
+        }
     }
 
     #[test]

@@ -1,0 +1,156 @@
+//! What a dataset states of how its inputs are made ([`Inputs`](med2e3_schemas::inputs::Inputs)), from and to the values that
+//! make them: so a single volume or question is prepared as those of the dataset were.
+
+use std::path::Path;
+
+use med2e3_schemas::inputs::{CropNumbers, IntensityNumbers, VolumeInputs, VolumeRecipe};
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error, StrDeserializer};
+
+use crate::error::InputError;
+use crate::percentile::PercentileRange;
+use crate::recipe::{self, CtCrop, CtRecipe, Intensity};
+use crate::text::Template;
+use crate::volume::{self, Buffers, DeepPictures, ReadLimits};
+use crate::window::{Window, WindowLevel};
+
+impl From<&CtRecipe> for VolumeRecipe {
+    /// A window is its numbers, whether they were stated or named.
+    fn from(recipe: &CtRecipe) -> VolumeRecipe {
+        VolumeRecipe::Ct {
+            spacing_mm: recipe.spacing_mm,
+            intensity: match recipe.intensity {
+                Intensity::None => IntensityNumbers::None,
+                Intensity::Window(window) => {
+                    let WindowLevel { center, width } = window.level();
+                    IntensityNumbers::Window { center, width }
+                }
+                Intensity::Percentile(PercentileRange { low, high }) => IntensityNumbers::Percentile { low, high },
+            },
+            crop: match recipe.crop {
+                CtCrop::None => CropNumbers::None,
+                CtCrop::Foreground => CropNumbers::Foreground,
+                CtCrop::AboveHu(hu) => CropNumbers::AboveHu(hu),
+            },
+        }
+    }
+}
+
+/// The recipe `ct` of these numbers.
+fn ct_of(
+    shape_dhw: [usize; 3],
+    spacing_mm: Option<[f32; 3]>,
+    intensity: IntensityNumbers,
+    crop: CropNumbers,
+) -> CtRecipe {
+    CtRecipe {
+        shape_dhw,
+        spacing_mm,
+        intensity: match intensity {
+            IntensityNumbers::None => Intensity::None,
+            IntensityNumbers::Window { center, width } => {
+                Intensity::Window(Window::Level(WindowLevel { center, width }))
+            }
+            IntensityNumbers::Percentile { low, high } => Intensity::Percentile(PercentileRange { low, high }),
+        },
+        crop: match crop {
+            CropNumbers::None => CtCrop::None,
+            CropNumbers::Foreground => CtCrop::Foreground,
+            CropNumbers::AboveHu(hu) => CtCrop::AboveHu(hu),
+        },
+    }
+}
+
+/// Reads a volume and prepares it as `inputs` state: values in D H W order, in the unit of their format.
+///
+/// # Errors
+/// A volume that does not read or that the recipe refuses; an unknown word for 16-bit pictures.
+pub fn read_volume(path: &Path, inputs: &VolumeInputs, limits: &ReadLimits) -> Result<Vec<f32>, InputError> {
+    let deep: DeepPictures = of_word("deep_pictures", &inputs.deep_pictures)?;
+    let volume = volume::read_as(path, limits, &Buffers::default(), deep)?;
+    let (shape_dhw, mut values) = (inputs.voxels.shape_dhw, Vec::new());
+    match inputs.recipe {
+        VolumeRecipe::M3d => recipe::m3d(&volume, shape_dhw, &mut values)?,
+        VolumeRecipe::Ct { spacing_mm, intensity, crop } => {
+            recipe::ct(&volume, &ct_of(shape_dhw, spacing_mm, intensity, crop), &mut values)?
+        }
+    };
+    Ok(values)
+}
+
+/// The word of pictures' treatment, as configurations have it.
+pub fn deep_pictures_word(deep: DeepPictures) -> &'static str {
+    match deep {
+        DeepPictures::Clip => "clip",
+        DeepPictures::Range => "range",
+    }
+}
+
+impl Template {
+    /// The template's word, as configurations have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Template::Phi => "phi",
+            Template::PretrainVision3d => "pretrain_vision3d",
+            Template::Phi3Chat => "phi3_chat",
+            Template::M3d => "m3d",
+        }
+    }
+
+    /// The template of a word.
+    ///
+    /// # Errors
+    /// [`InputError::UnknownWord`] for any other.
+    pub fn of_word(word: &str) -> Result<Template, InputError> {
+        of_word("template", word)
+    }
+}
+
+fn of_word<'de, T: Deserialize<'de>>(what: &'static str, word: &'de str) -> Result<T, InputError> {
+    let deserializer: StrDeserializer<'de, Error> = word.into_deserializer();
+    T::deserialize(deserializer).map_err(|error| InputError::UnknownWord { what, found: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::WindowPreset;
+
+    #[test]
+    fn a_recipe_and_its_numbers_mean_the_same() {
+        let shape_dhw = [3, 4, 5];
+        for intensity in [
+            Intensity::None,
+            Intensity::Window(Window::Preset(WindowPreset::Lung)),
+            Intensity::Percentile(PercentileRange { low: 0.5, high: 99.5 }),
+        ] {
+            for crop in [CtCrop::None, CtCrop::Foreground, CtCrop::AboveHu(-300.5)] {
+                for spacing_mm in [None, Some([5.0, 0.75, 1.0])] {
+                    let recipe = CtRecipe { shape_dhw, spacing_mm, intensity, crop };
+                    let numbers = VolumeRecipe::from(&recipe);
+                    let VolumeRecipe::Ct { spacing_mm, intensity, crop } = numbers else { panic!("a ct recipe") };
+                    let back = ct_of(shape_dhw, spacing_mm, intensity, crop);
+                    assert_eq!(VolumeRecipe::from(&back), numbers);
+                    assert_eq!((back.shape_dhw, back.crop, back.spacing_mm), (shape_dhw, recipe.crop, recipe.spacing_mm));
+                }
+            }
+        }
+        let lung = CtRecipe { intensity: Intensity::Window(Window::Preset(WindowPreset::Lung)), ..CtRecipe::default() };
+        assert!(VolumeRecipe::from(&lung).to_string().contains("-1350 to 150 HU"));
+    }
+
+    #[test]
+    fn words_are_those_of_configurations() {
+        for template in [Template::Phi, Template::PretrainVision3d, Template::Phi3Chat, Template::M3d] {
+            assert_eq!(serde_json::to_value(template).unwrap(), template.as_str());
+            assert_eq!(Template::of_word(template.as_str()).unwrap(), template);
+        }
+        for deep in [DeepPictures::Clip, DeepPictures::Range] {
+            assert_eq!(serde_json::to_value(deep).unwrap(), deep_pictures_word(deep));
+            assert_eq!(of_word::<DeepPictures>("deep_pictures", deep_pictures_word(deep)).unwrap(), deep);
+        }
+        let error = Template::of_word("llama9").unwrap_err().to_string();
+        assert!(error.contains("template") && error.contains("llama9") && error.contains("phi3_chat"), "{error}");
+    }
+}

@@ -1,0 +1,53 @@
+//! What the machine can hold: bounds on what a configuration may ask of it.
+
+use std::fs;
+
+use crate::TrainerError;
+use crate::fit::expect;
+
+/// Threads beyond which more cost memory and help nothing: eight for each core, 64 on a small machine.
+pub(crate) fn most_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (8 * cores).max(64)
+}
+
+/// Bytes of memory that a process may have: the machine's, or its container's where that is less. `None` where the system does
+/// not say.
+fn memory_bytes() -> Option<u64> {
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| of_meminfo(&text));
+    let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let container = limits.into_iter().filter_map(|path| fs::read_to_string(path).ok()?.trim().parse().ok());
+    machine.into_iter().chain(container).min()
+}
+
+fn of_meminfo(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// Fails with [`TrainerError::Config`] where `bytes` are more than the machine has; `what` needs them.
+pub(crate) fn check_memory(key: &str, bytes: u128, what: &str) -> Result<(), TrainerError> {
+    let Some(memory) = memory_bytes().map(u128::from) else {
+        return Ok(());
+    };
+    let expected = format!("what takes at most {}, this machine's memory", gib(memory));
+    expect(key, bytes <= memory, expected, format!("{what}, which take {}", gib(bytes)))
+}
+
+/// Bytes as a person reads them.
+fn gib(bytes: u128) -> String {
+    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_off_the_systems_table() {
+        assert_eq!(of_meminfo("MemTotal:       16384 kB\nMemFree: 1 kB\n"), Some(16 << 20));
+        assert_eq!(of_meminfo("MemFree: 1 kB\n"), None);
+        assert_eq!(gib(3 << 29), "1.5 GiB");
+    }
+}

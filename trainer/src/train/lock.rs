@@ -1,0 +1,76 @@
+//! One writer of a run's folder: the folder itself is locked while a run is open.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use med2e3_program::output::OutputError;
+use med2e3_store::FileError;
+
+use crate::TrainerError;
+
+/// A run's folder, kept from other runs until this is dropped. The system lets go of it when the process ends, however it ends.
+pub(super) struct RunLock {
+    _folder: File,
+    /// The folder, where it was not there before.
+    created: Option<PathBuf>,
+}
+
+impl RunLock {
+    /// Makes the folder, where it is not there, and locks it.
+    ///
+    /// # Errors
+    /// Another process trains into it; the system refuses.
+    pub(super) fn take(out: &Path) -> Result<RunLock, TrainerError> {
+        let created = (!out.exists()).then(|| out.to_owned());
+        fs::create_dir_all(out).map_err(FileError::of(out, "create"))?;
+        let folder = File::open(out).map_err(FileError::of(out, "open"))?;
+        match folder.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OutputError::Occupied {
+                    path: out.to_owned(),
+                    problem: "another process trains into this folder".into(),
+                    hint: "wait for it, or give another --out".into(),
+                }
+                .into());
+            }
+            Err(TryLockError::Error(error)) => {
+                let out = out.display();
+                eprintln!("note: {out} can't be locked ({error}): start no other run into this folder");
+            }
+        }
+        Ok(RunLock { _folder: folder, created })
+    }
+}
+
+impl Drop for RunLock {
+    /// A run that wrote nothing leaves no folder behind.
+    fn drop(&mut self) {
+        if let Some(created) = &self.created {
+            // Only an empty folder is removed.
+            let _ = fs::remove_dir(created);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_has_one_run_at_a_time_and_an_empty_one_does_not_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("a/run");
+        let lock = RunLock::take(&out).unwrap();
+        let error = RunLock::take(&out).err().unwrap().to_string();
+        assert!(error.contains("another process") && out.is_dir(), "{error}");
+        drop(lock);
+        assert!(!out.exists());
+
+        let lock = RunLock::take(&out).unwrap();
+        fs::write(out.join("train.toml"), "").unwrap();
+        drop(lock);
+        assert!(out.join("train.toml").is_file());
+        drop(RunLock::take(&out).unwrap());
+    }
+}
