@@ -32,9 +32,7 @@ pub enum TrainerError {
         found: String,
     },
     /// A checkpoint that is damaged, and the one before it, which is not.
-    #[error(
-        "{problem}\nhint: {whole} is whole: name it, or move {damaged} away so that it is the last one of its run"
-    )]
+    #[error("{problem}\nhint: {whole} is whole: name it, or move {damaged} away so that it is the last one of its run")]
     Damaged {
         /// What is wrong.
         problem: String,

@@ -132,7 +132,10 @@ mod tests {
                     let VolumeRecipe::Ct { spacing_mm, intensity, crop } = numbers else { panic!("a ct recipe") };
                     let back = ct_of(shape_dhw, spacing_mm, intensity, crop);
                     assert_eq!(VolumeRecipe::from(&back), numbers);
-                    assert_eq!((back.shape_dhw, back.crop, back.spacing_mm), (shape_dhw, recipe.crop, recipe.spacing_mm));
+                    assert_eq!(
+                        (back.shape_dhw, back.crop, back.spacing_mm),
+                        (shape_dhw, recipe.crop, recipe.spacing_mm)
+                    );
                 }
             }
         }

@@ -53,7 +53,9 @@ pub fn is_correct_strict(prediction: &str, choice: &str) -> bool {
     let Some(first) = words.first().and_then(Word::letter) else { return false };
     let is_article = first == 'A' && !words[0].is_marked && words.len() > 3;
     let others = words.iter().enumerate().skip(1).filter(|(at, _)| names_choice(&words, *at));
-    Some(first) == letter(choice) && !is_article && others.filter_map(|(_, word)| word.letter()).all(|other| other == first)
+    Some(first) == letter(choice)
+        && !is_article
+        && others.filter_map(|(_, word)| word.letter()).all(|other| other == first)
 }
 
 /// A run of letters and digits.

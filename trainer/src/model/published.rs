@@ -295,11 +295,7 @@ impl LanguageModelConfig {
             "tie_word_embeddings": self.tie_word_embeddings, "attention_bias": false,
             // Written where there is none, too: the default of transformers may be past a small vocabulary.
             "bos_token_id": self.special_ids.begin, "pad_token_id": self.special_ids.pad,
-            "eos_token_id": match self.special_ids.end.as_slice() {
-                [] => Value::Null,
-                [id] => json!(id),
-                ids => json!(ids),
-            }
+            "eos_token_id": self.special_ids.ends()
         });
         if let Some(original) = self.original_max_position_embeddings.filter(|_| self.model_type == Family::Phi3) {
             config["original_max_position_embeddings"] = json!(original);
@@ -322,6 +318,39 @@ impl LanguageModelConfig {
     }
 }
 
+impl SpecialIds {
+    /// These, with the end ids of a `generation_config.json` in place of config.json's where it names some: as transformers
+    /// takes them.
+    ///
+    /// # Errors
+    /// A field is no id.
+    pub fn with_generation(self, value: &Value) -> Result<SpecialIds, ModelError> {
+        let fields = Fields::of("llm: generation_config.json", value)?;
+        let end = fields.ids("eos_token_id")?;
+        let (begin, pad) = (fields.ids("bos_token_id")?, fields.ids("pad_token_id")?);
+        Ok(SpecialIds {
+            begin: self.begin.or(begin.first().copied()),
+            end: if end.is_empty() { self.end } else { end },
+            pad: self.pad.or(pad.first().copied()),
+        })
+    }
+
+    /// The `generation_config.json` that makes transformers end answers at the same ids; none where nothing is known.
+    pub fn to_generation(&self) -> Option<Value> {
+        let ids = json!({"bos_token_id": self.begin, "eos_token_id": self.ends(), "pad_token_id": self.pad});
+        (*self != SpecialIds::default()).then_some(ids)
+    }
+
+    /// None, one or a list.
+    fn ends(&self) -> Value {
+        match self.end.as_slice() {
+            [] => Value::Null,
+            [id] => json!(id),
+            ids => json!(ids),
+        }
+    }
+}
+
 impl SiglipVisionConfig {
     /// From SigLIP's config.json: that of the vision model, or the whole one around it.
     ///
@@ -329,6 +358,7 @@ impl SiglipVisionConfig {
     /// A field is wrong, or asks for something that is not implemented here.
     pub fn from_published(value: &Value) -> Result<SiglipVisionConfig, ModelError> {
         let fields = Fields::of("vision2d", value.get("vision_config").unwrap_or(value))?;
+        fields.only("model_type", &["siglip", "siglip_vision_model"].map(Value::from))?;
         fields.only("hidden_act", &[json!("gelu_pytorch_tanh")])?;
         // Published files leave out what equals the defaults of transformers' SiglipVisionConfig.
         Ok(SiglipVisionConfig {
@@ -367,6 +397,7 @@ impl M3dClipVisionConfig {
     /// A field is missing, or asks for something that is not implemented here.
     pub fn from_published(value: &Value) -> Result<M3dClipVisionConfig, ModelError> {
         let fields = Fields::of("vision3d", value)?;
+        fields.only("model_type", &["m3d_clip", "m3d_clip_vision_model"].map(Value::from))?;
         fields.only("pos_embed", &[json!("perceptron")])?;
         fields.only("spatial_dims", &[json!(3)])?;
         fields.only("dropout_rate", &[json!(0), json!(0.0)])?;

@@ -59,7 +59,8 @@ pub(super) fn check(config: &Med2e3Config) -> Result<(), ModelError> {
             ("text_encoder.type_vocab_size", text.type_vocab_size, 1, ROWS),
         ]);
     }
-    for (field, connector) in [("variant.connector3d", variant.connector3d), ("variant.connector2d", variant.connector2d)]
+    for (field, connector) in
+        [("variant.connector3d", variant.connector3d), ("variant.connector2d", variant.connector2d)]
     {
         match connector {
             ConnectorKind::SpatialPooling { pool, .. } => sizes.extend(pool.map(|block| (field, block, 1, VOXELS))),

@@ -31,7 +31,11 @@ const FREE: [&str; 10] = [
 ///
 /// # Errors
 /// The folder holds something else, or a run that is not to be resumed; a checkpoint that does not read.
-pub(super) fn resumable(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Option<Checkpoint>, TrainerError> {
+pub(super) fn resumable(
+    config: &TrainConfig,
+    out: &Path,
+    existing: Existing,
+) -> Result<Option<Checkpoint>, TrainerError> {
     if !is_occupied(out) {
         if existing == Existing::Resume {
             eprintln!("note: {} holds no run yet; this one begins", out.display());
@@ -51,9 +55,10 @@ pub(super) fn resumable(config: &TrainConfig, out: &Path, existing: Existing) ->
         (Some(None), Existing::Refuse) => {
             ("holds this run already".to_owned(), "--resume goes on from its last checkpoint")
         }
-        (Some(Some(difference)), _) => {
-            (format!("holds another run than this one: {difference}"), "state what it began with, or give another --out")
-        }
+        (Some(Some(difference)), _) => (
+            format!("holds another run than this one: {difference}"),
+            "state what it began with, or give another --out",
+        ),
         (None, _) => ("holds something else than a run".to_owned(), "give another --out"),
     };
     Err(OutputError::Occupied { path: out.to_owned(), problem, hint: hint.into() }.into())
@@ -67,7 +72,8 @@ fn difference(there: &Table, here: &Table) -> Option<String> {
         values
     });
     let differing = here.keys().chain(there.keys()).find(|key| !is_free(key) && there.get(*key) != here.get(*key))?;
-    let words = |values: &BTreeMap<String, &Value>| values.get(differing).map_or("absent".into(), |value| value.to_string());
+    let words =
+        |values: &BTreeMap<String, &Value>| values.get(differing).map_or("absent".into(), |value| value.to_string());
     Some(format!("{differing} is {} there, {} here", words(&there), words(&here)))
 }
 

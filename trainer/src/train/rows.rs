@@ -37,9 +37,8 @@ pub(super) fn check(
     question: QuestionForm,
     config: &Med2e3Config,
 ) -> Result<(), TrainerError> {
-    let fail = |key: &str, expected: String, found: String| {
-        Err(TrainerError::Config { key: key.to_owned(), expected, found })
-    };
+    let fail =
+        |key: &str, expected: String, found: String| Err(TrainerError::Config { key: key.to_owned(), expected, found });
     if form == TextForm::Prompt {
         return fail("data.form", "conversation or pretrain".into(), "prompt, whose rows have no target".into());
     }
@@ -171,9 +170,15 @@ mod tests {
         assert_eq!(said(9, 9, 10), None);
         assert_eq!(said(7, 9, 10), None, "one row keeps its target");
         let none = said(6, 9, 10).unwrap();
-        assert!(none.contains("max_length") && none.contains("2 of 2 rows") && none.contains("the 6 positions"), "{none}");
+        assert!(
+            none.contains("max_length") && none.contains("2 of 2 rows") && none.contains("the 6 positions"),
+            "{none}"
+        );
         let long = said(9, 8, 10).unwrap();
-        assert!(long.contains("max_position_embeddings") && long.contains("1 of 2 rows") && long.contains('9'), "{long}");
+        assert!(
+            long.contains("max_position_embeddings") && long.contains("1 of 2 rows") && long.contains('9'),
+            "{long}"
+        );
         assert_eq!(said(8, 8, 10), None, "a row that is cut fits");
         let foreign = said(9, 9, 9).unwrap();
         assert!(foreign.contains("vocab_size") && foreign.contains("1 of 2 rows"), "{foreign}");

@@ -34,7 +34,9 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
     let selection = Selection { split: config.split, tasks: config.tasks.clone(), subset: config.subset.clone() };
     let Asked { samples, turns, not_asked } = asked(dataset.select(&selection)?, config.turns, answerer.tokenizer())?;
     if not_asked > 0 {
-        eprintln!("note: only the first turn of a conversation is asked, not {not_asked} later ones; turns = \"every\" asks each");
+        eprintln!(
+            "note: only the first turn of a conversation is asked, not {not_asked} later ones; turns = \"every\" asks each"
+        );
     }
     let samples = Arc::new(samples);
     claim(out, "evaluate.toml", config)?;

@@ -169,7 +169,8 @@ fn rows(cells: [String; COLUMNS.len()], damage: Option<String>, split: Split, ro
     let choices = [&a, &b, &c, &d];
     let lettered = lettered.or_else(|| {
         let (other, stated) = contradiction(&letter, &answer, choices)?;
-        let detail = format!("expected the answer of choice {letter} (`{stated}`), found `{answer}`, that of choice {other}");
+        let detail =
+            format!("expected the answer of choice {letter} (`{stated}`), found `{answer}`, that of choice {other}");
         refusal(Reason::BadRow, &detail)
     });
     // What is no row of the table names no volume.

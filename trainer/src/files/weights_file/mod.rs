@@ -9,6 +9,7 @@ pub mod stored;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use med2e3_input::text::tokenizer::{GIT_LFS_POINTER, is_git_lfs_pointer};
 use med2e3_store::MappedFile;
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -197,6 +198,10 @@ fn file_of_folder(folder: &Path) -> Result<PathBuf, TrainerError> {
 }
 
 fn contents(map: &MappedFile) -> Result<StoredWeights, TrainerError> {
+    if is_git_lfs_pointer(map.as_ref()) {
+        let (path, expected) = (map.path().to_owned(), "weights".into());
+        return Err(TrainerError::File { path, expected, found: GIT_LFS_POINTER.into() });
+    }
     stored::read(map.as_ref()).map_err(|source| TrainerError::Weights { path: map.path().to_owned(), source })
 }
 
