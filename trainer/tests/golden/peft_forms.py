@@ -68,8 +68,8 @@ for seed, (name, (family, fields)) in enumerate(CASES.items()):
         tensors[f"{name}.logits"] = model(IDS).logits
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder, save_embedding_layers=False)
-        configs[name] = {"family": family} | json.loads((pathlib.Path(folder) / "adapter_config.json").read_text())
+        configs[name] = json.loads((pathlib.Path(folder) / "adapter_config.json").read_text())
         saved = load_file(pathlib.Path(folder) / "adapter_model.safetensors")
     tensors |= {f"{name}.adapters/{key}": tensor for key, tensor in saved.items()}
     print(f"{name}: {len(saved)} tensors, logits moved by {(tensors[f'{name}.logits'] - plain).abs().max().item():.3f}")
-write(__file__, tensors, **{key: json.loads(json.dumps(value, sort_keys=False)) for key, value in configs.items()})
+write(__file__, tensors, families={name: family for name, (family, _) in CASES.items()}, **configs)
