@@ -7,7 +7,7 @@ import pathlib
 import tempfile
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
@@ -23,8 +23,8 @@ CASES = {
     "pattern_of_a_block": ("llama", dict(target_modules=r"model\.layers\.1\.mlp\.(up|down)_proj")),
     "paths": ("llama", dict(target_modules=["model.layers.0.mlp.up_proj", "layers.1.self_attn.o_proj", "k_proj"])),
     "ranks": ("llama", dict(target_modules=QV + ["up_proj"], rank_pattern={"q_proj": 2, r"layers\.1\.mlp\.up_proj": 6})),
-    # Of two keys that match the first one counts.
-    "alphas": ("llama", dict(target_modules=QV, alpha_pattern={r"^model\.layers\.0.*": 3, "q_proj": 16, ".*": 5})),
+    # Of two keys that match, the first one of the file counts.
+    "alphas": ("llama", dict(target_modules=QV, alpha_pattern={"q_proj": 16, r"layers\.0.*": 3})),
     "both": ("llama", dict(target_modules=QV, rank_pattern={"v_proj": 8}, alpha_pattern={"v_proj": 20})),
     "excluded": ("llama", dict(target_modules="all-linear", exclude_modules=["o_proj", "model.layers.1.mlp.down_proj"])),
     "excluded_by_pattern": ("llama", dict(target_modules=QV, exclude_modules=r".*layers\.0\..*q_proj")),
@@ -65,11 +65,13 @@ for seed, (name, (family, fields)) in enumerate(CASES.items()):
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
             elif "modules_to_save" in key:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
-        tensors[f"{name}.logits"] = model(IDS).logits
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder, save_embedding_layers=False)
         configs[name] = json.loads((pathlib.Path(folder) / "adapter_config.json").read_text())
         saved = load_file(pathlib.Path(folder) / "adapter_model.safetensors")
+        # As PEFT reads the folder: it writes keys in another order than it was given them.
+        with torch.no_grad():
+            tensors[f"{name}.logits"] = PeftModel.from_pretrained(base(family), folder).eval()(IDS).logits
     tensors |= {f"{name}.adapters/{key}": tensor for key, tensor in saved.items()}
     print(f"{name}: {len(saved)} tensors, logits moved by {(tensors[f'{name}.logits'] - plain).abs().max().item():.3f}")
 write(__file__, tensors, families={name: family for name, (family, _) in CASES.items()}, **configs)

@@ -142,7 +142,8 @@ fn forms_are_written_by_the_shortest_names() {
     assert!(alphas.is_empty());
     let alphas = read("alphas").alphas;
     assert_eq!(alphas["model.layers.0.self_attn.q_proj"], 3.0);
-    assert_eq!(alphas["model.layers.1.self_attn.v_proj"], 5.0);
+    assert_eq!(alphas["model.layers.1.self_attn.q_proj"], 16.0);
+    assert_eq!(alphas.len(), 3);
 
     // A configuration may name maps in the same ways.
     let mut lora = LoraConfig::plain(2, 4.0, 0.0, vec!["self_attn.q_proj".into(), "model.layers.1.mlp.up_proj".into()]);
