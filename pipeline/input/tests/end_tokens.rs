@@ -28,16 +28,22 @@ fn golden(name: &str) -> String {
 /// The golden tokenizer with another word for its end token, under the same id.
 fn with_end(word: &str) -> Value {
     let mut file: Value = serde_json::from_str(&golden("templates.tokenizer.json")).unwrap();
+    rename(&mut file, "</s>", "<|none|>");
+    rename(&mut file, "<s>", "<|nothing|>");
+    rename(&mut file, PHI3, word);
+    file
+}
+
+fn rename(file: &mut Value, from: &str, to: &str) {
     for token in file["added_tokens"].as_array_mut().unwrap() {
-        if token["content"] == PHI3 {
-            token["content"] = word.into();
+        if token["content"] == from {
+            token["content"] = to.into();
         }
     }
     let vocabulary = file["model"]["vocab"].as_object_mut().unwrap();
-    if let Some(id) = vocabulary.remove(PHI3) {
-        vocabulary.insert(word.into(), id);
+    if let Some(id) = vocabulary.remove(from) {
+        vocabulary.insert(to.into(), id);
     }
-    file
 }
 
 fn load(folder: &Path, file: &Value) -> Tokenizer {
@@ -151,12 +157,7 @@ fn files_that_are_no_tokenizers_are_called_what_they_are() {
 
     // A template whose marks are missing names the first.
     let mut file = with_end("</s>");
-    for token in file["added_tokens"].as_array_mut().unwrap() {
-        if token["content"] == "<|user|>" {
-            token["content"] = "<|nobody|>".into();
-        }
-    }
-    file["model"]["vocab"].as_object_mut().unwrap().remove("<|user|>");
+    rename(&mut file, "<|user|>", "<|nobody|>");
     let tokenizer = load(folder.path(), &file);
     let error = Template::Phi3Chat.check(&tokenizer).unwrap_err().to_string();
     assert!(error.contains("<|user|>"), "{error}");
