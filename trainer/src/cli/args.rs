@@ -13,6 +13,7 @@ use crate::model::weights::TextProjection;
 use crate::model::{Part, Preset};
 use crate::precision::Precision;
 use crate::report::ReportPaths;
+use crate::verb::verify::DEFAULT_TOLERANCE;
 
 /// Trains, evaluates and explains the Med-2E3 model on prepared datasets.
 #[derive(Debug, Parser)]
@@ -104,7 +105,7 @@ pub(super) enum Verb {
         #[arg(long, value_parser = words::<Precision>(), default_value = "f32")]
         precision: Precision,
         /// Largest difference, of a tensor's largest value or of 1 where that is less
-        #[arg(long, default_value_t = 1e-5)]
+        #[arg(long, default_value_t = DEFAULT_TOLERANCE)]
         tolerance: f64,
         /// Where to run
         #[arg(long, value_parser = words::<DeviceChoice>(), default_value = "auto")]
