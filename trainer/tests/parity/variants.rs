@@ -8,8 +8,8 @@ use med2e3_trainer::model::{
     ConnectorKind, Initializer, LanguageModelConfig, Med2e3, Med2e3Config, ModelInput, Part, Preset, TextFeature,
     Variant, VisualTokens,
 };
-use med2e3_trainer::train::optimizer::{AdamW, AdamWConfig, clip_grad_norm};
 use med2e3_trainer::precision::Precision;
+use med2e3_trainer::train::optimizer::{AdamW, AdamWConfig, clip_grad_norm};
 use med2e3_trainer::verb::verify::{DEFAULT_TOLERANCE, Verification, verify};
 use tch::{Device, Kind, Tensor};
 
