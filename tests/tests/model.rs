@@ -170,3 +170,151 @@ fn questions_go_through_the_text_encoder_where_the_variant_says_so() {
     let reply: Value = serde_json::from_str(&run_to(0, &mut command).out).unwrap();
     assert_eq!(reply["scores"].as_array().unwrap().len(), 4);
 }
+
+/// A tiny Llama with a tokenizer, its weights in two files under an index, next to the released 3D encoder.
+fn published(folder: &Path) -> [String; 6] {
+    let encoder = format!("{RELEASED}/vision3d_model");
+    let llm = folder.join("llm").display().to_string();
+    ["--llm".into(), llm, "--vision3d".into(), encoder, "--variant".into(), "vision3d_only".into()]
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
+}
+
+fn read_json(path: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// A tokenizer of whole words with these tokens, the first three special.
+fn words_tokenizer(tokens: &[(&str, usize)]) -> String {
+    let added: Vec<Value> = tokens[..3]
+        .iter()
+        .map(|(content, id)| {
+            serde_json::json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": true})
+        })
+        .collect();
+    let vocab: serde_json::Map<String, Value> =
+        tokens.iter().map(|(word, id)| (word.to_string(), (*id).into())).collect();
+    serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
+        "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "vocab": vocab, "unk_token": "<unk>"}
+    })
+    .to_string()
+}
+
+#[test]
+fn what_stands_next_to_weights_is_kept_and_given_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let llm = folder.join("llm");
+    copy_folder(&Path::new("..").join(RELEASED).join("llm"), &llm);
+    fs::write(llm.join("tokenizer.json"), words_tokenizer(&[("<unk>", 0), ("<s>", 1), ("</s>", 2), ("a", 3)])).unwrap();
+    fs::write(llm.join("tokenizer_config.json"), r#"{"eos_token": "</s>", "chat_template": "{{ messages }}"}"#)
+        .unwrap();
+    fs::write(llm.join("generation_config.json"), r#"{"eos_token_id": [2, 17, 40], "temperature": 0.5}"#).unwrap();
+    let (imported, exported) = (folder.join("imported"), folder.join("exported"));
+    let parts = published(folder);
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    run_to(0, &mut import(&imported, &parts));
+    assert!(fs::read_to_string(imported.join("med2e3.toml")).unwrap().contains("end = [2, 17, 40]"));
+    let mut command = program("med2e3");
+    run_to(0, command.args(["export", "--checkpoint"]).arg(&imported).arg("--out").arg(&exported));
+    for file in ["llm/generation_config.json", "llm/config.json"] {
+        assert_eq!(read_json(&exported.join(file))["eos_token_id"], serde_json::json!([2, 17, 40]), "{file}");
+    }
+    for at in ["", "llm/"] {
+        let config = read_json(&exported.join(format!("{at}tokenizer_config.json")));
+        assert_eq!(config["chat_template"], "{{ messages }}");
+        assert_eq!(
+            (&config["eos_token"], &config["tokenizer_class"]),
+            (&"</s>".into(), &"PreTrainedTokenizerFast".into())
+        );
+        assert!(exported.join(format!("{at}tokenizer.json")).is_file());
+    }
+
+    // Where no file names an end, the tokenizer's own does.
+    let mut config = read_json(&llm.join("config.json"));
+    config["eos_token_id"] = Value::Null;
+    fs::write(llm.join("config.json"), config.to_string()).unwrap();
+    fs::remove_file(llm.join("generation_config.json")).unwrap();
+    run_to(0, &mut import(&folder.join("without"), &parts));
+    assert!(fs::read_to_string(folder.join("without/med2e3.toml")).unwrap().contains("end = [2]"));
+}
+
+#[test]
+fn a_tokenizer_that_cannot_serve_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    copy_folder(&Path::new("..").join(RELEASED).join("llm"), &folder.join("llm"));
+    let parts = published(folder);
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n";
+    // The model has 61 rows.
+    let large = words_tokenizer(&[("<unk>", 0), ("<s>", 1), ("</s>", 2), ("a", 61)]);
+    for (text, said) in [(pointer, "git-lfs"), ("{}", "tokenizer.json"), (large.as_str(), "ids below 61")] {
+        fs::write(folder.join("t.json"), text).unwrap();
+        let tokenizer = folder.join("t.json").display().to_string();
+        let more: Vec<&str> = parts.iter().map(String::as_str).chain(["--tokenizer", &tokenizer]).collect();
+        let result = run_to(2, &mut import(&folder.join("out"), &more));
+        assert!(result.err.contains(said) && result.err.contains("t.json"), "{}", result.err);
+    }
+    let largest = words_tokenizer(&[("<unk>", 0), ("<s>", 1), ("</s>", 2), ("a", 60)]);
+    fs::write(folder.join("llm/tokenizer.json"), largest).unwrap();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    for file in ["llm/config.json", "llm/pytorch_model.bin"] {
+        let whole = fs::read(folder.join(file)).unwrap();
+        fs::write(folder.join(file), pointer).unwrap();
+        let result = run_to(2, &mut import(&folder.join("out"), &parts));
+        assert!(result.err.contains("git-lfs") && result.err.contains(file), "{}", result.err);
+        fs::write(folder.join(file), whole).unwrap();
+    }
+    let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["llm", "t.json"], "nothing is left");
+    run_to(0, &mut import(&folder.join("out"), &parts));
+}
+
+#[test]
+fn an_output_folder_may_be_a_link_or_the_current_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let released = fs::canonicalize(Path::new("..").join(RELEASED)).unwrap();
+    let released = ["--released", released.to_str().unwrap()];
+    fs::create_dir_all(folder.join("disk/real")).unwrap();
+    std::os::unix::fs::symlink(folder.join("disk/real"), folder.join("link")).unwrap();
+    run_to(0, &mut import(&folder.join("link"), &released));
+    assert!(folder.join("link").is_symlink() && folder.join("disk/real/manifest.json").is_file());
+    fs::create_dir(folder.join("here")).unwrap();
+    run_to(0, import(Path::new("."), &released).current_dir(folder.join("here")));
+    assert!(folder.join("here/manifest.json").is_file());
+    let result = run_to(2, import(Path::new("."), &released).current_dir(folder.join("here")));
+    assert!(result.err.contains("is not empty"), "{}", result.err);
+}
+
+#[test]
+fn a_part_that_is_missing_or_of_another_kind_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let out = folder.join("out");
+    let part = |name: &str| format!("{RELEASED}/{name}");
+    let (llm, vision3d) = (part("llm"), part("vision3d_model"));
+    let said = |more: &[&str]| run_to(2, &mut import(&out, more)).err;
+    let nothing = said(&[]);
+    assert!(nothing.contains("vision3d_model") || nothing.contains("vision2d_model"), "{nothing}");
+    let empty = folder.join("empty");
+    fs::create_dir(&empty).unwrap();
+    let none = said(&["--released", empty.to_str().unwrap(), "--variant", "vision3d_only"]);
+    assert!(none.contains(empty.to_str().unwrap()) && none.contains("vision3d_model"), "{none}");
+    let other = said(&["--llm", &llm, "--vision3d", &llm, "--variant", "vision3d_only"]);
+    assert!(other.contains("llm/config.json") && other.contains("m3d_clip"), "{other}");
+    let other = said(&["--llm", &vision3d, "--vision3d", &vision3d, "--variant", "vision3d_only"]);
+    assert!(other.contains("vision3d_model/config.json") && other.contains("phi3, llama, mistral or qwen2"), "{other}");
+    let other = said(&["--llm", &llm, "--vision2d", &vision3d, "--vision3d", &vision3d, "--variant", "paper"]);
+    assert!(other.contains("vision3d_model/config.json") && other.contains("siglip"), "{other}");
+}

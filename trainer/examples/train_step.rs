@@ -152,6 +152,7 @@ fn config() -> Med2e3Config {
             num_key_value_heads: heads,
             max_position_embeddings: 1024,
             sliding_window: None,
+            full_attention_layers: Vec::new(),
             ..published.llm
         },
         vision2d: SiglipVisionConfig {

@@ -95,7 +95,7 @@ async fn ranges_to_shards(
             text: tools.as_ref().map(|tools| tools.inputs(&config.text)).transpose()?,
         }),
         visual_tokens: config.text.visual_tokens as u32,
-        end_token: tools.as_ref().map(|tools| text_tools::end_token(&tools.tokenizer)).transpose()?,
+        end_token: tools.as_ref().and_then(|tools| text_tools::end_token(&tools.tokenizer)),
         tokenizer: tools.map(|_| text_tools::FILE.into()),
         volumes: volumes.shards(),
         samples: texts.shards(),

@@ -14,9 +14,11 @@ pub const FILE: &str = "dataset.json";
 
 /// Where a dataset's tokenizer is unless its index says otherwise.
 pub const TOKENIZER: &str = "tokenizer.json";
+/// What names the tokenizer's end token where the tokenizer alone does not.
+pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// Files that belong to a dataset in addition to shards and subsets.
-const OTHERS: [&str; 3] = ["prepare.toml", "quarantine.parquet", TOKENIZER];
+const OTHERS: [&str; 4] = ["prepare.toml", "quarantine.parquet", TOKENIZER, TOKENIZER_CONFIG];
 
 /// The index of a dataset folder; no shard is opened.
 ///

@@ -13,6 +13,7 @@ use crate::model::weights::TextProjection;
 use crate::model::{Part, Preset};
 use crate::precision::Precision;
 use crate::report::ReportPaths;
+use crate::verb::verify::DEFAULT_TOLERANCE;
 
 /// Trains, evaluates and explains the Med-2E3 model on prepared datasets.
 #[derive(Debug, Parser)]
@@ -104,7 +105,7 @@ pub(super) enum Verb {
         #[arg(long, value_parser = words::<Precision>(), default_value = "f32")]
         precision: Precision,
         /// Largest difference, of a tensor's largest value or of 1 where that is less
-        #[arg(long, default_value_t = 1e-4)]
+        #[arg(long, default_value_t = DEFAULT_TOLERANCE)]
         tolerance: f64,
         /// Where to run
         #[arg(long, value_parser = words::<DeviceChoice>(), default_value = "auto")]
@@ -123,7 +124,7 @@ pub(super) struct ImportArgs {
     /// A folder in the released layout: llm/, vision2d_model/, vision2d_connector/, vision3d_model/, vision3d_connector/
     #[arg(long)]
     pub(super) released: Option<PathBuf>,
-    /// Phi-3, Llama or Qwen2: a folder with weights and config.json
+    /// Phi-3, Llama, Mistral or Qwen2: a folder with weights and config.json
     #[arg(long)]
     llm: Option<PathBuf>,
     /// SigLIP: the same
@@ -181,7 +182,7 @@ impl ImportArgs {
     }
 
     pub(super) fn tokenizers(&self) -> Tokenizers {
-        Tokenizers { llm: self.tokenizer.clone(), text: self.text_tokenizer.clone() }
+        Tokenizers { llm: self.tokenizer.clone(), text: self.text_tokenizer.clone(), ..Tokenizers::default() }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use med2e3_schemas::report::{EvaluateReport, ExplainReport, RetrieveReport, TrainReport, TrainStep};
 
+use crate::files::model_files::Tables;
 use crate::model::Preset;
 use crate::verb::exchange::Exchanged;
 use crate::verb::verify::VerifyReport;
@@ -83,12 +84,15 @@ pub(super) fn exchanged(exchanged: &Exchanged, out: &Path) -> String {
         line(format!("{:<20}{count:>14} parameters{drawn}", part.name()));
     }
     line(format!("{:<20}{:>14}", "all", exchanged.parameters.iter().map(|(_, count)| count).sum::<u64>()));
+    if exchanged.tables == Tables::TwoInFiles {
+        line("llm: config.json states one table for embedding and head, the files hold two: both are kept".into());
+    }
     for (part, names) in &exchanged.passed_over {
         let mut shown = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
         if names.len() > 3 {
             shown += ", ..";
         }
-        line(format!("{part}: {} tensors passed over that the variant does not use: {shown}", names.len()));
+        line(format!("{part}: {} tensors passed over that the model does not use: {shown}", names.len()));
     }
     if let Some(difference) = exchanged.merged {
         line(format!("adapters merged; the largest relative difference of a map is {difference:.1e}"));

@@ -1,10 +1,15 @@
 //! Adapters as PEFT stores them: a folder with `adapter_config.json` and `adapter_model.safetensors`.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use med2e3_store::FileError;
+use regex::Regex;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use tch::Tensor;
 
@@ -13,7 +18,9 @@ use super::tensors::write_tensors;
 use crate::TrainerError;
 use crate::files::weights_file::WeightsFile;
 use crate::model::lora::ALL_LINEAR;
-use crate::model::{LoraConfig, Med2e3, ModelError};
+use crate::model::weights::Table;
+use crate::model::weights::adapt::{adapters_of, by_shortest_names, maps};
+use crate::model::{LanguageModelConfig, LoraConfig, LoraScale, Med2e3, ModelError};
 
 /// Where PEFT stores the configuration.
 pub(super) const CONFIG: &str = "adapter_config.json";
@@ -23,7 +30,7 @@ pub(super) const WEIGHTS: &str = "adapter_model.safetensors";
 const OLD_WEIGHTS: &str = "adapter_model.bin";
 
 /// Keys that state where adapters come from, or configure kinds of training that are off: nothing depends on them.
-const WITHOUT_EFFECT: [&str; 8] = [
+const WITHOUT_EFFECT: [&str; 7] = [
     "auto_mapping",
     "base_model_name_or_path",
     "inference_mode",
@@ -31,19 +38,26 @@ const WITHOUT_EFFECT: [&str; 8] = [
     "peft_version",
     "qalora_group_size",
     "revision",
-    "layers_pattern",
 ];
 
-/// The configuration that `adapter_config.json` states. Targets by a path, such as `model.layers.0.mlp.up_proj`, become the last
-/// name: a file that adapts it in some blocks alone then lacks weights when it is loaded.
+/// The configuration that `adapter_config.json` states for a language model: which of its maps PEFT would adapt, by names or
+/// a pattern, without those that are excluded and in the layers that are named, each with its rank and alpha. Maps are then
+/// written by their last name where all blocks agree, else by their paths.
 ///
 /// # Errors
-/// No file, or one that asks for anything but plain LoRA of a causal language model. A key that is not known here must be
-/// null, false or empty, so that a feature of another release of PEFT is never passed over.
-pub fn read_adapter_config(folder: &Path) -> Result<LoraConfig, TrainerError> {
-    let path = folder.join(CONFIG);
-    let fields = read_json(&path, "PEFT's configuration of adapters")?;
-    Fields { path, fields }.lora()
+/// No file, or one that asks for anything but LoRA of a causal language model. A key that is not known here must be null,
+/// false or empty, so that a feature of another release of PEFT is never passed over.
+pub fn read_adapter_config(folder: &Path, llm: &LanguageModelConfig) -> Result<LoraConfig, TrainerError> {
+    Ok(Fields::read(folder)?.adapters(llm)?.0)
+}
+
+/// The tables that PEFT trained and saved next to the adapters (`modules_to_save`): they are the model's then, and no longer
+/// one table where they were.
+///
+/// # Errors
+/// As [`read_adapter_config`].
+pub(super) fn saved_tables(folder: &Path, llm: &LanguageModelConfig) -> Result<Vec<Table>, TrainerError> {
+    Ok(Fields::read(folder)?.adapters(llm)?.1)
 }
 
 /// Adapters as PEFT stores them.
@@ -57,25 +71,37 @@ pub(super) struct AdapterFiles {
 /// The model's adapters, their weights sharing storage with the model.
 pub(super) fn of(model: &Med2e3, lora: &LoraConfig) -> AdapterFiles {
     let weights = model.adapters();
-    // `a.b.q_proj.lora_A.weight`: as PEFT has it, every target by name.
-    let names: BTreeSet<&str> = weights.iter().filter_map(|(name, _)| name.rsplit('.').nth(2)).collect();
-    // PEFT takes the number for an integer, and shows it so.
-    let alpha = if lora.alpha.fract() == 0.0 { json!(lora.alpha as i64) } else { json!(lora.alpha) };
+    let llm = &model.config().llm;
+    let adapters = adapters_of(lora, llm).expect("the model was built with it");
+    // As PEFT has it, every target by name.
+    let names = by_shortest_names(&adapters.keys().map(|map| (map.clone(), ())).collect(), llm);
+    let ranks: BTreeMap<_, _> = adapters.iter().map(|(map, adapter)| (map.clone(), adapter.rank)).collect();
+    let alphas: BTreeMap<_, _> = adapters.iter().map(|(map, adapter)| (map.clone(), adapter.alpha)).collect();
+    let ranks = by_shortest_names(&ranks, llm).into_iter().filter(|(_, rank)| *rank != lora.rank);
+    let alphas = by_shortest_names(&alphas, llm).into_iter().filter(|(_, alpha)| *alpha != lora.alpha);
     let config = json!({
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": null,
         "inference_mode": true,
         "r": lora.rank,
-        "lora_alpha": alpha,
+        "lora_alpha": number(lora.alpha),
         "lora_dropout": lora.dropout,
-        "target_modules": names,
+        "target_modules": names.keys().collect::<Vec<_>>(),
+        "rank_pattern": ranks.collect::<BTreeMap<_, _>>(),
+        "alpha_pattern": alphas.map(|(map, alpha)| (map, number(alpha))).collect::<BTreeMap<_, _>>(),
+        "use_rslora": lora.scale == LoraScale::RootOfRank,
         "bias": "none",
         "fan_in_fan_out": false,
         "init_lora_weights": true,
         "modules_to_save": null,
     });
     AdapterFiles { weights, config }
+}
+
+/// PEFT takes alpha for an integer, and shows it so.
+fn number(alpha: f64) -> Value {
+    if alpha.fract() == 0.0 { json!(alpha as i64) } else { json!(alpha) }
 }
 
 /// Writes the model's adapters, weights first, so that a folder with a configuration is whole.
@@ -89,13 +115,14 @@ pub fn save_adapters(folder: &Path, model: &Med2e3) -> Result<(), TrainerError> 
     write_json(&folder.join(CONFIG), &config)
 }
 
-/// Gives a model that was built with the folder's configuration the folder's weights. Its dropout may differ: it acts in
-/// training alone.
+/// Gives a model that was built with the folder's configuration the folder's weights, tables that were saved with the adapters
+/// included. Its dropout may differ: it acts in training alone.
 ///
 /// # Errors
 /// The model has no adapters or other ones, a weight is missing, unexpected or misshapen: the model is then unchanged.
 pub fn load_adapters(folder: &Path, model: &mut Med2e3) -> Result<(), TrainerError> {
-    let (given, own) = (read_adapter_config(folder)?, config_of(model)?);
+    let llm = &model.config().llm;
+    let (given, own) = (read_adapter_config(folder, llm)?, config_of(model)?);
     let differs = |key: &str, expected: String, found: String| {
         let (path, expected) = (folder.join(CONFIG), format!("{key} {expected}, as the model has"));
         Err(TrainerError::File { path, expected, found })
@@ -106,7 +133,15 @@ pub fn load_adapters(folder: &Path, model: &mut Med2e3) -> Result<(), TrainerErr
     if given.alpha != own.alpha {
         return differs("lora_alpha", own.alpha.to_string(), given.alpha.to_string());
     }
-    // The weights' names state which maps are adapted.
+    let of_model = adapters_of(own, llm)?;
+    for (map, found) in adapters_of(&given, llm)? {
+        // The weights' names state which maps are adapted.
+        if let Some(expected) = of_model.get(&map).filter(|expected| **expected != found) {
+            let said = |rank: i64, factor: f64| format!("rank {rank} and factor {factor}");
+            let key = format!("for {map}");
+            return differs(&key, said(expected.rank, expected.factor), said(found.rank, found.factor));
+        }
+    }
     let safetensors = folder.join(WEIGHTS);
     let path = if safetensors.is_file() { safetensors } else { folder.join(OLD_WEIGHTS) };
     let tensors = WeightsFile::open(&path)?.tensors(model.device(), None)?;
@@ -122,12 +157,45 @@ fn config_of(model: &Med2e3) -> Result<&LoraConfig, TrainerError> {
 struct Fields {
     path: PathBuf,
     fields: Map<String, Value>,
+    patterns: Patterns,
+}
+
+/// Maps of which the first key that matches counts, in the file's order.
+#[derive(Deserialize)]
+struct Patterns {
+    #[serde(default)]
+    rank_pattern: Option<Pairs<i64>>,
+    #[serde(default)]
+    alpha_pattern: Option<Pairs<f64>>,
+}
+
+/// Which modules are meant: by the ends of their names, or by a pattern of the whole name.
+enum Modules {
+    Names(Vec<String>),
+    Pattern(Regex),
+}
+
+impl Modules {
+    fn has(&self, map: &str) -> bool {
+        match self {
+            Modules::Names(names) => names.iter().any(|name| LoraConfig::is_name_of(name, map)),
+            Modules::Pattern(pattern) => pattern.is_match(map),
+        }
+    }
 }
 
 impl Fields {
-    fn lora(mut self) -> Result<LoraConfig, TrainerError> {
+    fn read(folder: &Path) -> Result<Fields, TrainerError> {
+        let path = folder.join(CONFIG);
+        let expected = "PEFT's configuration of adapters";
+        let (fields, patterns) = (read_json(&path, expected)?, read_json(&path, expected)?);
+        Ok(Fields { path, fields, patterns })
+    }
+
+    /// The adapters of a language model, and the tables that were saved with them.
+    fn adapters(mut self, llm: &LanguageModelConfig) -> Result<(LoraConfig, Vec<Table>), TrainerError> {
         self.expect("peft_type", &[json!("LORA")])?;
-        self.expect("task_type", &[json!("CAUSAL_LM")])?;
+        self.expect("task_type", &[json!("CAUSAL_LM"), Value::Null])?;
         self.expect("bias", &[json!("none"), Value::Null])?;
         // Other ways change the base weights before training, so that the adapters fit no published ones.
         self.expect("init_lora_weights", &[json!(true), json!(false), json!("gaussian"), Value::Null])?;
@@ -135,14 +203,117 @@ impl Fields {
         let alpha = self.take("lora_alpha", "a number", Value::as_f64)?;
         let has_dropout = self.fields.contains_key("lora_dropout");
         let dropout = if has_dropout { self.take("lora_dropout", "a number", Value::as_f64)? } else { 0.0 };
-        let targets = self.take("target_modules", "a list of names, or all-linear", targets)?;
+        let is_rslora = matches!(self.fields.remove("use_rslora"), Some(Value::Bool(true)));
+        let scale = if is_rslora { LoraScale::RootOfRank } else { LoraScale::Rank };
+        let maps = self.adapted_maps(llm)?;
+        let tables = self.tables()?;
+        self.fields.remove("rank_pattern");
+        self.fields.remove("alpha_pattern");
+        let Patterns { rank_pattern, alpha_pattern } = &self.patterns;
+        let mut ranks = self.by_pattern("rank_pattern", rank_pattern.as_ref(), &maps, llm)?;
+        let mut alphas = self.by_pattern("alpha_pattern", alpha_pattern.as_ref(), &maps, llm)?;
         for key in WITHOUT_EFFECT {
             self.fields.remove(key);
         }
-        match self.fields.iter().find(|(_, value)| !is_off(value)) {
-            Some((key, value)) => Err(self.error(key, "null, false or empty", Some(value))),
-            None => Ok(LoraConfig { rank, alpha, dropout, targets }),
+        if let Some((key, value)) = self.fields.iter().find(|(_, value)| !is_off(value)) {
+            return Err(self.error(key, "null, false or empty", Some(value)));
         }
+        let targets = by_shortest_names(&maps.into_iter().map(|map| (map, ())).collect(), llm).into_keys().collect();
+        ranks.retain(|_, found| *found != rank);
+        alphas.retain(|_, found| *found != alpha);
+        Ok((LoraConfig { rank, alpha, dropout, targets, scale, ranks, alphas }, tables))
+    }
+
+    /// The paths of the maps that PEFT would adapt.
+    fn adapted_maps(&mut self, llm: &LanguageModelConfig) -> Result<Vec<String>, TrainerError> {
+        let key = "target_modules";
+        let found = self.fields.remove(key);
+        let is_all = found.as_ref().and_then(Value::as_str).is_some_and(|name| name.eq_ignore_ascii_case(ALL_LINEAR));
+        let targets = if is_all { None } else { self.modules(key, found.as_ref())? };
+        if targets.is_none() && !is_all {
+            return Err(self.error(key, "a list of names, a pattern, or all-linear", found.as_ref()));
+        }
+        let excluded = self.fields.remove("exclude_modules");
+        let excluded = self.modules("exclude_modules", excluded.as_ref())?;
+        let layers = self.layers()?;
+        let mut maps = maps(llm);
+        maps.retain(|map| {
+            targets.as_ref().is_none_or(|targets| targets.has(map))
+                && !excluded.as_ref().is_some_and(|excluded| excluded.has(map))
+                && layers.as_ref().is_none_or(|layers| layer_of(map).is_some_and(|layer| layers.contains(&layer)))
+        });
+        if maps.is_empty() {
+            return Err(self.error(key, "maps of the language model's blocks", found.as_ref()));
+        }
+        Ok(maps)
+    }
+
+    /// A list of names, or a pattern; None where nothing is there.
+    fn modules(&self, key: &str, found: Option<&Value>) -> Result<Option<Modules>, TrainerError> {
+        let wrong = || self.error(key, "a list of names, or a pattern without look-around", found);
+        match found {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Array(names)) if names.is_empty() => Ok(None),
+            Some(Value::Array(names)) => {
+                let names: Option<_> = names.iter().map(|name| name.as_str().map(str::to_owned)).collect();
+                names.map(|names| Some(Modules::Names(names))).ok_or_else(wrong)
+            }
+            Some(Value::String(pattern)) => Regex::new(&format!("^(?:{pattern})$"))
+                .map(|pattern| Some(Modules::Pattern(pattern)))
+                .map_err(|_| wrong()),
+            Some(_) => Err(wrong()),
+        }
+    }
+
+    /// The blocks that are adapted; None where all are.
+    fn layers(&mut self) -> Result<Option<Vec<i64>>, TrainerError> {
+        let key = "layers_to_transform";
+        let layers = match self.fields.remove(key) {
+            None | Some(Value::Null) => None,
+            Some(Value::Array(layers)) if layers.is_empty() => None,
+            Some(found) => {
+                let many = found.as_array().map_or_else(|| vec![found.clone()], Clone::clone);
+                let layers: Option<Vec<i64>> = many.iter().map(Value::as_i64).collect();
+                Some(layers.ok_or_else(|| self.error(key, "numbers of layers", Some(&found)))?)
+            }
+        };
+        let pattern = self.fields.remove("layers_pattern");
+        let names: Vec<&Value> =
+            pattern.iter().flat_map(|value| value.as_array().map_or(vec![value], |v| v.iter().collect())).collect();
+        let is_usual = names.iter().all(|name| name.is_null() || **name == "layers");
+        if layers.is_some() && !is_usual {
+            return Err(self.error("layers_pattern", "layers, as the blocks are named", pattern.as_ref()));
+        }
+        Ok(layers)
+    }
+
+    /// The tables that `modules_to_save` names.
+    fn tables(&mut self) -> Result<Vec<Table>, TrainerError> {
+        let found = self.fields.remove("modules_to_save").filter(|value| !is_off(value));
+        let Some(found) = found else { return Ok(Vec::new()) };
+        let table = |name: &Value| name.as_str().and_then(Table::of_module);
+        let tables: Option<Vec<Table>> = found.as_array().and_then(|names| names.iter().map(table).collect());
+        tables.ok_or_else(|| self.error("modules_to_save", "embed_tokens, lm_head or both", Some(&found)))
+    }
+
+    /// The value of each map that a pattern's key matches, the first one in the file's order.
+    fn by_pattern<V: Copy + PartialEq>(
+        &self,
+        key: &str,
+        pairs: Option<&Pairs<V>>,
+        maps: &[String],
+        llm: &LanguageModelConfig,
+    ) -> Result<BTreeMap<String, V>, TrainerError> {
+        let Some(Pairs(pairs)) = pairs else { return Ok(BTreeMap::new()) };
+        let mut compiled = Vec::new();
+        for (pattern, value) in pairs {
+            let regex = Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$"));
+            let wrong = |_| self.error(key, "patterns without look-around", Some(&json!(pattern)));
+            compiled.push((regex.map_err(wrong)?, *value));
+        }
+        let value = |map: &String| compiled.iter().find(|(regex, _)| regex.is_match(map)).map(|(_, value)| *value);
+        let values = maps.iter().filter_map(|map| Some((map.clone(), value(map)?))).collect();
+        Ok(by_shortest_names(&values, llm))
     }
 
     /// Removes a field that must have one of some values; where null is among them, it may be absent.
@@ -169,14 +340,30 @@ impl Fields {
     }
 }
 
-/// Last names, each once and sorted, or all-linear alone. None for a pattern, and for anything but names.
-fn targets(value: &Value) -> Option<Vec<String>> {
-    if value == ALL_LINEAR {
-        return Some(vec![ALL_LINEAR.to_owned()]);
+/// The number of the block that a map's path names.
+fn layer_of(map: &str) -> Option<i64> {
+    map.split('.').find_map(|part| part.parse().ok())
+}
+
+/// The pairs of a JSON object in its order.
+struct Pairs<V>(Vec<(String, V)>);
+
+impl<'de, V: DeserializeOwned> Deserialize<'de> for Pairs<V> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Pairs<V>, D::Error> {
+        struct InOrder<V>(PhantomData<V>);
+        impl<'de, V: DeserializeOwned> Visitor<'de> for InOrder<V> {
+            type Value = Vec<(String, V)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("an object of numbers by pattern")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                std::iter::from_fn(|| map.next_entry().transpose()).collect()
+            }
+        }
+        from.deserialize_map(InOrder(PhantomData)).map(Pairs)
     }
-    let last = |name: &Value| Some(name.as_str()?.rsplit('.').next()?.to_owned());
-    let names: BTreeSet<String> = value.as_array()?.iter().map(last).collect::<Option<_>>()?;
-    (!names.is_empty()).then(|| names.into_iter().collect())
 }
 
 fn is_off(value: &Value) -> bool {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use med2e3_input::text::tokenizer::{GIT_LFS_POINTER, is_git_lfs_pointer};
 use med2e3_store::{FileError, put_whole};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,11 +16,11 @@ use crate::TrainerError;
 /// The file can't be read, or it holds something else than `expected`, which the error then names.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, expected: &str) -> Result<T, TrainerError> {
     let text = fs::read_to_string(path).map_err(FileError::of(path, "read"))?;
-    serde_json::from_str(&text).map_err(|e| TrainerError::File {
-        path: path.to_owned(),
-        expected: expected.into(),
-        found: e.to_string(),
-    })
+    let refused = |found: String| TrainerError::File { path: path.to_owned(), expected: expected.into(), found };
+    if is_git_lfs_pointer(text.as_bytes()) {
+        return Err(refused(GIT_LFS_POINTER.into()));
+    }
+    serde_json::from_str(&text).map_err(|e| refused(e.to_string()))
 }
 
 /// Writes a value as indented JSON; the file appears whole.

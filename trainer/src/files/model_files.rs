@@ -13,14 +13,14 @@ use serde_json::Value;
 use tch::{Device, Kind};
 
 use crate::TrainerError;
-use crate::files::adapters::{load_adapters, read_adapter_config};
+use crate::files::adapters::{load_adapters, read_adapter_config, saved_tables};
 use crate::files::json::read_json;
-use crate::files::names::{ADAPTERS, CONFIG, SIZES};
+use crate::files::names::{ADAPTERS, CONFIG, GENERATION, SIZES};
 use crate::files::weights_file::WeightsFile;
-use crate::model::weights::{TextProjection, connector_kind, preset_of};
+use crate::model::weights::{Table, TextProjection, connector_kind, is_idle, preset_of};
 use crate::model::{
-    BertConfig, ConnectorKind, Initializer, LanguageModelConfig, M3dClipVisionConfig, Med2e3, Med2e3Config, Part,
-    Preset, SiglipVisionConfig, Variant,
+    BertConfig, ConnectorKind, Initializer, LanguageModelConfig, M3dClipVisionConfig, Med2e3, Med2e3Config, ModelError,
+    Part, Preset, SiglipVisionConfig, Variant,
 };
 
 /// Files of a model, opened, and what they make together.
@@ -29,6 +29,18 @@ pub struct ModelFiles {
     weights: BTreeMap<Part, WeightsFile>,
     adapters: Option<PathBuf>,
     inferred: Option<Preset>,
+    tables: Tables,
+}
+
+/// How many tables the language model's embedding and head are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tables {
+    /// As many as the file has weights for.
+    AsStored,
+    /// One by config.json, which a file may hold under either name.
+    One,
+    /// One by config.json, and two in the files: both are kept, as transformers keeps them.
+    TwoInFiles,
 }
 
 /// The paths of the parts: each a file of weights, or a folder with one and its config.json.
@@ -41,9 +53,16 @@ pub struct ModelPaths {
     pub args: Option<PathBuf>,
     /// Adapters of the language model: a folder as PEFT writes it.
     pub adapters: Option<PathBuf>,
+    /// The folder that the parts were looked for in, for messages.
+    pub folder: Option<PathBuf>,
 }
 
 impl ModelPaths {
+    /// A file next to a part's weights, if it is there.
+    pub fn beside(&self, part: Part, name: &str) -> Option<PathBuf> {
+        self.parts.get(&part).map(|path| sibling(path, name)).filter(|path| path.is_file())
+    }
+
     /// The parts in a folder of either layout, those that are there.
     pub fn of_folder(folder: &Path) -> ModelPaths {
         let part = |part: Part| (part, folder.join(part.name()));
@@ -52,6 +71,7 @@ impl ModelPaths {
             parts: Part::ALL.into_iter().map(part).filter(|(_, path)| path.is_dir()).collect(),
             args: args.into_iter().find(|args| args.is_file()),
             adapters: Some(folder.join(ADAPTERS)).filter(|folder| folder.is_dir()),
+            folder: Some(folder.to_owned()),
         }
     }
 }
@@ -84,7 +104,7 @@ impl ModelFiles {
             config.variant = Variant { connector3d, connector2d, max_length, ..preset.variant() };
         }
         let weights = open_all(&paths)?;
-        Ok(ModelFiles { config, weights, adapters: paths.adapters, inferred: None })
+        Ok(ModelFiles { config, weights, adapters: paths.adapters, inferred: None, tables: Tables::AsStored })
     }
 
     /// Opens parts from several folders. Without a preset the connectors' weights decide.
@@ -114,9 +134,16 @@ impl ModelFiles {
             variant.max_length = length as usize;
         }
 
+        // Sizes of another kind of part are named with their file.
+        let of = |part: Part| {
+            move |error: ModelError| TrainerError::Part {
+                path: sizes_file(part, paths),
+                source: Box::new(error.into()),
+            }
+        };
         // A part that the variant does not build has sizes too, which nothing depends on.
         let vision2d = if variant.needs_2d() {
-            SiglipVisionConfig::from_published(&sizes(Part::Vision2dModel)?)?
+            SiglipVisionConfig::from_published(&sizes(Part::Vision2dModel)?).map_err(of(Part::Vision2dModel))?
         } else {
             SiglipVisionConfig::large_patch16_256()
         };
@@ -126,16 +153,23 @@ impl ModelFiles {
         } else {
             None
         };
+        let mut llm = LanguageModelConfig::from_published(&sizes(Part::Llm)?).map_err(of(Part::Llm))?;
+        if let Some(generation) = paths.beside(Part::Llm, GENERATION) {
+            llm.special_ids = llm.special_ids.with_generation(&read_json(&generation, "JSON")?)?;
+        }
+        let tables = tables_of(&llm, weights.get(&Part::Llm), paths.adapters.as_deref())?;
+        llm.tie_word_embeddings &= tables != Tables::TwoInFiles;
+        let lora = paths.adapters.as_deref().map(|folder| read_adapter_config(folder, &llm)).transpose()?;
         let config = Med2e3Config {
-            llm: LanguageModelConfig::from_published(&sizes(Part::Llm)?)?,
+            llm,
             vision2d,
-            vision3d: M3dClipVisionConfig::from_published(&vision3d_sizes)?,
+            vision3d: M3dClipVisionConfig::from_published(&vision3d_sizes).map_err(of(Part::Vision3dModel))?,
             text_encoder,
             variant,
             initializer: Initializer::Normal(0.02),
-            lora: paths.adapters.as_deref().map(read_adapter_config).transpose()?,
+            lora,
         };
-        Ok(ModelFiles { config, weights, adapters: paths.adapters.clone(), inferred })
+        Ok(ModelFiles { config, weights, adapters: paths.adapters.clone(), inferred, tables })
     }
 
     /// What the files make together.
@@ -146,6 +180,19 @@ impl ModelFiles {
     /// The preset that the weights show, where none was named.
     pub fn inferred(&self) -> Option<Preset> {
         self.inferred
+    }
+
+    /// Names an id that ends an answer, where the files name none.
+    pub fn end_with(&mut self, id: i64) {
+        let end = &mut self.config.llm.special_ids.end;
+        if end.is_empty() {
+            end.push(id);
+        }
+    }
+
+    /// How many tables the language model's embedding and head are.
+    pub fn tables(&self) -> Tables {
+        self.tables
     }
 
     /// Parts that the model needs and that have no file.
@@ -207,10 +254,18 @@ impl ModelFiles {
                 passed_over.push((*part, weights.names().map(str::to_owned).collect()));
                 continue;
             }
-            let read = |name: &str| weights.tensor(name, device, Some(kind));
+            let mut given = weights.shapes();
+            let shared =
+                if *part == Part::Llm && self.tables != Tables::AsStored { share_table(&mut given) } else { None };
+            let read = |name: &str| match &shared {
+                Some((missing, source)) if missing == name => weights.tensor(source, device, Some(kind)),
+                _ => weights.tensor(name, device, Some(kind)),
+            };
             let named =
                 |error: TrainerError| TrainerError::Part { path: weights.path().to_owned(), source: error.into() };
-            let unused = model.load(*part, &weights.shapes(), read).map_err(named)?;
+            let mut unused = model.load(*part, &given, read).map_err(named)?;
+            unused.retain(|name| shared.as_ref().is_none_or(|(missing, source)| name != missing && name != source));
+            unused.extend(weights.absent().map(str::to_owned));
             if !unused.is_empty() {
                 passed_over.push((*part, unused));
             }
@@ -228,21 +283,79 @@ impl ModelFiles {
 }
 
 fn open_all(paths: &ModelPaths) -> Result<BTreeMap<Part, WeightsFile>, TrainerError> {
-    paths.parts.iter().map(|(part, path)| Ok((*part, WeightsFile::open(path)?))).collect()
+    // Whether a head that an index lists and no file holds is missed, the configuration decides.
+    let is_head = |part: Part, name: &str| part == Part::Llm && Table::of_weight(name) == Some(Table::Head);
+    let open =
+        |part: Part, path: &Path| WeightsFile::open_without(path, &|name| is_idle(part, name) || is_head(part, name));
+    paths.parts.iter().map(|(part, path)| Ok((*part, open(*part, path)?))).collect()
+}
+
+/// How many tables the files hold for a language model's embedding and head.
+fn tables_of(
+    llm: &LanguageModelConfig,
+    weights: Option<&WeightsFile>,
+    adapters: Option<&Path>,
+) -> Result<Tables, TrainerError> {
+    let Some(weights) = weights.filter(|_| llm.tie_word_embeddings) else {
+        return Ok(Tables::AsStored);
+    };
+    let of = |table: Table| weights.names().find(|name| Table::of_weight(name) == Some(table));
+    let is_same = match (of(Table::Embedding), of(Table::Head)) {
+        (Some(embedding), Some(head)) => {
+            let read = |name| weights.tensor(name, Device::Cpu, None);
+            weights.shape(embedding)? == weights.shape(head)? && read(embedding)?.equal(&read(head)?)
+        }
+        _ => true,
+    };
+    let is_trained_apart = match adapters {
+        Some(folder) => !saved_tables(folder, llm)?.is_empty(),
+        None => false,
+    };
+    Ok(if is_same && !is_trained_apart { Tables::One } else { Tables::TwoInFiles })
+}
+
+/// Where a language model's file holds one table for embedding and head, adds the other under its published name: that name
+/// and the one in the file.
+fn share_table(given: &mut Vec<(String, Vec<i64>)>) -> Option<(String, String)> {
+    let of = |table: Table| given.iter().find(|(name, _)| Table::of_weight(name) == Some(table));
+    let (missing, (source, shape)) = match (of(Table::Embedding), of(Table::Head)) {
+        (Some(embedding), None) => (Table::Head, embedding.clone()),
+        (None, Some(head)) => (Table::Embedding, head.clone()),
+        _ => return None,
+    };
+    given.push((missing.name().to_owned(), shape));
+    Some((missing.name().to_owned(), source))
 }
 
 /// The part's config.json, or its share of the released code's.
 fn sizes_of(part: Part, paths: &ModelPaths, args: Option<&Value>) -> Result<Value, TrainerError> {
-    let path = paths.parts.get(&part);
-    let own = path.map(|path| if path.is_dir() { path.join(SIZES) } else { path.with_file_name(SIZES) });
-    if let Some(own) = own.as_ref().filter(|own| own.is_file()) {
-        return read_json(own, "JSON");
+    if let Some(own) = paths.beside(part, SIZES) {
+        return read_json(&own, "JSON");
     }
     let key = format!("{}_config", part.name());
-    let share = args.and_then(|args| args.get(&key)).cloned();
-    share.ok_or_else(|| TrainerError::File {
-        path: own.unwrap_or_else(|| PathBuf::from(part.name())),
+    if let Some(share) = args.and_then(|args| args.get(&key)) {
+        return Ok(share.clone());
+    }
+    if !paths.parts.contains_key(&part) {
+        return Err(TrainerError::Config {
+            key: part.name().into(),
+            expected: "a folder with its weights and config.json, given alone or in a released folder".into(),
+            found: paths.folder.as_ref().map_or("none".into(), |folder| format!("none in {}", folder.display())),
+        });
+    }
+    Err(TrainerError::File {
+        path: sizes_file(part, paths),
         expected: format!("the part's sizes, here or as {key} in args/config.json"),
         found: "neither".into(),
     })
+}
+
+/// Where a part's config.json is, or would be.
+fn sizes_file(part: Part, paths: &ModelPaths) -> PathBuf {
+    paths.parts.get(&part).map_or_else(|| PathBuf::from(part.name()), |path| sibling(path, SIZES))
+}
+
+/// A file in a folder, or next to a file.
+fn sibling(path: &Path, name: &str) -> PathBuf {
+    if path.is_dir() { path.join(name) } else { path.with_file_name(name) }
 }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use med2e3_feed::QuestionForm;
 use med2e3_input::inputs::deep_pictures_word;
-use med2e3_input::text::template::END_TOKEN;
 use med2e3_input::text::{LengthBudget, QuestionTokenizer, Template, Tokenizer, Turn};
 use med2e3_input::volume::DeepPictures;
 use med2e3_schemas::inputs::{Inputs, VolumeInputs, VolumeRecipe};
@@ -36,7 +35,8 @@ pub struct Answerer {
     template: Template,
     /// The text encoder's, where questions go through one and the checkpoint holds it.
     question_tokenizer: Option<QuestionTokenizer>,
-    /// The template's end token, and those that the language model was published with.
+    /// The end token of the tokenizer and of the texts that the checkpoint learned from, and those that the language model was
+    /// published with.
     stop_ids: Vec<i64>,
 }
 
@@ -69,8 +69,8 @@ impl Answerer {
     /// Opens a run's folder (its last checkpoint) or one checkpoint's folder. `threads` is as for [`DeviceChoice::open`].
     ///
     /// # Errors
-    /// A checkpoint or device that can't be opened, a checkpoint without the language model's tokenizer, a tokenizer without
-    /// the template's end token.
+    /// A checkpoint or device that can't be opened, a checkpoint without the language model's tokenizer, a model without
+    /// any token that ends an answer.
     pub fn open(checkpoint: &Path, device: DeviceChoice, threads: usize) -> Result<Answerer, TrainerError> {
         let device = device.open(threads)?;
         let checkpoint = Checkpoint::open(checkpoint)?;
@@ -79,15 +79,15 @@ impl Answerer {
         let inputs = checkpoint.inputs()?;
         let text = inputs.as_ref().and_then(|inputs| inputs.text.as_ref());
         let template = text.map_or(Ok(UNSTATED_TEMPLATE), |text| Template::of_word(&text.template))?;
-        let end_token = tokenizer.token_to_id(END_TOKEN).ok_or_else(|| TrainerError::File {
-            path: tokenizer_file.clone(),
-            expected: format!("the token {END_TOKEN}"),
-            found: "none".into(),
-        })?;
         let model = checkpoint.model(device)?;
         let mut stop_ids = model.config().llm.special_ids.end.clone();
-        if !stop_ids.contains(&i64::from(end_token)) {
-            stop_ids.push(end_token.into());
+        let stated = text.and_then(|text| text.end_token);
+        stop_ids.extend(stated.into_iter().chain(tokenizer.end_token().map(|end| end.id)).map(i64::from));
+        stop_ids.sort_unstable();
+        stop_ids.dedup();
+        if stop_ids.is_empty() {
+            let (expected, found) = ("an end token, or one in the language model's special_ids".into(), "none".into());
+            return Err(TrainerError::File { path: tokenizer_file, expected, found });
         }
         let question_file = checkpoint.tokenizers().text.filter(|_| model.reads_questions_as_text());
         let question_tokenizer = question_file.map(|file| QuestionTokenizer::load(&file)).transpose()?;

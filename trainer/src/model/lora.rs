@@ -1,6 +1,8 @@
 //! Low-rank adaptation (Hu et al. 2021) of the language model: a frozen matrix W gets A (rank, in) and B (out, rank), and the
 //! map becomes `x W^T + alpha / rank * (x A^T) B^T`. Names and file layout are those of PEFT.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 
@@ -11,28 +13,90 @@ use super::layers::{AdaptedLinear, Adapter, Init};
 /// The target that alone means every map of the blocks, as PEFT spells it.
 pub const ALL_LINEAR: &str = "all-linear";
 
-/// What is adapted and how.
+/// What is adapted and how. A map is named by its last published names: `q_proj` is that of every block,
+/// `model.layers.0.self_attn.q_proj` the first block's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoraConfig {
     /// Rows of A and columns of B.
     pub rank: i64,
-    /// The adapters' sum is multiplied by this over the rank.
+    /// The adapters' sum is multiplied by this over the rank, or over what [`LoraConfig::scale`] names.
     pub alpha: f64,
     /// Dropout on an adapter's input, in training only; drawn from libtorch's global generator.
     pub dropout: f64,
-    /// Maps of each block that get an adapter, by their last published name, such as `qkv_proj`; or [`ALL_LINEAR`] alone.
+    /// Maps that get an adapter; or [`ALL_LINEAR`] alone.
     pub targets: Vec<String>,
+    /// What alpha is divided by.
+    #[serde(default, skip_serializing_if = "LoraScale::is_usual")]
+    pub scale: LoraScale,
+    /// Ranks of maps that have another one; of two names of a map the longer one counts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ranks: BTreeMap<String, i64>,
+    /// The same for alpha.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub alphas: BTreeMap<String, f64>,
+}
+
+/// What alpha is divided by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoraScale {
+    /// The rank, as the first publication has it.
+    #[default]
+    Rank,
+    /// Its root (Kalajdzievski 2023, PEFT's `use_rslora`).
+    RootOfRank,
+}
+
+impl LoraScale {
+    fn is_usual(&self) -> bool {
+        *self == LoraScale::Rank
+    }
+}
+
+/// The adapter of one map.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct MapAdapter {
+    pub(crate) rank: i64,
+    pub(crate) alpha: f64,
+    /// On the adapter's sum.
+    pub(crate) factor: f64,
 }
 
 impl LoraConfig {
+    /// One rank and one alpha for all maps.
+    pub fn plain(rank: i64, alpha: f64, dropout: f64, targets: Vec<String>) -> LoraConfig {
+        let (ranks, alphas) = (BTreeMap::new(), BTreeMap::new());
+        LoraConfig { rank, alpha, dropout, targets, scale: LoraScale::Rank, ranks, alphas }
+    }
+
+    /// Whether a name of a target, or of [`LoraConfig::ranks`], is that of the map with this path.
+    pub(crate) fn is_name_of(name: &str, path: &str) -> bool {
+        path.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+    }
+
+    /// The numbers of the map with this path, if it is adapted.
+    pub(crate) fn of_map(&self, path: &str) -> MapAdapter {
+        fn value<V: Copy>(named: &BTreeMap<String, V>, path: &str) -> Option<V> {
+            let of_map = named.iter().filter(|(name, _)| LoraConfig::is_name_of(name, path));
+            of_map.max_by_key(|(name, _)| name.len()).map(|(_, value)| *value)
+        }
+        let rank = value(&self.ranks, path).unwrap_or(self.rank);
+        let alpha = value(&self.alphas, path).unwrap_or(self.alpha);
+        let divisor = match self.scale {
+            LoraScale::Rank => rank as f64,
+            LoraScale::RootOfRank => (rank as f64).sqrt(),
+        };
+        MapAdapter { rank, alpha, factor: alpha / divisor }
+    }
+
     fn check(&self) -> Result<(), ModelError> {
         let fail = |field: &str, expected: &str, found: String| Err(ModelError::config(field, expected, found));
-        if self.rank < 1 {
-            return fail("lora.rank", "1 or more", self.rank.to_string());
+        if let Some(rank) = self.ranks.values().chain([&self.rank]).find(|rank| **rank < 1) {
+            return fail("lora.rank", "1 or more", rank.to_string());
         }
-        if !self.alpha.is_finite() {
-            return fail("lora.alpha", "a number", self.alpha.to_string());
+        if let Some(alpha) = self.alphas.values().chain([&self.alpha]).find(|alpha| !alpha.is_finite()) {
+            return fail("lora.alpha", "a number", alpha.to_string());
         }
         if !(0.0..1.0).contains(&self.dropout) {
             return fail("lora.dropout", "0 to below 1", self.dropout.to_string());
@@ -45,7 +109,7 @@ impl LoraConfig {
 }
 
 impl LanguageModel {
-    /// Adds fresh adapters to the maps whose role `is_target` names.
+    /// Adds fresh adapters to the maps for which `adapter_of`, given block and role, has one.
     ///
     /// # Errors
     /// Numbers out of range, no targets, or a rank above the larger side of a map, past which nothing is gained.
@@ -53,19 +117,18 @@ impl LanguageModel {
         &mut self,
         config: &LoraConfig,
         init: &Init,
-        is_target: impl Fn(Role) -> bool,
+        adapter_of: impl Fn(i64, Role) -> Option<MapAdapter>,
     ) -> Result<(), ModelError> {
         config.check()?;
-        for block in &mut self.blocks {
+        for (layer, block) in (0..).zip(&mut self.blocks) {
             for (role, adapted) in block.linears_mut() {
-                if is_target(role) {
+                if let Some(MapAdapter { rank, factor, .. }) = adapter_of(layer, role) {
                     let (output, input) = adapted.linear.size();
-                    if config.rank > output.max(input) {
+                    if rank > output.max(input) {
                         let expected = format!("at most {}, the larger side of a map", output.max(input));
-                        return Err(ModelError::config("lora.rank", expected, config.rank));
+                        return Err(ModelError::config("lora.rank", expected, rank));
                     }
-                    let scale = config.alpha / config.rank as f64;
-                    adapted.adapter = Some(Adapter::new(&adapted.linear, config.rank, scale, config.dropout, init));
+                    adapted.adapter = Some(Adapter::new(&adapted.linear, rank, factor, config.dropout, init));
                 }
             }
         }

@@ -165,6 +165,14 @@ impl Med2e3 {
         self.llm.device()
     }
 
+    /// Adds an id that ends an answer, where it is not among them; no number depends on it.
+    pub fn end_with(&mut self, id: i64) {
+        let end = &mut self.config.llm.special_ids.end;
+        if !end.contains(&id) {
+            end.push(id);
+        }
+    }
+
     /// Adds fresh adapters, drawn from a seed, to the language model.
     ///
     /// # Errors

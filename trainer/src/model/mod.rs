@@ -8,7 +8,7 @@
 //! - [`encoder3d`], [`encoder2d`], [`connector`]: voxels to visual tokens
 //! - [`scorer`], [`aggregate`]: 32 slices to the tokens of one
 //! - [`splice`]: visual tokens into text
-//! - [`language_model`]: Phi-3, Llama, Qwen2; [`lora`]: adapters in it
+//! - [`language_model`]: Phi-3, Llama, Mistral, Qwen2; [`lora`]: adapters in it
 //! - [`text_encoder`] is BERT; [`m3d_clip`] joins it and the 3D encoder for retrieval
 //! - `layers`: the small layers of all parts
 //! - [`loss`]: next-token cross-entropy
@@ -47,7 +47,7 @@ pub use encoder3d::M3dClipVisionConfig;
 pub use error::ModelError;
 pub use language_model::LanguageModelConfig;
 pub use layers::Initializer;
-pub use lora::LoraConfig;
+pub use lora::{LoraConfig, LoraScale};
 pub use m3d_clip::{M3dClip, M3dClipConfig};
 pub use med2e3::{Med2e3, ModelInput, ModelOutput, VisualFeatures};
 pub use part::Part;

@@ -99,6 +99,62 @@ impl<'a> Fields<'a> {
     }
 }
 
+impl Fields<'_> {
+    /// The window, and the layers without it, as transformers reads a family's config.json: Llama has none whatever it
+    /// states, Mistral has 4096 where it states nothing, and Qwen2's is off without its flag.
+    fn windows(&self, family: Family, layers: i64) -> Result<(Option<usize>, Vec<i64>), ModelError> {
+        let stated = self.length("sliding_window")?;
+        let is_absent = !self.map.contains_key("sliding_window");
+        match family {
+            Family::Llama => Ok((None, Vec::new())),
+            Family::Phi3 => Ok((stated, Vec::new())),
+            Family::Mistral => {
+                self.one_kind_of_layer(layers, stated.is_some() || is_absent)?;
+                Ok((if is_absent { Some(4096) } else { stated }, Vec::new()))
+            }
+            Family::Qwen2 => {
+                let is_on = self.flag("use_sliding_window")?;
+                let window = if is_absent { Some(4096) } else { stated }.filter(|_| is_on);
+                let full = match self.layer_types(layers)? {
+                    Some(full) => full,
+                    None => (0..self.whole_or("max_window_layers", 28)?.min(layers)).collect(),
+                };
+                match window {
+                    None if self.get("layer_types").is_some() && full.len() < layers as usize => {
+                        Err(self.error("layer_types", "full_attention alone, where use_sliding_window is not true"))
+                    }
+                    Some(window) if full.len() < layers as usize => Ok((Some(window), full)),
+                    _ => Ok((None, Vec::new())),
+                }
+            }
+        }
+    }
+
+    /// The layers that `layer_types` calls full, where it is there.
+    fn layer_types(&self, layers: i64) -> Result<Option<Vec<i64>>, ModelError> {
+        let Some(value) = self.get("layer_types") else { return Ok(None) };
+        let types = value.as_array().filter(|types| types.len() == layers as usize);
+        let is_full = |kind: &Value| match kind.as_str() {
+            Some("full_attention") => Some(true),
+            Some("sliding_attention") => Some(false),
+            _ => None,
+        };
+        let full: Option<Vec<bool>> = types.and_then(|types| types.iter().map(is_full).collect());
+        let expected = || format!("full_attention or sliding_attention for each of {layers} layers");
+        let full = full.ok_or_else(|| self.error("layer_types", &expected()))?;
+        Ok(Some((0..layers).zip(full).filter_map(|(layer, is_full)| is_full.then_some(layer)).collect()))
+    }
+
+    /// Fails where `layer_types` says another thing than the family's one kind of layer.
+    fn one_kind_of_layer(&self, layers: i64, is_windowed: bool) -> Result<(), ModelError> {
+        let expected = if is_windowed { 0 } else { layers as usize };
+        match self.layer_types(layers)? {
+            Some(full) if full.len() != expected => Err(self.error("layer_types", "one type for all layers")),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl LanguageModelConfig {
     /// From a decoder's config.json, in the spelling of published files (`rope_theta`, `rope_scaling`) or that of
     /// transformers 5 (`rope_parameters`).
@@ -109,7 +165,8 @@ impl LanguageModelConfig {
         let fields = Fields::of("llm", value)?;
         let model_type = match fields.get("model_type").and_then(Value::as_str) {
             Some("phi3") => Family::Phi3,
-            Some("llama" | "mistral") => Family::Llama,
+            Some("llama") => Family::Llama,
+            Some("mistral") => Family::Mistral,
             Some("qwen2") => Family::Qwen2,
             _ => return Err(fields.error("model_type", "phi3, llama, mistral or qwen2")),
         };
@@ -117,27 +174,26 @@ impl LanguageModelConfig {
         fields.only("attention_bias", &[json!(false)])?;
         fields.only("mlp_bias", &[json!(false)])?;
         fields.only("partial_rotary_factor", &[json!(1.0), json!(1)])?;
-        let layers = fields.get("layer_types").and_then(Value::as_array);
-        if layers.is_some_and(|layers| layers.windows(2).any(|pair| pair[0] != pair[1])) {
-            return Err(fields.error("layer_types", "one type for all layers"));
-        }
         let heads = fields.whole("num_attention_heads")?;
-        let own_window = fields.length("sliding_window")?;
-        let sliding_window = match model_type {
-            // Qwen2 switches it on by a flag of its own, for layers from `max_window_layers` on.
-            Family::Qwen2 if !fields.flag("use_sliding_window")? => None,
-            Family::Qwen2 if own_window.is_some() && fields.whole_or("max_window_layers", 0)? != 0 => {
-                return Err(fields.error("max_window_layers", "0 where use_sliding_window is true"));
-            }
-            _ => own_window,
+        let layers = fields.blocks("num_hidden_layers")?;
+        let (sliding_window, full_attention_layers) = fields.windows(model_type, layers)?;
+        // What transformers takes where the key is absent.
+        let key_value_heads = match model_type {
+            Family::Phi3 | Family::Llama => heads,
+            Family::Mistral => 8,
+            Family::Qwen2 => 32,
         };
         let mut config = LanguageModelConfig {
             model_type,
             hidden_size: fields.whole("hidden_size")?,
             intermediate_size: fields.whole("intermediate_size")?,
-            num_hidden_layers: fields.blocks("num_hidden_layers")?,
+            num_hidden_layers: layers,
             num_attention_heads: heads,
-            num_key_value_heads: fields.whole_or("num_key_value_heads", heads)?,
+            num_key_value_heads: if fields.map.get("num_key_value_heads").is_some_and(Value::is_null) {
+                heads
+            } else {
+                fields.whole_or("num_key_value_heads", key_value_heads)?
+            },
             head_dim: None,
             vocab_size: fields.whole("vocab_size")?,
             rms_norm_eps: fields.number("rms_norm_eps", None)?,
@@ -146,6 +202,7 @@ impl LanguageModelConfig {
                 .length("max_position_embeddings")?
                 .ok_or_else(|| fields.error("max_position_embeddings", "a length"))?,
             sliding_window,
+            full_attention_layers,
             rope_scaling: None,
             original_max_position_embeddings: fields.length("original_max_position_embeddings")?,
             tie_word_embeddings: fields.flag("tie_word_embeddings")?,
@@ -206,7 +263,9 @@ impl LanguageModelConfig {
     pub fn to_published(&self) -> Value {
         let (architecture, model_type) = match self.model_type {
             Family::Phi3 => ("Phi3ForCausalLM", "phi3"),
-            Family::Llama => ("LlamaForCausalLM", "llama"),
+            // transformers' Llama has no window.
+            Family::Llama if self.sliding_window.is_none() => ("LlamaForCausalLM", "llama"),
+            Family::Llama | Family::Mistral => ("MistralForCausalLM", "mistral"),
             Family::Qwen2 => ("Qwen2ForCausalLM", "qwen2"),
         };
         let rope_scaling = match &self.rope_scaling {
@@ -236,11 +295,7 @@ impl LanguageModelConfig {
             "tie_word_embeddings": self.tie_word_embeddings, "attention_bias": false,
             // Written where there is none, too: the default of transformers may be past a small vocabulary.
             "bos_token_id": self.special_ids.begin, "pad_token_id": self.special_ids.pad,
-            "eos_token_id": match self.special_ids.end.as_slice() {
-                [] => Value::Null,
-                [id] => json!(id),
-                ids => json!(ids),
-            }
+            "eos_token_id": self.special_ids.ends()
         });
         if let Some(original) = self.original_max_position_embeddings.filter(|_| self.model_type == Family::Phi3) {
             config["original_max_position_embeddings"] = json!(original);
@@ -249,10 +304,50 @@ impl LanguageModelConfig {
             config["head_dim"] = json!(head_dim);
         }
         if self.model_type == Family::Qwen2 {
+            let layers = self.num_hidden_layers;
+            let full = if self.sliding_window.is_some() { self.full_attention_layers.len() as i64 } else { layers };
             config["use_sliding_window"] = json!(self.sliding_window.is_some());
-            config["max_window_layers"] = json!(if self.sliding_window.is_some() { 0 } else { self.num_hidden_layers });
+            config["max_window_layers"] = json!(full);
+            // The number says it where the first layers are the full ones; releases before `layer_types` know that alone.
+            if (0..full).any(|layer| self.window_of(layer).is_some()) {
+                let kind = |layer| if self.window_of(layer).is_some() { "sliding_attention" } else { "full_attention" };
+                config["layer_types"] = (0..layers).map(kind).collect();
+            }
         }
         config
+    }
+}
+
+impl SpecialIds {
+    /// These, with the end ids of a `generation_config.json` in place of config.json's where it names some: as transformers
+    /// takes them.
+    ///
+    /// # Errors
+    /// A field is no id.
+    pub fn with_generation(self, value: &Value) -> Result<SpecialIds, ModelError> {
+        let fields = Fields::of("llm: generation_config.json", value)?;
+        let end = fields.ids("eos_token_id")?;
+        let (begin, pad) = (fields.ids("bos_token_id")?, fields.ids("pad_token_id")?);
+        Ok(SpecialIds {
+            begin: self.begin.or(begin.first().copied()),
+            end: if end.is_empty() { self.end } else { end },
+            pad: self.pad.or(pad.first().copied()),
+        })
+    }
+
+    /// The `generation_config.json` that makes transformers end answers at the same ids; none where nothing is known.
+    pub fn to_generation(&self) -> Option<Value> {
+        let ids = json!({"bos_token_id": self.begin, "eos_token_id": self.ends(), "pad_token_id": self.pad});
+        (*self != SpecialIds::default()).then_some(ids)
+    }
+
+    /// None, one or a list.
+    fn ends(&self) -> Value {
+        match self.end.as_slice() {
+            [] => Value::Null,
+            [id] => json!(id),
+            ids => json!(ids),
+        }
     }
 }
 
@@ -263,6 +358,7 @@ impl SiglipVisionConfig {
     /// A field is wrong, or asks for something that is not implemented here.
     pub fn from_published(value: &Value) -> Result<SiglipVisionConfig, ModelError> {
         let fields = Fields::of("vision2d", value.get("vision_config").unwrap_or(value))?;
+        fields.only("model_type", &["siglip", "siglip_vision_model"].map(Value::from))?;
         fields.only("hidden_act", &[json!("gelu_pytorch_tanh")])?;
         // Published files leave out what equals the defaults of transformers' SiglipVisionConfig.
         Ok(SiglipVisionConfig {
@@ -301,6 +397,7 @@ impl M3dClipVisionConfig {
     /// A field is missing, or asks for something that is not implemented here.
     pub fn from_published(value: &Value) -> Result<M3dClipVisionConfig, ModelError> {
         let fields = Fields::of("vision3d", value)?;
+        fields.only("model_type", &["m3d_clip", "m3d_clip_vision_model"].map(Value::from))?;
         fields.only("pos_embed", &[json!("perceptron")])?;
         fields.only("spatial_dims", &[json!(3)])?;
         fields.only("dropout_rate", &[json!(0), json!(0.0)])?;

@@ -1,5 +1,6 @@
 //! What a run begins with: fresh weights, another checkpoint's, or its own last checkpoint.
 
+use std::fs;
 use std::path::Path;
 
 use med2e3_feed::FeedCursor;
@@ -11,7 +12,7 @@ use super::optimizer::{AdamW, AdamWState};
 use super::resume::resumable;
 use crate::TrainerError;
 use crate::config::{ModelConfig, Start, TrainConfig};
-use crate::files::checkpoint::{Checkpoint, Tokenizers, TrainState};
+use crate::files::checkpoint::{CarriedFile, Checkpoint, Tokenizers, TrainState};
 use crate::files::model_files::ModelFiles;
 use crate::fit::{self, Learned, expect};
 use crate::machine::check_memory;
@@ -85,14 +86,21 @@ impl<'a> Origin<'a> {
     /// The tokenizers that the run's checkpoints hold, once the dataset's inputs are known to be made as the checkpoint's were.
     pub(super) fn tokenizers(&self, config: &TrainConfig, dataset: &Dataset) -> Result<Tokenizers, TrainerError> {
         let mut text = config.model.text_tokenizer.clone();
+        let mut carried = CarriedFile::of_tokenizer(&dataset.tokenizer());
         if let Some(checkpoint) = self.checkpoint() {
             let (stored, inputs) = (checkpoint.tokenizers(), checkpoint.inputs()?);
             let tokenizer = stored.llm.as_deref();
             let learned = Learned { checkpoint: checkpoint.folder(), tokenizer, inputs: inputs.as_ref() };
             fit::check_inputs(&learned, dataset, config.data.other_inputs)?;
             text = text.or(stored.text);
+            // Files of the checkpoint's own tokenizer go along only with that.
+            let bytes = |path: &Path| fs::read(path).ok();
+            let is_same = tokenizer.is_some_and(|path| bytes(path) == bytes(&dataset.tokenizer()));
+            let of_encoder = |file: &CarriedFile| file.path.contains('/');
+            carried.retain(|_| !is_same);
+            carried.extend(stored.carried.into_iter().filter(|file| is_same || of_encoder(file)));
         }
-        Ok(Tokenizers { llm: Some(dataset.tokenizer()), text })
+        Ok(Tokenizers { llm: Some(dataset.tokenizer()), text, carried })
     }
 
     /// The first state; that of a resumed run, whose moments the optimizer then has.

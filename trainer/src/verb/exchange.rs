@@ -2,12 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use med2e3_input::text::{QuestionTokenizer, Tokenizer};
 use med2e3_program::output::refuse_occupied;
+use serde_json::{Map, Value};
 use tch::Device;
 
 use crate::TrainerError;
-use crate::files::checkpoint::{Checkpoint, Contents, HostTensors, Tokenizers, inputs_in, inputs_of, snapshot};
-use crate::files::model_files::{ModelFiles, ModelPaths};
+use crate::files::checkpoint::{
+    CarriedFile, Checkpoint, Contents, HostTensors, TOKENIZER_CONFIG, Tokenizers, inputs_in, inputs_of, snapshot,
+};
+use crate::files::json::to_json;
+use crate::files::model_files::{ModelFiles, ModelPaths, Tables};
 use crate::model::weights::TextProjection;
 use crate::model::{Med2e3, Med2e3Config, Part, Preset};
 use crate::precision::Precision;
@@ -51,6 +56,8 @@ pub struct Exchanged {
     pub passed_over: Vec<(Part, Vec<String>)>,
     /// Parts that were drawn from the seed.
     pub drawn: Vec<Part>,
+    /// How many tables the language model's embedding and head were in the files.
+    pub tables: Tables,
     /// Tokenizers in the folder.
     pub tokenizers: Tokenizers,
     /// Whether the folder states how the model's inputs are made.
@@ -68,10 +75,8 @@ pub fn import(import: &Import<'_>) -> Result<Exchanged, TrainerError> {
     let mut paths = import.released.map(ModelPaths::of_folder).unwrap_or_default();
     paths.parts.extend(import.parts.iter().cloned());
     paths.adapters = import.adapters.clone().or(paths.adapters);
-    let files = ModelFiles::gather(&paths, import.variant)?;
+    let mut files = ModelFiles::gather(&paths, import.variant)?;
     let drawn = files.missing()?;
-    let (kind, seed) = (import.precision.kind(), import.seed);
-    let loaded = files.load_or_draw(Device::Cpu, kind, seed, import.text_projection)?;
     let mut tokenizers = import.tokenizers.clone();
     if tokenizers.llm.is_none() {
         let of_weights =
@@ -79,19 +84,27 @@ pub fn import(import: &Import<'_>) -> Result<Exchanged, TrainerError> {
         let folders = of_weights.into_iter().chain(import.released.map(Path::to_owned));
         tokenizers.llm = folders.map(|folder| folder.join("tokenizer.json")).find(|path| path.is_file());
     }
+    if let Some(end) = check_tokenizers(&tokenizers, files.config())? {
+        files.end_with(end);
+    }
+    tokenizers.carried = tokenizers.llm.as_deref().map(CarriedFile::of_tokenizer).unwrap_or_default();
+    tokenizers.carried.extend(CarriedFile::of_encoders(|part, name| paths.beside(part, name)));
+    let (kind, seed) = (import.precision.kind(), import.seed);
+    let loaded = files.load_or_draw(Device::Cpu, kind, seed, import.text_projection)?;
     let inputs = match (&import.inputs, import.released) {
         (Some(stated), _) => Some(inputs_of(stated)?),
         (None, released) => released.map(inputs_in).transpose()?.flatten(),
     };
     let is_stated = inputs.is_some();
     let contents = Contents { model: &loaded.model, tokenizers: tokenizers.clone(), inputs, training: None };
-    snapshot(&contents, HostTensors::Shared)?.write(import.out)?;
+    snapshot(&contents, HostTensors::Shared)?.write_new(import.out)?;
     Ok(Exchanged {
         config: files.config().clone(),
         inferred: files.inferred(),
         parameters: counts(&loaded.model),
         passed_over: loaded.passed_over,
         drawn,
+        tables: files.tables(),
         tokenizers,
         states_inputs: is_stated,
         merged: None,
@@ -109,21 +122,77 @@ pub fn export(path: &Path, precision: Precision, out: &Path) -> Result<Exchanged
     let mut model = checkpoint.model(Device::Cpu)?;
     let merged = model.config().lora.is_some().then(|| model.merge_adapters(MERGE_TOLERANCE)).transpose()?;
     model.to_kind(precision.kind());
-    let tokenizers = checkpoint.tokenizers();
+    let mut tokenizers = checkpoint.tokenizers();
     let inputs = checkpoint.inputs()?;
+    // transformers stops where this program does.
+    let stated = inputs.as_ref().and_then(|inputs| inputs.text.as_ref()?.end_token);
+    stated.into_iter().for_each(|id| model.end_with(id.into()));
+    if let Some(path) = &tokenizers.llm {
+        let tokenizer = Tokenizer::load(path)?;
+        tokenizer.end_token().into_iter().for_each(|end| model.end_with(end.id.into()));
+        complete_tokenizer_config(&mut tokenizers.carried, &tokenizer, model.config());
+    }
     let is_stated = inputs.is_some();
     let contents = Contents { model: &model, tokenizers: tokenizers.clone(), inputs, training: None };
-    snapshot(&contents, HostTensors::Shared)?.write(out)?;
+    snapshot(&contents, HostTensors::Shared)?.with_tokenizer_of_llm().write_new(out)?;
     Ok(Exchanged {
         config: model.config().clone(),
         inferred: None,
         parameters: counts(&model),
         passed_over: Vec::new(),
         drawn: Vec::new(),
+        tables: Tables::AsStored,
         tokenizers,
         states_inputs: is_stated,
         merged,
     })
+}
+
+/// Checks that the tokenizers can serve the model: they read, and every id has a row. Returns the end token's id.
+fn check_tokenizers(tokenizers: &Tokenizers, config: &Med2e3Config) -> Result<Option<i64>, TrainerError> {
+    let fits = |path: &Path, largest: Option<u32>, rows: i64| match largest.map(i64::from) {
+        Some(id) if id >= rows => Err(TrainerError::File {
+            path: path.to_owned(),
+            expected: format!("ids below {rows}, the rows of the model's table"),
+            found: format!("a token with id {id}"),
+        }),
+        Some(_) => Ok(()),
+        None => Err(TrainerError::File {
+            path: path.to_owned(),
+            expected: "a tokenizer with tokens".into(),
+            found: "none".into(),
+        }),
+    };
+    if let (Some(path), Some(encoder)) = (&tokenizers.text, &config.text_encoder) {
+        fits(path, QuestionTokenizer::load(path)?.largest_id(), encoder.vocab_size)?;
+    }
+    let Some(path) = &tokenizers.llm else { return Ok(None) };
+    let tokenizer = Tokenizer::load(path)?;
+    fits(path, tokenizer.largest_id(), config.llm.vocab_size)?;
+    Ok(tokenizer.end_token().map(|end| end.id.into()))
+}
+
+/// Adds to `tokenizer_config.json`, or makes one of, what AutoTokenizer needs and the model knows.
+fn complete_tokenizer_config(carried: &mut Vec<CarriedFile>, tokenizer: &Tokenizer, config: &Med2e3Config) {
+    let own = carried.iter().position(|file| file.path == TOKENIZER_CONFIG);
+    let own = own.map(|place| carried.remove(place)).and_then(|file| serde_json::from_slice(&file.bytes).ok());
+    let mut fields: Map<String, Value> = own.unwrap_or_default();
+    let ids = &config.llm.special_ids;
+    let word = |id: Option<i64>| id.and_then(|id| tokenizer.token(u32::try_from(id).ok()?));
+    let end = tokenizer.end_token().map(|end| end.text.clone());
+    let known = [
+        ("tokenizer_class", Some("PreTrainedTokenizerFast".to_owned())),
+        ("bos_token", word(tokenizer.bos().map(i64::from).or(ids.begin))),
+        ("pad_token", word(ids.pad).or(end.clone())),
+        ("eos_token", end),
+    ];
+    for (key, value) in known {
+        if let (Some(value), None) = (value, fields.get(key)) {
+            fields.insert(key.to_owned(), value.into());
+        }
+    }
+    fields.entry("model_max_length").or_insert_with(|| config.llm.max_position_embeddings.into());
+    carried.push(CarriedFile { path: TOKENIZER_CONFIG.into(), bytes: to_json(&fields) });
 }
 
 /// Adapters are merged in f32, where rounding costs a few units of the last digit.

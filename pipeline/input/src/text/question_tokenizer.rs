@@ -32,7 +32,7 @@ impl QuestionTokenizer {
             expected: "a tokenizer that can be cut at 512 ids",
             found: error.to_string(),
         })?;
-        Ok(QuestionTokenizer { special: SpecialTokens::of(&inner), inner })
+        Ok(QuestionTokenizer { special: SpecialTokens::of(&inner, None), inner })
     }
 
     /// Ids of a question, with the special tokens that the tokenizer adds around a text; at most [`MAX_IDS`]. The words of
@@ -43,6 +43,11 @@ impl QuestionTokenizer {
     pub fn encode(&self, question: &str) -> Result<Vec<i32>, InputError> {
         let encoding = self.special.encode(&self.inner, question, &[], Detail::Around)?;
         Ok(encoding.get_ids().iter().map(|id| *id as i32).collect())
+    }
+
+    /// The largest id of a token; `None` for an empty vocabulary.
+    pub fn largest_id(&self) -> Option<u32> {
+        self.inner.get_vocab(true).into_values().max()
     }
 
     /// Whether a question holds the words of a special token, such as `[SEP]`.

@@ -48,13 +48,14 @@ pub(super) enum Detail {
 }
 
 impl SpecialTokens {
-    /// Those of a tokenizer.
-    pub(super) fn of(tokenizer: &Tokenizer) -> SpecialTokens {
+    /// Those of a tokenizer, its end token among them.
+    pub(super) fn of(tokenizer: &Tokenizer, end: Option<&str>) -> SpecialTokens {
         let mut added: Vec<_> = tokenizer.get_added_tokens_decoder().into_iter().collect();
         let own = |word: &str| MARKS.iter().position(|mark| *mark == word).unwrap_or(MARKS.len());
         added.sort_by_key(|(id, token)| (own(&token.content), *id));
         let unflagged = |word: &str| {
             own(word) < MARKS.len()
+                || Some(word) == end
                 || ["<s>", "</s>"].contains(&word)
                 || (word.starts_with("<|") && word.ends_with("|>"))
         };
@@ -168,9 +169,12 @@ impl SpecialTokens {
     }
 }
 
-/// The name of a special token in the second tokenizer: as many bytes as its words where these are 5 or more, as the templates'
-/// are, so that byte ranges stay.
+/// The name of a special token in the second tokenizer: as many bytes as its words where these are 5 or more, or 4 (`</s>`) and
+/// one of the first, as every template's are, so that byte ranges stay.
 fn name(number: usize, word: &str) -> String {
+    if let Some(letter) = (b'a'..=b'z').nth(number).filter(|_| word.len() == OPEN.len_utf8() + 1) {
+        return format!("{OPEN}{}", char::from(letter));
+    }
     format!("{OPEN}{number:0>width$}.", width = word.len().saturating_sub(OPEN.len_utf8() + 1))
 }
 

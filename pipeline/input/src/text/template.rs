@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::budget::{LengthBudget, fit_prompt, fit_targets};
 use super::conversation::{Conversation, EncodedText, Part};
 pub use super::marks::{IMAGE2D_TOKEN, IMAGE3D, IMAGE3D_TOKEN};
-use super::tokenizer::Tokenizer;
+use super::tokenizer::{EndToken, Tokenizer};
 use crate::error::InputError;
 
 use med2e3_schemas::sample::Task;
@@ -21,8 +21,8 @@ use med2e3_schemas::sample::Task;
 const SYSTEM: &str = "A chat between a curious user and an artificial intelligence assistant. \
     The assistant gives helpful, detailed, and polite answers to the user's questions.";
 
-/// The end token: after each answer of [`Template::Phi`], after the last of [`Template::Phi3Chat`] and
-/// [`Template::M3d`].
+/// The end token as Phi-3 has it: after each answer of [`Template::Phi`], after the last of [`Template::Phi3Chat`] and
+/// [`Template::M3d`]. A tokenizer with another end token ([`Tokenizer::end_token`]) writes its own in its place.
 pub const END_TOKEN: &str = "<|endoftext|>";
 
 const USER_MARK: &str = "<|user|>";
@@ -36,8 +36,8 @@ pub(super) const MARKS: [&str; 4] = [END_TOKEN, USER_MARK, ASSISTANT_MARK, TURN_
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Template {
-    /// Fine-tuning and evaluation: system text, then `USER: {q} ASSISTANT: {a}<|endoftext|>` for each turn. Targets are
-    /// answers and end tokens.
+    /// Fine-tuning and evaluation: system text, then `USER: {q} ASSISTANT: {a}<|endoftext|>` for each turn, or the tokenizer's
+    /// own end token. Targets are answers and end tokens.
     Phi,
     /// Alignment (stage 1): the images, then the caption; no other text, no end token. The target is the caption.
     PretrainVision3d,
@@ -67,7 +67,8 @@ impl Template {
         }
     }
 
-    /// The special tokens of the template, which a tokenizer must have; the end token first.
+    /// The special tokens of the template, which a tokenizer must have; the end token first, for which a tokenizer may have its
+    /// own.
     pub fn special_tokens(self) -> &'static [&'static str] {
         match self {
             Template::Phi | Template::M3d => &[END_TOKEN],
@@ -81,7 +82,10 @@ impl Template {
     /// # Errors
     /// [`InputError::MissingToken`] for the first one that it lacks.
     pub fn check(self, tokenizer: &Tokenizer) -> Result<(), InputError> {
-        self.special_tokens().iter().try_for_each(|token| id_of(tokenizer, token).map(|_| ()))
+        self.special_tokens().iter().try_for_each(|token| match *token {
+            END_TOKEN => end_of(tokenizer).map(|_| ()),
+            token => id_of(tokenizer, token).map(|_| ()),
+        })
     }
 
     /// A question about one volume in the form of the template's data: the image mark, a separator, the instruction.
@@ -111,9 +115,10 @@ impl Template {
     ) -> Result<EncodedText, InputError> {
         check(turns)?;
         self.check(tokenizer)?;
-        let encoded = self.format(turns).encode(tokenizer)?;
+        let end = tokenizer.end_token().map_or(END_TOKEN, |end| end.text.as_str());
+        let encoded = self.format(turns, end).encode(tokenizer)?;
         let end = match self {
-            Template::Phi | Template::M3d => Some(id_of(tokenizer, END_TOKEN)?),
+            Template::Phi | Template::M3d => Some(end_of(tokenizer)?.id),
             Template::Phi3Chat => Some(id_of(tokenizer, TURN_END_MARK)?),
             Template::PretrainVision3d => None,
         };
@@ -121,7 +126,7 @@ impl Template {
         if asks { fit_prompt(encoded, budget) } else { fit_targets(encoded, budget, end) }
     }
 
-    fn format(self, turns: &[Turn]) -> Conversation {
+    fn format(self, turns: &[Turn], end_token: &str) -> Conversation {
         use Part::{Mark, Words};
         let mut conversation = Conversation::default();
         match self {
@@ -142,7 +147,7 @@ impl Template {
                     conversation.text("USER: ");
                     conversation.question(question);
                     conversation.text(" ASSISTANT:");
-                    answer.inspect(|answer| conversation.target(&[Words(" "), Words(answer), Mark(END_TOKEN)]));
+                    answer.inspect(|answer| conversation.target(&[Words(" "), Words(answer), Mark(end_token)]));
                 }
                 Template::PretrainVision3d => {
                     // The question's text is not used; a first turn without a mark has an image too.
@@ -164,7 +169,7 @@ impl Template {
                     match answer {
                         // Many tokenizers include the line break in the mark before it.
                         Some(answer) if last => {
-                            conversation.target(&[Words(answer), Mark(TURN_END_MARK), Words("\n"), Mark(END_TOKEN)]);
+                            conversation.target(&[Words(answer), Mark(TURN_END_MARK), Words("\n"), Mark(end_token)]);
                         }
                         Some(answer) => {
                             conversation.target(&[Words(answer), Mark(TURN_END_MARK)]);
@@ -185,7 +190,7 @@ impl Template {
                     }
                     conversation.text(words.trim());
                     answer.inspect(|answer| {
-                        let end = if last { Mark(END_TOKEN) } else { Words("") };
+                        let end = if last { Mark(end_token) } else { Words("") };
                         conversation.target(&[Words(" "), Words(answer), end]);
                     });
                 }
@@ -226,6 +231,10 @@ fn check(turns: &[Turn]) -> Result<(), InputError> {
         }
     }
     Ok(())
+}
+
+fn end_of(tokenizer: &Tokenizer) -> Result<&EndToken, InputError> {
+    tokenizer.end_token().ok_or_else(|| InputError::MissingToken { expected: END_TOKEN, found: tokenizer.vocab_size() })
 }
 
 fn id_of(tokenizer: &Tokenizer, token: &'static str) -> Result<i32, InputError> {

@@ -1,17 +1,20 @@
 //! Tokenizer: from text to token ids and back, with Hugging Face's `tokenizer.json`.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use med2e3_schemas::index::xxh3_hex;
+use serde_json::Value;
 use tokenizers::AddedToken;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 use super::special_tokens::{Detail, SpecialTokens};
+use super::template::END_TOKEN;
 use crate::error::InputError;
 
 /// A tokenizer for one language model. Shared between threads by reference.
@@ -20,7 +23,47 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     special: SpecialTokens,
     bos: Option<i32>,
+    end: Option<EndToken>,
+    /// Whether it adds tokens after a text too.
+    ends_texts: bool,
 }
+
+/// The token that ends an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndToken {
+    /// Its words.
+    pub text: String,
+    /// Its id.
+    pub id: i32,
+    /// Where it is known from.
+    pub from: EndTokenSource,
+}
+
+/// Where an end token is known from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndTokenSource {
+    /// `tokenizer_config.json` or `special_tokens_map.json` next to the tokenizer.
+    ModelFiles,
+    /// The tokenizer alone.
+    Tokenizer,
+}
+
+/// End tokens of families of models, for tokenizers whose files don't name theirs; the first that a tokenizer has counts.
+const USUAL_ENDS: [&str; 5] = ["<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "</s>", "<eos>"];
+
+/// Where a model's files name its special tokens.
+const NAMES_OF_SPECIAL: [&str; 2] = ["tokenizer_config.json", "special_tokens_map.json"];
+
+/// What git-lfs puts where a file was not downloaded.
+const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+
+/// Whether the bytes of a file are a pointer of git-lfs, which stands for a file that was not downloaded.
+pub fn is_git_lfs_pointer(bytes: &[u8]) -> bool {
+    bytes.starts_with(POINTER)
+}
+
+/// What such a file is, for messages.
+pub const GIT_LFS_POINTER: &str = "a pointer of git-lfs: the file itself was not downloaded (git lfs pull brings it)";
 
 /// One token and its bytes in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,11 +77,17 @@ pub struct Token {
 impl Tokenizer {
     /// Loads a `tokenizer.json`, or the one in a folder. Truncation and padding are disabled, whatever the file states.
     ///
+    /// The end token is the one that the model's own files name: `eos_token` in the `tokenizer_config.json` or
+    /// `special_tokens_map.json` next to the `tokenizer.json`. Without them it is `<|endoftext|>`, else what the tokenizer
+    /// itself adds after a text, else the usual one of a family (`<|end_of_text|>`, `<|eot_id|>`, `<|im_end|>`, `</s>`,
+    /// `<eos>`).
+    ///
     /// # Errors
     /// [`InputError::TokenizerMissing`] where there is none, [`InputError::Unreadable`] where it cannot be read,
-    /// [`InputError::Tokenizer`] where it cannot be parsed.
+    /// [`InputError::Tokenizer`] where it cannot be parsed, or where the files next to it name an end token that it lacks.
     pub fn load(path: &Path) -> Result<Tokenizer, InputError> {
-        Tokenizer::new(load_inner(path)?, &path.display().to_string())
+        let file = file_of(path);
+        Tokenizer::new(load_inner(path)?, &file.display().to_string(), named_end(&file)?)
     }
 
     /// Trains a byte-level BPE (as GPT-2's) of at most `vocab_size` tokens, including 256 bytes and the special tokens.
@@ -63,16 +112,44 @@ impl Tokenizer {
             .build();
         let mut trainer = TrainerWrapper::from(trainer);
         inner.train(&mut trainer, texts).map_err(|e| tokenizer_error("text", "texts to train on", e))?;
-        Tokenizer::new(inner, "text")
+        Tokenizer::new(inner, "text", None)
     }
 
-    fn new(inner: tokenizers::Tokenizer, location: &str) -> Result<Tokenizer, InputError> {
+    fn new(
+        inner: tokenizers::Tokenizer,
+        location: &str,
+        named_end: Option<(PathBuf, String)>,
+    ) -> Result<Tokenizer, InputError> {
         let ids = |special| inner.encode("a", special).map(|encoding| encoding.get_ids().to_vec());
         let plain = ids(false).map_err(|e| tokenizer_error(location, "a tokenizer that encodes", e))?;
         let marked = ids(true).map_err(|e| tokenizer_error(location, "a tokenizer that encodes", e))?;
-        // A token added before the text is the language model's start token, unless one is added after it too.
-        let bos = (marked.len() == plain.len() + 1 && marked[1..] == plain[..]).then(|| marked[0] as i32);
-        Ok(Tokenizer { special: SpecialTokens::of(&inner), inner, bos })
+        // What is added before a text is the language model's start token; what is added after it, its end token.
+        let before = marked.windows(plain.len().max(1)).position(|window| window == plain).unwrap_or(0);
+        let bos = marked[..before].first().map(|id| *id as i32);
+        let after = marked.get(before + plain.len()..).and_then(<[u32]>::last).copied();
+
+        let added = inner.get_added_tokens_decoder();
+        let id_of = |word: &str| added.iter().find(|(_, token)| token.content == word).map(|(id, _)| *id as i32);
+        let end = |text: &str, from| id_of(text).map(|id| EndToken { text: text.to_owned(), id, from });
+        let end = match &named_end {
+            Some((file, text)) => {
+                let named = end(text, EndTokenSource::ModelFiles);
+                Some(named.ok_or_else(|| InputError::Tokenizer {
+                    location: file.display().to_string(),
+                    expected: "an eos_token that tokenizer.json has among its added tokens",
+                    found: text.clone(),
+                })?)
+            }
+            None => {
+                let from = EndTokenSource::Tokenizer;
+                let own =
+                    inner.token_to_id(END_TOKEN).map(|id| EndToken { text: END_TOKEN.into(), id: id as i32, from });
+                let put_after = || end(&added.get(&after?)?.content, from);
+                own.or_else(put_after).or_else(|| USUAL_ENDS.iter().find_map(|word| end(word, from)))
+            }
+        };
+        let special = SpecialTokens::of(&inner, end.as_ref().map(|end| end.text.as_str()));
+        Ok(Tokenizer { special, inner, bos, end, ends_texts: after.is_some() })
     }
 
     /// The text of a `tokenizer.json`.
@@ -132,6 +209,11 @@ impl Tokenizer {
         self.inner.get_vocab(true).into_values().max()
     }
 
+    /// The text of a token.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
     /// The id of the token with exactly this text.
     pub fn token_to_id(&self, token: &str) -> Option<i32> {
         self.inner.token_to_id(token).map(|id| id as i32)
@@ -142,6 +224,16 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
+    /// The token that ends an answer, where there is one.
+    pub fn end_token(&self) -> Option<&EndToken> {
+        self.end.as_ref()
+    }
+
+    /// Whether this tokenizer adds tokens after a text.
+    pub fn ends_texts(&self) -> bool {
+        self.ends_texts
+    }
+
     /// The id of the start token that this tokenizer adds before a text, if it adds one; Phi-3's does not.
     pub fn bos(&self) -> Option<i32> {
         self.bos
@@ -150,16 +242,48 @@ impl Tokenizer {
 
 /// The library's tokenizer in a `tokenizer.json` or a folder with one, without truncation and padding.
 pub(super) fn load_inner(path: &Path) -> Result<tokenizers::Tokenizer, InputError> {
-    let path = if path.is_dir() { path.join("tokenizer.json") } else { path.to_owned() };
+    let path = file_of(path);
     let text = fs::read_to_string(&path).map_err(|e| match InputError::io(&path, e) {
         InputError::NotFound { path } => InputError::TokenizerMissing { path },
         other => other,
     })?;
     let location = path.display().to_string();
+    if is_git_lfs_pointer(text.as_bytes()) {
+        let (expected, found) = ("a tokenizer.json", GIT_LFS_POINTER.to_owned());
+        return Err(InputError::Tokenizer { location, expected, found });
+    }
     let mut inner =
         tokenizers::Tokenizer::from_str(&text).map_err(|e| tokenizer_error(&location, "a tokenizer.json", e))?;
     inner.with_truncation(None).map_err(|e| tokenizer_error(&location, "a tokenizer.json", e))?.with_padding(None);
     Ok(inner)
+}
+
+fn file_of(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join("tokenizer.json") } else { path.to_owned() }
+}
+
+/// The end token that the files next to a `tokenizer.json` name, and the file that does.
+fn named_end(tokenizer: &Path) -> Result<Option<(PathBuf, String)>, InputError> {
+    if tokenizer.file_name() != Some(OsStr::new("tokenizer.json")) {
+        return Ok(None);
+    }
+    for file in NAMES_OF_SPECIAL.map(|name| tokenizer.with_file_name(name)) {
+        if !file.is_file() {
+            continue;
+        }
+        let text = fs::read_to_string(&file).map_err(|e| InputError::io(&file, e))?;
+        let fields: Value = serde_json::from_str(&text).map_err(|e| InputError::Tokenizer {
+            location: file.display().to_string(),
+            expected: "JSON",
+            found: if is_git_lfs_pointer(text.as_bytes()) { GIT_LFS_POINTER.to_owned() } else { e.to_string() },
+        })?;
+        // A word, or an object around it.
+        let end = &fields["eos_token"];
+        if let Some(word) = end.as_str().or(end["content"].as_str()) {
+            return Ok(Some((file, word.to_owned())));
+        }
+    }
+    Ok(None)
 }
 
 fn tokenizer_error(location: &str, expected: &'static str, error: tokenizers::Error) -> InputError {

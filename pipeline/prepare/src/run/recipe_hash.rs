@@ -6,7 +6,8 @@
 use std::path::Path;
 
 use med2e3_input::recipe::{CtCrop, Intensity};
-use med2e3_input::text::Template;
+use med2e3_input::text::template::END_TOKEN;
+use med2e3_input::text::{Template, Tokenizer};
 use med2e3_input::volume::DeepPictures;
 use med2e3_schemas::identity::Identity;
 use med2e3_schemas::quarantine::Table;
@@ -55,6 +56,14 @@ impl RecipeHashes {
             samples.maybe(file, |identity, bytes| {
                 identity.bytes(bytes);
             });
+        }
+        // What earlier versions did not know of a tokenizer, where it is there: other hashes stay as they were.
+        let tokenizer = tools.map(|tools| &tools.tokenizer);
+        if tokenizer.is_some_and(|tokenizer| tokenizer.bos().is_some() && tokenizer.ends_texts()) {
+            samples.text("a start token before an end token");
+        }
+        if let Some(end) = tokenizer.and_then(Tokenizer::end_token).filter(|end| end.text != END_TOKEN) {
+            samples.text(&end.text);
         }
         Ok(RecipeHashes { volumes: volumes.finish(), samples: samples.finish() })
     }

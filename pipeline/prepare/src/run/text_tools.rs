@@ -2,15 +2,20 @@
 //! dataset; and the tokenizer of a text encoder, if the run has one.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use med2e3_input::text::template::{END_TOKEN, instruction};
+use med2e3_input::text::tokenizer::EndTokenSource;
 use med2e3_input::text::{QuestionTokenizer, Template, Tokenizer};
 use med2e3_schemas::index::xxh3_hex;
 use med2e3_schemas::inputs::TextInputs;
 use med2e3_schemas::sample::Split;
 pub use med2e3_shards::index::TOKENIZER as FILE;
+use med2e3_shards::index::TOKENIZER_CONFIG;
 use med2e3_store::put_whole;
+use serde_json::Value;
 
 use crate::PrepareError;
 use crate::config::{TextConfig, TokenizerConfig};
@@ -53,7 +58,7 @@ impl TextTools {
     /// How texts are made.
     ///
     /// # Errors
-    /// A tokenizer without an end token or that can't be written; a file of prompts that can't be read.
+    /// A tokenizer that can't be written; a file of prompts that can't be read.
     pub fn inputs(&self, config: &TextConfig) -> Result<TextInputs, PrepareError> {
         let questions = self.question_tokenizer.as_ref().map(QuestionTokenizer::identity).transpose()?;
         Ok(TextInputs {
@@ -61,7 +66,7 @@ impl TextTools {
             tokenizer: self.tokenizer.identity()?,
             question_tokenizer: questions.map(|json| xxh3_hex(json.as_bytes())),
             start_token: self.tokenizer.bos(),
-            end_token: Some(end_token(&self.tokenizer)?),
+            end_token: end_token(&self.tokenizer),
             caption_prompts: distinct(config.prompts()?.as_slice()),
         })
     }
@@ -71,7 +76,20 @@ impl TextTools {
     /// # Errors
     /// The system refuses to write.
     pub fn store(&self, dataset: &Path) -> Result<(), PrepareError> {
-        Ok(put_whole(&dataset.join(FILE), self.tokenizer.to_json()?.as_bytes())?)
+        put_whole(&dataset.join(FILE), self.tokenizer.to_json()?.as_bytes())?;
+        // The tokenizer alone does not say what its model's files name.
+        let named = self.tokenizer.end_token().filter(|end| end.from == EndTokenSource::ModelFiles);
+        if let Some(end) = named.filter(|end| end.text != END_TOKEN) {
+            let config = format!("{{\n  \"eos_token\": {}\n}}\n", Value::from(end.text.as_str()));
+            return Ok(put_whole(&dataset.join(TOKENIZER_CONFIG), config.as_bytes())?);
+        }
+        // An earlier run's would be read as this one's.
+        match fs::remove_file(dataset.join(TOKENIZER_CONFIG)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(PrepareError::file(&dataset.join(TOKENIZER_CONFIG), "remove")(error))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -93,13 +111,7 @@ fn distinct(prompts: &[String]) -> Vec<String> {
     prompts.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect()
 }
 
-/// The id that ends an answer.
-///
-/// # Errors
-/// A tokenizer without an end token.
-pub fn end_token(tokenizer: &Tokenizer) -> Result<i32, PrepareError> {
-    tokenizer.token_to_id(END_TOKEN).ok_or_else(|| PrepareError::Request {
-        what: "tokenizer".into(),
-        problem: format!("expected the token {END_TOKEN}, found none"),
-    })
+/// The id that ends an answer, where the tokenizer has one: every template but `pretrain_vision3d` needs it.
+pub fn end_token(tokenizer: &Tokenizer) -> Option<i32> {
+    tokenizer.end_token().map(|end| end.id)
 }

@@ -5,10 +5,12 @@
 //! - `snapshot`: a model and a run's state, to host memory
 //! - `write`: a snapshot to a folder, whole, in an earlier one's stead
 //! - `inputs`: how the model's inputs were made
+//! - `carried`: files of published models that go along unread
 //! - `layout`: the names of the files; `state`: what training goes on from in addition to weights and moments
 //!
 //! This file opens one.
 
+mod carried;
 mod inputs;
 mod layout;
 mod snapshot;
@@ -28,6 +30,8 @@ use crate::files::weights_file::WeightsFile;
 use crate::model::Med2e3;
 use layout::{MANIFEST, MOMENTS, Manifest, STATE, STATE_FOLDER, TEXT_TOKENIZER, TOKENIZER, hash_of};
 
+pub use carried::CarriedFile;
+pub(crate) use carried::TOKENIZER_CONFIG;
 pub use inputs::{inputs_in, inputs_of};
 pub use snapshot::{Contents, HostTensors, Snapshot, Tokenizers, snapshot};
 pub use state::TrainState;
@@ -79,7 +83,9 @@ impl Checkpoint {
     /// Its tokenizers' files, those that are there.
     pub fn tokenizers(&self) -> Tokenizers {
         let there = |name: &str| Some(self.folder.join(name)).filter(|path| path.is_file());
-        Tokenizers { llm: there(TOKENIZER), text: there(TEXT_TOKENIZER) }
+        let mut carried = CarriedFile::of_tokenizer(&self.folder.join(TOKENIZER));
+        carried.extend(CarriedFile::of_encoders(|part, name| Some(self.folder.join(part.name()).join(name))));
+        Tokenizers { llm: there(TOKENIZER), text: there(TEXT_TOKENIZER), carried }
     }
 
     /// The language model's tokenizer.

@@ -7,12 +7,13 @@ use med2e3_schemas::inputs::Inputs;
 use med2e3_store::FileError;
 use tch::{Device, Tensor};
 
+use super::carried::CarriedFile;
 use super::layout::{INPUTS, MOMENTS, STATE, TEXT_TOKENIZER, TOKENIZER, WEIGHTS};
 use super::state::TrainState;
 use crate::TrainerError;
 use crate::files::adapters;
 use crate::files::json::to_json;
-use crate::files::names::{ADAPTERS, CONFIG, SIZES};
+use crate::files::names::{ADAPTERS, CONFIG, GENERATION, SIZES};
 use crate::model::{Med2e3, Part};
 
 /// What a checkpoint is made of.
@@ -34,6 +35,8 @@ pub struct Tokenizers {
     pub llm: Option<PathBuf>,
     /// The text encoder's, where questions go through one.
     pub text: Option<PathBuf>,
+    /// What goes along with them and with the encoders, unread.
+    pub carried: Vec<CarriedFile>,
 }
 
 /// What a snapshot does with tensors that are on the host already. Those of another device are always copied.
@@ -76,6 +79,9 @@ pub fn snapshot(contents: &Contents<'_>, host_tensors: HostTensors) -> Result<Sn
         if let Some(config) = model.config().published(part) {
             files.push((format!("{part}/{SIZES}"), FileContents::Bytes(to_json(&config))));
         }
+        if let Some(ids) = model.config().llm.special_ids.to_generation().filter(|_| part == Part::Llm) {
+            files.push((format!("{part}/{GENERATION}"), FileContents::Bytes(to_json(&ids))));
+        }
     }
     if let Some(lora) = &model.config().lora {
         let adapters = adapters::of(model, lora);
@@ -98,7 +104,25 @@ pub fn snapshot(contents: &Contents<'_>, host_tensors: HostTensors) -> Result<Sn
             files.push((name.to_owned(), FileContents::Bytes(bytes)));
         }
     }
+    let carried = contents.tokenizers.carried.iter();
+    files.extend(carried.map(|file| (file.path.clone(), FileContents::Bytes(file.bytes.clone()))));
     Ok(Snapshot { files })
+}
+
+impl Snapshot {
+    /// Puts the tokenizer's files, which are at the top, next to the language model too, where transformers looks for them.
+    pub fn with_tokenizer_of_llm(mut self) -> Snapshot {
+        let is_of_tokenizer = |path: &str| !path.contains('/') && ![CONFIG, INPUTS, TEXT_TOKENIZER].contains(&path);
+        let of_tokenizer = self.files.iter().filter_map(|(path, contents)| match contents {
+            FileContents::Bytes(bytes) if is_of_tokenizer(path) => {
+                Some((format!("{}/{path}", Part::Llm), FileContents::Bytes(bytes.clone())))
+            }
+            _ => None,
+        });
+        let more: Vec<_> = of_tokenizer.collect();
+        self.files.extend(more);
+        self
+    }
 }
 
 fn on_host(tensor: &Tensor, host_tensors: HostTensors) -> Tensor {

@@ -26,6 +26,25 @@ impl Snapshot {
         Ok(new.publish()?)
     }
 
+    /// Writes to a folder that is new or empty. One that is there, perhaps as a link, a mounted disk or the current folder, is
+    /// filled in its place, the manifest last; after a failure it is empty again.
+    ///
+    /// # Errors
+    /// The system refuses to write.
+    pub fn write_new(&self, folder: &Path) -> Result<(), TrainerError> {
+        if !folder.is_dir() {
+            return self.write(folder);
+        }
+        let written = self.write_files(folder);
+        if written.is_err() {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            }
+        }
+        written
+    }
+
     /// The files, then the manifest.
     fn write_files(&self, folder: &Path) -> Result<(), TrainerError> {
         let mut manifest = Manifest { files: Default::default() };

@@ -9,6 +9,7 @@ pub mod stored;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use med2e3_input::text::tokenizer::{GIT_LFS_POINTER, is_git_lfs_pointer};
 use med2e3_store::MappedFile;
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -33,6 +34,8 @@ pub struct WeightsFile {
     /// By name: the index in `maps` of the file that holds the tensor, and the tensor's bytes in it.
     tensors: BTreeMap<String, (usize, StoredTensor)>,
     other: Vec<String>,
+    /// Names that an index lists, that no file of it holds, and that nobody needs.
+    absent: Vec<String>,
 }
 
 impl WeightsFile {
@@ -47,20 +50,33 @@ impl WeightsFile {
     /// Nothing there, a form or an element type that is not read, a damaged file, a pickle that names anything but the
     /// parts of tensors and containers, an index that its files don't agree with.
     pub fn open(path: &Path) -> Result<WeightsFile, TrainerError> {
+        WeightsFile::open_without(path, &|_| false)
+    }
+
+    /// As [`WeightsFile::open`], where an index and its files may disagree about tensors that `is_idle` says nobody needs.
+    ///
+    /// # Errors
+    /// As [`WeightsFile::open`].
+    pub fn open_without(path: &Path, is_idle: &dyn Fn(&str) -> bool) -> Result<WeightsFile, TrainerError> {
         let path = if path.is_dir() { file_of_folder(path)? } else { path.to_owned() };
         let map = MappedFile::open(&path)?;
         if index::is_one(map.as_ref()) {
             let files = index::read(&path, map.as_ref())?;
-            return WeightsFile::of_index(path, &files);
+            return WeightsFile::of_index(path, &files, is_idle);
         }
         let StoredWeights { tensors, other } = contents(&map)?;
         let tensors = tensors.into_iter().map(|(name, tensor)| (name, (0, tensor))).collect();
-        Ok(WeightsFile { path, maps: vec![map], tensors, other })
+        Ok(WeightsFile { path, maps: vec![map], tensors, other, absent: Vec::new() })
     }
 
-    /// Opens the files of an index, which must hold exactly the tensors that it names.
-    fn of_index(path: PathBuf, files: &BTreeMap<String, Vec<String>>) -> Result<WeightsFile, TrainerError> {
-        let mut whole = WeightsFile { path, maps: Vec::new(), tensors: BTreeMap::new(), other: Vec::new() };
+    /// Opens the files of an index, which must hold exactly the tensors that it names, but for idle ones.
+    fn of_index(
+        path: PathBuf,
+        files: &BTreeMap<String, Vec<String>>,
+        is_idle: &dyn Fn(&str) -> bool,
+    ) -> Result<WeightsFile, TrainerError> {
+        let (other, absent) = (Vec::new(), Vec::new());
+        let mut whole = WeightsFile { path, maps: Vec::new(), tensors: BTreeMap::new(), other, absent };
         for (number, (file, names)) in files.iter().enumerate() {
             let map = MappedFile::open(&whole.path.with_file_name(file))?;
             let StoredWeights { mut tensors, other } = contents(&map)?;
@@ -71,12 +87,17 @@ impl WeightsFile {
             };
             for name in names {
                 let tensor = tensors.remove(name);
+                if tensor.is_none() && is_idle(name) {
+                    whole.absent.push(name.clone());
+                    continue;
+                }
                 let tensor = tensor.ok_or_else(|| differs(format!("a tensor `{name}`"), "none".into()))?;
                 whole.tensors.insert(name.clone(), (number, tensor));
             }
-            if let Some(name) = tensors.keys().next() {
+            if let Some(name) = tensors.keys().find(|name| !is_idle(name)) {
                 return Err(differs(format!("{} tensors", names.len()), format!("`{name}` too")));
             }
+            whole.tensors.extend(tensors.into_iter().map(|(name, tensor)| (name, (number, tensor))));
             whole.other.extend(other);
             whole.maps.push(map);
         }
@@ -96,6 +117,11 @@ impl WeightsFile {
     /// Keys of values that are not tensors and are passed over: a step count, a list, an optimizer's state.
     pub fn other(&self) -> &[String] {
         &self.other
+    }
+
+    /// Names that an index lists and that none of its files holds, all of them of tensors that nobody needs.
+    pub fn absent(&self) -> impl Iterator<Item = &str> {
+        self.absent.iter().map(String::as_str)
     }
 
     /// What the elements of a tensor are.
@@ -172,6 +198,10 @@ fn file_of_folder(folder: &Path) -> Result<PathBuf, TrainerError> {
 }
 
 fn contents(map: &MappedFile) -> Result<StoredWeights, TrainerError> {
+    if is_git_lfs_pointer(map.as_ref()) {
+        let (path, expected) = (map.path().to_owned(), "weights".into());
+        return Err(TrainerError::File { path, expected, found: GIT_LFS_POINTER.into() });
+    }
     stored::read(map.as_ref()).map_err(|source| TrainerError::Weights { path: map.path().to_owned(), source })
 }
 

@@ -15,18 +15,21 @@ pub(crate) struct Block {
     out: AdaptedLinear,
     pub(crate) mlp_norm: RmsNorm,
     down: AdaptedLinear,
+    /// Whether queries attend to the config's window alone.
+    is_windowed: bool,
 }
 
 /// What all blocks of one pass share.
 pub(super) struct Pass<'a> {
     pub(super) angles: &'a Angles,
-    /// Which keys a query attends to; not used once a cache holds earlier tokens.
-    pub(super) mask: AttentionMask<'a>,
+    /// (T, T), true where a query of a layer with a window attends to a key; None where plain causal attention is the same.
+    /// Not used once a cache holds earlier tokens.
+    pub(super) window_mask: Option<&'a Tensor>,
     pub(super) train: bool,
 }
 
 impl Block {
-    pub(super) fn new(config: &LanguageModelConfig, init: &Init) -> Block {
+    pub(super) fn new(config: &LanguageModelConfig, layer: i64, init: &Init) -> Block {
         let heads_width = config.num_attention_heads * config.head_width();
         Block {
             attention_norm: RmsNorm::new(init, config.hidden_size, config.rms_norm_eps),
@@ -34,6 +37,7 @@ impl Block {
             out: AdaptedLinear::without_bias(init, heads_width, config.hidden_size),
             mlp_norm: RmsNorm::new(init, config.hidden_size, config.rms_norm_eps),
             down: AdaptedLinear::without_bias(init, config.intermediate_size, config.hidden_size),
+            is_windowed: config.window_of(layer).is_some(),
         }
     }
 
@@ -41,9 +45,11 @@ impl Block {
     pub(super) fn forward(&self, hidden_bte: Tensor, pass: &Pass, cache: Option<&mut LayerCache>) -> Tensor {
         let normed_bte = self.attention_norm.forward(&hidden_bte);
         let [q_btae, k_btae, v_btae] = self.projections.heads(&normed_bte, pass.angles, pass.train);
+        let window_mask = pass.window_mask.filter(|_| self.is_windowed);
+        let mask = window_mask.map_or(AttentionMask::Causal, AttentionMask::Given);
         let attended_bte = match cache {
-            None => attention(&q_btae, &k_btae, &v_btae, pass.mask),
-            Some(cache) => cache.attend(&q_btae, &k_btae, &v_btae, pass.mask),
+            None => attention(&q_btae, &k_btae, &v_btae, mask),
+            Some(cache) => cache.attend(&q_btae, &k_btae, &v_btae, mask),
         };
         let hidden_bte = self.out.add_to(&hidden_bte, &attended_bte, pass.train);
         let [gate, up] = self.projections.gate_and_up(&self.mlp_norm.forward(&hidden_bte), pass.train);

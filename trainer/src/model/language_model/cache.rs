@@ -12,13 +12,14 @@ use crate::model::layers::{AttentionMask, attention};
 /// The cache of all blocks, allocated once for prompt and answer.
 pub struct KvCache {
     pub(super) layers: Vec<LayerCache>,
-    window: Option<usize>,
 }
 
 /// One block's keys and values, (B, K slots, A key heads, E of a head).
 pub(super) struct LayerCache {
     keys: Tensor,
     values: Tensor,
+    /// The keys that a query attends to at most.
+    window: Option<usize>,
     /// None while the prompts are read.
     step: Option<Step>,
 }
@@ -36,8 +37,8 @@ impl KvCache {
     pub fn new(config: &LanguageModelConfig, batch: i64, slots: i64, kind: Kind, device: Device) -> KvCache {
         // Zeros, not uninitialized memory: a hidden slot still meets a weight of 0, and 0 times NaN is NaN.
         let empty = || Tensor::zeros([batch, slots, config.num_key_value_heads, config.head_width()], (kind, device));
-        let layer = |_| LayerCache { keys: empty(), values: empty(), step: None };
-        KvCache { layers: (0..config.num_hidden_layers).map(layer).collect(), window: config.sliding_window }
+        let layer = |layer| LayerCache { keys: empty(), values: empty(), window: config.window_of(layer), step: None };
+        KvCache { layers: (0..config.num_hidden_layers).map(layer).collect() }
     }
 
     /// Announces that the next forward pass brings one token a row, at these positions.
@@ -49,17 +50,21 @@ impl KvCache {
         let used = positions_b.iter().max().map_or(0, |position| position + 1);
         let options = (Kind::Int64, device);
         let (slots_k, positions_b1) = (Tensor::arange(used, options), slots_b.unsqueeze(1));
-        let mut mask_bk = slots_k.le_tensor(&positions_b1);
-        if let Some(window) = self.window.filter(|window| *window < used as usize) {
-            mask_bk = mask_bk.logical_and(&slots_k.gt_tensor(&(positions_b1 - window as i64)));
-        }
-        let mask_b11k = mask_bk.unsqueeze(1).unsqueeze(1);
+        let before_bk = slots_k.le_tensor(&positions_b1);
+        let windows = self.layers.iter().filter_map(|layer| layer.window);
+        let windowed_bk = windows
+            .max()
+            .filter(|window| *window < used as usize)
+            .map(|window| before_bk.logical_and(&slots_k.gt_tensor(&(&positions_b1 - window as i64))));
+        let all_b11k = before_bk.unsqueeze(1).unsqueeze(1);
+        let windowed_b11k = windowed_bk.map(|mask_bk| mask_bk.unsqueeze(1).unsqueeze(1));
         let rows_b = Tensor::arange(positions_b.len() as i64, options);
         for layer in &mut self.layers {
+            let windowed_b11k = windowed_b11k.as_ref().filter(|_| layer.window.is_some());
             layer.step = Some(Step {
                 rows_b: rows_b.shallow_clone(),
                 slots_b: slots_b.shallow_clone(),
-                mask_b11k: mask_b11k.shallow_clone(),
+                mask_b11k: windowed_b11k.unwrap_or(&all_b11k).shallow_clone(),
             });
         }
     }

@@ -34,6 +34,9 @@ pub struct LanguageModelConfig {
     pub max_position_embeddings: usize,
     /// Keys that a query attends to at most, its own included; all before it where absent.
     pub sliding_window: Option<usize>,
+    /// Layers, from 0, that attend to all before them although there is a window (Qwen2).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub full_attention_layers: Vec<i64>,
     /// Stretched rotary positions; plain ones where absent.
     pub rope_scaling: Option<RopeScaling>,
     /// Longest sequence before positions were stretched.
@@ -77,6 +80,8 @@ pub enum Family {
     Phi3,
     /// A matrix each.
     Llama,
+    /// As Llama, with a window.
+    Mistral,
     /// A matrix each, those of queries, keys and values with a bias.
     Qwen2,
 }
@@ -122,6 +127,7 @@ impl LanguageModelConfig {
             rope_theta: 10000.0,
             max_position_embeddings: 4096,
             sliding_window: Some(2047),
+            full_attention_layers: Vec::new(),
             rope_scaling: None,
             original_max_position_embeddings: Some(4096),
             tie_word_embeddings: false,
@@ -132,6 +138,11 @@ impl LanguageModelConfig {
     /// Width of one head.
     pub fn head_width(&self) -> i64 {
         self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
+    }
+
+    /// The keys that a query of one layer attends to at most; all before it where there is none.
+    pub fn window_of(&self, layer: i64) -> Option<usize> {
+        self.sliding_window.filter(|_| !self.full_attention_layers.contains(&layer))
     }
 
     /// The length past which LongRoPE's long factors hold.
@@ -155,6 +166,16 @@ impl LanguageModelConfig {
         }
         if self.sliding_window == Some(0) {
             return fail("llm.sliding_window", "1 or more", "0".into());
+        }
+        if let Some(layer) =
+            self.full_attention_layers.iter().find(|layer| !(0..self.num_hidden_layers).contains(*layer))
+        {
+            let expected = format!("layers from 0 to below {}", self.num_hidden_layers);
+            return fail("llm.full_attention_layers", &expected, layer.to_string());
+        }
+        let has_layers = !self.full_attention_layers.is_empty();
+        if has_layers && (self.model_type != Family::Qwen2 || self.sliding_window.is_none()) {
+            return fail("llm.full_attention_layers", "none but for a qwen2 with a sliding_window", "some".into());
         }
         let Some(scaling) = &self.rope_scaling else {
             return Ok(());

@@ -1,5 +1,5 @@
-//! The language model: a pre-norm decoder with rotary positions and a gated MLP. Phi-3, Llama and Qwen2 differ in how
-//! their projections are stored, which one trait hides.
+//! The language model: a pre-norm decoder with rotary positions and a gated MLP. Phi-3, Llama, Mistral and Qwen2 differ in
+//! how their projections are stored, which one trait hides, and in which layers attend to a window.
 
 mod block;
 mod cache;
@@ -14,7 +14,7 @@ pub use config::{Family, LanguageModelConfig, RopeScaling, SpecialIds};
 pub(crate) use projections::Role;
 
 use super::error::ModelError;
-use super::layers::{AttentionMask, Init, Linear, RmsNorm};
+use super::layers::{Init, Linear, RmsNorm};
 use block::{Block, Pass};
 use rope::{Angles, Rope};
 
@@ -35,7 +35,7 @@ impl LanguageModel {
         let (width, vocabulary) = (config.hidden_size, config.vocab_size);
         Ok(LanguageModel {
             embedding: init.table(&[vocabulary, width]),
-            blocks: (0..config.num_hidden_layers).map(|_| Block::new(config, init)).collect(),
+            blocks: (0..config.num_hidden_layers).map(|layer| Block::new(config, layer, init)).collect(),
             norm: RmsNorm::new(init, width, config.rms_norm_eps),
             head: (!config.tie_word_embeddings).then(|| Linear::without_bias(init, width, vocabulary)),
             rope: Rope::new(config, init.device()),
@@ -97,7 +97,7 @@ impl LanguageModel {
         cache.begin_step(positions_b);
         let positions_b1 = Tensor::from_slice(positions_b).to_device(embeddings_b1e.device()).unsqueeze(1);
         let angles = self.rope.angles(&positions_b1, &lengths, embeddings_b1e.kind());
-        let pass = Pass { angles: &angles, mask: AttentionMask::Causal, train: false };
+        let pass = Pass { angles: &angles, window_mask: None, train: false };
         Ok(self.pass(embeddings_b1e, &pass, Some(cache)))
     }
 
@@ -147,8 +147,8 @@ impl LanguageModel {
         self.check_length(width as usize)?;
         let angles: Angles = self.rope.angles_from_zero(width, lengths, embeddings_bte.kind());
         let window_mask = self.window_mask(width);
-        let mask = window_mask.as_ref().map_or(AttentionMask::Causal, AttentionMask::Given);
-        Ok(self.pass(embeddings_bte, &Pass { angles: &angles, mask, train }, cache))
+        let pass = Pass { angles: &angles, window_mask: window_mask.as_ref(), train };
+        Ok(self.pass(embeddings_bte, &pass, cache))
     }
 
     fn pass(&self, embeddings_bte: &Tensor, pass: &Pass, cache: Option<&mut KvCache>) -> Tensor {

@@ -44,6 +44,17 @@ pub(crate) enum Role {
     Down,
 }
 
+impl Family {
+    /// The maps of a block, as this family stores them.
+    pub(crate) fn roles(self) -> &'static [Role] {
+        use Role::{Down, Gate, GateUp, Key, Out, Query, QueryKeyValue, Up, Value};
+        match self {
+            Family::Phi3 => &[QueryKeyValue, GateUp, Out, Down],
+            Family::Llama | Family::Mistral | Family::Qwen2 => &[Query, Key, Value, Gate, Up, Out, Down],
+        }
+    }
+}
+
 /// The projections of one block, as the config's family stores them.
 pub(super) fn build(config: &LanguageModelConfig, init: &Init) -> Box<dyn Projections> {
     let shape =
@@ -55,7 +66,7 @@ pub(super) fn build(config: &LanguageModelConfig, init: &Init) -> Box<dyn Projec
             gate_up: AdaptedLinear::without_bias(init, from, 2 * to),
             shape,
         }),
-        Family::Llama | Family::Qwen2 => {
+        Family::Llama | Family::Mistral | Family::Qwen2 => {
             let heads = |count: i64| match config.model_type {
                 Family::Qwen2 => AdaptedLinear::new(init, from, count * shape.width),
                 _ => AdaptedLinear::without_bias(init, from, count * shape.width),

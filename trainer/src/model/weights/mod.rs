@@ -7,7 +7,7 @@
 //! - `strict`: loading; `nearest`: the name that was probably meant
 //! - `adapt`: adapters by name; `m3d_clip_config`: sizes that the weights of M3D-CLIP show
 
-pub(super) mod adapt;
+pub(crate) mod adapt;
 mod m3d_clip_config;
 mod names;
 mod nearest;
@@ -20,7 +20,7 @@ use super::layers::Init;
 use super::scorer::ScorerLayer;
 use super::{M3dClip, Med2e3, Med2e3Config, ModelError, Part};
 use crate::words::words;
-pub use names::{connector_kind, preset_of};
+pub use names::{Table, connector_kind, is_idle, preset_of};
 use strict::Names;
 
 impl Med2e3 {
@@ -146,13 +146,40 @@ impl Med2e3 {
         names::adapters(&self.llm)
     }
 
-    /// Gives the adapters the weights of a file in PEFT's layout.
+    /// Gives the adapters the weights of a file in PEFT's layout, and the language model the tables that were saved with
+    /// them.
     ///
     /// # Errors
     /// A name is missing or unexpected, or a shape differs; the model is then unchanged.
     pub fn load_adapters(&mut self, tensors: &[(String, Tensor)]) -> Result<(), ModelError> {
-        let names = Names { part: "adapters", published: &names::as_it_is, is_foreign: &|_| false };
-        strict::load_tensors(&names, self.adapters(), tensors).map(drop)
+        let is_table = |name: &str| Table::of_weight(name).is_some();
+        let names = Names { part: "adapters", published: &names::as_it_is, is_foreign: &is_table };
+        let own = self.parameters(Part::Llm);
+        let mut tables: Vec<(&Tensor, Tensor)> = Vec::new();
+        for (name, tensor) in tensors {
+            let Some(table) = Table::of_weight(name) else { continue };
+            // A model with one table for both has it under the embedding's name.
+            let wanted = [table.name(), Table::Embedding.name()];
+            let found = wanted.iter().find_map(|name| own.iter().find(|(own, _)| own == name));
+            let (_, weight) = found.expect("every language model has an embedding");
+            if weight.size() != tensor.size() {
+                let (expected, found) = (weight.size(), tensor.size());
+                return Err(ModelError::WeightShape { part: "adapters", name: name.clone(), expected, found });
+            }
+            let is_same =
+                |(other, values): &(&Tensor, Tensor)| other.data_ptr() != weight.data_ptr() || values.equal(tensor);
+            if !tables.iter().all(is_same) {
+                let expected = "one table, as the model has for embedding and head";
+                return Err(ModelError::config("adapters", expected, "two that differ"));
+            }
+            tables.push((weight, tensor.shallow_clone()));
+        }
+        strict::load_tensors(&names, self.adapters(), tensors)?;
+        for (weight, values) in tables {
+            let values = values.detach().copy().to_device(weight.device()).to_kind(weight.kind());
+            strict::adopt(weight.shallow_clone(), &values);
+        }
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use super::roles::{role_folder, role_name};
 use crate::model::connector::{Connector, ConnectorKind};
 use crate::model::encoder2d::Encoder2d;
 use crate::model::encoder3d::Encoder3d;
-use crate::model::language_model::LanguageModel;
+use crate::model::language_model::{LanguageModel, Role};
 use crate::model::layers::{LayerNorm, Linear};
 use crate::model::scorer::ScorerLayer;
 use crate::model::text_encoder::Bert;
@@ -37,13 +37,60 @@ pub(super) fn of(model: &Med2e3, part: Part) -> Vec<(String, Tensor)> {
     named.0
 }
 
+/// The input embeddings.
+const EMBEDDING: &str = "model.embed_tokens.weight";
+/// The output matrix.
+const HEAD: &str = "lm_head.weight";
+/// What PEFT puts before the names of a causal language model.
+const IN_PEFT: &str = "base_model.model.";
+
+/// The path of a map of a block.
+pub(super) fn map_path(layer: i64, role: Role) -> String {
+    format!("model.layers.{layer}.{}.{}", role_folder(role), role_name(role))
+}
+
+/// One of the language model's two tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// From ids to hidden states.
+    Embedding,
+    /// From hidden states to logits.
+    Head,
+}
+
+impl Table {
+    /// Both.
+    pub const ALL: [Table; 2] = [Table::Embedding, Table::Head];
+
+    /// The published name of its weight.
+    pub fn name(self) -> &'static str {
+        match self {
+            Table::Embedding => EMBEDDING,
+            Table::Head => HEAD,
+        }
+    }
+
+    /// The table that a name in PEFT's `modules_to_save` means.
+    pub fn of_module(module: &str) -> Option<Table> {
+        Table::ALL.into_iter().find(|table| {
+            let own = table.name().strip_suffix(".weight").unwrap_or_default();
+            own == module || own.rsplit('.').next() == Some(module)
+        })
+    }
+
+    /// The table whose weight has this name in a file of the language model or of its adapters.
+    pub fn of_weight(name: &str) -> Option<Table> {
+        Table::ALL.into_iter().find(|table| bare(name) == table.name())
+    }
+}
+
 /// The adapters' matrices, as PEFT names them for a causal language model.
 pub(super) fn adapters(llm: &LanguageModel) -> Vec<(String, Tensor)> {
     let mut named = Named::default();
     for (i, block) in llm.blocks.iter().enumerate() {
         for (role, adapted) in block.linears() {
             if let Some(adapter) = &adapted.adapter {
-                let prefix = format!("base_model.model.model.layers.{i}.{}.{}", role_folder(role), role_name(role));
+                let prefix = format!("{IN_PEFT}{}", map_path(i as i64, role));
                 named.push(&format!("{prefix}.lora_A.weight"), &adapter.a);
                 named.push(&format!("{prefix}.lora_B.weight"), &adapter.b);
             }
@@ -55,9 +102,7 @@ pub(super) fn adapters(llm: &LanguageModel) -> Vec<(String, Tensor)> {
 /// The published name of a file's tensor, of those in `own`: its own, or the one without what some files add before it, or
 /// with what they leave out.
 pub(super) fn published(part: Part, name: &str, own: &HashSet<&str>) -> Option<String> {
-    // Wrappers of training frameworks come before a name.
-    let bare =
-        ["module.", "base_model.model."].iter().fold(name, |name, wrapper| name.strip_prefix(wrapper).unwrap_or(name));
+    let bare = bare(name);
     let spelled = match part {
         // transformers 5 writes SigLIP's vision model without its first name.
         Part::Vision2dModel => format!("vision_model.{bare}"),
@@ -71,6 +116,11 @@ pub(super) fn published(part: Part, name: &str, own: &HashSet<&str>) -> Option<S
         Part::Llm | Part::Vision2dConnector => bare.to_owned(),
     };
     [name, bare, &spelled].into_iter().find(|name| own.contains(*name)).map(str::to_owned)
+}
+
+/// A name without the wrappers that training frameworks put before it.
+fn bare(name: &str) -> &str {
+    ["module.", IN_PEFT].iter().fold(name, |name, wrapper| name.strip_prefix(wrapper).unwrap_or(name))
 }
 
 /// A file's name that must be the published one.
@@ -101,27 +151,25 @@ pub(super) fn is_idle_in_m3d_clip(name: &str) -> bool {
 /// Whether a published file of this part may hold the name although the part does not use it.
 pub(super) fn is_foreign(part: Part, name: &str, llm: &LanguageModelConfig) -> bool {
     let prefixes: &[&str] = match part {
-        Part::Vision2dModel => &[
-            "text_model.",
-            "vision_model.head.",
-            "head.",
-            "logit_scale",
-            "logit_bias",
-            "vision_model.embeddings.position_ids",
-        ],
+        Part::Vision2dModel => &["text_model.", "vision_model.head.", "head.", "logit_scale", "logit_bias"],
         Part::Vision3dModel => &["language_encoder.", "mm_vision_proj.", "mm_language_proj.", "logit_scale"],
-        Part::Llm if llm.tie_word_embeddings => &["lm_head.weight"],
+        Part::Llm if llm.tie_word_embeddings && bare(name) == HEAD => return true,
         // The weights of another variant's scorer.
         Part::Vision3dConnector => &["text_mlp.", "scoring_module."],
         Part::Llm | Part::Vision2dConnector => &[],
     };
-    // Frequencies are computed from the config; some files carry them as buffers.
-    let is_idle = match part {
-        Part::Llm => name.ends_with(".rotary_emb.inv_freq"),
+    is_idle(part, name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether a file, or its index, may hold the name although no model ever needs it: positions, cosines and frequencies, which
+/// are computed from the config and which some files carry as buffers.
+pub fn is_idle(part: Part, name: &str) -> bool {
+    match part {
+        Part::Llm => name.contains(".rotary_emb."),
+        Part::Vision2dModel => name.ends_with("embeddings.position_ids"),
         Part::Vision3dModel => is_idle_in_m3d_clip(name),
-        Part::Vision2dModel | Part::Vision2dConnector | Part::Vision3dConnector => false,
-    };
-    is_idle || prefixes.iter().any(|prefix| name.starts_with(prefix))
+        Part::Vision2dConnector | Part::Vision3dConnector => false,
+    }
 }
 
 /// The connector that a file's names show. They don't show how it pools: that is taken from `base`.
@@ -159,15 +207,15 @@ fn scorer_layer(layer: ScorerLayer) -> &'static str {
 }
 
 impl Named {
-    /// transformers' Phi3ForCausalLM, LlamaForCausalLM and Qwen2ForCausalLM.
+    /// transformers' Phi3ForCausalLM, LlamaForCausalLM, MistralForCausalLM and Qwen2ForCausalLM.
     fn language_model(&mut self, llm: &LanguageModel) {
-        self.push("model.embed_tokens.weight", &llm.embedding);
+        self.push(EMBEDDING, &llm.embedding);
         for (i, block) in llm.blocks.iter().enumerate() {
             let at = |name: &str| format!("model.layers.{i}.{name}");
             self.push(&at("input_layernorm.weight"), &block.attention_norm.weight);
             self.push(&at("post_attention_layernorm.weight"), &block.mlp_norm.weight);
             for (role, adapted) in block.linears() {
-                self.linear(&at(&format!("{}.{}", role_folder(role), role_name(role))), &adapted.linear);
+                self.linear(&map_path(i as i64, role), &adapted.linear);
             }
         }
         self.push("model.norm.weight", &llm.norm.weight);
