@@ -252,7 +252,7 @@ fn a_dataset_of_other_inputs_is_refused_unless_told() {
     for (more, words) in [
         (vec![PERCENTILES, tokenizer.as_str()], ["recipe: m3d", "ct with intensity percentiles 2 to 98"]),
         (vec!["text.template=\"m3d\"", tokenizer.as_str()], ["template: phi", "m3d in the dataset"]),
-        (vec!["text.tokenizer={train=300}"], ["tokenizer:", "in the checkpoint"]),
+        (vec!["text.tokenizer={train=300}", "text.length=400"], ["tokenizer:", "in the checkpoint"]),
     ] {
         dataset(folder, &more);
         let said = run_to(2, &mut evaluate(folder, "run", "dataset", "evaluate", &["split=\"train\""]));

@@ -42,7 +42,7 @@ readers = 1
 depth = 1
 [model]
 train = ["llm", "vision2d_model", "vision2d_connector", "vision3d_model", "vision3d_connector"]
-lora = { rank = 2, alpha = 4.0, dropout = 0.1, targets = ["qkv_proj"] }
+lora = { rank = 2, alpha = 4.0, dropout = 0.1, targets = ["all-linear"] }
 [model.start.fresh]
 initializer = "fan_in"
 [model.start.fresh.llm]
@@ -236,9 +236,6 @@ impl Draws {
             "none",
             "siglip",
             "identity",
-            "qkv_proj",
-            "o_proj",
-            "gate_up_proj",
             "all-linear",
             "paper",
             "released",
