@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use med2e3_tests::phantom::{self, BROKEN, SERIES};
+use med2e3_tests::phantom::{BROKEN, SERIES};
 use med2e3_tests::program::{program, root, rounds, run_to};
 use med2e3_tests::study::{files, prepare, report, sql, study};
 use serde_json::Value;

@@ -1,11 +1,10 @@
 //! What `med2e3-data` does with a dataset, from the outside: verify, leaks, resplit, sample, rejects, sql, inspect.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use med2e3_tests::phantom::{self, BROKEN, SERIES};
+use med2e3_tests::phantom::{BROKEN, SERIES};
 use med2e3_tests::program::{program, root, rounds, run_to};
 use med2e3_tests::study::{files, prepare, report, sql, study};
 use serde_json::Value;
