@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use med2e3_store::FileError;
 use regex::Regex;
-use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use tch::Tensor;
@@ -164,9 +163,9 @@ struct Fields {
 #[derive(Deserialize)]
 struct Patterns {
     #[serde(default)]
-    rank_pattern: Option<Pairs<i64>>,
+    rank_pattern: Option<Pairs>,
     #[serde(default)]
-    alpha_pattern: Option<Pairs<f64>>,
+    alpha_pattern: Option<Pairs>,
 }
 
 /// Which modules are meant: by the ends of their names, or by a pattern of the whole name.
@@ -210,8 +209,8 @@ impl Fields {
         self.fields.remove("rank_pattern");
         self.fields.remove("alpha_pattern");
         let Patterns { rank_pattern, alpha_pattern } = &self.patterns;
-        let mut ranks = self.by_pattern("rank_pattern", rank_pattern.as_ref(), &maps, llm)?;
-        let mut alphas = self.by_pattern("alpha_pattern", alpha_pattern.as_ref(), &maps, llm)?;
+        let mut ranks = self.by_pattern("rank_pattern", rank_pattern.as_ref(), Value::as_i64, &maps, llm)?;
+        let mut alphas = self.by_pattern("alpha_pattern", alpha_pattern.as_ref(), Value::as_f64, &maps, llm)?;
         for key in WITHOUT_EFFECT {
             self.fields.remove(key);
         }
@@ -300,7 +299,8 @@ impl Fields {
     fn by_pattern<V: Copy + PartialEq>(
         &self,
         key: &str,
-        pairs: Option<&Pairs<V>>,
+        pairs: Option<&Pairs>,
+        number: fn(&Value) -> Option<V>,
         maps: &[String],
         llm: &LanguageModelConfig,
     ) -> Result<BTreeMap<String, V>, TrainerError> {
@@ -308,8 +308,9 @@ impl Fields {
         let mut compiled = Vec::new();
         for (pattern, value) in pairs {
             let regex = Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$"));
-            let wrong = |_| self.error(key, "patterns without look-around", Some(&json!(pattern)));
-            compiled.push((regex.map_err(wrong)?, *value));
+            let wrong = |expected: &str| self.error(key, expected, Some(&json!({pattern: value})));
+            let regex = regex.map_err(|_| wrong("patterns without look-around"))?;
+            compiled.push((regex, number(value).ok_or_else(|| wrong("a number for each pattern"))?));
         }
         let value = |map: &String| compiled.iter().find(|(regex, _)| regex.is_match(map)).map(|(_, value)| *value);
         let values = maps.iter().filter_map(|map| Some((map.clone(), value(map)?))).collect();
@@ -346,13 +347,13 @@ fn layer_of(map: &str) -> Option<i64> {
 }
 
 /// The pairs of a JSON object in its order.
-struct Pairs<V>(Vec<(String, V)>);
+struct Pairs(Vec<(String, Value)>);
 
-impl<'de, V: DeserializeOwned> Deserialize<'de> for Pairs<V> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Pairs<V>, D::Error> {
-        struct InOrder<V>(PhantomData<V>);
-        impl<'de, V: DeserializeOwned> Visitor<'de> for InOrder<V> {
-            type Value = Vec<(String, V)>;
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Pairs, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Vec<(String, Value)>;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
                 f.write_str("an object of numbers by pattern")
@@ -362,7 +363,7 @@ impl<'de, V: DeserializeOwned> Deserialize<'de> for Pairs<V> {
                 std::iter::from_fn(|| map.next_entry().transpose()).collect()
             }
         }
-        from.deserialize_map(InOrder(PhantomData)).map(Pairs)
+        from.deserialize_map(InOrder).map(Pairs)
     }
 }
 
