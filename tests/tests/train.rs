@@ -217,7 +217,7 @@ fn generate_makes_its_inputs_as_the_dataset_made_them() {
             let expected = answer["expected"].as_str().unwrap();
             let Some(number) = expected.strip_prefix("A disc of size ") else { continue };
             let number: usize = number.trim_end_matches('.').parse().unwrap();
-            if number % 2 == 0
+            if number.is_multiple_of(2)
                 || !folder.join(format!("study/M3D_Cap/ct_case/{number:06}/Series_{number}.nii.gz")).exists()
             {
                 continue;

@@ -66,7 +66,12 @@ impl Run {
         let sizes = origin.sizes()?;
         fit::check(&sizes, &data.dataset)?;
         let tokenizers = origin.tokenizers(config, &data.dataset)?;
-        rows::check(&data.samples.rows, config.data.form, fit::question_form(&sizes), &sizes)?;
+        let question = fit::question_form(&sizes);
+        rows::check(&data.samples.rows, config.data.form, question, &sizes)?;
+        if let (Some(samples), Some(validation)) = (&data.validation, config.validation) {
+            let measured = validation.batches.saturating_mul(config.data.batch_size).min(samples.rows.len());
+            rows::check(&samples.rows[..measured], config.data.form, question, &sizes)?;
+        }
         let model = origin.model(&config.model, config.seed, device)?;
 
         let trainable = model.trainable();

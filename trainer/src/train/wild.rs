@@ -288,7 +288,7 @@ impl Draws {
 /// Every path of a table, those of tables included.
 fn paths(prefix: &[String], table: &Table, found: &mut Vec<Vec<String>>) {
     for (key, value) in table {
-        let path = [prefix, &[key.clone()]].concat();
+        let path = [prefix, std::slice::from_ref(key)].concat();
         if let Value::Table(inner) = value {
             paths(&path, inner, found);
         }

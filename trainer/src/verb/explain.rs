@@ -54,6 +54,10 @@ pub fn explain(config: &ExplainConfig, out: &Path) -> Result<ExplainReport, Trai
     )?;
     let selection = Selection { split: config.split, tasks: Task::ALL.to_vec(), subset: None };
     let samples = Arc::new(first_volumes(dataset.select(&selection)?, config.volumes));
+    let later: usize = samples.rows.iter().map(|row| row.target_spans.len().saturating_sub(1)).sum();
+    if later > 0 {
+        eprintln!("note: only the first turn of a conversation is asked, not {later} later ones");
+    }
     claim(out, "explain.toml", config)?;
 
     let way = Way { batch_size: BATCH, decoding: Decoding::Greedy, max_new_tokens: config.max_new_tokens, seed: 0 };

@@ -21,7 +21,7 @@ use med2e3_shards::{Dataset, Selection};
 use med2e3_store::put_whole;
 
 use crate::TrainerError;
-use crate::config::{RetrieveConfig, check_positive};
+use crate::config::{RetrieveConfig, check_positive, check_threads};
 use crate::files::csv::to_csv;
 use crate::files::m3d_clip;
 use crate::fit::expect;
@@ -39,6 +39,7 @@ use text_tokenizer::TextTokenizer;
 pub fn retrieve(config: &RetrieveConfig, out: &Path) -> Result<RetrieveReport, TrainerError> {
     let watch = Stopwatch::start();
     check_positive([("batch_size", config.batch_size)])?;
+    check_threads([("threads", config.threads)])?;
     let dataset = Arc::new(Dataset::open(&config.dataset)?);
     let selection = Selection { split: config.split, tasks: vec![Task::Caption], subset: config.subset.clone() };
     let samples = Arc::new(dataset.select(&selection)?);
