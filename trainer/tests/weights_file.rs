@@ -149,7 +149,7 @@ fn nothing_but_tensors_and_containers_is_built() {
         ("no_tensors", "found no tensors"),
         ("two_dicts", "several: model, ema"),
         ("empty", "an empty file"),
-        ("pointer", "git-lfs pointer"),
+        ("pointer", "pointer of git-lfs"),
         ("pickle_alone", "begin with [80, 02"),
     ];
     for (name, part) in cases {

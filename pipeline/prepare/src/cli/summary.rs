@@ -33,7 +33,7 @@ pub(super) fn part(report: &PrepareReport) -> String {
 }
 
 /// Kinds that are listed of notes and of files that were passed over.
-const KINDS_SHOWN: usize = 8;
+const KINDS_SHOWN: usize = 16;
 
 pub(super) fn prepared(prepared: &Prepared) -> String {
     let Prepared { report, listing, first_rejects, quarantine } = prepared;
