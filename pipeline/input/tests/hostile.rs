@@ -1,13 +1,16 @@
 //! Hostile bytes: no reader panics or hangs for any file contents.
 
 mod made;
+mod packed;
+mod sample;
 
 use std::fs;
 
-use made::{gzip, sample_file, saved};
+use made::{gzip, saved};
 use med2e3_input::volume::{self, MetaImageReader, MghReader, NiftiReader, NpyReader, NrrdReader};
 use med2e3_input::volume::{ReadLimits, SliceStackReader, VolumeReader};
 use proptest::prelude::*;
+use sample::sample_file;
 
 /// Runs every reader on a file under every kind of name; volumes must be consistent.
 fn read_by_all(bytes: &[u8]) {
@@ -60,7 +63,7 @@ fn nrrd() -> Vec<u8> {
 fn metaimage() -> Vec<u8> {
     let header = "ObjectType = Image\nNDims = 3\nCompressedData = True\nTransformMatrix = 1 0 0 0 1 0 0 0 1\n";
     let rest = "ElementSpacing = 1 1 2\nDimSize = 2 3 4\nElementType = MET_SHORT\nElementDataFile = LOCAL\n";
-    [header.as_bytes(), rest.as_bytes(), &made::zlib(&[1; 48])].concat()
+    [header.as_bytes(), rest.as_bytes(), &packed::zlib(&[1; 48])].concat()
 }
 
 fn mgh() -> Vec<u8> {

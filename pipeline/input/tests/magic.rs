@@ -1,6 +1,7 @@
 //! What a file is: named by its first bytes, and said in messages whatever the file's name.
 
 mod made;
+mod sample;
 
 use made::{gzip, saved};
 use med2e3_input::volume::magic::{self, Contents};
@@ -131,7 +132,7 @@ fn a_message_says_what_the_file_is_under_every_name() {
 
 #[test]
 fn gzip_within_gzip_is_counted() {
-    let mut packed = gzip(&made::sample_file());
+    let mut packed = gzip(&sample::sample_file());
     for times in ["twice", "3 times", "4 times", "5 times"] {
         packed = gzip(&packed);
         let (reason, message) = refused("a.nii.gz", &packed);
@@ -142,8 +143,8 @@ fn gzip_within_gzip_is_counted() {
 
 #[test]
 fn a_pointer_in_place_of_a_pairs_voxels_is_named() {
-    let mut header = made::sample_file()[..348].to_vec();
-    made::put(&mut header, 344, b"ni1\0");
+    let mut header = sample::sample_file()[..348].to_vec();
+    sample::put(&mut header, 344, b"ni1\0");
     let (folder, path) = saved("a.hdr", &header);
     std::fs::write(folder.path().join("a.img.gz"), LFS).unwrap();
     let error = volume::read(&path, &ReadLimits::default()).unwrap_err().to_string();

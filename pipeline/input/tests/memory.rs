@@ -2,12 +2,14 @@
 //! process, so the tests take turns, and each starts the figure anew.
 
 mod made;
+mod sample;
 
 use std::fs;
 use std::sync::{Mutex, PoisonError};
 
-use made::{gzip, put, sample_file, saved};
+use made::{gzip, saved};
 use med2e3_input::volume::{self, ReadLimits};
+use sample::{put, sample_file};
 
 const MIB: u64 = 1 << 20;
 

@@ -1,14 +1,16 @@
 //! NIfTI files written byte by byte: supported types, sample order, refused files.
 
 mod made;
+mod sample;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use made::{floats, gzip, put, sample_file, saved};
+use made::{gzip, saved};
 use med2e3_input::orientation::Plane;
 use med2e3_input::volume::{self, Buffers, ReadLimits, Rescale, Samples, Volume};
 use med2e3_input::{InputError, recipe};
+use sample::{floats, put, sample_file};
 
 fn read(name: &str, bytes: &[u8]) -> Result<Volume, InputError> {
     let (_folder, path) = saved(name, bytes);

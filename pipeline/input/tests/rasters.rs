@@ -1,6 +1,7 @@
 //! NRRD, MetaImage and MGH files, against SimpleITK and nibabel, and what they refuse.
 
 mod made;
+mod packed;
 
 use std::fs;
 use std::path::Path;
@@ -174,7 +175,7 @@ fn the_limit_holds_for_compressed_numbers() {
     }
     let meta = "ObjectType = Image\nNDims = 3\nCompressedData = True\nDimSize = 256 256 128\nElementType = MET_UCHAR\n";
     let meta = format!("{meta}ElementDataFile = LOCAL\n");
-    let packed = made::zlib(&zeros);
+    let packed = packed::zlib(&zeros);
     assert_eq!(self::read("a.mha", &[meta.as_bytes(), &packed].concat()).unwrap().samples.len(), 8 << 20);
     let tail = [meta.as_bytes(), &packed, b"more bytes"].concat();
     assert_eq!(self::read("a.mha", &tail).unwrap().samples.len(), 8 << 20);

@@ -6,21 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Manifest;
-use super::source::{Names, names};
-
-/// Folders in which each folder above a series is a case, whatever it holds.
-const M3D: [&str; 2] = ["M3D_Cap/", "M3D_Cap_npy/"];
+use super::source::{Names, PREPARED, RAW, names};
 
 /// States the case of every volume, and of every text by its first volume.
 pub(super) fn assign(manifest: &mut Manifest) {
     let cases = cases(manifest.volumes.iter().map(|volume| volume.image.as_str()));
-    let case_of = |image: &str| cases.get(image).cloned();
-    let changed: Vec<Option<String>> = manifest.volumes.iter().map(|volume| case_of(&volume.image)).collect();
-    for (volume, case) in manifest.volumes.iter_mut().zip(changed) {
-        volume.case_id = case.unwrap_or_default();
+    let case_of = |image: &String| cases.get(image).cloned();
+    for volume in &mut manifest.volumes {
+        volume.case_id = case_of(&volume.image).unwrap_or_default();
     }
     for text in &mut manifest.texts {
-        text.case_id = text.images.first().and_then(|image| cases.get(image.as_str())).cloned().unwrap_or_default();
+        text.case_id = text.images.first().and_then(case_of).unwrap_or_default();
     }
 }
 
@@ -29,8 +25,8 @@ pub(super) fn assign(manifest: &mut Manifest) {
 /// It is the name of the folder above. But where a folder holds more volumes than there are folders with volumes beside
 /// it, it is a collection and no case: each of its volumes is a case of its own, by its name. So of 100 folders with 3
 /// volumes each every folder is a case, and of `imagesTr` and `imagesTs` with 50 each none. This is so for files alone: series
-/// that are folders lie in the folder of their study, unless all lie in one. Where several folders have the name (`p1/study`, `p2/study`), the case is
-/// the whole path, so that two patients are never one case.
+/// that are folders lie in the folder of their study, unless all lie in one. Where several folders have the name (`p1/study`,
+/// `p2/study`), the case is the whole path, so that two patients are never one case.
 fn cases<'a>(images: impl Iterator<Item = &'a str> + Clone) -> BTreeMap<String, String> {
     let folder = |image: &'a str| image.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut volumes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -44,7 +40,8 @@ fn cases<'a>(images: impl Iterator<Item = &'a str> + Clone) -> BTreeMap<String, 
     let of = |image: &'a str| {
         let own = folder(image);
         let Names { case_id, series } = names(image);
-        let of_m3d = M3D.iter().any(|start| image.starts_with(start));
+        // Each folder above a series of M3D is a case, whatever it holds.
+        let of_m3d = image.starts_with(RAW) || image.starts_with(PREPARED);
         let is_series_of_study = last(image) == series && volumes.len() > 1;
         let case = if own.is_empty() || !(of_m3d || is_series_of_study || volumes[own].len() <= beside[folder(own)]) {
             series

@@ -28,10 +28,10 @@ pub(super) fn names(image: &str) -> Names {
 const ENDINGS: [&str; 9] = [".nii.gz", ".nii", ".npy", ".nrrd", ".mha", ".nhdr", ".mhd", ".hdr", ".dcm"];
 
 /// M3D's folder of prepared arrays, which its manifests name.
-const PREPARED: &str = "M3D_Cap_npy/";
+pub(super) const PREPARED: &str = "M3D_Cap_npy/";
 
 /// The folder of the raw series that they were made of.
-const RAW: &str = "M3D_Cap/";
+pub(super) const RAW: &str = "M3D_Cap/";
 
 fn stem(name: &str) -> &str {
     ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
