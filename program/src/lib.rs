@@ -5,11 +5,13 @@
 //! - [`run_args`]: a run's configuration file, overrides and output folder
 //! - [`stdout`]: standard output that may be closed or full
 //! - [`output`]: the output folder of a run
+//! - [`machine`]: how many threads a run may have
 //! - [`progress`]: a bar or lines, and the only clocks
 //!
 //! Nothing here knows datasets or models.
 
 pub mod frame;
+pub mod machine;
 pub mod output;
 pub mod progress;
 pub mod run_args;

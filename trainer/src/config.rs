@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use med2e3_feed::TextForm;
+use med2e3_program::machine::most_threads;
 use med2e3_schemas::sample::{Split, Task};
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,6 @@ use crate::TrainerError;
 use crate::device::DeviceChoice;
 use crate::fit::expect;
 use crate::generate::Decoding;
-use crate::machine::most_threads;
 use crate::model::{LoraConfig, Med2e3Config, Part};
 use crate::words::words;
 

@@ -5,12 +5,6 @@ use std::fs;
 use crate::TrainerError;
 use crate::fit::expect;
 
-/// Threads beyond which more cost memory and help nothing: eight for each core, 64 on a small machine.
-pub(crate) fn most_threads() -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (8 * cores).max(64)
-}
-
 /// Bytes of memory that a process may have: the machine's, or its container's where that is less. `None` where the system does
 /// not say.
 fn memory_bytes() -> Option<u64> {

@@ -74,10 +74,6 @@ impl PrepareConfig {
         if self.volume.voxels == VoxelCode::U8 && !self.volume.format().is_unit_range() {
             return fail("volume.voxels", "i16 or f32 for Hounsfield units", "u8".into());
         }
-        let most = most_threads();
-        if engine.threads > most {
-            return fail("engine.threads", &format!("0 to {most} on this machine"), engine.threads.to_string());
-        }
         if engine.volumes_per_range == 0 {
             return fail("engine.volumes_per_range", "1 or more", "0".into());
         }
@@ -90,12 +86,6 @@ impl PrepareConfig {
         }
         Ok(())
     }
-}
-
-/// Threads beyond which more cost memory and help nothing: eight for each core, 64 on a small machine.
-fn most_threads() -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (8 * cores).max(64)
 }
 
 /// Manifest files, relative to the root.

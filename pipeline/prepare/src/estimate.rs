@@ -15,7 +15,7 @@ use crate::PrepareError;
 use crate::config::PrepareConfig;
 use crate::manifest;
 use crate::progress::RowProgress;
-use crate::run::{RunFolder, TextTools, thread_pool};
+use crate::run::{RunFolder, TextTools, check_threads, thread_pool};
 
 /// Inputs that are prepared to measure the rate, spread evenly over the manifest.
 const PROBES: usize = 16;
@@ -55,6 +55,7 @@ impl Estimate {
 /// As [`prepare`](crate::prepare::prepare) before its first row.
 pub fn estimate(config: &PrepareConfig, out: &Path) -> Result<Estimate, PrepareError> {
     config.check()?;
+    check_threads(config.engine.threads)?;
     let folder = std::env::temp_dir().join(format!("med2e3-dry-run-{}", std::process::id()));
     let estimated = measure(config, out, &folder);
     let _ = fs::remove_dir_all(&folder);

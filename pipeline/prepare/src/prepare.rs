@@ -23,7 +23,7 @@ use crate::PrepareError;
 use crate::config::PrepareConfig;
 use crate::manifest::Listing;
 use crate::run::text_tools::{self, TextTools};
-use crate::run::{RangePart, RecipeHashes, RunFolder, Tables, full_quarantine, thread_pool};
+use crate::run::{RangePart, RecipeHashes, RunFolder, Tables, check_threads, full_quarantine, thread_pool};
 
 /// What a run made, for the person who started it.
 pub struct Prepared {
@@ -47,6 +47,7 @@ pub async fn prepare(config: &PrepareConfig, out: &Path, part: RangePart) -> Res
     let watch = Stopwatch::start();
     // Everything that the whole run needs is looked for first, so that a wrong path costs nothing.
     config.check()?;
+    check_threads(config.engine.threads)?;
     let mut folder = RunFolder::claim(out, config, part)?;
     match ranges_to_shards(config, &mut folder, part, &watch).await {
         Ok(prepared) => Ok(prepared),

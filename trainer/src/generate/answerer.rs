@@ -131,8 +131,9 @@ impl Answerer {
             let end = row.target_spans.first().map_or(row.ids.len(), |span| span.0 as usize);
             row.ids.iter().take(end).map(|id| if i64::from(*id) == VOLUME_ID { visual } else { 1 }).sum()
         };
-        let longest = rows.iter().map(positions).max().unwrap_or(0);
-        let without = rows.iter().filter(|row| positions(row).saturating_add(max_new_tokens) > most).count();
+        let positions: Vec<usize> = rows.iter().map(positions).collect();
+        let longest = positions.iter().max().copied().unwrap_or(0);
+        let without = positions.iter().filter(|positions| positions.saturating_add(max_new_tokens) > most).count();
         fit::expect(
             "max_new_tokens",
             without == 0,

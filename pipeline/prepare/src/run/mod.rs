@@ -7,6 +7,7 @@ pub mod recipe_hash;
 pub mod tables;
 pub mod text_tools;
 
+use med2e3_program::machine::most_threads;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 pub use folder::{RunFolder, full_quarantine};
@@ -16,6 +17,19 @@ pub use tables::{Ranges, Tables};
 pub use text_tools::TextTools;
 
 use crate::PrepareError;
+
+/// Fails where a run asks for more threads than a machine can use.
+///
+/// # Errors
+/// [`PrepareError::Config`] that names the key.
+pub fn check_threads(count: usize) -> Result<(), PrepareError> {
+    let most = most_threads();
+    if count <= most {
+        return Ok(());
+    }
+    let expected = format!("0 to {most} on this machine");
+    Err(PrepareError::Config { key: "engine.threads".into(), expected, found: count.to_string() })
+}
 
 /// A pool of its own, so that the work's threads are counted and named; 0 is one for each core.
 ///
