@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use med2e3_input::InputError;
+use med2e3_input::reading::MachineFault;
 use med2e3_schemas::SchemaError;
 use med2e3_shards::ShardError;
 use med2e3_store::FileError;
@@ -21,7 +22,7 @@ pub enum PrepareError {
     /// A shard or a dataset that can't be written or read.
     #[error(transparent)]
     Shard(#[from] ShardError),
-    /// An input that the whole run needs, such as the tokenizer.
+    /// An input that the whole run needs, such as the tokenizer, or one that the machine failed to read.
     #[error(transparent)]
     Input(#[from] InputError),
     /// A manifest file that is not what it should be as a whole.
@@ -135,5 +136,11 @@ impl PrepareError {
     pub fn file(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> PrepareError {
         let path = path.to_owned();
         move |source| FileError::of(&path, action)(source).into()
+    }
+}
+
+impl From<MachineFault> for PrepareError {
+    fn from(fault: MachineFault) -> PrepareError {
+        InputError::from(fault).into()
     }
 }
