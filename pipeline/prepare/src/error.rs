@@ -72,13 +72,15 @@ pub enum PrepareError {
         /// What the writer reports.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// A working file of an earlier run that does not parse.
-    #[error("{path}: not a file that this program wrote")]
+    /// A working file that is not as the program wrote it.
+    #[error(
+        "{path}: expected {expected}, found other contents: the file was changed or damaged\nhint: start again, which reads the manifest again; where that does not help, the disk is not to be trusted"
+    )]
     WorkingFile {
         /// The file.
         path: PathBuf,
-        /// Where it differs.
-        source: serde_json::Error,
+        /// What the program wrote.
+        expected: &'static str,
     },
     /// The system gives no threads, or a thread of the work ended by a panic, whose message is on standard error.
     #[error("the threads of the work")]
