@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
+use crate::progress::clock_is_before_1970;
 use crate::{Stdout, signals};
 
 /// How a verb ended that did not fail.
@@ -33,6 +34,10 @@ impl Ending {
 /// and a full disk is a failure.
 pub fn main<Args: Parser>(run: impl FnOnce(Args, &mut Stdout) -> anyhow::Result<Ending>) -> ExitCode {
     let args = Args::parse();
+    if clock_is_before_1970() {
+        eprintln!("error: expected a clock that is set, found a time before 1970");
+        return ExitCode::from(2);
+    }
     if let Err(error) = signals::take_on_one_thread() {
         eprintln!("error: the system gives no second thread: {error}");
         return ExitCode::from(2);

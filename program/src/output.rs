@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use med2e3_store::temporary::is_temporary;
 use med2e3_store::{FileError, put_whole};
 use serde::Serialize;
 
@@ -35,9 +36,9 @@ pub fn claim(out: &Path, name: &str, config: &impl Serialize) -> Result<(), Outp
     Ok(put_whole(&out.join(name), text.as_bytes())?)
 }
 
-/// Whether something is in the folder; a folder that is not there is empty.
+/// Whether something is in the folder, besides unfinished files of a run that was killed; a folder that is not there is empty.
 pub fn is_occupied(out: &Path) -> bool {
-    fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some())
+    fs::read_dir(out).is_ok_and(|entries| entries.flatten().any(|entry| !is_temporary(&entry.path())))
 }
 
 /// Fails where something is in the folder.
@@ -73,6 +74,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("run");
         let config = std::collections::BTreeMap::from([("seed", 1)]);
+        // What a run leaves that was killed while it wrote its first file.
+        fs::create_dir(&out).unwrap();
+        fs::write(out.join("run.toml.host-1-0.part"), b"se").unwrap();
         claim(&out, "run.toml", &config).unwrap();
         assert_eq!(fs::read_to_string(out.join("run.toml")).unwrap(), "seed = 1\n");
         let error = claim(&out, "run.toml", &config).unwrap_err().to_string();

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
@@ -87,6 +87,11 @@ impl Progress {
         let line = format!("{:<8} {done}/{total}, {seconds:.1} s, {rate:.2}/s  {message}", self.what);
         eprintln!("{}", line.trim_end());
     }
+}
+
+/// Whether the machine's clock shows a time that libraries do not expect, and panic at.
+pub(crate) fn clock_is_before_1970() -> bool {
+    SystemTime::now() < SystemTime::UNIX_EPOCH
 }
 
 /// A wall clock that starts when it is made.

@@ -1,20 +1,36 @@
 /* A library that is loaded before the system's own and lets one operation on chosen files fail.
    MED2E3_FAULT: "read NUMBER TIMES FIRST PREFIX": from call FIRST on, TIMES calls of read (or open) on paths that start
-   with PREFIX fail with the system's error NUMBER. */
+   with PREFIX fail with the system's error NUMBER.
+   MED2E3_STORM: a timer's signal every millisecond, with a handler that writes to its stack.
+   MED2E3_EARLY_CLOCK: the clock shows a day before 1970. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 static char operation[8], prefix[1024];
 static int number, times, first, calls;
 
+static void handle(int signal) {
+    volatile char room[4096];
+    for (unsigned at = 0; at < sizeof room; at++) room[at] = (char)signal;
+}
+
 __attribute__((constructor)) static void start(void) {
+    if (getenv("MED2E3_STORM")) {
+        struct sigaction action = {.sa_handler = handle, .sa_flags = SA_RESTART};
+        struct itimerval timer = {{0, 1000}, {0, 1000}};
+        sigaction(SIGALRM, &action, NULL);
+        setitimer(ITIMER_REAL, &timer, NULL);
+    }
     const char *fault = getenv("MED2E3_FAULT");
     if (fault && sscanf(fault, "%7s %d %d %d %1023[^\n]", operation, &number, &times, &first, prefix) != 5) abort();
 }
@@ -48,4 +64,12 @@ int open64(const char *path, int flags, ...) {
     int mode = va_arg(rest, int);
     va_end(rest);
     return fails("open", path) ? -1 : real(path, flags, mode);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(clock, now);
+    if (clock == CLOCK_REALTIME && getenv("MED2E3_EARLY_CLOCK")) now->tv_sec = -86400;
+    return result;
 }

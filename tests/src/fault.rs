@@ -1,4 +1,5 @@
-//! Faults of the machine, made: reads and opens of chosen files that fail as a bad disk or a lost mount lets them fail.
+//! Faults of the machine, made: reads and opens of chosen files that fail as a bad disk or a lost mount lets them fail; a
+//! storm of signals; a clock that was never set.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,5 +40,15 @@ impl Faults {
         let Fault { operation, number, times, first, prefix } = fault;
         let text = format!("{operation} {number} {times} {first} {}", prefix.display());
         command.env("LD_PRELOAD", &self.library).env("MED2E3_FAULT", text)
+    }
+
+    /// The command, in which a timer's signal comes every millisecond.
+    pub fn storm<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command.env("LD_PRELOAD", &self.library).env("MED2E3_STORM", "1")
+    }
+
+    /// The command, for which it is a day in 1969.
+    pub fn early_clock<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command.env("LD_PRELOAD", &self.library).env("MED2E3_EARLY_CLOCK", "1")
     }
 }

@@ -7,11 +7,19 @@ const ORANGE: RGBColor = RGBColor(208, 110, 30);
 const RED: RGBColor = RGBColor(200, 40, 40);
 const GREY: RGBColor = RGBColor(120, 126, 134);
 
+/// The largest loss and step that a chart shows.
+const HIGHEST_LOSS: f64 = 1e6;
+const LAST_STEP: u64 = 1 << 40;
+
 /// A loss curve: each step faint, a running mean on top, validation as points.
 pub(super) fn loss(steps: &[(u64, f64)], validation: &[(u64, f64)]) -> String {
-    let last = steps.last().map_or(1, |(step, _)| *step).max(1);
-    let all = steps.iter().chain(validation).map(|(_, loss)| *loss);
-    let highest = all.fold(0.1, f64::max) * 1.05;
+    // A damaged report may hold any number; a chart of one is drawn at its edge.
+    let within = |points: &[(u64, f64)]| -> Vec<(u64, f64)> {
+        points.iter().map(|(step, loss)| (*step.min(&LAST_STEP), loss.max(0.0).min(HIGHEST_LOSS))).collect()
+    };
+    let (steps, validation) = (&within(steps)[..], &within(validation)[..]);
+    let last = steps.iter().map(|(step, _)| *step).max().unwrap_or(1).max(1);
+    let highest = steps.iter().chain(validation).map(|(_, loss)| *loss).fold(0.1, f64::max) * 1.05;
     draw((620, 260), |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(10)
@@ -38,6 +46,7 @@ pub(super) fn loss(steps: &[(u64, f64)], validation: &[(u64, f64)]) -> String {
 
 /// One bar a slice, and a dashed line where all slices would count the same.
 pub(super) fn scores(scores: &[f32]) -> String {
+    let scores: Vec<f32> = scores.iter().map(|score| score.max(0.0).min(1.0)).collect();
     let count = scores.len().max(1);
     let uniform = 1.0 / count as f64;
     let highest = scores.iter().copied().fold(0.0f32, f32::max).max(1.6 / count as f32) * 1.05;
@@ -99,6 +108,16 @@ mod tests {
         assert!(svg.matches("<polyline").count() >= 2);
         let svg = scores(&[0.25; 4]);
         assert_eq!(svg.matches("<rect").count(), 4);
+    }
+
+    #[test]
+    fn any_number_of_a_report_is_drawn() {
+        for number in [-1e308, 1e308, f64::MAX, f64::MIN_POSITIVE, f64::NAN, f64::INFINITY, -0.0] {
+            let svg = loss(&[(0, number), (u64::MAX, 1.0), (3, number)], &[(u64::MAX, number)]);
+            assert!(svg.len() < 20_000, "{number}: {} characters", svg.len());
+            assert!(scores(&[number as f32, 0.5]).len() < 20_000);
+        }
+        assert!(loss(&[], &[]).contains("<svg") && scores(&[]).contains("<svg"));
     }
 
     #[test]

@@ -120,9 +120,21 @@ impl Checkpoint {
     }
 }
 
-/// Compares every file with the manifest.
+/// Endings of files that a model is read from.
+const READ: [&str; 9] = ["safetensors", "bin", "pt", "pth", "json", "toml", "model", "jinja", "txt"];
+
+/// Compares every file with the manifest, and finds files that would be read but that it does not name.
 fn check_files(folder: &Path) -> Result<(), TrainerError> {
     let manifest: Manifest = read_json(&folder.join(MANIFEST), OWN_JSON)?;
+    for path in files_below(folder) {
+        let name = path.strip_prefix(folder).unwrap_or(&path);
+        let is_read = name.extension().is_some_and(|ending| READ.iter().any(|read| ending == *read));
+        let is_named = name.to_str().is_some_and(|name| name == MANIFEST || manifest.files.contains_key(name));
+        if is_read && !is_named {
+            let expected = format!("files that {MANIFEST} names");
+            return Err(TrainerError::File { path, expected, found: "one that it does not; remove it".into() });
+        }
+    }
     for (relative, expected) in manifest.files {
         let inside = |part: Component<'_>| matches!(part, Component::Normal(_));
         let within = Path::new(&relative).components().all(inside);
@@ -136,6 +148,15 @@ fn check_files(folder: &Path) -> Result<(), TrainerError> {
         }
     }
     Ok(())
+}
+
+/// The files in a checkpoint's folder and the folders of its parts.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let list = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let (folders, mut files): (Vec<PathBuf>, Vec<PathBuf>) = list(folder).partition(|path| path.is_dir());
+    files.extend(folders.iter().flat_map(|folder| list(folder)).filter(|path| !path.is_dir()));
+    files.sort();
+    files
 }
 
 /// The last whole checkpoint before this one in the same run.
@@ -223,5 +244,25 @@ mod tests {
         let found = Checkpoint::open(run.path()).unwrap().model(Device::Cpu).unwrap();
         let (_, first) = &found.parameters(Part::Llm)[0];
         assert!(first.equal(&first.full_like(0.25)));
+    }
+
+    #[test]
+    fn a_file_that_the_manifest_does_not_name_is_not_read() {
+        let run = tempfile::tempdir().unwrap();
+        let contents = Contents { model: &small(), tokenizers: Tokenizers::default(), inputs: None, training: None };
+        let folder = folder_of(run.path(), 1);
+        snapshot(&contents, HostTensors::Shared).unwrap().write(&folder).unwrap();
+        for name in ["llm/model-00002.safetensors", "adapters/adapter_model.bin", "tokenizer.json"] {
+            let path = folder.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, b"other weights").unwrap();
+            let error = Checkpoint::open(&folder).err().unwrap().to_string();
+            assert!(error.contains(name) && error.contains("files that manifest.json names"), "{error}");
+            fs::remove_file(&path).unwrap();
+        }
+        // Nothing is read from these.
+        fs::write(folder.join("README.md"), b"notes").unwrap();
+        fs::write(folder.join(".gitattributes"), b"").unwrap();
+        Checkpoint::open(&folder).unwrap();
     }
 }
