@@ -1,7 +1,8 @@
 /* A library that is loaded before the system's own and lets one operation on chosen files fail.
    MED2E3_FAULT: "read NUMBER TIMES FIRST PREFIX": from call FIRST on, TIMES calls of read (or open) on paths that start
    with PREFIX fail with the system's error NUMBER.
-   MED2E3_STORM: a timer's signal every millisecond, with a handler that writes to its stack.
+   MED2E3_STORM: a timer's signal every millisecond, whose handler writes to its stack. The program is aborted where, once a
+   thread with the name "signals" has taken one, another thread takes one, or where that thread never takes any.
    MED2E3_EARLY_CLOCK: the clock shows a day before 1970. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,13 +21,25 @@
 static char operation[8], prefix[1024];
 static int number, times, first, calls;
 
+static volatile int storm, taken;
+
 static void handle(int signal) {
     volatile char room[4096];
     for (unsigned at = 0; at < sizeof room; at++) room[at] = (char)signal;
+    char name[16] = "";
+    prctl(PR_GET_NAME, name);
+    int is_own = strcmp(name, "signals") == 0;
+    if (taken && !is_own) abort();
+    taken |= is_own;
+}
+
+__attribute__((destructor)) static void end(void) {
+    if (storm && !taken) abort();
 }
 
 __attribute__((constructor)) static void start(void) {
     if (getenv("MED2E3_STORM")) {
+        storm = 1;
         struct sigaction action = {.sa_handler = handle, .sa_flags = SA_RESTART};
         struct itimerval timer = {{0, 1000}, {0, 1000}};
         sigaction(SIGALRM, &action, NULL);

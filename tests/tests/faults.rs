@@ -127,7 +127,7 @@ fn a_bit_that_flips_in_a_working_file_changes_no_row() {
 }
 
 #[test]
-fn a_storm_of_signals_changes_no_number() {
+fn a_storm_of_signals_meets_no_thread_that_computes() {
     let folder = tempfile::tempdir().unwrap();
     let faults = Faults::build(folder.path());
     tiny::dataset(folder.path(), &[]);

@@ -24,33 +24,12 @@ pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// A cargo command in the workspace, by the cargo that runs this program.
+/// A cargo command in the workspace, by the cargo that runs this program, with the versions that `Cargo.lock` states and no
+/// others.
 pub(crate) fn cargo(repository: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(repository).args(args);
-    command
-}
-
-/// A pip command for the wheels of Linux x86_64.
-///
-/// What is wanted of a wheel is never its Python code, so one fixed Python version is named to pip: any Python 3 that
-/// has pip can then fetch it, however old or new.
-pub(crate) fn pip(verb: &str) -> Command {
-    let mut command = Command::new("python3");
-    command.args([
-        "-m",
-        "pip",
-        verb,
-        "--no-deps",
-        "--only-binary=:all:",
-        "--python-version=3.12",
-        "--implementation=cp",
-    ]);
-    for glibc in ["2_28", "2_27", "2_25", "2_18", "2_17", "2_12"] {
-        command.arg(format!("--platform=manylinux_{glibc}_x86_64"));
-    }
-    command.arg("--platform=manylinux2014_x86_64");
-    command.args(["--disable-pip-version-check", "--no-input"]);
+    let (verb, rest) = args.split_first().expect("cargo is given a verb");
+    command.current_dir(repository).args([verb, "--locked"]).args(rest);
     command
 }
 

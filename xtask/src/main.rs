@@ -17,6 +17,7 @@ mod demo;
 mod peers;
 mod setup;
 mod test;
+mod wheel;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

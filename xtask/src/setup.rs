@@ -10,25 +10,30 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::command::{pip, run};
+use crate::command::run;
+use crate::wheel::{Wheel, pip};
 
 /// What libtorch needs on a CPU: its library links cudart and cupti in any case.
-const WHEELS: [&str; 3] = ["torch==2.11.0", "nvidia-cuda-runtime==13.0.*", "nvidia-cuda-cupti==13.0.*"];
+const WHEELS: [Wheel; 3] = [
+    Wheel::pinned("torch==2.11.0", "0f68f4ac6d95d12e896c3b7a912b5871619542ec54d3649cf48cc1edd4dd2756"),
+    Wheel::pinned("nvidia-cuda-runtime==13.0.96", "7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548"),
+    Wheel::pinned("nvidia-cuda-cupti==13.0.85", "4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8"),
+];
 
 /// What `libtorch_cuda.so` loads besides, in the versions that torch 2.11.0 names as its own.
-const CUDA_WHEELS: [&str; 12] = [
-    "nvidia-cublas==13.1.0.3",
-    "nvidia-cuda-nvrtc==13.0.88",
-    "nvidia-cudnn-cu13==9.19.0.56",
-    "nvidia-cufft==12.0.0.61",
-    "nvidia-cufile==1.15.1.6",
-    "nvidia-curand==10.4.0.35",
-    "nvidia-cusolver==12.0.4.66",
-    "nvidia-cusparse==12.6.3.3",
-    "nvidia-cusparselt-cu13==0.8.0",
-    "nvidia-nccl-cu13==2.28.9",
-    "nvidia-nvjitlink==13.0.88",
-    "nvidia-nvshmem-cu13==3.4.5",
+const CUDA_WHEELS: [Wheel; 12] = [
+    Wheel::pinned("nvidia-cublas==13.1.0.3", "ee8722c1f0145ab246bccb9e452153b5e0515fd094c3678df50b2a0888b8b171"),
+    Wheel::pinned("nvidia-cuda-nvrtc==13.0.88", "ad9b6d2ead2435f11cbb6868809d2adeeee302e9bb94bcf0539c7a40d80e8575"),
+    Wheel::pinned("nvidia-cudnn-cu13==9.19.0.56", "d20e1734305e9d68889a96e3f35094d733ff1f83932ebe462753973e53a572bf"),
+    Wheel::pinned("nvidia-cufft==12.0.0.61", "6c44f692dce8fd5ffd3e3df134b6cdb9c2f72d99cf40b62c32dde45eea9ddad3"),
+    Wheel::pinned("nvidia-cufile==1.15.1.6", "08a3ecefae5a01c7f5117351c64f17c7c62efa5fffdbe24fc7d298da19cd0b44"),
+    Wheel::pinned("nvidia-curand==10.4.0.35", "1aee33a5da6e1db083fe2b90082def8915f30f3248d5896bcec36a579d941bfc"),
+    Wheel::pinned("nvidia-cusolver==12.0.4.66", "0a759da5dea5c0ea10fd307de75cdeb59e7ea4fcb8add0924859b944babf1112"),
+    Wheel::pinned("nvidia-cusparse==12.6.3.3", "2b3c89c88d01ee0e477cb7f82ef60a11a4bcd57b6b87c33f789350b59759360b"),
+    Wheel::pinned("nvidia-cusparselt-cu13==0.8.0", "25e30a8a7323935d4ad0340b95a0b69926eee755767e8e0b1cf8dd85b197d3fd"),
+    Wheel::pinned("nvidia-nccl-cu13==2.28.9", "e4553a30f34195f3fa1da02a6da3d6337d28f2003943aa0a3d247bbc25fefc42"),
+    Wheel::pinned("nvidia-nvjitlink==13.0.88", "13a74f429e23b921c1109976abefacc69835f2f433ebd323d3946e11d804e47b"),
+    Wheel::pinned("nvidia-nvshmem-cu13==3.4.5", "290f0a2ee94c9f3687a02502f3b9299a9f9fe826e6d0287ee18482e78d495b80"),
 ];
 
 /// Libraries of the torch wheel that a CPU run never opens: 550 MB of its 1.2 GB.
@@ -49,7 +54,7 @@ pub(crate) fn setup(repository: &Path, cuda: bool) -> Result<()> {
     let (cuda_wheels, with) = if cuda { (&CUDA_WHEELS[..], " with CUDA") } else { (&[][..], "") };
     let wheels = [&WHEELS, cuda_wheels].concat();
     let home = repository.join(".libtorch");
-    let name = format!("libtorch {}{with}", version(WHEELS[0]));
+    let name = format!("libtorch {}{with}", WHEELS[0].version());
     match check_install(&home, &wheels, cuda) {
         Ok(()) => eprintln!("{name} is in place"),
         Err(reason) => {
@@ -66,7 +71,7 @@ pub(crate) fn setup(repository: &Path, cuda: bool) -> Result<()> {
     Ok(())
 }
 
-fn install(home: &Path, wheels: &[&str], cuda: bool) -> Result<()> {
+fn install(home: &Path, wheels: &[Wheel], cuda: bool) -> Result<()> {
     let staging = home.with_file_name(".libtorch.part");
     remove(&staging)?;
     let [installed, temporary, old] = ["installed", "temporary", "old"].map(|name| staging.join(name));
@@ -74,8 +79,8 @@ fn install(home: &Path, wheels: &[&str], cuda: bool) -> Result<()> {
 
     // One call for all: a second `--target` call would not merge the `nvidia` folder. pip unpacks into its temporary
     // folder first, which is best on the same file system as the target.
-    let mut command = pip("install");
-    command.args(["--no-compile", "--no-warn-script-location", "--target"]).arg(&installed).args(wheels);
+    let mut command = pip("install", wheels, &staging)?;
+    command.args(["--no-compile", "--no-warn-script-location", "--target"]).arg(&installed);
     command.env("TMPDIR", &temporary).env("PIP_ROOT_USER_ACTION", "ignore");
     run(&mut command, &[0])
         .context("libtorch was not installed; run the command again, finished downloads are kept")?;
@@ -120,11 +125,10 @@ fn answers(command: &[&str]) -> bool {
 }
 
 /// Compares a folder with the record of each wheel: shared libraries and the header must have the size noted there.
-fn check_install(home: &Path, wheels: &[&str], cuda: bool) -> Result<()> {
+fn check_install(home: &Path, wheels: &[Wheel], cuda: bool) -> Result<()> {
     let folders = names(home)?;
     for wheel in wheels {
-        let stamp = stamp(wheel);
-        let folder = folders.iter().find(|name| name.starts_with(&stamp) && name.ends_with(".dist-info"));
+        let folder = folders.iter().find(|name| **name == wheel.note());
         let folder = folder.with_context(|| format!("{wheel} is not in it"))?;
         let record = home.join(folder).join("RECORD");
         let record = fs::read_to_string(&record).with_context(|| format!("cannot read {}", record.display()))?;
@@ -147,16 +151,6 @@ fn key_files(record: &str, cuda: bool) -> impl Iterator<Item = (&str, u64)> {
         let library = folder.ends_with("/lib") && file.contains(".so") && (cuda || !CUDA_LIBRARIES.contains(&path));
         (library || path == HEADER).then_some((path, size))
     })
-}
-
-/// How the note of a wheel's install begins: `torch==2.11.0` gives `torch-2.11.0.`, `13.0.*` fits any `13.0.N`.
-fn stamp(wheel: &str) -> String {
-    let name = wheel.split("==").next().unwrap_or(wheel).replace('-', "_");
-    format!("{name}-{}.", version(wheel).trim_end_matches(".*"))
-}
-
-fn version(wheel: &str) -> &str {
-    wheel.split_once("==").map_or("", |(_, version)| version)
 }
 
 fn names(folder: &Path) -> Result<Vec<String>> {
@@ -209,13 +203,6 @@ torch-2.11.0.dist-info/RECORD,,
     }
 
     #[test]
-    fn a_stamp_fits_its_version_only() {
-        assert!("torch-2.11.0.dist-info".starts_with(&stamp("torch==2.11.0")));
-        assert!(!"torch-2.11.0.1.dist-info".starts_with(&stamp("torch==2.1")));
-        assert!("nvidia_cuda_runtime-13.0.96.dist-info".starts_with(&stamp("nvidia-cuda-runtime==13.0.*")));
-    }
-
-    #[test]
     fn an_install_that_lost_bytes_is_found() {
         let home = std::env::temp_dir().join(format!("med2e3-setup-{}", std::process::id()));
         let write = |path: &str, text: &str| {
@@ -226,10 +213,10 @@ torch-2.11.0.dist-info/RECORD,,
         write("torch-2.11.0.dist-info/RECORD", RECORD);
         write("torch/lib/libtorch_cpu.so", "123456789");
         write(HEADER, "1234");
-        check_install(&home, &["torch==2.11.0"], false).unwrap();
+        check_install(&home, &WHEELS[..1], false).unwrap();
 
         write("torch/lib/libtorch_cpu.so", "1234");
-        let error = check_install(&home, &["torch==2.11.0"], false).unwrap_err().to_string();
+        let error = check_install(&home, &WHEELS[..1], false).unwrap_err().to_string();
         assert_eq!(error, "torch/lib/libtorch_cpu.so has 4 bytes, 9 expected");
         let error = check_install(&home, &WHEELS, false).unwrap_err().to_string();
         assert!(error.contains("4 bytes"));
