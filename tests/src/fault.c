@@ -3,11 +3,13 @@
    with PREFIX fail with the system's error NUMBER.
    MED2E3_STORM: a timer's signal every millisecond, whose handler writes to its stack. The program is aborted where, once a
    thread with the name "signals" has taken one, another thread takes one, or where that thread never takes any.
+   MED2E3_THREADS: the system gives this many threads at once besides the first.
    MED2E3_EARLY_CLOCK: the clock shows a day before 1970. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -86,4 +88,33 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
     int result = real(clock, now);
     if (clock == CLOCK_REALTIME && getenv("MED2E3_EARLY_CLOCK")) now->tv_sec = -86400;
     return result;
+}
+
+struct body {
+    void *(*run)(void *);
+    void *argument;
+};
+
+static int threads;
+
+static void *run(void *given) {
+    struct body body = *(struct body *)given;
+    free(given);
+    void *result = body.run(body.argument);
+    __sync_sub_and_fetch(&threads, 1);
+    return result;
+}
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument) {
+    static int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    if (!real) real = (int (*)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *))dlsym(RTLD_NEXT, "pthread_create");
+    const char *most = getenv("MED2E3_THREADS");
+    if (!most) return real(thread, attributes, start, argument);
+    if (__sync_add_and_fetch(&threads, 1) > atoi(most)) {
+        __sync_sub_and_fetch(&threads, 1);
+        return EAGAIN;
+    }
+    struct body *body = malloc(sizeof *body);
+    *body = (struct body){start, argument};
+    return real(thread, attributes, run, body);
 }

@@ -1,5 +1,5 @@
 //! Faults of the machine, made: reads and opens of chosen files that fail as a bad disk or a lost mount lets them fail; a
-//! storm of signals; a clock that was never set.
+//! storm of signals; threads that are refused; a clock that was never set.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -50,5 +50,10 @@ impl Faults {
     /// The command, for which it is a day in 1969.
     pub fn early_clock<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command.env("LD_PRELOAD", &self.library).env("MED2E3_EARLY_CLOCK", "1")
+    }
+
+    /// The command, to which the system gives `most` threads at once besides the first.
+    pub fn threads<'c>(&self, command: &'c mut Command, most: usize) -> &'c mut Command {
+        command.env("LD_PRELOAD", &self.library).env("MED2E3_THREADS", most.to_string())
     }
 }

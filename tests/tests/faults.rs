@@ -149,6 +149,25 @@ fn a_storm_of_signals_meets_no_thread_that_computes() {
 }
 
 #[test]
+fn threads_that_the_system_refuses_are_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let faults = Faults::build(folder.path());
+    tiny::dataset(folder.path(), &[]);
+    let bounds = Bounds { mib: 2000, seconds: 120 };
+    for most in 0..rounds(9, 16) {
+        let out = folder.path().join(format!("dataset{most}"));
+        let mut command = prepare(&folder.path().join("study"), &out, &["engine.threads=2"]);
+        let prepared = run_within_to(&[1, 2], bounds, faults.threads(&mut command, most));
+        let mut command = tiny::train(folder.path(), &format!("run{most}"), &["data.max_steps=1", "data.readers=2"]);
+        let trained = run_within_to(&[0, 2], bounds, faults.threads(&mut command, most));
+        for said in [prepared, trained] {
+            assert!(said.code == 2 || most >= 3, "{most}: {}", said.err);
+            assert!(said.code != 2 || said.err.contains("thread"), "{most}: {}", said.err);
+        }
+    }
+}
+
+#[test]
 fn a_clock_before_1970_is_an_error() {
     let folder = study();
     let faults = Faults::build(folder.path());
