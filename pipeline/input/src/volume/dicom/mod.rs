@@ -25,11 +25,13 @@
 //!
 //! Compared with SimpleITK and pydicom; each part names its sources.
 
+mod deflated;
 mod elements;
 mod error;
 mod file;
 mod header;
 mod jpeg_2000;
+mod jpeg_2000_cost;
 mod jpeg_lossless;
 mod jpeg_ls;
 mod jpeg_segments;
@@ -51,6 +53,7 @@ use self::header::{Header, PixelFormat, Remark, Rescale64, Role};
 pub(super) use self::kind::{KIND_HEAD, Kind, kind};
 use self::pixels::Decoded;
 use self::series::Stack;
+use super::limits;
 use super::samples::{Sample, Samples};
 use super::{Arrangement, ReadLimits, Rescale, SliceDropped, Volume, VolumeReader};
 use crate::error::InputError;
@@ -138,7 +141,8 @@ fn read_file(path: &Path, limits: &ReadLimits) -> Result<Option<Vec<u8>>, DicomE
     if length > limits.max_decoded_bytes.saturating_add(1 << 20) {
         return Err(DicomError::TooLarge { limit: limits.max_decoded_bytes, found: length });
     }
-    bytes.reserve_exact((length as usize).saturating_sub(bytes.len()));
+    let rest = (length as usize).saturating_sub(bytes.len());
+    limits::reserve(&mut bytes, rest).map_err(DicomError::Io)?;
     file.take(length).read_to_end(&mut bytes).map_err(DicomError::Io)?;
     Ok(Some(bytes))
 }
@@ -418,7 +422,7 @@ impl Job<'_> {
             }
             if out.is_empty() {
                 // Allocated only after one slice of this size was decoded.
-                out.reserve_exact(samples.len() * count);
+                limits::reserve(&mut out, samples.len() * count).map_err(|e| InputError::io(self.path, e))?;
             }
             out.extend_from_slice(&samples);
             kept.push(index);
