@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use crate::Stdout;
+use crate::{Stdout, signals};
 
 /// How a verb ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,10 @@ impl Ending {
 /// and a full disk is a failure.
 pub fn main<Args: Parser>(run: impl FnOnce(Args, &mut Stdout) -> anyhow::Result<Ending>) -> ExitCode {
     let args = Args::parse();
-    write_beyond_the_limit_is_an_error();
+    if let Err(error) = signals::take_on_one_thread() {
+        eprintln!("error: the system gives no second thread: {error}");
+        return ExitCode::from(2);
+    }
     let filter = EnvFilter::try_from_env("MED2E3_LOG").unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     let mut out = Stdout::lock();
@@ -47,14 +50,3 @@ pub fn main<Args: Parser>(run: impl FnOnce(Args, &mut Stdout) -> anyhow::Result<
         }
     }
 }
-
-/// Beyond a limit on the size of files (`ulimit -f`) the system ends a program by a signal, without a word. Where the signal is
-/// taken, the write fails instead, and the error names the file.
-fn write_beyond_the_limit_is_an_error() {
-    let taken = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    // Where it can't be taken, the program ends as the system has it.
-    let _ = signal_hook::flag::register(SIGXFSZ, taken);
-}
-
-/// Linux' number of the signal.
-const SIGXFSZ: i32 = 25;

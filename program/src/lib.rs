@@ -6,6 +6,7 @@
 //! - [`stdout`]: standard output that may be closed or full
 //! - [`output`]: the output folder of a run
 //! - [`machine`]: how many threads a run may have
+//! - `signals`: which thread takes them
 //! - [`progress`]: a bar or lines, and the only clocks
 //!
 //! Nothing here knows datasets or models.
@@ -15,6 +16,7 @@ pub mod machine;
 pub mod output;
 pub mod progress;
 pub mod run_args;
+mod signals;
 pub mod stdout;
 
 pub use frame::main;

@@ -4,9 +4,11 @@
 //! - One slice, while it is decoded: [`MAX_SLICE_BYTES`], with all that its decoder works in. What a decoder takes a pixel is
 //!   stated beside its use.
 //! - A header may not promise more than its compressed data can hold: each codec has a highest ratio.
-//! - Where a length comes from a file, an allocation that fails is an error and ends nothing else.
+//! - Where a length comes from a file, an allocation that fails within the limits is a fault of the machine, not an abort.
 
 use std::io;
+
+use crate::reading;
 
 /// Memory limit for reading one input.
 ///
@@ -33,23 +35,18 @@ pub const MAX_SLICE_BYTES: u64 = 216 << 20;
 /// Most bytes of a PNG's data and of all else that its file keeps, such as color profiles, which are inflated too.
 pub(super) const MAX_PICTURE_EXTRAS: u64 = 32 << 20;
 
-/// An error for memory that the machine does not have, though the limits allow it.
-fn no_memory(bytes: usize) -> io::Error {
-    io::Error::new(io::ErrorKind::OutOfMemory, format!("no memory for {bytes} bytes"))
-}
-
 /// `count` zeros. Pages that are never written take no memory.
 ///
 /// # Errors
-/// [`io::ErrorKind::OutOfMemory`].
+/// [`io::ErrorKind::OutOfMemory`], a fault of the machine.
 pub(super) fn zeros<T: bytemuck::Zeroable>(count: usize) -> io::Result<Vec<T>> {
-    bytemuck::allocation::try_zeroed_vec(count).map_err(|()| no_memory(count.saturating_mul(size_of::<T>())))
+    bytemuck::allocation::try_zeroed_vec(count).map_err(|()| reading::no_memory())
 }
 
 /// Makes room for exactly `more` values.
 ///
 /// # Errors
-/// [`io::ErrorKind::OutOfMemory`].
+/// [`io::ErrorKind::OutOfMemory`], a fault of the machine.
 pub(super) fn reserve<T>(values: &mut Vec<T>, more: usize) -> io::Result<()> {
-    values.try_reserve_exact(more).map_err(|_| no_memory(more.saturating_mul(size_of::<T>())))
+    values.try_reserve_exact(more).map_err(|_| reading::no_memory())
 }

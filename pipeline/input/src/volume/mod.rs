@@ -45,7 +45,6 @@ mod source;
 mod stage;
 pub(crate) mod values;
 
-use std::fs::{self, DirEntry, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -67,6 +66,7 @@ pub use med2e3_schemas::volume::SliceDropped;
 
 use crate::error::InputError;
 use crate::orientation::Plane;
+use crate::reading::{self, File};
 
 /// One CT volume in memory: slices first, each in radiological display (see [`orientation`](crate::orientation)).
 #[derive(Clone, Debug, PartialEq)]
@@ -184,7 +184,7 @@ pub trait VolumeReader {
 ///
 /// # Errors
 /// [`InputError::UnsupportedImage2d`] for a single PNG or JPEG, [`InputError::UnsupportedFormat`] for any other file,
-/// else the reader's error.
+/// [`InputError::Machine`] where the machine failed to read it, time and again; else the reader's error.
 pub fn read(path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
     read_with(path, limits, &Buffers::default())
 }
@@ -202,7 +202,12 @@ pub fn read_with(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<
 /// # Errors
 /// As [`read`].
 pub fn read_as(path: &Path, limits: &ReadLimits, buffers: &Buffers, deep: DeepPictures) -> Result<Volume, InputError> {
-    let metadata = fs::metadata(path).map_err(|e| InputError::io(path, e))?;
+    let read = reading::patiently(|| read_once(path, limits, buffers, deep));
+    read.map_err(|fault| fault.of(path))?
+}
+
+fn read_once(path: &Path, limits: &ReadLimits, buffers: &Buffers, deep: DeepPictures) -> Result<Volume, InputError> {
+    let metadata = reading::metadata(path).map_err(|e| InputError::io(path, e))?;
     if metadata.is_dir() {
         return match folder::series_to_read(path).map_err(|e| InputError::io(path, e))? {
             Series::Dicom => DicomReader::default().read(path, limits),
@@ -245,7 +250,7 @@ pub fn paired_file(path: &Path) -> Option<PathBuf> {
 /// MetaImage header of any name names. Reads the header of such a file.
 pub fn second_file(path: &Path) -> Option<PathBuf> {
     let by_contents = || {
-        let head = path.is_file().then(|| first_bytes(path).ok()).flatten()?;
+        let head = reading::is_file(path).then(|| first_bytes(path).ok()).flatten()?;
         if nrrd::is_nrrd(&head) {
             nrrd::named_file(path)
         } else if metaimage::is_metaimage(&head) {
@@ -255,14 +260,6 @@ pub fn second_file(path: &Path) -> Option<PathBuf> {
         }
     };
     by_contents().or_else(|| nifti::NiftiFiles::paired_file(path))
-}
-
-/// The entries of a folder in the order of their names.
-fn sorted_entries(path: &Path) -> Result<Vec<DirEntry>, InputError> {
-    let entries: Result<Vec<DirEntry>, _> = fs::read_dir(path).and_then(Iterator::collect);
-    let mut entries = entries.map_err(|e| InputError::io(path, e))?;
-    entries.sort_by_key(DirEntry::file_name);
-    Ok(entries)
 }
 
 fn unsupported(path: &Path, found: &str) -> InputError {

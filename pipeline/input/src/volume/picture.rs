@@ -1,6 +1,5 @@
 //! Pictures: one PNG or JPEG file to 8-bit grey, each pixel equal to Pillow's `convert("L")`.
 
-use std::fs::{self, File};
 use std::io::{Cursor, Read};
 use std::path::Path;
 
@@ -14,6 +13,7 @@ use super::picture_error::PictureError;
 use super::png_header::Header;
 use super::stage::{self, Stage};
 use super::{gzip, jpeg};
+use crate::reading::{self, File};
 
 /// Whether the bytes start as PNG or JPEG does.
 pub(super) fn is_picture(head: &[u8]) -> bool {
@@ -60,7 +60,7 @@ pub(super) fn deep_grey(path: &Path, file: &mut Vec<u8>, out: &mut Vec<u16>) -> 
 /// Reads a file into `file`.
 fn load(path: &Path, file: &mut Vec<u8>) -> Result<(), PictureError> {
     // A pipe would never end. A link is followed: whoever names the folder decides whether its links may be.
-    if !fs::metadata(path)?.is_file() {
+    if !reading::metadata(path)?.is_file() {
         return Err(PictureError::Unreadable("not a regular file".to_owned()));
     }
     stage::enter(Stage::Read);
