@@ -28,9 +28,9 @@ pub fn stream(bytes: &[u8]) {
     let (name, file) = match &KINDS[usize::from(*kind) % KINDS.len()] {
         Kind::Picture(name) => (*name, stream.to_vec()),
         Kind::Slice(syntax) => {
-            let (size, stream) = match syntax {
-                &".4.90" => (size_2000(stream), stream),
-                &".5" => match stream.split_first_chunk::<4>() {
+            let (size, stream) = match *syntax {
+                ".4.90" => (size_2000(stream), stream),
+                ".5" => match stream.split_first_chunk::<4>() {
                     Some((size, stream)) => (words(size), stream),
                     None => return,
                 },

@@ -22,7 +22,7 @@ fn peak_from_now() -> Option<u64> {
 }
 
 fn packed(bytes: &[u8], pack: fn(&mut Compressor, &[u8], &mut [u8]) -> usize) -> Vec<u8> {
-    let mut compressor = Compressor::new(CompressionLvl::best());
+    let mut compressor = Compressor::new(CompressionLvl::default());
     let mut out = vec![0; compressor.zlib_compress_bound(bytes.len())];
     let length = pack(&mut compressor, bytes, &mut out);
     out.truncate(length);

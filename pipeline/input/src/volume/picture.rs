@@ -149,9 +149,9 @@ fn append_grey(picture: DynamicImage, out: &mut Vec<u8>) {
         DynamicImage::ImageRgb16(picture) => {
             out.extend(picture.chunks_exact(3).map(|pixel| luma(high(pixel[0]), high(pixel[1]), high(pixel[2]))));
         }
-        DynamicImage::ImageRgba16(picture) => out.extend(
-            picture.chunks_exact(4).map(|pixel| luma(high(pixel[0]), high(pixel[1]), high(pixel[2]))),
-        ),
+        DynamicImage::ImageRgba16(picture) => {
+            out.extend(picture.chunks_exact(4).map(|pixel| luma(high(pixel[0]), high(pixel[1]), high(pixel[2]))))
+        }
         // A PNG has no other numbers.
         picture => out.extend(
             picture.to_rgba16().chunks_exact(4).map(|pixel| luma(high(pixel[0]), high(pixel[1]), high(pixel[2]))),

@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn promised_and_stored_bytes_are_told_without_decoding() {
-        let header = Header::of(&png(60000, 60000, 16, 6, &[(b"iTXt", 5, 9), (b"IDAT", 7, 11), (b"IDAT", 900, 3)])).unwrap();
+        let header =
+            Header::of(&png(60000, 60000, 16, 6, &[(b"iTXt", 5, 9), (b"IDAT", 7, 11), (b"IDAT", 900, 3)])).unwrap();
         assert_eq!((header.size, header.data_bytes), ([60000, 60000], 10));
         assert_eq!((header.decoded_bytes(), header.unpacked_bytes()), (28_800_000_000, 28_800_000_000));
         let header = Header::of(&png(9, 2, 1, 3, &[(b"tRNS", 1, 5)])).unwrap();

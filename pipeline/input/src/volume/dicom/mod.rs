@@ -409,9 +409,15 @@ impl Job<'_> {
                     continue;
                 }
             };
-            let samples: Vec<T> = bytemuck::pod_collect_to_vec(&bytes);
+            let (start, length) = (out.len(), bytes.len() / size_of::<T>());
+            if out.is_empty() {
+                // Allocated only after one slice of this size was decoded.
+                limits::reserve(&mut out, length * count).map_err(|e| InputError::io(self.path, e))?;
+            }
+            out.resize(start + length, T::default());
+            bytemuck::cast_slice_mut::<T, u8>(&mut out[start..]).copy_from_slice(&bytes);
             if let Some(last) = kept.last().filter(|last| self.stack.is_same_position(**last, index)) {
-                if out[out.len() - samples.len()..] != samples[..] {
+                if out[start - length..start] != out[start..] {
                     let found = "two different slices at one position".to_owned();
                     let (path, slices) = (self.path.to_owned(), count);
                     return Err(InputError::MixedSeries { path, slices, found });
@@ -419,13 +425,9 @@ impl Job<'_> {
                 let other = self.slices[self.stack.order[*last]].number;
                 let reason = format!("same position and samples as slice {other}");
                 folder.dropped.push(SliceDropped { slice: slice.number, reason });
+                out.truncate(start);
                 continue;
             }
-            if out.is_empty() {
-                // Allocated only after one slice of this size was decoded.
-                limits::reserve(&mut out, samples.len() * count).map_err(|e| InputError::io(self.path, e))?;
-            }
-            out.extend_from_slice(&samples);
             kept.push(index);
         }
         Ok((T::wrap(out.into()), kept))
