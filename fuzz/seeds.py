@@ -233,6 +233,26 @@ planes = [literal((slope >> 8).astype("u1")), literal(slope.astype("u1"))]
 starts = [2, 64, 64 + len(planes[0])]
 header = b"".join(n.to_bytes(4, "little") for n in starts).ljust(64, b"\0")
 write("dicom", "rle", slice_of(".5", slope, header + planes[0] + planes[1]))
+# --- streams: the same streams without a file around them, tiles and layers of JPEG 2000, and pictures
+wide = (np.mgrid[:70, :90][1] * 40 + np.random.default_rng(12).integers(0, 900, (70, 90))).astype("<u2")
+for name, kind, data in [
+    ("j2k", 0, imagecodecs.jpeg2k_encode(slope, **two_thousand)),
+    ("j2k_wide", 0, imagecodecs.jpeg2k_encode(wide[:40, :50], **two_thousand)),
+    ("j2k_lossy", 0, imagecodecs.jpeg2k_encode(wide, **two_thousand | {"level": 40, "reversible": False})),
+    ("ls", 1, imagecodecs.jpegls_encode(slope)),
+    ("ls_near", 1, imagecodecs.jpegls_encode(slope, level=3)),
+    ("lossless", 2, lossless),
+    ("rle", 3, ROWS.to_bytes(2, "big") + COLUMNS.to_bytes(2, "big") + header + planes[0] + planes[1]),
+    ("baseline", 4, imagecodecs.jpeg_encode(eight, level=95)),
+    ("png", 5, imagecodecs.png_encode(eight)),
+    ("png16", 5, imagecodecs.png_encode(slope)),
+    ("png_color", 5, imagecodecs.png_encode(np.stack([eight] * 3, axis=-1))),
+    ("jpeg", 6, imagecodecs.jpeg_encode(np.stack([eight] * 3, axis=-1), level=90)),
+]:
+    write("streams", name, bytes([kind]) + bytes(data))
+picture = io.BytesIO()
+Image.fromarray((wide >> 4).astype("u1")).save(picture, "JPEG", progressive=True)
+write("streams", "progressive", b"\6" + picture.getvalue())
 bare = slice_of(".1", slope)
 write("dicom", "cut", bare[:-20])
 write("dicom", "no_preamble", bare[132:])

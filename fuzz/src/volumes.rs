@@ -58,7 +58,7 @@ fn parts(bytes: &[u8]) -> Vec<&[u8]> {
 }
 
 /// Reads what is at the path and prepares it by both recipes.
-fn prepare(path: &Path) {
+pub fn prepare(path: &Path) {
     let volume = match volume::read(path, &LIMITS) {
         Ok(volume) => volume,
         Err(error) => return assert!(!error.to_string().is_empty() && !error.reason().as_str().is_empty()),

@@ -36,42 +36,59 @@ impl TryFrom<Bounds> for PercentileRange {
 
 /// The values at percentiles `percents` (each clamped to 0..=100) of finite `values`; `None` where there are no values.
 ///
-/// Takes 1 MiB of counters and reads `values` once, and then up to twice for each percentile.
+/// Takes 1 MiB of counters and reads `values` once, and then once or twice for each percentile.
 pub fn percentiles<const N: usize>(values: &[f32], percents: [f64; N]) -> Option<[f32; N]> {
-    if values.is_empty() {
+    percentiles_of(values.len(), |visit| visit(values), percents)
+}
+
+/// As [`percentiles`], of `count` values that `each` gives in parts, the same at every call.
+pub(crate) fn percentiles_of<const N: usize>(
+    count: usize,
+    each: impl FnMut(&mut dyn FnMut(&[f32])),
+    percents: [f64; N],
+) -> Option<[f32; N]> {
+    if count == 0 {
         return None;
     }
-    let positions = percents.map(|percent| (percent / 100.0).clamp(0.0, 1.0) * (values.len() - 1) as f64);
-    let ranks = Ranks::new(values);
+    let positions = percents.map(|percent| (percent / 100.0).clamp(0.0, 1.0) * (count - 1) as f64);
+    let mut ranks = Ranks::new(each);
     Some(positions.map(|position| {
         let low = position as usize;
-        let [a, b] = [low, (low + 1).min(values.len() - 1)].map(|rank| f64::from(ranks.value(rank)));
+        let [a, b] = [low, (low + 1).min(count - 1)].map(|rank| f64::from(ranks.value(rank)));
         (a + (b - a) * position.fract()) as f32
     }))
 }
 
 /// Values by their rank in sorted order, found by counting.
-struct Ranks<'a> {
-    values: &'a [f32],
+struct Ranks<F> {
+    each: F,
     /// Number of values for each upper half of a key.
     upper: Vec<usize>,
+    /// Number of values for each lower half, of the keys with the upper half that was asked for last.
+    lower: Option<(u32, Vec<usize>)>,
 }
 
-impl<'a> Ranks<'a> {
-    fn new(values: &'a [f32]) -> Ranks<'a> {
+impl<F: FnMut(&mut dyn FnMut(&[f32]))> Ranks<F> {
+    fn new(mut each: F) -> Ranks<F> {
         let mut upper = vec![0; 1 << 16];
-        values.iter().for_each(|value| upper[(key(*value) >> 16) as usize] += 1);
-        Ranks { values, upper }
+        each(&mut |values| values.iter().for_each(|value| upper[(key(*value) >> 16) as usize] += 1));
+        Ranks { each, upper, lower: None }
     }
 
     /// The value at `rank` in sorted order; `rank` is below the number of values.
-    fn value(&self, rank: usize) -> f32 {
+    fn value(&mut self, rank: usize) -> f32 {
         let (upper, rank) = bin_of(&self.upper, rank);
-        let mut lower = vec![0; 1 << 16];
-        for key in self.values.iter().map(|value| key(*value)).filter(|key| key >> 16 == upper) {
-            lower[(key & 0xffff) as usize] += 1;
-        }
-        from_key(upper << 16 | bin_of(&lower, rank).0)
+        let counted = self.lower.take().filter(|(of, _)| *of == upper).unwrap_or_else(|| {
+            let mut lower = vec![0; 1 << 16];
+            (self.each)(&mut |values| {
+                for key in values.iter().map(|value| key(*value)).filter(|key| key >> 16 == upper) {
+                    lower[(key & 0xffff) as usize] += 1;
+                }
+            });
+            (upper, lower)
+        });
+        let (_, lower) = self.lower.insert(counted);
+        from_key(upper << 16 | bin_of(lower, rank).0)
     }
 }
 

@@ -27,6 +27,19 @@ pub struct MachineFault {
     pub source: io::Error,
 }
 
+/// The system's number of an error for memory that is not there, ENOMEM.
+const NO_MEMORY: i32 = 12;
+
+impl MachineFault {
+    /// Names the input that was read where the fault names no file, as one of memory.
+    pub(crate) fn of(mut self, input: &Path) -> MachineFault {
+        if self.path.as_os_str().is_empty() {
+            input.clone_into(&mut self.path);
+        }
+        self
+    }
+}
+
 thread_local! {
     /// The first error of the machine on this thread since the reading began.
     static HEARD: RefCell<Option<MachineFault>> = const { RefCell::new(None) };
@@ -73,6 +86,14 @@ fn hear(path: &Path, error: &io::Error) {
         let fault = || MachineFault { path: path.to_owned(), source: io::Error::from_raw_os_error(code) };
         heard.get_or_insert_with(fault);
     });
+}
+
+/// The error for memory that the machine does not have, which is remembered for [`patiently`]. It names no path: whoever reads
+/// an input names it.
+pub(crate) fn no_memory() -> io::Error {
+    let error = io::Error::from_raw_os_error(NO_MEMORY);
+    hear(Path::new(""), &error);
+    error
 }
 
 fn heard<T>(path: &Path, result: io::Result<T>) -> io::Result<T> {

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+#[path = "../../../fuzz/src/streams.rs"]
+pub mod streams;
 #[path = "../../../fuzz/src/volumes.rs"]
 pub mod volumes;
 
@@ -26,6 +28,11 @@ fn nifti_files_and_arrays() {
 #[test]
 fn slice_folders() {
     replay("slice_folder", volumes::slice_folder);
+}
+
+#[test]
+fn compressed_slices() {
+    replay("streams", streams::stream);
 }
 
 #[test]

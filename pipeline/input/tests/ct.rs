@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use med2e3_input::InputError;
 use med2e3_input::recipe::{self, CtCrop, CtRecipe, Intensity};
 use med2e3_input::resample::{self, AxisFilter, Crop};
-use med2e3_input::volume::{Arrangement, Rescale, Volume};
+use med2e3_input::volume::{Arrangement, Grid, Rescale, Volume};
 
 /// The sources of tests/golden/ct.py.
 fn noise(count: usize, seed: u64) -> Vec<f32> {
@@ -62,7 +62,8 @@ fn equals_the_references_within_a_hundred_thousandth_of_the_range() {
             let target = shape(fields[2]);
             let filters = std::array::from_fn(|axis| AxisFilter::resize(source[axis], target[axis]));
             let values = noise(source.iter().product(), plain);
-            resample::triangle(&values, source, &Crop::whole(source), &filters, 0.0, &mut out);
+            let grid = Grid::new(&values, source, Arrangement::DHW).unwrap();
+            resample::triangle(&grid, Rescale::IDENTITY, &Crop::whole(source), &filters, 0.0, &mut out);
             plain += 1;
             4095.0
         } else {

@@ -182,7 +182,8 @@ pub struct VolumeConfig {
     pub shape: [usize; 3],
     /// How voxels are stored.
     pub voxels: VoxelCode,
-    /// Largest decoded input, in MiB.
+    /// Largest decoded input, in MiB. A reading takes as much memory, the bytes of its file, and
+    /// [`MAX_SLICE_BYTES`](med2e3_input::volume::MAX_SLICE_BYTES) at most; each thread reads one.
     pub max_decoded_mib: u64,
     /// What becomes of slices of 16-bit grey: `clip`, as in the official preparation, or `range`.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -200,7 +201,7 @@ impl Default for VolumeConfig {
             recipe: Recipe::M3d,
             shape: M3D_SHAPE_DHW,
             voxels: VoxelCode::U8,
-            max_decoded_mib: 8192,
+            max_decoded_mib: 4096,
             deep_pictures: DeepPictures::Clip,
         }
     }

@@ -7,9 +7,10 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{M3D_SHAPE_DHW, PreparedInfo};
 use crate::error::InputError;
-use crate::percentile::{PercentileRange, percentiles};
+use crate::percentile::{PercentileRange, percentiles_of};
 use crate::resample::{self, AxisFilter, Crop};
-use crate::volume::{Sample, Volume};
+use crate::volume::values::Values;
+use crate::volume::{Sample, Volume, with_samples};
 use crate::window::Window;
 
 /// The middle between air (-1000) and water (0): denser voxels are body (or table), and noise in air stays below.
@@ -96,7 +97,8 @@ fn is_spacing(spacing_mm: [f32; 3]) -> bool {
 /// mapping.
 ///
 /// Writes the voxels to `out` (cleared first) in D H W order: each in 0..1, or in HU with [`Intensity::None`]. Padding
-/// is the lowest value of the scale: 0, or -1000 HU. Allocates one copy of the volume's values as `f32`.
+/// is the lowest value of the scale: 0, or -1000 HU. Values are converted
+/// some rows at a time: the volume is not copied.
 ///
 /// # Errors
 /// [`InputError::NotFinite`] for voxels that are NaN, infinite or of a magnitude of 2^126 or more,
@@ -104,25 +106,42 @@ fn is_spacing(spacing_mm: [f32; 3]) -> bool {
 /// [`InputError::NoContrast`] where the volume has the same value at both percentiles, [`InputError::HuUnknown`] and
 /// [`InputError::SpacingUnknown`] where the recipe needs a unit or a spacing that the source does not state.
 pub fn ct(volume: &Volume, recipe: &CtRecipe, out: &mut Vec<f32>) -> Result<PreparedInfo, InputError> {
-    let values = volume.values_dhw();
-    let [min, max] = range(volume, &values)?;
+    with_samples!(&volume.samples, samples => ct_samples(volume, samples, recipe, out))
+}
+
+fn ct_samples<T: Sample>(
+    volume: &Volume,
+    samples: &[T],
+    recipe: &CtRecipe,
+    out: &mut Vec<f32>,
+) -> Result<PreparedInfo, InputError> {
+    let grid = volume.grid(samples);
+    let mut values = Values::new(grid, volume.rescale);
+    let threshold = match recipe.crop {
+        CtCrop::None => None,
+        CtCrop::Foreground => volume.hu_known.then_some(BODY_HU),
+        CtCrop::AboveHu(threshold) => Some(threshold),
+    };
+    let mut look = Look::new(volume, threshold);
+    values.each(|d, h, values| look.add(d, h, values));
+    let [min, max] = look.range()?;
     if let Some(needed) = recipe.needs_hu().filter(|_| !volume.hu_known) {
         return Err(InputError::HuUnknown { path: volume.path.clone(), needed, min, max });
     }
-    let crop = match recipe.crop {
-        CtCrop::None => Crop::whole(volume.shape_dhw),
-        CtCrop::Foreground if volume.hu_known => above(volume, &values, BODY_HU, max)?,
-        CtCrop::Foreground => above(volume, &values, min, max)?,
-        CtCrop::AboveHu(threshold) => above(volume, &values, threshold, max)?,
-    };
+    if recipe.crop == CtCrop::Foreground && threshold.is_none() {
+        // The threshold is the smallest value, which is known now.
+        look = Look::new(volume, Some(min));
+        values.each(|d, h, values| look.add(d, h, values));
+    }
+    let crop = look.crop()?;
     let bounds = match recipe.intensity {
         Intensity::None => None,
         Intensity::Window(window) => Some(window.level().bounds()),
-        Intensity::Percentile(range) => Some(percentile_bounds(volume, &values, range)?),
+        Intensity::Percentile(range) => Some(percentile_bounds(volume, &mut values, range)?),
     };
     let filters = filters(volume, recipe, &crop)?;
     let outside = bounds.map_or(AIR_HU, |[low, _]| low);
-    resample::triangle(&values, volume.shape_dhw, &crop, &filters, outside, out);
+    resample::triangle(&grid, volume.rescale, &crop, &filters, outside, out);
     if let Some([low, high]) = bounds {
         // Divided and not multiplied by the inverse, which is infinite for a very small range.
         let range = high - low;
@@ -143,52 +162,81 @@ impl CtRecipe {
     }
 }
 
-fn range(volume: &Volume, values: &[f32]) -> Result<[f32; 2], InputError> {
-    let path = || volume.path.clone();
-    let (mut min, mut max, mut finite) = (f32::INFINITY, f32::NEG_INFINITY, true);
-    for value in values {
-        min = if *value < min { *value } else { min };
-        max = if *value > max { *value } else { max };
-        finite &= value.is_bounded();
-    }
-    if !finite {
-        let index = values.iter().position(|value| !value.is_bounded()).expect("one value is not bounded");
-        return Err(InputError::NotFinite { path: path(), found: values[index], index });
-    }
-    if min == max {
-        return Err(InputError::AllZero { path: path(), found: min });
-    }
-    Ok([min, max])
+/// What one pass over a volume's values tells.
+struct Look<'a> {
+    volume: &'a Volume,
+    min: f32,
+    max: f32,
+    /// The first value that is not bounded, and its index in D H W order.
+    unbounded: Option<(f32, usize)>,
+    /// The threshold of the crop, and the bounding box of the voxels above it.
+    threshold: Option<f32>,
+    start: [usize; 3],
+    stop: [usize; 3],
 }
 
-/// The bounding box of all voxels above a threshold.
-fn above(volume: &Volume, values: &[f32], threshold: f32, max: f32) -> Result<Crop, InputError> {
-    let [_, height, width] = volume.shape_dhw;
-    let mut start = volume.shape_dhw;
-    let mut stop = [0; 3];
-    for (row, line) in values.chunks_exact(width).enumerate() {
-        let Some(first) = line.iter().position(|value| *value > threshold) else {
-            continue;
-        };
-        let last = line.iter().rposition(|value| *value > threshold).unwrap_or(first);
-        let (d, h) = (row / height, row % height);
-        for (axis, (low, high)) in [(d, d), (h, h), (first, last)].into_iter().enumerate() {
-            start[axis] = start[axis].min(low);
-            stop[axis] = stop[axis].max(high + 1);
+impl Look<'_> {
+    fn new(volume: &Volume, threshold: Option<f32>) -> Look<'_> {
+        let (min, max, stop) = (f32::INFINITY, f32::NEG_INFINITY, [0; 3]);
+        Look { volume, min, max, unbounded: None, threshold, start: volume.shape_dhw, stop }
+    }
+
+    /// Adds whole rows of slice `d`, from row `first` on.
+    fn add(&mut self, d: usize, first: usize, values: &[f32]) {
+        let [_, height, width] = self.volume.shape_dhw;
+        let (mut min, mut max, mut finite) = (self.min, self.max, true);
+        for value in values {
+            min = if *value < min { *value } else { min };
+            max = if *value > max { *value } else { max };
+            finite &= value.is_bounded();
+        }
+        (self.min, self.max) = (min, max);
+        if !finite && self.unbounded.is_none() {
+            let index = values.iter().position(|value| !value.is_bounded()).expect("one value is not bounded");
+            self.unbounded = Some((values[index], (d * height + first) * width + index));
+        }
+        let Some(threshold) = self.threshold else { return };
+        for (h, line) in (first..).zip(values.chunks_exact(width)) {
+            let Some(left) = line.iter().position(|value| *value > threshold) else {
+                continue;
+            };
+            let right = line.iter().rposition(|value| *value > threshold).unwrap_or(left);
+            for (axis, (low, high)) in [(d, d), (h, h), (left, right)].into_iter().enumerate() {
+                self.start[axis] = self.start[axis].min(low);
+                self.stop[axis] = self.stop[axis].max(high + 1);
+            }
         }
     }
-    if stop[0] == 0 {
-        return Err(InputError::NoForeground { path: volume.path.clone(), threshold, found: max });
+
+    fn range(&self) -> Result<[f32; 2], InputError> {
+        let path = || self.volume.path.clone();
+        if let Some((found, index)) = self.unbounded {
+            return Err(InputError::NotFinite { path: path(), found, index });
+        }
+        if self.min == self.max {
+            return Err(InputError::AllZero { path: path(), found: self.min });
+        }
+        Ok([self.min, self.max])
     }
-    Ok(Crop { start, stop })
+
+    /// The bounding box of all voxels above the threshold; without a threshold, of all voxels.
+    fn crop(&self) -> Result<Crop, InputError> {
+        let Some(threshold) = self.threshold else { return Ok(Crop::whole(self.volume.shape_dhw)) };
+        if self.stop[0] == 0 {
+            return Err(InputError::NoForeground { path: self.volume.path.clone(), threshold, found: self.max });
+        }
+        Ok(Crop { start: self.start, stop: self.stop })
+    }
 }
 
-fn percentile_bounds(
+fn percentile_bounds<T: Sample>(
     volume: &Volume,
-    values: &[f32],
+    values: &mut Values<'_, T>,
     PercentileRange { low, high }: PercentileRange,
 ) -> Result<[f32; 2], InputError> {
-    let [lower, upper] = percentiles(values, [low, high]).expect("a volume has voxels");
+    let count = volume.samples.len();
+    let bounds = percentiles_of(count, |visit| values.each(|_, _, values| visit(values)), [low, high]);
+    let [lower, upper] = bounds.expect("a volume has voxels");
     if lower < upper {
         return Ok([lower, upper]);
     }

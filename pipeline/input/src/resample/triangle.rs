@@ -7,6 +7,8 @@
 //! `interpolate(mode="bilinear", antialias=True, align_corners=False)`, here for three axes.
 
 use super::Crop;
+use crate::volume::values::{Values, band_rows};
+use crate::volume::{Grid, Rescale, Sample};
 
 /// For each output index of one axis: the source indices that contribute, and their weights.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,45 +92,52 @@ impl AxisFilter {
 /// Resamples the crop of a volume with one filter for each axis D, H and W, made for the crop's shape, into `out`,
 /// which is cleared first and then holds one value for each output voxel, in D H W order.
 ///
-/// `values` are the D H W voxels of shape `shape_dhw`, which contains the crop. Voxels outside the source become
-/// `outside`. Agrees with torch within 1e-5 of the values' range. In addition to `out` the call allocates one slice and
-/// one row of the crop as floats.
+/// Voxels outside the source become `outside`. Agrees with torch within 1e-5 of the values' range. In addition to `out` the
+/// call allocates some rows of the crop as floats, as many as the output has and 512 KiB.
 ///
 /// # Panics
-/// Where `values` or the filters do not fit the shapes.
-pub fn triangle(
-    values: &[f32],
-    shape_dhw: [usize; 3],
+/// Where the crop or the filters do not fit the shapes.
+pub fn triangle<T: Sample>(
+    grid: &Grid<'_, T>,
+    rescale: Rescale,
     crop: &Crop,
     [along_d, along_h, along_w]: &[AxisFilter; 3],
     outside: f32,
     out: &mut Vec<f32>,
 ) {
     let [_, height, width] = crop.shape();
-    let [_, volume_h, volume_w] = shape_dhw;
-    let row = |d: usize, h: usize| {
-        &values[((crop.start[0] + d) * volume_h + crop.start[1] + h) * volume_w + crop.start[2]..][..width]
-    };
-    let slice_pixels = along_h.len() * along_w.len();
-    let mut slice = vec![0.0; height * width];
-    let mut blend = vec![0.0; width];
+    let ([d0, h0, w0], w1) = (crop.start, crop.stop[2]);
+    let mut values = Values::new(*grid, rescale);
+    let band_rows = band_rows(width).min(height);
+    let (mut rows, mut sums) = (Vec::new(), vec![0.0; band_rows * width]);
+    let mut blends = vec![0.0; along_h.len() * width];
     out.clear();
-    out.reserve(along_d.len() * slice_pixels);
+    out.reserve(along_d.len() * along_h.len() * along_w.len());
     for (first_d, weights_d) in along_d.iter() {
         if weights_d.is_empty() {
-            out.resize(out.len() + slice_pixels, outside);
+            out.resize(out.len() + along_h.len() * along_w.len(), outside);
             continue;
         }
-        // Along D and H whole rows are added in memory order; only W needs single voxels.
-        for (h, line) in slice.chunks_exact_mut(width).enumerate() {
-            add_up(line, weights_d, |d| row(first_d + d, h));
+        // Along D and H whole rows are added, in memory order; only W needs single voxels.
+        blends.fill(0.0);
+        let mut spread = Spread { filter: along_h, next: 0 };
+        for first_h in (0..height).step_by(band_rows) {
+            let last_h = (first_h + band_rows).min(height);
+            let sums = &mut sums[..(last_h - first_h) * width];
+            sums.fill(0.0);
+            for (n, weight) in weights_d.iter().enumerate() {
+                values.rows(d0 + first_d + n, [h0 + first_h, w0], [h0 + last_h, w1], &mut rows);
+                add(sums, *weight, &rows);
+            }
+            for (h, row) in (first_h..last_h).zip(sums.chunks_exact(width)) {
+                spread.row(h, row, &mut blends);
+            }
         }
-        for (first_h, weights_h) in along_h.iter() {
+        for (blend, (_, weights_h)) in blends.chunks_exact(width).zip(along_h.iter()) {
             if weights_h.is_empty() {
                 out.resize(out.len() + along_w.len(), outside);
                 continue;
             }
-            add_up(&mut blend, weights_h, |h| &slice[(first_h + h) * width..][..width]);
             out.extend(along_w.iter().map(|(first_w, weights_w)| match weights_w {
                 [] => outside,
                 _ => weights_w.iter().zip(&blend[first_w..]).map(|(weight, value)| weight * value).sum(),
@@ -137,10 +146,34 @@ pub fn triangle(
     }
 }
 
-/// Sets `sum` to the weighted sum of rows.
-fn add_up<'a>(sum: &mut [f32], weights: &[f32], row: impl Fn(usize) -> &'a [f32]) {
-    sum.fill(0.0);
-    for (index, weight) in weights.iter().enumerate() {
-        sum.iter_mut().zip(row(index)).for_each(|(sum, value)| *sum += weight * value);
+/// Adds source rows, one after the other, to the outputs to which they contribute.
+struct Spread<'a> {
+    filter: &'a AxisFilter,
+    /// The first output that a later row may contribute to: outputs start and end in the order of the source.
+    next: usize,
+}
+
+impl Spread<'_> {
+    fn row(&mut self, index: usize, row: &[f32], blends: &mut [f32]) {
+        let outputs = self.filter.iter().zip(blends.chunks_exact_mut(row.len())).skip(self.next);
+        let mut done = 0;
+        for (n, ((first, weights), blend)) in outputs.enumerate() {
+            if first > index {
+                break;
+            }
+            if let Some(weight) = weights.get(index - first) {
+                add(blend, *weight, row);
+            }
+            // What pads the output has no weights.
+            if first + weights.len() <= index + 1 && n == done {
+                done += 1;
+            }
+        }
+        self.next += done;
     }
+}
+
+/// Adds a weighted row to a sum.
+fn add(sum: &mut [f32], weight: f32, row: &[f32]) {
+    sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * value);
 }

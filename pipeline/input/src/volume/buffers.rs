@@ -1,10 +1,13 @@
 //! Buffers: memory that one volume after the other uses, since the first write to a fresh page costs several times as
 //! much as a later one.
 
+use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytemuck::Pod;
+
+use super::limits;
 
 /// Larger buffers are freed at once and not kept in the pool.
 const MOST_KEPT_BYTES: usize = 1 << 30;
@@ -29,7 +32,10 @@ pub(super) enum Purpose {
 
 impl Buffers {
     /// A buffer of at least `bytes` bytes, which hold zeros or what an earlier use left.
-    pub(super) fn take(&self, purpose: Purpose, bytes: usize) -> Buffer {
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::OutOfMemory`].
+    pub(super) fn take(&self, purpose: Purpose, bytes: usize) -> io::Result<Buffer> {
         let words = bytes.div_ceil(size_of::<u64>());
         let mut free_buffers = self.free_buffers(purpose);
         let closest = (0..free_buffers.len()).min_by_key(|index| match free_buffers[*index].len() {
@@ -39,8 +45,11 @@ impl Buffers {
         let reused = closest.map(|index| free_buffers.swap_remove(index));
         drop(free_buffers);
         // A buffer that is too small is freed before the larger one is allocated.
-        let words = reused.filter(|reused| reused.len() >= words).unwrap_or_else(|| vec![0; words]);
-        Buffer { words, purpose, pool: self.clone() }
+        let words = match reused.filter(|reused| reused.len() >= words) {
+            Some(reused) => reused,
+            None => limits::zeros(words)?,
+        };
+        Ok(Buffer { words, purpose, pool: self.clone() })
     }
 
     fn free_buffers(&self, purpose: Purpose) -> std::sync::MutexGuard<'_, Vec<Vec<u64>>> {
@@ -76,8 +85,15 @@ impl Buffer {
     }
 
     /// Grows to at least `bytes` bytes; the contents stay.
-    pub(super) fn grow(&mut self, bytes: usize) {
-        self.words.resize(bytes.div_ceil(size_of::<u64>()).max(self.words.len()), 0);
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::OutOfMemory`].
+    pub(super) fn grow(&mut self, bytes: usize) -> io::Result<()> {
+        let words = bytes.div_ceil(size_of::<u64>()).max(self.words.len());
+        let more = words - self.words.len();
+        limits::reserve(&mut self.words, more)?;
+        self.words.resize(words, 0);
+        Ok(())
     }
 }
 
@@ -97,14 +113,14 @@ mod tests {
     #[test]
     fn a_dropped_buffer_is_used_again() {
         let buffers = Buffers::default();
-        let mut first = buffers.take(Purpose::Samples, 100);
+        let mut first = buffers.take(Purpose::Samples, 100).unwrap();
         first.bytes_mut()[0] = 7;
-        let other = buffers.take(Purpose::Samples, 50);
+        let other = buffers.take(Purpose::Samples, 50).unwrap();
         drop((first, other));
         // The smallest that is large enough, of the same purpose.
-        assert_eq!(buffers.take(Purpose::File, 100).bytes()[0], 0);
-        let again = buffers.take(Purpose::Samples, 60);
+        assert_eq!(buffers.take(Purpose::File, 100).unwrap().bytes()[0], 0);
+        let again = buffers.take(Purpose::Samples, 60).unwrap();
         assert_eq!((again.bytes()[0], again.bytes().len()), (7, 104));
-        assert_eq!(buffers.take(Purpose::Samples, 60).bytes().len(), 64);
+        assert_eq!(buffers.take(Purpose::Samples, 60).unwrap().bytes().len(), 64);
     }
 }

@@ -25,8 +25,12 @@ pub(super) fn data_file(path: &Path, name: &str, field: &'static str) -> Result<
     if reading::is_file(&file) { Ok(file) } else { Err(InputError::NotFound { path: file }) }
 }
 
-/// The first bytes of a file, enough for a header.
+/// The first bytes of a regular file, enough for a header.
 pub(super) fn header(path: &Path) -> io::Result<Vec<u8>> {
+    // Opening a pipe would wait for ever.
+    if !reading::is_file(path) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     let mut head = Vec::new();
     File::open(path)?.take(LONGEST_HEADER as u64).read_to_end(&mut head)?;
     Ok(head)

@@ -13,7 +13,7 @@ use crate::error::InputError;
 const MAX_EXPANSION: u64 = 1032;
 
 /// The longest run of bytes that DEFLATE writes at once: a stored block.
-const LONGEST_RUN: usize = 1 << 16;
+pub(super) const LONGEST_RUN: usize = 1 << 16;
 
 /// Bytes of a member's header without its optional fields.
 const HEADER: usize = 10;
@@ -101,13 +101,14 @@ pub(super) fn inflate(path: &Path, bytes: &[u8], request: Request, buffers: &Buf
 
 fn inflate_members(path: &Path, bytes: &[u8], request: Request, buffers: &Buffers) -> Result<Buffer, InputError> {
     let Request { expected, pad, .. } = request;
+    let no_memory = |e| InputError::io(path, e);
     let wrong_length = |found: usize| {
         let (expected, found, offset) = (expected as u64, found as u64, Some(bytes.len() as u64));
         InputError::LyingHeader { path: path.to_owned(), expected, found, offset }
     };
     let most = request.most();
     let mut capacity = expected.min(bytes.len().saturating_mul(USUAL_EXPANSION).max(SLACK));
-    let mut out = buffers.take(Purpose::Samples, pad + capacity);
+    let mut out = buffers.take(Purpose::Samples, pad + capacity).map_err(no_memory)?;
     let (mut filled, mut at) = (0, 0);
     let mut decompressor = Decompressor::new();
     while filled < expected {
@@ -122,7 +123,7 @@ fn inflate_members(path: &Path, bytes: &[u8], request: Request, buffers: &Buffer
             }
             Err(DecompressionError::InsufficientSpace) if capacity < most => {
                 capacity = request.larger(capacity);
-                out.grow(pad + capacity);
+                out.grow(pad + capacity).map_err(no_memory)?;
             }
             Err(DecompressionError::InsufficientSpace) => return Err(wrong_length(capacity)),
             Err(DecompressionError::BadData) if trailer_fits(bytes, expected - filled, most) => {
@@ -155,9 +156,10 @@ pub(super) fn inflate_zlib(
 
 fn inflate_one(path: &Path, bytes: &[u8], request: Request, buffers: &Buffers) -> Result<Buffer, InputError> {
     let Request { expected, pad, .. } = request;
+    let no_memory = |e| InputError::io(path, e);
     let most = request.most();
     let mut capacity = expected.min(bytes.len().saturating_mul(USUAL_EXPANSION).max(SLACK));
-    let mut out = buffers.take(Purpose::Samples, pad + capacity);
+    let mut out = buffers.take(Purpose::Samples, pad + capacity).map_err(no_memory)?;
     let mut decompressor = Decompressor::new();
     loop {
         let found = match decompressor.zlib_decompress(bytes, &mut out.bytes_mut()[pad..pad + capacity]) {
@@ -165,7 +167,7 @@ fn inflate_one(path: &Path, bytes: &[u8], request: Request, buffers: &Buffers) -
             Ok(decoded) => decoded,
             Err(DecompressionError::InsufficientSpace) if capacity < most => {
                 capacity = request.larger(capacity);
-                out.grow(pad + capacity);
+                out.grow(pad + capacity).map_err(no_memory)?;
                 continue;
             }
             Err(DecompressionError::InsufficientSpace) => capacity,

@@ -8,6 +8,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use mozjpeg::{ColorSpace, Decompress};
 
+use super::limits::{self, MAX_SLICE_BYTES};
 use super::luma::luma;
 use super::picture_error::PictureError;
 
@@ -18,6 +19,12 @@ const MAX_PIXELS_PER_BYTE: u64 = 1024;
 /// Maximum of pixels times scans for each byte. Each scan visits every block, so thousands of tiny scans would take
 /// hours; an empty progressive image has about 5000.
 const MAX_VISITS_PER_BYTE: u64 = 8192;
+
+/// Most scans. Encoders write about ten; each takes the time of a walk through all blocks, whatever it holds.
+const MAX_SCANS: u64 = 64;
+
+/// Bytes of a coefficient. All of them are kept where several scans make one picture.
+const COEFFICIENT: u64 = 2;
 
 /// Rows of a color image that are decoded before they are converted to grey: two rows of the largest blocks.
 const STRIP_ROWS: usize = 32;
@@ -52,14 +59,26 @@ fn decode(bytes: &[u8], size_limit: u64, out: &mut Vec<u8>) -> Result<[usize; 2]
     let picture = Decompress::new_mem(bytes)?;
     let (width, height) = picture.size();
     let (pixels, size) = (width as u64 * height as u64, bytes.len() as u64);
-    if pixels > size * MAX_PIXELS_PER_BYTE || pixels * scans(bytes) > size * MAX_VISITS_PER_BYTE {
-        let found = format!("{width}x{height} pixels and {} scans in {size} bytes", scans(bytes));
+    let scans = scans(bytes);
+    if pixels > size * MAX_PIXELS_PER_BYTE || pixels * scans > size * MAX_VISITS_PER_BYTE || scans > MAX_SCANS {
+        let found = format!("{width}x{height} pixels and {scans} scans in {size} bytes");
         return Err(PictureError::Unreadable(found));
     }
     if pixels > size_limit {
         return Err(PictureError::TooLarge(pixels));
     }
+    let channels = match picture.color_space() {
+        ColorSpace::JCS_GRAYSCALE => 1,
+        ColorSpace::JCS_CMYK | ColorSpace::JCS_YCCK => 4,
+        _ => 3,
+    };
+    let kept = if scans > 1 || is_progressive(bytes) { COEFFICIENT * channels } else { 0 };
+    let taken = pixels * (1 + kept);
+    if taken > MAX_SLICE_BYTES {
+        return Err(PictureError::SliceTooLarge(taken));
+    }
     let start = out.len();
+    limits::reserve(out, width * height)?;
     out.resize(start + width * height, 0);
     let grey = &mut out[start..];
     match picture.color_space() {
@@ -109,6 +128,11 @@ fn ink_to_light(ink: u8, key: u8) -> u8 {
 /// Number of start-of-scan markers. (Scan data cannot contain the byte pair: JPEG escapes 0xff there.)
 fn scans(bytes: &[u8]) -> u64 {
     bytes.iter().zip(bytes.iter().skip(1)).filter(|pair| (*pair.0, *pair.1) == (0xff, 0xda)).count() as u64
+}
+
+/// Whether a frame of the progressive processes is among the bytes.
+fn is_progressive(bytes: &[u8]) -> bool {
+    bytes.windows(2).any(|pair| matches!(pair, [0xff, 0xc2 | 0xc6 | 0xca | 0xce]))
 }
 
 /// Whether no end marker follows the start of the last scan. Pillow refuses such a file as truncated, while the decoder

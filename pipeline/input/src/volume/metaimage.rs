@@ -37,6 +37,11 @@ pub(super) fn is_metaimage(head: &[u8]) -> bool {
 /// The file that a header named `.mhd` names, where it is there.
 pub(super) fn paired_file(path: &Path) -> Option<PathBuf> {
     path.extension().filter(|ending| ending.eq_ignore_ascii_case("mhd"))?;
+    named_file(path)
+}
+
+/// The file that a header names, where it is there.
+pub(super) fn named_file(path: &Path) -> Option<PathBuf> {
     let head = data_file::header(path).ok()?;
     let name = Header::parse(path, &head).ok()?.data_file;
     data_file::data_file(path, &name, "ElementDataFile").ok()

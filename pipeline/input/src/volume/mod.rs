@@ -8,12 +8,13 @@
 //! - [`Volume`], [`Rescale`], [`ReadLimits`], [`VolumeReader`]: what reading gives, its limits, and the readers' trait
 //! - [`read`], [`paired_file`]: which reader a path needs, and which files belong to one volume
 //! - [`Folder`], [`entry_at`]: what every entry of a folder is, for whoever lists a tree
-//! - `samples`, `grid`: the stored numbers and their view along D, H and W
+//! - `samples`, `grid`, `values`: the stored numbers, their view along D, H and W, and their values
 //! - `nifti`, `dicom`, `nrrd`, `metaimage`, `mgh`, `npy`, `slice_stack`: one reader a format
 //! - `oriented`, `data_file`: what formats with i, j and k axes share, and what headers in text share
 //! - [`magic`]: what a file is, by its first bytes, for messages and counts
 //! - `slice_names`: which names of a folder are slices
-//! - `picture`, `jpeg`: one PNG or JPEG file to 8-bit grey
+//! - `picture`, `png_header`, `jpeg`: one PNG or JPEG file to 8-bit grey
+//! - [`ReadLimits`], [`MAX_SLICE_BYTES`]: how much memory a reading may take, the same for every reader
 //! - `source`, `gzip`, `buffers`: file contents within a memory limit, and memory that is used again
 //! - `stage`: reports to an observer what a reader is doing
 
@@ -24,6 +25,7 @@ mod folder;
 mod grid;
 mod gzip;
 mod jpeg;
+mod limits;
 pub(crate) mod low_high;
 mod luma;
 pub mod magic;
@@ -35,11 +37,13 @@ mod nrrd;
 mod oriented;
 mod picture;
 mod picture_error;
+mod png_header;
 mod samples;
 mod slice_names;
 mod slice_stack;
 mod source;
 mod stage;
+pub(crate) mod values;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -48,6 +52,7 @@ pub use self::buffers::Buffers;
 pub use self::dicom::DicomReader;
 pub use self::folder::{Entry, FileKind, Folder, PassedOver, Series, entry_at};
 pub use self::grid::{Arrangement, Grid};
+pub use self::limits::{MAX_SLICE_BYTES, ReadLimits};
 pub use self::metaimage::MetaImageReader;
 pub use self::mgh::MghReader;
 pub use self::nifti::NiftiReader;
@@ -163,21 +168,6 @@ impl Rescale {
     }
 }
 
-/// Memory limit for reading one input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReadLimits {
-    /// Maximum size in bytes of the decoded samples of one volume. Memory in addition to it is small: the bytes of a
-    /// gzipped file, or a few copies of one slice.
-    pub max_decoded_bytes: u64,
-}
-
-impl Default for ReadLimits {
-    /// 8 GiB: 2048 slices of 1024 x 1024 floats, more than any CT has.
-    fn default() -> Self {
-        ReadLimits { max_decoded_bytes: 8 << 30 }
-    }
-}
-
 /// A reader of one volume format.
 pub trait VolumeReader {
     /// Reads the volume at `path`. Blocks on file input.
@@ -212,7 +202,8 @@ pub fn read_with(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<
 /// # Errors
 /// As [`read`].
 pub fn read_as(path: &Path, limits: &ReadLimits, buffers: &Buffers, deep: DeepPictures) -> Result<Volume, InputError> {
-    reading::patiently(|| read_once(path, limits, buffers, deep))?
+    let read = reading::patiently(|| read_once(path, limits, buffers, deep));
+    read.map_err(|fault| fault.of(path))?
 }
 
 fn read_once(path: &Path, limits: &ReadLimits, buffers: &Buffers, deep: DeepPictures) -> Result<Volume, InputError> {
@@ -253,6 +244,22 @@ fn read_once(path: &Path, limits: &ReadLimits, buffers: &Buffers, deep: DeepPict
 /// exist.
 pub fn paired_file(path: &Path) -> Option<PathBuf> {
     nifti::NiftiFiles::paired_file(path).or_else(|| nrrd::paired_file(path)).or_else(|| metaimage::paired_file(path))
+}
+
+/// The other file that reading the file at `path` opens, if it opens one: as [`paired_file`], and the one that an NRRD or
+/// MetaImage header of any name names. Reads the header of such a file.
+pub fn second_file(path: &Path) -> Option<PathBuf> {
+    let by_contents = || {
+        let head = reading::is_file(path).then(|| first_bytes(path).ok()).flatten()?;
+        if nrrd::is_nrrd(&head) {
+            nrrd::named_file(path)
+        } else if metaimage::is_metaimage(&head) {
+            metaimage::named_file(path)
+        } else {
+            None
+        }
+    };
+    by_contents().or_else(|| nifti::NiftiFiles::paired_file(path))
 }
 
 fn unsupported(path: &Path, found: &str) -> InputError {

@@ -3,17 +3,17 @@
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use image::{ColorType, DynamicImage, ImageDecoder, ImageReader, Limits};
+use image::codecs::png::PngDecoder;
+use image::{ColorType, DynamicImage, ImageDecoder, Limits};
 
-use super::jpeg;
+use super::limits::{self, MAX_PICTURE_EXTRAS, MAX_SLICE_BYTES};
 use super::luma::luma;
 use super::magic;
 use super::picture_error::PictureError;
+use super::png_header::Header;
 use super::stage::{self, Stage};
+use super::{gzip, jpeg};
 use crate::reading::{self, File};
-
-/// Maximum number of pixels for each byte of a PNG: 1-bit pixels at DEFLATE's highest ratio.
-const MAX_PIXELS_PER_BYTE: u64 = 8 * 1032;
 
 /// Whether the bytes start as PNG or JPEG does.
 pub(super) fn is_picture(head: &[u8]) -> bool {
@@ -65,7 +65,13 @@ fn load(path: &Path, file: &mut Vec<u8>) -> Result<(), PictureError> {
     }
     stage::enter(Stage::Read);
     file.clear();
-    File::open(path)?.read_to_end(file)?;
+    let opened = File::open(path)?;
+    let length = opened.metadata()?.len();
+    if length > MAX_SLICE_BYTES {
+        return Err(PictureError::SliceTooLarge(length));
+    }
+    limits::reserve(file, length as usize)?;
+    opened.take(MAX_SLICE_BYTES).read_to_end(file)?;
     stage::enter(Stage::Decode);
     Ok(())
 }
@@ -75,6 +81,7 @@ fn png_grey(bytes: &[u8], size_limit: u64, out: &mut Vec<u8>) -> Result<Picture,
     let start = out.len();
     let mut clipped = None;
     if decoder.color_type() == ColorType::L8 {
+        limits::reserve(out, decoder.total_bytes() as usize)?;
         out.resize(start + decoder.total_bytes() as usize, 0);
         decoder.read_image(&mut out[start..]).inspect_err(|_| out.truncate(start))?;
     } else {
@@ -93,20 +100,34 @@ fn png(bytes: &[u8], size_limit: u64) -> Result<(impl ImageDecoder, [usize; 2]),
         let found = magic::found(&bytes[..bytes.len().min(magic::HEAD_BYTES)]);
         return Err(PictureError::Unreadable(format!("expected a PNG or JPEG, found {found}")));
     }
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-    reader.no_limits();
-    let mut decoder = reader.into_decoder()?;
-    let (width, height) = decoder.dimensions();
+    let Some(header) = Header::of(bytes) else {
+        return Err(PictureError::Unreadable("expected a PNG's header, found none".to_owned()));
+    };
+    let [width, height] = header.size;
     let pixels = u64::from(width) * u64::from(height);
-    if pixels > bytes.len() as u64 * MAX_PIXELS_PER_BYTE {
-        return Err(PictureError::Unreadable(format!("{width}x{height} pixels in {} bytes", bytes.len())));
+    let found = gzip::max_decoded_bytes(header.data_bytes);
+    if header.decoded_bytes() > found {
+        let expected = header.decoded_bytes();
+        return Err(PictureError::Unreadable(format!(
+            "{width}x{height} pixels are {expected} bytes, of which {} bytes of data hold {found} at most",
+            header.data_bytes
+        )));
     }
     if pixels > size_limit {
         return Err(PictureError::TooLarge(pixels));
     }
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(decoder.total_bytes().saturating_mul(2) + (64 << 20));
-    decoder.set_limits(limits)?;
+    // Besides the grey pixels.
+    let taken = header.unpacked_bytes().saturating_add(pixels);
+    if taken > MAX_SLICE_BYTES {
+        return Err(PictureError::SliceTooLarge(taken));
+    }
+    let within = |bytes| {
+        let mut limits = Limits::no_limits();
+        limits.max_alloc = Some(bytes);
+        limits
+    };
+    let mut decoder = PngDecoder::with_limits(Cursor::new(bytes), within(MAX_PICTURE_EXTRAS))?;
+    decoder.set_limits(within(MAX_SLICE_BYTES))?;
     Ok((decoder, [height as usize, width as usize]))
 }
 
@@ -128,6 +149,10 @@ fn append_grey(picture: DynamicImage, out: &mut Vec<u8>) {
         DynamicImage::ImageRgb16(picture) => {
             out.extend(picture.chunks_exact(3).map(|pixel| luma(high(pixel[0]), high(pixel[1]), high(pixel[2]))));
         }
+        DynamicImage::ImageRgba16(picture) => {
+            out.extend(picture.chunks_exact(4).map(|pixel| luma(high(pixel[0]), high(pixel[1]), high(pixel[2]))))
+        }
+        // A PNG has no other numbers.
         picture => out.extend(
             picture.to_rgba16().chunks_exact(4).map(|pixel| luma(high(pixel[0]), high(pixel[1]), high(pixel[2]))),
         ),

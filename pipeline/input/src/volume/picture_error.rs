@@ -4,8 +4,10 @@
 pub(super) enum PictureError {
     /// The file is not readable, with the reason; the slice is dropped.
     Unreadable(String),
-    /// Decoding would take this number of bytes, more than the limit.
+    /// The pixels take this number of bytes, more than the volume may still take.
     TooLarge(u64),
+    /// Decoding takes this number of bytes, more than [`MAX_SLICE_BYTES`](super::limits::MAX_SLICE_BYTES).
+    SliceTooLarge(u64),
 }
 
 impl<E: std::error::Error> From<E> for PictureError {

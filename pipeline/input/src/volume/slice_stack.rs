@@ -10,12 +10,14 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::DirEntry;
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::buffers::{Buffer, Buffers, Purpose};
+use super::limits::{self, MAX_SLICE_BYTES};
 use super::picture::{self, Picture};
 use super::picture_error::PictureError;
 use super::samples::{Samples, Stored};
@@ -82,10 +84,13 @@ pub(super) fn read(
                 let rest = (pixels.len() as u64).saturating_mul((listing.slices.len() - index) as u64);
                 let room = stack.end + rest.min(size_limit) as usize;
                 let slice = Slice { index, number: *number, picture, pixels: stack.end..stack.end + pixels.len() };
-                stack.push(slice, &pixels, room, buffers);
+                stack.push(slice, &pixels, room, buffers).map_err(|e| InputError::io(path, e))?;
             }
             Err(PictureError::TooLarge(bytes)) => {
                 return Err(too_large(path, limits, stack.end as u64 + bytes));
+            }
+            Err(PictureError::SliceTooLarge(found)) => {
+                return Err(InputError::TooLarge { path: path.to_owned(), expected: MAX_SLICE_BYTES, found });
             }
             Err(PictureError::Unreadable(why)) => {
                 listing.dropped.push(SliceDropped { slice: *number, reason: format!("unreadable: {why}") });
@@ -125,17 +130,18 @@ pub(super) fn read(
 /// The volume of slices of 16-bit grey, values 0 to 1 between the smallest and the largest number.
 fn deep_volume<'a>(
     path: &Path,
-    limits: &ReadLimits,
+    allowed: &ReadLimits,
     shape_dhw: [usize; 3],
     names: impl Iterator<Item = &'a OsString>,
     file: &mut Vec<u8>,
 ) -> Result<Volume, InputError> {
     let count: usize = shape_dhw.iter().product();
     let bytes = 2 * count as u64;
-    if bytes > limits.max_decoded_bytes {
-        return Err(too_large(path, limits, bytes));
+    if bytes > allowed.max_decoded_bytes {
+        return Err(too_large(path, allowed, bytes));
     }
-    let mut samples: Vec<u16> = Vec::with_capacity(count);
+    let mut samples: Vec<u16> = Vec::new();
+    limits::reserve(&mut samples, count).map_err(|e| InputError::io(path, e))?;
     let changed =
         || InputError::Unreadable { path: path.to_owned(), source: std::io::Error::other("changed while read") };
     for name in names {
@@ -204,14 +210,18 @@ struct Slice {
 
 impl Stack {
     /// Adds a slice; a new buffer has `room` bytes, which are at least the stack's with the slice.
-    fn push(&mut self, slice: Slice, pixels: &[u8], room: usize, buffers: &Buffers) {
-        let buffer = self.pixels.get_or_insert_with(|| buffers.take(Purpose::Samples, room));
+    fn push(&mut self, slice: Slice, pixels: &[u8], room: usize, buffers: &Buffers) -> io::Result<()> {
+        let buffer = match &mut self.pixels {
+            Some(buffer) => buffer,
+            none => none.insert(buffers.take(Purpose::Samples, room)?),
+        };
         if buffer.bytes().len() < slice.pixels.end {
-            buffer.grow(room);
+            buffer.grow(room)?;
         }
         buffer.bytes_mut()[slice.pixels.clone()].copy_from_slice(pixels);
         self.end = slice.pixels.end;
         self.slices.push(slice);
+        Ok(())
     }
 
     /// What became of slices of 16-bit grey, where there are some.

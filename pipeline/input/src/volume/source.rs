@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use half::f16;
 
 use super::buffers::{Buffer, Buffers, Purpose};
+use super::limits::reserve;
 use super::{ReadLimits, Sample, Samples, Stored, gzip};
 use crate::error::InputError;
 use crate::reading::{self, File};
@@ -73,9 +74,11 @@ impl Source {
     /// The gzip or zlib stream from byte `start` to the end, which is read into memory.
     pub(super) fn stream(mut self, start: u64, buffers: &Buffers) -> Result<Source, InputError> {
         let len = self.len.saturating_sub(start) as usize;
-        let mut packed = buffers.take(Purpose::File, len);
-        read_exact_at(&mut self.file, start, &mut packed.bytes_mut()[..len])
-            .map_err(|e| InputError::io(&self.path, e))?;
+        let packed = buffers.take(Purpose::File, len).and_then(|mut packed| {
+            read_exact_at(&mut self.file, start, &mut packed.bytes_mut()[..len])?;
+            Ok(packed)
+        });
+        let packed = packed.map_err(|e| InputError::io(&self.path, e))?;
         Ok(Source { len: len as u64, packed: Some(packed), ..self })
     }
 
@@ -170,7 +173,7 @@ impl Source {
                 (inflate(&path, packed, request, buffers)?, pad + start..pad + end)
             }
             None => {
-                let mut buffer = buffers.take(Purpose::Samples, bytes);
+                let mut buffer = buffers.take(Purpose::Samples, bytes).map_err(|e| InputError::io(&path, e))?;
                 read_exact_at(&mut self.file, extent.start, &mut buffer.bytes_mut()[..bytes])
                     .map_err(|e| InputError::io(&path, e))?;
                 (buffer, 0..bytes)
@@ -196,7 +199,10 @@ impl Source {
         if extent.number_type == NumberType::F16 {
             // Only these are copied: f32 is wider than the stored numbers.
             let halves = buffer.numbers::<u16>(range);
-            return Ok(halves.iter().map(|bits| f16::from_bits(*bits).to_f32()).collect::<Vec<f32>>().into());
+            let mut values: Vec<f32> = Vec::new();
+            reserve(&mut values, halves.len()).map_err(|e| InputError::io(&path, e))?;
+            values.extend(halves.iter().map(|bits| f16::from_bits(*bits).to_f32()));
+            return Ok(values.into());
         }
         fn wrap<T: Sample>(buffer: Buffer, range: std::ops::Range<usize>) -> Samples {
             T::wrap(Stored::decoded(buffer, range))

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use med2e3_input::reading;
-use med2e3_input::volume::{Entry, Folder, PassedOver, entry_at};
+use med2e3_input::volume::{Entry, Folder, PassedOver, entry_at, second_file};
 use med2e3_schemas::manifest::Refusal;
 use med2e3_schemas::quarantine::Reason;
 use med2e3_store::disk::nearest_existing;
@@ -181,11 +181,13 @@ pub(super) fn leads_out(root: &Path, link: &Path) -> Option<PassedOver> {
     }
 }
 
-/// The first link directly in a folder that leads out of the root: its files must not be read.
-pub fn link_out_of(root: &Path, folder: &Path) -> Option<PathBuf> {
-    let entries = reading::entries(folder).into_iter().flatten();
+/// The first link that leads out of the root among the files that reading a volume opens besides its own path: those directly
+/// in a folder, the other file of a pair, the data file that a header names. Such files must not be read.
+pub fn link_out_of(root: &Path, volume: &Path) -> Option<PathBuf> {
+    let entries = reading::entries(volume).into_iter().flatten();
     let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())).map(|entry| entry.path());
-    links.into_iter().find(|link| leads_out(root, link) == Some(PassedOver::LinkOut))
+    let mut files = links.chain(second_file(volume));
+    files.find(|file| leads_out(root, file) == Some(PassedOver::LinkOut))
 }
 
 /// The entry next to `path` whose name is equal once accents are taken off.

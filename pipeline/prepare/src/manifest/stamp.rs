@@ -51,7 +51,8 @@ impl Stamp {
         let mut hasher = blake3::Hasher::new();
         for path in with_contents(path) {
             add_name(&mut hasher, &path);
-            let content = fs::File::open(&path).ok().filter(|file| file.metadata().is_ok_and(|m| m.is_file()));
+            // Opening a pipe would wait for ever.
+            let content = path.is_file().then(|| fs::File::open(&path).ok()).flatten();
             if content.is_none_or(|file| hasher.update_reader(file).is_err()) {
                 hasher.update(b"no readable file");
             }

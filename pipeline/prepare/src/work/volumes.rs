@@ -72,7 +72,7 @@ impl Volumes {
             recipe: volume.recipe,
             format: volume.format(),
             deep_pictures: volume.deep_pictures,
-            limits: ReadLimits { max_decoded_bytes: volume.max_decoded_mib << 20 },
+            limits: ReadLimits { max_decoded_bytes: volume.max_decoded_mib.saturating_mul(1 << 20) },
             check_inputs: config.engine.check_inputs,
             buffers: Buffers::default(),
             threads,

@@ -23,6 +23,12 @@ use super::error::DicomError;
 /// The pixels, the last element that is read.
 pub(super) const PIXEL_DATA: Tag = Tag(0x7fe0, 0x0010);
 
+/// The size of the pixels.
+pub(super) const NUMBER_OF_FRAMES: Tag = Tag(0x0028, 0x0008);
+pub(super) const ROWS: Tag = Tag(0x0028, 0x0010);
+pub(super) const COLUMNS: Tag = Tag(0x0028, 0x0011);
+pub(super) const BITS_ALLOCATED: Tag = Tag(0x0028, 0x0100);
+
 const ITEM: Tag = Tag(0xfffe, 0xe000);
 const ITEM_END: Tag = Tag(0xfffe, 0xe00d);
 const SEQUENCE_END: Tag = Tag(0xfffe, 0xe0dd);
@@ -35,6 +41,12 @@ const UNDEFINED: u32 = u32::MAX;
 
 /// Most sequences within each other. Structured reports, which nest deepest, have about 20.
 const MAX_DEPTH: usize = 64;
+
+/// Most items of a sequence, and fragments of pixel data: an item takes 8 bytes of a file and several times as much memory.
+const MAX_ITEMS: usize = 1 << 20;
+
+/// Longest text that is read, of which the standard allows 64 characters a value: texts are looked at once a frame.
+const LONGEST_TEXT: usize = 1024;
 
 /// Group and element number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,6 +108,8 @@ enum Fault {
     Short(usize),
     /// Sequences within each other beyond [`MAX_DEPTH`].
     Deep,
+    /// Items beyond [`MAX_ITEMS`].
+    Many,
 }
 
 /// The header of an element.
@@ -268,6 +282,9 @@ impl<'a> DataSet<'a> {
                 _ => return Err(Fault::Broken(at)),
             };
             if let Some(items) = &mut items {
+                if items.len() == MAX_ITEMS {
+                    return Err(Fault::Many);
+                }
                 items.push(item);
             }
         }
@@ -291,6 +308,7 @@ impl<'a> DataSet<'a> {
         match fault {
             Fault::Broken(at) => DicomError::bad("data set", EXPECTED, format!("none at byte {at}")),
             Fault::Deep => DicomError::bad("data set", EXPECTED, format!("more than {MAX_DEPTH} nested sequences")),
+            Fault::Many => DicomError::bad("data set", EXPECTED, format!("more than {MAX_ITEMS} items of a sequence")),
             Fault::Short(end) => {
                 let (expected, found) = (end as u64, self.bytes.len() as u64);
                 DicomError::LyingHeader { expected, found, offset: self.is_file.then_some(found) }
@@ -366,8 +384,8 @@ impl<'a> Elements<'a> {
         Some(&self.set.bytes[entry.start..*end])
     }
 
-    /// A text element without its padding; `None` where it is absent, empty or not ASCII (all elements that are read
-    /// here are ASCII).
+    /// A text element without its padding; `None` where it is absent, empty, longer than 1024 bytes or not ASCII (all
+    /// elements that are read here are ASCII).
     pub(super) fn text(&self, tag: Tag) -> Option<&'a str> {
         self.value(tag).and_then(text)
     }
@@ -431,8 +449,9 @@ impl<'a> Elements<'a> {
     }
 }
 
-/// A text value without its padding; `None` where it is empty or not ASCII.
+/// A text value without its padding; `None` where it is empty, longer than 1024 bytes or not ASCII.
 pub(super) fn text(value: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(value).ok().filter(|text| text.is_ascii())?;
+    let text = Some(value).filter(|value| value.len() <= LONGEST_TEXT)?;
+    let text = std::str::from_utf8(text).ok().filter(|text| text.is_ascii())?;
     Some(text.trim_matches([' ', '\0'])).filter(|text| !text.is_empty())
 }

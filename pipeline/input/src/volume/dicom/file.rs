@@ -4,8 +4,7 @@
 
 use std::borrow::Cow;
 
-use libdeflater::{DecompressionError, Decompressor};
-
+use super::deflated;
 use super::elements::{DataSet, Elements, Form, Pixels, Tag, text};
 use super::error::DicomError;
 use super::transfer_syntax::TransferSyntax;
@@ -79,7 +78,7 @@ pub(super) struct PixelData {
 }
 
 impl File {
-    /// Reads the meta group, and inflates a deflated data set to at most `max_bytes` and 1 MiB.
+    /// Reads the meta group, and inflates a deflated data set within `max_bytes` and what its own header states.
     pub(super) fn parse(bytes: Vec<u8>, max_bytes: u64) -> Result<File, DicomError> {
         let Some(meta) = part10(&bytes) else {
             let form = bare_form(&bytes)
@@ -91,7 +90,7 @@ impl File {
         let stated = syntax.form();
         // A data set that is not deflated although the syntax says so starts as any other.
         if syntax.is_deflated() && bare_form(&bytes[start..]).is_none() {
-            let bytes = inflate(&bytes[start..], max_bytes)?;
+            let bytes = deflated::inflate(&bytes[start..], stated, max_bytes)?;
             let form = Form::of(&bytes, stated);
             return Ok(File { syntax, is_other_form: form != stated, form, bytes, start: 0, is_inflated: true });
         }
@@ -221,28 +220,5 @@ impl Meta {
             meta.end = end;
         }
         (meta, Ok(()))
-    }
-}
-
-/// Inflates a data set of unknown size, with a buffer that grows to at most `max_bytes` and 1 MiB.
-fn inflate(bytes: &[u8], max_bytes: u64) -> Result<Vec<u8>, DicomError> {
-    let most = max_bytes.saturating_add(1 << 20);
-    let mut out = vec![0; (bytes.len() * 4 + (1 << 16)).min(most as usize)];
-    loop {
-        match Decompressor::new().deflate_decompress(bytes, &mut out) {
-            Ok(length) => {
-                out.truncate(length);
-                return Ok(out);
-            }
-            Err(DecompressionError::InsufficientSpace) if (out.len() as u64) < most => {
-                out.resize((out.len() as u64 * 2).min(most) as usize, 0);
-            }
-            Err(DecompressionError::InsufficientSpace) => {
-                return Err(DicomError::TooLarge { limit: max_bytes, found: out.len() as u64 });
-            }
-            Err(DecompressionError::BadData) => {
-                return Err(DicomError::bad("data set", "a sound deflate stream", "damaged or cut data"));
-            }
-        }
     }
 }

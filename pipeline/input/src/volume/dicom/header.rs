@@ -19,7 +19,7 @@
 
 use std::rc::Rc;
 
-use super::elements::{DataSet, Elements, Tag};
+use super::elements::{BITS_ALLOCATED, COLUMNS, DataSet, Elements, NUMBER_OF_FRAMES, ROWS, Tag};
 use super::error::DicomError;
 use super::file::File;
 use super::kind::{self, IMAGE_TYPE, SOP_CLASS};
@@ -67,11 +67,7 @@ const IMAGE_ORIENTATION: Tag = Tag(0x0020, 0x0037);
 const FRAME_OF_REFERENCE_UID: Tag = Tag(0x0020, 0x0052);
 const SAMPLES_PER_PIXEL: Tag = Tag(0x0028, 0x0002);
 const PHOTOMETRIC_INTERPRETATION: Tag = Tag(0x0028, 0x0004);
-const NUMBER_OF_FRAMES: Tag = Tag(0x0028, 0x0008);
-const ROWS: Tag = Tag(0x0028, 0x0010);
-const COLUMNS: Tag = Tag(0x0028, 0x0011);
 const PIXEL_SPACING: Tag = Tag(0x0028, 0x0030);
-const BITS_ALLOCATED: Tag = Tag(0x0028, 0x0100);
 const BITS_STORED: Tag = Tag(0x0028, 0x0101);
 const HIGH_BIT: Tag = Tag(0x0028, 0x0102);
 const PIXEL_REPRESENTATION: Tag = Tag(0x0028, 0x0103);

@@ -3,14 +3,20 @@
 //!
 //! Source: ITU-T T.800, annex A (segments).
 
+use std::panic;
+
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 
 use super::error::DicomError;
+use super::jpeg_2000_cost::{self, Grid};
 
 const EXPECTED: &str = "a JPEG 2000 stream of one component and up to 16 bits";
 
 /// Maximum number of pixels for each byte: more than an image of a single value needs.
 const MAX_PIXELS_PER_BYTE: u64 = 1 << 16;
+
+/// Farthest end of a picture on its grid: pictures have at most 65535 rows and columns, and start at 0 most often.
+const FARTHEST: u32 = 1 << 20;
 
 /// Samples row by row, negative ones in two's complement, and the bits per sample.
 pub(super) fn decode(stream: &[u8], rows: usize, columns: usize) -> Result<(Vec<u16>, u32), DicomError> {
@@ -19,9 +25,9 @@ pub(super) fn decode(stream: &[u8], rows: usize, columns: usize) -> Result<(Vec<
     let stream = start.map(|start| &stream[start..]).ok_or_else(|| DicomError::damaged(EXPECTED, "no start marker"))?;
     let size: &[u8; 45] = stream.first_chunk().ok_or_else(|| DicomError::damaged(EXPECTED, "an end in its header"))?;
     let word = |at: usize| u32::from_be_bytes([size[at], size[at + 1], size[at + 2], size[at + 3]]);
-    // Xsiz, Ysiz, XOsiz, YOsiz, XTsiz, YTsiz.
-    let [right, bottom, left, top, tile_width, tile_height] = [8, 12, 16, 20, 24, 28].map(word);
-    let found = [bottom.checked_sub(top), right.checked_sub(left)].map(|length| length.unwrap_or(0) as usize);
+    // Xsiz and Ysiz, XOsiz and YOsiz, XTsiz and YTsiz, XTOsiz and YTOsiz.
+    let [end, start, tile, tile_start] = [8, 16, 24, 32].map(|at| [word(at), word(at + 4)]);
+    let found = [1, 0].map(|axis| end[axis].saturating_sub(start[axis]) as usize);
     if found != [rows, columns] {
         let found = format!("one of {}x{} where the header states {rows}x{columns}", found[0], found[1]);
         return Err(DicomError::damaged("a picture of the header's size", found));
@@ -33,11 +39,19 @@ pub(super) fn decode(stream: &[u8], rows: usize, columns: usize) -> Result<(Vec<
         let components = u16::from_be_bytes([components_high, components_low]);
         return Err(DicomError::damaged(EXPECTED, format!("{components} components of {precision} bits")));
     }
-    let tiles = u64::from(right).div_ceil(u64::from(tile_width.max(1)))
-        * u64::from(bottom).div_ceil(u64::from(tile_height.max(1)));
-    if (rows * columns) as u64 > stream.len() as u64 * MAX_PIXELS_PER_BYTE || tiles > stream.len() as u64 {
+    if (rows * columns) as u64 > stream.len() as u64 * MAX_PIXELS_PER_BYTE {
         return Err(DicomError::damaged(EXPECTED, format!("{} bytes for {rows}x{columns} pixels", stream.len())));
     }
+    if end.iter().any(|end| *end > FARTHEST) || tile.contains(&0) || (0..2).any(|axis| tile_start[axis] > start[axis]) {
+        return Err(DicomError::damaged(EXPECTED, "a grid of tiles that does not hold the picture"));
+    }
+    jpeg_2000_cost::check(stream, &Grid { end, start, tile, tile_start })?;
+    // A fault of the decoder is a fault of one slice.
+    let decoded = panic::catch_unwind(|| samples(stream, rows * columns, precision, depth & 0x80 != 0));
+    decoded.unwrap_or_else(|_| Err(DicomError::damaged(EXPECTED, "one that its decoder does not stand")))
+}
+
+fn samples(stream: &[u8], count: usize, precision: u32, is_signed: bool) -> Result<(Vec<u16>, u32), DicomError> {
     let damaged = |_| DicomError::damaged(EXPECTED, "damaged or cut data");
     // Strict: a cut stream is an error, not a blurred image.
     let settings = DecodeSettings { strict: true, ..DecodeSettings::default() };
@@ -45,12 +59,12 @@ pub(super) fn decode(stream: &[u8], rows: usize, columns: usize) -> Result<(Vec<
     let mut context = DecoderContext::default();
     let decoded = image.decode(&mut context).map_err(damaged)?;
     let samples = match decoded.components() {
-        [component] if component.samples().len() == rows * columns => component.samples(),
+        [component] if component.samples().len() == count => component.samples(),
         _ => return Err(DicomError::damaged(EXPECTED, "another number of samples")),
     };
     // The decoder adds half the range to signed samples too.
     let most = (1i32 << precision) - 1;
-    let offset = if depth & 0x80 != 0 { 1 << (precision - 1) } else { 0 };
+    let offset = if is_signed { 1 << (precision - 1) } else { 0 };
     let samples = samples.iter().map(|sample| ((sample.round() as i32).clamp(0, most) - offset) as u16).collect();
     Ok((samples, precision))
 }

@@ -11,6 +11,7 @@
 
 use super::error::DicomError;
 use super::jpeg_segments::Segments;
+use crate::volume::limits;
 
 const EXPECTED: &str = "a lossless JPEG stream (ITU-T T.81, annex H)";
 
@@ -32,10 +33,11 @@ pub(super) fn decode(stream: &[u8], rows: usize, columns: usize) -> Result<(Vec<
     let codes = Codes::find(&segments, table)?;
     let mut bits = Bits::new(segments.coded);
     // Each sample takes at least one bit, so the stream's length limits the size that a wrong header can state.
-    if (rows * columns) as u64 > segments.coded.len() as u64 * 8 {
-        return Err(cut());
+    let (expected, found) = ((rows * columns).div_ceil(8) as u64, segments.coded.len() as u64);
+    if expected > found {
+        return Err(DicomError::LyingHeader { expected, found, offset: None });
     }
-    let mut samples = vec![0u16; rows * columns];
+    let mut samples = limits::zeros::<u16>(rows * columns).map_err(DicomError::Io)?;
     let middle = 1i32 << (precision - point - 1);
     // Restart intervals are whole rows in the lossless process.
     if segments.restart_interval % columns != 0 {

@@ -21,6 +21,7 @@
 
 use super::error::DicomError;
 use super::jpeg_segments::Segments;
+use crate::volume::limits;
 
 const EXPECTED: &str = "a JPEG-LS stream (ITU-T T.87)";
 
@@ -39,7 +40,14 @@ pub(super) fn decode(stream: &[u8], rows: usize, columns: usize) -> Result<(Vec<
     // Rows with one border sample before and one after.
     let mut above = vec![0i32; columns + 2];
     let mut row = vec![0i32; columns + 2];
+    // A bit codes at most as many equal samples as the longest run.
+    let bits = rows as u64 * (columns as u64).div_ceil(1 << RUN_BITS[RUN_BITS.len() - 1]);
+    let (expected, found) = (bits.div_ceil(8), segments.coded.len() as u64);
+    if expected > found {
+        return Err(DicomError::LyingHeader { expected, found, offset: None });
+    }
     let mut samples = Vec::new();
+    limits::reserve(&mut samples, rows * columns).map_err(DicomError::Io)?;
     for _ in 0..rows {
         // The right border repeats the last sample of the row above; the left border is its first sample.
         above[columns + 1] = above[columns];

@@ -25,11 +25,13 @@
 //!
 //! Compared with SimpleITK and pydicom; each part names its sources.
 
+mod deflated;
 mod elements;
 mod error;
 mod file;
 mod header;
 mod jpeg_2000;
+mod jpeg_2000_cost;
 mod jpeg_lossless;
 mod jpeg_ls;
 mod jpeg_segments;
@@ -51,6 +53,7 @@ use self::header::{Header, PixelFormat, Remark, Rescale64, Role};
 pub(super) use self::kind::{KIND_HEAD, Kind, kind};
 use self::pixels::Decoded;
 use self::series::Stack;
+use super::limits;
 use super::samples::{Sample, Samples};
 use super::{Arrangement, ReadLimits, Rescale, SliceDropped, Volume, VolumeReader};
 use crate::error::InputError;
@@ -139,7 +142,8 @@ fn read_file(path: &Path, limits: &ReadLimits) -> Result<Option<Vec<u8>>, DicomE
     if length > limits.max_decoded_bytes.saturating_add(1 << 20) {
         return Err(DicomError::TooLarge { limit: limits.max_decoded_bytes, found: length });
     }
-    bytes.reserve_exact((length as usize).saturating_sub(bytes.len()));
+    let rest = (length as usize).saturating_sub(bytes.len());
+    limits::reserve(&mut bytes, rest).map_err(DicomError::Io)?;
     file.take(length).read_to_end(&mut bytes).map_err(DicomError::Io)?;
     Ok(Some(bytes))
 }
@@ -405,9 +409,15 @@ impl Job<'_> {
                     continue;
                 }
             };
-            let samples: Vec<T> = bytemuck::pod_collect_to_vec(&bytes);
+            let (start, length) = (out.len(), bytes.len() / size_of::<T>());
+            if out.is_empty() {
+                // Allocated only after one slice of this size was decoded.
+                limits::reserve(&mut out, length * count).map_err(|e| InputError::io(self.path, e))?;
+            }
+            out.resize(start + length, T::default());
+            bytemuck::cast_slice_mut::<T, u8>(&mut out[start..]).copy_from_slice(&bytes);
             if let Some(last) = kept.last().filter(|last| self.stack.is_same_position(**last, index)) {
-                if out[out.len() - samples.len()..] != samples[..] {
+                if out[start - length..start] != out[start..] {
                     let found = "two different slices at one position".to_owned();
                     let (path, slices) = (self.path.to_owned(), count);
                     return Err(InputError::MixedSeries { path, slices, found });
@@ -415,13 +425,9 @@ impl Job<'_> {
                 let other = self.slices[self.stack.order[*last]].number;
                 let reason = format!("same position and samples as slice {other}");
                 folder.dropped.push(SliceDropped { slice: slice.number, reason });
+                out.truncate(start);
                 continue;
             }
-            if out.is_empty() {
-                // Allocated only after one slice of this size was decoded.
-                out.reserve_exact(samples.len() * count);
-            }
-            out.extend_from_slice(&samples);
             kept.push(index);
         }
         Ok((T::wrap(out.into()), kept))

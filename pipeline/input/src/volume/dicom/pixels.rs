@@ -10,6 +10,7 @@ use super::header::{Header, PixelFormat};
 use super::transfer_syntax::Encoding;
 use super::{jpeg_2000, jpeg_lossless, jpeg_ls};
 use crate::volume::jpeg;
+use crate::volume::limits::{self, MAX_SLICE_BYTES};
 use crate::volume::picture_error::PictureError;
 
 /// The samples of a slice, and what its file has more.
@@ -52,6 +53,11 @@ pub(super) fn decode(
 fn encapsulated(stream: &[u8], header: &Header, invert: bool) -> Result<Vec<u8>, DicomError> {
     let format = &header.format;
     let (rows, columns) = (header.rows, header.columns);
+    // No overflow: two counts below 2^16. JPEG 2000 takes more, which it counts.
+    let taken = (rows * columns) as u64 * bytes_while_decoded(header.encoding, format);
+    if taken > MAX_SLICE_BYTES {
+        return Err(DicomError::TooLarge { limit: MAX_SLICE_BYTES, found: taken });
+    }
     let (mut samples, precision) = match header.encoding {
         Encoding::Rle => {
             let mut bytes = run_lengths(stream, rows * columns, format.bytes())?;
@@ -81,6 +87,17 @@ fn encapsulated(stream: &[u8], header: &Header, invert: bool) -> Result<Vec<u8>,
     Ok(bytes)
 }
 
+/// Bytes that decoding takes for each sample: what the decoder returns, and what it is converted to.
+fn bytes_while_decoded(encoding: Encoding, format: &PixelFormat) -> u64 {
+    let decoded = match encoding {
+        Encoding::Rle | Encoding::Native => 0,
+        Encoding::JpegLossless | Encoding::JpegLs | Encoding::Jpeg2000 => 2,
+        // 8-bit grey, and the same as 16 bits.
+        Encoding::JpegBaseline | Encoding::JpegExtended => 3,
+    };
+    decoded + format.bytes() as u64
+}
+
 /// The uncompressed samples of a frame, and the bytes behind those of the last frame.
 ///
 /// Some writers add bytes, or a row; as for pydicom, they are left out. As many bytes as another image mean another
@@ -101,7 +118,9 @@ fn native(file: &File, data: &PixelData, header: &Header) -> Result<(Vec<u8>, us
         return lie(found);
     }
     let first = start + header.frame * frame_bytes;
-    let mut samples = file.bytes(first, first + frame_bytes).to_vec();
+    let mut samples = Vec::new();
+    limits::reserve(&mut samples, frame_bytes).map_err(DicomError::Io)?;
+    samples.extend_from_slice(file.bytes(first, first + frame_bytes));
     match (big_endian, width) {
         (true, 1) if words => {
             // A word holds two samples, the first in its low half.
@@ -166,11 +185,12 @@ fn run_lengths(stream: &[u8], samples: usize, width: usize) -> Result<Vec<u8>, D
     if segments != width {
         return Err(DicomError::damaged(EXPECTED, format!("{segments} segments for samples of {width} bytes")));
     }
-    // Two bytes encode at most 128 samples.
-    if samples as u64 > stream.len() as u64 * 64 {
-        return Err(short());
+    // Two bytes encode at most 128 samples, of one byte of each.
+    let (expected, found) = ((samples * width).div_ceil(64) as u64, stream.len() as u64);
+    if expected > found {
+        return Err(DicomError::LyingHeader { expected, found, offset: None });
     }
-    let mut out = vec![0; samples * width];
+    let mut out = limits::zeros(samples * width).map_err(DicomError::Io)?;
     for segment in 0..segments {
         let start = word(1 + segment).ok_or_else(short)?;
         let mut rest = stream.get(start.max(64)..).ok_or_else(short)?;
@@ -208,6 +228,7 @@ fn baseline(stream: &[u8], rows: usize, columns: usize) -> Result<(Vec<u16>, u32
         PictureError::TooLarge(found) => {
             DicomError::damaged("a picture of the header's size", format!("{found} pixels"))
         }
+        PictureError::SliceTooLarge(found) => DicomError::TooLarge { limit: MAX_SLICE_BYTES, found },
     })?;
     if [height, width] != [rows, columns] {
         let found = format!("one of {height}x{width} where the header states {rows}x{columns}");

@@ -1,5 +1,7 @@
 //! Paths of manifests in trees that the tests make.
 
+use std::fs;
+
 use super::*;
 
 /// A data root with the files and folders that are named; a name that ends with `/` is a folder with one slice.
@@ -98,6 +100,38 @@ fn no_path_leads_out_of_the_root() {
     std::os::unix::fs::symlink(folder.path().join("secret.nii"), root.join("link.nii")).unwrap();
     for image in ["../secret.nii", "a/../../secret.nii", "/etc/passwd", "a\\..\\b", "link.nii", "C:\\data\\x.nii"] {
         assert_eq!(find(&root, &spelled(&root, image)).unwrap_err().reason, Reason::PathOutsideRoot, "{image}");
+    }
+}
+
+#[test]
+fn no_second_file_of_a_volume_leads_out_of_the_root() {
+    let (folder, root) = root(&["a.hdr", "a.IMG", "b.img.gz", "c.nhdr", "d.mhd", "e.nrrd", "f.nii", "s/", "inner.raw"]);
+    let outside = folder.path().join("secret.bin");
+    fs::write(&outside, b"x").unwrap();
+    let link = |name: &str, to: &Path| {
+        let _ = fs::remove_file(root.join(name));
+        std::os::unix::fs::symlink(to, root.join(name)).unwrap();
+    };
+    let nrrd = |name: &str| format!("NRRD0004\ntype: uchar\ndata file: {name}\n\n");
+    let meta = |name: &str| format!("ObjectType = Image\nNDims = 3\nElementDataFile = {name}\n");
+    for (header, contents) in [("c.nhdr", nrrd("x.raw")), ("d.mhd", meta("x.raw")), ("e.nrrd", nrrd("./x.raw"))] {
+        fs::write(root.join(header), contents).unwrap();
+    }
+    // By its contents it is a MetaImage, whatever its name.
+    fs::write(root.join("f.nii"), meta("x.raw")).unwrap();
+    for data in ["a.IMG", "b.hdr", "x.raw", "s/1.png"] {
+        link(data, &outside);
+    }
+    let volumes = ["a.hdr", "b.img.gz", "c.nhdr", "d.mhd", "e.nrrd", "f.nii", "s"];
+    for volume in volumes {
+        assert!(link_out_of(&root, &root.join(volume)).is_some(), "{volume}");
+    }
+    // Links within the root are followed.
+    for data in ["a.IMG", "b.hdr", "x.raw", "s/1.png"] {
+        link(data, &root.join("inner.raw"));
+    }
+    for volume in volumes {
+        assert_eq!(link_out_of(&root, &root.join(volume)), None, "{volume}");
     }
 }
 
