@@ -3,13 +3,12 @@
 //! 0 fine, 1 finished but something was found or set aside, 2 failed. Data goes to standard output, everything else to
 //! standard error.
 
-use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use crate::Stdout;
+use crate::{Stdout, stderr};
 
 /// How a verb ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,17 +31,26 @@ impl Ending {
 /// What the verb prints is flushed before the code is known: a reader that closed the pipe, such as `head`, has what it wanted,
 /// and a full disk is a failure.
 pub fn main<Args: Parser>(run: impl FnOnce(Args, &mut Stdout) -> anyhow::Result<Ending>) -> ExitCode {
-    let args = Args::parse();
+    stderr::say_panics_visibly();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(shown) if !shown.use_stderr() => shown.exit(),
+        Err(error) => {
+            // What a person typed is no safer than a file's name.
+            stderr::text(&error.to_string());
+            return ExitCode::from(2);
+        }
+    };
     write_beyond_the_limit_is_an_error();
     let filter = EnvFilter::try_from_env("MED2E3_LOG").unwrap_or_else(|_| "warn".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(stderr::Log).init();
     let mut out = Stdout::lock();
     let ended = run(args, &mut out).and_then(|ending| Ok(out.finish().map(|()| ending)?));
     match ended {
         Ok(Ending::Fine) => ExitCode::SUCCESS,
         Ok(Ending::Found) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            stderr::note(format_args!("error: {error:#}"));
             ExitCode::from(2)
         }
     }

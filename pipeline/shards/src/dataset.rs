@@ -1,14 +1,16 @@
 //! A dataset's folder, opened: its index, its shards, the location of each volume, and selections of its samples.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use med2e3_schemas::Id;
 use med2e3_schemas::index::{DatasetIndex, ShardEntry};
 use med2e3_schemas::sample;
 use med2e3_schemas::volume::{self, VoxelFormat};
+use med2e3_store::FileError;
 
-use crate::index::{TOKENIZER, read_index, within};
+use crate::index::{TOKENIZER, read_index};
+use crate::members::Members;
 use crate::selection::{Samples, Selection, selection_hash};
 use crate::{ShardError, ShardReader, subset};
 
@@ -26,12 +28,26 @@ impl Dataset {
     /// Opens the folder's index and every shard's footer, and reads the ids of all volumes.
     ///
     /// # Errors
-    /// A folder without an index, an index of another version, a shard that is missing or has other rows than stated.
+    /// A folder without an index, an index of another version, a file that does not belong to the dataset (see [`Members`]), a
+    /// shard that is missing, there twice, or has other rows than stated.
     pub fn open(root: &Path) -> Result<Dataset, ShardError> {
         let index = read_index(root)?;
-        let open = |entry: &ShardEntry| {
-            let path = within(root, &entry.path)?;
+        let members = Members::of(root)?;
+        for name in index.files.keys().map(String::as_str).chain([index.tokenizer.as_deref().unwrap_or(TOKENIZER)]) {
+            match members.path(name) {
+                // What needs a file that is missing says so.
+                Ok(_) | Err(ShardError::File(FileError::NotFound { .. })) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut numbers = HashSet::new();
+        let mut open = |entry: &ShardEntry| {
+            let path = members.path(&entry.path)?;
             let reader = ShardReader::open(&path)?;
+            if !numbers.insert(reader.number()) {
+                let (expected, found) = ("each shard once".into(), "another name of a shard before it".into());
+                return Err(ShardError::NotAsIndexed { path, expected, found });
+            }
             let (rows, bytes) = (reader.rows() as u64, reader.bytes());
             if (rows, bytes) == (entry.rows, entry.bytes) {
                 return Ok(reader);
@@ -42,18 +58,18 @@ impl Dataset {
                 found: format!("{rows} rows in {bytes} bytes"),
             })
         };
-        let volumes = index.volumes.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let volumes = index.volumes.iter().map(&mut open).collect::<Result<Vec<_>, _>>()?;
         for shard in &volumes {
             let stated = VoxelFormat::of_schema(shard.schema()).map_err(ShardError::schema(shard.path()))?;
             if stated != index.voxels {
                 return Err(ShardError::NotAsIndexed {
                     path: shard.path().to_owned(),
-                    expected: format!("{:?}", index.voxels),
-                    found: format!("{stated:?}"),
+                    expected: index.voxels.in_words(),
+                    found: stated.in_words(),
                 });
             }
         }
-        let samples = index.samples.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let samples = index.samples.iter().map(&mut open).collect::<Result<Vec<_>, _>>()?;
         let mut locations = HashMap::new();
         for (shard, reader) in volumes.iter().enumerate() {
             let mut row = 0;
@@ -114,7 +130,7 @@ impl Dataset {
     /// A subset that does not exist, shards that can't be read, a selection without any sample.
     pub fn select(&self, selection: &Selection) -> Result<Samples, ShardError> {
         let subset = selection.subset.as_deref();
-        let subset = subset.map(|name| subset::read(&self.root, name, selection.split)).transpose()?;
+        let subset = subset.map(|name| subset::read(&self.root, &self.index, name, selection.split)).transpose()?;
         // A part of a new split is a split of its own: what the row was in before does not matter.
         let resplit = selection.subset.as_deref().is_some_and(|name| self.is_resplit(name));
         let mut rows = Vec::new();
@@ -165,6 +181,6 @@ impl Dataset {
 
     /// Whether the name is that of a new split, see [`subset::is_resplit`].
     pub fn is_resplit(&self, name: &str) -> bool {
-        subset::is_resplit(&self.root, name)
+        subset::is_resplit(&self.root, &self.index, name)
     }
 }

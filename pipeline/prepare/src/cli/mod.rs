@@ -8,9 +8,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use med2e3_program::Stdout;
 use med2e3_program::frame::Ending;
 use med2e3_program::run_args::print;
+use med2e3_program::{Stdout, note, visible};
 use med2e3_schemas::config;
 use med2e3_shards::Dataset;
 
@@ -64,11 +64,11 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             let dataset = Dataset::open(&dataset)?;
             let shown = inspect(&dataset, which)?;
             for (name, value) in &shown.fields {
-                writeln!(out, "{name:<16} {value}")?;
+                writeln!(out, "{:<16} {}", visible::value(name), visible::value(value))?;
             }
             if let Some(path) = picture {
                 write_montage(&dataset, shown.volume_id, &path)?;
-                eprintln!("wrote {}", path.display());
+                note(format_args!("wrote {}", path.display()));
             }
             Ok(Ending::Fine)
         }
@@ -79,7 +79,7 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
                 let show = |batch| -> anyhow::Result<()> {
                     // A table's columns are as wide as their widest cell: it waits for all of them.
                     match json {
-                        true => out.write_all(to_json_lines(&batch)?.as_bytes())?,
+                        true => out.json_lines(&to_json_lines(&batch)?)?,
                         false => batches.push(batch),
                     }
                     Ok(())
@@ -93,12 +93,11 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
         }
         Verb::Rejects { dataset, names, reason, csv, json } => {
             let found = rejects::rejects(&dataset, names, reason.as_deref())?;
-            let text = match (csv, json) {
-                (true, _) => rejects::to_csv(&found),
-                (_, true) => rejects::to_json_lines(&found),
-                _ => rejects::to_table(&found),
-            };
-            out.write_all(text.as_bytes())?;
+            match (csv, json) {
+                (true, _) => out.data(rejects::to_csv(&found).as_bytes())?,
+                (_, true) => out.json_lines(&rejects::to_json_lines(&found))?,
+                _ => out.write_all(rejects::to_table(&found).as_bytes())?,
+            }
             Ok(Ending::Fine)
         }
         Verb::Verify { dataset, json } => {
@@ -138,20 +137,20 @@ fn prepare_config(args: &PrepareArgs) -> anyhow::Result<PrepareConfig> {
     let config = args.apply(&name, config)?;
     match &config.text.tokenizer {
         _ if config.manifest.is_volumes_alone() => {}
-        TokenizerConfig::Path(path) => eprintln!("tokenizer {}", path.display()),
-        TokenizerConfig::Train(entries) => eprintln!(
+        TokenizerConfig::Path(path) => note(format_args!("tokenizer {}", path.display())),
+        TokenizerConfig::Train(entries) => note(format_args!(
             "tokenizer of {entries} entries trained on the texts; --tokenizer names a language model's own instead"
-        ),
+        )),
     }
     let [d, h, w] = config.volume.shape;
     let volume = &config.volume;
     let names = if config.provenance.paths == Paths::Hash { "; names are withheld from the dataset" } else { "" };
-    eprintln!("{name}: {what}{names}");
-    eprintln!(
+    note(format_args!("{name}: {what}{names}"));
+    note(format_args!(
         "recipe {}, {d}x{h}x{w} voxels as {}, to {}, where prepare.toml states the run in full",
         volume.recipe.as_str(),
         volume.voxels.as_str(),
         args.out.display(),
-    );
+    ));
     Ok(config)
 }
