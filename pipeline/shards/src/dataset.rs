@@ -1,16 +1,15 @@
 //! A dataset's folder, opened: its index, its shards, the location of each volume, and selections of its samples.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use med2e3_schemas::Id;
-use med2e3_schemas::index::{DatasetIndex, ShardEntry};
+use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample;
 use med2e3_schemas::volume::{self, VoxelFormat};
-use med2e3_store::FileError;
 
-use crate::index::{TOKENIZER, read_index};
-use crate::members::Members;
+use crate::index::TOKENIZER;
+use crate::shards::Shards;
 use crate::selection::{Samples, Selection, selection_hash};
 use crate::{ShardError, ShardReader, subset};
 
@@ -28,48 +27,9 @@ impl Dataset {
     /// Opens the folder's index and every shard's footer, and reads the ids of all volumes.
     ///
     /// # Errors
-    /// A folder without an index, an index of another version, a file that does not belong to the dataset (see [`Members`]), a
-    /// shard that is missing, there twice, or has other rows than stated.
+    /// As [`Shards::open`]; ids that can't be read.
     pub fn open(root: &Path) -> Result<Dataset, ShardError> {
-        let index = read_index(root)?;
-        let members = Members::of(root)?;
-        for name in index.files.keys().map(String::as_str).chain([index.tokenizer.as_deref().unwrap_or(TOKENIZER)]) {
-            match members.path(name) {
-                // What needs a file that is missing says so.
-                Ok(_) | Err(ShardError::File(FileError::NotFound { .. })) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let mut numbers = HashSet::new();
-        let mut open = |entry: &ShardEntry| {
-            let path = members.path(&entry.path)?;
-            let reader = ShardReader::open(&path)?;
-            if !numbers.insert(reader.number()) {
-                let (expected, found) = ("each shard once".into(), "another name of a shard before it".into());
-                return Err(ShardError::NotAsIndexed { path, expected, found });
-            }
-            let (rows, bytes) = (reader.rows() as u64, reader.bytes());
-            if (rows, bytes) == (entry.rows, entry.bytes) {
-                return Ok(reader);
-            }
-            Err(ShardError::NotAsIndexed {
-                path,
-                expected: format!("{} rows in {} bytes", entry.rows, entry.bytes),
-                found: format!("{rows} rows in {bytes} bytes"),
-            })
-        };
-        let volumes = index.volumes.iter().map(&mut open).collect::<Result<Vec<_>, _>>()?;
-        for shard in &volumes {
-            let stated = VoxelFormat::of_schema(shard.schema()).map_err(ShardError::schema(shard.path()))?;
-            if stated != index.voxels {
-                return Err(ShardError::NotAsIndexed {
-                    path: shard.path().to_owned(),
-                    expected: index.voxels.in_words(),
-                    found: stated.in_words(),
-                });
-            }
-        }
-        let samples = index.samples.iter().map(&mut open).collect::<Result<Vec<_>, _>>()?;
+        let Shards { index, volumes, samples } = Shards::open(root)?;
         let mut locations = HashMap::new();
         for (shard, reader) in volumes.iter().enumerate() {
             let mut row = 0;

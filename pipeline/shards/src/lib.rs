@@ -8,6 +8,7 @@
 //! - [`members`]: which files belong to a dataset
 //! - [`index`]: the file `dataset.json`, read and written
 //! - [`subset`]: named lists of samples in a dataset
+//! - [`shards`]: the shards that the index names, opened
 //! - [`dataset`]: a dataset's folder, opened
 //! - [`selection`]: which samples, and the identity of the choice
 //! - [`error`]: the crate's one error type
@@ -24,6 +25,7 @@ mod page_header;
 mod pages;
 pub mod read;
 mod runs;
+pub mod shards;
 pub mod selection;
 pub mod subset;
 mod thrift;
@@ -35,4 +37,5 @@ pub use members::Members;
 pub use index::{read_index, write_index};
 pub use read::ShardReader;
 pub use selection::{Samples, Selection};
+pub use shards::Shards;
 pub use write::{FinishedShard, PageLayout, ShardWriter};

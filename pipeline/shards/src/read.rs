@@ -152,7 +152,7 @@ impl ShardReader {
         group: usize,
         columns: &[&str],
         batch_rows: usize,
-    ) -> Result<impl Iterator<Item = Result<RecordBatch, ShardError>>, ShardError> {
+    ) -> Result<impl Iterator<Item = Result<RecordBatch, ShardError>> + Send + use<>, ShardError> {
         let budget = Budget::of(self.bytes());
         let mut batches = checked(self.path(), || self.batches(group, columns, batch_rows, None, &budget))?;
         let path = self.path().to_owned();

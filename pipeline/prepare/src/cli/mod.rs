@@ -8,6 +8,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use arrow::array::RecordBatch;
 use med2e3_program::frame::Ending;
 use med2e3_program::run_args::print;
 use med2e3_program::{Stdout, note, visible};
@@ -16,7 +17,7 @@ use med2e3_shards::Dataset;
 
 use crate::check::{leaks, verify};
 use crate::config::{PrepareConfig, TokenizerConfig};
-use crate::engine::{BatchSize, Catalog};
+use crate::engine::{self, QueryLimits};
 use crate::provenance::Paths;
 use crate::recognize::{self, Recognized};
 use crate::run::RangePart;
@@ -72,19 +73,24 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             }
             Ok(Ending::Fine)
         }
-        Verb::Sql { dataset, query, json } => {
-            let mut batches = Vec::new();
-            runtime.block_on(async {
-                let catalog = Catalog::open(&dataset, BatchSize::Short).await?;
-                let show = |batch| -> anyhow::Result<()> {
-                    // A table's columns are as wide as their widest cell: it waits for all of them.
-                    match json {
-                        true => out.json_lines(&to_json_lines(&batch)?)?,
-                        false => batches.push(batch),
-                    }
-                    Ok(())
-                };
-                catalog.show(&query, show).await
+        Verb::Sql { dataset, query, json, memory, timeout } => {
+            let limits = QueryLimits { memory_bytes: memory.saturating_mul(1 << 20), seconds: timeout as f64 };
+            let mut batches: Vec<RecordBatch> = Vec::new();
+            let mut bytes = 0;
+            engine::query(&dataset, &query, limits, |batch| -> anyhow::Result<()> {
+                // A table's columns are as wide as their widest cell: it waits for all of them.
+                if json {
+                    return Ok(out.json_lines(&to_json_lines(&batch)?)?);
+                }
+                bytes += batch.get_array_memory_size() as u64;
+                // As text, and each cell as wide as the widest, it is many times that.
+                anyhow::ensure!(
+                    bytes <= limits.memory_bytes / 8,
+                    "the rows are too many for a table: {} MiB\nhint: --json gives them one by one, LIMIT gives fewer",
+                    bytes >> 20
+                );
+                batches.push(batch);
+                Ok(())
             })?;
             if !json {
                 out.write_all(to_table(&batches)?.as_bytes())?;
