@@ -47,8 +47,8 @@ pub enum ShardError {
         /// Bytes that there are.
         found: u64,
     },
-    /// An index that names a path outside the dataset.
-    #[error("{path}: expected paths within the dataset, found {found}")]
+    /// A path that leads out of the folder in which it is named.
+    #[error("{path}: expected paths within the folder, found {found}")]
     OutsideDataset {
         /// The index.
         path: PathBuf,

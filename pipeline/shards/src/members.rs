@@ -80,7 +80,7 @@ mod tests {
             members.path("volumes/same").unwrap();
             let said = |relative: &str| members.path(relative).unwrap_err().to_string();
             for relative in ["", "..", "../secret", "volumes/../../secret", "/etc/hostname", "./volumes/0"] {
-                assert!(said(relative).contains("within the dataset"), "{relative}");
+                assert!(said(relative).contains("within the folder"), "{relative}");
             }
             assert!(said("volumes/out").contains("leads out of it"));
             assert!(said("samples/secret").contains("leads out of it"));

@@ -13,6 +13,8 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use med2e3_program::Stopwatch;
 use med2e3_program::machine::resident_bytes;
+use med2e3_schemas::guarded;
+use tokio::task::JoinError;
 
 use super::sql::{BatchSize, Catalog};
 use crate::PrepareError;
@@ -30,7 +32,7 @@ pub struct QueryLimits {
 const MAX_CHARACTERS: usize = 1 << 17;
 
 /// Words and signs of a query at most that may nest its plan by one level each; lists of values do not count.
-const MAX_NESTING: usize = 3000;
+const MAX_NESTING: usize = 1000;
 
 /// Bytes of a thread's stack: a level of a plan takes up to 16 KiB where the engine is not optimized. The system gives memory
 /// for what is used of it.
@@ -60,6 +62,7 @@ pub fn query<E: From<PrepareError>>(
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.min(MAX_THREADS))
         .thread_stack_size(STACK_BYTES)
+        .on_thread_start(guarded::expect_panics)
         .build()
         .map_err(threads)?;
     let watch = Watch { limits, clock: Stopwatch::start(), before: resident_bytes() };
@@ -78,8 +81,7 @@ pub fn query<E: From<PrepareError>>(
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
-                let result = runtime.block_on(task).map_err(|panic| PrepareError::Threads { source: panic.into() });
-                break result.and_then(|result| result).map_err(E::from);
+                break runtime.block_on(task).unwrap_or_else(|ended| Err(words_of(ended))).map_err(E::from);
             }
         }
         if let Err(error) = watch.look() {
@@ -89,6 +91,12 @@ pub fn query<E: From<PrepareError>>(
     // A thread may be far from its next pause.
     runtime.shutdown_background();
     ended
+}
+
+/// The engine panics where a result is larger than its columns can be.
+fn words_of(ended: JoinError) -> PrepareError {
+    let words = ended.try_into_panic().map(|panic| guarded::words(panic.as_ref()));
+    PrepareError::Query { problem: words.unwrap_or_else(|ended| ended.to_string()) }
 }
 
 /// Time and memory since the query began.
@@ -158,8 +166,8 @@ mod tests {
         assert_eq!(said("SELECT 1 WHERE 1=1 OR 2=2"), "");
         let list: Vec<String> = (0..10_000).map(|n| n.to_string()).collect();
         assert_eq!(said(&format!("SELECT 1 WHERE 5 IN ({})", list.join(", "))), "");
-        assert!(said(&format!("SELECT 1{}", "+1".repeat(5000))).contains("3000 operators and keywords"));
-        assert!(said(&format!("SELECT 1 WHERE {}", vec!["1=1"; 5000].join(" OR "))).contains("found 1000"));
+        assert!(said(&format!("SELECT 1{}", "+1".repeat(5000))).contains("1000 operators and keywords"));
+        assert!(said(&format!("SELECT 1 WHERE {}", vec!["1=1"; 5000].join(" OR "))).contains("found 10001"));
         assert!(said(&"x".repeat(200_000)).contains("131072 characters"));
     }
 }
