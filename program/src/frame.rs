@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use crate::{Stdout, stderr};
+use crate::{Stdout, signals, stderr};
 
 /// How a verb ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,10 @@ pub fn main<Args: Parser>(run: impl FnOnce(Args, &mut Stdout) -> anyhow::Result<
             return ExitCode::from(2);
         }
     };
-    write_beyond_the_limit_is_an_error();
+    if let Err(error) = signals::take_on_one_thread() {
+        stderr::note(format_args!("error: the system gives no second thread: {error}"));
+        return ExitCode::from(2);
+    }
     let filter = EnvFilter::try_from_env("MED2E3_LOG").unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(stderr::Log).init();
     let mut out = Stdout::lock();
@@ -55,14 +58,3 @@ pub fn main<Args: Parser>(run: impl FnOnce(Args, &mut Stdout) -> anyhow::Result<
         }
     }
 }
-
-/// Beyond a limit on the size of files (`ulimit -f`) the system ends a program by a signal, without a word. Where the signal is
-/// taken, the write fails instead, and the error names the file.
-fn write_beyond_the_limit_is_an_error() {
-    let taken = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    // Where it can't be taken, the program ends as the system has it.
-    let _ = signal_hook::flag::register(SIGXFSZ, taken);
-}
-
-/// Linux' number of the signal.
-const SIGXFSZ: i32 = 25;

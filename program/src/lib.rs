@@ -7,6 +7,7 @@
 //! - [`visible`]: strangers' texts, so that a terminal shows them and obeys nothing
 //! - [`output`]: the output folder of a run
 //! - [`machine`]: how many threads a run may have
+//! - `signals`: which thread takes them
 //! - [`progress`]: a bar or lines, and the only clocks
 //!
 //! Nothing here knows datasets or models.
@@ -16,6 +17,7 @@ pub mod machine;
 pub mod output;
 pub mod progress;
 pub mod run_args;
+mod signals;
 pub mod stderr;
 pub mod stdout;
 pub mod visible;

@@ -5,10 +5,14 @@
 //! - `source`: the repository's files, with Rust code told from comments and text
 //! - `packages`: the workspace's packages as cargo sees them
 //! - `program`: the products, run
+//! - `bounded`: a program that may take so much memory and time
+//! - `fault`: reads that fail as on a bad disk
 //! - `phantom`: a made-up study in M3D's layout, with broken inputs
 //! - `study`: the study prepared by the program, and its rows
 //! - `tiny`: the study prepared, and a model that trains on it in seconds
 
+pub mod bounded;
+pub mod fault;
 pub mod packages;
 pub mod phantom;
 pub mod program;

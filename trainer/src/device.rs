@@ -1,5 +1,6 @@
 //! The device of all tensors: chosen once, before the first tensor is made.
 
+use med2e3_program::machine::{ThreadsRefused, require_threads};
 use tch::{Cuda, Device};
 
 use crate::libtorch::{self, LibtorchError};
@@ -23,6 +24,9 @@ pub enum DeviceError {
     /// The CUDA half of libtorch did not load.
     #[error("device cuda: its libraries do not load; `cargo xtask setup --cuda` installs them")]
     CudaLibraries(#[source] LibtorchError),
+    /// The system gives fewer threads than libtorch would start.
+    #[error("threads of libtorch")]
+    Threads(#[from] ThreadsRefused),
     /// The libraries load, but there is no GPU.
     #[error("device cuda: libtorch finds no GPU")]
     NoGpu,
@@ -36,8 +40,11 @@ impl DeviceChoice {
     /// is loaded): threads that spin for each other then cost several times the work itself.
     ///
     /// # Errors
-    /// `cuda` is chosen and its libraries or a GPU are missing.
+    /// `cuda` is chosen and its libraries or a GPU are missing; the system gives too few threads.
     pub fn open(self, threads: usize) -> Result<Device, DeviceError> {
+        let computing = if threads > 0 { threads } else { usize::try_from(tch::get_num_threads()).unwrap_or(1) };
+        // Those of one operation, and of the backward pass: libtorch ends the program where it gets none.
+        require_threads(computing + 1)?;
         if threads > 0 {
             tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
         }

@@ -1,5 +1,6 @@
 //! The crate's error: why a batch can't be made.
 
+use std::io;
 use std::path::PathBuf;
 
 use med2e3_schemas::Id;
@@ -18,6 +19,14 @@ pub enum FeedError {
         sample: Id,
         /// What is wrong with it.
         problem: String,
+    },
+    /// The system gives fewer threads than there are readers.
+    #[error("expected threads for {readers} readers, found that the system gives fewer")]
+    Threads {
+        /// The readers that were asked for.
+        readers: usize,
+        /// The system's error.
+        source: io::Error,
     },
     /// A reader thread that ended before its last batch; what it met is on standard error.
     #[error("{path}: a reader of the dataset stopped early")]

@@ -72,9 +72,12 @@ pub struct Feed {
 impl Feed {
     /// Starts the readers.
     ///
+    /// # Errors
+    /// [`FeedError::Threads`] where the system does not give a thread for each.
+    ///
     /// # Panics
     /// A batch size, reader count or depth of zero.
-    pub fn start(dataset: Arc<Dataset>, samples: Arc<Samples>, plan: FeedPlan) -> Feed {
+    pub fn start(dataset: Arc<Dataset>, samples: Arc<Samples>, plan: FeedPlan) -> Result<Feed, FeedError> {
         assert!(
             plan.batch_size > 0 && plan.readers > 0 && plan.depth > 0,
             "batch size, readers and depth are positive"
@@ -82,17 +85,19 @@ impl Feed {
         let per_epoch = batches_per_epoch(samples.rows.len(), plan.batch_size);
         let left = (plan.epochs * per_epoch).saturating_sub(plan.start.number(per_epoch));
         let mut feed = Feed { lanes: Vec::new(), readers: Vec::new(), next_lane: 0, left, dataset: dataset.clone() };
-        for reader in 0..plan.readers {
+        let readers = plan.readers;
+        for reader in 0..readers {
             let (ready, ready_end) = queue::bounded(plan.depth);
             // The batches that wait, the one that is being filled, and the one that the consumer holds.
             let (empty, empty_end) = queue::bounded(plan.depth + 2);
             let (dataset, samples, plan) = (dataset.clone(), samples.clone(), plan.clone());
             let name = format!("feed-{reader}");
             let body = move || read(&dataset, &samples, &plan, reader, &ready, &empty_end);
-            feed.readers.push(thread::Builder::new().name(name).spawn(body).expect("the system gives a thread"));
+            let spawned = thread::Builder::new().name(name).spawn(body);
+            feed.readers.push(spawned.map_err(|source| FeedError::Threads { readers, source })?);
             feed.lanes.push(Lane { ready: ready_end, empty });
         }
-        feed
+        Ok(feed)
     }
 
     /// The next batch in order; blocks until it is ready. `None` after the last.

@@ -138,7 +138,7 @@ fn gist(batch: &HostBatch) -> Gist {
 
 fn run(root: &Path, plan: FeedPlan) -> Vec<Gist> {
     let (dataset, samples) = open(root, &[Task::Caption, Task::OpenVqa]);
-    let mut feed = Feed::start(dataset, samples, plan);
+    let mut feed = Feed::start(dataset, samples, plan).unwrap();
     let mut gists = Vec::new();
     while let Some(batch) = feed.next_batch() {
         let batch = batch.unwrap();
@@ -268,7 +268,8 @@ fn an_error_in_one_batch_leaves_the_others() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
     let (dataset, samples) = open(folder.path(), &[Task::Caption, Task::OpenVqa]);
-    let mut feed = Feed::start(dataset, samples, FeedPlan { form: TextForm::Pretrain, batch_size: 1, ..plan(2, 1) });
+    let mut feed =
+        Feed::start(dataset, samples, FeedPlan { form: TextForm::Pretrain, batch_size: 1, ..plan(2, 1) }).unwrap();
     let results: Vec<bool> = std::iter::from_fn(|| feed.next_batch()).map(|batch| batch.is_ok()).collect();
     assert!(results.contains(&true) && results.contains(&false));
 }

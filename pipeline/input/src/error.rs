@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use med2e3_schemas::quarantine::Reason;
 
+use crate::reading::MachineFault;
+
 /// Why one input gave no volume or no text. Each message states what was expected and what was found.
 ///
 /// Errors of [`text::template`](crate::text::template) name no path: they are about a row, which the caller names.
@@ -25,6 +27,9 @@ pub enum InputError {
         /// The operating system's error.
         source: io::Error,
     },
+    /// The machine failed to read the input, which says nothing about it: never a reason to set it aside.
+    #[error(transparent)]
+    Machine(#[from] MachineFault),
     /// A gzip stream that is cut before its end.
     #[error("{}: gzip stream ends early: expected {expected} decoded bytes, file ends at byte {found}", path.display())]
     TruncatedGzip {
@@ -285,11 +290,11 @@ pub enum InputError {
 }
 
 impl InputError {
-    /// The quarantine reason under which this error is counted.
+    /// The quarantine reason under which this error is counted; [`InputError::Machine`] must not be.
     pub fn reason(&self) -> Reason {
         match self {
             InputError::NotFound { .. } | InputError::TokenizerMissing { .. } => Reason::NotFound,
-            InputError::Unreadable { .. } => Reason::Unreadable,
+            InputError::Unreadable { .. } | InputError::Machine(_) => Reason::Unreadable,
             InputError::TruncatedGzip { .. } => Reason::TruncatedGzip,
             InputError::CorruptGzip { .. } => Reason::CorruptGzip,
             InputError::LyingHeader { .. } => Reason::LyingHeader,

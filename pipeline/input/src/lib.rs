@@ -12,6 +12,7 @@
 //! - [`perceptual`]: how a volume looks, by which copies are found
 //! - [`slices`]: axial slices as views of a volume
 //! - [`text`]: tokenizers, chat templates, prompts, report findings, length budget
+//! - [`reading`]: the file operations, which tell faults of the machine from faults of a file
 //! - [`error`]: the crate's one error type
 //!
 //! The crate does not depend on parquet, DataFusion or libtorch, and spawns no thread: callers run volumes in parallel.
@@ -34,5 +35,6 @@ pub mod text;
 pub mod inputs;
 
 pub mod error;
+pub mod reading;
 
 pub use error::InputError;

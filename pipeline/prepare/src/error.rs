@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use med2e3_input::InputError;
+use med2e3_input::reading::MachineFault;
 use med2e3_schemas::SchemaError;
 use med2e3_shards::ShardError;
 use med2e3_store::FileError;
@@ -21,7 +22,7 @@ pub enum PrepareError {
     /// A shard or a dataset that can't be written or read.
     #[error(transparent)]
     Shard(#[from] ShardError),
-    /// An input that the whole run needs, such as the tokenizer.
+    /// An input that the whole run needs, such as the tokenizer, or one that the machine failed to read.
     #[error(transparent)]
     Input(#[from] InputError),
     /// A manifest file that is not what it should be as a whole.
@@ -71,13 +72,15 @@ pub enum PrepareError {
         /// What the writer reports.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// A working file of an earlier run that does not parse.
-    #[error("{path}: not a file that this program wrote")]
+    /// A working file that is not as the program wrote it.
+    #[error(
+        "{path}: expected {expected}, found other contents: the file was changed or damaged\nhint: start again, which reads the manifest again; where that does not help, the disk is not to be trusted"
+    )]
     WorkingFile {
         /// The file.
         path: PathBuf,
-        /// Where it differs.
-        source: serde_json::Error,
+        /// What the program wrote.
+        expected: &'static str,
     },
     /// The system gives no threads, or a thread of the work ended by a panic, whose message is on standard error.
     #[error("the threads of the work")]
@@ -135,5 +138,11 @@ impl PrepareError {
     pub fn file(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> PrepareError {
         let path = path.to_owned();
         move |source| FileError::of(&path, action)(source).into()
+    }
+}
+
+impl From<MachineFault> for PrepareError {
+    fn from(fault: MachineFault) -> PrepareError {
+        InputError::from(fault).into()
     }
 }

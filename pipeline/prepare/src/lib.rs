@@ -6,6 +6,7 @@
 //! - [`estimate`]: what a run will take, measured on a few inputs
 //! - [`manifest`]: M3D_Cap.json, M3D-VQA CSV, conversations and folders to the two tables that prepare starts from
 //! - [`run`]: a run's folder, its part of the ranges, its tables on disk, its tokenizers, its recipe hashes
+//! - `sealed`: what a run notes for the next one, and notices where it was changed
 //! - [`work`]: what is done to one range: volumes or texts
 //! - [`engine`]: everything that touches DataFusion: scans, the prepare node, SQL
 //! - [`provenance`]: what a dataset may say about paths
@@ -34,6 +35,7 @@ pub mod provenance;
 pub mod rank;
 pub mod recognize;
 pub mod run;
+mod sealed;
 pub mod show;
 pub mod subset;
 pub mod work;

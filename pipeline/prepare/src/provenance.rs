@@ -2,15 +2,17 @@
 //!
 //! File and folder names can hold names of patients. With `paths = "hash"` no file of the dataset holds a path, a file
 //! name or a folder name: ids and cases are hashes under a key, and key, manifest and full reasons are in a folder next to
-//! the dataset (`OUT.provenance`), which stays where the originals are.
+//! the dataset (`OUT.provenance`), which stays where the originals are and is open to its owner alone.
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use med2e3_schemas::Id;
 use med2e3_schemas::quarantine::QuarantineRecord;
+use med2e3_schemas::sample::Split;
 use med2e3_store::{LocalFolder, Store, get_whole};
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +76,21 @@ impl Provenance {
         }
     }
 
+    /// Makes the folder of working files, closed to others where names are withheld, whatever it was before.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn make_folder(paths: Paths, folder: &Path) -> io::Result<()> {
+        if paths == Paths::Keep {
+            return fs::create_dir_all(folder);
+        }
+        folder.parent().map_or(Ok(()), fs::create_dir_all)?;
+        match fs::DirBuilder::new().mode(OWNER_FOLDER).create(folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => close_to_others(folder, OWNER_FOLDER),
+            made => made,
+        }
+    }
+
     /// The provenance of a run; where names are withheld, with the key in `folder`, which is made if there is none.
     ///
     /// # Errors
@@ -93,6 +110,7 @@ impl Provenance {
             // Of several processes that start at the same time one makes the key, and all read it.
             folder.commit_if_absent(KEY, blake3::Hash::from_bytes(key).to_hex().as_bytes())?;
         }
+        close_to_others(&path, OWNER_FILE).map_err(PrepareError::file(&path, "close to others"))?;
         let bytes = get_whole(&folder, KEY)?;
         let key = std::str::from_utf8(&bytes).ok().and_then(|text| blake3::Hash::from_hex(text.trim()).ok());
         let key = key.ok_or_else(|| PrepareError::Manifest {
@@ -142,6 +160,21 @@ impl Provenance {
         }
     }
 
+    /// The name under which the dataset holds a named part of a split, the `number`th from 1: its own where it is a split's
+    /// name and a count, as M3D's `test1k`; others may be the name of anything.
+    pub fn part(&self, name: &str, number: usize) -> String {
+        let rest = Split::ALL.iter().find_map(|split| name.strip_prefix(split.as_str()));
+        let rest = rest.or_else(|| name.strip_prefix("val"));
+        let is_count = |rest: &str| {
+            let digits = rest.strip_suffix('k').unwrap_or(rest);
+            digits.len() <= 4 && digits.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        if matches!(self, Provenance::Keep) || rest.is_some_and(is_count) {
+            return name.to_owned();
+        }
+        format!("part-{number}")
+    }
+
     /// A configuration's text as the dataset may hold it: without the files that it names.
     pub fn configuration(&self, text: &str) -> String {
         if matches!(self, Provenance::Keep) {
@@ -149,8 +182,7 @@ impl Provenance {
         }
         let mut table: toml::Table = toml::from_str(text).expect("a written configuration parses");
         table.remove("manifest");
-        table.insert("root".into(), WITHHELD.into());
-        table.iter_mut().for_each(|(_, value)| withhold_paths(value));
+        table.iter_mut().for_each(|(key, value)| withhold_texts(key, value));
         toml::to_string(&table).expect("a table can be written")
     }
 }
@@ -168,14 +200,31 @@ fn real(path: &Path) -> PathBuf {
     }
 }
 
-/// Replaces every text that looks like a path.
-fn withhold_paths(value: &mut toml::Value) {
+/// Keys whose texts are words of this program. Any other text may be, or hold, a name.
+const KEYS_OF_WORDS: [&str; 6] = ["recipe", "voxels", "deep_pictures", "template", "check_inputs", "paths"];
+
+/// Replaces every text but this program's own words.
+fn withhold_texts(key: &str, value: &mut toml::Value) {
     match value {
-        toml::Value::String(text) if text.contains(['/', '\\', '.']) => *text = WITHHELD.into(),
-        toml::Value::Array(values) => values.iter_mut().for_each(withhold_paths),
-        toml::Value::Table(table) => table.iter_mut().for_each(|(_, value)| withhold_paths(value)),
+        toml::Value::String(text) if !KEYS_OF_WORDS.contains(&key) => *text = WITHHELD.into(),
+        toml::Value::Array(values) => values.iter_mut().for_each(|value| withhold_texts(key, value)),
+        toml::Value::Table(table) => table.iter_mut().for_each(|(key, value)| withhold_texts(key, value)),
         _ => {}
     }
+}
+
+/// What the owner may do with a file, and nobody else.
+const OWNER_FILE: u32 = 0o600;
+
+/// What the owner may do with a folder, and nobody else.
+const OWNER_FOLDER: u32 = 0o700;
+
+/// Takes from everybody else what they may do with a path.
+fn close_to_others(path: &Path, mode: u32) -> io::Result<()> {
+    if fs::metadata(path)?.permissions().mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
 #[cfg(test)]
@@ -200,6 +249,23 @@ mod tests {
     }
 
     #[test]
+    fn the_key_is_its_owners_alone() {
+        let above = tempfile::tempdir().unwrap();
+        let folder = above.path().join("a/ds.provenance");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let open = || {
+            Provenance::make_folder(Paths::Hash, &folder).unwrap();
+            Provenance::open(Paths::Hash, &folder).unwrap();
+            (mode(&folder), mode(&folder.join(KEY)))
+        };
+        assert_eq!(open(), (0o700, 0o600));
+        // As earlier versions left them.
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(folder.join(KEY), fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(open(), (0o700, 0o600));
+    }
+
+    #[test]
     fn nothing_of_a_name_is_left() {
         let folder = tempfile::tempdir().unwrap();
         let provenance = Provenance::open(Paths::Hash, folder.path()).unwrap();
@@ -212,10 +278,14 @@ mod tests {
             detail: "Doe/Jane.nii: no".into(),
             byte_offset: Some(7),
         };
-        let text =
-            "root = \"/data/Doe\"\n[manifest]\nfolders = [\"Doe\"]\n[text]\ntokenizer = { path = \"Doe/t.json\" }\n";
+        let text = "root = \"Doe\"\n[manifest]\nfolders = [\"Doe\"]\n[volume]\nrecipe = \"m3d\"\n[text]\n\
+            tokenizer = { path = \"Doe\" }\nquestion_tokenizer = \"Doe\"\ncaption_prompts = \"Doe\"\n\
+            to_come = [\"Doe\", { more = \"Doe\" }]\n";
         let kept = format!("{:?} {}", provenance.record(&record), provenance.configuration(text));
-        assert!(!kept.contains("Doe") && kept.contains("Unreadable"), "{kept}");
+        assert!(!kept.contains("Doe") && kept.contains("Unreadable") && kept.contains("m3d"), "{kept}");
+        let parts = ["test1k", "val", "validation500", "test_Doe", "Doe", "test20260131"];
+        let parts = parts.iter().enumerate().map(|(n, part)| provenance.part(part, n + 1)).collect::<Vec<_>>();
+        assert_eq!(parts, ["test1k", "val", "validation500", "part-4", "part-5", "part-6"]);
         assert_eq!((provenance.name("Doe"), provenance.case("Doe").contains("Doe")), (None, false));
         // The same key gives the same ids, another one others.
         let again = Provenance::open(Paths::Hash, folder.path()).unwrap();

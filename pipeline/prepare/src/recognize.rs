@@ -1,8 +1,8 @@
 //! What is at a path, and the configuration that prepares it: so that a run needs no file to start from.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use med2e3_input::reading;
 use med2e3_input::volume::{Entry, Folder, entry_at};
 use med2e3_schemas::sample::Split;
 use med2e3_schemas::volume::VoxelCode;
@@ -27,9 +27,13 @@ pub struct Recognized {
 /// Recognizes an M3D root, a manifest file, a single volume, or a folder of volumes.
 ///
 /// # Errors
-/// A path at which none of these is.
+/// A path at which none of these is, or that the machine fails to read.
 pub fn recognize(path: &Path) -> Result<Recognized, PrepareError> {
-    let metadata = fs::metadata(path).map_err(PrepareError::file(path, "open"))?;
+    reading::patiently(|| recognize_once(path))?
+}
+
+fn recognize_once(path: &Path) -> Result<Recognized, PrepareError> {
+    let metadata = reading::metadata(path).map_err(PrepareError::file(path, "open"))?;
     if metadata.is_dir() {
         return match m3d_root(path)? {
             Some(manifest) => Ok(with_texts(path, manifest, "an M3D root")),
@@ -63,17 +67,16 @@ fn m3d_root(root: &Path) -> Result<Option<ManifestConfig>, PrepareError> {
     let mut manifest = ManifestConfig::default();
     for folder in ["", "M3D_Cap", "M3D_Cap_npy"] {
         let file = Path::new(folder).join("M3D_Cap.json");
-        if manifest.captions.is_empty() && root.join(&file).is_file() {
+        if manifest.captions.is_empty() && reading::is_file(&root.join(&file)) {
             manifest.captions.push(file);
         }
     }
     for folder in ["", "M3D-VQA", "M3D_VQA"] {
-        let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
-        let mut names: Vec<_> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        names.sort();
+        let Ok(entries) = reading::entries(&root.join(folder)) else { continue };
+        let names = entries.iter().filter_map(|entry| entry.file_name().into_string().ok());
         // The yes/no file is no part of Med-2E3's data, and test5k's rows are test's.
         let wanted = |name: &String| name.starts_with("M3D_VQA_") && name.ends_with(".csv") && !name.contains("_yn_");
-        for name in names.into_iter().filter(wanted).filter(|name| !name.contains("test5k")) {
+        for name in names.filter(wanted).filter(|name| !name.contains("test5k")) {
             let path = Path::new(folder).join(name);
             manifest.questions.push(QuestionFile { split: split_of(&path), path });
         }
@@ -104,7 +107,7 @@ fn with_texts(root: &Path, manifest: ManifestConfig, kind: &str) -> Recognized {
     let files: Vec<_> = files.map(|file| file.display().to_string()).collect();
     let mut text = TextConfig::default();
     let next_to_it = root.join("tokenizer.json");
-    if next_to_it.is_file() {
+    if reading::is_file(&next_to_it) {
         text.tokenizer = TokenizerConfig::Path(next_to_it);
     }
     let config = config(root, manifest, VolumeConfig::default(), text, Paths::Keep);
@@ -113,7 +116,7 @@ fn with_texts(root: &Path, manifest: ManifestConfig, kind: &str) -> Recognized {
 
 fn folder(path: &Path) -> Recognized {
     let is_series = || Folder::list(path, |_| None).is_ok_and(|folder| folder.series.is_some());
-    let (root, entry) = if path.is_dir() && !is_series() {
+    let (root, entry) = if reading::is_dir(path) && !is_series() {
         (path, PathBuf::new())
     } else {
         // The volume itself: what is next to it is not asked for.
@@ -121,7 +124,7 @@ fn folder(path: &Path) -> Recognized {
         (parent, path.file_name().map(PathBuf::from).unwrap_or_default())
     };
     // Links are judged by where the root really is.
-    let real = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
+    let real = reading::canonicalize(root).unwrap_or_else(|_| root.to_owned());
     let volume = if expects_units(&real, &entry) {
         VolumeConfig { recipe: Recipe::ct(), voxels: VoxelCode::I16, ..VolumeConfig::default() }
     } else {

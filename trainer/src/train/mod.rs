@@ -46,7 +46,7 @@ pub use start::Existing;
 pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<TrainReport, TrainerError> {
     let watch = Stopwatch::start();
     let mut run = Run::open(config, out, existing)?;
-    let mut feed = run.feed();
+    let mut feed = run.feed()?;
     let progress = Progress::new(run.total_steps, run.state.step, "steps");
 
     while run.state.step < run.total_steps {

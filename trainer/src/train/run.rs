@@ -109,8 +109,11 @@ impl Run {
     }
 
     /// Starts the readers of the training batches.
-    pub(super) fn feed(&self) -> Feed {
-        Feed::start(self.data.dataset.clone(), self.data.samples.clone(), self.plan.clone())
+    ///
+    /// # Errors
+    /// The system gives no threads.
+    pub(super) fn feed(&self) -> Result<Feed, TrainerError> {
+        Ok(Feed::start(self.data.dataset.clone(), self.data.samples.clone(), self.plan.clone())?)
     }
 
     /// Writes `step-N/` of the last finished step.

@@ -18,7 +18,7 @@ impl Run {
             return Ok(f64::NAN);
         };
         let plan = FeedPlan { order: Order::ById, epochs: 1, start: FeedCursor::default(), ..self.plan.clone() };
-        let mut feed = Feed::start(self.data.dataset.clone(), samples.clone(), plan);
+        let mut feed = Feed::start(self.data.dataset.clone(), samples.clone(), plan)?;
         let (mut sum, mut targets) = (0.0, 0);
         for _ in 0..config.batches {
             let Some(batch) = feed.next_batch() else { break };

@@ -39,7 +39,7 @@ pub(super) fn answers(
     let Way { batch_size, decoding, max_new_tokens, seed } = way;
     answerer.check_room(&samples.rows, max_new_tokens)?;
     let plan = FeedPlan::one_pass(TextForm::Prompt, answerer.question_form(), batch_size);
-    let mut feed = Feed::start(dataset.clone(), samples.clone(), plan);
+    let mut feed = Feed::start(dataset.clone(), samples.clone(), plan)?;
     let progress = Progress::new(samples.rows.len() as u64, 0, "answers");
     let mut answers = Vec::with_capacity(samples.rows.len());
     while let Some(batch) = feed.next_batch() {

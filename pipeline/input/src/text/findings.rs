@@ -4,11 +4,11 @@
 //! that has fewer than 5 characters, the text after the first `discussion:`; where that does too, the whole text. Each
 //! line break becomes one space and the ends are trimmed. A byte-order mark at a start is no part of the text.
 
-use std::fs;
 use std::path::Path;
 
 use super::encoding;
 use crate::error::InputError;
+use crate::reading;
 
 /// Texts with fewer characters, not counting spaces and line breaks, are treated as empty.
 const MIN_CHARACTERS: usize = 5;
@@ -18,7 +18,7 @@ const MIN_CHARACTERS: usize = 5;
 /// # Errors
 /// [`InputError::TextUnreadable`] where the file is missing, unreadable or not UTF-8.
 pub fn read_findings(path: &Path) -> Result<String, InputError> {
-    let text = fs::read(path).and_then(encoding::utf8);
+    let text = reading::read(path).and_then(encoding::utf8);
     let text = text.map_err(|source| InputError::TextUnreadable { path: path.to_owned(), source })?;
     Ok(findings(&text))
 }

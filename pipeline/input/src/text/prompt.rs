@@ -1,12 +1,12 @@
 //! Prompts: caption instructions and the wording of multiple-choice questions.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use super::encoding;
 use super::template::{IMAGE2D_TOKEN, IMAGE3D_TOKEN};
 use crate::error::InputError;
+use crate::reading::File;
 
 /// Default instructions for captions, in wordings of this project. M3D picks from another list at random; here the
 /// row's key decides.

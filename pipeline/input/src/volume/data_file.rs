@@ -1,12 +1,12 @@
 //! What headers in text have in common: lines of a name and a value, and the file that holds the numbers.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use super::source::Source;
 use crate::error::InputError;
 use crate::orientation::Directions;
+use crate::reading::{self, File};
 
 /// Longest header that is read. Programs keep whole DICOM headers in them, which take tens of kilobytes.
 pub(super) const LONGEST_HEADER: usize = 1 << 20;
@@ -22,7 +22,7 @@ pub(super) fn data_file(path: &Path, name: &str, field: &'static str) -> Result<
         return Err(bad(path, field, "the name of a file in the same folder", found));
     };
     let file = path.with_file_name(file);
-    if file.is_file() { Ok(file) } else { Err(InputError::NotFound { path: file }) }
+    if reading::is_file(&file) { Ok(file) } else { Err(InputError::NotFound { path: file }) }
 }
 
 /// The first bytes of a file, enough for a header.

@@ -10,11 +10,11 @@
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::io;
 use std::path::Path;
 
 use super::{dicom, first_bytes, nifti, slice_stack};
+use crate::reading;
 
 /// The entries of a folder, in the order of their names.
 #[derive(Debug)]
@@ -182,12 +182,11 @@ impl Folder {
     /// # Errors
     /// The system's, where the folder can't be listed.
     pub fn list(path: &Path, refuse: impl Fn(&Path) -> Option<PassedOver>) -> io::Result<Folder> {
-        let mut names: Vec<_> = fs::read_dir(path)?.collect::<io::Result<_>>()?;
-        names.sort_by_key(fs::DirEntry::file_name);
-        let mut found = Vec::with_capacity(names.len());
-        for entry in names {
+        let entries = reading::entries(path)?;
+        let mut found = Vec::with_capacity(entries.len());
+        for entry in entries {
             let (name, kind) = (entry.file_name(), entry.file_type()?);
-            let is_folder = kind.is_dir() || (kind.is_symlink() && entry.path().is_dir());
+            let is_folder = kind.is_dir() || (kind.is_symlink() && reading::is_dir(&entry.path()));
             let looked = match passed_over_by_name(&name, is_folder) {
                 Some(reason) => Found::Is(Entry::PassedOver(reason)),
                 None if kind.is_symlink() => match refuse(&entry.path()) {
@@ -243,7 +242,7 @@ impl Folder {
 /// # Errors
 /// The system's, where nothing is there or it can't be looked at.
 pub fn entry_at(path: &Path) -> io::Result<Entry> {
-    let metadata = fs::metadata(path)?;
+    let metadata = reading::metadata(path)?;
     if metadata.is_dir() {
         return Ok(Entry::Folder);
     }
@@ -259,14 +258,12 @@ pub fn entry_at(path: &Path) -> io::Result<Entry> {
 /// # Errors
 /// The system's, where the folder can't be listed.
 pub(super) fn series_to_read(path: &Path) -> io::Result<Series> {
-    let mut paths: Vec<_> = fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
     // The first name of a series is an image most of the time.
-    paths.sort();
-    let dicom = paths.iter().any(|path| {
-        let name = path.file_name().unwrap_or_default();
-        passed_over_by_name(name, false).is_none()
-            && path.is_file()
-            && matches!(Found::file(path), Found::Dicom | Found::Localizer | Found::Is(Entry::Volume(FileKind::Dicom)))
+    let dicom = reading::entries(path)?.iter().any(|entry| {
+        let path = entry.path();
+        passed_over_by_name(&entry.file_name(), false).is_none()
+            && reading::is_file(&path)
+            && matches!(Found::file(&path), Found::Dicom | Found::Localizer | Found::Is(Entry::Volume(FileKind::Dicom)))
     });
     Ok(if dicom { Series::Dicom } else { Series::Slices })
 }
@@ -287,7 +284,7 @@ enum Found {
 impl Found {
     /// What is at the end of a link.
     fn at(path: &Path) -> Found {
-        match fs::metadata(path) {
+        match reading::metadata(path) {
             Ok(metadata) if metadata.is_dir() => Found::Is(Entry::Folder),
             Ok(metadata) if metadata.is_file() => Found::file(path),
             Ok(_) => Found::Is(Entry::PassedOver(PassedOver::NoFile)),

@@ -41,7 +41,6 @@ mod slice_stack;
 mod source;
 mod stage;
 
-use std::fs::{self, DirEntry, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -62,6 +61,7 @@ pub use med2e3_schemas::volume::SliceDropped;
 
 use crate::error::InputError;
 use crate::orientation::Plane;
+use crate::reading::{self, File};
 
 /// One CT volume in memory: slices first, each in radiological display (see [`orientation`](crate::orientation)).
 #[derive(Clone, Debug, PartialEq)]
@@ -194,7 +194,7 @@ pub trait VolumeReader {
 ///
 /// # Errors
 /// [`InputError::UnsupportedImage2d`] for a single PNG or JPEG, [`InputError::UnsupportedFormat`] for any other file,
-/// else the reader's error.
+/// [`InputError::Machine`] where the machine failed to read it, time and again; else the reader's error.
 pub fn read(path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
     read_with(path, limits, &Buffers::default())
 }
@@ -212,7 +212,11 @@ pub fn read_with(path: &Path, limits: &ReadLimits, buffers: &Buffers) -> Result<
 /// # Errors
 /// As [`read`].
 pub fn read_as(path: &Path, limits: &ReadLimits, buffers: &Buffers, deep: DeepPictures) -> Result<Volume, InputError> {
-    let metadata = fs::metadata(path).map_err(|e| InputError::io(path, e))?;
+    reading::patiently(|| read_once(path, limits, buffers, deep))?
+}
+
+fn read_once(path: &Path, limits: &ReadLimits, buffers: &Buffers, deep: DeepPictures) -> Result<Volume, InputError> {
+    let metadata = reading::metadata(path).map_err(|e| InputError::io(path, e))?;
     if metadata.is_dir() {
         return match folder::series_to_read(path).map_err(|e| InputError::io(path, e))? {
             Series::Dicom => DicomReader::default().read(path, limits),
@@ -249,14 +253,6 @@ pub fn read_as(path: &Path, limits: &ReadLimits, buffers: &Buffers, deep: DeepPi
 /// exist.
 pub fn paired_file(path: &Path) -> Option<PathBuf> {
     nifti::NiftiFiles::paired_file(path).or_else(|| nrrd::paired_file(path)).or_else(|| metaimage::paired_file(path))
-}
-
-/// The entries of a folder in the order of their names.
-fn sorted_entries(path: &Path) -> Result<Vec<DirEntry>, InputError> {
-    let entries: Result<Vec<DirEntry>, _> = fs::read_dir(path).and_then(Iterator::collect);
-    let mut entries = entries.map_err(|e| InputError::io(path, e))?;
-    entries.sort_by_key(DirEntry::file_name);
-    Ok(entries)
 }
 
 fn unsupported(path: &Path, found: &str) -> InputError {

@@ -1,6 +1,5 @@
 //! Pictures: one PNG or JPEG file to 8-bit grey, each pixel equal to Pillow's `convert("L")`.
 
-use std::fs::{self, File};
 use std::io::{Cursor, Read};
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use super::luma::luma;
 use super::magic;
 use super::picture_error::PictureError;
 use super::stage::{self, Stage};
+use crate::reading::{self, File};
 
 /// Maximum number of pixels for each byte of a PNG: 1-bit pixels at DEFLATE's highest ratio.
 const MAX_PIXELS_PER_BYTE: u64 = 8 * 1032;
@@ -60,7 +60,7 @@ pub(super) fn deep_grey(path: &Path, file: &mut Vec<u8>, out: &mut Vec<u16>) -> 
 /// Reads a file into `file`.
 fn load(path: &Path, file: &mut Vec<u8>) -> Result<(), PictureError> {
     // A pipe would never end. A link is followed: whoever names the folder decides whether its links may be.
-    if !fs::metadata(path)?.is_file() {
+    if !reading::metadata(path)?.is_file() {
         return Err(PictureError::Unreadable("not a regular file".to_owned()));
     }
     stage::enter(Stage::Read);

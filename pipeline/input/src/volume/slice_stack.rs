@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
-use std::fs;
+use std::fs::DirEntry;
 use std::ops::Range;
 use std::path::Path;
 
@@ -22,6 +22,7 @@ use super::samples::{Samples, Stored};
 use super::slice_names::series_of;
 use super::{ReadLimits, Rescale, SliceDropped, Volume, VolumeReader};
 use crate::error::InputError;
+use crate::reading;
 
 /// What becomes of slices of 16-bit grey.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,9 +165,8 @@ struct Listing {
 
 impl Listing {
     fn of(path: &Path) -> Result<Listing, InputError> {
-        let entries = fs::read_dir(path).map_err(|e| InputError::io(path, e))?;
-        let files = entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<OsString>, _>>();
-        let files = files.map_err(|e| InputError::io(path, e))?;
+        let entries = reading::entries(path).map_err(|e| InputError::io(path, e))?;
+        let files: Vec<OsString> = entries.iter().map(DirEntry::file_name).collect();
         let names: Vec<_> = files.iter().map(|name| name.to_string_lossy()).collect();
         let Some(series) = series_of(&names.iter().map(AsRef::as_ref).collect::<Vec<&str>>()) else {
             let jpg = names.iter().filter(|name| name.to_lowercase().ends_with(".jpg")).count();

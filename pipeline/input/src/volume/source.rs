@@ -1,6 +1,5 @@
 //! Source: one file with numbers, plain or compressed, read within a memory limit.
 
-use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use half::f16;
 use super::buffers::{Buffer, Buffers, Purpose};
 use super::{ReadLimits, Sample, Samples, Stored, gzip};
 use crate::error::InputError;
+use crate::reading::{self, File};
 
 /// An open file. Compressed bytes, of a gzipped file or of a stream inside a file, are in memory.
 pub(super) struct Source {
@@ -83,7 +83,7 @@ impl Source {
     pub(super) fn open_plain(path: &Path, limits: &ReadLimits) -> Result<Source, InputError> {
         let failed = |e| InputError::io(path, e);
         // A pipe would never end.
-        if !fs::metadata(path).map_err(failed)?.is_file() {
+        if !reading::metadata(path).map_err(failed)?.is_file() {
             let (expected, found) = ("a regular file", "another kind of file".to_owned());
             return Err(InputError::UnsupportedFormat { path: path.to_owned(), expected, found });
         }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use arrow::array::RecordBatch;
 use med2e3_program::frame::Ending;
+use med2e3_program::machine::require_threads;
 use med2e3_program::run_args::print;
 use med2e3_program::{Stdout, note, visible};
 use med2e3_schemas::config;
@@ -34,7 +35,11 @@ pub fn main() -> ExitCode {
 }
 
 fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().build().context("starting the runtime")?;
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    // The runtime's workers, a thread that blocks, and the progress.
+    require_threads(workers + 2)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).build();
+    let runtime = runtime.context("starting the runtime")?;
     match verb {
         Verb::Prepare(args) if args.dry_run => {
             let estimate = estimate::estimate(&prepare_config(&args)?, &args.out)?;

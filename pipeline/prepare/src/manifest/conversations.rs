@@ -5,10 +5,10 @@
 //! `vision3d`. `question` is what the slice scorer reads: the first human turn without its marks unless the row states
 //! it. A last turn without an answer takes the row's own `answer`. The row's `id` is not kept: it may name a person.
 
-use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
+use med2e3_input::reading;
 use med2e3_input::text::encoding;
 use med2e3_input::text::template::{IMAGE2D_TOKEN, IMAGE3D_TOKEN, instruction, with_image};
 use med2e3_schemas::manifest::{ManifestTurn, Refusal};
@@ -24,7 +24,7 @@ use crate::config::ConversationFile;
 
 /// Adds a row for each entry of the list, or of the lines.
 pub(super) fn read(path: &Path, file: &ConversationFile, builder: &mut Builder<'_>) -> Result<(), PrepareError> {
-    let bytes = fs::read(path).map_err(PrepareError::file(path, "open"))?;
+    let bytes = reading::read(path).map_err(PrepareError::file(path, "open"))?;
     let error = |found: &str| PrepareError::Manifest {
         path: path.to_owned(),
         expected: "a JSON list of {conversations, vision3d}, or one of them a line".into(),
@@ -77,7 +77,7 @@ impl Found {
 /// The system's.
 pub fn holds_conversations(path: &Path) -> io::Result<bool> {
     let mut head = Vec::new();
-    File::open(path)?.take(4096).read_to_end(&mut head)?;
+    reading::File::open(path)?.take(4096).read_to_end(&mut head)?;
     let text = String::from_utf8_lossy(encoding::without_mark(&head).unwrap_or_default()).into_owned();
     let text: String = text.split_ascii_whitespace().collect();
     let splits = ["{\"train", "{\"val", "{\"test"].iter().any(|split| text.starts_with(split));

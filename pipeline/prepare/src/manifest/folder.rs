@@ -6,12 +6,12 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::ffi::OsStr;
-use std::fs;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use med2e3_input::reading;
 use med2e3_input::volume::{Entry, FileKind, Folder, PassedOver, Series, entry_at};
 use med2e3_schemas::manifest::Refusal;
 use med2e3_schemas::quarantine::Reason;
@@ -131,7 +131,7 @@ fn walk(root: &Path, start: &Path, mut visit: impl FnMut(&Path, Item) -> Control
                 Entry::Volume(kind) => Item::Volume(kind),
                 Entry::Folder => {
                     let location = root.join(&path);
-                    if fs::metadata(&location).is_ok_and(|m| !listed.insert((m.dev(), m.ino()))) {
+                    if reading::metadata(&location).is_ok_and(|m| !listed.insert((m.dev(), m.ino()))) {
                         visit(&path, Item::PassedOver(PassedOver::LinkToListed))?;
                         continue;
                     }

@@ -2,9 +2,9 @@
 //! damaged row: `json_rows`.
 
 use std::error::Error;
-use std::fs;
 use std::path::Path;
 
+use med2e3_input::reading;
 use med2e3_input::text::findings::read_findings;
 use med2e3_input::text::{CaptionPrompts, encoding};
 use med2e3_schemas::manifest::Refusal;
@@ -27,7 +27,7 @@ const SPLITS: [&str; 3] = ["train", "val", "test"];
 
 /// Adds a caption row for each entry. Parts such as `test1k` become named parts of their split.
 pub(super) fn read(path: &Path, builder: &mut Builder<'_>) -> Result<(), PrepareError> {
-    let bytes = fs::read(path).map_err(PrepareError::file(path, "read"))?;
+    let bytes = reading::read(path).map_err(PrepareError::file(path, "read"))?;
     let error = |found: String| PrepareError::Manifest {
         path: path.to_owned(),
         expected: "an object from split names to lists of {image, text}".into(),
@@ -127,12 +127,12 @@ fn report(root: &Path, text: &str) -> Result<String, Refusal> {
         return Err(outside());
     }
     let [_, raw] = candidates(text);
-    let path = candidates(text).into_iter().map(|path| root.join(path)).find(|path| path.is_file());
+    let path = candidates(text).into_iter().map(|path| root.join(path)).find(|path| reading::is_file(path));
     let path = path.ok_or_else(|| Refusal {
         reason: Reason::TextUnreadable,
         detail: format!("expected a report at {raw}, found none"),
     })?;
-    if !fs::canonicalize(&path).is_ok_and(|real| real.starts_with(root)) {
+    if !reading::canonicalize(&path).is_ok_and(|real| real.starts_with(root)) {
         return Err(outside());
     }
     let findings = read_findings(&path).map_err(|error| {

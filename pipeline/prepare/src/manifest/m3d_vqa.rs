@@ -1,10 +1,10 @@
 //! M3D-VQA CSV: columns by name, each row one open and one closed question, or only the open one. What is a row and what
 //! becomes of a damaged one: `csv_rows`.
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
+use med2e3_input::reading;
 use med2e3_input::text::prompt::{closed_answer, closed_question};
 use med2e3_input::text::{encoding, pandas};
 use med2e3_schemas::manifest::Refusal;
@@ -44,7 +44,7 @@ pub(super) fn read(
     nan_as_pandas: bool,
     builder: &mut Builder<'_>,
 ) -> Result<(), PrepareError> {
-    let file = File::open(path).map_err(PrepareError::file(path, "open"))?;
+    let file = reading::File::open(path).map_err(PrepareError::file(path, "open"))?;
     let error = |found: String| PrepareError::Manifest {
         path: path.to_owned(),
         expected: format!("a CSV with the columns {}", COLUMNS.join(", ")),

@@ -17,6 +17,7 @@ mod stamp;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use med2e3_input::reading;
 use med2e3_input::text::CaptionPrompts;
 use med2e3_schemas::Id;
 use med2e3_schemas::manifest::{ManifestText, ManifestTurn, ManifestVolume, Refusal};
@@ -54,8 +55,19 @@ pub struct Manifest {
 /// Reads every manifest file that the configuration names; captions get their instructions from `prompts`.
 ///
 /// # Errors
-/// A file that is missing or, as a whole, no manifest of its kind; single bad rows stay in the table with a refusal.
+/// A file that is missing or, as a whole, no manifest of its kind, and anything that the machine failed to read; single bad
+/// rows stay in the table with a refusal.
 pub fn read(
+    root: &Path,
+    config: &ManifestConfig,
+    prompts: &CaptionPrompts,
+    provenance: &Provenance,
+) -> Result<Manifest, PrepareError> {
+    // A row that is refused because the machine failed would stay refused.
+    reading::patiently(|| read_once(root, config, prompts, provenance))?
+}
+
+fn read_once(
     root: &Path,
     config: &ManifestConfig,
     prompts: &CaptionPrompts,

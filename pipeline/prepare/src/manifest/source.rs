@@ -1,8 +1,8 @@
 //! From the path that a manifest writes to a path on the disk, never outside the data root.
 
-use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use med2e3_input::reading;
 use med2e3_input::volume::{Entry, Folder, PassedOver, entry_at};
 use med2e3_schemas::manifest::Refusal;
 use med2e3_schemas::quarantine::Reason;
@@ -40,7 +40,7 @@ fn stem(name: &str) -> &str {
 /// A manifest's path in the one spelling by which a volume is known: without `./` and `//`; with `/` where the path is written
 /// with Windows separators and no file has a name with a backslash.
 pub(super) fn spelled(root: &Path, image: &str) -> String {
-    let windows = image.contains('\\') && !root.join(image).exists();
+    let windows = image.contains('\\') && !reading::exists(&root.join(image));
     let image = if windows { image.replace('\\', "/") } else { image.to_owned() };
     let parts = Path::new(&image).components();
     let plain: Vec<&str> =
@@ -78,7 +78,7 @@ pub(super) fn find(root: &Path, image: &str) -> Result<Found, Refusal> {
         return Err(outside(image));
     }
     let candidates = candidates(image);
-    let found = if stem(image) != image && !image.starts_with(PREPARED) && root.join(image).exists() {
+    let found = if stem(image) != image && !image.starts_with(PREPARED) && reading::exists(&root.join(image)) {
         // What is named is meant, whatever else has its stem.
         Some(Found { path: image.to_owned(), note: None })
     } else {
@@ -87,7 +87,7 @@ pub(super) fn find(root: &Path, image: &str) -> Result<Found, Refusal> {
     };
     let Some(found) = found else { return Err(not_found(root, image, &candidates)) };
     // A link may still lead out.
-    let real = fs::canonicalize(root.join(&found.path))
+    let real = reading::canonicalize(&root.join(&found.path))
         .map_err(|error| Refusal { reason: Reason::Unreadable, detail: error.to_string() })?;
     if real.starts_with(root) { Ok(found) } else { Err(outside(&format!("a link from {}", found.path))) }
 }
@@ -107,7 +107,7 @@ fn candidates(image: &str) -> Vec<String> {
 
 /// The first candidate that is there; of several the first that a reader takes, with a note.
 fn choose(root: &Path, candidates: &[String]) -> Option<Found> {
-    let present: Vec<&String> = candidates.iter().filter(|path| root.join(path).exists()).collect();
+    let present: Vec<&String> = candidates.iter().filter(|path| reading::exists(&root.join(path))).collect();
     // Only where several have the name they are looked at: most often there is one.
     let usable = if present.len() > 1 {
         present.iter().copied().filter(|path| is_volume(&root.join(path))).collect()
@@ -133,7 +133,7 @@ fn is_volume(path: &Path) -> bool {
 
 /// What an input is, without its name.
 fn kind_of(path: &Path, name: &str) -> String {
-    if path.is_dir() {
+    if reading::is_dir(path) {
         return "the folder".to_owned();
     }
     let ending = ENDINGS.iter().find(|ending| name.ends_with(*ending));
@@ -159,13 +159,9 @@ fn not_found(root: &Path, image: &str, candidates: &[String]) -> Refusal {
 }
 
 fn archives_in(folder: &Path) -> Vec<String> {
-    let names =
-        fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let names = reading::entries(folder).into_iter().flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let endings = [".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar"];
-    let mut names: Vec<String> =
-        names.filter(|name| endings.iter().any(|ending| name.to_lowercase().ends_with(ending))).collect();
-    names.sort();
-    names
+    names.filter(|name| endings.iter().any(|ending| name.to_lowercase().ends_with(ending))).collect()
 }
 
 /// The raw path of a prepared one; any other path unchanged.
@@ -178,7 +174,7 @@ pub(super) fn raw(image: &str) -> String {
 
 /// Why a link is not followed, if it is not: it leads out of the root, or to nothing.
 pub(super) fn leads_out(root: &Path, link: &Path) -> Option<PassedOver> {
-    match fs::canonicalize(link) {
+    match reading::canonicalize(link) {
         Ok(real) if real.starts_with(root) => None,
         Ok(_) => Some(PassedOver::LinkOut),
         Err(_) => Some(PassedOver::LinkToNothing),
@@ -187,7 +183,7 @@ pub(super) fn leads_out(root: &Path, link: &Path) -> Option<PassedOver> {
 
 /// The first link directly in a folder that leads out of the root: its files must not be read.
 pub fn link_out_of(root: &Path, folder: &Path) -> Option<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let entries = reading::entries(folder).into_iter().flatten();
     let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())).map(|entry| entry.path());
     links.into_iter().find(|link| leads_out(root, link) == Some(PassedOver::LinkOut))
 }
@@ -195,8 +191,8 @@ pub fn link_out_of(root: &Path, folder: &Path) -> Option<PathBuf> {
 /// The entry next to `path` whose name is equal once accents are taken off.
 fn folded_sibling(root: &Path, path: &str) -> Option<String> {
     let (folder, wanted) = path.rsplit_once('/')?;
-    let names =
-        fs::read_dir(root.join(folder)).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let entries = reading::entries(&root.join(folder)).ok()?;
+    let names = entries.iter().filter_map(|entry| entry.file_name().into_string().ok());
     let wanted = fold(wanted);
     let matching: Vec<String> = names.filter(|name| fold(stem(name)) == wanted).collect();
     // Two names that differ by accents alone: which one is meant can't be known.

@@ -55,7 +55,8 @@ impl RunFolder {
         let fresh = !path.exists();
         let made = [out, &work].into_iter().filter(|folder| fresh && !folder.exists()).map(Path::to_owned).collect();
         fs::create_dir_all(out).map_err(PrepareError::file(out, "create"))?;
-        fs::create_dir_all(&work).map_err(FileError::of(&work, "create")).map_err(|error| match error {
+        let made_work = Provenance::make_folder(paths, &work);
+        made_work.map_err(FileError::of(&work, "create")).map_err(|error| match error {
             error if paths == Paths::Keep => PrepareError::from(error),
             error => PrepareError::Output {
                 path: work.clone(),

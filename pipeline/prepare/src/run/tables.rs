@@ -3,14 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use med2e3_schemas::Id;
 use med2e3_schemas::identity::Identify;
+use med2e3_schemas::index::xxh3_hex;
 use med2e3_schemas::manifest::{range_identity, texts_schema, texts_to_batch, volumes_schema, volumes_to_batch};
 use med2e3_schemas::subset::Subset;
+use med2e3_shards::index::{TOKENIZER, TOKENIZER_CONFIG};
 use med2e3_shards::{PageLayout, ShardWriter, subset};
 use med2e3_store::{LocalFolder, Store, get_whole};
 use serde::{Deserialize, Serialize};
@@ -20,9 +23,13 @@ use super::text_tools::TextTools;
 use crate::PrepareError;
 use crate::config::{PrepareConfig, TokenizerConfig};
 use crate::manifest::{self, Listing, Stamp};
+use crate::sealed;
 
 /// The tables' summary in the working folder.
 const FILE: &str = "tables.json";
+
+/// Where names are withheld: the manifest's names of parts by the dataset's.
+const PARTS: &str = "parts.json";
 
 /// Most ranges of one manifest file, and how many files there are at least where there are ranges enough: files are what
 /// partitions are made of, so several to share among threads, not too many to open.
@@ -40,6 +47,39 @@ pub struct Tables {
     // Every file that the tables came from, as it was then.
     #[serde(with = "path_keys")]
     sources: BTreeMap<PathBuf, Stamp>,
+    files: Files,
+}
+
+/// The hashes of what was written with the tables, by name: a range's rows, and all texts by way of the tokenizer, come from
+/// these files, whoever changes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Files {
+    /// Below the working folder.
+    tables: BTreeMap<String, String>,
+    /// In the dataset.
+    tokenizer: BTreeMap<String, String>,
+}
+
+impl Files {
+    /// As they are now.
+    fn now(folder: &RunFolder) -> Result<Files, PrepareError> {
+        let work = LocalFolder::new(&folder.work);
+        let mut files = Files::default();
+        for table in ["volumes", "texts"] {
+            for entry in work.list(table)? {
+                files.tables.insert(entry.path.clone(), xxh3_hex(&get_whole(&work, &entry.path)?));
+            }
+        }
+        for name in [TOKENIZER, TOKENIZER_CONFIG] {
+            let path = folder.dataset.join(name);
+            match fs::read(&path) {
+                Ok(bytes) => drop(files.tokenizer.insert(name.to_owned(), xxh3_hex(&bytes))),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(PrepareError::file(&path, "read")(error)),
+            }
+        }
+        Ok(files)
+    }
 }
 
 /// One table's ranges.
@@ -59,9 +99,15 @@ impl Tables {
     /// As [`manifest::read`]; a tokenizer that can't be had; a folder that can't be written.
     pub fn provide(config: &PrepareConfig, folder: &RunFolder) -> Result<Tables, PrepareError> {
         let work = LocalFolder::new(&folder.work);
-        let known = get_whole(&work, FILE).ok().and_then(|text| serde_json::from_slice::<Tables>(&text).ok());
+        let known = get_whole(&work, FILE).ok().and_then(|text| sealed::open::<Tables>(&text));
         if let Some(tables) = known.filter(|tables| tables.sources.iter().all(|(path, stamp)| stamp.is_current(path))) {
-            return Ok(tables);
+            if tables.files == Files::now(folder)? {
+                return Ok(tables);
+            }
+            tracing::warn!(
+                "{}: the tables were changed or damaged since they were written: the manifest is read again",
+                folder.work.display()
+            );
         }
         if folder.is_shared() {
             return Err(PrepareError::Output {
@@ -87,11 +133,18 @@ impl Tables {
         write(&folder.work.join("volumes"), &volumes_schema(), &volumes.1)?;
         let texts = cut(&manifest.texts, engine.texts_per_range, texts_to_batch);
         write(&folder.work.join("texts"), &texts_schema(), &texts.1)?;
-        for (name, ids) in &manifest.parts {
-            subset::write(&folder.dataset, &listed(name, ids), ids, None)?;
+        let mut names = BTreeMap::new();
+        for (number, (name, ids)) in (1..).zip(&manifest.parts) {
+            let shown = folder.provenance.part(name, number);
+            subset::write(&folder.dataset, &listed(&shown, ids), ids, None)?;
+            names.insert(shown, name);
         }
-        let tables = Tables { volumes: volumes.0, texts: texts.0, listing: manifest.listing, sources };
-        work.put_whole(FILE, &serde_json::to_vec(&tables).expect("the tables' summary is plain data"))?;
+        if folder.provenance.withholds_names() && !names.is_empty() {
+            work.put_whole(PARTS, &serde_json::to_vec_pretty(&names).expect("names are plain data"))?;
+        }
+        let files = Files::now(folder)?;
+        let tables = Tables { volumes: volumes.0, texts: texts.0, listing: manifest.listing, sources, files };
+        work.put_whole(FILE, &sealed::seal(&tables))?;
         Ok(tables)
     }
 }

@@ -20,6 +20,7 @@ use crate::PrepareError;
 use crate::config::CheckInputs;
 use crate::manifest::Stamp;
 use crate::provenance::Provenance;
+use crate::sealed;
 
 /// What is known of a finished range.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -69,14 +70,14 @@ impl Input {
 /// The rejects of a finished range in full.
 ///
 /// # Errors
-/// A receipt that is missing.
+/// A receipt that is missing or damaged.
 pub fn full_rejects(receipts: &LocalFolder, done: &Committed) -> Result<Vec<QuarantineRecord>, PrepareError> {
     let name = receipt_name(done.range_id, &done.outcome.rows_hash);
     let text = get_whole(receipts, &name)?;
     let path = receipts.root().join(name);
-    let receipt: Receipt =
-        serde_json::from_slice(&text).map_err(|source| PrepareError::WorkingFile { path, source })?;
-    Ok(receipt.rejects)
+    let receipt: Option<Receipt> = sealed::open(&text);
+    let damaged = || PrepareError::WorkingFile { path, expected: "the receipt of a range" };
+    Ok(receipt.ok_or_else(damaged)?.rejects)
 }
 
 fn receipt_name(range_id: u32, rows_hash: &str) -> String {
@@ -126,7 +127,7 @@ impl ShardFiles {
         let reader = ShardReader::open(&self.path(range_id)).ok()?;
         let outcome = reader.outcome().filter(|outcome| outcome.recipe_hash == self.recipe_hash)?;
         let text = get_whole(self.receipts.as_ref(), &receipt_name(range_id, &outcome.rows_hash)).ok()?;
-        let receipt: Receipt = serde_json::from_slice(&text).ok()?;
+        let receipt: Receipt = sealed::open(&text)?;
         let entry = &receipt.committed.shard;
         let same = entry.bytes == reader.bytes() && receipt.committed.outcome == outcome;
         same.then_some((reader, receipt))
@@ -151,7 +152,7 @@ impl ShardFiles {
         committed.shard = shard.entry().clone();
         let name = receipt_name(range_id, &committed.outcome.rows_hash);
         let receipt = Receipt { committed, inputs, rejects };
-        self.receipts.put_whole(&name, &serde_json::to_vec(&receipt).expect("a receipt is plain data"))?;
+        self.receipts.put_whole(&name, &sealed::seal(&receipt))?;
         shard.publish()?;
         self.remove_others(range_id, &name)?;
         Ok(receipt.committed)

@@ -8,7 +8,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use med2e3_input::InputError;
 use med2e3_input::perceptual::Look;
+use med2e3_input::reading;
 use med2e3_input::recipe::{self, CtRecipe};
 use med2e3_input::volume::{self, Buffers, DeepPictures, ReadLimits, Stage, with_stage_observer};
 use med2e3_schemas::Id;
@@ -79,7 +81,11 @@ impl Volumes {
         }
     }
 
-    fn prepare(&self, ordinal: u64, entry: &ManifestVolume) -> RowOutcome {
+    /// What the row becomes.
+    ///
+    /// # Errors
+    /// The machine failed to read the input: what the row would become is not known.
+    fn prepare(&self, ordinal: u64, entry: &ManifestVolume) -> Result<RowOutcome, PrepareError> {
         let reject = |reason: Reason, detail: String, byte_offset: Option<u64>| QuarantineRecord {
             table: Table::Volumes,
             ordinal,
@@ -90,30 +96,32 @@ impl Volumes {
             byte_offset,
         };
         if let Some(refusal) = &entry.refusal {
-            return RowOutcome {
-                row: Err(reject(refusal.reason, refusal.detail.clone(), None)),
-                input: None,
-                bytes_read: 0,
-            };
+            let row = Err(reject(refusal.reason, refusal.detail.clone(), None));
+            return Ok(RowOutcome { row, input: None, bytes_read: 0 });
         }
         let path = self.root.join(&entry.source_path);
-        if let Some(link) = link_out_of(&self.root, &path) {
+        if let Some(link) = reading::patiently(|| link_out_of(&self.root, &path))? {
             let name = link.strip_prefix(&self.root).unwrap_or(&link).display();
             let detail = format!("expected files within the data root, found the link {name} out of it");
-            return RowOutcome { row: Err(reject(Reason::PathOutsideRoot, detail, None)), input: None, bytes_read: 0 };
+            let row = Err(reject(Reason::PathOutsideRoot, detail, None));
+            return Ok(RowOutcome { row, input: None, bytes_read: 0 });
         }
         // Before the reading: a change while it is read shows in the next run.
         let input = Input::now(&self.root, &entry.source_path, self.check_inputs);
-        let row = self.read_and_map(&path, entry).map(|row| self.named(row, entry)).map_err(|error| {
-            // The message names files by their path on this machine; the record keeps what is below the root.
-            let detail = chain(&error).replace(&format!("{}/", self.root.display()), "");
-            reject(error.reason(), detail, error.byte_offset())
-        });
+        let row = match self.read_and_map(&path, entry) {
+            Ok(row) => Ok(self.named(row, entry)),
+            Err(fault @ InputError::Machine(_)) => return Err(fault.into()),
+            Err(error) => {
+                // The message names files by their path on this machine; the record keeps what is below the root.
+                let detail = chain(&error).replace(&format!("{}/", self.root.display()), "");
+                Err(reject(error.reason(), detail, error.byte_offset()))
+            }
+        };
         let input = if row.is_ok() { input } else { input.deepened(&self.root) };
-        RowOutcome { row, input: Some(input), bytes_read: size_on_disk(&path) }
+        Ok(RowOutcome { row, input: Some(input), bytes_read: size_on_disk(&path) })
     }
 
-    fn read_and_map(&self, path: &Path, entry: &ManifestVolume) -> Result<VolumeRow, med2e3_input::InputError> {
+    fn read_and_map(&self, path: &Path, entry: &ManifestVolume) -> Result<VolumeRow, InputError> {
         let volume = {
             let lap = Rc::new(RefCell::new(self.clock.lap(Step::Read)));
             let observer = Rc::new(move |stage| lap.borrow_mut().switch(step_of(stage)));
@@ -167,13 +175,20 @@ impl Volumes {
     }
 
     /// What every row became, in order: known from an earlier shard, or prepared now.
-    fn outcomes(&self, earlier: Option<&Earlier>, window: &[(u64, ManifestVolume)]) -> Vec<RowOutcome> {
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare), of the first row of which it is known.
+    fn outcomes(
+        &self,
+        earlier: Option<&Earlier>,
+        window: &[(u64, ManifestVolume)],
+    ) -> Result<Vec<RowOutcome>, PrepareError> {
         self.threads.install(|| {
             let outcomes = window.par_iter().map(|(ordinal, entry)| {
                 let known = earlier.and_then(|earlier| self.known(earlier, *ordinal, entry));
-                let done = known.unwrap_or_else(|| self.prepare(*ordinal, entry));
+                let done = known.map_or_else(|| self.prepare(*ordinal, entry), Ok)?;
                 self.progress.step(done.row.is_ok());
-                done
+                Ok(done)
             });
             outcomes.collect()
         })
@@ -219,7 +234,7 @@ impl Volumes {
         };
         // A window bounds how many prepared volumes wait for their turn to be written.
         for window in entries.chunks(2 * self.threads.current_num_threads()) {
-            for ((_, entry), done) in window.iter().zip(self.outcomes(earlier, window)) {
+            for ((_, entry), done) in window.iter().zip(self.outcomes(earlier, window)?) {
                 range.add(entry.volume_id, &done);
                 match done.row {
                     Ok(row) => pending.push(row),

@@ -34,7 +34,7 @@ pub(super) fn encode_volumes(
     device: Device,
 ) -> Result<Features, TrainerError> {
     let plan = FeedPlan::one_pass(TextForm::Conversation, QuestionForm::Llm, batch_size);
-    let mut feed = Feed::start(dataset.clone(), samples.clone(), plan);
+    let mut feed = Feed::start(dataset.clone(), samples.clone(), plan)?;
     let progress = Progress::new(samples.rows.len() as u64, 0, "volumes");
     let mut features = Vec::new();
     while let Some(batch) = feed.next_batch() {

@@ -39,7 +39,7 @@ mod series;
 mod transfer_syntax;
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirEntry};
+use std::fs::DirEntry;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -55,6 +55,7 @@ use super::samples::{Sample, Samples};
 use super::{Arrangement, ReadLimits, Rescale, SliceDropped, Volume, VolumeReader};
 use crate::error::InputError;
 use crate::orientation::DisplayTransform;
+use crate::reading;
 
 /// Reads a folder with the slices of one DICOM series, or one DICOM file as a volume: of one slice, or of the frames of
 /// a multi-frame object.
@@ -74,7 +75,7 @@ impl DicomReader {
 impl VolumeReader for DicomReader {
     /// Memory: the samples and a few copies of one slice; of a multi-frame object, also the file.
     fn read(&self, path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
-        let metadata = fs::metadata(path).map_err(|e| InputError::io(path, e))?;
+        let metadata = reading::metadata(path).map_err(|e| InputError::io(path, e))?;
         let mut folder = Folder::default();
         if metadata.is_dir() {
             folder.list(path, limits)?;
@@ -127,7 +128,7 @@ impl OpenFile {
 
 /// A file's bytes; `None` where it is not DICOM: then only its first bytes are read.
 fn read_file(path: &Path, limits: &ReadLimits) -> Result<Option<Vec<u8>>, DicomError> {
-    let mut file = fs::File::open(path).map_err(DicomError::Io)?;
+    let mut file = reading::File::open(path).map_err(DicomError::Io)?;
     let length = file.metadata().map_err(DicomError::Io)?.len();
     let mut bytes = Vec::new();
     file.by_ref().take(HEAD as u64).read_to_end(&mut bytes).map_err(DicomError::Io)?;
@@ -162,10 +163,10 @@ impl Folder {
     fn list(&mut self, path: &Path, limits: &ReadLimits) -> Result<(), InputError> {
         let mut number = 0;
         let mut files = 0;
-        for entry in super::sorted_entries(path)? {
+        for entry in reading::entries(path).map_err(|e| InputError::io(path, e))? {
             let Some(name) = slice_name(&entry) else { continue };
             // A link is followed. One that leads nowhere may have been a slice.
-            let slices = match fs::metadata(entry.path()) {
+            let slices = match reading::metadata(&entry.path()) {
                 Ok(metadata) if !metadata.is_file() => continue,
                 Ok(_) => Slice::open(entry.path(), number, limits),
                 Err(error) => Err(DicomError::Io(error)),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::InputError;
+use crate::reading;
 
 pub(in super::super) enum NiftiFiles {
     Single { path: PathBuf },
@@ -34,7 +35,7 @@ impl NiftiFiles {
             PathBuf::from(name)
         });
         let candidates: Vec<PathBuf> = candidates.collect();
-        let Some(paired_file) = candidates.iter().find(|candidate| candidate.is_file()) else {
+        let Some(paired_file) = candidates.iter().find(|candidate| reading::is_file(candidate)) else {
             return Err(InputError::NotFound { path: candidates[0].clone() });
         };
         let (given, paired_file) = (path.to_owned(), paired_file.clone());

@@ -1,5 +1,7 @@
 //! Paths of manifests in trees that the tests make.
 
+use std::fs;
+
 use super::*;
 
 /// A data root with the files and folders that are named; a name that ends with `/` is a folder with one slice.
