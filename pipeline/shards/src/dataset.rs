@@ -105,6 +105,10 @@ impl Dataset {
                     if !wanted {
                         continue;
                     }
+                    if let Some(problem) = row.problem() {
+                        let (path, sample) = (shard.path().to_owned(), row.sample_id);
+                        return Err(ShardError::UnsoundSample { path, sample, problem });
+                    }
                     if row.volume_ids.iter().all(|id| self.locations.contains_key(id)) {
                         rows.push(row);
                     } else {

@@ -75,6 +75,16 @@ pub enum ShardError {
         /// What the shard has instead.
         found: String,
     },
+    /// A sample that no program writes.
+    #[error("{path}: sample {sample}: {problem}")]
+    UnsoundSample {
+        /// The shard.
+        path: PathBuf,
+        /// The sample's key.
+        sample: Id,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A volume that is not in the dataset.
     #[error("{path}: volume {volume} is not in the dataset")]
     NoSuchVolume {

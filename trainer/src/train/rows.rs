@@ -94,11 +94,10 @@ fn count(rows: &[SampleRow], form: TextForm, question: QuestionForm, config: &Me
                 &[]
             }
         };
+        let targets = row.targets();
         let is_target = |at: usize| match form {
             TextForm::Pretrain => ids[at] != IMAGE3D,
-            TextForm::Conversation | TextForm::Prompt => {
-                row.target_spans.iter().any(|&(start, end)| (start as usize..end as usize).contains(&at))
-            }
+            TextForm::Conversation | TextForm::Prompt => targets[at],
         };
         // The first position has none before it that could predict it.
         let (mut position, mut first_target) = (0, None);

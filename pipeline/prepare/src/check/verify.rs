@@ -10,7 +10,7 @@ use arrow::array::AsArray;
 use med2e3_schemas::Id;
 use med2e3_schemas::index::{DatasetIndex, ShardEntry};
 use med2e3_schemas::report::TableCounts;
-use med2e3_schemas::sample::{self, IMAGE3D, SampleRow};
+use med2e3_schemas::sample::{self, SampleRow};
 use med2e3_schemas::volume::{self, VolumeRow};
 use med2e3_shards::index::{file_entry, index_text};
 use med2e3_shards::{Members, ShardError, ShardReader};
@@ -265,23 +265,13 @@ fn sample_rows(reader: &ShardReader) -> Result<Rows, String> {
     let mut rows = Rows::default();
     for batch in reader.read(&[]).map_err(|e| e.to_string())? {
         for row in sample::from_batch(&batch).map_err(|e| e.to_string())? {
-            let SampleRow { sample_id, volume_ids, ids, target_spans, task, topic, split, .. } = row;
-            let marks = ids.iter().filter(|id| **id == IMAGE3D).count();
-            let targets = target_spans.iter().all(|(start, end)| start < end && *end as usize <= ids.len());
-            let problem = if marks != volume_ids.len() {
-                format!("{marks} image marks for {} volumes", volume_ids.len())
-            } else if target_spans.is_empty() || !targets {
-                format!("target spans {target_spans:?} over {} ids", ids.len())
-            } else if ids.iter().any(|id| *id < 0 && *id != IMAGE3D) {
-                "a negative id that is no image mark".into()
-            } else {
-                let key = count_key(task, topic);
-                *rows.counts.entry((split.to_string(), key)).or_default() += 1;
-                rows.ids.push(sample_id);
-                rows.refers.push(volume_ids);
-                continue;
-            };
-            return Err(format!("sample {sample_id}: {problem}"));
+            if let Some(problem) = row.problem() {
+                return Err(format!("sample {}: {problem}", row.sample_id));
+            }
+            let SampleRow { sample_id, volume_ids, task, topic, split, .. } = row;
+            *rows.counts.entry((split.to_string(), count_key(task, topic))).or_default() += 1;
+            rows.ids.push(sample_id);
+            rows.refers.push(volume_ids);
         }
     }
     Ok(rows)
