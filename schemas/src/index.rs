@@ -101,14 +101,24 @@ impl DatasetIndex {
             if holds { Ok(()) } else { Err(SchemaError::Value { key: key.into(), expected, found }) }
         };
         let tokens = self.visual_tokens;
-        expect(tokens <= MOST_VISUAL_TOKENS, "visual_tokens", format!("{MOST_VISUAL_TOKENS} or fewer"), tokens.to_string())?;
+        expect(
+            tokens <= MOST_VISUAL_TOKENS,
+            "visual_tokens",
+            format!("{MOST_VISUAL_TOKENS} or fewer"),
+            tokens.to_string(),
+        )?;
         let end = self.end_token.unwrap_or(0);
         expect(end >= 0, "end_token", "0 or more".into(), end.to_string())?;
         let mut named = BTreeSet::new();
         for shard in self.volumes.iter().chain(&self.samples) {
             let ShardEntry { path, rows, bytes, .. } = shard;
             let expected = format!("at most {MOST_ROWS} rows and {MOST_BYTES} bytes");
-            expect(*rows <= MOST_ROWS && *bytes <= MOST_BYTES, path, expected, format!("{rows} rows and {bytes} bytes"))?;
+            expect(
+                *rows <= MOST_ROWS && *bytes <= MOST_BYTES,
+                path,
+                expected,
+                format!("{rows} rows and {bytes} bytes"),
+            )?;
             let once = named.insert(path) && !self.files.contains_key(path);
             expect(once, "path", "every file named once".into(), format!("{path} twice"))?;
         }

@@ -171,7 +171,11 @@ impl SampleRow {
         if marks(&self.ids) != volumes || marks(pretrain) > volumes {
             Some(format!("{} image marks for {volumes} volumes", marks(&self.ids).max(marks(pretrain))))
         } else if self.target_spans.is_empty() || !self.target_spans.iter().all(&mut follows) {
-            Some(format!("{} target spans that are not one after the other in {} ids", self.target_spans.len(), self.ids.len()))
+            Some(format!(
+                "{} target spans that are not one after the other in {} ids",
+                self.target_spans.len(),
+                self.ids.len()
+            ))
         } else if is_negative(&self.ids) || is_negative(pretrain) || questions.concat().iter().any(|id| *id < 0) {
             Some("a negative id that is no image mark".into())
         } else {

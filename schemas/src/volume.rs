@@ -104,7 +104,8 @@ impl VoxelFormat {
     /// # Errors
     /// A value out of its range.
     pub fn check(&self) -> Result<(), SchemaError> {
-        let error = |key: &str, expected: String, found: String| SchemaError::Value { key: key.into(), expected, found };
+        let error =
+            |key: &str, expected: String, found: String| SchemaError::Value { key: key.into(), expected, found };
         let cell = self.shape_dhw.iter().try_fold(self.code.width(), |bytes, &axis| bytes.checked_mul(axis));
         if !cell.is_some_and(|bytes| (1..=MAX_CELL_BYTES).contains(&bytes)) {
             let [d, h, w] = self.shape_dhw;

@@ -170,7 +170,10 @@ async fn case_is_a_word_for_case_id_and_groups_stay_whole() {
             let counted: usize = inside.values().flatten().filter(|flag| **flag).count();
             assert_eq!(counted, ids.len(), "a sample that could not be drawn was drawn");
         }
-        let read = |name: &str| subset::read(folder.path(), &read_index(folder.path()).unwrap(), &format!("{name}{seed}"), Split::Train).unwrap();
+        let read = |name: &str| {
+            subset::read(folder.path(), &read_index(folder.path()).unwrap(), &format!("{name}{seed}"), Split::Train)
+                .unwrap()
+        };
         assert_eq!(read("a"), read("b"));
     }
 }

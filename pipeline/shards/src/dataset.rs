@@ -9,8 +9,8 @@ use med2e3_schemas::sample;
 use med2e3_schemas::volume::{self, VoxelFormat};
 
 use crate::index::TOKENIZER;
-use crate::shards::Shards;
 use crate::selection::{Samples, Selection, selection_hash};
+use crate::shards::Shards;
 use crate::{ShardError, ShardReader, subset};
 
 /// An open dataset. Voxels stay on disk; only ids and locations are in memory.

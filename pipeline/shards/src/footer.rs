@@ -77,10 +77,10 @@ fn check_column(group: &RowGroupMetaData, column: &ColumnChunkMetaData, end: u64
     }
     let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
     let range = u64::try_from(start).ok().zip(u64::try_from(column.compressed_size()).ok());
-    let range = range.filter(|(start, length)| *start >= 4 && start.checked_add(*length).is_some_and(|stop| stop <= end));
-    let (_, length) = range.ok_or_else(|| {
-        format!("expected bytes from 4 to {end}, found {} from {start}", column.compressed_size())
-    })?;
+    let range =
+        range.filter(|(start, length)| *start >= 4 && start.checked_add(*length).is_some_and(|stop| stop <= end));
+    let (_, length) = range
+        .ok_or_else(|| format!("expected bytes from 4 to {end}, found {} from {start}", column.compressed_size()))?;
     Ok(length)
 }
 
@@ -149,7 +149,9 @@ pub(crate) fn page_locations(file: &PositionedFile, column: &ColumnChunkMetaData
                 }
                 Some(true)
             })?;
-            let page = offset.zip(size).filter(|(at, size)| *at >= from && at.checked_add(*size).is_some_and(|end| end <= from + length));
+            let page = offset
+                .zip(size)
+                .filter(|(at, size)| *at >= from && at.checked_add(*size).is_some_and(|end| end <= from + length));
             pages.push(page?);
         }
         Some(true)

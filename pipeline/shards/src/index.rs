@@ -9,9 +9,9 @@ use med2e3_schemas::index::{DatasetIndex, FileEntry};
 use med2e3_store::{PositionedFile, put_whole, read_regular};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::{ShardError, subset};
 use crate::members::{Members, within};
 use crate::write::hash_range;
+use crate::{ShardError, subset};
 
 /// The index's file in a dataset.
 pub const FILE: &str = "dataset.json";

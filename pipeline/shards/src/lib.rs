@@ -25,16 +25,16 @@ mod page_header;
 mod pages;
 pub mod read;
 mod runs;
-pub mod shards;
 pub mod selection;
+pub mod shards;
 pub mod subset;
 mod thrift;
 pub mod write;
 
 pub use dataset::Dataset;
 pub use error::ShardError;
-pub use members::Members;
 pub use index::{read_index, write_index};
+pub use members::Members;
 pub use read::ShardReader;
 pub use selection::{Samples, Selection};
 pub use shards::Shards;

@@ -42,7 +42,8 @@ impl Budget {
 
     pub(crate) fn take(&self, bytes: u64) -> Result<()> {
         let left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
-        left.map(|_| ()).map_err(|left| refused(format!("expected rows that unfold to {left} more bytes, found {bytes}")))
+        left.map(|_| ())
+            .map_err(|left| refused(format!("expected rows that unfold to {left} more bytes, found {bytes}")))
     }
 }
 
@@ -94,7 +95,9 @@ impl Column {
         }
         let mut buffer = Vec::new();
         let end = self.end.min(start.saturating_add(length.max(ahead)));
-        self.file.read(start..end.max(start + length), &mut buffer).map_err(|error| ParquetError::External(error.into()))?;
+        self.file
+            .read(start..end.max(start + length), &mut buffer)
+            .map_err(|error| ParquetError::External(error.into()))?;
         self.window = (start, Bytes::from(buffer));
         Ok(self.window.1.slice(..length as usize))
     }
@@ -136,7 +139,11 @@ impl Column {
         }
         let stored = self.bytes(contents, header.stored, 0)?;
         if self.compression == Compression::UNCOMPRESSED {
-            return if stored.len() == header.unfolded { Ok(stored) } else { Err(self.other_size(header, stored.len())) };
+            return if stored.len() == header.unfolded {
+                Ok(stored)
+            } else {
+                Err(self.other_size(header, stored.len()))
+            };
         }
         let mut unfolded = vec![0; header.unfolded];
         // A page of nulls alone has no bytes of values, and need not have any at all.
@@ -213,15 +220,17 @@ impl PageReader for Column {
         if header.kind == Kind::Dictionary {
             if self.descriptor.physical_type() == Type::BYTE_ARRAY {
                 let texts = PlainTexts::of(&buf, header.values);
-                self.dictionary =
-                    Some(texts.ok_or_else(|| refused(format!("column {}: a dictionary of other contents", self.name())))?);
+                self.dictionary = Some(
+                    texts.ok_or_else(|| refused(format!("column {}: a dictionary of other contents", self.name())))?,
+                );
             }
             self.budget.take(u64::from(header.values).saturating_mul(16).saturating_add(buf.len() as u64))?;
             let encoding = Encoding::PLAIN;
             return Ok(Some(Page::DictionaryPage { buf, num_values: header.values, encoding, is_sorted: false }));
         }
         let left = self.left.checked_sub(header.values.into());
-        self.left = left.ok_or_else(|| refused(format!("column {}: more values than the footer states", self.name())))?;
+        self.left =
+            left.ok_or_else(|| refused(format!("column {}: more values than the footer states", self.name())))?;
         self.account(header, encoding, &buf)?;
         Ok(Some(Page::DataPage {
             buf,

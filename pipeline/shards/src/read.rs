@@ -181,7 +181,8 @@ impl ShardReader {
     /// # Errors
     /// As [`ShardReader::read_row`]; no voxels, or a cell of another size than `cell`.
     pub fn read_voxels(&self, row: usize, cell: &mut [u8]) -> Result<(), ShardError> {
-        if let Some(voxels) = self.voxels.as_ref().filter(|voxels| voxels.cell_bytes == cell.len() && row < self.rows()) {
+        if let Some(voxels) = self.voxels.as_ref().filter(|voxels| voxels.cell_bytes == cell.len() && row < self.rows())
+        {
             let group = self.group_starts.partition_point(|&start| start <= row) - 1;
             if let Some(pages) = &voxels.pages[group] {
                 let page = pages[row - self.group_starts[group]];
@@ -212,7 +213,8 @@ impl ShardReader {
             let (start, length) = page;
             self.file.read(start..start + length, stored).map_err(|error| ParquetError::External(error.into()))?;
             let bytes = cell.len();
-            let words = || refused(format!("column voxels: expected the page of a cell of {bytes} bytes at byte {start}"));
+            let words =
+                || refused(format!("column voxels: expected the page of a cell of {bytes} bytes at byte {start}"));
             let (header, at) = PageHeader::parse(stored).ok_or_else(words)?;
             let is_cell = (header.kind, header.encoding, header.values, header.unfolded) == (Kind::Data, 0, 1, bytes);
             let contents = stored.get(at..).and_then(|rest| rest.get(..header.stored as usize));
@@ -300,7 +302,8 @@ impl RowGroups for OneGroup<'_> {
 
 /// What the parquet reader gives. Its panics, which some damaged pages cause, become errors.
 fn checked<T>(path: &Path, read: impl FnOnce() -> ParquetResult<T>) -> Result<T, ShardError> {
-    let result = guarded(read).unwrap_or_else(|words| Err(refused(format!("damage that the reader does not expect: {words}"))));
+    let result =
+        guarded(read).unwrap_or_else(|words| Err(refused(format!("damage that the reader does not expect: {words}"))));
     result.map_err(ShardError::parquet(path))
 }
 

@@ -102,7 +102,10 @@ mod tests {
         assert_eq!(bytes_of_runs(&page, 1, 101, &texts), Some(303));
         // Two billion times.
         let many = [1, 0x80, 0xa8, 0xd6, 0xb9, 0x0f, 1];
-        assert_eq!(bytes_of_runs(&many, 0, u32::MAX, &texts), Some(3 * ((0x0f << 28 | 0x39 << 21 | 0x56 << 14 | 0x28 << 7) >> 1)));
+        assert_eq!(
+            bytes_of_runs(&many, 0, u32::MAX, &texts),
+            Some(3 * ((0x0f << 28 | 0x39 << 21 | 0x56 << 14 | 0x28 << 7) >> 1))
+        );
         // No text of that number; levels beyond the end.
         assert_eq!(bytes_of_runs(&[2, 8, 3], 0, 4, &texts), None);
         assert_eq!(bytes_of_runs(&[9, 0, 0, 0], 1, 4, &texts), None);

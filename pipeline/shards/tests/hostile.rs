@@ -5,9 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, DictionaryArray, FixedSizeBinaryArray, Int32Array, ListArray, RecordBatch, StringArray,
-};
+use arrow::array::{ArrayRef, DictionaryArray, FixedSizeBinaryArray, Int32Array, ListArray, RecordBatch, StringArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Int32Type};
 use med2e3_schemas::index::DatasetIndex;
@@ -179,7 +177,11 @@ fn no_flipped_bit_is_more_than_an_error() {
         let file = random.next_u32() as usize % 3;
         let bit = random.next_u32() as usize % (8 * changed[file].len());
         // Footers decide most: half of the flips are near the end.
-        let bit = if random.next_u32() % 2 == 0 { bit } else { 8 * changed[file].len() - 1 - bit % 20_000.min(8 * changed[file].len()) };
+        let bit = if random.next_u32() % 2 == 0 {
+            bit
+        } else {
+            8 * changed[file].len() - 1 - bit % 20_000.min(8 * changed[file].len())
+        };
         changed[file][bit / 8] ^= 1 << (bit % 8);
         dataset::dataset(&dataset::joined([&changed[0], &changed[1], &changed[2]]));
     }
@@ -283,7 +285,8 @@ fn a_sample_that_no_program_writes_is_refused() {
         let mut rows = vec![sample(0), sample(1)];
         change(&mut rows[1]);
         let path = index.samples[0].path.clone();
-        let mut writer = ShardWriter::create(&folder.path().join(&path), sample::schema(), PageLayout::Samples).unwrap();
+        let mut writer =
+            ShardWriter::create(&folder.path().join(&path), sample::schema(), PageLayout::Samples).unwrap();
         writer.write(&sample::to_batch(&rows)).unwrap();
         index.samples = vec![writer.commit(&path, &[]).unwrap()];
         write_index(folder.path(), &index).unwrap();

@@ -18,7 +18,8 @@ pub fn open_regular(path: &Path) -> Result<File, FileError> {
     // been replaced between. A pipe that took its place does not wait for a writer: the call does not block.
     refuse_other(path, fs::metadata(path).map_err(FileError::of(path, "stat"))?.file_type())?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| FileError::of(path, "open")(errno.into()))?;
+    let file =
+        rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| FileError::of(path, "open")(errno.into()))?;
     let file = File::from(file);
     refuse_other(path, file.metadata().map_err(FileError::of(path, "stat"))?.file_type())?;
     Ok(file)

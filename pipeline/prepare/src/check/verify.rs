@@ -58,7 +58,8 @@ impl Verification {
 /// A folder without a `dataset.json`, or one of another version; what is wrong within is no error but a problem.
 pub fn verify(root: &Path) -> Result<Verification, PrepareError> {
     let mut found = Verification::default();
-    let unreadable = |problem: String| Verification { problems: vec![format!("dataset.json: {problem}")], ..Default::default() };
+    let unreadable =
+        |problem: String| Verification { problems: vec![format!("dataset.json: {problem}")], ..Default::default() };
     let text = match index_text(root) {
         Ok(text) => text,
         Err(ShardError::Schema { source, .. }) => return Ok(unreadable(source.to_string())),

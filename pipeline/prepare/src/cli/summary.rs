@@ -64,7 +64,11 @@ pub(super) fn prepared(prepared: &Prepared) -> String {
     }
     if !report.notes.is_empty() {
         line!(text, "notes    volumes with a note (column notes):");
-        report.notes.iter().take(KINDS_SHOWN).for_each(|(note, count)| line!(text, "         {count:>6} {}", visible::value(note)));
+        report
+            .notes
+            .iter()
+            .take(KINDS_SHOWN)
+            .for_each(|(note, count)| line!(text, "         {count:>6} {}", visible::value(note)));
         more(&mut text, report.notes.len());
     }
     let PrepareReport { shards_reused, inputs_read, seconds, special_words, .. } = report;

@@ -130,7 +130,8 @@ impl Watch {
 
 /// Plans are built and walked by recursion: a query's depth is bounded before there is a plan.
 fn check_length(query: &str) -> Result<(), PrepareError> {
-    let refused = |expected: &str, found: usize| PrepareError::Query { problem: format!("expected {expected}, found {found}") };
+    let refused =
+        |expected: &str, found: usize| PrepareError::Query { problem: format!("expected {expected}, found {found}") };
     let characters = query.chars().count();
     if characters > MAX_CHARACTERS {
         return Err(refused(&format!("at most {MAX_CHARACTERS} characters"), characters));
@@ -151,7 +152,8 @@ fn check_length(query: &str) -> Result<(), PrepareError> {
     };
     let nesting = tokens.iter().filter(nests).count();
     if nesting > MAX_NESTING {
-        let expected = format!("at most {MAX_NESTING} operators and keywords (a list `x IN (..)` may have more values)");
+        let expected =
+            format!("at most {MAX_NESTING} operators and keywords (a list `x IN (..)` may have more values)");
         return Err(refused(&expected, nesting));
     }
     Ok(())

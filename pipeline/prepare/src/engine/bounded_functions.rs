@@ -79,7 +79,10 @@ impl ScalarUDFImpl for Bounded {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let items = self.items(&args)?;
         if items > MAX_ITEMS {
-            return exec_err!("{}: expected at most {MAX_ITEMS} letters or items in a batch, found {items}", self.name());
+            return exec_err!(
+                "{}: expected at most {MAX_ITEMS} letters or items in a batch, found {items}",
+                self.name()
+            );
         }
         self.inner.invoke_with_args(args)
     }

@@ -5,7 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, RecordBatch, RecordBatchOptions, new_null_array};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, RecordBatch, RecordBatchOptions, new_null_array,
+};
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
@@ -135,7 +137,8 @@ impl PartitionStream for Part {
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
         let part = self.clone();
-        let groups = self.shards.clone().into_iter().flat_map(|shard| (0..shard.groups()).map(move |n| (shard.clone(), n)));
+        let groups =
+            self.shards.clone().into_iter().flat_map(|shard| (0..shard.groups()).map(move |n| (shard.clone(), n)));
         let batches = groups.flat_map(move |(shard, group)| part.batches(&shard, group));
         Box::pin(RecordBatchStreamAdapter::new(self.wanted.clone(), stream::iter(batches)))
     }
