@@ -5,6 +5,7 @@
 
 #[path = "../../pipeline/prepare/src/config.rs"]
 pub mod config;
+pub mod dataset;
 #[path = "../../pipeline/prepare/src/error.rs"]
 pub mod error;
 #[path = "../../pipeline/prepare/src/manifest/mod.rs"]

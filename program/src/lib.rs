@@ -3,7 +3,8 @@
 //! # Layout
 //! - [`frame`]: from arguments to an exit code
 //! - [`run_args`]: a run's configuration file, overrides and output folder
-//! - [`stdout`]: standard output that may be closed or full
+//! - [`stdout`]: standard output that may be closed or full; [`stderr`]: messages
+//! - [`visible`]: strangers' texts, so that a terminal shows them and obeys nothing
 //! - [`output`]: the output folder of a run
 //! - [`machine`]: how many threads a run may have
 //! - `signals`: which thread takes them
@@ -17,9 +18,12 @@ pub mod output;
 pub mod progress;
 pub mod run_args;
 mod signals;
+pub mod stderr;
 pub mod stdout;
+pub mod visible;
 
 pub use frame::main;
 pub use progress::{Progress, Stopwatch};
 pub use run_args::RunArgs;
+pub use stderr::note;
 pub use stdout::Stdout;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use crate::{note, visible};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// Seconds between lines where there is no terminal.
@@ -69,7 +70,7 @@ impl Progress {
 
     /// Says how it goes, from now on.
     pub fn set_message(&self, message: String) {
-        self.bar.set_message(message.clone());
+        self.bar.set_message(visible::value(&message).into_owned());
         *self.message.lock().unwrap_or_else(PoisonError::into_inner) = message;
     }
 
@@ -85,7 +86,7 @@ impl Progress {
         let rate = done.saturating_sub(self.before) as f64 / seconds.max(1e-9);
         let message = self.message.lock().unwrap_or_else(PoisonError::into_inner);
         let line = format!("{:<8} {done}/{total}, {seconds:.1} s, {rate:.2}/s  {message}", self.what);
-        eprintln!("{}", line.trim_end());
+        note(line.trim_end());
     }
 }
 

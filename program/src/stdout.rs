@@ -4,12 +4,19 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 
 use serde::Serialize;
 
+use crate::visible;
+
 /// Standard output, held by one verb. Write errors come back as errors, never as panics; once the reader has closed its end,
 /// what is written is dropped and every call succeeds.
+///
+/// Text that is written has nothing in it that a terminal obeys but line breaks, see [`visible`]; bytes that are no UTF-8 are
+/// shown as the mark that stands for such.
 #[derive(Debug)]
 pub struct Stdout<W: Write = StdoutLock<'static>> {
     writer: BufWriter<W>,
     closed: bool,
+    // The begin of a character whose other bytes are not written yet.
+    cut: Vec<u8>,
 }
 
 impl Stdout {
@@ -21,7 +28,7 @@ impl Stdout {
 
 impl<W: Write> Stdout<W> {
     fn new(writer: W) -> Stdout<W> {
-        Stdout { writer: BufWriter::new(writer), closed: false }
+        Stdout { writer: BufWriter::new(writer), closed: false, cut: Vec::new() }
     }
 
     /// Writes a value as one line of JSON.
@@ -30,7 +37,24 @@ impl<W: Write> Stdout<W> {
     /// The system refuses the write.
     pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string(value)?;
-        writeln!(self, "{text}")
+        self.json_lines(&text)?;
+        self.data(b"\n")
+    }
+
+    /// Writes text that is JSON.
+    ///
+    /// # Errors
+    /// The system refuses the write.
+    pub fn json_lines(&mut self, text: &str) -> io::Result<()> {
+        self.data(visible::json(text).as_bytes())
+    }
+
+    /// Writes the bytes of a format whose cells were made visible one by one, such as CSV.
+    ///
+    /// # Errors
+    /// The system refuses the write.
+    pub fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.unless_closed((), |writer| writer.write_all(bytes))
     }
 
     /// Writes everything out. Without this call the end of what was written may be lost.
@@ -58,7 +82,31 @@ impl<W: Write> Stdout<W> {
 
 impl<W: Write> Write for Stdout<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.unless_closed(bytes.len(), |writer| writer.write(bytes))
+        self.cut.extend_from_slice(bytes);
+        let mut text = String::new();
+        let mut rest = self.cut.as_slice();
+        loop {
+            match std::str::from_utf8(rest) {
+                Ok(whole) => {
+                    text.push_str(whole);
+                    rest = &[];
+                    break;
+                }
+                Err(error) => {
+                    let (valid, after) = rest.split_at(error.valid_up_to());
+                    text.push_str(&String::from_utf8_lossy(valid));
+                    let Some(wrong) = error.error_len() else {
+                        rest = after;
+                        break;
+                    };
+                    text.push(char::REPLACEMENT_CHARACTER);
+                    rest = &after[wrong..];
+                }
+            }
+        }
+        self.cut = rest.to_vec();
+        self.data(visible::lines(&text).as_bytes())?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -80,6 +128,19 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn text_is_visible_however_it_is_cut_and_data_is_as_it_is() {
+        let mut out = Stdout::new(Vec::new());
+        for byte in "\u{9b}é\x1b[2J\n\u{202e}".as_bytes().iter().chain(&[0xff, b'x']) {
+            out.write_all(&[*byte]).unwrap();
+        }
+        out.data(b"\r\n").unwrap();
+        out.json(&"\x7f").unwrap();
+        out.finish().unwrap();
+        let expected = "\\u{9b}é\\u{1b}[2J\n\\u{202e}\u{fffd}x\r\n\"\\u007f\"\n";
+        assert_eq!(String::from_utf8(out.writer.into_inner().unwrap()).unwrap(), expected);
     }
 
     #[test]

@@ -19,6 +19,16 @@ pub enum SchemaError {
         /// The type that the file has, or "none".
         found: String,
     },
+    /// A value that is out of the range that a program writes.
+    #[error("`{key}`: expected {expected}, found {found}")]
+    Value {
+        /// The value's key.
+        key: String,
+        /// The range.
+        expected: String,
+        /// The value.
+        found: String,
+    },
     /// A word that is none of the schema's values.
     #[error("{what}: expected one of {expected}, found `{found}`")]
     Word {

@@ -1,6 +1,6 @@
 //! `dataset.json`: what a prepared dataset holds, shard by shard, so that a reader needs to open nothing to plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -78,7 +78,7 @@ impl DatasetIndex {
     /// Reads the index from its JSON text.
     ///
     /// # Errors
-    /// Text that is no index, or one of another schema version.
+    /// Text that is no index, one of another schema version, a value that is out of its range, a file that is named twice.
     pub fn parse(text: &str) -> Result<DatasetIndex, SchemaError> {
         #[derive(Deserialize)]
         struct Version {
@@ -89,9 +89,55 @@ impl DatasetIndex {
         if schema_version != SCHEMA_VERSION {
             return Err(SchemaError::Version { expected: SCHEMA_VERSION, found: schema_version });
         }
-        serde_json::from_str(text).map_err(config)
+        let index: DatasetIndex = serde_json::from_str(text).map_err(config)?;
+        index.check()?;
+        Ok(index)
+    }
+
+    /// Every value within its range, every file named once.
+    fn check(&self) -> Result<(), SchemaError> {
+        self.voxels.check()?;
+        let expect = |holds: bool, key: &str, expected: String, found: String| {
+            if holds { Ok(()) } else { Err(SchemaError::Value { key: key.into(), expected, found }) }
+        };
+        let tokens = self.visual_tokens;
+        expect(
+            tokens <= MOST_VISUAL_TOKENS,
+            "visual_tokens",
+            format!("{MOST_VISUAL_TOKENS} or fewer"),
+            tokens.to_string(),
+        )?;
+        let end = self.end_token.unwrap_or(0);
+        expect(end >= 0, "end_token", "0 or more".into(), end.to_string())?;
+        let mut named = BTreeSet::new();
+        for shard in self.volumes.iter().chain(&self.samples) {
+            let ShardEntry { path, rows, bytes, .. } = shard;
+            let expected = format!("at most {MOST_ROWS} rows and {MOST_BYTES} bytes");
+            expect(
+                *rows <= MOST_ROWS && *bytes <= MOST_BYTES,
+                path,
+                expected,
+                format!("{rows} rows and {bytes} bytes"),
+            )?;
+            let once = named.insert(path) && !self.files.contains_key(path);
+            expect(once, "path", "every file named once".into(), format!("{path} twice"))?;
+        }
+        for table in [&self.volumes, &self.samples] {
+            let rows: u64 = table.iter().map(|shard| shard.rows).fold(0, u64::saturating_add);
+            expect(rows <= MOST_ROWS, "rows", format!("at most {MOST_ROWS} of a table"), rows.to_string())?;
+        }
+        Ok(())
     }
 }
+
+/// Rows of a table at most: positions are counted in 32 bits.
+const MOST_ROWS: u64 = u32::MAX as u64;
+
+/// Bytes of a shard at most: far beyond any that is written, so that sums stay countable.
+const MOST_BYTES: u64 = 1 << 48;
+
+/// Positions of one volume at most, as many as there are voxels in the largest cell.
+const MOST_VISUAL_TOKENS: u32 = 1 << 28;
 
 /// xxh3 (64 bit) of some bytes, as the index states it: 16 hex digits.
 pub fn xxh3_hex(bytes: &[u8]) -> String {
@@ -115,7 +161,7 @@ mod tests {
             tokenizer: None,
             end_token: None,
             volumes: vec![ShardEntry::default()],
-            samples: Vec::new(),
+            samples: vec![ShardEntry { path: "samples/0".into(), ..ShardEntry::default() }],
             files: BTreeMap::new(),
             counts: BTreeMap::new(),
             xxh3: String::new(),
@@ -127,5 +173,40 @@ mod tests {
             text.replace("\"rows\": 0", "\"rows\": 1"),
             DatasetIndex::parse(&text.replace("\"rows\": 0", "\"rows\": 1")).unwrap().to_text()
         );
+    }
+
+    #[test]
+    fn values_beyond_their_ranges_are_named() {
+        let format = VoxelFormat::unit_range([1, 2, 2], VoxelCode::U8);
+        let index = DatasetIndex {
+            schema_version: SCHEMA_VERSION,
+            recipe: "m3d".into(),
+            recipe_hash: String::new(),
+            voxels: format,
+            inputs: None,
+            visual_tokens: 1,
+            tokenizer: None,
+            end_token: None,
+            volumes: vec![ShardEntry { path: "volumes/0".into(), rows: 1, ..ShardEntry::default() }],
+            samples: Vec::new(),
+            files: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            xxh3: String::new(),
+        };
+        let said = |change: &dyn Fn(&mut DatasetIndex)| {
+            let mut changed = index.clone();
+            change(&mut changed);
+            DatasetIndex::parse(&changed.to_text()).err().map_or(String::new(), |error| error.to_string())
+        };
+        assert_eq!(said(&|_| ()), "");
+        for shape in [[1 << 40; 3], [usize::MAX; 3], [0, 1, 1], [1 << 14, 1 << 14, 1]] {
+            assert!(said(&|index| index.voxels.shape_dhw = shape).contains("voxels.shape_dhw"));
+        }
+        assert!(said(&|index| index.voxels.scale = 0.0).contains("voxels.scale"));
+        assert!(said(&|index| index.visual_tokens = u32::MAX).contains("visual_tokens"));
+        assert!(said(&|index| index.end_token = Some(-5)).contains("end_token"));
+        assert!(said(&|index| index.volumes[0].rows = u64::MAX).contains("volumes/0"));
+        assert!(said(&|index| index.volumes[0].bytes = u64::MAX).contains("volumes/0"));
+        assert!(said(&|index| index.samples = index.volumes.clone()).contains("volumes/0 twice"));
     }
 }

@@ -12,6 +12,7 @@
 //! - [`inputs`]: how a model's inputs are made from volumes and texts
 //! - [`report`]: what each program says about its run, as JSON
 //! - [`config`]: TOML text plus overrides to a typed value
+//! - [`guarded`]: a library's panic on damaged bytes, as words
 //! - [`error`]: the crate's one error type
 //!
 //! This crate does no input or output and knows neither DataFusion nor libtorch.
@@ -19,6 +20,7 @@
 mod columns;
 pub mod config;
 pub mod error;
+pub mod guarded;
 pub mod id;
 pub mod identity;
 pub mod index;

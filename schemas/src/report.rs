@@ -22,21 +22,24 @@ pub struct TableCounts {
 impl TableCounts {
     /// Rows set aside for any reason.
     pub fn quarantined_rows(&self) -> u64 {
-        self.quarantined.values().sum()
+        self.quarantined.values().copied().fold(0, u64::saturating_add)
     }
 
     /// Whether every manifest row is accounted for.
     pub fn add_up(&self) -> bool {
-        self.manifest_rows == self.rows + self.quarantined_rows() + self.duplicates
+        let parts = [self.rows, self.quarantined_rows(), self.duplicates];
+        // Counts come from files: a sum beyond 64 bits is none.
+        parts.into_iter().try_fold(0, u64::checked_add) == Some(self.manifest_rows)
     }
 
     /// Adds another table's counts.
     pub fn add(&mut self, other: &TableCounts) {
-        self.manifest_rows += other.manifest_rows;
-        self.rows += other.rows;
-        self.duplicates += other.duplicates;
+        let add = |sum: &mut u64, count: u64| *sum = sum.saturating_add(count);
+        add(&mut self.manifest_rows, other.manifest_rows);
+        add(&mut self.rows, other.rows);
+        add(&mut self.duplicates, other.duplicates);
         for (reason, count) in &other.quarantined {
-            *self.quarantined.entry(reason.clone()).or_default() += count;
+            add(self.quarantined.entry(reason.clone()).or_default(), *count);
         }
     }
 }

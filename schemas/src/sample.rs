@@ -155,6 +155,45 @@ fn span_fields() -> Fields {
     vec![Field::new("start", DataType::UInt32, false), Field::new("end", DataType::UInt32, false)].into()
 }
 
+impl SampleRow {
+    /// What no program writes: marks that are not as many as the volumes, spans out of order or beyond the ids, negative ids.
+    pub fn problem(&self) -> Option<String> {
+        let marks = |ids: &[i32]| ids.iter().filter(|id| **id == IMAGE3D).count();
+        let is_negative = |ids: &[i32]| ids.iter().any(|id| *id < 0 && *id != IMAGE3D);
+        let (pretrain, volumes) = (self.pretrain_ids.as_deref().unwrap_or_default(), self.volume_ids.len());
+        let questions = [self.question_ids_llm.as_slice(), self.question_ids_bert.as_deref().unwrap_or_default()];
+        let mut before = 0;
+        let mut follows = |&(start, end): &(u32, u32)| {
+            let follows = before <= start && start < end && end as usize <= self.ids.len();
+            before = end;
+            follows
+        };
+        if marks(&self.ids) != volumes || marks(pretrain) > volumes {
+            Some(format!("{} image marks for {volumes} volumes", marks(&self.ids).max(marks(pretrain))))
+        } else if self.target_spans.is_empty() || !self.target_spans.iter().all(&mut follows) {
+            Some(format!(
+                "{} target spans that are not one after the other in {} ids",
+                self.target_spans.len(),
+                self.ids.len()
+            ))
+        } else if is_negative(&self.ids) || is_negative(pretrain) || questions.concat().iter().any(|id| *id < 0) {
+            Some("a negative id that is no image mark".into())
+        } else {
+            None
+        }
+    }
+
+    /// Whether each of the ids is a target.
+    pub fn targets(&self) -> Vec<bool> {
+        let mut targets = vec![false; self.ids.len()];
+        for &(start, end) in &self.target_spans {
+            let end = (end as usize).min(targets.len());
+            targets[(start as usize).min(end)..end].fill(true);
+        }
+        targets
+    }
+}
+
 /// The schema of `samples/*.parquet`.
 pub fn schema() -> SchemaRef {
     let text = |name: &str| Field::new(name, DataType::Utf8, false);

@@ -99,6 +99,34 @@ impl VoxelFormat {
         *self == VoxelFormat::unit_range(self.shape_dhw, self.code)
     }
 
+    /// Checks what a file states: a cell of at most [`MAX_CELL_BYTES`] and not empty, a finite scale above 0, a finite offset.
+    ///
+    /// # Errors
+    /// A value out of its range.
+    pub fn check(&self) -> Result<(), SchemaError> {
+        let error =
+            |key: &str, expected: String, found: String| SchemaError::Value { key: key.into(), expected, found };
+        let cell = self.shape_dhw.iter().try_fold(self.code.width(), |bytes, &axis| bytes.checked_mul(axis));
+        if !cell.is_some_and(|bytes| (1..=MAX_CELL_BYTES).contains(&bytes)) {
+            let [d, h, w] = self.shape_dhw;
+            let expected = format!("three numbers above 0 whose cell takes at most {MAX_CELL_BYTES} bytes");
+            return Err(error("voxels.shape_dhw", expected, format!("{d}x{h}x{w} as {}", self.code.as_str())));
+        }
+        if !(self.scale.is_finite() && self.scale > 0.0) {
+            return Err(error("voxels.scale", "a finite number above 0".into(), self.scale.to_string()));
+        }
+        if !self.offset.is_finite() {
+            return Err(error("voxels.offset", "a finite number".into(), self.offset.to_string()));
+        }
+        Ok(())
+    }
+
+    /// The format for a message.
+    pub fn in_words(&self) -> String {
+        let ([d, h, w], code) = (self.shape_dhw, self.code.as_str());
+        format!("{d}x{h}x{w} voxels as {code}, scale {}, offset {}", self.scale, self.offset)
+    }
+
     /// Voxels in one cell.
     pub fn voxels(&self) -> usize {
         self.shape_dhw.iter().product()
@@ -149,6 +177,7 @@ impl VoxelFormat {
         let stated: Stated = serde_json::from_str(text).map_err(|e| error(format!("{text} ({e})")))?;
         let format =
             VoxelFormat { shape_dhw: stated.shape, code: stated.code, scale: stated.scale, offset: stated.offset };
+        format.check()?;
         match field.data_type() {
             DataType::FixedSizeBinary(width) if *width as usize == format.cell_bytes() => Ok(format),
             other => Err(error(format!("{other} for {} bytes", format.cell_bytes()))),

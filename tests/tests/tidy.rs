@@ -215,6 +215,19 @@ fn clap_is_named_only_by_command_lines() {
 }
 
 #[test]
+fn standard_error_is_written_only_by_way_of_the_frame() {
+    // What strangers' texts would tell a terminal is shown there, and a message can't be forged.
+    Confined {
+        words: &["eprintln!", "eprint!", "io::stderr"],
+        part: Part::Product,
+        within: &["schemas/src", "pipeline/", "program/src", "trainer/src"],
+        allowed: &["program/src/stderr.rs", "program/src/progress.rs"],
+        planted: ("trainer/src/verb/ask.rs", "eprintln!(\"note: {note}\");"),
+    }
+    .holds();
+}
+
+#[test]
 fn standard_output_is_written_only_by_way_of_the_frame() {
     // `println!` panics where the reader has closed the pipe or the disk is full.
     Confined {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use med2e3_feed::QuestionForm;
 use med2e3_input::text::Tokenizer;
+use med2e3_program::note;
 use med2e3_schemas::inputs::{Difference, Inputs};
 use med2e3_shards::Dataset;
 use med2e3_store::MappedFile;
@@ -96,17 +97,17 @@ pub(crate) fn check_inputs(learned: &Learned<'_>, dataset: &Dataset, other: Othe
     match other {
         OtherInputs::Refuse => Err(error),
         OtherInputs::Accept => {
-            eprintln!("note: {}", error.to_string().split("\nhint").next().unwrap_or_default());
+            note(format_args!("note: {}", error.to_string().split("\nhint").next().unwrap_or_default()));
             Ok(())
         }
     }
 }
 
 fn say_unknown(what: &str, path: &Path) {
-    eprintln!(
+    note(format_args!(
         "note: the {what} {} does not state how its inputs were made; recipe, window and template are not compared",
         path.display()
-    );
+    ));
 }
 
 fn in_words(difference: &Difference) -> String {

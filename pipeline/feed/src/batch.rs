@@ -96,11 +96,10 @@ impl HostBatch {
         self.labels.clear();
         for text in &texts {
             let padding = self.width - text.ids.len();
-            let is_target = |position: u32| text.targets.iter().any(|&(start, end)| (start..end).contains(&position));
             self.ids.extend(text.ids.iter().map(|&id| i64::from(id)));
             self.ids.extend(std::iter::repeat_n(pad, padding));
-            let labels = (0u32..).zip(text.ids);
-            self.labels.extend(labels.map(|(i, &id)| if is_target(i) { i64::from(id) } else { IGNORED }));
+            let labels = text.targets.iter().zip(text.ids);
+            self.labels.extend(labels.map(|(&is_target, &id)| if is_target { i64::from(id) } else { IGNORED }));
             self.labels.extend(std::iter::repeat_n(IGNORED, padding));
         }
 
@@ -130,7 +129,8 @@ impl HostBatch {
 
 struct Text<'a> {
     ids: &'a [i32],
-    targets: Vec<(u32, u32)>,
+    // Whether each of them is a target.
+    targets: Vec<bool>,
 }
 
 fn text_of(sample: &SampleRow, form: TextForm) -> Result<Text<'_>, FeedError> {
@@ -140,16 +140,15 @@ fn text_of(sample: &SampleRow, form: TextForm) -> Result<Text<'_>, FeedError> {
         return Err(error("a target span is outside the ids"));
     }
     match form {
-        TextForm::Conversation => Ok(Text { ids: &sample.ids, targets: sample.target_spans.clone() }),
+        TextForm::Conversation => Ok(Text { ids: &sample.ids, targets: sample.targets() }),
         TextForm::Pretrain => {
             let ids = sample.pretrain_ids.as_deref().ok_or_else(|| error("only captions have a pretrain form"))?;
-            let is_image = |position: &u32| ids[*position as usize] == IMAGE3D;
-            let targets = (0..ids.len() as u32).filter(|position| !is_image(position)).map(|i| (i, i + 1)).collect();
-            Ok(Text { ids, targets })
+            Ok(Text { ids, targets: ids.iter().map(|id| *id != IMAGE3D).collect() })
         }
         TextForm::Prompt => {
             let first = sample.target_spans.first().ok_or_else(|| error("no target span, so no end of the prompt"))?;
-            Ok(Text { ids: &sample.ids[..first.0 as usize], targets: Vec::new() })
+            let ids = &sample.ids[..first.0 as usize];
+            Ok(Text { ids, targets: vec![false; ids.len()] })
         }
     }
 }

@@ -11,7 +11,7 @@ use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample::{self, IMAGE3D, SampleRow, Split, Task, Topic};
 use med2e3_schemas::volume::{self, VolumeRow, VoxelCode, VoxelFormat};
 use med2e3_schemas::{Id, SCHEMA_VERSION};
-use med2e3_shards::{PageLayout, ShardReader, ShardWriter, subset};
+use med2e3_shards::{PageLayout, ShardReader, ShardWriter, read_index, subset};
 
 const GOLDEN: &str = include_str!("golden/draw.txt");
 const VOLUMES: usize = 14;
@@ -150,7 +150,7 @@ async fn case_is_a_word_for_case_id_and_groups_stay_whole() {
         for (column, name) in [("case", "a"), ("case_id", "b"), ("topic", "c")] {
             let (name, seed) = (format!("{name}{seed}"), seed.to_string());
             let drawn = draw(&config(&[&name, "train", &one, &seed, column, "-"]), folder.path()).await.unwrap();
-            let ids = subset::read(folder.path(), &name, Split::Train).unwrap();
+            let ids = subset::read(folder.path(), &read_index(folder.path()).unwrap(), &name, Split::Train).unwrap();
             assert_eq!(drawn.subset.counts[0].1, ids.len() as u64);
             let group = |row: &SampleRow| match column {
                 "topic" => format!("{:?}", row.topic),
@@ -170,7 +170,10 @@ async fn case_is_a_word_for_case_id_and_groups_stay_whole() {
             let counted: usize = inside.values().flatten().filter(|flag| **flag).count();
             assert_eq!(counted, ids.len(), "a sample that could not be drawn was drawn");
         }
-        let read = |name: &str| subset::read(folder.path(), &format!("{name}{seed}"), Split::Train).unwrap();
+        let read = |name: &str| {
+            subset::read(folder.path(), &read_index(folder.path()).unwrap(), &format!("{name}{seed}"), Split::Train)
+                .unwrap()
+        };
         assert_eq!(read("a"), read("b"));
     }
 }

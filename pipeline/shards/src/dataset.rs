@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use med2e3_schemas::Id;
-use med2e3_schemas::index::{DatasetIndex, ShardEntry};
+use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample;
 use med2e3_schemas::volume::{self, VoxelFormat};
 
-use crate::index::{TOKENIZER, read_index, within};
+use crate::index::TOKENIZER;
 use crate::selection::{Samples, Selection, selection_hash};
+use crate::shards::Shards;
 use crate::{ShardError, ShardReader, subset};
 
 /// An open dataset. Voxels stay on disk; only ids and locations are in memory.
@@ -26,34 +27,9 @@ impl Dataset {
     /// Opens the folder's index and every shard's footer, and reads the ids of all volumes.
     ///
     /// # Errors
-    /// A folder without an index, an index of another version, a shard that is missing or has other rows than stated.
+    /// As [`Shards::open`]; ids that can't be read.
     pub fn open(root: &Path) -> Result<Dataset, ShardError> {
-        let index = read_index(root)?;
-        let open = |entry: &ShardEntry| {
-            let path = within(root, &entry.path)?;
-            let reader = ShardReader::open(&path)?;
-            let (rows, bytes) = (reader.rows() as u64, reader.bytes());
-            if (rows, bytes) == (entry.rows, entry.bytes) {
-                return Ok(reader);
-            }
-            Err(ShardError::NotAsIndexed {
-                path,
-                expected: format!("{} rows in {} bytes", entry.rows, entry.bytes),
-                found: format!("{rows} rows in {bytes} bytes"),
-            })
-        };
-        let volumes = index.volumes.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        for shard in &volumes {
-            let stated = VoxelFormat::of_schema(shard.schema()).map_err(ShardError::schema(shard.path()))?;
-            if stated != index.voxels {
-                return Err(ShardError::NotAsIndexed {
-                    path: shard.path().to_owned(),
-                    expected: format!("{:?}", index.voxels),
-                    found: format!("{stated:?}"),
-                });
-            }
-        }
-        let samples = index.samples.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let Shards { index, volumes, samples } = Shards::open(root)?;
         let mut locations = HashMap::new();
         for (shard, reader) in volumes.iter().enumerate() {
             let mut row = 0;
@@ -114,7 +90,7 @@ impl Dataset {
     /// A subset that does not exist, shards that can't be read, a selection without any sample.
     pub fn select(&self, selection: &Selection) -> Result<Samples, ShardError> {
         let subset = selection.subset.as_deref();
-        let subset = subset.map(|name| subset::read(&self.root, name, selection.split)).transpose()?;
+        let subset = subset.map(|name| subset::read(&self.root, &self.index, name, selection.split)).transpose()?;
         // A part of a new split is a split of its own: what the row was in before does not matter.
         let resplit = selection.subset.as_deref().is_some_and(|name| self.is_resplit(name));
         let mut rows = Vec::new();
@@ -128,6 +104,10 @@ impl Dataset {
                         && subset.as_ref().is_none_or(|ids| ids.contains(&row.sample_id));
                     if !wanted {
                         continue;
+                    }
+                    if let Some(problem) = row.problem() {
+                        let (path, sample) = (shard.path().to_owned(), row.sample_id);
+                        return Err(ShardError::UnsoundSample { path, sample, problem });
                     }
                     if row.volume_ids.iter().all(|id| self.locations.contains_key(id)) {
                         rows.push(row);
@@ -165,6 +145,6 @@ impl Dataset {
 
     /// Whether the name is that of a new split, see [`subset::is_resplit`].
     pub fn is_resplit(&self, name: &str) -> bool {
-        subset::is_resplit(&self.root, name)
+        subset::is_resplit(&self.root, &self.index, name)
     }
 }

@@ -47,8 +47,8 @@ pub enum ShardError {
         /// Bytes that there are.
         found: u64,
     },
-    /// An index that names a path outside the dataset.
-    #[error("{path}: expected paths within the dataset, found {found}")]
+    /// A path that leads out of the folder in which it is named.
+    #[error("{path}: expected paths within the folder, found {found}")]
     OutsideDataset {
         /// The index.
         path: PathBuf,
@@ -74,6 +74,16 @@ pub enum ShardError {
         expected: usize,
         /// What the shard has instead.
         found: String,
+    },
+    /// A sample that no program writes.
+    #[error("{path}: sample {sample}: {problem}")]
+    UnsoundSample {
+        /// The shard.
+        path: PathBuf,
+        /// The sample's key.
+        sample: Id,
+        /// What is wrong with it.
+        problem: String,
     },
     /// A volume that is not in the dataset.
     #[error("{path}: volume {volume} is not in the dataset")]

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
-use med2e3_schemas::index::{DatasetIndex, FileEntry, xxh3_hex};
-use med2e3_store::{FileError, MappedFile, put_whole};
+use med2e3_schemas::SchemaError;
+use med2e3_schemas::index::{DatasetIndex, FileEntry};
+use med2e3_store::{PositionedFile, put_whole, read_regular};
+use xxhash_rust::xxh3::Xxh3;
 
-use crate::ShardError;
+use crate::members::{Members, within};
+use crate::write::hash_range;
+use crate::{ShardError, subset};
 
 /// The index's file in a dataset.
 pub const FILE: &str = "dataset.json";
@@ -26,13 +30,28 @@ const OTHERS: [&str; 4] = ["prepare.toml", "quarantine.parquet", TOKENIZER, TOKE
 /// A folder without an index, an index of another version, a path in it that leads out of the dataset.
 pub fn read_index(root: &Path) -> Result<DatasetIndex, ShardError> {
     let path = root.join(FILE);
-    let text = fs::read_to_string(&path).map_err(FileError::of(&path, "read"))?;
-    let index = DatasetIndex::parse(&text).map_err(ShardError::schema(&path))?;
+    let index = DatasetIndex::parse(&index_text(root)?).map_err(ShardError::schema(&path))?;
     let shards = index.volumes.iter().chain(&index.samples).map(|shard| &shard.path);
     for relative in shards.chain(index.files.keys()).chain(&index.tokenizer) {
         within(root, relative)?;
     }
     Ok(index)
+}
+
+/// Bytes of an index at most; that of a million volumes has 10 MB.
+const MAX_INDEX_BYTES: u64 = 1 << 28;
+
+/// The text of `dataset.json`.
+///
+/// # Errors
+/// No such file, one that is no text, or larger than an index.
+pub fn index_text(root: &Path) -> Result<String, ShardError> {
+    let path = root.join(FILE);
+    let text = String::from_utf8(read_regular(&path, MAX_INDEX_BYTES)?);
+    text.map_err(|error| {
+        let source = SchemaError::Config { message: error.utf8_error().to_string() };
+        ShardError::Schema { path, source }
+    })
 }
 
 /// Writes the index; it appears whole. From then on the folder is a dataset.
@@ -49,10 +68,13 @@ pub fn write_index(root: &Path, index: &DatasetIndex) -> Result<(), ShardError> 
 /// A file that can't be read.
 pub fn other_files(root: &Path) -> Result<BTreeMap<String, FileEntry>, ShardError> {
     let subsets = fs::read_dir(root.join("subsets")).into_iter().flatten().flatten();
-    let subsets = subsets.map(|entry| format!("subsets/{}", entry.file_name().to_string_lossy()));
-    let names = OTHERS.map(str::to_owned).into_iter().chain(subsets.filter(|name| name.ends_with(".parquet")));
+    // Others, such as what a file manager leaves, are strays.
+    let subsets = subsets.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".parquet")?.to_owned()));
+    let subsets = subsets.filter(|name| subset::check_name(name).is_ok()).map(|name| subset::relative(&name));
+    let names = OTHERS.map(str::to_owned).into_iter().chain(subsets);
+    let members = Members::of(root)?;
     let present = names.filter(|name| root.join(name).is_file());
-    present.map(|name| Ok((name.clone(), file_entry(&root.join(&name))?))).collect()
+    present.map(|name| Ok((name.clone(), file_entry(&members.path(&name)?)?))).collect()
 }
 
 /// Writes the index again with the files that are in the folder now.
@@ -68,18 +90,10 @@ pub fn list_files_again(root: &Path) -> Result<(), ShardError> {
 /// What the index says of a file that is no shard.
 ///
 /// # Errors
-/// The system refuses to read.
+/// Something else than a regular file; the system refuses to read.
 pub fn file_entry(path: &Path) -> Result<FileEntry, ShardError> {
-    let file = MappedFile::open(path)?;
-    let bytes = file.as_ref();
-    Ok(FileEntry { bytes: bytes.len() as u64, xxh3: xxh3_hex(bytes) })
-}
-
-/// A path that the index states, which must not lead out of the dataset.
-pub(crate) fn within(root: &Path, relative: &str) -> Result<PathBuf, ShardError> {
-    if Path::new(relative).components().all(|part| matches!(part, Component::Normal(_))) {
-        Ok(root.join(relative))
-    } else {
-        Err(ShardError::OutsideDataset { path: root.join(FILE), found: relative.to_owned() })
-    }
+    let file = PositionedFile::open(path)?;
+    let mut hasher = Xxh3::new();
+    hash_range(&file, 0..file.bytes(), &mut hasher, &mut Vec::new())?;
+    Ok(FileEntry { bytes: file.bytes(), xxh3: format!("{:016x}", hasher.digest()) })
 }

@@ -3,9 +3,12 @@
 //! # Layout
 //! - [`codes`]: voxel values to codes and back
 //! - [`mod@write`]: a parquet shard, written whole or not at all
-//! - [`read`]: a shard's columns, or one row's voxels
+//! - [`read`]: a shard's columns, or one row's voxels; `footer`, `pages`, `page_header`, `runs` and `thrift` check what a shard
+//!   states before anything is unfolded
+//! - [`members`]: which files belong to a dataset
 //! - [`index`]: the file `dataset.json`, read and written
 //! - [`subset`]: named lists of samples in a dataset
+//! - [`shards`]: the shards that the index names, opened
 //! - [`dataset`]: a dataset's folder, opened
 //! - [`selection`]: which samples, and the identity of the choice
 //! - [`error`]: the crate's one error type
@@ -15,15 +18,24 @@
 pub mod codes;
 pub mod dataset;
 pub mod error;
+mod footer;
 pub mod index;
+pub mod members;
+mod page_header;
+mod pages;
 pub mod read;
+mod runs;
 pub mod selection;
+pub mod shards;
 pub mod subset;
+mod thrift;
 pub mod write;
 
 pub use dataset::Dataset;
 pub use error::ShardError;
 pub use index::{read_index, write_index};
+pub use members::Members;
 pub use read::ShardReader;
 pub use selection::{Samples, Selection};
+pub use shards::Shards;
 pub use write::{FinishedShard, PageLayout, ShardWriter};

@@ -1,53 +1,68 @@
-//! Reading a shard: whole columns, or one row's voxels by way of the offset index.
+//! Reading a shard: whole columns, row group by row group, or one row's voxels by way of the offset index.
 
+use std::cell::RefCell;
 use std::ops::Range;
-use std::panic::{self, AssertUnwindSafe};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use bytes::Bytes;
+use med2e3_schemas::guarded::guarded;
 use med2e3_schemas::index::ShardEntry;
 use med2e3_schemas::outcome::{FOOTER_KEY, RangeOutcome};
-use med2e3_store::MappedFile;
-use parquet::arrow::ProjectionMask;
+use med2e3_store::PositionedFile;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, RowGroups, RowSelection, RowSelector,
 };
-use parquet::errors::ParquetError;
-use parquet::file::metadata::PageIndexPolicy;
+use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
+use parquet::basic::{Compression, Type};
+use parquet::column::page::PageIterator;
+use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
-use crate::ShardError;
+use crate::page_header::{Kind, PageHeader};
+use crate::pages::{Budget, Column, OneColumn, refused, unfold};
 use crate::write::{bytes_of_group, entry};
+use crate::{ShardError, footer};
 
-/// An open shard: its bytes mapped, its footer parsed once.
+/// Rows of a batch at most.
+const BATCH_ROWS: usize = 4096;
+
+/// An open shard: its footer parsed once. It is read by copies, so that a shard that is cut short or removed meanwhile is an
+/// error.
 pub struct ShardReader {
-    bytes: Bytes,
+    file: Arc<PositionedFile>,
     metadata: ArrowReaderMetadata,
     // First row of each row group, and the total at the end.
     group_starts: Vec<usize>,
-    path: PathBuf,
+    // Where each row's voxels are, by row group; none where a row's cell is no page of its own.
+    voxels: Option<Voxels>,
+}
+
+/// The column of voxel cells, where each cell is a page.
+struct Voxels {
+    column: usize,
+    cell_bytes: usize,
+    pages: Vec<Option<Vec<(u64, u64)>>>,
 }
 
 impl ShardReader {
-    /// Opens a shard and parses its footer and offset index.
+    /// Opens a shard and parses its footer and the offset index of its voxels.
     ///
     /// # Errors
-    /// A file that can't be mapped or is not parquet.
+    /// A file that can't be read, is not parquet, or states what no shard of its size can have.
     pub fn open(path: &Path) -> Result<ShardReader, ShardError> {
-        let bytes = Bytes::from_owner(MappedFile::open(path)?);
-        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-        guarded(path, || {
-            let metadata = ArrowReaderMetadata::load(&bytes, options)?;
+        let file = Arc::new(PositionedFile::open(path)?);
+        checked(path, || {
+            let metadata = Arc::new(footer::read(&file)?);
             let mut group_starts = vec![0_usize];
-            for group in metadata.metadata().row_groups() {
-                let rows = usize::try_from(group.num_rows()).ok();
-                let end = rows.and_then(|rows| group_starts[group_starts.len() - 1].checked_add(rows));
-                group_starts.push(end.ok_or_else(|| ParquetError::General("an impossible number of rows".into()))?);
-                // Panics where its pages are not at a possible offset.
-                bytes_of_group(group);
+            for group in metadata.row_groups() {
+                // The footer's check bounds their sum.
+                group_starts.push(group_starts[group_starts.len() - 1] + group.num_rows() as usize);
             }
-            Ok(ShardReader { bytes, metadata, group_starts, path: path.to_owned() })
+            let voxels = Voxels::find(&file, &metadata);
+            let metadata = ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new())?;
+            Ok(ShardReader { file, metadata, group_starts, voxels })
         })
     }
 
@@ -58,7 +73,7 @@ impl ShardReader {
 
     /// Size of the file.
     pub fn bytes(&self) -> u64 {
-        self.bytes.len() as u64
+        self.file.bytes()
     }
 
     /// The Arrow schema with its metadata.
@@ -68,7 +83,17 @@ impl ShardReader {
 
     /// The file's path.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
+    }
+
+    /// Device and number of the file: the same for every name of one file.
+    pub fn number(&self) -> (u64, u64) {
+        self.file.number()
+    }
+
+    /// Row groups.
+    pub fn groups(&self) -> usize {
+        self.group_starts.len() - 1
     }
 
     /// The bytes of the file that a row group's pages take.
@@ -86,7 +111,7 @@ impl ShardReader {
     /// # Errors
     /// A file shorter than its own footer says.
     pub fn entry(&self, relative: &str) -> Result<ShardEntry, ShardError> {
-        entry(&MappedFile::open(&self.path)?, relative, self.rows() as u64, self.metadata.metadata())
+        entry(&self.file, relative, self.rows() as u64, self.metadata.metadata())
     }
 
     /// The text that the footer holds under a key.
@@ -103,12 +128,35 @@ impl ShardReader {
     /// Every row of the named columns, in batches of at most 4,096 rows; every column when `columns` is empty.
     ///
     /// # Errors
-    /// Pages that can't be decoded.
+    /// Pages that can't be decoded, or that unfold to more than a file of this size holds.
     pub fn read(&self, columns: &[&str]) -> Result<Vec<RecordBatch>, ShardError> {
-        guarded(&self.path, || {
-            let reader = self.builder(columns).with_batch_size(4096).build()?;
-            Ok(reader.collect::<Result<_, _>>()?)
-        })
+        let budget = Budget::of(self.bytes());
+        let mut batches = Vec::new();
+        for group in 0..self.groups() {
+            checked(self.path(), || {
+                for batch in self.batches(group, columns, BATCH_ROWS, None, &budget)? {
+                    batches.push(batch?);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(batches)
+    }
+
+    /// The rows of one row group, in batches of at most `batch_rows` rows; every column when `columns` is empty.
+    ///
+    /// # Errors
+    /// As [`ShardReader::read`]; the iterator too.
+    pub fn read_group(
+        &self,
+        group: usize,
+        columns: &[&str],
+        batch_rows: usize,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch, ShardError>> + Send + use<>, ShardError> {
+        let budget = Budget::of(self.bytes());
+        let mut batches = checked(self.path(), || self.batches(group, columns, batch_rows, None, &budget))?;
+        let path = self.path().to_owned();
+        Ok(std::iter::from_fn(move || checked(&path, || Ok(batches.next().transpose()?)).transpose()))
     }
 
     /// One row of the named columns.
@@ -116,18 +164,16 @@ impl ShardReader {
     /// # Errors
     /// A row beyond the end, pages that can't be decoded.
     pub fn read_row(&self, row: usize, columns: &[&str]) -> Result<RecordBatch, ShardError> {
-        let error = || ShardError::NoSuchRow { path: self.path.clone(), row, rows: self.rows() };
+        let error = || ShardError::NoSuchRow { path: self.path().to_owned(), row, rows: self.rows() };
         let group = self.group_starts.partition_point(|&start| start <= row) - 1;
         if row >= self.rows() {
             return Err(error());
         }
         let skip = row - self.group_starts[group];
-        let batch = guarded(&self.path, || {
-            let rows = RowSelection::from(vec![RowSelector::skip(skip), RowSelector::select(1)]);
-            let builder = self.builder(columns).with_row_groups(vec![group]).with_row_selection(rows);
-            Ok(builder.with_batch_size(1).build()?.next().transpose()?)
-        })?;
-        batch.ok_or_else(error)
+        let rows = RowSelection::from(vec![RowSelector::skip(skip), RowSelector::select(1)]);
+        let budget = Budget::of(self.bytes());
+        let first = || Ok(self.batches(group, columns, 1, Some(rows), &budget)?.next().transpose()?);
+        checked(self.path(), first)?.ok_or_else(error)
     }
 
     /// Copies the voxel cell of a row to `cell`.
@@ -135,12 +181,21 @@ impl ShardReader {
     /// # Errors
     /// As [`ShardReader::read_row`]; no voxels, or a cell of another size than `cell`.
     pub fn read_voxels(&self, row: usize, cell: &mut [u8]) -> Result<(), ShardError> {
+        if let Some(voxels) = self.voxels.as_ref().filter(|voxels| voxels.cell_bytes == cell.len() && row < self.rows())
+        {
+            let group = self.group_starts.partition_point(|&start| start <= row) - 1;
+            if let Some(pages) = &voxels.pages[group] {
+                let page = pages[row - self.group_starts[group]];
+                let column = self.metadata.metadata().row_group(group).column(voxels.column);
+                return checked(self.path(), || self.unfold_cell(page, column.compression(), cell));
+            }
+        }
         let batch = self.read_row(row, &["voxels"])?;
         let column = batch.column_by_name("voxels");
         let cells = column.and_then(|column| column.as_fixed_size_binary_opt());
         let value = cells.map(|cells| cells.value(0)).filter(|value| value.len() == cell.len());
         let value = value.ok_or_else(|| ShardError::NoCells {
-            path: self.path.clone(),
+            path: self.path().to_owned(),
             expected: cell.len(),
             found: column.map_or("no column `voxels`".into(), |column| column.data_type().to_string()),
         })?;
@@ -148,24 +203,107 @@ impl ShardReader {
         Ok(())
     }
 
-    fn builder(&self, columns: &[&str]) -> ParquetRecordBatchReaderBuilder<Bytes> {
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone());
-        if columns.is_empty() {
-            return builder;
+    /// Unfolds the one cell of a page to where it belongs.
+    fn unfold_cell(&self, page: (u64, u64), compression: Compression, cell: &mut [u8]) -> ParquetResult<()> {
+        thread_local! {
+            // One buffer a reader: a fresh one would cost its pages each time.
+            static STORED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
-        let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-        builder.with_projection(mask)
+        STORED.with_borrow_mut(|stored| {
+            let (start, length) = page;
+            self.file.read(start..start + length, stored).map_err(|error| ParquetError::External(error.into()))?;
+            let bytes = cell.len();
+            let words =
+                || refused(format!("column voxels: expected the page of a cell of {bytes} bytes at byte {start}"));
+            let (header, at) = PageHeader::parse(stored).ok_or_else(words)?;
+            let is_cell = (header.kind, header.encoding, header.values, header.unfolded) == (Kind::Data, 0, 1, bytes);
+            let contents = stored.get(at..).and_then(|rest| rest.get(..header.stored as usize));
+            let contents = contents.filter(|_| is_cell).ok_or_else(words)?;
+            let found = match compression {
+                Compression::UNCOMPRESSED if contents.len() == bytes => {
+                    cell.copy_from_slice(contents);
+                    bytes
+                }
+                Compression::UNCOMPRESSED => contents.len(),
+                _ => unfold(contents, cell)?,
+            };
+            if found == bytes { Ok(()) } else { Err(words()) }
+        })
+    }
+
+    fn batches(
+        &self,
+        group: usize,
+        columns: &[&str],
+        batch_rows: usize,
+        rows: Option<RowSelection>,
+        budget: &Arc<Budget>,
+    ) -> ParquetResult<ParquetRecordBatchReader> {
+        let schema = self.metadata.parquet_schema();
+        let mask = match columns {
+            [] => ProjectionMask::all(),
+            columns => ProjectionMask::columns(schema, columns.iter().copied()),
+        };
+        let levels = parquet_to_arrow_field_levels(schema, mask, Some(self.schema().fields()))?;
+        let group = OneGroup { shard: self, group, budget };
+        ParquetRecordBatchReader::try_new_with_row_groups(&levels, &group, batch_rows, rows)
     }
 }
 
-/// What the parquet reader gives. Its panics, which some damaged footers and pages cause, become errors.
-fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ShardError> {
-    // After a panic nothing that the call may have changed is used.
-    let result = panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
-        let words = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        let words = words.unwrap_or("no message");
-        Err(ParquetError::General(format!("damage that the reader does not expect: {words}")))
-    });
+impl Voxels {
+    fn find(file: &PositionedFile, metadata: &ParquetMetaData) -> Option<Voxels> {
+        let schema = metadata.file_metadata().schema_descr();
+        let column = (0..schema.num_columns()).find(|&column| schema.column(column).path().parts() == ["voxels"])?;
+        let descriptor = schema.column(column);
+        let is_plain = (descriptor.max_rep_level(), descriptor.max_def_level()) == (0, 0);
+        if !is_plain || descriptor.physical_type() != Type::FIXED_LEN_BYTE_ARRAY {
+            return None;
+        }
+        let pages = metadata.row_groups().iter().map(|group| {
+            let pages = footer::page_locations(file, group.column(column))?;
+            (pages.len() as u64 == group.num_rows() as u64).then_some(pages)
+        });
+        let cell_bytes = usize::try_from(descriptor.type_length()).ok()?;
+        Some(Voxels { column, cell_bytes, pages: pages.collect() })
+    }
+}
+
+/// One row group, as the reader of rows asks for its columns.
+struct OneGroup<'a> {
+    shard: &'a ShardReader,
+    group: usize,
+    budget: &'a Arc<Budget>,
+}
+
+impl OneGroup<'_> {
+    fn group(&self) -> &RowGroupMetaData {
+        self.metadata().row_group(self.group)
+    }
+}
+
+impl RowGroups for OneGroup<'_> {
+    fn num_rows(&self) -> usize {
+        self.shard.rows_of_group(self.group).len()
+    }
+
+    fn column_chunks(&self, column: usize) -> ParquetResult<Box<dyn PageIterator>> {
+        let column = Column::new(&self.shard.file, self.group().column(column), self.budget);
+        Ok(Box::new(OneColumn(Some(column))))
+    }
+
+    fn row_groups(&self) -> Box<dyn Iterator<Item = &RowGroupMetaData> + '_> {
+        Box::new(std::iter::once(self.group()))
+    }
+
+    fn metadata(&self) -> &ParquetMetaData {
+        self.shard.metadata.metadata()
+    }
+}
+
+/// What the parquet reader gives. Its panics, which some damaged pages cause, become errors.
+fn checked<T>(path: &Path, read: impl FnOnce() -> ParquetResult<T>) -> Result<T, ShardError> {
+    let result =
+        guarded(read).unwrap_or_else(|words| Err(refused(format!("damage that the reader does not expect: {words}"))));
     result.map_err(ShardError::parquet(path))
 }
 

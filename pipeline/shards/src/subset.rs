@@ -1,18 +1,23 @@
 //! Named lists of samples in a dataset: `subsets/NAME.parquet`.
 
 use std::collections::HashSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use med2e3_schemas::Id;
+use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample::Split;
 use med2e3_schemas::subset::{FOOTER_KEY, SPLIT_FOOTER_KEY, Subset, ids_from_batch, schema, to_batch};
 
-use crate::{PageLayout, ShardError, ShardReader, ShardWriter};
+use crate::{Members, PageLayout, ShardError, ShardReader, ShardWriter};
 
 /// The file of a subset.
 pub fn path(dataset: &Path, name: &str) -> PathBuf {
-    dataset.join("subsets").join(format!("{name}.parquet"))
+    dataset.join(relative(name))
+}
+
+/// The same, as the index names it.
+pub fn relative(name: &str) -> String {
+    format!("subsets/{name}.parquet")
 }
 
 /// Stores a subset; `part` is the split that it is a part of, where it is one of a new split.
@@ -21,7 +26,7 @@ pub fn path(dataset: &Path, name: &str) -> PathBuf {
 /// A name that is no file name, a dataset that can't be written.
 pub fn write(dataset: &Path, subset: &Subset, ids: &[Id], part: Option<Split>) -> Result<(), ShardError> {
     check_name(&subset.name)?;
-    let relative = format!("subsets/{}.parquet", subset.name);
+    let relative = relative(&subset.name);
     let mut writer = ShardWriter::create(&dataset.join(&relative), schema(), PageLayout::Table)?;
     writer.write(&to_batch(ids))?;
     let mut footer = vec![(FOOTER_KEY, footer_of(subset))];
@@ -40,17 +45,17 @@ pub fn is_another(dataset: &Path, subset: &Subset) -> Result<bool, ShardError> {
     Ok(path.exists() && ShardReader::open(&path)?.footer(FOOTER_KEY) != Some(&footer_of(subset)))
 }
 
-/// The ids of a subset, or of the part of a new split that is `split`.
+/// The ids of a subset that the dataset's index names, or of the part of a new split that is `split`.
 ///
 /// # Errors
 /// A name that the dataset does not have, a file that can't be read.
-pub fn read(dataset: &Path, name: &str, split: Split) -> Result<HashSet<Id>, ShardError> {
+pub fn read(dataset: &Path, index: &DatasetIndex, name: &str, split: Split) -> Result<HashSet<Id>, ShardError> {
     check_name(name)?;
-    let file = if is_resplit(dataset, name) { format!("{name}-{split}") } else { name.to_owned() };
-    let path = path(dataset, &file);
-    if !path.exists() {
-        return Err(ShardError::NoSuchSubset { path: dataset.to_owned(), name: file, known: known(dataset) });
+    let file = if is_resplit(dataset, index, name) { format!("{name}-{split}") } else { name.to_owned() };
+    if !index.files.contains_key(&relative(&file)) {
+        return Err(ShardError::NoSuchSubset { path: dataset.to_owned(), name: file, known: known(index) });
     }
+    let path = Members::of(dataset)?.path(&relative(&file))?;
     let reader = ShardReader::open(&path)?;
     let mut ids = HashSet::new();
     for batch in reader.read(&["sample_id"])? {
@@ -61,9 +66,13 @@ pub fn read(dataset: &Path, name: &str, split: Split) -> Result<HashSet<Id>, Sha
 
 /// Whether the name is that of a new split, whose parts are the subsets `NAME-train`, `NAME-validation` and `NAME-test`,
 /// rather than that of one subset.
-pub fn is_resplit(dataset: &Path, name: &str) -> bool {
-    let part = ShardReader::open(&path(dataset, &format!("{name}-{}", Split::Train)));
-    !path(dataset, name).exists() && part.is_ok_and(|part| part.footer(SPLIT_FOOTER_KEY).is_some())
+pub fn is_resplit(dataset: &Path, index: &DatasetIndex, name: &str) -> bool {
+    let is_named = |file: &str| index.files.contains_key(&relative(file));
+    let part = format!("{name}-{}", Split::Train);
+    check_name(name).is_ok() && !is_named(name) && is_named(&part) && {
+        let part = Members::of(dataset).and_then(|members| members.path(&relative(&part)));
+        part.and_then(|path| ShardReader::open(&path)).is_ok_and(|part| part.footer(SPLIT_FOOTER_KEY).is_some())
+    }
 }
 
 fn footer_of(subset: &Subset) -> String {
@@ -71,7 +80,7 @@ fn footer_of(subset: &Subset) -> String {
 }
 
 /// A name is one file name: it never leads to another folder.
-fn check_name(name: &str) -> Result<(), ShardError> {
+pub(crate) fn check_name(name: &str) -> Result<(), ShardError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || name.starts_with('.') || !name.chars().all(allowed) {
         return Err(ShardError::SubsetName { name: name.to_owned() });
@@ -79,10 +88,12 @@ fn check_name(name: &str) -> Result<(), ShardError> {
     Ok(())
 }
 
-fn known(dataset: &Path) -> String {
-    let entries = fs::read_dir(dataset.join("subsets")).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".parquet").map(str::to_owned));
-    let mut names: Vec<String> = names.collect();
-    names.sort();
+fn known(index: &DatasetIndex) -> String {
+    let names: Vec<&str> = names(index).collect();
     if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+/// The names of a dataset's subsets.
+pub fn names(index: &DatasetIndex) -> impl Iterator<Item = &str> {
+    index.files.keys().filter_map(|path| path.strip_prefix("subsets/")?.strip_suffix(".parquet"))
 }

@@ -1,12 +1,13 @@
 //! Writing a shard: one call a row group, then the commit that makes the file appear.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use med2e3_schemas::index::{ShardEntry, xxh3_hex};
-use med2e3_store::{FileError, MappedFile, WholeFile};
+use med2e3_schemas::index::ShardEntry;
+use med2e3_store::{FileError, PositionedFile, WholeFile};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{KeyValue, ParquetMetaData, RowGroupMetaData};
@@ -96,7 +97,7 @@ impl ShardWriter {
             self.writer.append_key_value_metadata(KeyValue::new((*key).to_owned(), value.clone()));
         }
         let metadata = self.writer.close().map_err(ShardError::parquet(self.file.path()))?;
-        let entry = entry(&MappedFile::open(self.file.temporary())?, relative, self.rows, &metadata)?;
+        let entry = entry(&PositionedFile::open(self.file.temporary())?, relative, self.rows, &metadata)?;
         Ok(FinishedShard { file: self.file, entry })
     }
 
@@ -133,40 +134,59 @@ impl FinishedShard {
 
 /// What the index says of a shard.
 pub(crate) fn entry(
-    file: &MappedFile,
+    file: &PositionedFile,
     relative: &str,
     rows: u64,
     metadata: &ParquetMetaData,
 ) -> Result<ShardEntry, ShardError> {
-    let bytes = file.as_ref();
-    let cut = |range: std::ops::Range<u64>| {
-        bytes.get(range.start as usize..range.end as usize).ok_or_else(|| ShardError::Cut {
-            path: file.path().to_owned(),
-            expected: range.end,
-            found: bytes.len() as u64,
+    let mut buffer = Vec::new();
+    let mut hash = |hasher: &mut Xxh3, range: Range<u64>| {
+        hash_range(file, range, hasher, &mut buffer).map_err(|error| match error {
+            FileError::Range { path, range, bytes } => ShardError::Cut { path, expected: range.end, found: bytes },
+            other => other.into(),
         })
     };
     let groups: Vec<_> = metadata.row_groups().iter().map(bytes_of_group).collect();
-    let hashes = groups.iter().map(|range| Ok(xxh3_hex(cut(range.clone())?)));
+    let mut row_groups_xxh3 = Vec::with_capacity(groups.len());
+    for range in &groups {
+        let mut hasher = Xxh3::new();
+        hash(&mut hasher, range.clone())?;
+        row_groups_xxh3.push(format!("{:016x}", hasher.digest()));
+    }
     // The bytes before, between and after the groups.
     let mut rest = Xxh3::new();
     let mut end = 0;
     for range in groups.iter().filter(|range| !range.is_empty()) {
-        rest.update(cut(end..range.start.max(end))?);
+        hash(&mut rest, end..range.start.max(end))?;
         end = range.end;
     }
-    rest.update(cut(end..bytes.len() as u64)?);
-    Ok(ShardEntry {
-        path: relative.to_owned(),
-        rows,
-        bytes: bytes.len() as u64,
-        row_groups_xxh3: hashes.collect::<Result<_, ShardError>>()?,
-        rest_xxh3: format!("{:016x}", rest.digest()),
-    })
+    hash(&mut rest, end..file.bytes().max(end))?;
+    let rest_xxh3 = format!("{:016x}", rest.digest());
+    Ok(ShardEntry { path: relative.to_owned(), rows, bytes: file.bytes(), row_groups_xxh3, rest_xxh3 })
+}
+
+/// Bytes that are hashed at a time.
+const HASHED_BYTES: u64 = 1 << 20;
+
+/// Adds a range of a file to a hash.
+pub(crate) fn hash_range(
+    file: &PositionedFile,
+    range: Range<u64>,
+    hasher: &mut Xxh3,
+    buffer: &mut Vec<u8>,
+) -> Result<(), FileError> {
+    let mut start = range.start;
+    while start < range.end {
+        let end = range.end.min(start + HASHED_BYTES);
+        file.read(start..end, buffer)?;
+        hasher.update(buffer);
+        start = end;
+    }
+    Ok(())
 }
 
 /// The bytes of its file that a row group's pages take.
-pub(crate) fn bytes_of_group(group: &RowGroupMetaData) -> std::ops::Range<u64> {
+pub(crate) fn bytes_of_group(group: &RowGroupMetaData) -> Range<u64> {
     let ranges = group.columns().iter().map(|column| column.byte_range());
     let (start, end) = ranges
         .fold((u64::MAX, 0), |(start, end), (from, length)| (start.min(from), end.max(from.saturating_add(length))));

@@ -25,6 +25,30 @@ pub enum FileError {
         /// The path as it was given.
         path: PathBuf,
     },
+    /// Something else than a regular file, where one is read.
+    #[error("{path}: expected a regular file, found {found}")]
+    NotRegular {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
+    },
+    /// A file that is larger than any of its kind.
+    #[error("{path}: expected {most} bytes or fewer, found {bytes}")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// The largest that is read.
+        most: u64,
+    },
+    /// A file that is another one than was opened under its name.
+    #[error("{path}: the file was replaced or changed while it was read")]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
     /// Bytes that the file does not have.
     #[error("{path}: expected bytes {} to {}, found {bytes} bytes", range.start, range.end)]
     Range {

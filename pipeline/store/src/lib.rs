@@ -5,6 +5,8 @@
 //! - [`temporary`]: names of unfinished files, unique by host, process and attempt
 //! - [`whole`]: files and folders on a local disk that appear under their names whole or not at all
 //! - [`map`]: memory-mapped files, the crate's one place with `unsafe`
+//! - [`regular`]: files that are opened for reading, never pipes or devices
+//! - [`positioned`]: a file read at positions, which may be cut short meanwhile
 //! - [`disk`]: free bytes
 //! - [`Store`]: the interface; [`LocalFolder`] and [`Memory`] implement it
 //! - [`conformance`]: what every store must do, as one function that each implementer's tests call
@@ -17,6 +19,8 @@ pub mod error;
 mod local;
 pub mod map;
 mod memory;
+pub mod positioned;
+pub mod regular;
 mod store;
 pub mod temporary;
 pub mod whole;
@@ -25,5 +29,7 @@ pub use error::FileError;
 pub use local::LocalFolder;
 pub use map::MappedFile;
 pub use memory::Memory;
+pub use positioned::PositionedFile;
+pub use regular::{open_regular, read_regular};
 pub use store::{Commit, Entry, Store, get_whole};
 pub use whole::{WholeFile, WholeFolder, put_whole};

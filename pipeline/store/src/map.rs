@@ -1,15 +1,14 @@
-//! Memory-mapped files: the pages of a shard or a checkpoint as one byte slice, read by the system as they are touched.
+//! Memory-mapped files: the pages of a checkpoint as one byte slice, read by the system as they are touched.
 #![allow(unsafe_code)]
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crate::FileError;
+use crate::{FileError, open_regular};
 
 /// A file's bytes, mapped read-only.
 ///
-/// Shards and checkpoints are written under another name and renamed, so a mapped file is never changed in place by
-/// this project's programs. Another program that cuts the file short while it is mapped makes reads fail with SIGBUS.
+/// Checkpoints are written under another name and renamed, so a mapped file is never changed in place by this project's
+/// programs. Another program that cuts the file short while it is mapped makes reads fail with SIGBUS.
 #[derive(Debug)]
 pub struct MappedFile {
     // `None` for an empty file, which the system refuses to map.
@@ -21,9 +20,9 @@ impl MappedFile {
     /// Maps the whole file.
     ///
     /// # Errors
-    /// A file that can't be opened or mapped.
+    /// Something else than a regular file, a file that can't be opened or mapped.
     pub fn open(path: &Path) -> Result<MappedFile, FileError> {
-        let file = File::open(path).map_err(FileError::of(path, "open"))?;
+        let file = open_regular(path)?;
         let length = file.metadata().map_err(FileError::of(path, "stat"))?.len();
         // SAFETY: the map is read-only and private to this value; the file is not modified in place (see the type's
         // documentation), which is the condition that memmap2 asks for.

@@ -1,26 +1,28 @@
 //! JSON files.
 
-use std::fs;
 use std::path::Path;
 
 use med2e3_input::text::tokenizer::{GIT_LFS_POINTER, is_git_lfs_pointer};
-use med2e3_store::{FileError, put_whole};
+use med2e3_store::{put_whole, read_regular};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::TrainerError;
+
+/// Bytes of a JSON file at most; that of a million steps has 300 MB.
+const MAX_JSON_BYTES: u64 = 1 << 30;
 
 /// The value of a JSON file.
 ///
 /// # Errors
 /// The file can't be read, or it holds something else than `expected`, which the error then names.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, expected: &str) -> Result<T, TrainerError> {
-    let text = fs::read_to_string(path).map_err(FileError::of(path, "read"))?;
+    let bytes = read_regular(path, MAX_JSON_BYTES)?;
     let refused = |found: String| TrainerError::File { path: path.to_owned(), expected: expected.into(), found };
-    if is_git_lfs_pointer(text.as_bytes()) {
+    if is_git_lfs_pointer(&bytes) {
         return Err(refused(GIT_LFS_POINTER.into()));
     }
-    serde_json::from_str(&text).map_err(|e| refused(e.to_string()))
+    serde_json::from_slice(&bytes).map_err(|e| refused(e.to_string()))
 }
 
 /// Writes a value as indented JSON; the file appears whole.

@@ -131,6 +131,10 @@ impl Answerer {
             let end = row.target_spans.first().map_or(row.ids.len(), |span| span.0 as usize);
             row.ids.iter().take(end).map(|id| if i64::from(*id) == VOLUME_ID { visual } else { 1 }).sum()
         };
+        let largest = |row: &SampleRow| row.ids.iter().chain(&row.question_ids_llm).copied().max().unwrap_or(0);
+        let (largest, vocabulary) = (rows.iter().map(largest).max().unwrap_or(0), config.llm.vocab_size);
+        let expected = format!("ids below {vocabulary}, as the model's vocabulary has");
+        fit::expect("dataset", i64::from(largest) < vocabulary, expected, largest.to_string())?;
         let positions: Vec<usize> = rows.iter().map(positions).collect();
         let longest = positions.iter().max().copied().unwrap_or(0);
         let without = positions.iter().filter(|positions| positions.saturating_add(max_new_tokens) > most).count();

@@ -8,7 +8,7 @@ use med2e3_schemas::report::{
     AccuracyAndChance, DemoSetReport, EvaluateReport, ExplainReport, JoinedReport, PrepareReport, TrainReport,
 };
 use med2e3_schemas::sample::Task;
-use med2e3_shards::{Dataset, ShardError, ShardReader};
+use med2e3_shards::{Dataset, Members, ShardError, ShardReader};
 
 use super::picture;
 use crate::TrainerError;
@@ -63,7 +63,7 @@ impl Material {
         let joined = joined(&prepare, &trained, &evaluate, read_json(&paths.seconds, REPORT)?);
         Ok(Material {
             demo_set: read_json(&paths.demo_set.join("demo-set.json"), REPORT)?,
-            quarantine: quarantine(&paths.dataset.join("quarantine.parquet"))?,
+            quarantine: quarantine(&Members::of(&paths.dataset)?.path("quarantine.parquet")?)?,
             volumes: picture::of_volumes(&Dataset::open(&paths.dataset)?)?,
             strips: strips(&paths.explain, &explain)?,
             prepare,
@@ -79,12 +79,12 @@ impl Material {
 const REPORT: &str = "a report as this program writes it";
 
 fn strips(folder: &Path, explain: &ExplainReport) -> Result<BTreeMap<String, String>, TrainerError> {
-    let mut strips = BTreeMap::new();
+    let (mut strips, members) = (BTreeMap::new(), Members::of(folder)?);
     for explanation in &explain.explanations {
         if !strips.contains_key(&explanation.picture) {
-            // A picture is read from the run's own folder, whatever path its report names.
-            let name = Path::new(&explanation.picture).file_name().unwrap_or_default();
-            strips.insert(explanation.picture.clone(), picture::data_address(&folder.join(name))?);
+            // A picture is read from the run's own folder, whatever path its report names and wherever a link leads.
+            let name = Path::new(&explanation.picture).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            strips.insert(explanation.picture.clone(), picture::data_address(&members.path(name)?)?);
         }
     }
     Ok(strips)

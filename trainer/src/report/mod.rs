@@ -9,6 +9,7 @@ mod material;
 mod page;
 mod picture;
 
+use med2e3_program::visible;
 use med2e3_store::put_whole;
 
 use crate::TrainerError;
@@ -24,5 +25,6 @@ pub use material::ReportPaths;
 pub fn join(paths: &ReportPaths) -> Result<(), TrainerError> {
     let material = Material::read(paths)?;
     write_json(&paths.out.with_extension("json"), &material.joined)?;
-    Ok(put_whole(&paths.out, page::html(&material).as_bytes())?)
+    // What reorders or hides text is shown in the page too.
+    Ok(put_whole(&paths.out, visible::lines(&page::html(&material)).as_bytes())?)
 }

@@ -68,7 +68,7 @@ fn tiles(material: &Material) -> Markup {
     html! { div.tiles {
         (tile(joined.volumes.rows.to_string(), "volumes prepared"))
         (tile(joined.texts.rows.to_string(), "texts prepared"))
-        (tile(joined.quarantined.values().sum::<u64>().to_string(), "inputs set aside"))
+        (tile(joined.quarantined.values().copied().fold(0, u64::saturating_add).to_string(), "inputs set aside"))
         @if let Some(plane) = plane {
             (tile(percent(plane.accuracy), &format!("right on \u{201c}which plane?\u{201d} (chance {})", percent(plane.chance))))
         }
@@ -120,7 +120,7 @@ fn training(material: &Material) -> Markup {
         let seconds: f64 = report.steps.iter().map(|step| step.seconds).sum();
         let wait: f64 = report.steps.iter().map(|step| step.wait_seconds).sum();
         let count = report.steps.len().max(1) as f64;
-        let parameters: u64 = report.parameters.values().sum();
+        let parameters = report.parameters.values().copied().fold(0, u64::saturating_add);
         html! { section {
             h3 { (report.name) }
             (PreEscaped(chart::loss(&steps, &report.validation)))

@@ -1,7 +1,6 @@
 //! Pictures for the page, as data addresses: the page needs no other file.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -15,7 +14,7 @@ use med2e3_schemas::Id;
 use med2e3_schemas::volume;
 use med2e3_shards::codes::decode;
 use med2e3_shards::{Dataset, ShardError};
-use med2e3_store::FileError;
+use med2e3_store::read_regular;
 
 use crate::TrainerError;
 
@@ -25,9 +24,18 @@ const SLICES: usize = 8;
 const SIDE: u32 = 128;
 const JPEG_QUALITY: u8 = 85;
 
+/// Bytes of a picture at most.
+const MAX_PICTURE_BYTES: u64 = 1 << 26;
+/// How a PNG begins.
+const PNG: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
+
 /// A picture file as it is.
 pub(super) fn data_address(path: &Path) -> Result<String, TrainerError> {
-    let bytes = fs::read(path).map_err(FileError::of(path, "read"))?;
+    let bytes = read_regular(path, MAX_PICTURE_BYTES)?;
+    if !bytes.starts_with(&PNG) {
+        let (expected, found) = ("a PNG picture".into(), "another beginning".into());
+        return Err(TrainerError::File { path: path.to_owned(), expected, found });
+    }
     Ok(format!("data:image/png;base64,{}", STANDARD.encode(bytes)))
 }
 

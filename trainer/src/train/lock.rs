@@ -3,6 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
+use med2e3_program::note;
 use med2e3_program::output::OutputError;
 use med2e3_store::FileError;
 
@@ -36,7 +37,7 @@ impl RunLock {
             }
             Err(TryLockError::Error(error)) => {
                 let out = out.display();
-                eprintln!("note: {out} can't be locked ({error}): start no other run into this folder");
+                note(format_args!("note: {out} can't be locked ({error}): start no other run into this folder"));
             }
         }
         Ok(RunLock { _folder: folder, created })

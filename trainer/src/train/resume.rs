@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use med2e3_program::note;
 use med2e3_program::output::{OutputError, is_occupied};
 use toml::{Table, Value};
 
@@ -38,7 +39,7 @@ pub(super) fn resumable(
 ) -> Result<Option<Checkpoint>, TrainerError> {
     if !is_occupied(out) {
         if existing == Existing::Resume {
-            eprintln!("note: {} holds no run yet; this one begins", out.display());
+            note(format_args!("note: {} holds no run yet; this one begins", out.display()));
         }
         return Ok(None);
     }
@@ -48,7 +49,7 @@ pub(super) fn resumable(
         (Some(None), Existing::Resume) => {
             let last = Checkpoint::open_last(out)?;
             if last.is_none() {
-                eprintln!("note: {} holds no checkpoint yet; the run begins again", out.display());
+                note(format_args!("note: {} holds no checkpoint yet; the run begins again", out.display()));
             }
             return Ok(last);
         }

@@ -1,6 +1,7 @@
 //! What can be known of a run's rows before its first step, from lengths and ids alone.
 
 use med2e3_feed::{QuestionForm, TextForm};
+use med2e3_program::note;
 use med2e3_schemas::sample::{IMAGE3D, SampleRow};
 
 use crate::TrainerError;
@@ -69,7 +70,7 @@ pub(super) fn check(
     }
     if counts.targetless > 0 {
         let length = config.variant.max_length;
-        eprintln!("note: {} have no target within model.variant.max_length = {length}", of(counts.targetless));
+        note(format_args!("note: {} have no target within model.variant.max_length = {length}", of(counts.targetless)));
     }
     Ok(())
 }
@@ -93,11 +94,10 @@ fn count(rows: &[SampleRow], form: TextForm, question: QuestionForm, config: &Me
                 &[]
             }
         };
+        let targets = row.targets();
         let is_target = |at: usize| match form {
             TextForm::Pretrain => ids[at] != IMAGE3D,
-            TextForm::Conversation | TextForm::Prompt => {
-                row.target_spans.iter().any(|&(start, end)| (start as usize..end as usize).contains(&at))
-            }
+            TextForm::Conversation | TextForm::Prompt => targets[at],
         };
         // The first position has none before it that could predict it.
         let (mut position, mut first_target) = (0, None);

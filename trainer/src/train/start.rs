@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use med2e3_feed::FeedCursor;
+use med2e3_program::note;
 use med2e3_shards::Dataset;
 use tch::{Device, Kind};
 
@@ -87,6 +88,8 @@ impl<'a> Origin<'a> {
     pub(super) fn tokenizers(&self, config: &TrainConfig, dataset: &Dataset) -> Result<Tokenizers, TrainerError> {
         let mut text = config.model.text_tokenizer.clone();
         let mut carried = CarriedFile::of_tokenizer(&dataset.tokenizer());
+        // What the dataset does not name is not its own.
+        carried.retain(|file| dataset.index().files.contains_key(&file.path));
         if let Some(checkpoint) = self.checkpoint() {
             let (stored, inputs) = (checkpoint.tokenizers(), checkpoint.inputs()?);
             let tokenizer = stored.llm.as_deref();
@@ -141,7 +144,7 @@ fn trained_parts(model: &Med2e3, wanted: &[Part]) -> Result<Vec<Part>, TrainerEr
     let expected = format!("some of {}, which the variant builds", names(Part::ALL.into_iter().filter(is_built)));
     expect("model.train", !built.is_empty(), expected, names(wanted.iter().copied()))?;
     if !absent.is_empty() {
-        eprintln!("note: model.train names {}, which the variant does not build", names(absent.into_iter()));
+        note(format_args!("note: model.train names {}, which the variant does not build", names(absent.into_iter())));
     }
     Ok(built)
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use med2e3_input::inputs::read_volume;
 use med2e3_input::text::template::{IMAGE2D_TOKEN, IMAGE3D_TOKEN};
 use med2e3_input::volume::ReadLimits;
+use med2e3_program::note;
 use med2e3_shards::codes::encode;
 
 use crate::TrainerError;
@@ -50,8 +51,8 @@ pub fn ask(question: &Question<'_>) -> Result<Reply, TrainerError> {
     expect("--max-new-tokens", question.max_new_tokens > 0, "1 or more".into(), "0".into())?;
     question.decoding.check()?;
     let answerer = Answerer::open(question.checkpoint, question.device, 0)?;
-    if let Some(note) = answerer.note() {
-        eprintln!("note: {note}");
+    if let Some(words) = answerer.note() {
+        note(format_args!("note: {words}"));
     }
     let prompt = answerer.prompt(text)?;
     let inputs = answerer.volume_inputs();

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use med2e3_program::Stopwatch;
 use med2e3_program::output::{claim, write_report};
+use med2e3_program::{Stopwatch, note};
 use med2e3_schemas::report::{Answer, EvaluateReport, Score};
 use med2e3_schemas::sample::{SampleRow, Task, Topic};
 use med2e3_shards::{Dataset, Selection};
@@ -34,9 +34,9 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
     let selection = Selection { split: config.split, tasks: config.tasks.clone(), subset: config.subset.clone() };
     let Asked { samples, turns, not_asked } = asked(dataset.select(&selection)?, config.turns, answerer.tokenizer())?;
     if not_asked > 0 {
-        eprintln!(
+        note(format_args!(
             "note: only the first turn of a conversation is asked, not {not_asked} later ones; turns = \"every\" asks each"
-        );
+        ));
     }
     let samples = Arc::new(samples);
     claim(out, "evaluate.toml", config)?;

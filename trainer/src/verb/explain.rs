@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use image::GrayImage;
 use med2e3_input::slices::AxialSlices;
-use med2e3_program::Stopwatch;
 use med2e3_program::output::{claim, write_report};
+use med2e3_program::{Stopwatch, note};
 use med2e3_schemas::Id;
 use med2e3_schemas::report::{ExplainReport, Explanation};
 use med2e3_schemas::sample::{SampleRow, Task};
@@ -56,7 +56,7 @@ pub fn explain(config: &ExplainConfig, out: &Path) -> Result<ExplainReport, Trai
     let samples = Arc::new(first_volumes(dataset.select(&selection)?, config.volumes));
     let later: usize = samples.rows.iter().map(|row| row.target_spans.len().saturating_sub(1)).sum();
     if later > 0 {
-        eprintln!("note: only the first turn of a conversation is asked, not {later} later ones");
+        note(format_args!("note: only the first turn of a conversation is asked, not {later} later ones"));
     }
     claim(out, "explain.toml", config)?;
 

@@ -10,10 +10,10 @@ use arrow::array::AsArray;
 use med2e3_schemas::Id;
 use med2e3_schemas::index::{DatasetIndex, ShardEntry};
 use med2e3_schemas::report::TableCounts;
-use med2e3_schemas::sample::{self, IMAGE3D, SampleRow};
+use med2e3_schemas::sample::{self, SampleRow};
 use med2e3_schemas::volume::{self, VolumeRow};
-use med2e3_shards::ShardReader;
-use med2e3_shards::index::file_entry;
+use med2e3_shards::index::{file_entry, index_text};
+use med2e3_shards::{Members, ShardError, ShardReader};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -58,24 +58,25 @@ impl Verification {
 /// A folder without a `dataset.json`, or one of another version; what is wrong within is no error but a problem.
 pub fn verify(root: &Path) -> Result<Verification, PrepareError> {
     let mut found = Verification::default();
-    let path = root.join("dataset.json");
-    let bytes = fs::read(&path).map_err(PrepareError::file(&path, "read"))?;
-    let index = match std::str::from_utf8(&bytes).map_err(|e| e.to_string()).map(DatasetIndex::parse) {
-        Ok(Ok(index)) => index,
-        Ok(Err(error @ med2e3_schemas::SchemaError::Version { .. })) => return Err(error.into()),
-        Ok(Err(error)) => return Ok(Verification { problems: vec![error.to_string()], ..found }),
-        Err(error) => return Ok(Verification { problems: vec![format!("dataset.json: {error}")], ..found }),
+    let unreadable =
+        |problem: String| Verification { problems: vec![format!("dataset.json: {problem}")], ..Default::default() };
+    let text = match index_text(root) {
+        Ok(text) => text,
+        Err(ShardError::Schema { source, .. }) => return Ok(unreadable(source.to_string())),
+        Err(error) => return Err(error.into()),
     };
+    let index = match DatasetIndex::parse(&text) {
+        Ok(index) => index,
+        Err(error @ med2e3_schemas::SchemaError::Version { .. }) => return Err(error.into()),
+        Err(error) => return Ok(unreadable(error.to_string())),
+    };
+    let members = Members::of(root)?;
     found.count("index", 1);
-    found.expect(index.to_text().as_bytes() == bytes, || "dataset.json: the text differs from its own hash".into());
-    let cell = index.voxels.cell_bytes();
-    found.expect(cell <= volume::MAX_CELL_BYTES, || {
-        format!("dataset.json: a cell has {cell} bytes, more than the {} that pyarrow opens", volume::MAX_CELL_BYTES)
-    });
-    files(root, &index, &mut found);
+    found.expect(index.to_text() == text, || "dataset.json: the text differs from its own hash".into());
+    files(&members, root, &index, &mut found);
 
     let shards = |entries: &[ShardEntry], check: &(dyn Fn(&ShardReader) -> Result<Rows, String> + Sync)| {
-        let checked = entries.par_iter().map(|entry| shard(root, entry, check));
+        let checked = entries.par_iter().map(|entry| shard(&members, root, entry, check));
         checked.collect::<Vec<Result<(Rows, TableCounts), Vec<String>>>>()
     };
     let volumes = shards(&index.volumes, &|reader| volume_rows(reader, &index));
@@ -133,10 +134,13 @@ struct Rows {
 }
 
 /// Files that are no shards: those that the index names are as it says, and there are no others.
-fn files(root: &Path, index: &DatasetIndex, found: &mut Verification) {
+fn files(members: &Members, root: &Path, index: &DatasetIndex, found: &mut Verification) {
+    if let Some(tokenizer) = index.tokenizer.as_ref().filter(|name| !index.files.contains_key(*name)) {
+        found.problems.push(format!("dataset.json: the tokenizer {tokenizer} is none of its files"));
+    }
     for (name, entry) in &index.files {
         found.count("files", 1);
-        match file_entry(&root.join(name)) {
+        match members.path(name).and_then(|path| file_entry(&path)) {
             Ok(now) => found.expect(now == *entry, || {
                 let (expected, got) = ((entry.bytes, &entry.xxh3), (now.bytes, &now.xxh3));
                 format!(
@@ -169,12 +173,13 @@ fn files(root: &Path, index: &DatasetIndex, found: &mut Verification) {
 
 /// One shard: its bytes against the index, then its rows.
 fn shard(
+    members: &Members,
     root: &Path,
     entry: &ShardEntry,
     check: &(dyn Fn(&ShardReader) -> Result<Rows, String> + Sync),
 ) -> Result<(Rows, TableCounts), Vec<String>> {
-    let path = root.join(&entry.path);
     let one = |error: &dyn std::error::Error| vec![relative_chain(root, error)];
+    let path = members.path(&entry.path).map_err(|error| one(&error))?;
     let reader = ShardReader::open(&path).map_err(|error| one(&error))?;
     let now = reader.entry(&entry.path).map_err(|error| one(&error))?;
     let mut problems = Vec::new();
@@ -202,10 +207,13 @@ fn shard(
     Ok((rows, outcome.counts()))
 }
 
+/// Damaged rows of a row group that are named.
+const DAMAGED_SHOWN: usize = 64;
+
 /// Which volumes of a damaged row group differ from their own hash, where that can still be seen.
 fn damaged_rows(reader: &ShardReader, group: usize) -> String {
-    let damaged = |row: &usize| {
-        let batch = reader.read_row(*row, &["volume_id", "voxels", "content_hash"]);
+    let damaged = |row: usize| {
+        let batch = reader.read_row(row, &["volume_id", "voxels", "content_hash"]);
         let Ok(batch) = batch.as_ref() else { return Some(format!("row {row} (does not decode)")) };
         let cell = |name: &str| Some(batch.column_by_name(name)?.as_fixed_size_binary_opt()?.value(0).to_vec());
         let (id, voxels, hash) = (cell("volume_id")?, cell("voxels")?, cell("content_hash")?);
@@ -215,15 +223,24 @@ fn damaged_rows(reader: &ShardReader, group: usize) -> String {
     if reader.schema().column_with_name("voxels").is_none() {
         return String::new();
     }
-    let rows: Vec<String> = reader.rows_of_group(group).collect::<Vec<_>>().iter().filter_map(damaged).collect();
+    let mut rows: Vec<String> = reader.rows_of_group(group).filter_map(damaged).take(DAMAGED_SHOWN + 1).collect();
+    if rows.len() > DAMAGED_SHOWN {
+        rows[DAMAGED_SHOWN] = "..".into();
+    }
     if rows.is_empty() { String::new() } else { format!("; damaged: {}", rows.join(", ")) }
+}
+
+/// A shard's columns for a message.
+fn columns(reader: &ShardReader) -> String {
+    let fields = reader.schema().fields().iter();
+    fields.map(|field| format!("{} {}", field.name(), field.data_type())).collect::<Vec<_>>().join(", ")
 }
 
 fn volume_rows(reader: &ShardReader, index: &DatasetIndex) -> Result<Rows, String> {
     let format = &index.voxels;
     let schema = volume::schema(format);
     if reader.schema().fields() != schema.fields() {
-        return Err(format!("expected the schema of volumes, found {:?}", reader.schema().fields()));
+        return Err(format!("expected the schema of volumes, found {}", columns(reader)));
     }
     let mut ids = Vec::new();
     for row in 0..reader.rows() {
@@ -244,28 +261,18 @@ fn volume_rows(reader: &ShardReader, index: &DatasetIndex) -> Result<Rows, Strin
 
 fn sample_rows(reader: &ShardReader) -> Result<Rows, String> {
     if reader.schema().fields() != sample::schema().fields() {
-        return Err(format!("expected the schema of samples, found {:?}", reader.schema().fields()));
+        return Err(format!("expected the schema of samples, found {}", columns(reader)));
     }
     let mut rows = Rows::default();
     for batch in reader.read(&[]).map_err(|e| e.to_string())? {
         for row in sample::from_batch(&batch).map_err(|e| e.to_string())? {
-            let SampleRow { sample_id, volume_ids, ids, target_spans, task, topic, split, .. } = row;
-            let marks = ids.iter().filter(|id| **id == IMAGE3D).count();
-            let targets = target_spans.iter().all(|(start, end)| start < end && *end as usize <= ids.len());
-            let problem = if marks != volume_ids.len() {
-                format!("{marks} image marks for {} volumes", volume_ids.len())
-            } else if target_spans.is_empty() || !targets {
-                format!("target spans {target_spans:?} over {} ids", ids.len())
-            } else if ids.iter().any(|id| *id < 0 && *id != IMAGE3D) {
-                "a negative id that is no image mark".into()
-            } else {
-                let key = count_key(task, topic);
-                *rows.counts.entry((split.to_string(), key)).or_default() += 1;
-                rows.ids.push(sample_id);
-                rows.refers.push(volume_ids);
-                continue;
-            };
-            return Err(format!("sample {sample_id}: {problem}"));
+            if let Some(problem) = row.problem() {
+                return Err(format!("sample {}: {problem}", row.sample_id));
+            }
+            let SampleRow { sample_id, volume_ids, task, topic, split, .. } = row;
+            *rows.counts.entry((split.to_string(), count_key(task, topic))).or_default() += 1;
+            rows.ids.push(sample_id);
+            rows.refers.push(volume_ids);
         }
     }
     Ok(rows)
@@ -291,7 +298,8 @@ fn sums(
         }
     }
     found.count("sums", 2);
-    let quarantined = ShardReader::open(&root.join("quarantine.parquet")).map_or(0, |reader| reader.rows() as u64);
+    let quarantine = Members::of(root).and_then(|members| ShardReader::open(&members.path("quarantine.parquet")?));
+    let quarantined = quarantine.map_or(0, |reader| reader.rows() as u64);
     found.expect(quarantined == rejects, || {
         format!("quarantine.parquet: {quarantined} records, the shards set {rejects} rows aside")
     });

@@ -68,6 +68,12 @@ pub(super) enum Verb {
         dataset: PathBuf,
         /// The query
         query: String,
+        /// Memory that it may take, in MiB
+        #[arg(long, value_name = "MIB", default_value_t = 1024)]
+        memory: u64,
+        /// Time that it may take, in seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        timeout: u64,
         /// One JSON object a row instead of a table
         #[arg(long)]
         json: bool,

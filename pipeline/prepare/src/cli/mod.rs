@@ -8,16 +8,17 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use med2e3_program::Stdout;
+use arrow::array::RecordBatch;
 use med2e3_program::frame::Ending;
 use med2e3_program::machine::require_threads;
 use med2e3_program::run_args::print;
+use med2e3_program::{Stdout, note, visible};
 use med2e3_schemas::config;
 use med2e3_shards::Dataset;
 
 use crate::check::{leaks, verify};
 use crate::config::{PrepareConfig, TokenizerConfig};
-use crate::engine::{BatchSize, Catalog};
+use crate::engine::{self, QueryLimits};
 use crate::provenance::Paths;
 use crate::recognize::{self, Recognized};
 use crate::run::RangePart;
@@ -69,27 +70,32 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             let dataset = Dataset::open(&dataset)?;
             let shown = inspect(&dataset, which)?;
             for (name, value) in &shown.fields {
-                writeln!(out, "{name:<16} {value}")?;
+                writeln!(out, "{:<16} {}", visible::value(name), visible::value(value))?;
             }
             if let Some(path) = picture {
                 write_montage(&dataset, shown.volume_id, &path)?;
-                eprintln!("wrote {}", path.display());
+                note(format_args!("wrote {}", path.display()));
             }
             Ok(Ending::Fine)
         }
-        Verb::Sql { dataset, query, json } => {
-            let mut batches = Vec::new();
-            runtime.block_on(async {
-                let catalog = Catalog::open(&dataset, BatchSize::Short).await?;
-                let show = |batch| -> anyhow::Result<()> {
-                    // A table's columns are as wide as their widest cell: it waits for all of them.
-                    match json {
-                        true => out.write_all(to_json_lines(&batch)?.as_bytes())?,
-                        false => batches.push(batch),
-                    }
-                    Ok(())
-                };
-                catalog.show(&query, show).await
+        Verb::Sql { dataset, query, json, memory, timeout } => {
+            let limits = QueryLimits { memory_bytes: memory.saturating_mul(1 << 20), seconds: timeout as f64 };
+            let mut batches: Vec<RecordBatch> = Vec::new();
+            let mut bytes = 0;
+            engine::query(&dataset, &query, limits, |batch| -> anyhow::Result<()> {
+                // A table's columns are as wide as their widest cell: it waits for all of them.
+                if json {
+                    return Ok(out.json_lines(&to_json_lines(&batch)?)?);
+                }
+                bytes += batch.get_array_memory_size() as u64;
+                // As text, and each cell as wide as the widest, it is many times that.
+                anyhow::ensure!(
+                    bytes <= limits.memory_bytes / 8,
+                    "the rows are too many for a table: {} MiB\nhint: --json gives them one by one, LIMIT gives fewer",
+                    bytes >> 20
+                );
+                batches.push(batch);
+                Ok(())
             })?;
             if !json {
                 out.write_all(to_table(&batches)?.as_bytes())?;
@@ -98,12 +104,11 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
         }
         Verb::Rejects { dataset, names, reason, csv, json } => {
             let found = rejects::rejects(&dataset, names, reason.as_deref())?;
-            let text = match (csv, json) {
-                (true, _) => rejects::to_csv(&found),
-                (_, true) => rejects::to_json_lines(&found),
-                _ => rejects::to_table(&found),
-            };
-            out.write_all(text.as_bytes())?;
+            match (csv, json) {
+                (true, _) => out.data(rejects::to_csv(&found).as_bytes())?,
+                (_, true) => out.json_lines(&rejects::to_json_lines(&found))?,
+                _ => out.write_all(rejects::to_table(&found).as_bytes())?,
+            }
             Ok(Ending::Fine)
         }
         Verb::Verify { dataset, json } => {
@@ -143,20 +148,20 @@ fn prepare_config(args: &PrepareArgs) -> anyhow::Result<PrepareConfig> {
     let config = args.apply(&name, config)?;
     match &config.text.tokenizer {
         _ if config.manifest.is_volumes_alone() => {}
-        TokenizerConfig::Path(path) => eprintln!("tokenizer {}", path.display()),
-        TokenizerConfig::Train(entries) => eprintln!(
+        TokenizerConfig::Path(path) => note(format_args!("tokenizer {}", path.display())),
+        TokenizerConfig::Train(entries) => note(format_args!(
             "tokenizer of {entries} entries trained on the texts; --tokenizer names a language model's own instead"
-        ),
+        )),
     }
     let [d, h, w] = config.volume.shape;
     let volume = &config.volume;
     let names = if config.provenance.paths == Paths::Hash { "; names are withheld from the dataset" } else { "" };
-    eprintln!("{name}: {what}{names}");
-    eprintln!(
+    note(format_args!("{name}: {what}{names}"));
+    note(format_args!(
         "recipe {}, {d}x{h}x{w} voxels as {}, to {}, where prepare.toml states the run in full",
         volume.recipe.as_str(),
         volume.voxels.as_str(),
         args.out.display(),
-    );
+    ));
     Ok(config)
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use med2e3_program::visible;
 use med2e3_schemas::report::{PrepareReport, TableCounts};
 
 use crate::check::leaks::Leak;
@@ -51,19 +52,23 @@ pub(super) fn prepared(prepared: &Prepared) -> String {
         let all = report.volumes.quarantined_rows() + report.texts.quarantined_rows();
         let count = first_rejects.len();
         line!(text, "set aside, {count} of {all} (med2e3-data rejects lists all):");
-        first_rejects.iter().for_each(|reject| line!(text, "         {}", reject.line()));
+        first_rejects.iter().for_each(|reject| line!(text, "         {}", visible::value(&reject.line())));
     }
     if !listing.passed_over.is_empty() {
         let passed: u64 = listing.passed_over.values().map(|passed| passed.count).sum();
         line!(text, "files    {} in volumes, {passed} passed over:", listing.in_volumes);
         for (what, passed) in listing.passed_over.iter().take(KINDS_SHOWN) {
-            line!(text, "         {:>6} {what}, such as {}", passed.count, passed.first);
+            line!(text, "         {:>6} {what}, such as {}", passed.count, visible::value(&passed.first));
         }
         more(&mut text, listing.passed_over.len());
     }
     if !report.notes.is_empty() {
         line!(text, "notes    volumes with a note (column notes):");
-        report.notes.iter().take(KINDS_SHOWN).for_each(|(note, count)| line!(text, "         {count:>6} {note}"));
+        report
+            .notes
+            .iter()
+            .take(KINDS_SHOWN)
+            .for_each(|(note, count)| line!(text, "         {count:>6} {}", visible::value(note)));
         more(&mut text, report.notes.len());
     }
     let PrepareReport { shards_reused, inputs_read, seconds, special_words, .. } = report;
@@ -111,7 +116,7 @@ pub(super) fn verified(found: &Verification) -> String {
         line!(text, "{table:<14} {manifest_rows} = {rows} rows + {aside} set aside + {duplicates} duplicates");
     }
     line!(text, "{:<14} {} samples wait for a volume that was set aside", "note", found.samples_without_volume);
-    found.problems.iter().for_each(|problem| line!(text, "PROBLEM {problem}"));
+    found.problems.iter().for_each(|problem| line!(text, "PROBLEM {}", visible::value(problem)));
     match found.problems.len() {
         0 => line!(text, "sound"),
         count => line!(text, "{count} problems"),
@@ -124,7 +129,7 @@ pub(super) fn leaks(leaks: &[Leak], examples_shown: usize) -> String {
     line!(text, "{:<8} {:<12} {:<12} {:>8} {:>9} {:>9}", "kind", "from", "to", "shared", "samples", "of");
     for Leak { kind, from, to, shared, samples, of, examples } in leaks {
         line!(text, "{kind:<8} {:<12} {:<12} {shared:>8} {samples:>9} {of:>9}", from.as_str(), to.as_str());
-        examples.iter().take(examples_shown).for_each(|example| line!(text, "         {example}"));
+        examples.iter().take(examples_shown).for_each(|example| line!(text, "         {}", visible::value(example)));
     }
     text
 }

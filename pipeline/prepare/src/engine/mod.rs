@@ -1,7 +1,10 @@
 //! Everything that touches DataFusion: the manifest's scan, the node above it that makes shards, and SQL over a dataset.
 
+mod bounded;
+mod bounded_functions;
 mod functions;
 mod prepare_exec;
+mod shard_table;
 mod sql;
 
 use std::path::Path;
@@ -14,6 +17,7 @@ use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, col, lit};
 use med2e3_schemas::manifest::RANGE;
 
+pub use bounded::{QueryLimits, query};
 pub use sql::{BatchSize, Catalog};
 
 use crate::PrepareError;

@@ -5,14 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringArray};
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::execution::context::{SQLOptions, SessionContext};
-use datafusion::prelude::{DataFrame, ParquetReadOptions, SessionConfig};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{DataFrame, SessionConfig};
 use futures::StreamExt;
 use med2e3_schemas::{sample, volume};
-use med2e3_shards::read_index;
+use med2e3_shards::{Members, ShardReader, Shards, subset};
 
-use super::functions;
+use super::shard_table::ShardTable;
+use super::{bounded_functions, functions};
 use crate::PrepareError;
 
 /// Rows of a batch while a query runs.
@@ -46,50 +50,49 @@ pub struct Catalog {
 
 impl Catalog {
     /// Registers `volumes`, `samples`, `quarantine`, `manifest_volumes`, `manifest_texts`, one `subset_NAME` for each
-    /// subset, and the functions `hex(id)`, `foreground_fraction(voxels)` and `draw(id, seed)`.
+    /// subset, and the functions `hex(id)`, `foreground_fraction(voxels)` and `draw(id, seed)`. What the index names is a table,
+    /// other files of the folder are not; the engine itself opens none.
+    ///
+    /// `memory` bounds the bytes that sorts, joins and groups hold.
     ///
     /// # Errors
     /// A folder that is no dataset, a table that can't be read.
-    pub async fn open(root: &Path, batches: BatchSize) -> Result<Catalog, PrepareError> {
-        let index = read_index(root)?;
-        // Statistics would make an array of 1,024 cells for the voxels of each file, though voxels have none.
+    pub fn open(root: &Path, batches: BatchSize, memory: Option<usize>) -> Result<Catalog, PrepareError> {
+        let Shards { index, volumes, samples } = Shards::open(root)?;
+        let members = Members::of(root)?;
         let rows = batches.rows(index.voxels.cell_bytes());
-        let mut config = SessionConfig::new().with_batch_size(rows).with_collect_statistics(false);
-        // A filter on ids must not decode the voxels of other rows.
-        let parquet = &mut config.options_mut().execution.parquet;
-        parquet.schema_force_view_types = false;
-        parquet.pushdown_filters = true;
-        // Where a query compares voxels, choosing row groups and pages would make such arrays too.
-        parquet.pruning = matches!(batches, BatchSize::Long);
-        parquet.enable_page_index = parquet.pruning;
-        let context = SessionContext::new_with_config(config);
+        let config = SessionConfig::new().with_batch_size(rows).with_collect_statistics(false);
+        let mut runtime = RuntimeEnvBuilder::new();
+        if let Some(bytes) = memory {
+            // Nothing of a dataset is left on other disks: what does not fit is refused.
+            let no_files = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+            runtime = runtime.with_memory_limit(bytes, 1.0).with_disk_manager_builder(no_files);
+        }
+        let context = SessionContext::new_with_config_rt(config, runtime.build_arc()?);
+        bounded_functions::register(&context);
         for function in functions::all(&index.voxels) {
             context.register_udf(function);
         }
-        let tables =
-            [("volumes", volume::schema(&index.voxels), &index.volumes), ("samples", sample::schema(), &index.samples)];
-        for (name, schema, shards) in tables {
-            if shards.is_empty() {
-                // A table without rows is a table too.
-                context.register_batch(name, RecordBatch::new_empty(schema))?;
-            } else {
-                // The schema is known: no shard is opened to find it.
-                let options = ParquetReadOptions::default().schema(&schema);
-                context.register_parquet(name, root.join(name).display().to_string(), options).await?;
-            }
+        let register = |name: &str, schema: SchemaRef, shards: Vec<ShardReader>| {
+            context.register_table(name, Arc::new(ShardTable::new(schema, shards, rows))).map(|_| ())
+        };
+        register("volumes", volume::schema(&index.voxels), volumes)?;
+        register("samples", sample::schema(), samples)?;
+        let open = |relative: &str| ShardReader::open(&members.path(relative)?);
+        // Tables whose files say what their columns are.
+        let mut others = vec![("quarantine".to_owned(), vec!["quarantine.parquet".to_owned()])];
+        for (name, folder) in [("manifest_volumes", "manifest/volumes"), ("manifest_texts", "manifest/texts")] {
+            others.push((name.into(), working_files(root, folder)));
         }
-        let tables = ["quarantine.parquet", "manifest/volumes", "manifest/texts"];
-        for (table, name) in tables.into_iter().zip(["quarantine", "manifest_volumes", "manifest_texts"]) {
-            register(&context, name, &root.join(table)).await?;
+        for subset in subset::names(&index) {
+            let name = format!("subset_{}", subset.replace(['-', '.'], "_"));
+            others.push((name, vec![subset::relative(subset)]));
         }
-        for entry in fs::read_dir(root.join("subsets")).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let stem = path
-                .file_stem()
-                .and_then(|stem| stem.to_str())
-                .filter(|_| path.extension().is_some_and(|e| e == "parquet"));
-            if let Some(stem) = stem {
-                register(&context, &format!("subset_{}", stem.replace(['-', '.'], "_")), &path).await?;
+        for (name, files) in others {
+            let files = files.iter().filter(|file| root.join(file).exists());
+            let shards = files.map(|file| open(file)).collect::<Result<Vec<_>, _>>()?;
+            if let Some(first) = shards.first() {
+                register(&name, first.schema().clone(), shards)?;
             }
         }
         Ok(Catalog { context })
@@ -115,13 +118,12 @@ impl Catalog {
     ///
     /// # Errors
     /// What DataFusion says of the query; the first error of `show`, after which the query is not run on.
-    pub async fn show<E: From<PrepareError>>(
+    pub(super) async fn show(
         &self,
         query: &str,
-        mut show: impl FnMut(RecordBatch) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let stream = async { self.frame(query).await?.execute_stream().await.map_err(PrepareError::from) };
-        let mut stream = stream.await?;
+        mut show: impl FnMut(RecordBatch) -> Result<(), PrepareError>,
+    ) -> Result<(), PrepareError> {
+        let mut stream = self.frame(query).await?.execute_stream().await?;
         show(shortened(&RecordBatch::new_empty(stream.schema()))?)?;
         while let Some(batch) = stream.next().await {
             show(shortened(&batch.map_err(PrepareError::from)?)?)?;
@@ -158,9 +160,12 @@ fn shortened(batch: &RecordBatch) -> Result<RecordBatch, PrepareError> {
     Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)?)
 }
 
-async fn register(context: &SessionContext, name: &str, path: &Path) -> Result<(), PrepareError> {
-    if path.exists() {
-        context.register_parquet(name, path.display().to_string(), ParquetReadOptions::default()).await?;
-    }
-    Ok(())
+/// The run's working tables in a folder, in the order of their names.
+fn working_files(root: &Path, folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> =
+        names.filter(|name| name.ends_with(".parquet")).map(|name| format!("{folder}/{name}")).collect();
+    names.sort();
+    names
 }

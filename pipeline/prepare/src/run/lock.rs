@@ -4,6 +4,8 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 
+use med2e3_program::note;
+
 use super::part::RangePart;
 use crate::PrepareError;
 
@@ -38,10 +40,10 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => Ok(Lock { file, sharing: Sharing::Alone }),
             Err(TryLockError::Error(error)) if has_no_locks(&error) && part == RangePart::WHOLE => {
-                eprintln!(
+                note(format_args!(
                     "note: the file system of {} has no locks ({error}): start no other run into this folder",
                     out.display()
-                );
+                ));
                 Ok(Lock { file, sharing: Sharing::Unknown })
             }
             Err(TryLockError::Error(error)) if has_no_locks(&error) => Err(PrepareError::Output {
@@ -52,7 +54,7 @@ impl Lock {
             Err(TryLockError::Error(error)) => Err(PrepareError::file(path, "lock")(error)),
             Err(TryLockError::WouldBlock) if part != RangePart::WHOLE => {
                 if let Err(TryLockError::WouldBlock) = file.try_lock_shared() {
-                    eprintln!("waiting for the process that reads the manifest of {}", out.display());
+                    note(format_args!("waiting for the process that reads the manifest of {}", out.display()));
                     file.lock_shared().map_err(PrepareError::file(path, "lock"))?;
                 }
                 Ok(Lock { file, sharing: Sharing::Shared })

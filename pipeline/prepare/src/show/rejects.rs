@@ -2,13 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use med2e3_program::visible;
 use med2e3_schemas::config::nearest;
 use med2e3_schemas::quarantine::{QuarantineRecord, Reason, from_batch};
-use med2e3_shards::{ShardError, ShardReader};
+use med2e3_shards::{Members, ShardError, ShardReader};
 
 use crate::PrepareError;
 use crate::provenance::Paths;
 use crate::run::full_quarantine;
+
+/// The dataset's own file.
+const QUARANTINE: &str = "quarantine.parquet";
 
 /// Columns of the table and of the CSV file.
 const COLUMNS: [&str; 7] = ["table", "ordinal", "path", "row", "reason", "detail", "byte_offset"];
@@ -29,6 +33,8 @@ fn file(dataset: &Path, names: bool) -> PathBuf {
 pub fn rejects(dataset: &Path, names: bool, reason: Option<&str>) -> Result<Vec<QuarantineRecord>, PrepareError> {
     let reason = reason.map(reason_of).transpose()?;
     let path = file(dataset, names);
+    // The file in full is not the dataset's own, but the run's.
+    let path = if path.starts_with(dataset) { Members::of(dataset)?.path(QUARANTINE)? } else { path };
     let reader = ShardReader::open(&path)?;
     let mut records = Vec::new();
     for batch in reader.read(&[])? {
@@ -58,14 +64,13 @@ pub fn to_table(records: &[QuarantineRecord]) -> String {
         let offset = byte_offset.map(|at| format!(" (byte {at})")).unwrap_or_default();
         let line =
             format!("{:<7}  {:<reason$}  {image:<path$}  {row}: {detail}{offset}", table.as_str(), word.as_str());
-        // Line breaks and control characters of names and values must not spoil the table.
-        text.extend(line.chars().map(|c| if c.is_control() { ' ' } else { c }));
+        text.push_str(&visible::value(&line));
         text.push('\n');
     }
     text
 }
 
-/// The records as CSV of RFC 4180, with a header.
+/// The records as CSV of RFC 4180, with a header; what a terminal obeys is shown, and no text is taken for a formula.
 pub fn to_csv(records: &[QuarantineRecord]) -> String {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     let mut write = |fields: [&str; 7]| writer.write_record(fields).expect("memory takes any row");
@@ -74,7 +79,8 @@ pub fn to_csv(records: &[QuarantineRecord]) -> String {
         let (ordinal, offset) = (record.ordinal.to_string(), record.byte_offset.map(|at| at.to_string()));
         let QuarantineRecord { table, path, row, reason, detail, .. } = record;
         let offset = offset.unwrap_or_default();
-        write([table.as_str(), &ordinal, path, row, reason.as_str(), detail, &offset]);
+        let [path, row, detail] = [path, row, detail].map(|text| visible::cell(text));
+        write([table.as_str(), &ordinal, &path, &row, reason.as_str(), &detail, &offset]);
     }
     String::from_utf8(writer.into_inner().expect("memory is flushed")).expect("every field is UTF-8")
 }
@@ -107,11 +113,13 @@ mod tests {
         // Python 3.11: csv.writer(f).writerow(["volumes", 3, 'a, "b".nii', "x.csv:2", "unreadable", "two\nlines", 7]).
         let row = "volumes,3,\"a, \"\"b\"\".nii\",x.csv:2,unreadable,\"two\nlines\",7\r\n";
         assert_eq!(to_csv(&[record()]), format!("table,ordinal,path,row,reason,detail,byte_offset\r\n{row}"));
+        let formula = QuarantineRecord { path: "=1+1\x1b".into(), ..record() };
+        assert!(to_csv(&[formula]).contains("3,'=1+1\\u{1b},x.csv"));
         let read: QuarantineRecord = serde_json::from_str(&to_json_lines(&[record()])).unwrap();
         assert_eq!(read, record());
         let table = to_table(&[record(), QuarantineRecord { byte_offset: None, ..record() }]);
         assert_eq!(table.lines().count(), 2);
-        assert!(table.contains("two lines (byte 7)"), "{table}");
+        assert!(table.contains(r"two\nlines (byte 7)"), "{table}");
     }
 
     #[test]

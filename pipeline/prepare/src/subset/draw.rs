@@ -37,7 +37,7 @@ pub async fn draw(config: &SampleConfig, dataset: &Path) -> Result<Drawn, Prepar
             found: "both".into(),
         });
     }
-    let catalog = Catalog::open(dataset, BatchSize::Long).await?;
+    let catalog = Catalog::open(dataset, BatchSize::Long, None)?;
     let mut drawn = Subset { name: config.name.clone(), seed: config.seed, counts: Vec::new(), queries: Vec::new() };
     let mut ids = Vec::new();
     let queries: Vec<String> = config.counts.iter().map(|wanted| query(config, wanted)).collect();

@@ -1,12 +1,15 @@
 //! Small files of published models that no number here depends on: what a tokenizer's users need besides it, how pictures are
 //! prepared. They are kept as they are from import to export.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use med2e3_input::text::tokenizer::is_git_lfs_pointer;
+use med2e3_store::read_regular;
 
 use crate::model::Part;
+
+/// Bytes of such a file at most.
+const MAX_CARRIED_BYTES: u64 = 1 << 26;
 
 /// What may be next to a `tokenizer.json`.
 pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
@@ -41,6 +44,6 @@ impl CarriedFile {
 }
 
 fn read(path: String, file: &Path) -> Option<CarriedFile> {
-    let bytes = fs::read(file).ok()?;
+    let bytes = read_regular(file, MAX_CARRIED_BYTES).ok()?;
     (!is_git_lfs_pointer(&bytes)).then_some(CarriedFile { path, bytes })
 }
