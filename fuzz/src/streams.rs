@@ -36,7 +36,7 @@ pub fn stream(bytes: &[u8]) {
                 },
                 _ => (size_jpeg(stream), stream),
             };
-            ("0.dcm", dicom(syntax, size.unwrap_or([8, 8]), stream))
+            ("0.dcm", slice_file(syntax, size.unwrap_or([8, 8]), stream))
         }
     };
     fs::write(folder.path().join(name), file).expect("a file can be written");
@@ -64,7 +64,7 @@ fn size_jpeg(stream: &[u8]) -> Option<[u16; 2]> {
 }
 
 /// A DICOM slice of 16 bits, of 8 where it is baseline JPEG.
-fn dicom(syntax: &str, [rows, columns]: [u16; 2], stream: &[u8]) -> Vec<u8> {
+fn slice_file(syntax: &str, [rows, columns]: [u16; 2], stream: &[u8]) -> Vec<u8> {
     let element = |group: u16, number: u16, vr: &[u8; 2], value: &[u8]| {
         let head = [group.to_le_bytes(), number.to_le_bytes(), *vr, (value.len() as u16).to_le_bytes()];
         [&head.concat(), value].concat()

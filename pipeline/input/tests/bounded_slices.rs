@@ -291,6 +291,14 @@ fn files_that_claim_much_take_little() {
         let ending = name.rsplit('.').next().unwrap();
         fs::write(series.join(format!("0.{ending}")), bytes).unwrap();
     }
+    // A file of holes that takes no room on the disk.
+    let hollow = folder.path().join("hollow.dcm");
+    fs::create_dir(&hollow).unwrap();
+    fs::write(hollow.join("0.dcm"), [meta(".1"), elements(8), element([0x7fe0, 0x10], b"OW", &[1; 128])].concat())
+        .unwrap();
+    fs::File::options().write(true).open(hollow.join("0.dcm")).unwrap().set_len(2 << 30).unwrap();
+    let error = volume::read(&hollow, &ReadLimits::default()).unwrap_err();
+    assert_eq!(error.reason().as_str(), "too_large", "{error}");
     for (name, _, reason, words) in &cases {
         let before = peak_from_now();
         let read = volume::read(&folder.path().join(name), &ReadLimits::default());

@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn rows_of_any_arrangement_are_those_of_the_display() {
-        let samples: Vec<i16> = (0..4 * 300 * 500).map(|n| (n * 7919 % 30011) as i16).collect();
+        let samples: Vec<i16> = (0..4 * 300 * 500_i64).map(|n| (n * 7919 % 30011) as i16).collect();
         let rescale = Rescale { slope: -0.5, intercept: 3.0 };
         for arrangement in [Arrangement::DHW, Arrangement::WHD] {
             let grid = Grid::new(&samples, [4, 300, 500], arrangement).unwrap();

@@ -58,7 +58,7 @@ pub(super) fn inflate(bytes: &[u8], stated: Form, max_bytes: u64) -> Result<Vec<
 }
 
 /// Bytes of the pixels that a data set's elements promise; 0 where they are not among them.
-fn pixel_bytes(first: &DataSet<'_>) -> u64 {
+pub(super) fn pixel_bytes(first: &DataSet<'_>) -> u64 {
     let elements = first.first_elements(&[ROWS, COLUMNS, BITS_ALLOCATED, NUMBER_OF_FRAMES]);
     let word = |tag| u64::from(elements.word(tag).unwrap_or(0));
     let frames = elements.numbers::<1>(NUMBER_OF_FRAMES, "NumberOfFrames").ok().flatten();

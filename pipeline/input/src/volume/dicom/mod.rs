@@ -48,12 +48,12 @@ use std::rc::Rc;
 
 use self::error::DicomError;
 pub(super) use self::file::is_dicom;
-use self::file::{File, HEAD, PixelData};
+use self::file::{File, HEAD, PixelData, first_part};
 use self::header::{Header, PixelFormat, Remark, Rescale64, Role};
 pub(super) use self::kind::{KIND_HEAD, Kind, kind};
 use self::pixels::Decoded;
 use self::series::Stack;
-use super::limits;
+use super::limits::{self, MAX_SLICE_BYTES};
 use super::samples::{Sample, Samples};
 use super::{Arrangement, ReadLimits, Rescale, SliceDropped, Volume, VolumeReader};
 use crate::error::InputError;
@@ -129,6 +129,9 @@ impl OpenFile {
     }
 }
 
+/// Bytes of a large file in which the size of its pixels is looked for.
+const LOOK: u64 = 32 << 20;
+
 /// A file's bytes; `None` where it is not DICOM: then only its first bytes are read.
 fn read_file(path: &Path, limits: &ReadLimits) -> Result<Option<Vec<u8>>, DicomError> {
     let mut file = reading::File::open(path).map_err(DicomError::Io)?;
@@ -142,9 +145,19 @@ fn read_file(path: &Path, limits: &ReadLimits) -> Result<Option<Vec<u8>>, DicomE
     if length > limits.max_decoded_bytes.saturating_add(1 << 20) {
         return Err(DicomError::TooLarge { limit: limits.max_decoded_bytes, found: length });
     }
+    if length > MAX_SLICE_BYTES {
+        // So large a file is one of many frames, or holds much that is not looked at.
+        file.by_ref().take(LOOK).read_to_end(&mut bytes).map_err(DicomError::Io)?;
+        let set = first_part(&bytes).and_then(|(_, set)| set);
+        let promised = set.map_or(0, |set| deflated::pixel_bytes(&set));
+        let limit = promised.saturating_mul(2).saturating_add(MAX_SLICE_BYTES);
+        if length > limit {
+            return Err(DicomError::TooLarge { limit, found: length });
+        }
+    }
     let rest = (length as usize).saturating_sub(bytes.len());
     limits::reserve(&mut bytes, rest).map_err(DicomError::Io)?;
-    file.take(length).read_to_end(&mut bytes).map_err(DicomError::Io)?;
+    file.take(rest as u64).read_to_end(&mut bytes).map_err(DicomError::Io)?;
     Ok(Some(bytes))
 }
 
