@@ -177,7 +177,7 @@ fn no_flipped_bit_is_more_than_an_error() {
         let file = random.next_u32() as usize % 3;
         let bit = random.next_u32() as usize % (8 * changed[file].len());
         // Footers decide most: half of the flips are near the end.
-        let bit = if random.next_u32() % 2 == 0 {
+        let bit = if random.next_u32().is_multiple_of(2) {
             bit
         } else {
             8 * changed[file].len() - 1 - bit % 20_000.min(8 * changed[file].len())
