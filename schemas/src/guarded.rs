@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_its_message() {
-        assert_eq!(guarded(|| is_active()), Ok(true));
+        assert_eq!(guarded(is_active), Ok(true));
         let line = 3;
         assert_eq!(guarded::<()>(|| panic!("line {line}")), Err("line 3".into()));
         assert_eq!(guarded::<()>(|| panic!("word")), Err("word".into()));

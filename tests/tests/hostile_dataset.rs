@@ -96,7 +96,6 @@ fn a_query_takes_no_more_than_it_may() {
         format!("SELECT 1 WHERE {}", vec!["1=1"; 5000].join(" OR ")),
         format!("SELECT 1{}", "+1".repeat(5000)),
         format!("SELECT {}1{}", "(".repeat(5000), ")".repeat(5000)),
-        "SELECT 1 --".to_owned() + &"x".repeat(200_000),
     ];
     let wide = [
         "SELECT repeat('x', 100000000000)",
@@ -126,6 +125,7 @@ fn a_query_takes_no_more_than_it_may() {
         assert!(said.err.starts_with("error: "), "{}", said.err);
     }
     // What is right goes on.
+    run_within_to(&[0], BOUNDS, data("sql", &dataset).arg("SELECT 1 --".to_owned() + &"x".repeat(100_000)));
     let list: Vec<String> = (0..10_000).map(|n| n.to_string()).collect();
     let query = format!("SELECT count(*) FROM samples WHERE length(question) IN ({})", list.join(","));
     run_within_to(&[0], BOUNDS, data("sql", &dataset).arg(query));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use med2e3_schemas::guarded::guarded;
 use med2e3_schemas::index::ShardEntry;
 use med2e3_schemas::outcome::{FOOTER_KEY, RangeOutcome};
@@ -135,7 +136,7 @@ impl ShardReader {
         for group in 0..self.groups() {
             checked(self.path(), || {
                 for batch in self.batches(group, columns, BATCH_ROWS, None, &budget)? {
-                    batches.push(batch?);
+                    batches.push(batch.map_err(plain)?);
                 }
                 Ok(())
             })?;
@@ -156,7 +157,7 @@ impl ShardReader {
         let budget = Budget::of(self.bytes());
         let mut batches = checked(self.path(), || self.batches(group, columns, batch_rows, None, &budget))?;
         let path = self.path().to_owned();
-        Ok(std::iter::from_fn(move || checked(&path, || Ok(batches.next().transpose()?)).transpose()))
+        Ok(std::iter::from_fn(move || checked(&path, || batches.next().transpose().map_err(plain)).transpose()))
     }
 
     /// One row of the named columns.
@@ -172,7 +173,7 @@ impl ShardReader {
         let skip = row - self.group_starts[group];
         let rows = RowSelection::from(vec![RowSelector::skip(skip), RowSelector::select(1)]);
         let budget = Budget::of(self.bytes());
-        let first = || Ok(self.batches(group, columns, 1, Some(rows), &budget)?.next().transpose()?);
+        let first = || self.batches(group, columns, 1, Some(rows), &budget)?.next().transpose().map_err(plain);
         checked(self.path(), first)?.ok_or_else(error)
     }
 
@@ -297,6 +298,14 @@ impl RowGroups for OneGroup<'_> {
 
     fn metadata(&self) -> &ParquetMetaData {
         self.shard.metadata.metadata()
+    }
+}
+
+/// The words of an error of a page, which comes by way of the reader of rows.
+fn plain(error: ArrowError) -> ParquetError {
+    match error {
+        ArrowError::ParquetError(words) => refused(words.trim_start_matches("Parquet error: ").to_owned()),
+        other => other.into(),
     }
 }
 

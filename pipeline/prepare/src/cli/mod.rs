@@ -8,7 +8,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use med2e3_program::frame::Ending;
 use med2e3_program::machine::require_threads;
 use med2e3_program::run_args::print;
@@ -87,7 +87,9 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
                 if json {
                     return Ok(out.json_lines(&to_json_lines(&batch)?)?);
                 }
-                bytes += batch.get_array_memory_size() as u64;
+                // Of a column that is a part of another one, the part.
+                let size = |column: &ArrayRef| column.to_data().get_slice_memory_size().map(|bytes| bytes as u64);
+                bytes += batch.columns().iter().map(size).sum::<Result<u64, _>>()?;
                 // As text, and each cell as wide as the widest, it is many times that.
                 anyhow::ensure!(
                     bytes <= limits.memory_bytes / 8,

@@ -82,7 +82,8 @@ pub fn query<E: From<PrepareError>>(
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
-                break runtime.block_on(task).unwrap_or_else(|ended| Err(words_of(ended))).map_err(E::from);
+                let ended = runtime.block_on(task).unwrap_or_else(|ended| Err(words_of(ended)));
+                break ended.map_err(|error| with_hint(error).into());
             }
         }
         if let Err(error) = watch.look() {
@@ -98,6 +99,16 @@ pub fn query<E: From<PrepareError>>(
 fn words_of(ended: JoinError) -> PrepareError {
     let words = ended.try_into_panic().map(|panic| guarded::words(panic.as_ref()));
     PrepareError::Query { problem: words.unwrap_or_else(|ended| ended.to_string()) }
+}
+
+/// Says how to give a query more where the engine's own account of memory ended it.
+fn with_hint(error: PrepareError) -> PrepareError {
+    match error {
+        PrepareError::Query { problem } if problem.contains("Resources exhausted") => {
+            PrepareError::Query { problem: format!("{problem}\nhint: --memory gives it more") }
+        }
+        other => other,
+    }
 }
 
 /// Time and memory since the query began.

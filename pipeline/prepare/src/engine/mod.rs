@@ -21,7 +21,7 @@ pub use bounded::{QueryLimits, query};
 pub use sql::{BatchSize, Catalog};
 
 use crate::PrepareError;
-use crate::work::{Committed, RangeWork};
+use crate::work::{Committed, RangeWork, chain};
 use prepare_exec::PrepareExec;
 
 /// Runs a table's work over those of its manifest's ranges that are to be done: a parquet scan with the ranges' numbers
@@ -68,7 +68,13 @@ impl From<DataFusionError> for PrepareError {
             DataFusionError::Diagnostic(_, inner) => PrepareError::from(*inner),
             DataFusionError::Shared(shared) => match Arc::try_unwrap(shared) {
                 Ok(inner) => PrepareError::from(inner),
-                Err(shared) => PrepareError::Query { problem: shared.strip_backtrace() },
+                // Several parts of the plan hold it; one of our own has causes, which are said too.
+                Err(shared) => PrepareError::Query {
+                    problem: match shared.find_root() {
+                        DataFusionError::External(inner) => chain(inner.as_ref()),
+                        _ => shared.strip_backtrace(),
+                    },
+                },
             },
             other => PrepareError::Query { problem: other.strip_backtrace() },
         }
