@@ -217,6 +217,16 @@ pub enum InputError {
         /// The operating system's error, or the UTF-8 error.
         source: io::Error,
     },
+    /// A text that is longer than its limit.
+    #[error("{what}: expected at most {expected} bytes, found {found} or more")]
+    TextTooLong {
+        /// What is too long.
+        what: &'static str,
+        /// The limit in bytes.
+        expected: u64,
+        /// Bytes that were found before it was given up.
+        found: u64,
+    },
     /// No tokenizer at the path.
     #[error(
         "{}: expected a tokenizer.json, found nothing; copy it from the language model's folder or train one with `train_bpe`",
@@ -296,7 +306,7 @@ impl InputError {
             InputError::BadHeader { .. } => Reason::BadHeader,
             InputError::UnsupportedFormat { .. } => Reason::UnsupportedFormat,
             InputError::UnsupportedImage2d { .. } => Reason::UnsupportedImage2d,
-            InputError::TooLarge { .. } => Reason::TooLarge,
+            InputError::TooLarge { .. } | InputError::TextTooLong { .. } => Reason::TooLarge,
             InputError::EmptyFolder { .. } => Reason::EmptyFolder,
             InputError::MixedSliceSizes { .. } => Reason::MixedSliceSizes,
             InputError::MixedSeries { .. } => Reason::MixedSeries,

@@ -111,6 +111,38 @@ pub struct ManifestConfig {
     /// M3D's prompts.
     #[serde(default)]
     pub nan_as_pandas: bool,
+    /// How much of a manifest is read at once.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub limits: ManifestLimits,
+}
+
+/// How much of a manifest is read at once. What is longer is set aside or refused by name, and is never held in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ManifestLimits {
+    /// Longest text of one field of a row, or of one report, in KiB, 1 to 4096. A row may have four times as much.
+    pub field_kib: usize,
+    /// Largest JSON file, which is read as a whole, in MiB, 1 to 65536.
+    pub json_mib: u64,
+}
+
+impl Default for ManifestLimits {
+    /// 1 MiB of text, a hundred times a long report; 2 GiB of JSON, some millions of conversations.
+    fn default() -> ManifestLimits {
+        ManifestLimits { field_kib: 1024, json_mib: 2048 }
+    }
+}
+
+impl ManifestLimits {
+    /// Longest text of one field or report, in bytes.
+    pub fn field_bytes(&self) -> usize {
+        self.field_kib.saturating_mul(1 << 10)
+    }
+
+    /// Largest JSON file, in bytes.
+    pub fn json_bytes(&self) -> u64 {
+        self.json_mib.saturating_mul(1 << 20)
+    }
 }
 
 impl ManifestConfig {

@@ -8,6 +8,7 @@
 //! - [`marks`]: the marks of images
 //! - [`budget`]: the length limit and truncation
 //! - [`tokenizer`], [`question_tokenizer`]: tokenizers of the language model and of the text encoder
+//! - `tokenizer_file`: what a `tokenizer.json` may hold; `guarded`: what becomes of a panic of the library
 //! - `special_tokens`: what a text that holds the words of special tokens becomes
 //! - [`encoding`]: the bytes of a text file, without its byte-order mark
 //! - [`pandas`]: which table cells pandas reads as missing
@@ -22,9 +23,11 @@ pub mod budget;
 pub mod conversation;
 pub mod marks;
 
+mod guarded;
 pub mod question_tokenizer;
 mod special_tokens;
 pub mod tokenizer;
+mod tokenizer_file;
 
 pub mod pandas;
 
