@@ -177,7 +177,8 @@ fn check_rope(llm: &LanguageModelConfig) -> Result<(), ModelError> {
 fn weights(config: &Med2e3Config) -> [(&'static str, u128); 6] {
     let wide = |size: i64| size.unsigned_abs() as u128;
     let Med2e3Config { llm, vision2d, vision3d, text_encoder, variant, .. } = config;
-    let encoder = |width: i64, inner: i64, layers: i64| wide(layers) * wide(width) * (4 * wide(width) + 2 * wide(inner));
+    let encoder =
+        |width: i64, inner: i64, layers: i64| wide(layers) * wide(width) * (4 * wide(width) + 2 * wide(inner));
     let connector = |kind: ConnectorKind, from: i64| {
         let maps = kind.layers() as u128;
         wide(llm.hidden_size) * (wide(from) + maps.saturating_sub(1) * wide(llm.hidden_size)) * maps.min(1)
@@ -241,7 +242,9 @@ mod tests {
         assert!(wide.starts_with("vision2d: ") && wide.contains("549755813888"), "{wide}");
         assert!(large(&|config| config.vision3d.img_size = [2048; 3]).contains("voxels"));
         assert!(large(&|config| config.vision3d.patch_size = [1; 3]).contains("tokens"));
-        assert!(large(&|config| (config.vision2d.image_size, config.vision2d.patch_size) = (512, 1)).contains("tokens"));
+        assert!(
+            large(&|config| (config.vision2d.image_size, config.vision2d.patch_size) = (512, 1)).contains("tokens")
+        );
         let scaled = |factor: f64| {
             let scaling = RopeScaling::Llama3 { factor, low_freq_factor: 1.0, high_freq_factor: 4.0 };
             large(&|config| config.llm.rope_scaling = Some(scaling.clone()))

@@ -248,7 +248,10 @@ impl<R: BufRead> Lines<R> {
                 bytes += line.bytes.len() as u64 + line.left;
             }
             let next = self.get(0)?;
-            if next.is_none_or(|line| shape.is_none_or(|shape| shape.begins(&alone(&line.bytes)))) {
+            // A row has several fields.
+            let begins =
+                |line: &Line, shape: &Shape<'_>| line.bytes.contains(&b',') && shape.begins(&alone(&line.bytes));
+            if next.is_none_or(|line| shape.is_none_or(|shape| begins(line, shape))) {
                 return Ok(bytes);
             }
         }
