@@ -235,7 +235,8 @@ mod tests {
             change(&mut config);
             config.check().unwrap_err().to_string()
         };
-        assert!(large(&|config| config.llm.intermediate_size = 1 << 20).starts_with("llm: "));
+        let deep = large(&|config| (config.llm.intermediate_size, config.llm.num_hidden_layers) = (1 << 20, 1 << 10));
+        assert!(deep.starts_with("llm: "), "{deep}");
         let wide = large(&|config| {
             (config.vision2d.hidden_size, config.vision2d.num_attention_heads) = (1 << 20, 1 << 4);
         });
