@@ -11,7 +11,7 @@ use serde_json::Value;
 use tch::{Device, Kind};
 
 use crate::TrainerError;
-use crate::files::adapters::{load_adapters, read_adapter_config, saved_tables};
+use crate::files::adapters::{CONFIG as ADAPTER_CONFIG, load_adapters, read_adapter_config, saved_tables};
 use crate::files::json::{read_json, read_text};
 use crate::files::names::{ADAPTERS, CONFIG, GENERATION, SIZES};
 use crate::files::weights_file::WeightsFile;
@@ -361,6 +361,7 @@ fn file_of(error: &ModelError, paths: &ModelPaths) -> Option<PathBuf> {
         "llm" => Part::Llm,
         "vision2d" => Part::Vision2dModel,
         "vision3d" | "text_encoder" => Part::Vision3dModel,
+        "lora" => return paths.adapters.as_ref().map(|folder| folder.join(ADAPTER_CONFIG)),
         _ => return None,
     };
     let own = sizes_file(part, paths);

@@ -93,7 +93,7 @@ impl LoraConfig {
         MapAdapter { rank, alpha, factor: alpha / divisor }
     }
 
-    fn check(&self) -> Result<(), ModelError> {
+    pub(super) fn check(&self) -> Result<(), ModelError> {
         let fail = |field: &str, expected: &str, found: String| Err(ModelError::config(field, expected, found));
         if let Some(rank) = self.ranks.values().chain([&self.rank]).find(|rank| **rank < 1) {
             return fail("lora.rank", "1 or more", rank.to_string());

@@ -14,14 +14,6 @@ use super::part::Part;
 /// More than any published model has.
 const MOST_BLOCKS: i64 = 1024;
 
-/// The beginning of a value's text, for a message of one line.
-fn shown(text: &str) -> String {
-    match text.char_indices().nth(200) {
-        Some((end, _)) => format!("{} ..", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
 /// One config.json, with the part's name for errors.
 struct Fields<'a> {
     part: &'static str,
@@ -30,8 +22,7 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn of(part: &'static str, value: &'a Value) -> Result<Fields<'a>, ModelError> {
-        let wrong = || ModelError::config(part, "an object of fields", shown(&value.to_string()));
-        let map = value.as_object().ok_or_else(wrong)?;
+        let map = value.as_object().ok_or_else(|| ModelError::config(part, "an object of fields", value))?;
         Ok(Fields { part, map })
     }
 
@@ -41,7 +32,7 @@ impl<'a> Fields<'a> {
     }
 
     fn error(&self, key: &str, expected: &str) -> ModelError {
-        let found = self.get(key).map_or("nothing".to_owned(), |value| shown(&value.to_string()));
+        let found = self.get(key).map_or("nothing".to_owned(), Value::to_string);
         ModelError::config(format!("{}: {key}", self.part), expected, found)
     }
 
