@@ -15,6 +15,7 @@ pub mod provenance;
 pub mod shard;
 #[path = "../../trainer/src/files/weights_file/stored/mod.rs"]
 pub mod stored;
+pub mod tokenizer_file;
 pub mod torch_weights;
 pub mod tree;
 pub mod volumes;

@@ -1,8 +1,10 @@
-//! Reads all inputs in the corpora of the fuzz targets that read volumes.
+//! Reads all inputs in the corpora of the fuzz targets that read volumes and tokenizers.
 
 use std::fs;
 use std::path::Path;
 
+#[path = "../../../fuzz/src/tokenizer_file.rs"]
+pub mod tokenizer_file;
 #[path = "../../../fuzz/src/volumes.rs"]
 pub mod volumes;
 
@@ -31,4 +33,9 @@ fn slice_folders() {
 #[test]
 fn dicom_files() {
     replay("dicom", volumes::dicom_files);
+}
+
+#[test]
+fn tokenizers() {
+    replay("tokenizer", tokenizer_file::tokenizer);
 }

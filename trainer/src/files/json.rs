@@ -1,6 +1,6 @@
 //! JSON files.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
@@ -20,6 +20,11 @@ const MOST: u64 = 8 << 20;
 /// The file can't be read, or it is larger than any of its kind.
 pub(crate) fn read_text(path: &Path) -> Result<String, TrainerError> {
     let mut text = String::new();
+    // Opening a pipe would wait for its other end.
+    if fs::metadata(path).is_ok_and(|file| !file.is_file() && !file.is_dir()) {
+        let (path, expected, found) = (path.to_owned(), "a file".into(), "a pipe or a device".into());
+        return Err(TrainerError::File { path, expected, found });
+    }
     let file = File::open(path).map_err(FileError::of(path, "read"))?;
     file.take(MOST + 1).read_to_string(&mut text).map_err(FileError::of(path, "read"))?;
     if text.len() as u64 > MOST {

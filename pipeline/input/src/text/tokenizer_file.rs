@@ -6,7 +6,7 @@
 mod json;
 mod pattern;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
@@ -42,6 +42,11 @@ const REPLACEMENT: usize = 64;
 /// # Errors
 /// [`InputError::NotFound`], [`InputError::Unreadable`], [`InputError::Tokenizer`] for a longer file.
 pub(super) fn read(path: &Path) -> Result<String, InputError> {
+    // Opening a pipe would wait for its other end.
+    if fs::metadata(path).is_ok_and(|file| !file.is_file() && !file.is_dir()) {
+        let location = path.display().to_string();
+        return Err(InputError::Tokenizer { location, expected: "a file", found: "a pipe or a device".into() });
+    }
     let mut text = String::new();
     let file = File::open(path).map_err(|e| InputError::io(path, e))?;
     file.take(FILE_BYTES + 1).read_to_string(&mut text).map_err(|e| InputError::io(path, e))?;

@@ -40,7 +40,12 @@ impl CarriedFile {
     }
 }
 
+/// Largest file that is carried, in bytes; nothing is done with it but to copy it.
+const MOST: u64 = 64 << 20;
+
+/// A file of moderate size; no pipe, at which reading would wait.
 fn read(path: String, file: &Path) -> Option<CarriedFile> {
-    let bytes = fs::read(file).ok()?;
+    let is_moderate = fs::metadata(file).is_ok_and(|file| file.is_file() && file.len() <= MOST);
+    let bytes = is_moderate.then(|| fs::read(file).ok())??;
     (!is_git_lfs_pointer(&bytes)).then_some(CarriedFile { path, bytes })
 }
