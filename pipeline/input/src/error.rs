@@ -246,6 +246,16 @@ pub enum InputError {
         /// The library's error message.
         found: String,
     },
+    /// A tokenizer's file with a value that no tokenizer may have.
+    #[error("{location}: expected {expected}, found {found}")]
+    TokenizerFile {
+        /// The file, and the key where it is known.
+        location: String,
+        /// What the key may hold.
+        expected: &'static str,
+        /// What it holds.
+        found: String,
+    },
     /// A tokenizer that lacks one of the template's special tokens.
     #[error("tokenizer: expected the token {expected}, found none among {found} tokens")]
     MissingToken {
@@ -319,9 +329,10 @@ impl InputError {
             InputError::HuUnknown { .. } => Reason::HuUnknown,
             InputError::SpacingUnknown { .. } => Reason::SpacingUnknown,
             InputError::NotFinite { .. } => Reason::NotFinite,
-            InputError::TextUnreadable { .. } | InputError::Tokenizer { .. } | InputError::MissingToken { .. } => {
-                Reason::TextUnreadable
-            }
+            InputError::TextUnreadable { .. }
+            | InputError::Tokenizer { .. }
+            | InputError::TokenizerFile { .. }
+            | InputError::MissingToken { .. } => Reason::TextUnreadable,
             InputError::BadTurn { .. } | InputError::PromptTooLong { .. } | InputError::UnknownWord { .. } => {
                 Reason::BadRow
             }

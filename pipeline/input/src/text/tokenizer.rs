@@ -112,7 +112,8 @@ impl Tokenizer {
     ///
     /// # Errors
     /// [`InputError::TokenizerMissing`] where there is none, [`InputError::Unreadable`] where it cannot be read,
-    /// [`InputError::Tokenizer`] where it cannot be parsed, or where the files next to it name an end token that it lacks.
+    /// [`InputError::TokenizerFile`] where a value in it is out of its range or a pattern may take more than linear time,
+    /// [`InputError::Tokenizer`] where the library refuses it, or where the files next to it name an end token that it lacks.
     pub fn load(path: &Path) -> Result<Tokenizer, InputError> {
         let file = file_of(path);
         Tokenizer::new(load_inner(path)?, &file.display().to_string(), named_end(&file)?)

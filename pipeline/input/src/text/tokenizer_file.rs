@@ -40,19 +40,19 @@ const REPLACEMENT: usize = 64;
 /// The text of a file that is at most so long.
 ///
 /// # Errors
-/// [`InputError::NotFound`], [`InputError::Unreadable`], [`InputError::Tokenizer`] for a longer file.
+/// [`InputError::NotFound`], [`InputError::Unreadable`], [`InputError::TokenizerFile`] for a longer file.
 pub(super) fn read(path: &Path) -> Result<String, InputError> {
     // Opening a pipe would wait for its other end.
     if fs::metadata(path).is_ok_and(|file| !file.is_file() && !file.is_dir()) {
         let location = path.display().to_string();
-        return Err(InputError::Tokenizer { location, expected: "a file", found: "a pipe or a device".into() });
+        return Err(InputError::TokenizerFile { location, expected: "a file", found: "a pipe or a device".into() });
     }
     let mut text = String::new();
     let file = File::open(path).map_err(|e| InputError::io(path, e))?;
     file.take(FILE_BYTES + 1).read_to_string(&mut text).map_err(|e| InputError::io(path, e))?;
     if text.len() as u64 > FILE_BYTES {
         let found = format!("more than {FILE_BYTES} bytes");
-        return Err(InputError::Tokenizer {
+        return Err(InputError::TokenizerFile {
             location: path.display().to_string(),
             expected: "a JSON of at most 64 MiB",
             found,
@@ -77,14 +77,14 @@ fn fault<T>(key: impl Into<String>, expected: &'static str, found: impl ToString
 /// Checks the text of a `tokenizer.json`.
 ///
 /// # Errors
-/// [`InputError::Tokenizer`] with the file, the key, what is expected and what is found.
+/// [`InputError::TokenizerFile`] with the file, the key, what is expected and what is found.
 pub(super) fn check(location: &str, text: &str) -> Result<(), InputError> {
-    let file: TokenizerFile = serde_json::from_str(text).map_err(|error| InputError::Tokenizer {
+    let file: TokenizerFile = serde_json::from_str(text).map_err(|error| InputError::TokenizerFile {
         location: location.to_owned(),
         expected: "a tokenizer.json",
         found: error.to_string(),
     })?;
-    file.check().map_err(|Fault { key, expected, found }| InputError::Tokenizer {
+    file.check().map_err(|Fault { key, expected, found }| InputError::TokenizerFile {
         location: format!("{location}: {key}"),
         expected,
         found,

@@ -1,3 +1,5 @@
+//! Files that are sound, and one refusal of each kind with its key.
+
 use super::*;
 
 /// A small sound file, with other values at some keys.
