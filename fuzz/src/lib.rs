@@ -17,6 +17,7 @@ pub mod shard;
 #[path = "../../trainer/src/files/weights_file/stored/mod.rs"]
 pub mod stored;
 pub mod streams;
+pub mod tokenizer_file;
 pub mod torch_weights;
 pub mod tree;
 pub mod volumes;

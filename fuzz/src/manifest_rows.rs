@@ -6,7 +6,7 @@ use std::path::Path;
 use med2e3_input::text::CaptionPrompts;
 use med2e3_schemas::sample::Split;
 
-use super::prepare::config::{ConversationFile, ManifestConfig, QuestionFile};
+use super::prepare::config::{ConversationFile, ManifestConfig, ManifestLimits, QuestionFile};
 use super::prepare::manifest;
 use super::prepare::provenance::Provenance;
 
@@ -24,7 +24,13 @@ pub fn manifest(bytes: &[u8]) {
     let pandas = ManifestConfig { nan_as_pandas: true, ..ManifestConfig::default() };
     let conversations = ConversationFile { path: rows(), split: Split::Train, folder: None, task: None };
     let below = ConversationFile { folder: Some("M3D_Cap_npy/".into()), ..conversations.clone() };
+    // So small that some inputs have texts beyond them.
+    let limits = ManifestLimits { field_kib: 1, ..ManifestLimits::default() };
+    let questions = vec![QuestionFile { path: rows(), split: Split::Test }];
     for config in [
+        ManifestConfig { captions: vec![rows()], limits, ..ManifestConfig::default() },
+        ManifestConfig { questions, limits, ..ManifestConfig::default() },
+        ManifestConfig { conversations: vec![conversations.clone()], limits, ..ManifestConfig::default() },
         ManifestConfig { captions: vec![rows()], ..ManifestConfig::default() },
         ManifestConfig { questions: vec![QuestionFile { path: rows(), split: Split::Test }], ..pandas },
         ManifestConfig { yes_no: vec![rows()], ..ManifestConfig::default() },

@@ -7,15 +7,25 @@ use toml::{Table, Value};
 
 use crate::SchemaError;
 
+/// Deepest key of an override, and deepest table of a file; the programs' own are 6 deep.
+const DEPTH: usize = 32;
+/// Longest override in bytes.
+const OVERRIDE: usize = 1 << 16;
+/// Longest line of a message in characters; a file may have all of itself in one.
+const MESSAGE_LINE: usize = 400;
+/// As many characters of an unknown word are compared with the known ones.
+const WORD: usize = 100;
+
 /// Parses `text`, applies the overrides in order, and builds the typed configuration.
 ///
 /// An override is `path.to.key=value`; the value is read as TOML and, where that fails, taken as a string. `name` is the
 /// file's name, which starts each message.
 ///
 /// # Errors
-/// Text that is not TOML, an override without `=`, an unknown key, a missing key, a value of the wrong type.
+/// Text that is not TOML or nested too deeply, an override without `=`, an unknown key, a missing key, a value of the wrong type.
 pub fn parse<T: DeserializeOwned>(name: &str, text: &str, overrides: &[String]) -> Result<T, SchemaError> {
     // The text alone first: its errors can point to the line.
+    check_depth(text).map_err(|message| error(name, &message))?;
     if overrides.is_empty() {
         return toml::from_str(text).map_err(|e| error(name, &e.to_string()));
     }
@@ -42,15 +52,81 @@ fn typed<T: DeserializeOwned>(name: &str, mut table: Table, overrides: &[String]
 }
 
 fn error(name: &str, message: &str) -> SchemaError {
-    SchemaError::Config { message: format!("{name}: {}", with_nearest(message.trim_end())) }
+    let message = with_nearest(message.trim_end());
+    let lines: Vec<String> = message.lines().map(|line| shortened(line, MESSAGE_LINE)).collect();
+    SchemaError::Config { message: format!("{name}: {}", lines.join("\n")) }
+}
+
+/// A text, or its beginning where it is longer.
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{} ..", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Refuses TOML whose brackets or dotted keys are so deep that tables made of them would exhaust the stack.
+fn check_depth(text: &str) -> Result<(), String> {
+    let (mut dots, mut open, mut line) = (0, 0usize, 1);
+    let mut rest = text;
+    while let Some(byte) = rest.bytes().next() {
+        let mut length = 1;
+        match byte {
+            b'[' | b'{' => (open, dots) = (open + 1, 0),
+            b']' | b'}' => (open, dots) = (open.saturating_sub(1), 0),
+            b'.' => dots += 1,
+            b'=' | b',' => dots = 0,
+            b'\n' => (dots, line) = (0, line + 1),
+            b'#' => length = rest.find('\n').unwrap_or(rest.len()),
+            b'"' | b'\'' => {
+                length = string_length(rest);
+                line += rest[..length].matches('\n').count();
+            }
+            _ => {}
+        }
+        if open.max(dots) > DEPTH {
+            return Err(format!("expected at most {DEPTH} levels of tables and lists, found more in line {line}"));
+        }
+        rest = rest.get(length..).unwrap_or_else(|| rest.trim_start_matches(|character: char| !character.is_ascii()));
+    }
+    Ok(())
+}
+
+/// The length of the string that a text begins with; up to the line's end where it isn't closed.
+fn string_length(text: &str) -> usize {
+    let quote = &text[..1];
+    let long = quote.repeat(3);
+    let quote = if text.starts_with(&long) { long.as_str() } else { quote };
+    let mut at = quote.len();
+    while let Some(byte) = text.as_bytes().get(at) {
+        match byte {
+            _ if text.as_bytes()[at..].starts_with(quote.as_bytes()) => return at + quote.len(),
+            b'\n' if quote.len() == 1 => return at,
+            b'\\' if quote.starts_with('"') && text.as_bytes().get(at + 1) != Some(&b'\n') => at += 2,
+            _ => at += 1,
+        }
+    }
+    text.len()
 }
 
 fn set(table: &mut Table, entry: &str) -> Result<(), String> {
+    if entry.len() > OVERRIDE {
+        let (start, found) = (shortened(entry, WORD), entry.len());
+        return Err(format!("--set {start}: expected at most {OVERRIDE} bytes, found {found}; a file may be longer"));
+    }
     let (path, text) = entry.split_once('=').ok_or_else(|| format!("--set {entry}: expected KEY=VALUE"))?;
-    let value = toml::from_str::<Table>(&format!("value = {text}"))
-        .ok()
-        .and_then(|mut parsed| parsed.remove("value"))
-        .unwrap_or_else(|| Value::String(text.to_owned()));
+    if path.split('.').count() > DEPTH {
+        let (start, found) = (shortened(path, WORD), path.split('.').count());
+        return Err(format!("--set {start}: expected a key of at most {DEPTH} levels, found {found}"));
+    }
+    let parsed = match check_depth(text) {
+        Err(message) if text.trim_start().starts_with(['[', '{']) => {
+            return Err(format!("--set {}: {message}", shortened(path, WORD)));
+        }
+        Err(_) => None,
+        Ok(()) => toml::from_str::<Table>(&format!("value = {text}")).ok(),
+    };
+    let value = parsed.and_then(|mut parsed| parsed.remove("value")).unwrap_or_else(|| Value::String(text.to_owned()));
     let mut keys = path.trim().split('.').collect::<Vec<_>>();
     let last = keys.pop().filter(|key| !key.is_empty()).ok_or_else(|| format!("--set {entry}: the key is empty"))?;
     let mut inner = table;
@@ -65,8 +141,10 @@ fn set(table: &mut Table, entry: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The known word that is most like another one; `None` where none is known.
+/// The known word that is most like another one, of which the first hundred characters are looked at; `None` where none is
+/// known.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.char_indices().nth(WORD).map_or(word, |(end, _)| &word[..end]);
     known.max_by(|a, b| strsim::jaro_winkler(word, a).total_cmp(&strsim::jaro_winkler(word, b)))
 }
 
@@ -121,6 +199,43 @@ mod tests {
         ] {
             let message = result.unwrap_err().to_string();
             assert!(message.contains("run.toml") && message.contains("did you mean `learning_rate`?"), "{message}");
+        }
+    }
+
+    #[test]
+    fn deep_and_long_overrides_and_files_are_refused_in_few_words() {
+        let deep = |open: &str, close: &str| open.repeat(100_000) + "1" + &close.repeat(100_000);
+        for (text, entry) in [
+            (TEXT, "a.".repeat(100_000) + "a=1"),
+            (TEXT, "seed.".repeat(10_000) + "=1"),
+            (TEXT, "seed=".to_owned() + &deep("[", "]")[..60_000]),
+            (TEXT, "seed=".to_owned() + &"{a=".repeat(20_000)),
+            (TEXT, "seed={".to_owned() + &"a.".repeat(20_000) + "a=1}"),
+            (TEXT, "seed=".to_owned() + &"1".repeat(200_000)),
+            (TEXT, "x".repeat(60_000) + "=1"),
+            (TEXT, "x".repeat(60_000)),
+            (&("a.".repeat(100_000) + "a = 1"), "seed=1".to_owned()),
+            (&format!("a = {}", deep("[", "]")), "seed=1".to_owned()),
+            (&format!("[{}a]\n", "a.".repeat(100_000)), "seed=1".to_owned()),
+            (&format!("a = {}", "{a = ".repeat(100_000)), "seed=1".to_owned()),
+            (&format!("{} = 1", "x".repeat(1 << 20)), "seed=1".to_owned()),
+        ] {
+            let message = parse::<Run>("run.toml", text, &[entry]).unwrap_err().to_string();
+            assert!(message.starts_with("run.toml: ") && message.len() < 3000, "{} bytes", message.len());
+        }
+        // What a configuration may well hold.
+        for text in [
+            "word. ".repeat(5000),
+            format!("'/{}'", "a.b/".repeat(100)),
+            format!("\"\\\"{}\" # {}", ".[".repeat(100), "[".repeat(100)),
+            format!("\'\'\'{}\'\n{}\'\'\'", ".[".repeat(100), "[".repeat(100)),
+        ] {
+            let run: Run = parse("run.toml", TEXT, &[format!("optimizer.name={text}")]).unwrap();
+            assert!(run.optimizer.name.len() > 80);
+            if text.starts_with(['\'', '"']) {
+                let file = TEXT.replace("\"adamw\"", &text);
+                assert_eq!(parse::<Run>("run.toml", &file, &[]).unwrap(), run);
+            }
         }
     }
 

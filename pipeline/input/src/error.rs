@@ -222,6 +222,16 @@ pub enum InputError {
         /// The operating system's error, or the UTF-8 error.
         source: io::Error,
     },
+    /// A text that is longer than its limit.
+    #[error("{what}: expected at most {expected} bytes, found {found} or more")]
+    TextTooLong {
+        /// What is too long.
+        what: &'static str,
+        /// The limit in bytes.
+        expected: u64,
+        /// Bytes that were found before it was given up.
+        found: u64,
+    },
     /// No tokenizer at the path.
     #[error(
         "{}: expected a tokenizer.json, found nothing; copy it from the language model's folder or train one with `train_bpe`",
@@ -239,6 +249,16 @@ pub enum InputError {
         /// What was attempted.
         expected: &'static str,
         /// The library's error message.
+        found: String,
+    },
+    /// A tokenizer's file with a value that no tokenizer may have.
+    #[error("{location}: expected {expected}, found {found}")]
+    TokenizerFile {
+        /// The file, and the key where it is known.
+        location: String,
+        /// What the key may hold.
+        expected: &'static str,
+        /// What it holds.
         found: String,
     },
     /// A tokenizer that lacks one of the template's special tokens.
@@ -301,7 +321,7 @@ impl InputError {
             InputError::BadHeader { .. } => Reason::BadHeader,
             InputError::UnsupportedFormat { .. } => Reason::UnsupportedFormat,
             InputError::UnsupportedImage2d { .. } => Reason::UnsupportedImage2d,
-            InputError::TooLarge { .. } => Reason::TooLarge,
+            InputError::TooLarge { .. } | InputError::TextTooLong { .. } => Reason::TooLarge,
             InputError::EmptyFolder { .. } => Reason::EmptyFolder,
             InputError::MixedSliceSizes { .. } => Reason::MixedSliceSizes,
             InputError::MixedSeries { .. } => Reason::MixedSeries,
@@ -314,9 +334,10 @@ impl InputError {
             InputError::HuUnknown { .. } => Reason::HuUnknown,
             InputError::SpacingUnknown { .. } => Reason::SpacingUnknown,
             InputError::NotFinite { .. } => Reason::NotFinite,
-            InputError::TextUnreadable { .. } | InputError::Tokenizer { .. } | InputError::MissingToken { .. } => {
-                Reason::TextUnreadable
-            }
+            InputError::TextUnreadable { .. }
+            | InputError::Tokenizer { .. }
+            | InputError::TokenizerFile { .. }
+            | InputError::MissingToken { .. } => Reason::TextUnreadable,
             InputError::BadTurn { .. } | InputError::PromptTooLong { .. } | InputError::UnknownWord { .. } => {
                 Reason::BadRow
             }

@@ -1,10 +1,12 @@
-//! Reads all inputs in the corpora of the fuzz targets that read volumes.
+//! Reads all inputs in the corpora of the fuzz targets that read volumes and tokenizers.
 
 use std::fs;
 use std::path::Path;
 
 #[path = "../../../fuzz/src/streams.rs"]
 pub mod streams;
+#[path = "../../../fuzz/src/tokenizer_file.rs"]
+pub mod tokenizer_file;
 #[path = "../../../fuzz/src/volumes.rs"]
 pub mod volumes;
 
@@ -38,4 +40,9 @@ fn compressed_slices() {
 #[test]
 fn dicom_files() {
     replay("dicom", volumes::dicom_files);
+}
+
+#[test]
+fn tokenizers() {
+    replay("tokenizer", tokenizer_file::tokenizer);
 }

@@ -116,21 +116,24 @@ fn a_start_token_stands_first_whether_or_not_an_end_token_is_added_too() {
         (json!({"SpecialToken": {"id": "<s>", "type_id": 0}}), json!({"SpecialToken": {"id": "</s>", "type_id": 0}}));
     let text = json!({"Sequence": {"id": "A", "type_id": 0}});
     let mut file = with_end("</s>");
-    let end_id = load(folder.path(), &file).end_token().unwrap().id;
+    let before = load(folder.path(), &file);
+    let end_id = before.end_token().unwrap().id;
+    // The next id, which the library gives to an added token.
+    let start_id = before.largest_id().unwrap() as i32 + 1;
     let added = file["added_tokens"].as_array_mut().unwrap();
     let mut token = added[0].clone();
-    (token["content"], token["id"]) = ("<s>".into(), 100_000.into());
+    (token["content"], token["id"]) = ("<s>".into(), start_id.into());
     added.push(token);
     for (single, bos, ends) in [
-        (json!([start, text]), Some(100_000), false),
-        (json!([start, text, end]), Some(100_000), true),
+        (json!([start, text]), Some(start_id), false),
+        (json!([start, text, end]), Some(start_id), true),
         (json!([text, end]), None, true),
         (json!([text]), None, false),
     ] {
         let named = |id: &str, number: i32| json!({"id": id, "ids": [number], "tokens": [id]});
         file["post_processor"] = json!({
             "type": "TemplateProcessing", "single": single, "pair": [text, {"Sequence": {"id": "B", "type_id": 1}}],
-            "special_tokens": {"<s>": named("<s>", 100_000), "</s>": named("</s>", end_id)}
+            "special_tokens": {"<s>": named("<s>", start_id), "</s>": named("</s>", end_id)}
         });
         let tokenizer = load(folder.path(), &file);
         assert_eq!((tokenizer.bos(), tokenizer.ends_texts()), (bos, ends));

@@ -17,6 +17,24 @@ use serde::{Deserialize, Serialize};
 use crate::PrepareError;
 use crate::provenance::Paths;
 
+/// Most rows of one shard, which are in memory together.
+const MOST_PER_RANGE: usize = 1 << 24;
+/// Longest sequence; no language model reads as much.
+const MOST_POSITIONS: usize = 1 << 28;
+/// Most entries of a tokenizer that is trained, as of one that is read.
+const MOST_ENTRIES: usize = 1 << 20;
+/// Longest text of a field: what a tokenizer takes at once.
+const MOST_FIELD_KIB: usize = 4096;
+/// Largest JSON file: 64 GiB.
+const MOST_JSON_MIB: usize = 1 << 16;
+/// Largest decoded input: 1 TiB.
+const MOST_DECODED_MIB: usize = 1 << 20;
+
+/// A size in MiB where the machine can count it.
+fn mib(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
+}
+
 /// `med2e3-data prepare`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -59,7 +77,26 @@ impl PrepareConfig {
         let fail = |key: &str, expected: &str, found: String| {
             Err(PrepareError::Config { key: key.into(), expected: expected.into(), found })
         };
-        let (shape, engine) = (self.volume.shape, &self.engine);
+        let engine = &self.engine;
+        let train = if let TokenizerConfig::Train(entries) = self.text.tokenizer { entries } else { 1 };
+        for (key, found, most) in [
+            ("engine.volumes_per_range", engine.volumes_per_range, MOST_PER_RANGE),
+            ("engine.texts_per_range", engine.texts_per_range, MOST_PER_RANGE),
+            ("text.length", self.text.length, MOST_POSITIONS),
+            ("text.visual_tokens", self.text.visual_tokens.max(1), MOST_POSITIONS),
+            ("text.tokenizer.train", train, MOST_ENTRIES),
+            ("manifest.limits.field_kib", self.manifest.limits.field_kib, MOST_FIELD_KIB),
+            ("manifest.limits.json_mib", mib(self.manifest.limits.json_mib), MOST_JSON_MIB),
+            ("volume.max_decoded_mib", mib(self.volume.max_decoded_mib), MOST_DECODED_MIB),
+        ] {
+            if !(1..=most).contains(&found) {
+                return fail(key, &format!("1 to {most}"), found.to_string());
+            }
+        }
+        if !(0.0..=100.0).contains(&self.limits.reject_percent) {
+            return fail("limits.reject_percent", "0 to 100", self.limits.reject_percent.to_string());
+        }
+        let shape = self.volume.shape;
         let voxels = shape.iter().try_fold(1usize, |product, n| product.checked_mul(*n));
         let bytes = voxels.and_then(|voxels| voxels.checked_mul(self.volume.voxels.width()));
         if !bytes.is_some_and(|bytes| (1..=MAX_CELL_BYTES).contains(&bytes)) {
@@ -73,12 +110,6 @@ impl PrepareConfig {
         }
         if self.volume.voxels == VoxelCode::U8 && !self.volume.format().is_unit_range() {
             return fail("volume.voxels", "i16 or f32 for Hounsfield units", "u8".into());
-        }
-        if engine.volumes_per_range == 0 {
-            return fail("engine.volumes_per_range", "1 or more", "0".into());
-        }
-        if engine.texts_per_range == 0 {
-            return fail("engine.texts_per_range", "1 or more", "0".into());
         }
         if self.text.length <= self.text.visual_tokens {
             let found = format!("{} with {} visual tokens", self.text.length, self.text.visual_tokens);
@@ -111,6 +142,38 @@ pub struct ManifestConfig {
     /// M3D's prompts.
     #[serde(default)]
     pub nan_as_pandas: bool,
+    /// How much of a manifest is read at once.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub limits: ManifestLimits,
+}
+
+/// How much of a manifest is read at once. What is longer is set aside or refused by name, and is never held in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ManifestLimits {
+    /// Longest text of one field of a row, or of one report, in KiB, 1 to 4096. A row may have four times as much.
+    pub field_kib: usize,
+    /// Largest JSON file, which is read as a whole, in MiB, 1 to 65536.
+    pub json_mib: u64,
+}
+
+impl Default for ManifestLimits {
+    /// 1 MiB of text, a hundred times a long report; 2 GiB of JSON, some millions of conversations.
+    fn default() -> ManifestLimits {
+        ManifestLimits { field_kib: 1024, json_mib: 2048 }
+    }
+}
+
+impl ManifestLimits {
+    /// Longest text of one field or report, in bytes.
+    pub fn field_bytes(&self) -> usize {
+        self.field_kib.saturating_mul(1 << 10)
+    }
+
+    /// Largest JSON file, in bytes.
+    pub fn json_bytes(&self) -> u64 {
+        self.json_mib.saturating_mul(1 << 20)
+    }
 }
 
 impl ManifestConfig {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use med2e3_store::FileError;
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
@@ -16,6 +16,7 @@ use super::json::{read_json, write_json};
 use super::tensors::write_tensors;
 use crate::TrainerError;
 use crate::files::weights_file::WeightsFile;
+use crate::model::error::shown;
 use crate::model::lora::ALL_LINEAR;
 use crate::model::weights::Table;
 use crate::model::weights::adapt::{adapters_of, by_shortest_names, maps};
@@ -152,6 +153,17 @@ fn config_of(model: &Med2e3) -> Result<&LoraConfig, TrainerError> {
     Ok(model.config().lora.as_ref().ok_or_else(none)?)
 }
 
+/// Most names of modules; the largest models have some hundreds of maps.
+const MOST_NAMES: usize = 4096;
+/// Most patterns with a rank or an alpha of their own.
+const MOST_PATTERNS: usize = 1024;
+/// Largest compiled pattern in bytes.
+const PATTERN_BYTES: usize = 1 << 20;
+
+fn compiled(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).build()
+}
+
 /// A configuration that is being read; known fields are removed.
 struct Fields {
     path: PathBuf,
@@ -253,11 +265,14 @@ impl Fields {
         match found {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Array(names)) if names.is_empty() => Ok(None),
+            Some(Value::Array(names)) if names.len() > MOST_NAMES => {
+                Err(self.error(key, &format!("at most {MOST_NAMES} names"), Some(&names.len().into())))
+            }
             Some(Value::Array(names)) => {
                 let names: Option<_> = names.iter().map(|name| name.as_str().map(str::to_owned)).collect();
                 names.map(|names| Some(Modules::Names(names))).ok_or_else(wrong)
             }
-            Some(Value::String(pattern)) => Regex::new(&format!("^(?:{pattern})$"))
+            Some(Value::String(pattern)) => compiled(&format!("^(?:{pattern})$"))
                 .map(|pattern| Some(Modules::Pattern(pattern)))
                 .map_err(|_| wrong()),
             Some(_) => Err(wrong()),
@@ -305,14 +320,17 @@ impl Fields {
         llm: &LanguageModelConfig,
     ) -> Result<BTreeMap<String, V>, TrainerError> {
         let Some(Pairs(pairs)) = pairs else { return Ok(BTreeMap::new()) };
-        let mut compiled = Vec::new();
+        if pairs.len() > MOST_PATTERNS {
+            return Err(self.error(key, &format!("at most {MOST_PATTERNS} patterns"), Some(&pairs.len().into())));
+        }
+        let mut patterns = Vec::new();
         for (pattern, value) in pairs {
-            let regex = Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$"));
+            let regex = compiled(&format!(r"^(?:.*\.)?(?:{pattern})$"));
             let wrong = |expected: &str| self.error(key, expected, Some(&json!({pattern: value})));
             let regex = regex.map_err(|_| wrong("patterns without look-around"))?;
-            compiled.push((regex, number(value).ok_or_else(|| wrong("a number for each pattern"))?));
+            patterns.push((regex, number(value).ok_or_else(|| wrong("a number for each pattern"))?));
         }
-        let value = |map: &String| compiled.iter().find(|(regex, _)| regex.is_match(map)).map(|(_, value)| *value);
+        let value = |map: &String| patterns.iter().find(|(regex, _)| regex.is_match(map)).map(|(_, value)| *value);
         let values = maps.iter().filter_map(|map| Some((map.clone(), value(map)?))).collect();
         Ok(by_shortest_names(&values, llm))
     }
@@ -336,7 +354,7 @@ impl Fields {
         TrainerError::File {
             path: self.path.clone(),
             expected: format!("{key}: {expected}"),
-            found: found.map_or("nothing".into(), Value::to_string),
+            found: found.map_or("nothing".into(), |value| shown(value.to_string())),
         }
     }
 }

@@ -17,3 +17,5 @@ pub mod model_files;
 mod names;
 mod tensors;
 pub mod weights_file;
+#[cfg(test)]
+mod wild;

@@ -5,16 +5,14 @@
 //! what joins the parts from a preset.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use med2e3_store::FileError;
 use serde_json::Value;
 use tch::{Device, Kind};
 
 use crate::TrainerError;
-use crate::files::adapters::{load_adapters, read_adapter_config, saved_tables};
-use crate::files::json::read_json;
+use crate::files::adapters::{CONFIG as ADAPTER_CONFIG, load_adapters, read_adapter_config, saved_tables};
+use crate::files::json::{read_json, read_text};
 use crate::files::names::{ADAPTERS, CONFIG, GENERATION, SIZES};
 use crate::files::weights_file::WeightsFile;
 use crate::model::weights::{Table, TextProjection, connector_kind, is_idle, preset_of};
@@ -96,13 +94,15 @@ impl ModelFiles {
         if !own.is_file() {
             return ModelFiles::gather(&paths, preset);
         }
-        let text = fs::read_to_string(&own).map_err(FileError::of(&own, "read"))?;
+        let text = read_text(&own)?;
         let mut config: Med2e3Config = med2e3_schemas::config::parse(&own.display().to_string(), &text, &[])?;
         if let Some(preset) = preset {
             let (connector3d, connector2d) = (config.variant.connector3d, config.variant.connector2d);
             let max_length = config.variant.max_length;
             config.variant = Variant { connector3d, connector2d, max_length, ..preset.variant() };
         }
+        let named = |error: ModelError| TrainerError::Part { path: own.clone(), source: Box::new(error.into()) };
+        config.check().map_err(named)?;
         let weights = open_all(&paths)?;
         Ok(ModelFiles { config, weights, adapters: paths.adapters, inferred: None, tables: Tables::AsStored })
     }
@@ -169,6 +169,10 @@ impl ModelFiles {
             initializer: Initializer::Normal(0.02),
             lora,
         };
+        config.check().map_err(|error| match file_of(&error, paths) {
+            Some(path) => TrainerError::Part { path, source: Box::new(error.into()) },
+            None => error.into(),
+        })?;
         Ok(ModelFiles { config, weights, adapters: paths.adapters.clone(), inferred, tables })
     }
 
@@ -348,6 +352,20 @@ fn sizes_of(part: Part, paths: &ModelPaths, args: Option<&Value>) -> Result<Valu
         expected: format!("the part's sizes, here or as {key} in args/config.json"),
         found: "neither".into(),
     })
+}
+
+/// The file that states the size that an error names.
+fn file_of(error: &ModelError, paths: &ModelPaths) -> Option<PathBuf> {
+    let ModelError::Config { field, .. } = error else { return None };
+    let part = match field.split(['.', ':', ' ']).next()? {
+        "llm" => Part::Llm,
+        "vision2d" => Part::Vision2dModel,
+        "vision3d" | "text_encoder" => Part::Vision3dModel,
+        "lora" => return paths.adapters.as_ref().map(|folder| folder.join(ADAPTER_CONFIG)),
+        _ => return None,
+    };
+    let own = sizes_file(part, paths);
+    Some(if own.is_file() { own } else { paths.args.clone().unwrap_or(own) })
 }
 
 /// Where a part's config.json is, or would be.

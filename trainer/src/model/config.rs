@@ -236,6 +236,7 @@ impl Med2e3Config {
     /// The first field out of range.
     pub(crate) fn check(&self) -> Result<(), ModelError> {
         sizes::check(self)?;
+        self.lora.as_ref().map_or(Ok(()), LoraConfig::check)?;
         let variant = &self.variant;
         let [_, height, width] = self.vision3d.img_size;
         let size = self.vision2d.image_size;

@@ -104,9 +104,17 @@ pub enum ModelError {
 }
 
 impl ModelError {
-    /// A [`ModelError::Config`].
+    /// A [`ModelError::Config`], with the beginning of what was found.
     pub(crate) fn config(field: impl Into<String>, expected: impl Into<String>, found: impl ToString) -> ModelError {
-        ModelError::Config { field: field.into(), expected: expected.into(), found: found.to_string() }
+        ModelError::Config { field: field.into(), expected: expected.into(), found: shown(found.to_string()) }
+    }
+}
+
+/// A value's text, or its beginning where it is too long for a message.
+pub(crate) fn shown(text: String) -> String {
+    match text.char_indices().nth(300) {
+        Some((end, _)) => format!("{} ..", &text[..end]),
+        None => text,
     }
 }
 

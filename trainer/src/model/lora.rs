@@ -13,6 +13,9 @@ use super::layers::{AdaptedLinear, Adapter, Init};
 /// The target that alone means every map of the blocks, as PEFT spells it.
 pub const ALL_LINEAR: &str = "all-linear";
 
+/// Largest rank; as many as a matrix has rows in the widest models.
+const MOST_RANK: i64 = 1 << 16;
+
 /// What is adapted and how. A map is named by its last published names: `q_proj` is that of every block,
 /// `model.layers.0.self_attn.q_proj` the first block's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,13 +93,18 @@ impl LoraConfig {
         MapAdapter { rank, alpha, factor: alpha / divisor }
     }
 
-    fn check(&self) -> Result<(), ModelError> {
+    pub(super) fn check(&self) -> Result<(), ModelError> {
         let fail = |field: &str, expected: &str, found: String| Err(ModelError::config(field, expected, found));
         if let Some(rank) = self.ranks.values().chain([&self.rank]).find(|rank| **rank < 1) {
             return fail("lora.rank", "1 or more", rank.to_string());
         }
-        if let Some(alpha) = self.alphas.values().chain([&self.alpha]).find(|alpha| !alpha.is_finite()) {
-            return fail("lora.alpha", "a number", alpha.to_string());
+        if let Some(rank) = self.ranks.values().chain([&self.rank]).find(|rank| **rank > MOST_RANK) {
+            return fail("lora.rank", &format!("at most {MOST_RANK}"), rank.to_string());
+        }
+        // As f32, which is what the adapters compute in.
+        let most = f64::from(f32::MAX);
+        if let Some(alpha) = self.alphas.values().chain([&self.alpha]).find(|alpha| !(-most..=most).contains(*alpha)) {
+            return fail("lora.alpha", "a number that f32 holds", alpha.to_string());
         }
         if !(0.0..1.0).contains(&self.dropout) {
             return fail("lora.dropout", "0 to below 1", self.dropout.to_string());

@@ -8,6 +8,7 @@ use tch::{Device, Kind, Tensor};
 use super::encoder3d::{Encoder3d, M3dClipVisionConfig};
 use super::error::{ModelError, expect_shape};
 use super::layers::{Init, Initializer, Linear};
+use super::sizes;
 use super::text_encoder::{Bert, BertConfig};
 
 /// The logit scale at the start of training: ln(1 / 0.07), as CLIP has it.
@@ -68,6 +69,8 @@ impl M3dClip {
     }
 
     fn build(config: &M3dClipConfig, init: &Init) -> Result<M3dClip, ModelError> {
+        sizes::check_vision3d(&config.vision)?;
+        sizes::check_text(&config.text)?;
         let (width, found) = (config.vision.hidden_size, config.text.hidden_size);
         if found != width {
             let expected = format!("{width}, as vision.hidden_size");

@@ -12,7 +12,7 @@ use med2e3_shards::{Dataset, Members, ShardError, ShardReader};
 
 use super::picture;
 use crate::TrainerError;
-use crate::files::json::read_json;
+use crate::files::json::read_report;
 
 /// The folders of the runs, and the page.
 #[derive(Clone, Debug)]
@@ -56,13 +56,13 @@ impl Material {
     /// A run that is missing or does not read.
     pub(super) fn read(paths: &ReportPaths) -> Result<Material, TrainerError> {
         let report = |folder: &Path| folder.join("report.json");
-        let prepare: PrepareReport = read_json(&report(&paths.dataset), REPORT)?;
-        let evaluate: EvaluateReport = read_json(&report(&paths.evaluate), REPORT)?;
-        let explain: ExplainReport = read_json(&report(&paths.explain), REPORT)?;
-        let trained = [read_json(&report(&paths.pretrain), REPORT)?, read_json(&report(&paths.finetune), REPORT)?];
-        let joined = joined(&prepare, &trained, &evaluate, read_json(&paths.seconds, REPORT)?);
+        let prepare: PrepareReport = read_report(&report(&paths.dataset), REPORT)?;
+        let evaluate: EvaluateReport = read_report(&report(&paths.evaluate), REPORT)?;
+        let explain: ExplainReport = read_report(&report(&paths.explain), REPORT)?;
+        let trained = [read_report(&report(&paths.pretrain), REPORT)?, read_report(&report(&paths.finetune), REPORT)?];
+        let joined = joined(&prepare, &trained, &evaluate, read_report(&paths.seconds, REPORT)?);
         Ok(Material {
-            demo_set: read_json(&paths.demo_set.join("demo-set.json"), REPORT)?,
+            demo_set: read_report(&paths.demo_set.join("demo-set.json"), REPORT)?,
             quarantine: quarantine(&Members::of(&paths.dataset)?.path("quarantine.parquet")?)?,
             volumes: picture::of_volumes(&Dataset::open(&paths.dataset)?)?,
             strips: strips(&paths.explain, &explain)?,

@@ -121,14 +121,16 @@ impl Conversation {
                 ids.extend(tokenizer.bos());
             }
             let tokens = tokenizer.encode_with_bytes(&text, &marks)?;
-            for target in targets {
-                // A token across a border belongs to the side on which it starts.
-                let inside = |index: usize| target.contains(&tokens[index].bytes.start);
-                let mut targets = (0..tokens.len()).filter(|index| inside(*index));
-                let Some(first) = targets.next() else { continue };
-                let last = targets.next_back().unwrap_or(first);
-                target_spans.push(((ids.len() + first) as u32, (ids.len() + last + 1) as u32));
+            // A token across a border belongs to the side on which it starts. Targets are in order.
+            let mut spans: Vec<Option<(usize, usize)>> = vec![None; targets.len()];
+            for (index, token) in tokens.iter().enumerate() {
+                let target = targets.partition_point(|target| target.end <= token.bytes.start);
+                if targets.get(target).is_some_and(|target| target.contains(&token.bytes.start)) {
+                    spans[target] = Some((spans[target].map_or(index, |(first, _)| first), index + 1));
+                }
             }
+            let spans = spans.into_iter().flatten();
+            target_spans.extend(spans.map(|(first, stop)| ((ids.len() + first) as u32, (ids.len() + stop) as u32)));
             ids.extend(tokens.iter().map(|token| token.id));
         }
         Ok(EncodedText { ids, target_spans, images, truncated: false, ids_cut: 0 })

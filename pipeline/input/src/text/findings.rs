@@ -4,23 +4,31 @@
 //! that has fewer than 5 characters, the text after the first `discussion:`; where that does too, the whole text. Each
 //! line break becomes one space and the ends are trimmed. A byte-order mark at a start is no part of the text.
 
+use std::io::Read;
 use std::path::Path;
 
 use super::encoding;
 use crate::error::InputError;
-use crate::reading;
+use crate::reading::{self, File};
 
 /// Texts with fewer characters, not counting spaces and line breaks, are treated as empty.
 const MIN_CHARACTERS: usize = 5;
 
-/// Reads a text file and extracts its findings.
+/// Reads a text file of at most so many bytes and extracts its findings.
 ///
 /// # Errors
-/// [`InputError::TextUnreadable`] where the file is missing, unreadable or not UTF-8.
-pub fn read_findings(path: &Path) -> Result<String, InputError> {
-    let text = reading::read(path).and_then(encoding::utf8);
-    let text = text.map_err(|source| InputError::TextUnreadable { path: path.to_owned(), source })?;
-    Ok(findings(&text))
+/// [`InputError::TextUnreadable`] where the file is missing, unreadable or not UTF-8, [`InputError::TooLarge`] where it is
+/// longer.
+pub fn read_findings(path: &Path, most: u64) -> Result<String, InputError> {
+    let unreadable = |source| InputError::TextUnreadable { path: path.to_owned(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    let mut text = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > most {
+        let found = reading::metadata(path).map_or(text.len() as u64, |file| file.len());
+        return Err(InputError::TooLarge { path: path.to_owned(), expected: most, found });
+    }
+    Ok(findings(&encoding::utf8(text).map_err(unreadable)?))
 }
 
 /// The findings of a report's text, on one line; the whole text where it has neither key.
@@ -69,11 +77,11 @@ mod tests {
             "study_findings:\n\u{feff}Liver is normal.",
         ] {
             std::fs::write(&path, text).unwrap();
-            assert_eq!(read_findings(&path).unwrap(), "Liver is normal.");
+            assert_eq!(read_findings(&path, 1 << 20).unwrap(), "Liver is normal.");
         }
         // A mark within the text is a character of it.
         std::fs::write(&path, "Liver\u{feff} is normal.\u{200b}").unwrap();
-        assert_eq!(read_findings(&path).unwrap(), "Liver\u{feff} is normal.\u{200b}");
+        assert_eq!(read_findings(&path, 1 << 20).unwrap(), "Liver\u{feff} is normal.\u{200b}");
     }
 
     #[test]
@@ -81,7 +89,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("text.txt");
         std::fs::write(&path, [0x66, 0xff, 0xfe]).unwrap();
-        let error = read_findings(&path).unwrap_err();
+        let error = read_findings(&path, 1 << 20).unwrap_err();
         assert_eq!(error.reason().as_str(), "text_unreadable");
         assert!(error.to_string().contains("text.txt"));
     }

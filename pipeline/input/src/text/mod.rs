@@ -25,6 +25,7 @@ pub mod marks;
 pub mod question_tokenizer;
 mod special_tokens;
 pub mod tokenizer;
+mod tokenizer_file;
 
 pub mod pandas;
 

@@ -32,7 +32,8 @@ impl QuestionTokenizer {
             expected: "a tokenizer that can be cut at 512 ids",
             found: error.to_string(),
         })?;
-        Ok(QuestionTokenizer { special: SpecialTokens::of(&inner, None), inner })
+        let special = SpecialTokens::of(&inner, &path.display().to_string(), None)?;
+        Ok(QuestionTokenizer { special, inner })
     }
 
     /// Ids of a question, with the special tokens that the tokenizer adds around a text; at most [`MAX_IDS`]. The words of

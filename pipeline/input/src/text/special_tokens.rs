@@ -14,11 +14,13 @@ use std::ops::Range;
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
+use med2e3_schemas::guarded::guarded;
 use serde_json::Value;
 use tokenizers::models::ModelWrapper;
-use tokenizers::{Encoding, Model, Tokenizer};
+use tokenizers::{Encoding, Model, NormalizedString, Normalizer, Tokenizer};
 
 use super::template::MARKS;
+use super::tokenizer::guarded_at;
 use crate::error::InputError;
 
 /// What opens each name of a special token in the second tokenizer; Unicode reserves it, so that no text has it.
@@ -48,8 +50,11 @@ pub(super) enum Detail {
 }
 
 impl SpecialTokens {
-    /// Those of a tokenizer, its end token among them.
-    pub(super) fn of(tokenizer: &Tokenizer, end: Option<&str>) -> SpecialTokens {
+    /// Those of a tokenizer, its end token among them; `location` is its file.
+    ///
+    /// # Errors
+    /// [`InputError::Tokenizer`] where the model does not even take one character.
+    pub(super) fn of(tokenizer: &Tokenizer, location: &str, end: Option<&str>) -> Result<SpecialTokens, InputError> {
         let mut added: Vec<_> = tokenizer.get_added_tokens_decoder().into_iter().collect();
         let own = |word: &str| MARKS.iter().position(|mark| *mark == word).unwrap_or(MARKS.len());
         added.sort_by_key(|(id, token)| (own(&token.content), *id));
@@ -60,13 +65,13 @@ impl SpecialTokens {
                 || (word.starts_with("<|") && word.ends_with("|>"))
         };
         added.retain(|(_, token)| token.special || unflagged(&token.content));
-        let unknown = unknown_id(tokenizer.get_model());
+        let unknown = guarded_at(location, "a model that takes a character", || Ok(unknown_id(tokenizer.get_model())))?;
         let ids = added.iter().map(|(id, _)| *id).filter(|id| Some(*id) != unknown).collect();
         let words: Vec<String> = added.into_iter().map(|(_, token)| token.content).collect();
         let mut starts: Vec<char> = words.iter().filter_map(|word| word.chars().next()).collect();
         starts.sort_unstable();
         starts.dedup();
-        SpecialTokens { words, starts, ids, renamed: Arc::default() }
+        Ok(SpecialTokens { words, starts, ids, renamed: Arc::default() })
     }
 
     /// Whether a text holds the words of one.
@@ -88,15 +93,18 @@ impl SpecialTokens {
     ) -> Result<Encoding, InputError> {
         let error =
             |found: String| InputError::Tokenizer { location: "text".into(), expected: "a text that encodes", found };
-        let run = |tokenizer: &Tokenizer, text: &str| match detail {
-            Detail::Ids => tokenizer.encode_fast(text, false),
-            Detail::Bytes => tokenizer.encode(text, false),
-            Detail::Around => tokenizer.encode_fast(text, true),
+        let run = |tokenizer: &Tokenizer, text: &str| {
+            guarded_at("text", "a text that encodes", || match detail {
+                Detail::Ids => tokenizer.encode_fast(text, false),
+                Detail::Bytes => tokenizer.encode(text, false),
+                Detail::Around => tokenizer.encode_fast(text, true),
+            })
         };
+        expect_short(tokenizer, text)?;
         let own: Vec<_> =
             marks.iter().filter(|mark| self.words.iter().any(|word| *word == text[(*mark).clone()])).collect();
         if !self.are_between(text, &own) {
-            let encoding = run(tokenizer, text).map_err(|e| error(e.to_string()))?;
+            let encoding = run(tokenizer, text)?;
             // More of them than marks: the normalizer or the model made them of other words.
             if self.count(&encoding) <= own.len() {
                 return Ok(encoding);
@@ -115,7 +123,7 @@ impl SpecialTokens {
             end = mark.end;
         }
         written.push_str(&text[end..]);
-        run(renamed, &written).map_err(|e| error(e.to_string()))
+        run(renamed, &written)
     }
 
     /// Whether the text besides its marks holds the words of one.
@@ -161,11 +169,47 @@ impl SpecialTokens {
             }),
             _ => {}
         }
-        let renamed = Tokenizer::from_str(&file.to_string()).map_err(|e| e.to_string())?;
+        let renamed = guarded(|| Tokenizer::from_str(&file.to_string()))?.map_err(|e| e.to_string())?;
         let same =
             |(number, word): (usize, &String)| renamed.token_to_id(&name(number, word)) == tokenizer.token_to_id(word);
         let all = self.words.iter().enumerate().all(same);
         if all { Ok(renamed) } else { Err("special tokens whose ids are not those that the file states".into()) }
+    }
+}
+
+/// Longest text in bytes after normalization: it is held with 16 bytes of places for each of its own, and one token for each.
+const NORMALIZED_BYTES: usize = 4 << 20;
+/// Texts up to this length in bytes become no longer than that, whatever a normalizer that is accepted makes of them.
+const ANY_TEXT: usize = 1 << 14;
+
+/// Whether a normalizer leaves a text short enough: one character may become 18.
+fn expect_short(tokenizer: &Tokenizer, text: &str) -> Result<(), InputError> {
+    let Some(normalizer) = tokenizer.get_normalizer().filter(|_| text.len() > ANY_TEXT) else {
+        return if text.len() > NORMALIZED_BYTES { Err(too_long(text.len())) } else { Ok(()) };
+    };
+    // Piece by piece, so that a text that becomes too long is never there as a whole.
+    let (mut rest, mut length) = (text, 0);
+    while !rest.is_empty() {
+        let end = (0..=rest.len().min(ANY_TEXT)).rev().find(|end| rest.is_char_boundary(*end)).unwrap_or(rest.len());
+        let (piece, later) = rest.split_at(end);
+        length += guarded_at("text", "a text that encodes", || {
+            let mut piece = NormalizedString::from(piece);
+            normalizer.normalize(&mut piece)?;
+            Ok(piece.len())
+        })?;
+        if length > NORMALIZED_BYTES {
+            return Err(too_long(length));
+        }
+        rest = later;
+    }
+    Ok(())
+}
+
+fn too_long(found: usize) -> InputError {
+    InputError::TextTooLong {
+        what: "a text after normalization",
+        expected: NORMALIZED_BYTES as u64,
+        found: found as u64,
     }
 }
 

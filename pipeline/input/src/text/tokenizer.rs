@@ -1,11 +1,11 @@
 //! Tokenizer: from text to token ids and back, with Hugging Face's `tokenizer.json`.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use med2e3_schemas::guarded::guarded;
 use med2e3_schemas::index::xxh3_hex;
 use serde_json::Value;
 use tokenizers::AddedToken;
@@ -15,7 +15,9 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 use super::special_tokens::{Detail, SpecialTokens};
 use super::template::END_TOKEN;
+use super::tokenizer_file;
 use crate::error::InputError;
+use crate::reading;
 
 /// A tokenizer for one language model. Shared between threads by reference.
 #[derive(Clone, Debug)]
@@ -65,6 +67,33 @@ pub fn is_git_lfs_pointer(bytes: &[u8]) -> bool {
 /// What such a file is, for messages.
 pub const GIT_LFS_POINTER: &str = "a pointer of git-lfs: the file itself was not downloaded (git lfs pull brings it)";
 
+/// Longest run in bytes of letters, digits, white space or other characters that a tokenizer is trained on; no word of a
+/// language comes near.
+const TRAINED_RUN: usize = 2048;
+
+/// A text without the runs that are too long to be trained on.
+fn without_long_runs(text: String) -> String {
+    if text.len() <= TRAINED_RUN {
+        return text;
+    }
+    let kind = |character: char| {
+        let kinds = [char::is_alphabetic, char::is_numeric, char::is_whitespace];
+        kinds.iter().position(|is_kind| is_kind(character))
+    };
+    let (mut kept, mut start, mut earlier) = (String::with_capacity(text.len()), 0, None);
+    for (at, found) in
+        text.char_indices().map(|(at, character)| (at, Some(kind(character)))).chain([(text.len(), None)])
+    {
+        if found != earlier {
+            if at - start <= TRAINED_RUN {
+                kept.push_str(&text[start..at]);
+            }
+            (start, earlier) = (at, found);
+        }
+    }
+    kept
+}
+
 /// One token and its bytes in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
@@ -84,13 +113,16 @@ impl Tokenizer {
     ///
     /// # Errors
     /// [`InputError::TokenizerMissing`] where there is none, [`InputError::Unreadable`] where it cannot be read,
-    /// [`InputError::Tokenizer`] where it cannot be parsed, or where the files next to it name an end token that it lacks.
+    /// [`InputError::TokenizerFile`] where a value in it is out of its range or a pattern may take more than linear time,
+    /// [`InputError::Tokenizer`] where the library refuses it, or where the files next to it name an end token that it lacks.
     pub fn load(path: &Path) -> Result<Tokenizer, InputError> {
         let file = file_of(path);
         Tokenizer::new(load_inner(path)?, &file.display().to_string(), named_end(&file)?)
     }
 
     /// Trains a byte-level BPE (as GPT-2's) of at most `vocab_size` tokens, including 256 bytes and the special tokens.
+    /// A run of more than 2,048 bytes of one kind, such as letters, takes no part: training takes the square of its length in
+    /// steps.
     ///
     /// Special tokens get the first ids, in order. The result depends only on the arguments and the order of the texts.
     ///
@@ -111,6 +143,7 @@ impl Tokenizer {
             .special_tokens(special.iter().map(|token| AddedToken::from(*token, true)).collect())
             .build();
         let mut trainer = TrainerWrapper::from(trainer);
+        let texts = texts.map(without_long_runs);
         inner.train(&mut trainer, texts).map_err(|e| tokenizer_error("text", "texts to train on", e))?;
         Tokenizer::new(inner, "text", None)
     }
@@ -120,9 +153,11 @@ impl Tokenizer {
         location: &str,
         named_end: Option<(PathBuf, String)>,
     ) -> Result<Tokenizer, InputError> {
-        let ids = |special| inner.encode("a", special).map(|encoding| encoding.get_ids().to_vec());
-        let plain = ids(false).map_err(|e| tokenizer_error(location, "a tokenizer that encodes", e))?;
-        let marked = ids(true).map_err(|e| tokenizer_error(location, "a tokenizer that encodes", e))?;
+        let ids = |special| -> Result<Vec<u32>, InputError> {
+            let encoding = guarded_at(location, "a tokenizer that encodes", || inner.encode("a", special))?;
+            Ok(encoding.get_ids().to_vec())
+        };
+        let (plain, marked) = (ids(false)?, ids(true)?);
         // What is added before a text is the language model's start token; what is added after it, its end token.
         let before = marked.windows(plain.len().max(1)).position(|window| window == plain).unwrap_or(0);
         let bos = marked[..before].first().map(|id| *id as i32);
@@ -148,7 +183,7 @@ impl Tokenizer {
                 own.or_else(put_after).or_else(|| USUAL_ENDS.iter().find_map(|word| end(word, from)))
             }
         };
-        let special = SpecialTokens::of(&inner, end.as_ref().map(|end| end.text.as_str()));
+        let special = SpecialTokens::of(&inner, location, end.as_ref().map(|end| end.text.as_str()))?;
         Ok(Tokenizer { special, inner, bos, end, ends_texts: after.is_some() })
     }
 
@@ -191,7 +226,7 @@ impl Tokenizer {
     /// [`InputError::Tokenizer`] where the decoder fails.
     pub fn decode(&self, ids: &[i32]) -> Result<String, InputError> {
         let ids = ids.iter().filter_map(|id| u32::try_from(*id).ok()).collect::<Vec<_>>();
-        self.inner.decode(&ids, true).map_err(|e| tokenizer_error("token ids", "ids that decode", e))
+        guarded_at("token ids", "ids that decode", || self.inner.decode(&ids, true))
     }
 
     /// Identity of the tokenizer: xxh3 (64 bit) of its JSON without white space, as hex. Files that are written in another way
@@ -243,7 +278,7 @@ impl Tokenizer {
 /// The library's tokenizer in a `tokenizer.json` or a folder with one, without truncation and padding.
 pub(super) fn load_inner(path: &Path) -> Result<tokenizers::Tokenizer, InputError> {
     let path = file_of(path);
-    let text = fs::read_to_string(&path).map_err(|e| match InputError::io(&path, e) {
+    let text = tokenizer_file::read(&path).map_err(|error| match error {
         InputError::NotFound { path } => InputError::TokenizerMissing { path },
         other => other,
     })?;
@@ -252,10 +287,26 @@ pub(super) fn load_inner(path: &Path) -> Result<tokenizers::Tokenizer, InputErro
         let (expected, found) = ("a tokenizer.json", GIT_LFS_POINTER.to_owned());
         return Err(InputError::Tokenizer { location, expected, found });
     }
-    let mut inner =
-        tokenizers::Tokenizer::from_str(&text).map_err(|e| tokenizer_error(&location, "a tokenizer.json", e))?;
-    inner.with_truncation(None).map_err(|e| tokenizer_error(&location, "a tokenizer.json", e))?.with_padding(None);
-    Ok(inner)
+    tokenizer_file::check(&location, &text)?;
+    guarded_at(&location, "a tokenizer.json", || {
+        let mut inner = tokenizers::Tokenizer::from_str(&text)?;
+        inner.with_truncation(None)?.with_padding(None);
+        Ok(inner)
+    })
+}
+
+/// What a call into the library gives.
+///
+/// # Errors
+/// [`InputError::Tokenizer`] where the library refuses, or panics.
+pub(super) fn guarded_at<T>(
+    location: &str,
+    expected: &'static str,
+    call: impl FnOnce() -> tokenizers::Result<T>,
+) -> Result<T, InputError> {
+    let panics = |words| format!("the tokenizer library panics: {words}");
+    let result = guarded(call).map_err(panics).and_then(|result| result.map_err(|error| error.to_string()));
+    result.map_err(|found| InputError::Tokenizer { location: location.to_owned(), expected, found })
 }
 
 fn file_of(path: &Path) -> PathBuf {
@@ -268,10 +319,13 @@ fn named_end(tokenizer: &Path) -> Result<Option<(PathBuf, String)>, InputError> 
         return Ok(None);
     }
     for file in NAMES_OF_SPECIAL.map(|name| tokenizer.with_file_name(name)) {
-        if !file.is_file() {
-            continue;
+        match reading::metadata(&file) {
+            Ok(metadata) if metadata.is_file() => {}
+            // A name that was not read is not one that is not there.
+            Err(error) if reading::is_of_the_machine(&error) => return Err(InputError::io(&file, error)),
+            _ => continue,
         }
-        let text = fs::read_to_string(&file).map_err(|e| InputError::io(&file, e))?;
+        let text = tokenizer_file::read(&file)?;
         let fields: Value = serde_json::from_str(&text).map_err(|e| InputError::Tokenizer {
             location: file.display().to_string(),
             expected: "JSON",

@@ -18,20 +18,22 @@ use serde_json::{Map, Value};
 
 use super::json_rows::{JsonRow, JsonRows, RowValue};
 use super::m3d_vqa::{bare_letter, question_type};
-use super::{Builder, Row};
+use super::{Builder, Row, read_whole};
 use crate::PrepareError;
 use crate::config::ConversationFile;
 
 /// Adds a row for each entry of the list, or of the lines.
 pub(super) fn read(path: &Path, file: &ConversationFile, builder: &mut Builder<'_>) -> Result<(), PrepareError> {
-    let bytes = reading::read(path).map_err(PrepareError::file(path, "open"))?;
+    let bytes = read_whole(path, &builder.limits)?;
     let error = |found: &str| PrepareError::Manifest {
         path: path.to_owned(),
         expected: "a JSON list of {conversations, vision3d}, or one of them a line".into(),
         found: found.to_owned(),
     };
     let text = encoding::without_mark(&bytes).map_err(error)?;
-    let rows = JsonRows::of_file(text, &["id", "conversations", "vision3d"]).ok_or_else(|| error("another value"))?;
+    let most = builder.limits.field_bytes();
+    let rows = JsonRows::of_file(text, &["id", "conversations", "vision3d"], most);
+    let rows = rows.ok_or_else(|| error("another value"))?;
     let (name, lines) = (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), rows.are_lines());
     let mut found = Found::default();
     for JsonRow { number, line, value } in rows {
@@ -92,15 +94,18 @@ const FIELDS: [&str; 7] =
 fn row(read: Result<RowValue, String>, file: &ConversationFile, builder: &Builder<'_>, row: String) -> Row {
     let empty = Map::new();
     let damage = match &read {
-        Err(fault) => Some(fault.clone()),
-        Ok(row) => row.damage(&FIELDS).map(|damage| format!("expected text, {damage}")),
+        Err(fault) => Some(bad(fault.clone())),
+        Ok(row) => row.damage(&FIELDS).map(|(damage, field)| {
+            let detail = format!("expected text, found {damage} in `{field}`");
+            Refusal { reason: damage.reason(), detail }
+        }),
     };
     let entry = read.as_ref().ok().and_then(|row| row.value.as_object()).unwrap_or(&empty);
     let broken_paths = read.as_ref().is_ok_and(|row| row.damaged.contains_key("vision3d"));
     // Volumes are listed even where the text can't be used: other rows may refer to them.
     let images = if broken_paths { Ok(Vec::new()) } else { images(entry, file) };
     let read = match (damage, &images) {
-        (Some(damage), _) => Err(bad(damage)),
+        (Some(damage), _) => Err(damage),
         (None, Ok(images)) => conversation(entry, file, images, builder),
         (None, Err(refusal)) => Err(refusal.clone()),
     };

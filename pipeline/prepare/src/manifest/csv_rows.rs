@@ -8,6 +8,8 @@
 //!   fields is right by chance.
 //! - So is a row with fewer fields than the columns that are read, or with more than the header that are not empty.
 //! - After a row that was set aside, the next line is read as a row again: no row is swallowed.
+//! - A row with a field beyond its limit costs only itself: what follows is passed over, without being kept, up to the next line
+//!   that begins as a row does.
 //! - A row is named by the line where it begins, counted from 1 with the header as an editor counts.
 
 use std::collections::VecDeque;
@@ -20,8 +22,47 @@ pub(super) struct CsvRow {
     /// The line where it begins, from 1.
     pub(super) line: u64,
     /// The fields in bytes, or what is wrong with the row.
-    pub(super) fields: Result<Vec<Vec<u8>>, String>,
+    pub(super) fields: Result<Vec<Vec<u8>>, Fault>,
 }
+
+/// What is wrong with a row.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It is no row of the table.
+    Damaged(String),
+    /// It is longer than its limit, or one of its fields is.
+    TooLong {
+        /// The column of the field, from 0; none where the row is too long as a whole.
+        column: Option<usize>,
+        /// The limit in bytes.
+        most: usize,
+        /// Bytes up to the next row.
+        found: u64,
+    },
+}
+
+impl Fault {
+    fn damaged(found: impl Into<String>) -> Fault {
+        Fault::Damaged(found.into())
+    }
+
+    /// What was found, for messages; `header` names the columns.
+    pub(super) fn found(&self, header: &[String]) -> String {
+        match self {
+            Fault::Damaged(found) => found.clone(),
+            Fault::TooLong { column, most, found } => {
+                let column = column.and_then(|column| header.get(column)).map(|name| format!("a `{name}`"));
+                let what = column.unwrap_or_else(|| "a row".into());
+                format!("{what} of more than {most} bytes: {found} bytes to the next row")
+            }
+        }
+    }
+}
+
+/// A row may be so many times as long as one of its fields.
+const ROW_FIELDS: usize = 4;
+/// Most columns; M3D's tables have 9.
+const COLUMNS: usize = 1024;
 
 /// How a row of the table is known among lines of text.
 pub(super) struct Shape<'s> {
@@ -45,24 +86,30 @@ impl Shape<'_> {
 pub(super) struct CsvRows<R> {
     lines: Lines<R>,
     header: Vec<String>,
+    /// Most bytes of a field.
+    most: usize,
 }
 
 impl<R: BufRead> CsvRows<R> {
-    /// Reads the header.
+    /// Reads the header; no field of the table may have more than `most` bytes.
     ///
     /// # Errors
     /// The system's; within, what the file has in place of a header in UTF-8.
-    pub(super) fn open(mut input: R) -> io::Result<Result<CsvRows<R>, String>> {
+    pub(super) fn open(mut input: R, most: usize) -> io::Result<Result<CsvRows<R>, String>> {
         let head = input.fill_buf()?;
         let mark = match encoding::without_mark(head) {
             Ok(rest) => head.len() - rest.len(),
             Err(found) => return Ok(Err(found.to_owned())),
         };
         input.consume(mark);
-        let mut rows = CsvRows { lines: Lines { input, ahead: VecDeque::new(), read: 0 }, header: Vec::new() };
-        Ok(match rows.row(usize::MAX, None)? {
+        let lines =
+            Lines { input, ahead: VecDeque::new(), read: 0, most: most.saturating_mul(ROW_FIELDS), at_return: false };
+        let mut rows = CsvRows { lines, header: Vec::new(), most };
+        Ok(match rows.row(COLUMNS, None)? {
             None => Err("an empty file".into()),
-            Some(CsvRow { fields: Err(fault), line }) => Err(format!("a header with {fault} in line {line}")),
+            Some(CsvRow { fields: Err(fault), line }) => {
+                Err(format!("a header with {} in line {line}", fault.found(&[])))
+            }
             Some(CsvRow { fields: Ok(fields), .. }) => {
                 let name = |field: Vec<u8>| encoding::trimmed(&String::from_utf8_lossy(&field)).to_owned();
                 rows.header = fields.into_iter().map(name).collect();
@@ -88,29 +135,38 @@ impl<R: BufRead> CsvRows<R> {
         let line = loop {
             match self.lines.get(0)? {
                 None => return Ok(None),
-                Some(line) if line.bytes.iter().all(u8::is_ascii_whitespace) => self.lines.pass(1),
+                Some(line) if line.left == 0 && line.bytes.iter().all(u8::is_ascii_whitespace) => self.lines.pass(1),
                 Some(line) => break line.number,
             }
         };
-        let mut parser = Parser::of(width);
-        let (mut count, mut opened) = (0, 0);
+        let mut parser = Parser::of(width, self.most);
+        let (mut count, mut opened, mut bytes) = (0, 0, 0);
         let fault = loop {
             let Some(next) = self.lines.get(count)? else {
-                break Some("a quote that is not closed before the file ends".to_owned());
+                break Some(Fault::damaged("a quote that is not closed before the file ends"));
             };
             count += 1;
+            bytes += next.bytes.len();
             match parser.line(&next.bytes) {
+                Err(fault) => break Some(fault),
+                Ok(_) if next.left > 0 || bytes > self.most.saturating_mul(ROW_FIELDS) => {
+                    let most = self.most.saturating_mul(ROW_FIELDS);
+                    break Some(Fault::TooLong { column: None, most, found: 0 });
+                }
                 Ok(true) => break None,
                 Ok(false) => opened = parser.fields.len(),
-                Err(fault) => break Some(fault),
             }
         };
+        if let Some(Fault::TooLong { column, most, .. }) = fault {
+            let found = self.lines.pass_to_row(shape)?;
+            return Ok(Some(CsvRow { line, fields: Err(Fault::TooLong { column, most, found }) }));
+        }
         let fault = fault.or_else(|| {
             let (shape, found) = (shape?, parser.fields.len());
             if found < shape.least {
-                Some(format!("{found} fields where the header has {width}"))
+                Some(Fault::Damaged(format!("{found} fields where the header has {width}")))
             } else if count > 1 && self.lines.hold_rows(count, opened, width, shape) {
-                Some("a quote that takes later rows into one field".to_owned())
+                Some(Fault::damaged("a quote that takes later rows into one field"))
             } else {
                 None
             }
@@ -125,6 +181,8 @@ impl<R: BufRead> CsvRows<R> {
 struct Line {
     number: u64,
     bytes: Vec<u8>,
+    /// Bytes beyond the limit of a line, which were passed over.
+    left: u64,
 }
 
 /// The lines of a file; those of the present row can be read again.
@@ -132,27 +190,71 @@ struct Lines<R> {
     input: R,
     ahead: VecDeque<Line>,
     read: u64,
+    /// Most bytes of a line that are kept.
+    most: usize,
+    /// Whether the last line ended with a CR, which an LF may follow.
+    at_return: bool,
 }
 
 impl<R: BufRead> Lines<R> {
     /// The line that lies so many lines ahead.
     fn get(&mut self, index: usize) -> io::Result<Option<&Line>> {
         while self.ahead.len() <= index {
-            let mut bytes = Vec::new();
-            if self.input.read_until(b'\n', &mut bytes)? == 0 {
-                return Ok(None);
-            }
-            // A CR that no LF follows ends a line too.
-            let ends = |at: &usize| bytes[*at] == b'\r' && bytes.get(at + 1).is_some_and(|next| *next != b'\n');
-            let ends: Vec<usize> = (0..bytes.len()).filter(ends).map(|at| at + 1).chain([bytes.len()]).collect();
-            let mut start = 0;
-            for end in ends {
-                self.read += 1;
-                self.ahead.push_back(Line { number: self.read, bytes: bytes[start..end].to_vec() });
-                start = end;
+            match self.read_line()? {
+                Some(line) => self.ahead.push_back(line),
+                None => return Ok(None),
             }
         }
         Ok(self.ahead.get(index))
+    }
+
+    fn read_line(&mut self) -> io::Result<Option<Line>> {
+        let mut line = Line { number: self.read + 1, bytes: Vec::new(), left: 0 };
+        loop {
+            let buffer = match self.input.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                buffer => buffer?,
+            };
+            let Some(first) = buffer.first() else { break };
+            let (length, is_end) = if self.at_return {
+                // A CR that no LF follows ends a line too.
+                (usize::from(*first == b'\n'), true)
+            } else {
+                let end = buffer.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+                (end.map_or(buffer.len(), |end| end + 1), end.is_some_and(|end| buffer[end] == b'\n'))
+            };
+            self.at_return = !is_end && buffer[length - 1] == b'\r';
+            let kept = length.min(self.most.saturating_sub(line.bytes.len()));
+            line.bytes.extend_from_slice(&buffer[..kept]);
+            line.left += (length - kept) as u64;
+            self.input.consume(length);
+            if is_end {
+                break;
+            }
+        }
+        self.at_return = false;
+        if line.bytes.is_empty() {
+            return Ok(None);
+        }
+        self.read += 1;
+        Ok(Some(line))
+    }
+
+    /// Leaves the present line behind and those after it that do not begin as a row does; how many bytes they have.
+    fn pass_to_row(&mut self, shape: Option<&Shape<'_>>) -> io::Result<u64> {
+        let mut bytes = 0;
+        loop {
+            if let Some(line) = self.ahead.pop_front() {
+                bytes += line.bytes.len() as u64 + line.left;
+            }
+            let next = self.get(0)?;
+            // A row has several fields.
+            let begins =
+                |line: &Line, shape: &Shape<'_>| line.bytes.contains(&b',') && shape.begins(&alone(&line.bytes));
+            if next.is_none_or(|line| shape.is_none_or(|shape| begins(line, shape))) {
+                return Ok(bytes);
+            }
+        }
     }
 
     /// Leaves the next lines behind.
@@ -175,7 +277,7 @@ impl<R: BufRead> Lines<R> {
 
 /// The fields of a line by itself, in which a quote that is not closed is a character like others.
 fn alone(line: &[u8]) -> Vec<Vec<u8>> {
-    let mut parser = Parser::of(usize::MAX);
+    let mut parser = Parser::of(usize::MAX, usize::MAX);
     if let Ok(false) = parser.line(line) {
         let rest = line[parser.opened..].trim_ascii_end().split(|byte| *byte == b',');
         parser.fields.extend(rest.map(<[u8]>::to_vec));
@@ -199,6 +301,8 @@ enum State {
 
 struct Parser {
     width: usize,
+    /// Most bytes of a field.
+    most: usize,
     fields: Vec<Vec<u8>>,
     field: Vec<u8>,
     state: State,
@@ -207,12 +311,12 @@ struct Parser {
 }
 
 impl Parser {
-    fn of(width: usize) -> Parser {
-        Parser { width, fields: Vec::new(), field: Vec::new(), state: State::Start, opened: 0 }
+    fn of(width: usize, most: usize) -> Parser {
+        Parser { width, most, fields: Vec::new(), field: Vec::new(), state: State::Start, opened: 0 }
     }
 
     /// Reads one line; whether the row ends with it.
-    fn line(&mut self, line: &[u8]) -> Result<bool, String> {
+    fn line(&mut self, line: &[u8]) -> Result<bool, Fault> {
         use State::{Closed, Plain, Quote, Quoted, Start};
         for (at, &byte) in line.iter().enumerate() {
             self.state = match (self.state, byte) {
@@ -230,9 +334,12 @@ impl Parser {
                 }
                 (Quoted, b'"') => Quote,
                 (Quote | Closed, b' ' | b'\t') => Closed,
-                (Closed, _) => return Err("text after a closing quote".into()),
-                (Quote, byte) if byte != b'"' => return Err("text after a closing quote".into()),
+                (Closed, _) => return Err(Fault::damaged("text after a closing quote")),
+                (Quote, byte) if byte != b'"' => return Err(Fault::damaged("text after a closing quote")),
                 (state, byte) => {
+                    if self.field.len() == self.most {
+                        return Err(Fault::TooLong { column: Some(self.fields.len()), most: self.most, found: 0 });
+                    }
                     self.field.push(byte);
                     if matches!(state, Quoted | Quote) { Quoted } else { Plain }
                 }
@@ -246,13 +353,13 @@ impl Parser {
         Ok(true)
     }
 
-    fn end_field(&mut self) -> Result<(), String> {
+    fn end_field(&mut self) -> Result<(), Fault> {
         let field = std::mem::take(&mut self.field);
         if self.fields.len() < self.width {
             self.fields.push(field);
         } else if !field.trim_ascii().is_empty() {
             // Commas alone at the end of a line do no harm.
-            return Err(format!("more fields than the {} of the header", self.width));
+            return Err(Fault::Damaged(format!("more fields than the {} of the header", self.width)));
         }
         Ok(())
     }

@@ -3,13 +3,16 @@
 //! - A list of rows, or rows without a list: one a line, or one after the other.
 //! - What Python's `json.dump` writes is read: `NaN` is null, an infinite number is the largest finite one, which no field
 //!   takes. A text with half of a surrogate pair, or with bytes that are not UTF-8, is marked; who uses it sets the row aside.
+//!   So is a field with more text than its limit, which is passed over without being kept.
 //! - Where a row is no JSON, reading goes on at the next row: in a list at the next object after a comma whose first key
 //!   is the first key of another row, without a list at the next line that begins with an object.
 //! - A list that ends with the file and not with `]` is said, after the rows that are whole. A comma too many between rows
 //!   or none does no harm.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
+use med2e3_schemas::quarantine::Reason;
 use serde_json::{Map, Number, Value};
 
 /// One row.
@@ -26,13 +29,41 @@ pub(super) struct JsonRow {
 pub(super) struct RowValue {
     pub(super) value: Value,
     /// The first such thing by the name of the row's field.
-    pub(super) damaged: BTreeMap<String, &'static str>,
+    pub(super) damaged: BTreeMap<String, Damage>,
+}
+
+/// What a field has in place of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Damage {
+    /// Half of a surrogate pair.
+    HalfPair,
+    /// Bytes that are not UTF-8.
+    NotUtf8,
+    /// More bytes of text than a field may have: the limit, and how many there are.
+    TooLong { most: usize, found: usize },
+}
+
+impl Damage {
+    /// The reason under which the row is set aside.
+    pub(super) fn reason(self) -> Reason {
+        if matches!(self, Damage::TooLong { .. }) { Reason::TooLarge } else { Reason::BadRow }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Damage::HalfPair => f.write_str("half of a surrogate pair"),
+            Damage::NotUtf8 => f.write_str("bytes that are not UTF-8"),
+            Damage::TooLong { most, found } => write!(f, "{found} bytes of text, more than {most},"),
+        }
+    }
 }
 
 impl RowValue {
-    /// What is wrong with the first of these fields that is damaged.
-    pub(super) fn damage(&self, fields: &[&str]) -> Option<String> {
-        fields.iter().find_map(|field| Some(format!("found {} in `{field}`", self.damaged.get(*field)?)))
+    /// What is wrong with the first of these fields that is damaged, and its name.
+    pub(super) fn damage<'f>(&self, fields: &[&'f str]) -> Option<(Damage, &'f str)> {
+        fields.iter().find_map(|field| Some((*self.damaged.get(*field)?, *field)))
     }
 }
 
@@ -47,6 +78,12 @@ enum Layout {
 
 /// Most first keys that are remembered.
 const FIRST_KEYS: usize = 12;
+/// Most values of a row, lists and objects included.
+const VALUES: usize = 1 << 16;
+/// A row may have so many times as much text as one of its fields.
+const ROW_FIELDS: usize = 4;
+/// Longest number in characters.
+const DIGITS: usize = 400;
 
 /// The rows of a list or of a file.
 pub(super) struct JsonRows<'b> {
@@ -56,24 +93,27 @@ pub(super) struct JsonRows<'b> {
     number: usize,
     ended: bool,
     first_keys: BTreeSet<Vec<u8>>,
+    /// Most bytes of text of a field.
+    most: usize,
     /// A place in the file and its line, so that lines are counted once.
     counted: (usize, u64),
 }
 
 impl<'b> JsonRows<'b> {
-    /// The rows of a whole file, which may begin with these keys; `None` where it begins with neither a list nor an object.
-    pub(super) fn of_file(bytes: &'b [u8], keys: &[&str]) -> Option<JsonRows<'b>> {
+    /// The rows of a whole file, which may begin with these keys and whose fields have at most so many bytes of text; `None`
+    /// where it begins with neither a list nor an object.
+    pub(super) fn of_file(bytes: &'b [u8], keys: &[&str], most: usize) -> Option<JsonRows<'b>> {
         let start = skip_space(bytes, 0);
         match bytes.get(start)? {
-            b'[' => Some(JsonRows::new(bytes, start + 1, Layout::List, keys)),
-            b'{' => Some(JsonRows::new(bytes, start, Layout::Lines, keys)),
+            b'[' => Some(JsonRows::new(bytes, start + 1, Layout::List, keys, most)),
+            b'{' => Some(JsonRows::new(bytes, start, Layout::Lines, keys, most)),
             _ => None,
         }
     }
 
-    fn new(bytes: &'b [u8], at: usize, layout: Layout, keys: &[&str]) -> JsonRows<'b> {
+    fn new(bytes: &'b [u8], at: usize, layout: Layout, keys: &[&str], most: usize) -> JsonRows<'b> {
         let first_keys = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
-        JsonRows { bytes, at, layout, number: 0, ended: false, first_keys, counted: (0, 1) }
+        JsonRows { bytes, at, layout, number: 0, ended: false, first_keys, most, counted: (0, 1) }
     }
 
     /// Whether each row is a line, so that the line is its name.
@@ -168,7 +208,7 @@ impl Iterator for JsonRows<'_> {
             _ => {}
         }
         self.note_first_key(start);
-        let mut parser = Parser { bytes, at: start, field: String::new(), damaged: BTreeMap::new() };
+        let mut parser = Parser::of(bytes, start, self.most);
         match parser.value(0) {
             Ok(value) => {
                 self.at = parser.at;
@@ -193,7 +233,8 @@ impl Iterator for JsonRows<'_> {
     }
 }
 
-/// The lists of rows in an object, by their keys in order; each key begins with one of `words`, and rows with one of `keys`.
+/// The lists of rows in an object, by their keys in order; each key begins with one of `words`, and rows with one of `keys`; a field
+/// has at most so many bytes of text.
 ///
 /// # Errors
 /// What the object has elsewhere.
@@ -201,8 +242,9 @@ pub(super) fn lists(
     bytes: &[u8],
     words: &'static [&'static str],
     keys: &[&str],
+    most: usize,
 ) -> Result<Vec<(String, Vec<JsonRow>)>, String> {
-    let mut parser = Parser { bytes, at: skip_space(bytes, 0), field: String::new(), damaged: BTreeMap::new() };
+    let mut parser = Parser::of(bytes, skip_space(bytes, 0), most);
     parser.take(b'{', "an object")?;
     let mut found: Vec<(String, Vec<JsonRow>)> = Vec::new();
     let mut counted = (0, 1);
@@ -224,6 +266,7 @@ pub(super) fn lists(
             }
             _ => {}
         }
+        (parser.of_field, parser.of_row) = (0, 0);
         let key = parser.text()?;
         if !words.iter().any(|word| key.starts_with(word)) {
             return Err(format!("a split `{key}` that begins with none of {}", words.join(", ")));
@@ -232,7 +275,7 @@ pub(super) fn lists(
         parser.take(b':', "a colon")?;
         parser.space();
         parser.take(b'[', "a list of rows")?;
-        let mut rows = JsonRows { counted, ..JsonRows::new(bytes, parser.at, Layout::ListOf(words), keys) };
+        let mut rows = JsonRows { counted, ..JsonRows::new(bytes, parser.at, Layout::ListOf(words), keys, most) };
         let list: Vec<JsonRow> = rows.by_ref().collect();
         counted = rows.counted;
         parser.at = if rows.ended && bytes.get(rows.at.wrapping_sub(1)) != Some(&b']') { bytes.len() } else { rows.at };
@@ -289,10 +332,35 @@ struct Parser<'b> {
     at: usize,
     /// The field of the row that is being read.
     field: String,
-    damaged: BTreeMap<String, &'static str>,
+    damaged: BTreeMap<String, Damage>,
+    /// Values so far.
+    values: usize,
+    /// Most bytes of text of a field.
+    most: usize,
+    /// Bytes of text so far in the field, and in the row.
+    of_field: usize,
+    of_row: usize,
 }
 
-impl Parser<'_> {
+impl<'b> Parser<'b> {
+    fn of(bytes: &'b [u8], at: usize, most: usize) -> Parser<'b> {
+        let (field, damaged) = (String::new(), BTreeMap::new());
+        Parser { bytes, at, field, damaged, values: 0, most, of_field: 0, of_row: 0 }
+    }
+
+    /// Adds bytes to a text, or only counts them where the field or the row has as many as it may have.
+    fn keep(&mut self, text: &mut Vec<u8>, bytes: &[u8]) {
+        self.of_field += bytes.len();
+        let of_field = (self.most, self.of_field);
+        let of_row = (self.most.saturating_mul(ROW_FIELDS), self.of_row + bytes.len());
+        if let Some((most, found)) = [of_field, of_row].into_iter().find(|(most, found)| found > most) {
+            self.damaged.insert(self.field.clone(), Damage::TooLong { most, found });
+            return;
+        }
+        self.of_row += bytes.len();
+        text.extend_from_slice(bytes);
+    }
+
     fn space(&mut self) {
         self.at = skip_space(self.bytes, self.at);
     }
@@ -313,6 +381,10 @@ impl Parser<'_> {
     }
 
     fn value(&mut self, depth: usize) -> Result<Value, String> {
+        self.values += 1;
+        if self.values > VALUES {
+            return Err(format!("more than {VALUES} values"));
+        }
         match self.peek() {
             None => Err("the end of the file".into()),
             Some(b'{' | b'[') if depth == DEPTH => Err(format!("more than {DEPTH} levels")),
@@ -333,8 +405,13 @@ impl Parser<'_> {
         }
         loop {
             self.space();
+            if depth == 0 {
+                self.of_field = 0;
+                self.field.clear();
+            }
             let key = self.text()?;
             if depth == 0 {
+                self.of_field = 0;
                 self.field.clone_from(&key);
             }
             self.space();
@@ -378,6 +455,9 @@ impl Parser<'_> {
         let rest = &self.bytes[self.at..];
         let length = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)).count();
         self.at += length;
+        if length > DIGITS {
+            return Err(format!("a number of {length} characters"));
+        }
         match &rest[..length] {
             b"NaN" => Ok(Value::Null),
             b"Infinity" => Ok(largest(1.0)),
@@ -400,7 +480,7 @@ impl Parser<'_> {
         loop {
             let rest = &self.bytes[self.at..];
             let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).unwrap_or(rest.len());
-            text.extend_from_slice(&rest[..plain]);
+            self.keep(&mut text, &rest[..plain]);
             self.at += plain + 1;
             match rest.get(plain) {
                 None => return Err("the end of the file in a text".into()),
@@ -410,7 +490,7 @@ impl Parser<'_> {
             }
         }
         Ok(String::from_utf8(text).unwrap_or_else(|error| {
-            self.damage("bytes that are not UTF-8");
+            self.damage(Damage::NotUtf8);
             String::from_utf8_lossy(error.as_bytes()).into_owned()
         }))
     }
@@ -428,7 +508,7 @@ impl Parser<'_> {
             b'u' => self.unit_escape()?,
             _ => return Err("an unknown escape in a text".into()),
         };
-        text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        self.keep(text, character.encode_utf8(&mut [0; 4]).as_bytes());
         Ok(())
     }
 
@@ -443,7 +523,7 @@ impl Parser<'_> {
             }
             return Ok(character);
         }
-        self.damage("half of a surrogate pair");
+        self.damage(Damage::HalfPair);
         Ok(char::REPLACEMENT_CHARACTER)
     }
 
@@ -452,7 +532,7 @@ impl Parser<'_> {
         u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
     }
 
-    fn damage(&mut self, what: &'static str) {
+    fn damage(&mut self, what: Damage) {
         self.damaged.entry(self.field.clone()).or_insert(what);
     }
 }

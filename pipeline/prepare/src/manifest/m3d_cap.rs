@@ -5,15 +5,15 @@ use std::error::Error;
 use std::path::Path;
 
 use med2e3_input::reading;
+use med2e3_input::text::encoding;
 use med2e3_input::text::findings::read_findings;
-use med2e3_input::text::{CaptionPrompts, encoding};
 use med2e3_schemas::manifest::Refusal;
 use med2e3_schemas::quarantine::Reason;
 use med2e3_schemas::sample::{Split, Task};
 use serde_json::Value;
 
 use super::json_rows::{self, JsonRow, RowValue};
-use super::{Builder, Row};
+use super::{Builder, Row, read_whole};
 use crate::PrepareError;
 
 struct Entry {
@@ -27,14 +27,15 @@ const SPLITS: [&str; 3] = ["train", "val", "test"];
 
 /// Adds a caption row for each entry. Parts such as `test1k` become named parts of their split.
 pub(super) fn read(path: &Path, builder: &mut Builder<'_>) -> Result<(), PrepareError> {
-    let bytes = reading::read(path).map_err(PrepareError::file(path, "read"))?;
+    let bytes = read_whole(path, &builder.limits)?;
+    let most = builder.limits.field_bytes();
     let error = |found: String| PrepareError::Manifest {
         path: path.to_owned(),
         expected: "an object from split names to lists of {image, text}".into(),
         found,
     };
     let text = encoding::without_mark(&bytes).map_err(|found| error(found.to_owned()))?;
-    let mut lists = json_rows::lists(text, &SPLITS, &["image", "text"]).map_err(error)?;
+    let mut lists = json_rows::lists(text, &SPLITS, &["image", "text"], most).map_err(error)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     // Whole splits first, so that a part's rows are the duplicates.
     lists.sort_by_key(|(split, _)| (split.parse::<Split>().is_err(), split.clone()));
@@ -47,7 +48,7 @@ pub(super) fn read(path: &Path, builder: &mut Builder<'_>) -> Result<(), Prepare
                     builder.source(builder.root.join(path));
                 }
             }
-            let id = builder.add(row(builder.root, builder.prompts, entry, split, format!("{name} {part}[{number}]")));
+            let id = builder.add(row(builder, entry, split, format!("{name} {part}[{number}]")));
             if part.parse::<Split>().ok() != Some(split) {
                 builder.manifest.parts.entry(part.clone()).or_default().extend(id);
             }
@@ -58,12 +59,15 @@ pub(super) fn read(path: &Path, builder: &mut Builder<'_>) -> Result<(), Prepare
 
 /// The paths of a row that is sound enough to have them.
 fn entry(row: Result<RowValue, String>) -> Entry {
-    let unusable =
-        |image, detail| Entry { image, text: None, refusal: Some(Refusal { reason: Reason::BadRow, detail }) };
+    let refused = |image, reason, detail| Entry { image, text: None, refusal: Some(Refusal { reason, detail }) };
+    let unusable = |image, detail| refused(image, Reason::BadRow, detail);
     let RowValue { value, damaged } = match row {
         Ok(row) => row,
         Err(detail) => return unusable(None, detail),
     };
+    if let Some((key, damage)) = damaged.iter().find(|(_, damage)| damage.reason() == Reason::TooLarge) {
+        return refused(None, Reason::TooLarge, format!("expected a path in `{key}`, found {damage}"));
+    }
     // A path that begins with a byte-order mark is the path after it.
     let path = |key: &str| match value.get(key) {
         _ if damaged.contains_key(key) => Err(format!("expected a path in `{key}`, found {}", damaged[key])),
@@ -79,7 +83,7 @@ fn entry(row: Result<RowValue, String>) -> Entry {
     }
 }
 
-fn row(root: &Path, prompts: &CaptionPrompts, entry: Entry, split: Split, row: String) -> Row {
+fn row(builder: &Builder<'_>, entry: Entry, split: Split, row: String) -> Row {
     let Entry { image, text, refusal } = entry;
     let image = image.unwrap_or_default();
     let report = match (refusal, text.as_deref()) {
@@ -87,7 +91,7 @@ fn row(root: &Path, prompts: &CaptionPrompts, entry: Entry, split: Split, row: S
         (None, None | Some("")) => {
             Err(Refusal { reason: Reason::MissingAnswer, detail: "expected a text path, found none".into() })
         }
-        (None, Some(text)) => report(root, text),
+        (None, Some(text)) => report(builder.root, text, builder.limits.field_bytes()),
     };
     let (answer, refusal) = match report {
         Ok(answer) => (answer, None),
@@ -98,7 +102,7 @@ fn row(root: &Path, prompts: &CaptionPrompts, entry: Entry, split: Split, row: S
         task: Task::Caption,
         topic: None,
         split,
-        question: prompts.pick(image.as_bytes()).to_owned(),
+        question: builder.prompts.pick(image.as_bytes()).to_owned(),
         answer,
         turns: None,
         choices: None,
@@ -118,7 +122,7 @@ fn candidates(text: &str) -> [String; 2] {
 }
 
 /// The findings of a report, whose prepared path is looked for under the raw folder where it is not there.
-fn report(root: &Path, text: &str) -> Result<String, Refusal> {
+fn report(root: &Path, text: &str, most: usize) -> Result<String, Refusal> {
     let outside = || Refusal {
         reason: Reason::PathOutsideRoot,
         detail: format!("expected a path within the data root, found {text}"),
@@ -135,10 +139,11 @@ fn report(root: &Path, text: &str) -> Result<String, Refusal> {
     if !reading::canonicalize(&path).is_ok_and(|real| real.starts_with(root)) {
         return Err(outside());
     }
-    let findings = read_findings(&path).map_err(|error| {
+    let findings = read_findings(&path, most as u64).map_err(|error| {
+        let reason = error.reason();
         let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
         let error = error.to_string().replace(&format!("{}/", root.display()), "");
-        Refusal { reason: Reason::TextUnreadable, detail: format!("{raw}: {error}{cause}") }
+        Refusal { reason, detail: format!("{raw}: {error}{cause}") }
     })?;
     if findings.is_empty() {
         return Err(Refusal { reason: Reason::MissingAnswer, detail: format!("{raw}: the report is empty") });

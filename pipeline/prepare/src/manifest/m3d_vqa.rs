@@ -11,7 +11,7 @@ use med2e3_schemas::manifest::Refusal;
 use med2e3_schemas::quarantine::Reason;
 use med2e3_schemas::sample::{Split, Task, Topic};
 
-use super::csv_rows::{CsvRow, CsvRows, Shape};
+use super::csv_rows::{CsvRow, CsvRows, Fault, Shape};
 use super::{Builder, Row};
 use crate::PrepareError;
 
@@ -50,7 +50,8 @@ pub(super) fn read(
         expected: format!("a CSV with the columns {}", COLUMNS.join(", ")),
         found,
     };
-    let opened = CsvRows::open(BufReader::new(file)).map_err(PrepareError::file(path, "read"))?;
+    let opened =
+        CsvRows::open(BufReader::new(file), builder.limits.field_bytes()).map_err(PrepareError::file(path, "read"))?;
     let mut rows = opened.map_err(error)?;
     let mut positions = [0; COLUMNS.len()];
     for (position, column) in positions.iter_mut().zip(COLUMNS) {
@@ -66,7 +67,12 @@ pub(super) fn read(
     while let Some(CsvRow { line, fields }) = rows.next(&shape).map_err(PrepareError::file(path, "read"))? {
         let (cells, damage) = match fields {
             Ok(fields) => (fields, None),
-            Err(found) => (Vec::new(), Some(format!("expected a row of the table, found {found}"))),
+            Err(fault) => {
+                let detail = format!("expected a row of the table, found {}", fault.found(rows.header()));
+                let is_long = matches!(fault, Fault::TooLong { .. });
+                let reason = if is_long { Reason::TooLarge } else { Reason::BadRow };
+                (Vec::new(), Some(Refusal { reason, detail }))
+            }
         };
         let cells = std::array::from_fn(|column| {
             let bytes = cells.get(positions[column]).map(Vec::as_slice).unwrap_or_default();
@@ -135,7 +141,7 @@ fn contradiction<'a>(letter: &str, answer: &str, choices: [&'a String; 4]) -> Op
 }
 
 /// The open and the closed row of a line; `damage` says why the line is no row of the table.
-fn rows(cells: [String; COLUMNS.len()], damage: Option<String>, split: Split, row: &str) -> [Row; 2] {
+fn rows(cells: [String; COLUMNS.len()], damage: Option<Refusal>, split: Split, row: &str) -> [Row; 2] {
     let is_header = cells.iter().zip(COLUMNS).all(|(cell, column)| cell == column);
     let holds = |character| cells.iter().any(|cell| cell.contains(character));
     let (nul, broken) = (holds('\0'), holds('\u{fffd}'));
@@ -144,8 +150,8 @@ fn rows(cells: [String; COLUMNS.len()], damage: Option<String>, split: Split, ro
     let letter = bare_letter(&letter);
     let refusal = |reason, detail: &str| Some(Refusal { reason, detail: detail.to_owned() });
     let damaged = damage.is_some();
-    let common = if let Some(damage) = damage {
-        refusal(Reason::BadRow, &damage)
+    let common = if damaged {
+        damage
     } else if is_header {
         refusal(Reason::BadRow, "expected a row, found the header again")
     } else if broken {

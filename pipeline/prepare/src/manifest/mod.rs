@@ -15,9 +15,10 @@ mod source;
 mod stamp;
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use med2e3_input::reading;
+use med2e3_input::reading::{self, File};
 use med2e3_input::text::CaptionPrompts;
 use med2e3_schemas::Id;
 use med2e3_schemas::manifest::{ManifestText, ManifestTurn, ManifestVolume, Refusal};
@@ -26,7 +27,7 @@ use med2e3_schemas::sample::{Split, Task, Topic};
 use med2e3_store::disk::nearest_existing;
 
 use crate::PrepareError;
-use crate::config::ManifestConfig;
+use crate::config::{ManifestConfig, ManifestLimits};
 use crate::provenance::Provenance;
 pub use conversations::holds_conversations;
 pub(crate) use folder::expects_units;
@@ -73,7 +74,7 @@ fn read_once(
     prompts: &CaptionPrompts,
     provenance: &Provenance,
 ) -> Result<Manifest, PrepareError> {
-    let mut builder = Builder::new(root, prompts, provenance);
+    let mut builder = Builder::new(root, prompts, provenance, config.limits);
     for folder in &config.folders {
         folder::read(root, folder, &mut builder)?;
     }
@@ -111,19 +112,41 @@ struct Row {
     refusal: Option<Refusal>,
 }
 
+impl Row {
+    /// Refuses a row whose texts together are longer than a field may be, as its conversation or a question with its choices is,
+    /// and drops them.
+    fn fit(&mut self, most: usize) {
+        let turns = self.turns.iter().flatten().map(|turn| turn.question.len() + turn.answer.len());
+        let longest = turns.sum::<usize>().max(self.question.len()).max(self.answer.len());
+        if longest <= most {
+            return;
+        }
+        let detail = format!("expected texts of at most {most} bytes, found {longest}");
+        self.refusal.get_or_insert(Refusal { reason: Reason::TooLarge, detail });
+        (self.question, self.answer) = (String::new(), String::new());
+        (self.turns, self.choices, self.answer_choice) = (None, None, None);
+    }
+}
+
 struct Builder<'a> {
     root: &'a Path,
     prompts: &'a CaptionPrompts,
     provenance: &'a Provenance,
+    limits: ManifestLimits,
     manifest: Manifest,
     volumes: HashSet<Id>,
     samples: HashSet<Id>,
 }
 
 impl<'a> Builder<'a> {
-    fn new(root: &'a Path, prompts: &'a CaptionPrompts, provenance: &'a Provenance) -> Builder<'a> {
+    fn new(
+        root: &'a Path,
+        prompts: &'a CaptionPrompts,
+        provenance: &'a Provenance,
+        limits: ManifestLimits,
+    ) -> Builder<'a> {
         let manifest = Manifest::default();
-        Builder { root, prompts, provenance, manifest, volumes: HashSet::new(), samples: HashSet::new() }
+        Builder { root, prompts, provenance, limits, manifest, volumes: HashSet::new(), samples: HashSet::new() }
     }
 
     /// Notes a file that the manifest comes from, before it is read.
@@ -177,6 +200,7 @@ impl<'a> Builder<'a> {
 
     /// Adds the row, and its volumes where they are new; gives the sample's id unless the row is refused.
     fn add(&mut self, mut row: Row) -> Option<Id> {
+        row.fit(self.limits.field_bytes());
         row.images.iter_mut().for_each(|image| *image = source::spelled(self.root, image));
         let volume_ids: Vec<Id> = row.images.iter().map(|image| self.provenance.volume_id(image)).collect();
         row.images.iter().for_each(|image| self.add_volume(image, row.row.clone()));
@@ -213,6 +237,21 @@ impl<'a> Builder<'a> {
         });
         accepted
     }
+}
+
+/// The bytes of a JSON file, which is read as a whole.
+fn read_whole(path: &Path, limits: &ManifestLimits) -> Result<Vec<u8>, PrepareError> {
+    let (most, mut bytes) = (limits.json_bytes(), Vec::new());
+    let file = File::open(path).map_err(PrepareError::file(path, "open"))?;
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(PrepareError::file(path, "read"))?;
+    if bytes.len() as u64 > most {
+        return Err(PrepareError::Manifest {
+            path: path.to_owned(),
+            expected: format!("at most {most} bytes (manifest.limits.json_mib): split it into several files"),
+            found: "more".into(),
+        });
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -419,3 +419,58 @@ fn damaged_rows_of_conversations_and_captions_cost_only_themselves() {
         assert!(reason == Reason::TextUnreadable && detail.contains(said), "{detail}");
     }
 }
+
+#[test]
+fn texts_beyond_their_limit_are_set_aside_by_name() {
+    let limits = ManifestLimits { field_kib: 1, json_mib: 1 };
+    let (most, long) = (1 << 10, "x".repeat(1100));
+    let reasons = |manifest: &Manifest| -> Vec<Option<Reason>> {
+        manifest.texts.iter().map(|text| text.refusal.as_ref().map(|refusal| refusal.reason)).collect()
+    };
+    let large = Some(Reason::TooLarge);
+    let row = |question: &str, choice: &str| format!("1,{question},{choice},b,c,d,b,B");
+    let halves = "y".repeat(600);
+    let study = csv(&[&row("Which?", "a"), &row(&long, "a"), &row(&halves, &halves), &row("What?", "a")]);
+    let table = study.read(&ManifestConfig { limits, ..both(false) });
+    // A question that is too long with its choices is one without them.
+    assert_eq!(reasons(&table), [None, None, large, large, None, large, None, None]);
+    assert!(table.texts[2].refusal.as_ref().unwrap().detail.contains("`Question` of more than 1024 bytes"));
+    assert!(table.texts.iter().all(|text| text.question.len() <= most && text.answer.len() <= most));
+
+    let file = ConversationFile {
+        path: "a.json".into(),
+        split: Split::Train,
+        folder: Some("M3D_Cap_npy/".into()),
+        task: None,
+    };
+    let turns = |answer: &str| entry(&["Axial"], &["<image3d>\nWhich?", answer, "Why?", answer]);
+    let rows = json!([turns("Liver"), turns(&long), turns(&halves), turns("Spleen")]);
+    let conversations = Study::new("a.json", &rows.to_string()).read(&ManifestConfig {
+        conversations: vec![file.clone()],
+        limits,
+        ..nothing()
+    });
+    assert_eq!(reasons(&conversations), [None, large, large, None]);
+    assert!(conversations.texts[1].refusal.as_ref().unwrap().detail.contains("`conversations`"));
+
+    let study = Study::new("a.json", "");
+    fs::write(study.0.path().join("long.txt"), &long).unwrap();
+    fs::write(study.0.path().join("short.txt"), "Normal liver.").unwrap();
+    let caption = |text: &str| json!({"image": AXIAL, "text": text});
+    let list = json!({"train": [caption("long.txt"), caption("short.txt"), caption(&long)]});
+    fs::write(study.0.path().join("a.json"), list.to_string()).unwrap();
+    let captions = study.read(&ManifestConfig { captions: vec!["a.json".into()], limits, ..nothing() });
+    assert_eq!(reasons(&captions), [large, None, large]);
+    assert!(captions.texts[0].refusal.as_ref().unwrap().detail.contains("at most 1024 decoded bytes, found 1100"));
+
+    // A file that is read as a whole has a limit of its own.
+    fs::write(study.0.path().join("a.json"), vec![b' '; (1 << 20) + 1]).unwrap();
+    let root = fs::canonicalize(study.0.path()).unwrap();
+    for config in [
+        ManifestConfig { captions: vec!["a.json".into()], limits, ..nothing() },
+        ManifestConfig { conversations: vec![file], limits, ..nothing() },
+    ] {
+        let error = read(&root, &config, &CaptionPrompts::default(), &Provenance::Keep).unwrap_err().to_string();
+        assert!(error.contains("at most 1048576 bytes (manifest.limits.json_mib)"), "{error}");
+    }
+}

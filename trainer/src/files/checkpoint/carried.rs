@@ -8,7 +8,7 @@ use med2e3_store::read_regular;
 
 use crate::model::Part;
 
-/// Bytes of such a file at most.
+/// Bytes of such a file at most; nothing is done with it but to copy it.
 const MAX_CARRIED_BYTES: u64 = 1 << 26;
 
 /// What may be next to a `tokenizer.json`.
@@ -43,6 +43,7 @@ impl CarriedFile {
     }
 }
 
+/// A file of moderate size; no pipe, at which reading would wait.
 fn read(path: String, file: &Path) -> Option<CarriedFile> {
     let bytes = read_regular(file, MAX_CARRIED_BYTES).ok()?;
     (!is_git_lfs_pointer(&bytes)).then_some(CarriedFile { path, bytes })

@@ -69,6 +69,11 @@ impl SpecialIds {
     fn is_empty(&self) -> bool {
         *self == SpecialIds::default()
     }
+
+    /// Every id that is named.
+    pub(crate) fn all(&self) -> impl Iterator<Item = i64> {
+        self.begin.into_iter().chain(self.end.iter().copied()).chain(self.pad)
+    }
 }
 
 /// A family of decoders. They compute the same; what differs is how the projections are stored.

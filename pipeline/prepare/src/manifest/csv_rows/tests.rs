@@ -23,16 +23,20 @@ const SHAPE: Shape<'_> = Shape {
 
 const HEADER: &str = "Image Path,Question Type,Question,Choice A,Choice B,Choice C,Choice D,Answer,Answer Choice\n";
 
+/// Most bytes of a field.
+const MOST: usize = 1 << 20;
+
 type Row = (u64, Result<Vec<String>, String>);
 
 fn read(text: &[u8]) -> Vec<Row> {
     // A small buffer, so that marks and lines lie across its ends.
-    let mut rows = CsvRows::open(BufReader::with_capacity(16, Cursor::new(text))).unwrap().unwrap();
+    let mut rows = CsvRows::open(BufReader::with_capacity(16, Cursor::new(text)), MOST).unwrap().unwrap();
     assert_eq!(rows.header().len(), 9);
     let mut found = Vec::new();
     while let Some(CsvRow { line, fields }) = rows.next(&SHAPE).unwrap() {
         let text = |field: Vec<u8>| String::from_utf8(field).unwrap();
-        found.push((line, fields.map(|fields| fields.into_iter().map(text).collect())));
+        let fields = fields.map(|fields| fields.into_iter().map(text).collect());
+        found.push((line, fields.map_err(|fault| fault.found(rows.header()))));
     }
     found
 }
@@ -97,7 +101,7 @@ fn quotes_and_white_space_around_fields() {
 
 #[test]
 fn a_file_that_is_no_table_says_what_it_is() {
-    let open = |bytes: &[u8]| CsvRows::open(Cursor::new(bytes.to_vec())).unwrap().err();
+    let open = |bytes: &[u8]| CsvRows::open(Cursor::new(bytes.to_vec()), MOST).unwrap().err();
     assert!(open(b"").unwrap().contains("empty") && open(b"\n \n").unwrap().contains("empty"));
     let utf16: Vec<u8> = HEADER.encode_utf16().flat_map(u16::to_le_bytes).collect();
     assert!(open(&utf16).unwrap().contains("UTF-16"));
@@ -117,4 +121,34 @@ fn a_damaged_file_takes_a_time_that_grows_with_its_size() {
         assert!(found.len() >= count / 4, "{line:?}: {}", found.len());
     }
     assert_eq!(read(format!("{HEADER}{}", ",".repeat(1 << 20)).as_bytes()).len(), 1);
+}
+
+#[test]
+fn a_field_beyond_its_limit_costs_only_its_row() {
+    let row = "a/p,1,q,a,b,c,d,e,A\n";
+    let whole = "x".repeat(MOST);
+    assert_eq!(lines(&format!("a/p,1,{whole},a,b,c,d,e,A\n{row}")), (vec![2, 3], vec![]));
+    // Beyond the limit of a row's line, and within it; quoted over lines that are no rows; a quote that is never closed.
+    for (field, after) in [
+        (format!("{whole}x"), ",a,b,c,d,e,A\n"),
+        ("x".repeat(5 * MOST), ",a,b,c,d,e,A\n"),
+        (format!("\"{}\"", "some words\n".repeat(MOST / 8)), ",a,b,c,d,e,A\n"),
+        (format!("\"{}", "some words\r".repeat(MOST / 2)), "\n"),
+    ] {
+        let text = format!("{HEADER}{row}a/p,2,{field}{after}{row}{row}");
+        let found = read(text.as_bytes());
+        let faults: Vec<&String> = found.iter().filter_map(|(_, row)| row.as_ref().err()).collect();
+        let bytes = field.len() + after.len() + "a/p,2,".len();
+        let expected = format!("a `Question` of more than {MOST} bytes: {bytes} bytes to the next row");
+        assert_eq!(faults, [&expected], "{}", found.len());
+        assert_eq!((found.len(), found[1].0, found[2].1.is_ok(), found[3].1.is_ok()), (4, 3, true, true));
+    }
+    // Many fields, each within its limit.
+    let fields = vec!["x".repeat(MOST / 2); 9].join(",");
+    let found = read(format!("{HEADER}{fields}\n{row}").as_bytes());
+    assert!(found[0].1.as_ref().is_err_and(|found| found.starts_with("a row of more than")) && found[1].1.is_ok());
+    // A header may not be longer either.
+    let open = |text: String| CsvRows::open(Cursor::new(text), MOST).unwrap().err().unwrap();
+    assert!(open("x".repeat(MOST + 1)).contains("more than"));
+    assert!(open("x,".repeat(2000)).contains("more fields"));
 }

@@ -22,8 +22,11 @@ struct Expected {
     damaged: Option<String>,
 }
 
+/// Most bytes of text of a field.
+const MOST: usize = 1 << 16;
+
 fn read(text: &[u8]) -> Vec<JsonRow> {
-    JsonRows::of_file(text, &[]).unwrap().collect()
+    JsonRows::of_file(text, &[], MOST).unwrap().collect()
 }
 
 /// The numbers of the rows that are read, and what is wrong with the others.
@@ -46,7 +49,7 @@ fn rows_agree_with_python() {
     for Case { kind, layout, text, rows } in cases {
         let bytes: Vec<u8> = text.chars().map(|byte| byte as u8).collect();
         let bytes = encoding::without_mark(&bytes).unwrap();
-        let reader = JsonRows::of_file(bytes, &[]).unwrap();
+        let reader = JsonRows::of_file(bytes, &[], MOST).unwrap();
         assert_eq!(reader.are_lines(), layout == "lines");
         let found: Vec<JsonRow> = reader.collect();
         assert_eq!(found.len(), rows.len(), "{kind:?} {text}");
@@ -62,7 +65,7 @@ fn rows_agree_with_python() {
                 }
                 (Ok(row), Expected { damaged: Some(field), .. }) => {
                     assert_eq!(row.damaged.keys().collect::<Vec<_>>(), [&field], "{kind:?} {text}");
-                    assert!(row.damage(&["id", &field]).unwrap().contains(&format!("in `{field}`")));
+                    assert_eq!(row.damage(&["id", &field]).unwrap().1, field);
                     assert!(row.damage(&["id"]).is_none());
                 }
                 (Err(fault), Expected { value: None, damaged: None }) => assert!(fault.contains("line"), "{fault}"),
@@ -104,14 +107,15 @@ fn lists_of_splits_never_take_rows_of_each_other() {
         row(2),
         row(3)
     );
-    let found = lists(text.as_bytes(), &["train", "val", "test"], &["image"]).unwrap();
+    let found = lists(text.as_bytes(), &["train", "val", "test"], &["image"], MOST).unwrap();
     let shape: Vec<(&str, Vec<bool>)> =
         found.iter().map(|(key, rows)| (key.as_str(), rows.iter().map(|row| row.value.is_ok()).collect())).collect();
     assert_eq!(
         shape,
         [("train", vec![true, false]), ("validation", vec![true, true, true]), ("test1k", vec![false, true])]
     );
-    let said = |text: &str| lists(text.as_bytes(), &["train", "val", "test"], &["image"]).map(|_| ()).unwrap_err();
+    let said =
+        |text: &str| lists(text.as_bytes(), &["train", "val", "test"], &["image"], MOST).map(|_| ()).unwrap_err();
     assert!(said("{\"other\": []}").contains("other") && said("{\"train\": {}}").contains("list"));
     assert!(said("[]").contains("object") && said("{\"train\": []} x").contains("more"));
     // Files that end too early, and a key that is there twice.
@@ -121,7 +125,7 @@ fn lists_of_splits_never_take_rows_of_each_other() {
         (format!("{{\"train\": [{}], \"train\": [{}]}}", row(0), row(1)), 2, 0),
     ] {
         let rows: Vec<JsonRow> =
-            lists(text.as_bytes(), &["train"], &[]).unwrap().into_iter().flat_map(|(_, rows)| rows).collect();
+            lists(text.as_bytes(), &["train"], &[], MOST).unwrap().into_iter().flat_map(|(_, rows)| rows).collect();
         assert!(rows.iter().enumerate().all(|(number, row)| row.number == number), "{text}");
         assert_eq!(rows.iter().filter(|row| row.value.is_ok()).count(), sound, "{text}");
         assert_eq!(rows.iter().filter(|row| row.value.is_err()).count(), faults, "{text}");
@@ -141,7 +145,7 @@ fn values_are_those_of_serde_json() {
     let deep = format!("[{}1{}]", "[".repeat(200), "]".repeat(200));
     assert!(read(deep.as_bytes())[0].value.as_ref().err().unwrap().contains("levels"));
     assert_eq!(read(b"[\"Jane\", 7, null]").iter().filter(|row| row.value.is_ok()).count(), 3);
-    assert!(JsonRows::of_file(b"", &[]).is_none() && JsonRows::of_file(b" \"a\"", &[]).is_none());
+    assert!(JsonRows::of_file(b"", &[], MOST).is_none() && JsonRows::of_file(b" \"a\"", &[], MOST).is_none());
     assert_eq!(read(b"[{\"id\": 1}, x, {\"id\": 2}]").len(), 3);
     let json = read(b"{\"id\": 1}\n{\"id\": 2,\n \"a\": 3}\n\nx\n{\"b\": 4}\n")
         .into_iter()
@@ -157,5 +161,35 @@ fn a_damaged_file_takes_a_time_that_grows_with_its_size() {
             let text = format!("{start}{{\"id\": 0}},\n{}", row.repeat(2_000));
             assert!(read(text.as_bytes()).iter().any(|row| row.value.is_ok()), "{row:?}");
         }
+    }
+}
+
+#[test]
+fn a_field_beyond_its_limit_is_marked_and_costs_only_its_row() {
+    let whole = "x".repeat(MOST);
+    let rows = |row: String| read(format!("[{row}, {{\"id\": 2, \"a\": \"b\"}}]").as_bytes());
+    let found = rows(format!("{{\"id\": 1, \"a\": \"{whole}\", \"b\": \"{whole}\"}}"));
+    assert!(found.iter().all(|row| row.value.as_ref().is_ok_and(|row| row.damaged.is_empty())));
+    let too_long = |found| Damage::TooLong { most: if found > 4 * MOST { 4 * MOST } else { MOST }, found };
+    // In one text, in several of a list, in escapes; and a row with more fields than it may have.
+    let list = vec!["\"some words\""; MOST / 8].join(",");
+    let fields: String = (0..5).map(|n| format!(", \"{n}\": \"{whole}\"")).collect();
+    for (row, field, found_bytes) in [
+        (format!("{{\"id\": 1, \"a\": \"{whole}{whole}\"}}"), "a", 2 * MOST),
+        (format!("{{\"id\": 1, \"a\": [{list}]}}"), "a", MOST / 8 * 10),
+        (format!("{{\"id\": 1, \"a\": \"{}\"}}", "\\u00e9".repeat(MOST)), "a", 2 * MOST),
+        (format!("{{\"id\": 1{fields}}}"), "3", 4 * MOST + "id0123".len()),
+    ] {
+        let found = rows(row);
+        assert_eq!(found.len(), 2);
+        let first = found[0].value.as_ref().ok().unwrap();
+        assert_eq!(first.damaged.get(field), Some(&too_long(found_bytes)), "{field}");
+        assert!(first.value.to_string().len() <= 5 * MOST);
+        assert!(found[1].value.as_ref().is_ok_and(|row| row.damaged.is_empty() && row.value["a"] == "b"));
+    }
+    // Many values, long numbers: no JSON of a row.
+    for row in [format!("{{\"id\": [{}1]}}", "[],".repeat(VALUES)), format!("{{\"id\": {}}}", "1".repeat(1000))] {
+        let found = rows(row);
+        assert!(found[0].value.is_err() && found.last().unwrap().value.is_ok());
     }
 }
