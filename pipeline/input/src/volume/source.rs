@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use half::f16;
 
 use super::buffers::{Buffer, Buffers, Purpose};
-use super::limits::reserve;
+use super::limits::{most_decoded, reserve};
 use super::{ReadLimits, Sample, Samples, Stored, gzip};
 use crate::error::InputError;
 use crate::reading::{self, File};
@@ -158,9 +158,14 @@ impl Source {
             return Err(InputError::LyingHeader { path, expected, found: available, offset });
         };
         let taken = taken.unwrap_or(u64::MAX);
-        if taken > limits.max_decoded_bytes || end > allowance(limits) {
-            let found = if taken > limits.max_decoded_bytes { taken } else { end };
-            return Err(InputError::TooLarge { path, expected: limits.max_decoded_bytes, found });
+        let max_decoded_bytes = match self.packed {
+            Some(_) => most_decoded(limits.max_decoded_bytes, self.len),
+            None => limits.max_decoded_bytes,
+        };
+        let limits = &ReadLimits { max_decoded_bytes };
+        if taken > max_decoded_bytes || end > allowance(limits) {
+            let found = if taken > max_decoded_bytes { taken } else { end };
+            return Err(InputError::TooLarge { path, expected: max_decoded_bytes, found });
         }
         let (start, bytes, end) = (extent.start as usize, bytes as usize, end as usize);
         let (mut buffer, range) = match self.packed() {

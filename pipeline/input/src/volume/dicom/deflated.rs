@@ -28,6 +28,7 @@ pub(super) fn inflate(bytes: &[u8], stated: Form, max_bytes: u64) -> Result<Vec<
         Err(DecompressionError::BadData) => return Err(damaged()),
         Err(DecompressionError::InsufficientSpace) => first.truncate(FIRST),
     }
+    let max_bytes = limits::most_decoded(max_bytes, bytes.len() as u64);
     let promised = pixel_bytes(&DataSet::new(&first, 0, Form::of(&first, stated), false));
     let possible = gzip::max_decoded_bytes(bytes.len() as u64);
     if promised > possible {
