@@ -28,8 +28,8 @@ impl Default for ReadLimits {
     }
 }
 
-/// Most bytes that decoding one compressed slice may take: its samples and what its decoder works in. Enough for 8192 x 8192
-/// samples of 16 bits in JPEG-LS, lossless JPEG or run lengths, for 5000 x 5000 colors of 16 bits in PNG, and for 4500 x 4500
+/// Most bytes that decoding one compressed slice may take: its samples and what its decoder works in. Enough for 7500 x 7500
+/// samples of 16 bits in JPEG-LS, lossless JPEG or run lengths, for 5000 x 5000 colors of 16 bits in PNG, and for 4100 x 4100
 /// samples in JPEG 2000; slices of CTs have 512 x 512 to 2048 x 2048.
 pub const MAX_SLICE_BYTES: u64 = 216 << 20;
 
