@@ -10,7 +10,8 @@ const GREY: RGBColor = RGBColor(120, 126, 134);
 /// A loss curve: each step faint, a running mean on top, validation as points.
 pub(super) fn loss(steps: &[(u64, f64)], validation: &[(u64, f64)]) -> String {
     let (steps, validation) = (drawable(steps), drawable(validation));
-    let last = steps.last().map_or(1, |(step, _)| *step).max(1);
+    // No point may be beyond the axis, on which it would have no place.
+    let last = steps.iter().chain(&validation).map(|(step, _)| *step).max().unwrap_or(1).max(1);
     let all = steps.iter().chain(&validation).map(|(_, loss)| *loss);
     let highest = all.fold(0.1, f64::max) * 1.05;
     draw((620, 260), |area| {
