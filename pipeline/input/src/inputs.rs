@@ -68,6 +68,7 @@ fn ct_of(
 /// A volume that does not read or that the recipe refuses; an unknown word for 16-bit pictures.
 pub fn read_volume(path: &Path, inputs: &VolumeInputs, limits: &ReadLimits) -> Result<Vec<f32>, InputError> {
     let deep: DeepPictures = of_word("deep_pictures", &inputs.deep_pictures)?;
+    check_numbers(inputs)?;
     let volume = volume::read_as(path, limits, &Buffers::default(), deep)?;
     let (shape_dhw, mut values) = (inputs.voxels.shape_dhw, Vec::new());
     match inputs.recipe {
@@ -77,6 +78,27 @@ pub fn read_volume(path: &Path, inputs: &VolumeInputs, limits: &ReadLimits) -> R
         }
     };
     Ok(values)
+}
+
+/// The ranges that a configuration's own numbers have; a file that states inputs may hold any.
+fn check_numbers(inputs: &VolumeInputs) -> Result<(), InputError> {
+    let VolumeRecipe::Ct { spacing_mm, intensity, .. } = inputs.recipe else { return Ok(()) };
+    let above_zero = |value: f32| value > 0.0 && value.is_finite();
+    let (fits, what, found) = match (spacing_mm, intensity) {
+        (Some(mm), _) if !mm.iter().all(|mm| above_zero(*mm)) => {
+            (false, "spacing_mm", format!("{}, {}, {}, not all above 0", mm[0], mm[1], mm[2]))
+        }
+        (_, IntensityNumbers::Window { width, .. }) => {
+            (above_zero(width), "window width", format!("{width}, not above 0"))
+        }
+        (_, IntensityNumbers::Percentile { low, high }) => (
+            0.0 <= low && low < high && high <= 100.0,
+            "percentiles",
+            format!("{low} and {high}, not 0 to 100 in order"),
+        ),
+        (_, IntensityNumbers::None) => (true, "", String::new()),
+    };
+    if fits { Ok(()) } else { Err(InputError::UnknownWord { what, found }) }
 }
 
 /// The word of pictures' treatment, as configurations have it.
