@@ -74,6 +74,18 @@ fn datafusion_is_named_only_in_the_engine() {
 }
 
 #[test]
+fn inputs_are_read_where_faults_of_the_machine_are_heard() {
+    Confined {
+        words: &["std::fs"],
+        part: Part::Product,
+        within: &["pipeline/input/src", "pipeline/prepare/src/manifest"],
+        allowed: &["pipeline/input/src/reading.rs", "pipeline/prepare/src/manifest/stamp.rs"],
+        planted: ("pipeline/input/src/volume/npy.rs", "use std::fs::File;"),
+    }
+    .holds();
+}
+
+#[test]
 fn ct_files_are_read_only_in_the_volume_folder() {
     Confined {
         words: &[

@@ -8,7 +8,8 @@
 //! All of this crate and prepare's manifests read files by these functions alone.
 
 use std::cell::RefCell;
-use std::fs::{self, DirEntry, Metadata};
+pub use std::fs::DirEntry;
+use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::thread;

@@ -122,18 +122,18 @@ fn ct_samples<T: Sample>(
         CtCrop::Foreground => volume.hu_known.then_some(BODY_HU),
         CtCrop::AboveHu(threshold) => Some(threshold),
     };
-    let mut look = Look::new(volume, threshold);
-    values.each(|d, h, values| look.add(d, h, values));
-    let [min, max] = look.range()?;
+    let mut survey = Survey::new(volume, threshold);
+    values.each(|d, h, values| survey.add(d, h, values));
+    let [min, max] = survey.range()?;
     if let Some(needed) = recipe.needs_hu().filter(|_| !volume.hu_known) {
         return Err(InputError::HuUnknown { path: volume.path.clone(), needed, min, max });
     }
     if recipe.crop == CtCrop::Foreground && threshold.is_none() {
         // The threshold is the smallest value, which is known now.
-        look = Look::new(volume, Some(min));
-        values.each(|d, h, values| look.add(d, h, values));
+        survey = Survey::new(volume, Some(min));
+        values.each(|d, h, values| survey.add(d, h, values));
     }
-    let crop = look.crop()?;
+    let crop = survey.crop()?;
     let bounds = match recipe.intensity {
         Intensity::None => None,
         Intensity::Window(window) => Some(window.level().bounds()),
@@ -163,7 +163,7 @@ impl CtRecipe {
 }
 
 /// What one pass over a volume's values tells.
-struct Look<'a> {
+struct Survey<'a> {
     volume: &'a Volume,
     min: f32,
     max: f32,
@@ -175,10 +175,10 @@ struct Look<'a> {
     stop: [usize; 3],
 }
 
-impl Look<'_> {
-    fn new(volume: &Volume, threshold: Option<f32>) -> Look<'_> {
+impl Survey<'_> {
+    fn new(volume: &Volume, threshold: Option<f32>) -> Survey<'_> {
         let (min, max, stop) = (f32::INFINITY, f32::NEG_INFINITY, [0; 3]);
-        Look { volume, min, max, unbounded: None, threshold, start: volume.shape_dhw, stop }
+        Survey { volume, min, max, unbounded: None, threshold, start: volume.shape_dhw, stop }
     }
 
     /// Adds whole rows of slice `d`, from row `first` on.

@@ -9,7 +9,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
-use std::fs::DirEntry;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -24,7 +23,7 @@ use super::samples::{Samples, Stored};
 use super::slice_names::series_of;
 use super::{ReadLimits, Rescale, SliceDropped, Volume, VolumeReader};
 use crate::error::InputError;
-use crate::reading;
+use crate::reading::{self, DirEntry};
 
 /// What becomes of slices of 16-bit grey.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -41,7 +41,6 @@ mod series;
 mod transfer_syntax;
 
 use std::collections::BTreeMap;
-use std::fs::DirEntry;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -58,7 +57,7 @@ use super::samples::{Sample, Samples};
 use super::{Arrangement, ReadLimits, Rescale, SliceDropped, Volume, VolumeReader};
 use crate::error::InputError;
 use crate::orientation::DisplayTransform;
-use crate::reading;
+use crate::reading::{self, DirEntry};
 
 /// Reads a folder with the slices of one DICOM series, or one DICOM file as a volume: of one slice, or of the frames of
 /// a multi-frame object.
