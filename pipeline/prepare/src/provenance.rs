@@ -55,6 +55,24 @@ impl fmt::Debug for NameKey {
     }
 }
 
+/// A key as its file holds it: a bit that flips would otherwise give every name another id.
+fn key_text(key: &[u8; 32]) -> String {
+    format!("{}\n{}\n", blake3::Hash::from_bytes(*key).to_hex(), key_check(key))
+}
+
+/// The key in a file's text; earlier versions wrote no hash.
+fn key_of(text: &str) -> Option<[u8; 32]> {
+    let mut lines = text.lines();
+    let key = *blake3::Hash::from_hex(lines.next()?).ok()?.as_bytes();
+    let is_whole = lines.next().is_none_or(|check| check == key_check(&key)) && lines.next().is_none();
+    is_whole.then_some(key)
+}
+
+/// A hash of the key, from which it can't be found.
+fn key_check(key: &[u8; 32]) -> String {
+    blake3::derive_key("med2e3 check of a key of names", key)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Replaces a text that is withheld.
 const WITHHELD: &str = "withheld";
 
@@ -108,17 +126,16 @@ impl Provenance {
             let read = File::open(system).and_then(|mut file| file.read_exact(&mut key));
             read.map_err(PrepareError::file(system, "read"))?;
             // Of several processes that start at the same time one makes the key, and all read it.
-            folder.commit_if_absent(KEY, blake3::Hash::from_bytes(key).to_hex().as_bytes())?;
+            folder.commit_if_absent(KEY, key_text(&key).as_bytes())?;
         }
         close_to_others(&path, OWNER_FILE).map_err(PrepareError::file(&path, "close to others"))?;
         let bytes = get_whole(&folder, KEY)?;
-        let key = std::str::from_utf8(&bytes).ok().and_then(|text| blake3::Hash::from_hex(text.trim()).ok());
-        let key = key.ok_or_else(|| PrepareError::Manifest {
+        let key = std::str::from_utf8(&bytes).ok().and_then(key_of).ok_or_else(|| PrepareError::Manifest {
             path,
-            expected: "64 hex digits".into(),
+            expected: "64 hex digits and 16 of their hash, as this program wrote them".into(),
             found: format!("{} bytes of something else", bytes.len()),
         })?;
-        Ok(Provenance::Hash(NameKey(*key.as_bytes())))
+        Ok(Provenance::Hash(NameKey(key)))
     }
 
     /// Whether the dataset holds no names.
@@ -263,6 +280,21 @@ mod tests {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
         fs::set_permissions(folder.join(KEY), fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(open(), (0o700, 0o600));
+    }
+
+    #[test]
+    fn a_damaged_key_is_no_other_key() {
+        let key = *b"a key of thirty-two bytes to try";
+        let text = key_text(&key);
+        assert_eq!(key_of(&text), Some(key));
+        assert_eq!(key_of(&text[..64]), Some(key));
+        for bit in 0..8 * text.len() {
+            let mut bytes = text.clone().into_bytes();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let found = std::str::from_utf8(&bytes).ok().and_then(key_of);
+            assert!(found.is_none_or(|found| found == key), "bit {bit}");
+        }
+        assert_eq!(key_of("").or(key_of("ab\n")), None);
     }
 
     #[test]

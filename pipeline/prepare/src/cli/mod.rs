@@ -36,8 +36,8 @@ pub fn main() -> ExitCode {
 
 fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    // The runtime's workers, a thread that blocks, and the progress.
-    require_threads(workers + 2)?;
+    // The runtime's workers, as many that check shards, a thread that blocks, and the progress.
+    require_threads(2 * workers + 2)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).build();
     let runtime = runtime.context("starting the runtime")?;
     match verb {
