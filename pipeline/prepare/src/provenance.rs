@@ -55,19 +55,6 @@ impl fmt::Debug for NameKey {
     }
 }
 
-/// A key as its file holds it: a bit that flips would otherwise give every name another id.
-fn key_text(key: &[u8; 32]) -> String {
-    format!("{}\n{}\n", blake3::Hash::from_bytes(*key).to_hex(), key_check(key))
-}
-
-/// The key in a file's text; earlier versions wrote no hash.
-fn key_of(text: &str) -> Option<[u8; 32]> {
-    let mut lines = text.lines();
-    let key = *blake3::Hash::from_hex(lines.next()?).ok()?.as_bytes();
-    let is_whole = lines.next().is_none_or(|check| check == key_check(&key)) && lines.next().is_none();
-    is_whole.then_some(key)
-}
-
 /// A hash of the key, from which it can't be found.
 fn key_check(key: &[u8; 32]) -> String {
     blake3::derive_key("med2e3 check of a key of names", key)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
@@ -78,6 +65,9 @@ const WITHHELD: &str = "withheld";
 
 /// The key's file in the working folder.
 const KEY: &str = "key";
+
+/// A hash of it, by which a damaged key is known.
+const KEY_CHECK: &str = "key.check";
 
 impl Provenance {
     /// The folder of a run's working files: in the dataset, or next to it where names are withheld.
@@ -126,15 +116,22 @@ impl Provenance {
             let read = File::open(system).and_then(|mut file| file.read_exact(&mut key));
             read.map_err(PrepareError::file(system, "read"))?;
             // Of several processes that start at the same time one makes the key, and all read it.
-            folder.commit_if_absent(KEY, key_text(&key).as_bytes())?;
+            folder.commit_if_absent(KEY, blake3::Hash::from_bytes(key).to_hex().as_bytes())?;
         }
         close_to_others(&path, OWNER_FILE).map_err(PrepareError::file(&path, "close to others"))?;
         let bytes = get_whole(&folder, KEY)?;
-        let key = std::str::from_utf8(&bytes).ok().and_then(key_of).ok_or_else(|| PrepareError::Manifest {
-            path,
-            expected: "64 hex digits and 16 of their hash, as this program wrote them".into(),
-            found: format!("{} bytes of something else", bytes.len()),
-        })?;
+        let other = |found| PrepareError::Manifest {
+            path: path.clone(),
+            expected: "64 hex digits, as this program wrote them".into(),
+            found,
+        };
+        let key = std::str::from_utf8(&bytes).ok().and_then(|text| blake3::Hash::from_hex(text.trim()).ok());
+        let key = *key.ok_or_else(|| other(format!("{} bytes of something else", bytes.len())))?.as_bytes();
+        // A bit that flips would give every name another id. Keys of earlier versions get their check now.
+        folder.commit_if_absent(KEY_CHECK, key_check(&key).as_bytes())?;
+        if get_whole(&folder, KEY_CHECK)? != key_check(&key).as_bytes() {
+            return Err(other(format!("another key than {KEY_CHECK} beside it was made for")));
+        }
         Ok(Provenance::Hash(NameKey(key)))
     }
 
@@ -284,17 +281,24 @@ mod tests {
 
     #[test]
     fn a_damaged_key_is_no_other_key() {
-        let key = *b"a key of thirty-two bytes to try";
-        let text = key_text(&key);
-        assert_eq!(key_of(&text), Some(key));
-        assert_eq!(key_of(&text[..64]), Some(key));
-        for bit in 0..8 * text.len() {
-            let mut bytes = text.clone().into_bytes();
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Provenance::open(Paths::Hash, folder.path());
+        let id = open().unwrap().volume_id("Doe");
+        let path = folder.path().join(KEY);
+        let whole = fs::read(&path).unwrap();
+        assert_eq!(whole.len(), 64);
+        for bit in (0..8 * whole.len()).step_by(7) {
+            let mut bytes = whole.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            let found = std::str::from_utf8(&bytes).ok().and_then(key_of);
-            assert!(found.is_none_or(|found| found == key), "bit {bit}");
+            fs::write(&path, bytes).unwrap();
+            // A digit in capitals is the same digit.
+            assert!(open().is_ok_and(|found| found.volume_id("Doe") == id) || open().is_err(), "bit {bit}");
         }
-        assert_eq!(key_of("").or(key_of("ab\n")), None);
+        // A key of an earlier version has no check.
+        fs::write(&path, whole).unwrap();
+        fs::remove_file(folder.path().join(KEY_CHECK)).unwrap();
+        assert_eq!(open().unwrap().volume_id("Doe"), id);
+        assert!(folder.path().join(KEY_CHECK).exists());
     }
 
     #[test]
