@@ -5,7 +5,8 @@ use libdeflater::{DecompressionError, Decompressor};
 
 use super::elements::{BITS_ALLOCATED, COLUMNS, DataSet, Form, NUMBER_OF_FRAMES, ROWS};
 use super::error::DicomError;
-use crate::volume::{gzip, limits};
+use crate::volume::gzip;
+use crate::volume::limits::{self, MAX_SLICE_BYTES};
 
 /// Bytes of the first part, in which the size of the pixels is looked for. Elements before it seldom take a tenth.
 const FIRST: usize = 1 << 20;
@@ -29,13 +30,17 @@ pub(super) fn inflate(bytes: &[u8], stated: Form, max_bytes: u64) -> Result<Vec<
         Err(DecompressionError::InsufficientSpace) => first.truncate(FIRST),
     }
     let max_bytes = limits::most_decoded(max_bytes, bytes.len() as u64);
-    let promised = pixel_bytes(&DataSet::new(&first, 0, Form::of(&first, stated), false));
+    let first_set = DataSet::new(&first, 0, Form::of(&first, stated), false);
+    let (promised, slice) = (pixel_bytes(&first_set), frame_bytes(&first_set));
     let possible = gzip::max_decoded_bytes(bytes.len() as u64);
     if promised > possible {
         return Err(DicomError::LyingHeader { expected: promised, found: possible, offset: None });
     }
     if promised > max_bytes {
         return Err(DicomError::TooLarge { limit: max_bytes, found: promised });
+    }
+    if slice > MAX_SLICE_BYTES {
+        return Err(DicomError::TooLarge { limit: MAX_SLICE_BYTES, found: slice });
     }
     let most = promised.saturating_add(MOST_OTHERS).min(max_bytes.saturating_add(1 << 20));
     let mut out = first;
@@ -60,11 +65,17 @@ pub(super) fn inflate(bytes: &[u8], stated: Form, max_bytes: u64) -> Result<Vec<
 
 /// Bytes of the pixels that a data set's elements promise; 0 where they are not among them.
 pub(super) fn pixel_bytes(first: &DataSet<'_>) -> u64 {
-    let elements = first.first_elements(&[ROWS, COLUMNS, BITS_ALLOCATED, NUMBER_OF_FRAMES]);
-    let word = |tag| u64::from(elements.word(tag).unwrap_or(0));
+    let elements = first.first_elements(&[NUMBER_OF_FRAMES]);
     let frames = elements.numbers::<1>(NUMBER_OF_FRAMES, "NumberOfFrames").ok().flatten();
     let frames = frames.map_or(1, |[frames]| frames.max(1.0) as u64);
-    (word(ROWS) * word(COLUMNS) * word(BITS_ALLOCATED)).div_ceil(8).saturating_mul(frames)
+    frame_bytes(first).saturating_mul(frames)
+}
+
+/// Bytes of one frame of them.
+fn frame_bytes(first: &DataSet<'_>) -> u64 {
+    let elements = first.first_elements(&[ROWS, COLUMNS, BITS_ALLOCATED]);
+    let word = |tag| u64::from(elements.word(tag).unwrap_or(0));
+    (word(ROWS) * word(COLUMNS) * word(BITS_ALLOCATED)).div_ceil(8)
 }
 
 fn damaged() -> DicomError {
