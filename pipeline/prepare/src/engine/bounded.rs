@@ -44,7 +44,7 @@ const MAX_THREADS: usize = 16;
 /// How often the query is looked at while it gives no rows.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Runs a query and gives each batch to `show`, as [`Catalog::show`].
+/// Runs a query and gives each batch to `show`, as `Catalog::show` does.
 ///
 /// # Errors
 /// A query beyond the limits; what DataFusion says of it; the first error of `show`, after which the query is not run on.
