@@ -4,10 +4,14 @@ use std::io;
 use std::sync::mpsc;
 use std::thread;
 
+/// Threads that run at once here; 1 where the system does not say.
+pub fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Threads beyond which more cost memory and help nothing: eight for each core, 64 on a small machine.
 pub fn most_threads() -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (8 * cores).max(64)
+    (8 * cores()).max(64)
 }
 
 /// Bytes of memory that the process has now; `None` where the system does not say.

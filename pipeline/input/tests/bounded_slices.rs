@@ -1,25 +1,15 @@
 //! Small files of one slice that claim much: each is refused with its numbers, and none takes more memory than one slice may.
 //! The kernel's figure is for the whole process, so they are read one after the other in one test.
 
+mod peak;
+
 use std::fs;
 
 use libdeflater::{CompressionLvl, Compressor, Crc};
 use med2e3_input::volume::{self, MAX_SLICE_BYTES, ReadLimits};
+use peak::{peak, peak_from_now};
 
 const MIB: u64 = 1 << 20;
-
-/// Peak memory of the process from now on, and up to now, in bytes.
-fn peak() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
-}
-
-fn peak_from_now() -> Option<u64> {
-    // 5 is the kernel's word for it, see proc(5).
-    fs::write("/proc/self/clear_refs", "5").ok()?;
-    peak()
-}
 
 fn packed(bytes: &[u8], pack: fn(&mut Compressor, &[u8], &mut [u8]) -> usize) -> Vec<u8> {
     let mut compressor = Compressor::new(CompressionLvl::default());

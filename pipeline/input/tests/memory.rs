@@ -2,6 +2,7 @@
 //! process, so the tests take turns, and each starts the figure anew.
 
 mod made;
+mod peak;
 mod sample;
 
 use std::fs;
@@ -9,26 +10,13 @@ use std::sync::{Mutex, PoisonError};
 
 use made::{gzip, saved};
 use med2e3_input::volume::{self, ReadLimits};
+use peak::{peak, peak_from_now};
 use sample::{put, sample_file};
 
 const MIB: u64 = 1 << 20;
 
 /// Held by the test that measures.
 static TURN: Mutex<()> = Mutex::new(());
-
-/// Makes the peak what the process takes now, and returns it.
-fn peak_from_now() -> Option<u64> {
-    // 5 is the kernel's word for it, see proc(5).
-    fs::write("/proc/self/clear_refs", "5").ok()?;
-    peak()
-}
-
-/// Peak memory of the process, in bytes.
-fn peak() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
-}
 
 /// A header that asks for `dims` voxels of 2 bytes.
 fn header(dims: [i16; 3]) -> Vec<u8> {

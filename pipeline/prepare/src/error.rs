@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use med2e3_input::InputError;
 use med2e3_input::reading::MachineFault;
+use med2e3_program::machine::ThreadsRefused;
 use med2e3_schemas::SchemaError;
 use med2e3_shards::ShardError;
 use med2e3_store::FileError;
@@ -138,6 +139,12 @@ impl PrepareError {
     pub fn file(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> PrepareError {
         let path = path.to_owned();
         move |source| FileError::of(&path, action)(source).into()
+    }
+}
+
+impl From<ThreadsRefused> for PrepareError {
+    fn from(refused: ThreadsRefused) -> PrepareError {
+        PrepareError::Threads { source: refused.into() }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use med2e3_store::{FileError, PositionedFile};
+use med2e3_store::{FileError, check_regular};
 
 use crate::ShardError;
 use crate::index::FILE;
@@ -37,8 +37,8 @@ impl Members {
             let found = format!("{relative}, a link that leads out of it");
             return Err(ShardError::OutsideDataset { path: self.root.clone(), found });
         }
-        // Whether it is a regular file is judged as it is opened.
-        PositionedFile::open(&path)?;
+        // Whoever opens it asks again: it may be replaced meanwhile.
+        check_regular(&path)?;
         Ok(path)
     }
 }

@@ -30,6 +30,6 @@ pub use local::LocalFolder;
 pub use map::MappedFile;
 pub use memory::Memory;
 pub use positioned::PositionedFile;
-pub use regular::{open_regular, read_regular};
+pub use regular::{check_regular, open_regular, read_regular};
 pub use store::{Commit, Entry, Store, get_whole};
 pub use whole::{WholeFile, WholeFolder, put_whole};

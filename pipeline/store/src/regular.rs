@@ -9,6 +9,14 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::FileError;
 
+/// Fails where something else than a regular file is at the end of the path's links. Opens nothing.
+///
+/// # Errors
+/// Something else; a path at which the system finds nothing.
+pub fn check_regular(path: &Path) -> Result<(), FileError> {
+    refuse_other(path, fs::metadata(path).map_err(FileError::of(path, "stat"))?.file_type())
+}
+
 /// Opens a regular file for reading, at the end of links. Never waits for another process.
 ///
 /// # Errors
@@ -16,7 +24,7 @@ use crate::FileError;
 pub fn open_regular(path: &Path) -> Result<File, FileError> {
     // Looked at before it is opened, since opening a device may do something; and again when it is open, since it may have
     // been replaced between. A pipe that took its place does not wait for a writer: the call does not block.
-    refuse_other(path, fs::metadata(path).map_err(FileError::of(path, "stat"))?.file_type())?;
+    check_regular(path)?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file =
         rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| FileError::of(path, "open")(errno.into()))?;

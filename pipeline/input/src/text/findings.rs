@@ -4,12 +4,11 @@
 //! that has fewer than 5 characters, the text after the first `discussion:`; where that does too, the whole text. Each
 //! line break becomes one space and the ends are trimmed. A byte-order mark at a start is no part of the text.
 
-use std::io::Read;
 use std::path::Path;
 
 use super::encoding;
 use crate::error::InputError;
-use crate::reading::{self, File};
+use crate::reading;
 
 /// Texts with fewer characters, not counting spaces and line breaks, are treated as empty.
 const MIN_CHARACTERS: usize = 5;
@@ -21,9 +20,7 @@ const MIN_CHARACTERS: usize = 5;
 /// longer.
 pub fn read_findings(path: &Path, most: u64) -> Result<String, InputError> {
     let unreadable = |source| InputError::TextUnreadable { path: path.to_owned(), source };
-    let file = File::open(path).map_err(unreadable)?;
-    let mut text = Vec::new();
-    file.take(most.saturating_add(1)).read_to_end(&mut text).map_err(unreadable)?;
+    let text = reading::read_at_most(path, most).map_err(unreadable)?;
     if text.len() as u64 > most {
         let found = reading::metadata(path).map_or(text.len() as u64, |file| file.len());
         return Err(InputError::TooLarge { path: path.to_owned(), expected: most, found });

@@ -1,12 +1,11 @@
 //! Prompts: caption instructions and the wording of multiple-choice questions.
 
-use std::io::Read;
 use std::path::Path;
 
 use super::encoding;
 use super::template::{IMAGE2D_TOKEN, IMAGE3D_TOKEN};
 use crate::error::InputError;
-use crate::reading::File;
+use crate::reading;
 
 /// Default instructions for captions, in wordings of this project. M3D picks from another list at random; here the
 /// row's key decides.
@@ -54,9 +53,7 @@ impl CaptionPrompts {
     /// [`InputError::TextUnreadable`] for bytes that are not UTF-8, [`InputError::UnsupportedFormat`] for a file
     /// without a prompt or with an image mark in a prompt.
     pub fn load(path: &Path) -> Result<CaptionPrompts, InputError> {
-        let file = File::open(path).map_err(|e| InputError::io(path, e))?;
-        let mut text = Vec::new();
-        file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(|e| InputError::io(path, e))?;
+        let text = reading::read_at_most(path, MAX_BYTES).map_err(|e| InputError::io(path, e))?;
         if text.len() as u64 > MAX_BYTES {
             let (path, found) = (path.to_owned(), text.len() as u64);
             return Err(InputError::TooLarge { path, expected: MAX_BYTES, found });

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use med2e3_program::frame::Ending;
-use med2e3_program::machine::require_threads;
+use med2e3_program::machine::{cores, require_threads};
 use med2e3_program::run_args::print;
 use med2e3_program::{Stdout, note, visible};
 use med2e3_schemas::config;
@@ -35,11 +35,13 @@ pub fn main() -> ExitCode {
 }
 
 fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = cores();
     // The runtime's workers, as many that check shards, a thread that blocks, and the progress.
     require_threads(2 * workers + 2)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).build();
-    let runtime = runtime.context("starting the runtime")?;
+    let runtime = || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).build();
+        runtime.context("starting the runtime")
+    };
     match verb {
         Verb::Prepare(args) if args.dry_run => {
             let estimate = estimate::estimate(&prepare_config(&args)?, &args.out)?;
@@ -49,7 +51,7 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
         }
         Verb::Prepare(args) => {
             let config = prepare_config(&args)?;
-            let prepared = runtime.block_on(prepare::prepare(&config, &args.out, args.part))?;
+            let prepared = runtime()?.block_on(prepare::prepare(&config, &args.out, args.part))?;
             let report = &prepared.report;
             print(out, args.json, report, |report| {
                 if args.part == RangePart::WHOLE { summary::prepared(&prepared) } else { summary::part(report) }
@@ -57,7 +59,7 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             Ok(Ending::of(report.volumes.quarantined_rows() + report.texts.quarantined_rows() > 0))
         }
         Verb::Sample(run) => {
-            let drawn = runtime.block_on(draw::draw(&run.read_config()?, &run.out))?;
+            let drawn = runtime()?.block_on(draw::draw(&run.read_config()?, &run.out))?;
             run.print(out, &drawn, |drawn| summary::drawn(drawn, &run.out))?;
             Ok(Ending::Fine)
         }

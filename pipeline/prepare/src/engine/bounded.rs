@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use med2e3_program::Stopwatch;
-use med2e3_program::machine::{require_threads, resident_bytes};
+use med2e3_program::machine::{cores, require_threads, resident_bytes};
 use med2e3_schemas::guarded;
 use tokio::task::JoinError;
 
@@ -58,8 +58,8 @@ pub fn query<E: From<PrepareError>>(
     let memory = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX);
     let catalog = Catalog::open(root, BatchSize::Short, Some(memory))?;
     let threads = |source: std::io::Error| PrepareError::Threads { source: source.into() };
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
-    require_threads(workers + 1).map_err(|refused| PrepareError::Threads { source: refused.into() })?;
+    let workers = cores().min(MAX_THREADS);
+    require_threads(workers + 1).map_err(PrepareError::from)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .thread_stack_size(STACK_BYTES)

@@ -15,10 +15,9 @@ mod source;
 mod stamp;
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use med2e3_input::reading::{self, File};
+use med2e3_input::reading;
 use med2e3_input::text::CaptionPrompts;
 use med2e3_schemas::Id;
 use med2e3_schemas::manifest::{ManifestText, ManifestTurn, ManifestVolume, Refusal};
@@ -241,9 +240,8 @@ impl<'a> Builder<'a> {
 
 /// The bytes of a JSON file, which is read as a whole.
 fn read_whole(path: &Path, limits: &ManifestLimits) -> Result<Vec<u8>, PrepareError> {
-    let (most, mut bytes) = (limits.json_bytes(), Vec::new());
-    let file = File::open(path).map_err(PrepareError::file(path, "open"))?;
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(PrepareError::file(path, "read"))?;
+    let most = limits.json_bytes();
+    let bytes = reading::read_at_most(path, most).map_err(PrepareError::file(path, "read"))?;
     if bytes.len() as u64 > most {
         return Err(PrepareError::Manifest {
             path: path.to_owned(),

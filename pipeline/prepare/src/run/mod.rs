@@ -7,7 +7,7 @@ pub mod recipe_hash;
 pub mod tables;
 pub mod text_tools;
 
-use med2e3_program::machine::{most_threads, require_threads};
+use med2e3_program::machine::{cores, most_threads, require_threads};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 pub use folder::{RunFolder, full_quarantine};
@@ -36,9 +36,9 @@ pub fn check_threads(count: usize) -> Result<(), PrepareError> {
 /// # Errors
 /// The system gives no threads.
 pub fn thread_pool(count: usize) -> Result<ThreadPool, PrepareError> {
-    let workers = if count == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { count };
+    let workers = if count == 0 { cores() } else { count };
     // The pool's, and as many that wait for it: one a range that is being made.
-    require_threads(2 * workers + 1).map_err(|refused| PrepareError::Threads { source: refused.into() })?;
+    require_threads(2 * workers + 1)?;
     let builder = ThreadPoolBuilder::new().num_threads(count).thread_name(|i| format!("prepare-{i}"));
     builder.build().map_err(|source| PrepareError::Threads { source: source.into() })
 }

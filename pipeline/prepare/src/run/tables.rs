@@ -3,19 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use med2e3_schemas::Id;
 use med2e3_schemas::identity::Identify;
-use med2e3_schemas::index::xxh3_hex;
+use med2e3_schemas::index::FileEntry;
 use med2e3_schemas::manifest::{range_identity, texts_schema, texts_to_batch, volumes_schema, volumes_to_batch};
 use med2e3_schemas::subset::Subset;
-use med2e3_shards::index::{TOKENIZER, TOKENIZER_CONFIG};
-use med2e3_shards::{PageLayout, ShardWriter, subset};
-use med2e3_store::{LocalFolder, Store, get_whole};
+use med2e3_shards::index::{TOKENIZER, TOKENIZER_CONFIG, file_entry};
+use med2e3_shards::{PageLayout, ShardError, ShardWriter, subset};
+use med2e3_store::{FileError, LocalFolder, Store, get_whole};
 use serde::{Deserialize, Serialize};
 
 use super::folder::RunFolder;
@@ -50,14 +49,14 @@ pub struct Tables {
     files: Files,
 }
 
-/// The hashes of what was written with the tables, by name: a range's rows, and all texts by way of the tokenizer, come from
-/// these files, whoever changes them.
+/// What was written with the tables, by name: a range's rows, and all texts by way of the tokenizer, come from these files,
+/// whoever changes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Files {
     /// Below the working folder.
-    tables: BTreeMap<String, String>,
+    tables: BTreeMap<String, FileEntry>,
     /// In the dataset.
-    tokenizer: BTreeMap<String, String>,
+    tokenizer: BTreeMap<String, FileEntry>,
 }
 
 impl Files {
@@ -67,15 +66,15 @@ impl Files {
         let mut files = Files::default();
         for table in ["volumes", "texts"] {
             for entry in work.list(table)? {
-                files.tables.insert(entry.path.clone(), xxh3_hex(&get_whole(&work, &entry.path)?));
+                let found = file_entry(&folder.work.join(&entry.path))?;
+                files.tables.insert(entry.path, found);
             }
         }
         for name in [TOKENIZER, TOKENIZER_CONFIG] {
-            let path = folder.dataset.join(name);
-            match fs::read(&path) {
-                Ok(bytes) => drop(files.tokenizer.insert(name.to_owned(), xxh3_hex(&bytes))),
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(PrepareError::file(&path, "read")(error)),
+            match file_entry(&folder.dataset.join(name)) {
+                Ok(found) => drop(files.tokenizer.insert(name.to_owned(), found)),
+                Err(ShardError::File(FileError::NotFound { .. })) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(files)

@@ -3,9 +3,8 @@
 //!
 //! Source: ITU-T T.800, annex A (segments).
 
-use std::panic;
-
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
+use med2e3_schemas::guarded::guarded;
 
 use super::error::DicomError;
 use super::jpeg_2000_cost::{self, Grid};
@@ -47,7 +46,7 @@ pub(super) fn decode(stream: &[u8], rows: usize, columns: usize) -> Result<(Vec<
     }
     jpeg_2000_cost::check(stream, &Grid { end, start, tile, tile_start })?;
     // A fault of the decoder is a fault of one slice.
-    let decoded = panic::catch_unwind(|| samples(stream, rows * columns, precision, depth & 0x80 != 0));
+    let decoded = guarded(|| samples(stream, rows * columns, precision, depth & 0x80 != 0));
     decoded.unwrap_or_else(|_| Err(DicomError::damaged(EXPECTED, "one that its decoder does not stand")))
 }
 
