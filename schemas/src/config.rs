@@ -44,10 +44,24 @@ pub fn override_values<T: Serialize + DeserializeOwned>(
     typed(name, Table::try_from(config).map_err(|e| error(name, &e.to_string()))?, overrides)
 }
 
-fn typed<T: DeserializeOwned>(name: &str, mut table: Table, overrides: &[String]) -> Result<T, SchemaError> {
+/// The values that a text and the overrides state, without a type.
+///
+/// # Errors
+/// As [`parse`], but for keys and types.
+pub fn stated(name: &str, text: &str, overrides: &[String]) -> Result<Table, SchemaError> {
+    check_depth(text).map_err(|message| error(name, &message))?;
+    overridden(name, toml::from_str(text).map_err(|e| error(name, &e.to_string()))?, overrides)
+}
+
+fn overridden(name: &str, mut table: Table, overrides: &[String]) -> Result<Table, SchemaError> {
     for entry in overrides {
         set(&mut table, entry).map_err(|message| error(name, &message))?;
     }
+    Ok(table)
+}
+
+fn typed<T: DeserializeOwned>(name: &str, table: Table, overrides: &[String]) -> Result<T, SchemaError> {
+    let table = overridden(name, table, overrides)?;
     T::deserialize(Value::Table(table)).map_err(|e| error(name, &e.to_string()))
 }
 
