@@ -8,11 +8,15 @@
 //! - `bounded`: a program that may take so much memory and time
 //! - `fault`: reads that fail as on a bad disk
 //! - `phantom`: a made-up study in M3D's layout, with broken inputs
+//! - `dicom_file`: DICOM files of whole bytes, and slices of a CT
+//! - `own`: CTs and texts as a hospital has them
 //! - `study`: the study prepared by the program, and its rows
 //! - `tiny`: the study prepared, and a model that trains on it in seconds
 
 pub mod bounded;
+pub mod dicom_file;
 pub mod fault;
+pub mod own;
 pub mod packages;
 pub mod phantom;
 pub mod program;

@@ -220,6 +220,6 @@ pub fn summary(started: &Started) -> String {
     if let Some(template) = &started.template {
         line(format!("wrote {}: one line a volume; write texts into it, and copy a line for a further text", template.display()));
     }
-    line(format!("next: med2e3-data prepare {} --out dataset --dry-run", started.config.display()));
+    line(format!("next: look at it, then med2e3-data prepare {} --out dataset --dry-run", started.config.display()));
     text
 }

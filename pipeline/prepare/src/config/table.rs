@@ -134,7 +134,7 @@ const KNOWN: [(&str, &[&str]); 11] = [
     ),
     ("series", &["series_instance_uid", "seriesinstanceuid", "series_uid", "seriesuid"]),
     ("accession", &["accession_number", "accessionnumber", "accession", "accession_no", "anforderungsnummer"]),
-    ("case", &["case", "case_id", "patient", "patient_id", "patientid", "subject", "subject_id", "patienten_id", "fall"]),
+    ("case", &["case", "case_id", "patient", "patient_id", "patientid", "subject", "subject_id", "patienten_id", "pat._nr.", "fall"]),
     (
         "caption",
         &[
