@@ -10,6 +10,7 @@ use med2e3_schemas::{Id, SchemaError};
 
 use crate::config::{CheckInputs, PrepareConfig, Recipe, TokenizerConfig};
 use crate::run::RangePart;
+use crate::show::tables::HOW_TABLES_JOIN;
 
 /// Turns CT volumes with captions and questions into verified parquet shards.
 #[derive(Debug, Parser)]
@@ -43,6 +44,14 @@ pub(super) enum Verb {
     Prepare(PrepareArgs),
     /// Draw a seeded subset of a prepared dataset's samples; --out is the dataset
     Sample(RunArgs),
+    /// Count what is in a dataset: volumes by plane, spacing, size, notes; texts by task, split, length, language
+    Stats {
+        /// The dataset's folder
+        dataset: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Show one row of a dataset, and its slices as a picture
     Inspect {
         /// The dataset's folder
@@ -62,12 +71,15 @@ pub(super) enum Verb {
     },
     /// Query a dataset: tables volumes, samples, quarantine, manifest_volumes, manifest_texts, subset_NAME
     ///
-    /// Besides SQL's own: hex(id), foreground_fraction(voxels), draw(id, seed).
+    /// Without a query the tables are listed with their columns. Ids are shown as 32 hex digits and other bytes as their
+    /// size; with --json hashes are hex digits too. Besides SQL's own functions: hex(bytes), foreground_fraction(voxels),
+    /// draw(id, seed).
+    #[command(after_long_help = HOW_TABLES_JOIN)]
     Sql {
         /// The dataset's folder
         dataset: PathBuf,
-        /// The query
-        query: String,
+        /// The query; without one the tables are listed
+        query: Option<String>,
         /// Memory that it may take, in MiB
         #[arg(long, value_name = "MIB", default_value_t = 1024)]
         memory: u64,

@@ -23,8 +23,8 @@ use crate::provenance::Paths;
 use crate::recognize::{self, Recognized};
 use crate::run::RangePart;
 use crate::show::inspect::{Which, inspect, write_montage};
-use crate::show::rejects;
 use crate::show::sql::{to_json_lines, to_table};
+use crate::show::{rejects, stats, tables};
 use crate::subset::{draw, resplit};
 use crate::{demo_set, estimate, prepare};
 use args::{Args, PrepareArgs, Verb};
@@ -63,6 +63,10 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             run.print(out, &drawn, |drawn| summary::drawn(drawn, &run.out))?;
             Ok(Ending::Fine)
         }
+        Verb::Stats { dataset, json } => {
+            print(out, json, &stats::stats(&dataset)?, stats::to_table)?;
+            Ok(Ending::Fine)
+        }
         Verb::Inspect { dataset, volume, sample, row, picture } => {
             let which = match (volume, sample) {
                 (Some(id), _) => Which::Volume(id),
@@ -80,7 +84,16 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             }
             Ok(Ending::Fine)
         }
-        Verb::Sql { dataset, query, json, memory, timeout } => {
+        Verb::Sql { dataset, query: None, json, .. } => {
+            let tables = tables::tables(&dataset)?;
+            if json {
+                tables.iter().try_for_each(|table| out.json(table))?;
+            } else {
+                out.write_all(tables::to_text(&tables).as_bytes())?;
+            }
+            Ok(Ending::Fine)
+        }
+        Verb::Sql { dataset, query: Some(query), json, memory, timeout } => {
             let limits = QueryLimits { memory_bytes: memory.saturating_mul(1 << 20), seconds: timeout as f64 };
             let mut batches: Vec<RecordBatch> = Vec::new();
             let mut bytes = 0;
