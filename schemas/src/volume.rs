@@ -460,10 +460,24 @@ pub const SERIES: [&str; 2] = ["volume_id", "series"];
 /// # Errors
 /// A column is missing or of another type.
 pub fn series_from_batch(batch: &RecordBatch) -> Result<Vec<(Id, Option<String>)>, SchemaError> {
-    let [id, series] = SERIES;
-    let expected = projected(&[(id, DataType::FixedSizeBinary(16), false), (series, DataType::Utf8, true)]);
+    named_from_batch(batch, SERIES)
+}
+
+/// The columns of [`cases_from_batch`].
+pub const CASES: [&str; 2] = ["volume_id", "case_id"];
+
+/// Id and case of each row of a batch with at least the columns of [`CASES`].
+///
+/// # Errors
+/// A column is missing or of another type.
+pub fn cases_from_batch(batch: &RecordBatch) -> Result<Vec<(Id, Option<String>)>, SchemaError> {
+    named_from_batch(batch, CASES)
+}
+
+fn named_from_batch(batch: &RecordBatch, [id, name]: [&str; 2]) -> Result<Vec<(Id, Option<String>)>, SchemaError> {
+    let expected = projected(&[(id, DataType::FixedSizeBinary(16), false), (name, DataType::Utf8, true)]);
     let columns = Columns { batch, expected };
-    (0..batch.num_rows()).map(|row| Ok((columns.id(id, row)?, columns.maybe_text(series, row)?))).collect()
+    (0..batch.num_rows()).map(|row| Ok((columns.id(id, row)?, columns.maybe_text(name, row)?))).collect()
 }
 
 /// What is known of a volume and its source, without its voxels.

@@ -90,6 +90,25 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Say what a rerun of `prepare` would do: inputs that are new, changed or gone, rows and shards that are kept or made
+    ///
+    /// Reads the manifest and stamps of inputs (size and time, or contents where the run asked for it), and writes nothing. Exit
+    /// code 1 where a rerun would change the dataset or be refused.
+    Diff {
+        /// The dataset's folder
+        dataset: PathBuf,
+        /// The configuration or the data of the rerun; the run's own prepare.toml where it is absent
+        config: Option<PathBuf>,
+        /// Override any value of the configuration, such as --set engine.check_inputs=full; may be given again
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// Give names where the dataset withholds them, from the folder beside it
+        #[arg(long)]
+        names: bool,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// List the inputs that were set aside, with their reasons
     ///
     /// Where names are withheld, paths and details are in DATASET.provenance, the folder beside the dataset: --names reads
@@ -130,16 +149,19 @@ pub(super) enum Verb {
         json: bool,
     },
     /// Split a dataset anew, so that nothing is shared: cases that share anything stay together
+    ///
+    /// A group of cases that share a report, voxels or a look is in one part as a whole, so that a share is reached as far as
+    /// the sizes of groups allow; the summary says which shares they do. A dataset without texts has its volumes split.
     Resplit {
         /// The dataset's folder
         dataset: PathBuf,
         /// Name of the split: subsets NAME-train, NAME-validation, NAME-test
         #[arg(long)]
         name: String,
-        /// Share of the samples for validation
+        /// Share of the samples for validation, from 0 to less than 1
         #[arg(long, default_value_t = 0.02)]
         validation: f64,
-        /// Share of the samples for test
+        /// Share of the samples for test, from 0 to less than 1
         #[arg(long, default_value_t = 0.02)]
         test: f64,
         /// Seed of the draw

@@ -141,20 +141,23 @@ impl Catalog {
         Ok(batches)
     }
 
-    /// Runs a query for people: gives each batch to `show` when it is there, with cells of bytes in words, see
-    /// [`InHex::IdsAndHashes`]. The first batch may be without rows, so that its columns are known.
+    /// Runs a query for people: gives each batch to `show` when it is there, with cells of bytes in words. The
+    /// first batch may be without rows, so that its columns are known.
     ///
     /// # Errors
     /// What DataFusion says of the query; the first error of `show`, after which the query is not run on.
     pub(super) async fn show(
         &self,
         query: &str,
+        in_hex: InHex,
         mut show: impl FnMut(RecordBatch) -> Result<(), PrepareError>,
     ) -> Result<(), PrepareError> {
-        let mut stream = self.frame(query).await?.execute_stream().await?;
-        show(in_words(&RecordBatch::new_empty(stream.schema()), InHex::IdsAndHashes)?)?;
+        // Types are compared here only.
+        let stream = self.frame(query).await?.execute_stream().await;
+        let mut stream = stream.map_err(|error| query_error::explained(error, query, &self.tables))?;
+        show(in_words(&RecordBatch::new_empty(stream.schema()), in_hex)?)?;
         while let Some(batch) = stream.next().await {
-            show(in_words(&batch.map_err(PrepareError::from)?, InHex::IdsAndHashes)?)?;
+            show(in_words(&batch.map_err(PrepareError::from)?, in_hex)?)?;
         }
         Ok(())
     }

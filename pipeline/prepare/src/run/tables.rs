@@ -21,7 +21,7 @@ use super::folder::RunFolder;
 use super::text_tools::TextTools;
 use crate::PrepareError;
 use crate::config::{PrepareConfig, TokenizerConfig};
-use crate::manifest::{self, Listing, Stamp};
+use crate::manifest::{self, Listing, Manifest, Stamp};
 use crate::sealed;
 
 /// The tables' summary in the working folder.
@@ -98,15 +98,8 @@ impl Tables {
     /// As [`manifest::read`]; a tokenizer that can't be had; a folder that can't be written.
     pub fn provide(config: &PrepareConfig, folder: &RunFolder) -> Result<Tables, PrepareError> {
         let work = LocalFolder::new(&folder.work);
-        let known = get_whole(&work, FILE).ok().and_then(|text| sealed::open::<Tables>(&text));
-        if let Some(tables) = known.filter(|tables| tables.sources.iter().all(|(path, stamp)| stamp.is_current(path))) {
-            if tables.files == Files::now(folder)? {
-                return Ok(tables);
-            }
-            tracing::warn!(
-                "{}: the tables were changed or damaged since they were written: the manifest is read again",
-                folder.work.display()
-            );
+        if let Some(tables) = Tables::unchanged(folder)? {
+            return Ok(tables);
         }
         if folder.is_shared() {
             return Err(PrepareError::Output {
@@ -122,15 +115,12 @@ impl Tables {
         let tokenizer = if let TokenizerConfig::Path(path) = &text.tokenizer { Some(path) } else { None };
         let named = tokenizer.into_iter().chain(&text.caption_prompts).chain(&text.question_tokenizer);
         let mut sources: BTreeMap<_, _> = named.map(|path| (path.clone(), Stamp::quick(path))).collect();
-        let manifest = manifest::read(&folder.root, &config.manifest, &text.prompts()?, &folder.provenance)?;
+        let Cut { manifest, volumes, texts } = Cut::read(config, folder)?;
         sources.extend(manifest.sources.clone());
         if !manifest.texts.is_empty() {
             TextTools::provide(text, &manifest)?.store(&folder.dataset)?;
         }
-        let engine = &config.engine;
-        let volumes = cut(&manifest.volumes, engine.volumes_per_range, volumes_to_batch);
         write(&folder.work.join("volumes"), &volumes_schema(), &volumes.1)?;
-        let texts = cut(&manifest.texts, engine.texts_per_range, texts_to_batch);
         write(&folder.work.join("texts"), &texts_schema(), &texts.1)?;
         let mut names = BTreeMap::new();
         for (number, (name, ids)) in (1..).zip(&manifest.parts) {
@@ -145,6 +135,51 @@ impl Tables {
         let tables = Tables { volumes: volumes.0, texts: texts.0, listing: manifest.listing, sources, files };
         work.put_whole(FILE, &sealed::seal(&tables))?;
         Ok(tables)
+    }
+}
+
+impl Tables {
+    /// The tables of an earlier run, where neither they nor anything that they came from has changed.
+    ///
+    /// # Errors
+    /// A folder that can't be listed.
+    pub fn unchanged(folder: &RunFolder) -> Result<Option<Tables>, PrepareError> {
+        let known = get_whole(&LocalFolder::new(&folder.work), FILE).ok();
+        let known = known.and_then(|text| sealed::open::<Tables>(&text));
+        let is_current = |tables: &Tables| tables.sources.iter().all(|(path, stamp)| stamp.is_current(path));
+        let Some(tables) = known.filter(is_current) else { return Ok(None) };
+        if tables.files == Files::now(folder)? {
+            return Ok(Some(tables));
+        }
+        tracing::warn!(
+            "{}: the tables were changed or damaged since they were written: the manifest is read again",
+            folder.work.display()
+        );
+        Ok(None)
+    }
+}
+
+/// A manifest that was read, with its tables cut into ranges: each table's identities and its rows.
+pub struct Cut {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// Its volumes.
+    pub volumes: (Ranges, Vec<RecordBatch>),
+    /// Its texts.
+    pub texts: (Ranges, Vec<RecordBatch>),
+}
+
+impl Cut {
+    /// Reads the manifest of a configuration. Writes nothing.
+    ///
+    /// # Errors
+    /// As [`manifest::read`].
+    pub fn read(config: &PrepareConfig, folder: &RunFolder) -> Result<Cut, PrepareError> {
+        let manifest = manifest::read(&folder.root, &config.manifest, &config.text.prompts()?, &folder.provenance)?;
+        let engine = &config.engine;
+        let volumes = cut(&manifest.volumes, engine.volumes_per_range, volumes_to_batch);
+        let texts = cut(&manifest.texts, engine.texts_per_range, texts_to_batch);
+        Ok(Cut { manifest, volumes, texts })
     }
 }
 

@@ -10,15 +10,14 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow::util::pretty::pretty_format_batches;
 use med2e3_program::visible;
 
-use super::cells::{InHex, in_words};
 use crate::PrepareError;
 
-/// Rows as a table: ids in hex digits, other cells of bytes as their size; what a terminal obeys is shown, line breaks of values too.
+/// Rows as a table; what a terminal obeys is shown, line breaks of values too.
 ///
 /// # Errors
 /// A type that has no text form.
 pub fn to_table(batches: &[RecordBatch]) -> Result<String, PrepareError> {
-    let shown = batches.iter().map(|batch| shown(&in_words(batch, InHex::Ids)?)).collect::<Result<Vec<_>, _>>()?;
+    let shown = batches.iter().map(shown).collect::<Result<Vec<_>, _>>()?;
     Ok(format!("{}\n", pretty_format_batches(&shown)?))
 }
 
