@@ -32,7 +32,8 @@ pub fn name(patient: usize) -> String {
 /// Everything that must not be in a dataset: what the data say of who patients are.
 pub fn identities() -> Vec<String> {
     let of = |patient| [patient_id(patient), name(patient), format!("A9{:04}", 100 + patient)];
-    let texts = ["Zabel", "12.03.1961", "0621/3832255", "zabel@klinik.example", "broken_file", "befunde.csv", "fragen.jsonl"];
+    let texts =
+        ["Zabel", "12.03.1961", "0621/3832255", "zabel@klinik.example", "broken_file", "befunde.csv", "fragen.jsonl"];
     (0..PATIENTS).flat_map(of).chain(texts.map(str::to_owned)).collect()
 }
 

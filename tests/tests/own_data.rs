@@ -76,7 +76,9 @@ fn a_hospitals_folder_and_tables_become_a_dataset() {
     // Rejects are listed: without names from the dataset, with them from beside it.
     let rejects = |more: &[&str]| run_to(0, program("med2e3-data").arg("rejects").arg(&dataset).args(more)).out;
     assert!(rejects(&[]).contains("truncated_gzip") && !rejects(&[]).contains("broken_file"));
-    assert!(rejects(&["--names"]).contains("nifti/broken_file.nii.gz") && rejects(&["--names"]).contains("befunde.csv:"));
+    assert!(
+        rejects(&["--names"]).contains("nifti/broken_file.nii.gz") && rejects(&["--names"]).contains("befunde.csv:")
+    );
 
     // Both series of a patient are one case, so that a split by patients leaves nothing shared.
     let cases = sql(&dataset, "SELECT case_id, count(*) AS n FROM volumes GROUP BY case_id");
@@ -142,10 +144,17 @@ fn init_writes_what_prepare_takes() {
         command
     };
     let said = run_to(0, &mut init("start")).out;
-    assert!(said.contains("26 volumes found") && said.contains("befunde.csv: a table") && said.contains("windows-1252"), "{said}");
+    assert!(
+        said.contains("26 volumes found") && said.contains("befunde.csv: a table") && said.contains("windows-1252"),
+        "{said}"
+    );
     assert!(run_to(2, &mut init("start")).err.contains("prepare.toml: is there already"));
     let mut prepare = program("med2e3-data");
-    prepare.arg("prepare").arg(folder.path().join("start/prepare.toml")).arg("--out").arg(folder.path().join("dataset"));
+    prepare
+        .arg("prepare")
+        .arg(folder.path().join("start/prepare.toml"))
+        .arg("--out")
+        .arg(folder.path().join("dataset"));
     run_to(1, prepare.args(["--set", "volume.shape=[4,16,16]"]));
     let texts = report(&folder.path().join("dataset"))["texts"]["rows"].clone();
     assert_eq!(texts, json!(own::PATIENTS - 2));
@@ -167,7 +176,8 @@ fn init_writes_what_prepare_takes() {
 /// Whether a value is a name of a file below the folder, or in one.
 fn is_in(root: &Path, value: &str) -> bool {
     files(root).iter().any(|(name, bytes)| {
-        let bytes = if name.ends_with(".csv") { bytes.iter().map(|byte| char::from(*byte)).collect() } else { lossy(bytes) };
+        let bytes =
+            if name.ends_with(".csv") { bytes.iter().map(|byte| char::from(*byte)).collect() } else { lossy(bytes) };
         name.contains(value) || bytes.contains(value)
     })
 }

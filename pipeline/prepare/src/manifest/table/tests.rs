@@ -58,7 +58,8 @@ const TABLE: &str = "[[table]]\npath = \"t.csv\"\n";
 #[test]
 fn every_format_gives_the_same_texts() {
     let data = Data::new(&["a/ct.nii", "b/ct.nii.gz"]);
-    let rows = [("a/ct.nii", "Größe 3 mm, \"stabil\"; kein Erguss.\nZweite Zeile.", "7"), ("b/ct.nii.gz", "肝脏正常。", "8")];
+    let rows =
+        [("a/ct.nii", "Größe 3 mm, \"stabil\"; kein Erguss.\nZweite Zeile.", "7"), ("b/ct.nii.gz", "肝脏正常。", "8")];
     let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
     let csv = |separator: &str| {
         let line = |fields: [&str; 3]| fields.map(quoted).join(separator) + "\r\n";
@@ -137,7 +138,8 @@ fn volumes_are_named_by_paths_folders_names_and_cases() {
     );
     data.write("t.csv", table.as_bytes());
     let manifest = data.read(&format!("folders = [\"\"]\n{TABLE}")).unwrap();
-    let found: Vec<_> = manifest.texts.iter().filter(|text| text.refusal.is_none()).map(|text| (said(text).0, said(text).2)).collect();
+    let found: Vec<_> =
+        manifest.texts.iter().filter(|text| text.refusal.is_none()).map(|text| (said(text).0, said(text).2)).collect();
     let expected = [
         ("p1/a/ct.nii", "one"),
         ("p1/a/ct.nii", "both"),
@@ -204,14 +206,18 @@ fn questions_have_choices_in_every_form() {
         ("Where?", "Left lobe"),
     ];
     assert_eq!(found, expected);
-    assert_eq!(sound.iter().map(|text| text.topic).collect::<Vec<_>>(), [Some(Topic::Plane), Some(Topic::Phase), None, None]);
+    assert_eq!(
+        sound.iter().map(|text| text.topic).collect::<Vec<_>>(),
+        [Some(Topic::Plane), Some(Topic::Phase), None, None]
+    );
     assert_eq!(sound[0].answer_choice.as_deref(), Some("B"));
     let refused: Vec<_> = reasons(&manifest).into_iter().map(|(_, reason)| reason).collect();
     let (answer, row) = ("missing_answer", "bad_row");
     assert_eq!(refused, [answer, row, row, answer, row, answer, row]);
     // Choices in columns of their own, and in a list of parquet.
     data.write("t.csv", b"v,q,l,c1,c2,c3\nct.nii,Plane?,B,Axial,Coronal,\n");
-    let columns = "columns = { volume = \"v\", question = \"q\", answer_choice = \"l\", choices = [\"c1\", \"c2\", \"c3\"] }";
+    let columns =
+        "columns = { volume = \"v\", question = \"q\", answer_choice = \"l\", choices = [\"c1\", \"c2\", \"c3\"] }";
     let text = data.read(&format!("{TABLE}{columns}\n")).unwrap().texts.remove(0);
     assert_eq!(said(&text).1, "Plane? Choices: A. Axial B. Coronal");
     let mut lists = ListBuilder::new(StringBuilder::new());
@@ -244,7 +250,10 @@ fn a_caption_and_a_question_of_one_row_are_two_texts() {
 #[test]
 fn a_damaged_row_costs_only_itself() {
     let data = Data::new(&["p/1.nii", "p/2.nii", "p/3.nii", "p/4.nii"]);
-    data.write("t.csv", b"volume,report\np/1.nii,\"open\np/2.nii,two\np/3.nii,\"x\" y\np/4.nii,zero \0 byte\nvolume,report\n");
+    data.write(
+        "t.csv",
+        b"volume,report\np/1.nii,\"open\np/2.nii,two\np/3.nii,\"x\" y\np/4.nii,zero \0 byte\nvolume,report\n",
+    );
     let manifest = data.read(TABLE).unwrap();
     let sound: Vec<_> = manifest.texts.iter().filter(|text| text.refusal.is_none()).map(|text| said(text).2).collect();
     assert_eq!(sound, ["two"]);
@@ -257,13 +266,20 @@ fn what_is_wrong_with_a_whole_table_is_said() {
     let data = Data::new(&["ct.nii"]);
     data.write("t.csv", b"Datei,Befund,Text\nct.nii,x,y\n");
     let error = data.error(&format!("{TABLE}columns = {{ volume = \"Date\", report = \"Befund\" }}\n"));
-    assert!(error.contains("a column `Date` (columns.volume), found Datei, Befund, Text\nhint: did you mean `Datei`?"), "{error}");
+    assert!(
+        error.contains("a column `Date` (columns.volume), found Datei, Befund, Text\nhint: did you mean `Datei`?"),
+        "{error}"
+    );
     let error = data.error(&format!("{TABLE}columns = {{ report = \"Befund\" }}\n"));
     assert!(error.contains("expected columns.volume, series, accession or case, found none"), "{error}");
     let error = data.error(&format!("{TABLE}columns = {{ volume = \"Datei\", answer = \"Text\" }}\n"));
     assert!(error.contains("expected columns.question beside columns.answer, found none"), "{error}");
     let error = data.error(&format!("{TABLE}columns = {{ volume = \"Befund\", report = \"Text\" }}\n"));
-    assert!(error.contains("rows that name volumes which are there, found none; the first: t.csv:2") && error.contains("`base`"), "{error}");
+    assert!(
+        error.contains("rows that name volumes which are there, found none; the first: t.csv:2")
+            && error.contains("`base`"),
+        "{error}"
+    );
     let error = data.error("[[table]]\npath = \"ct.nii\"\n");
     assert!(error.contains("or a stated `format`, found `.nii`"), "{error}");
     data.write("u.csv", b"number,words\n1,x\n");
