@@ -213,7 +213,8 @@ pub(super) struct PrepareArgs {
     /// Work at the I-th of N parts, while other processes work at theirs; a run without it ends the dataset
     #[arg(long, value_name = "I/N", default_value = "1/1")]
     pub(super) part: RangePart,
-    /// Say how many rows, bytes and hours, measured on a few inputs, and write nothing
+    /// Say what will be set aside, by the headers of all inputs, and how many rows, bytes and how much time, measured on a few;
+    /// write nothing
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Print the report as JSON

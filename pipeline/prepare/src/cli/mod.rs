@@ -49,7 +49,7 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             let estimate = estimate::estimate(&prepare_config(&args)?, &args.out)?;
             print(out, args.json, &estimate, summary::estimate)?;
             anyhow::ensure!(estimate.fits(), "{}: the disk is too small for the dataset", args.out.display());
-            Ok(Ending::Fine)
+            Ok(Ending::of(estimate.foreseen.rows() > 0))
         }
         Verb::Prepare(args) => {
             let config = prepare_config(&args)?;
