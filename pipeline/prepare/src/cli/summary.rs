@@ -15,6 +15,7 @@ use crate::estimate::Estimate;
 use crate::foresee::Foreseen;
 use crate::prepare::Prepared;
 use crate::run::Difference;
+use crate::show::view::Page;
 use crate::subset::draw::Drawn;
 use crate::subset::resplit::{Reach, Resplit};
 
@@ -31,8 +32,13 @@ pub(super) fn estimate(estimate: &Estimate) -> String {
     line!(text, "volumes  {volumes}, of which {volumes_refused} will be set aside, as far as their headers tell");
     reasons(&mut text, &estimate.foreseen.volumes);
     let refused: u64 = estimate.foreseen.texts.values().sum();
-    line!(text, "texts    {texts}, of which {refused} will be set aside and {texts_repeated} repeat an earlier one");
-    reasons(&mut text, &estimate.foreseen.texts);
+    if *texts > 0 {
+        line!(
+            text,
+            "texts    {texts}, of which {refused} will be set aside and {texts_repeated} repeat an earlier one"
+        );
+        reasons(&mut text, &estimate.foreseen.texts);
+    }
     if *texts_without_volume > 0 {
         line!(text, "         {texts_without_volume:>6} wait for a volume that will be set aside");
     }
@@ -166,6 +172,16 @@ pub(super) fn verified(found: &Verification) -> String {
     match found.problems.len() {
         0 => line!(text, "sound"),
         count => line!(text, "{count} problems"),
+    }
+    text
+}
+
+pub(super) fn viewed(Page { rows, start, volumes, set_aside, bytes }: &Page, page: &Path) -> String {
+    let mib = *bytes as f64 / f64::from(1 << 20);
+    let mut text =
+        format!("{}: {rows} of {volumes} volumes, {set_aside} rows set aside, {mib:.1} MiB\n", page.display());
+    if start + rows < *volumes {
+        line!(text, "--start {} shows the next", start + rows);
     }
     text
 }
