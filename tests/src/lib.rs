@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //!
+//! - `python`: a Python with pandas, datasets, torch and the like, run
 //! - `source`: the repository's files, with Rust code told from comments and text
 //! - `packages`: the workspace's packages as cargo sees them
 //! - `program`: the products, run
@@ -20,6 +21,7 @@ pub mod own;
 pub mod packages;
 pub mod phantom;
 pub mod program;
+pub mod python;
 pub mod source;
 pub mod study;
 pub mod tiny;
