@@ -3,16 +3,22 @@
 //! # Layout
 //!
 //! - `source`: the repository's files, with Rust code told from comments and text
+//! - `json_schema`: whether a value is as a schema says
+//! - `own`: a person's own CTs, with a table of texts
 //! - `packages`: the workspace's packages as cargo sees them
 //! - `program`: the products, run
 //! - `bounded`: a program that may take so much memory and time
+//! - `commands`: the command lines that documents show, run
 //! - `fault`: reads that fail as on a bad disk
 //! - `phantom`: a made-up study in M3D's layout, with broken inputs
 //! - `study`: the study prepared by the program, and its rows
 //! - `tiny`: the study prepared, and a model that trains on it in seconds
 
 pub mod bounded;
+pub mod commands;
 pub mod fault;
+pub mod json_schema;
+pub mod own;
 pub mod packages;
 pub mod phantom;
 pub mod program;

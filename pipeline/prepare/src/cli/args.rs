@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use med2e3_program::RunArgs;
+use med2e3_program::{CompletionsArgs, ConfigArgs, ManArgs, RunArgs};
 use med2e3_schemas::config::override_values;
 use med2e3_schemas::volume::VoxelCode;
 use med2e3_schemas::{Id, SchemaError};
@@ -41,7 +41,8 @@ pub(super) enum Verb {
     /// or a folder of NIfTI files, DICOM series and slice folders. A run that was stopped is started again with the same
     /// command: finished shards are kept, rows of changed inputs are made again.
     Prepare(PrepareArgs),
-    /// Draw a seeded subset of a prepared dataset's samples; --out is the dataset
+    /// Draw a seeded subset of a prepared dataset's samples
+    #[command(mut_arg("out", |out| out.value_name("DATASET").help("The dataset; its subsets/NAME.parquet is written")))]
     Sample(RunArgs),
     /// Show one row of a dataset, and its slices as a picture
     Inspect {
@@ -148,6 +149,16 @@ pub(super) enum Verb {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Print a script by which a shell completes verbs, options and words
+    ///
+    /// For bash: med2e3-data completions bash > ~/.local/share/bash-completion/completions/med2e3-data
+    Completions(CompletionsArgs),
+    /// Print the manual page of the program or of a verb, or write all pages into a folder
+    ///
+    /// med2e3-data man | man -l -   shows it.
+    Man(ManArgs),
+    /// Say what the TOML files of the verbs may hold: as a JSON schema, or as a page
+    Config(ConfigArgs),
 }
 
 /// One preparation.

@@ -12,12 +12,13 @@ use arrow::array::{Array, ArrayRef, RecordBatch};
 use med2e3_program::frame::Ending;
 use med2e3_program::machine::{cores, require_threads};
 use med2e3_program::run_args::print;
-use med2e3_program::{Stdout, note, visible};
+use med2e3_program::{Configuration, Stdout, note, visible};
 use med2e3_schemas::config;
 use med2e3_shards::Dataset;
+use schemars::schema_for;
 
 use crate::check::{leaks, verify};
-use crate::config::{PrepareConfig, TokenizerConfig};
+use crate::config::{PrepareConfig, SampleConfig, TokenizerConfig};
 use crate::engine::{self, QueryLimits};
 use crate::provenance::Paths;
 use crate::recognize::{self, Recognized};
@@ -135,7 +136,21 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             writeln!(out, "{}: {}", folder.display(), demo_set::summary(&report))?;
             Ok(Ending::Fine)
         }
+        Verb::Completions(shell) => Ok(shell.print::<Args>(out).map(|()| Ending::Fine)?),
+        Verb::Man(pages) => pages.run::<Args>(out).map(|()| Ending::Fine),
+        Verb::Config(config) => {
+            config.run("med2e3-data", &configurations(), out)?;
+            Ok(Ending::Fine)
+        }
     }
+}
+
+/// The TOML files that verbs read.
+fn configurations() -> [Configuration; 2] {
+    [
+        Configuration::new("prepare", schema_for!(PrepareConfig).to_value()),
+        Configuration::new("sample", schema_for!(SampleConfig).to_value()),
+    ]
 }
 
 /// The configuration that the arguments state: the file's, or one made from what is at the path.
@@ -154,7 +169,7 @@ fn prepare_config(args: &PrepareArgs) -> anyhow::Result<PrepareConfig> {
         _ if config.manifest.is_volumes_alone() => {}
         TokenizerConfig::Path(path) => note(format_args!("tokenizer {}", path.display())),
         TokenizerConfig::Train(entries) => note(format_args!(
-            "tokenizer of {entries} entries trained on the texts; --tokenizer names a language model's own instead"
+            "tokenizer of at most {entries} entries, trained on the texts; --tokenizer names a language model's own instead"
         )),
     }
     let [d, h, w] = config.volume.shape;
