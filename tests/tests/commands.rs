@@ -84,6 +84,7 @@ fn desk() -> &'static Desk {
             &format!("med2e3 train configs/demo/pretrain.toml --set data.dataset=dataset {short}{sizes} --out run"),
             &[0],
         );
+        fs::create_dir(desk.path("weights")).unwrap();
         ok("med2e3 export --checkpoint run --out weights/exported", &[0]);
         let copy = |from: &Path, to: &str| {
             fs::create_dir_all(desk.path(to).parent().unwrap()).unwrap();
@@ -97,11 +98,7 @@ fn desk() -> &'static Desk {
         copy(&golden.join("released/reference.safetensors"), "reference.safetensors");
         copy(&golden.join("m3d_clip_tiny"), "weights/m3d-clip-small");
         copy(&golden.join("m3d_clip_tiny/tokenizer.json"), "weights/bert/tokenizer.json");
-        for name in ["dataset", ".demo/dataset"] {
-            if name != "dataset" {
-                copy(&desk.path("dataset"), name);
-            }
-        }
+        copy(&desk.path("dataset"), ".demo/dataset");
         copy(&desk.path("run"), ".demo/finetune");
         copy(&desk.path("run"), ".demo/pretrain");
         copy(&m3d, ".demo/m3d");

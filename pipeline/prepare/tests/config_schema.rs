@@ -126,7 +126,7 @@ fn numbers_out_of_the_range_are_refused_by_both() {
         let config: PrepareConfig = parse("ct", &text, &sets).unwrap();
         let error = config.check().unwrap_err().to_string();
         assert!(error.starts_with(key), "{error}");
-        let found = violation(&schema, &serde_json::to_value(&config).unwrap()).unwrap_or_default();
+        let found = violation(&schema, &value(&toml::to_string(&config).unwrap())).unwrap_or_default();
         assert!(found.contains(key), "{key}: {found}");
     }
 }
