@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use med2e3_input::text::CaptionPrompts;
 use med2e3_schemas::sample::Split;
 
 use super::prepare::config::{ConversationFile, ManifestConfig, ManifestLimits, QuestionFile};
@@ -41,7 +40,7 @@ pub fn manifest(bytes: &[u8]) {
 }
 
 fn read(root: &Path, config: &ManifestConfig) {
-    let manifest = match manifest::read(root, config, &CaptionPrompts::default(), &Provenance::Keep) {
+    let manifest = match manifest::read(root, config, &TextRules::default(), &Provenance::Keep) {
         Ok(manifest) => manifest,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };

@@ -7,7 +7,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use med2e3_input::text::CaptionPrompts;
 
 use super::prepare::config::ManifestConfig;
 use super::prepare::manifest;
@@ -112,7 +111,7 @@ pub fn tree(bytes: &[u8]) {
     }
     let config = ManifestConfig { folders: vec![PathBuf::new()], ..ManifestConfig::default() };
     let read =
-        || manifest::read(&root, &config, &CaptionPrompts::default(), &Provenance::Keep).expect("a folder is listed");
+        || manifest::read(&root, &config, &TextRules::default(), &Provenance::Keep).expect("a folder is listed");
     let manifest = read();
     let listed = manifest.listing.in_volumes + manifest.listing.counts().values().sum::<u64>();
     assert_eq!(listed, entries(&root), "{:?}", manifest.listing);

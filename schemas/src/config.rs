@@ -44,10 +44,24 @@ pub fn override_values<T: Serialize + DeserializeOwned>(
     typed(name, Table::try_from(config).map_err(|e| error(name, &e.to_string()))?, overrides)
 }
 
-fn typed<T: DeserializeOwned>(name: &str, mut table: Table, overrides: &[String]) -> Result<T, SchemaError> {
+/// The values that a text and the overrides state, without a type.
+///
+/// # Errors
+/// As [`parse`], but for keys and types.
+pub fn stated(name: &str, text: &str, overrides: &[String]) -> Result<Table, SchemaError> {
+    check_depth(text).map_err(|message| error(name, &message))?;
+    overridden(name, toml::from_str(text).map_err(|e| error(name, &e.to_string()))?, overrides)
+}
+
+fn overridden(name: &str, mut table: Table, overrides: &[String]) -> Result<Table, SchemaError> {
     for entry in overrides {
         set(&mut table, entry).map_err(|message| error(name, &message))?;
     }
+    Ok(table)
+}
+
+fn typed<T: DeserializeOwned>(name: &str, table: Table, overrides: &[String]) -> Result<T, SchemaError> {
+    let table = overridden(name, table, overrides)?;
     T::deserialize(Value::Table(table)).map_err(|e| error(name, &e.to_string()))
 }
 
@@ -145,6 +159,24 @@ fn set(table: &mut Table, entry: &str) -> Result<(), String> {
 pub fn also_accepts(schema: &mut schemars::Schema, words: &[&str]) {
     if let Some(choices) = schema.get_mut("oneOf").and_then(|choices| choices.as_array_mut()) {
         choices.extend(words.iter().map(|word| serde_json::json!({ "type": "string", "const": word })));
+    }
+}
+
+/// Adds another spelling of a key to the schema of a table.
+pub fn also_reads(schema: &mut schemars::Schema, key: &str, other: &str) {
+    if let Some(properties) = schema.get_mut("properties").and_then(|properties| properties.as_object_mut())
+        && let Some(value) = properties.get(key).cloned()
+    {
+        properties.insert(other.to_owned(), value);
+    }
+}
+
+/// Removes the default of keys for which it depends on the data; their descriptions say how.
+pub fn depends_on_data(schema: &mut schemars::Schema, keys: &[&str]) {
+    for key in keys {
+        if let Some(value) = schema.get_mut("properties").and_then(|properties| properties.get_mut(key)) {
+            value.as_object_mut().map(|value| value.remove("default"));
+        }
     }
 }
 

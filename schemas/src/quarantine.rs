@@ -60,6 +60,8 @@ pub enum Reason {
     MissingAnswer,
     /// A text row without an image.
     MissingImage,
+    /// A text of a table whose volume is not there: the table is about more than the data.
+    NoVolume,
     /// A text of which no target token is left within the length budget.
     NoTarget,
     /// A manifest row with a field missing or malformed.
@@ -70,7 +72,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the declaration.
-    pub const ALL: [Reason; 26] = [
+    pub const ALL: [Reason; 27] = [
         Reason::NotFound,
         Reason::Unreadable,
         Reason::NameNotUtf8,
@@ -94,6 +96,7 @@ impl Reason {
         Reason::PathOutsideRoot,
         Reason::MissingAnswer,
         Reason::MissingImage,
+        Reason::NoVolume,
         Reason::NoTarget,
         Reason::BadRow,
         Reason::TextUnreadable,
@@ -125,10 +128,16 @@ impl Reason {
             Reason::PathOutsideRoot => "path_outside_root",
             Reason::MissingAnswer => "missing_answer",
             Reason::MissingImage => "missing_image",
+            Reason::NoVolume => "no_volume",
             Reason::NoTarget => "no_target",
             Reason::BadRow => "bad_row",
             Reason::TextUnreadable => "text_unreadable",
         }
+    }
+
+    /// Whether it is no fault of an input: limits on rejects do not count it.
+    pub fn is_no_fault(self) -> bool {
+        self == Reason::NoVolume
     }
 
     /// The reason of a word; `None` for an unknown one.

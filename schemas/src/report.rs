@@ -44,6 +44,23 @@ impl TableCounts {
     }
 }
 
+/// What reading a manifest found, besides its rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestCounts {
+    /// Cases by what told them apart: table, patient_id, pattern, folder.
+    pub cases: BTreeMap<String, u64>,
+    /// Rows of tables of texts that hold no text.
+    pub rows_without_text: u64,
+    /// Volumes that no text is about, where there are texts.
+    pub volumes_without_text: u64,
+    /// Places in texts that were replaced since they may tell who a patient is, by kind.
+    pub scrubbed: BTreeMap<String, u64>,
+    /// Texts that look as if they told who a patient is, and were stored as they are, by kind of what was found in them.
+    pub identities: BTreeMap<String, u64>,
+    /// Texts that have any of `identities`.
+    pub texts_with_identities: u64,
+}
+
 /// `report.json` of `med2e3-data prepare`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PrepareReport {
@@ -69,6 +86,9 @@ pub struct PrepareReport {
     /// Files and folders of listed folders that are neither, by reason.
     #[serde(default)]
     pub passed_over: BTreeMap<String, u64>,
+    /// What reading the manifest found, besides its rows.
+    #[serde(default)]
+    pub manifest: ManifestCounts,
     /// Volumes with a note, by the note with every number as `N`.
     #[serde(default)]
     pub notes: BTreeMap<String, u64>,

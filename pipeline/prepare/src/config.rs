@@ -1,15 +1,17 @@
 //! What the TOML file of a run may say. One file is one complete run; an unknown key is an error.
 
+mod table;
+
 use std::fs;
 use std::path::PathBuf;
 
 use med2e3_input::InputError;
 use med2e3_input::inputs::deep_pictures_word;
 use med2e3_input::recipe::{CtRecipe, Intensity, M3D_SHAPE_DHW};
-use med2e3_input::text::{CaptionPrompts, Template};
+use med2e3_input::text::{CaptionPrompts, Scrubber, Template};
 use med2e3_input::volume::DeepPictures;
 use med2e3_input::window::{Window, WindowPreset};
-use med2e3_schemas::config::also_accepts;
+use med2e3_schemas::config::{also_accepts, depends_on_data};
 use med2e3_schemas::inputs::{VolumeInputs, VolumeRecipe};
 use med2e3_schemas::sample::{Split, Task};
 use med2e3_schemas::volume::{MAX_CELL_BYTES, VoxelCode, VoxelFormat};
@@ -18,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::PrepareError;
 use crate::provenance::Paths;
+pub use table::{ChoiceColumns, Columns, TableFormat, TextTable};
 
 /// Most rows of one shard, which are in memory together.
 const MOST_PER_RANGE: usize = 1 << 24;
@@ -42,20 +45,30 @@ fn mib(size: u64) -> usize {
 #[serde(deny_unknown_fields)]
 pub struct PrepareConfig {
     /// Folder that the manifest's paths are relative to.
+    #[serde(default = "here")]
     pub root: PathBuf,
-    /// Where rows come from.
+    /// Where rows come from; every volume below the root where nothing is named.
+    #[serde(default)]
     pub manifest: ManifestConfig,
     /// What is done to volumes.
+    #[serde(default)]
     pub volume: VolumeConfig,
     /// What is done to texts.
+    #[serde(default)]
     pub text: TextConfig,
     /// How the work is cut and shared.
+    #[serde(default)]
     pub engine: EngineConfig,
     /// When to give up.
+    #[serde(default)]
     pub limits: LimitsConfig,
     /// What the dataset may say about paths.
     #[serde(default)]
     pub provenance: ProvenanceConfig,
+}
+
+fn here() -> PathBuf {
+    PathBuf::from(".")
 }
 
 impl PrepareConfig {
@@ -67,7 +80,8 @@ impl PrepareConfig {
         let manifest = &self.manifest;
         let questions = manifest.questions.iter().map(|file| &file.path).chain(&manifest.yes_no);
         let conversations = manifest.conversations.iter().map(|file| &file.path);
-        for file in manifest.captions.iter().chain(questions).chain(conversations).chain(&manifest.folders) {
+        let tables = manifest.table.iter().map(|table| &table.path);
+        for file in manifest.captions.iter().chain(questions).chain(conversations).chain(tables).chain(&manifest.folders) {
             let path = self.root.join(file);
             fs::metadata(&path).map_err(PrepareError::file(&path, "open"))?;
         }
@@ -144,6 +158,13 @@ pub struct ManifestConfig {
     /// M3D's prompts.
     #[serde(default)]
     pub nan_as_pandas: bool,
+    /// Tables of texts with columns of one's own. None unless named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub table: Vec<TextTable>,
+    /// A regular expression whose group `case` is the case in a volume's path from the data root, for volumes of which neither a
+    /// table nor their files state it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case: Option<String>,
     /// How much of a manifest is read at once.
     #[serde(default, skip_serializing_if = "is_default")]
     pub limits: ManifestLimits,
@@ -181,9 +202,18 @@ impl ManifestLimits {
 }
 
 impl ManifestConfig {
+    /// Whether nothing is named.
+    pub fn is_empty(&self) -> bool {
+        self.folders.is_empty() && self.table.is_empty() && self.is_volumes_alone()
+    }
+
     /// Whether no file with texts is named.
     pub fn is_volumes_alone(&self) -> bool {
-        self.captions.is_empty() && self.questions.is_empty() && self.yes_no.is_empty() && self.conversations.is_empty()
+        self.captions.is_empty()
+            && self.questions.is_empty()
+            && self.yes_no.is_empty()
+            && self.conversations.is_empty()
+            && self.table.iter().all(|table| table.columns != Columns::default() && !table.columns.hold_texts())
     }
 }
 
@@ -241,13 +271,15 @@ impl Recipe {
 
 /// What is done to volumes.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(transform = |schema: &mut schemars::Schema| depends_on_data(schema, &["recipe", "voxels"]))]
 pub struct VolumeConfig {
-    /// The preparation.
+    /// The preparation. Left out, it is `m3d` for M3D's own data and for pictures and arrays, which have no Hounsfield units; for
+    /// all other data `ct` with the window from -1000 to 1000 HU.
     pub recipe: Recipe,
     /// Slices, rows, columns.
     pub shape: [usize; 3],
-    /// How voxels are stored.
+    /// How voxels are stored. Left out, `u8` for recipe `m3d`, `i16` for recipe `ct`.
     pub voxels: VoxelCode,
     /// Largest decoded input, in MiB. A reading takes as much memory, the bytes of its file, and 216 MiB at most; each thread
     /// reads one.
@@ -299,7 +331,7 @@ impl VolumeConfig {
 
 /// What is done to texts.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct TextConfig {
     /// How instruction and answer are laid out.
     pub template: Template,
@@ -318,6 +350,9 @@ pub struct TextConfig {
     /// where it is absent.
     #[serde(default)]
     pub caption_prompts: Option<PathBuf>,
+    /// Whether what may tell who a patient is, in texts, is replaced by marks such as `[DATE]`, and by which rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrub: Option<Scrub>,
     /// A `tokenizer.json` of BERT's kind for the questions; `question_ids_bert` is null where it is absent.
     #[serde(default)]
     pub question_tokenizer: Option<PathBuf>,
@@ -333,6 +368,7 @@ impl Default for TextConfig {
             visual_tokens: 512,
             keep_end: false,
             caption_prompts: None,
+            scrub: None,
             question_tokenizer: None,
         }
     }
@@ -346,6 +382,45 @@ impl TextConfig {
     pub fn prompts(&self) -> Result<CaptionPrompts, PrepareError> {
         Ok(self.caption_prompts.as_deref().map(CaptionPrompts::load).transpose()?.unwrap_or_default())
     }
+
+    /// What is done to texts while a manifest is read.
+    ///
+    /// # Errors
+    /// A file of prompts or of rules that can't be read or holds none.
+    pub fn rules(&self) -> Result<TextRules, PrepareError> {
+        let scrubber = match &self.scrub {
+            None => None,
+            Some(Scrub::BuiltIn) => Some(Scrubber::built_in()),
+            Some(Scrub::File(path)) => Some(Scrubber::load(path)?),
+        };
+        Ok(TextRules { prompts: self.prompts()?, scrubber })
+    }
+
+    /// Every file that the texts depend on, besides the manifest's.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let tokenizer = if let TokenizerConfig::Path(path) = &self.tokenizer { Some(path) } else { None };
+        let rules = if let Some(Scrub::File(path)) = &self.scrub { Some(path) } else { None };
+        tokenizer.into_iter().chain(rules).chain(&self.caption_prompts).chain(&self.question_tokenizer)
+    }
+}
+
+/// By which rules texts are scrubbed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scrub {
+    /// This project's: dates, names after words such as `Patient`, phone numbers, identifiers.
+    BuiltIn,
+    /// A file's.
+    File(PathBuf),
+}
+
+/// What is done to texts while a manifest is read.
+#[derive(Clone, Debug, Default)]
+pub struct TextRules {
+    /// Instructions of captions.
+    pub prompts: CaptionPrompts,
+    /// What replaces identities in texts; without it they are counted where names are withheld.
+    pub scrubber: Option<Scrubber>,
 }
 
 /// Where the tokenizer comes from.
@@ -360,7 +435,7 @@ pub enum TokenizerConfig {
 
 /// How the work is cut and shared.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct EngineConfig {
     /// Threads; 0 is one for each core.
     pub threads: usize,
@@ -396,14 +471,15 @@ impl Default for EngineConfig {
 /// What the dataset may say about paths.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = |schema: &mut schemars::Schema| depends_on_data(schema, &["paths"]))]
 pub struct ProvenanceConfig {
-    /// Kept, or only hashes of them.
+    /// Kept, or only hashes of them. Left out, `keep` for M3D's own data, `hash` for all other.
     pub paths: Paths,
 }
 
 /// When to give up: beyond both limits.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
     /// Rows that may be set aside whatever their share.
     pub reject_rows: u64,

@@ -64,7 +64,7 @@ pub fn estimate(config: &PrepareConfig, out: &Path) -> Result<Estimate, PrepareE
 
 fn measure(config: &PrepareConfig, out: &Path, folder: &Path) -> Result<Estimate, PrepareError> {
     let folder = RunFolder::temporary(folder, config)?;
-    let manifest = manifest::read(&folder.root, &config.manifest, &config.text.prompts()?, &folder.provenance)?;
+    let manifest = manifest::read(&folder.root, &config.manifest, &config.text.rules()?, &folder.provenance)?;
     let threads = Arc::new(thread_pool(config.engine.threads)?);
     let shard_bytes = |table, rows: RecordBatch| -> Result<f64, PrepareError> {
         let work = folder.work_spec(table, config, "").open(threads.clone(), Arc::new(RowProgress::hidden()))?;

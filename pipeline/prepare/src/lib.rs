@@ -3,8 +3,9 @@
 //! # Layout
 //! - [`prepare`]: FLOW 1 on one page: manifest -> ranges -> rows -> commit
 //! - [`config`], [`recognize`]: what the TOML file of a run may say; the same made from a path
+//! - [`init`]: a first configuration, with comments, from a look at the data
 //! - [`estimate`]: what a run will take, measured on a few inputs
-//! - [`manifest`]: M3D_Cap.json, M3D-VQA CSV, conversations and folders to the two tables that prepare starts from
+//! - [`manifest`]: M3D_Cap.json, M3D-VQA CSV, conversations, own tables and folders to the two tables that prepare starts from
 //! - [`run`]: a run's folder, its part of the ranges, its tables on disk, its tokenizers, its recipe hashes
 //! - `sealed`: what a run notes for the next one, and notices where it was changed
 //! - [`work`]: what is done to one range: volumes or texts
@@ -28,6 +29,7 @@ pub mod demo_set;
 pub mod engine;
 pub mod error;
 pub mod estimate;
+pub mod init;
 pub mod manifest;
 pub mod prepare;
 pub mod progress;

@@ -157,6 +157,15 @@ impl Provenance {
         }
     }
 
+    /// The name of a patient whose files state this identifier: a hash under the key. None where there is no key, since
+    /// from a hash without one an identifier can be guessed.
+    pub fn patient(&self, identifier: &[u8]) -> Option<String> {
+        match self {
+            Provenance::Keep => None,
+            Provenance::Hash(key) => Some(format!("patient-{}", key.id(identifier))),
+        }
+    }
+
     /// A path or another name, where names are kept.
     pub fn name(&self, name: &str) -> Option<String> {
         matches!(self, Provenance::Keep).then(|| name.to_owned())

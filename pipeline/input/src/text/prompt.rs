@@ -92,10 +92,18 @@ impl CaptionPrompts {
     }
 }
 
-/// A closed question in M3D's wording: `{question} Choices: A. {a} B. {b} C. {c} D. {d}`.
-pub fn closed_question(question: &str, choices: [&str; 4]) -> String {
-    let [a, b, c, d] = choices;
-    format!("{question} Choices: A. {a} B. {b} C. {c} D. {d}")
+/// The letters of choices, in their order.
+pub const LETTERS: [&str; 4] = ["A", "B", "C", "D"];
+
+/// A closed question in M3D's wording: `{question} Choices: A. {a} B. {b} C. {c} D. {d}`; with fewer choices where there are
+/// fewer.
+///
+/// # Panics
+/// With more choices than [`LETTERS`].
+pub fn closed_question(question: &str, choices: &[&str]) -> String {
+    assert!(choices.len() <= LETTERS.len(), "choices A to D");
+    let choices = LETTERS.iter().zip(choices).map(|(letter, choice)| format!(" {letter}. {choice}"));
+    format!("{question} Choices:{}", choices.collect::<String>())
 }
 
 /// The answer to a closed question in M3D's wording: `{letter}. {text}`; evaluation looks for `{letter}.`.
@@ -152,7 +160,8 @@ mod tests {
 
     #[test]
     fn closed_questions_and_answers_have_m3ds_wording() {
-        let question = closed_question("Which plane?", ["Axial", "Coronal", "Sagittal", "Oblique"]);
+        let question = closed_question("Which plane?", &["Axial", "Coronal", "Sagittal", "Oblique"]);
+        assert_eq!(closed_question("Contrast?", &["yes", "no"]), "Contrast? Choices: A. yes B. no");
         assert_eq!(question, "Which plane? Choices: A. Axial B. Coronal C. Sagittal D. Oblique");
         assert_eq!(closed_answer("B", "Coronal"), "B. Coronal");
     }

@@ -8,6 +8,7 @@
 //! - [`Volume`], [`Rescale`], [`ReadLimits`], [`VolumeReader`]: what reading gives, its limits, and the readers' trait
 //! - [`read`], [`paired_file`]: which reader a path needs, and which files belong to one volume
 //! - [`Folder`], [`entry_at`]: what every entry of a folder is, for whoever lists a tree
+//! - [`identifiers`]: of which patient, study and series a DICOM input is, to be compared and hashed and never printed
 //! - `samples`, `grid`, `values`: the stored numbers, their view along D, H and W, and their values
 //! - `nifti`, `dicom`, `nrrd`, `metaimage`, `mgh`, `npy`, `slice_stack`: one reader a format
 //! - `oriented`, `data_file`: what formats with i, j and k axes share, and what headers in text share
@@ -49,7 +50,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 pub use self::buffers::Buffers;
-pub use self::dicom::DicomReader;
+pub use self::dicom::{DicomReader, Identifier, Identifiers, PLACEHOLDERS, identifiers};
 pub use self::folder::{Entry, FileKind, Folder, PassedOver, Series, entry_at};
 pub use self::grid::{Arrangement, Grid};
 pub use self::limits::{MAX_SLICE_BYTES, ReadLimits};

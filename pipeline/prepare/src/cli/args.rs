@@ -8,7 +8,7 @@ use med2e3_schemas::config::override_values;
 use med2e3_schemas::volume::VoxelCode;
 use med2e3_schemas::{Id, SchemaError};
 
-use crate::config::{CheckInputs, PrepareConfig, Recipe, TokenizerConfig};
+use crate::config::{CheckInputs, PrepareConfig, Recipe, Scrub, TokenizerConfig};
 use crate::run::RangePart;
 
 /// Turns CT volumes with captions and questions into verified parquet shards.
@@ -37,10 +37,20 @@ pub(super) struct Args {
 pub(super) enum Verb {
     /// Read volumes and texts, write parquet shards, set bad inputs aside with a reason
     ///
-    /// PATH is a run's TOML file, or the data itself: a folder laid out as M3D-Data is, a manifest (.json, .csv), a volume,
-    /// or a folder of NIfTI files, DICOM series and slice folders. A run that was stopped is started again with the same
+    /// PATH is a run's TOML file, or the data itself: a folder laid out as M3D-Data is, a manifest or a table of texts (.csv,
+    /// .tsv, .json, .jsonl, .parquet), a volume, or a folder of NIfTI files, DICOM series and slice folders. A run that was stopped is started again with the same
     /// command: finished shards are kept, rows of changed inputs are made again.
     Prepare(PrepareArgs),
+    /// Look at own CTs and tables of texts, and write a first configuration with comments
+    ///
+    /// Writes prepare.toml, and texts.csv with a line a volume where there is no table with texts. Overwrites nothing.
+    Init {
+        /// The folder with the CTs
+        path: PathBuf,
+        /// Folder for prepare.toml and texts.csv
+        #[arg(long, value_name = "FOLDER", default_value = ".")]
+        out: PathBuf,
+    },
     /// Draw a seeded subset of a prepared dataset's samples
     #[command(mut_arg("out", |out| out.value_name("DATASET").help("The dataset; its subsets/NAME.parquet is written")))]
     Sample(RunArgs),
@@ -175,6 +185,9 @@ pub(super) struct PrepareArgs {
     /// Stored type of the voxels
     #[arg(long, value_enum)]
     pub(super) voxels: Option<VoxelType>,
+    /// Replace dates, names and numbers in texts that may tell who a patient is, by the rules of a file or by the built-in ones
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub(super) scrub: Option<Option<PathBuf>>,
     /// The language model's tokenizer.json
     #[arg(long, value_name = "FILE")]
     pub(super) tokenizer: Option<PathBuf>,
@@ -208,19 +221,13 @@ impl PrepareArgs {
         config.volume.voxels = self.voxels.map_or(config.volume.voxels, VoxelType::code);
         config.engine.check_inputs = self.check_inputs.map_or(config.engine.check_inputs, Check::check_inputs);
         config.engine.threads = self.threads.unwrap_or(config.engine.threads);
+        if let Some(rules) = &self.scrub {
+            config.text.scrub = Some(rules.clone().map_or(Scrub::BuiltIn, Scrub::File));
+        }
         if let Some(path) = &self.tokenizer {
             config.text.tokenizer = TokenizerConfig::Path(path.clone());
         }
         override_values(name, &config, &self.set)
-    }
-
-    /// Whether an option is given that sets a value of the configuration.
-    pub(super) fn sets_values(&self) -> bool {
-        self.recipe.is_some()
-            || self.voxels.is_some()
-            || self.check_inputs.is_some()
-            || self.threads.is_some()
-            || self.tokenizer.is_some()
     }
 }
 

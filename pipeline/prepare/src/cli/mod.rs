@@ -13,21 +13,19 @@ use med2e3_program::frame::Ending;
 use med2e3_program::machine::{cores, require_threads};
 use med2e3_program::run_args::print;
 use med2e3_program::{Configuration, Stdout, note, visible};
-use med2e3_schemas::config;
 use med2e3_shards::Dataset;
 use schemars::schema_for;
 
 use crate::check::{leaks, verify};
-use crate::config::{PrepareConfig, SampleConfig, TokenizerConfig};
+use crate::config::{PrepareConfig, SampleConfig};
 use crate::engine::{self, QueryLimits};
-use crate::provenance::Paths;
 use crate::recognize::{self, Recognized};
 use crate::run::RangePart;
 use crate::show::inspect::{Which, inspect, write_montage};
 use crate::show::rejects;
 use crate::show::sql::{to_json_lines, to_table};
 use crate::subset::{draw, resplit};
-use crate::{demo_set, estimate, prepare};
+use crate::{demo_set, estimate, init, prepare};
 use args::{Args, PrepareArgs, Verb};
 
 /// Parses the arguments, runs the verb, prints errors with their causes.
@@ -58,6 +56,10 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
                 if args.part == RangePart::WHOLE { summary::prepared(&prepared) } else { summary::part(report) }
             })?;
             Ok(Ending::of(report.volumes.quarantined_rows() + report.texts.quarantined_rows() > 0))
+        }
+        Verb::Init { path, out: folder } => {
+            out.write_all(init::summary(&init::init(&path, &folder)?).as_bytes())?;
+            Ok(Ending::Fine)
         }
         Verb::Sample(run) => {
             let drawn = runtime()?.block_on(draw::draw(&run.read_config()?, &run.out))?;
@@ -153,34 +155,17 @@ fn configurations() -> [Configuration; 2] {
     ]
 }
 
-/// The configuration that the arguments state: the file's, or one made from what is at the path.
+/// The configuration that the arguments state: the file's, or one made from what is at the path. Says what will be done.
 fn prepare_config(args: &PrepareArgs) -> anyhow::Result<PrepareConfig> {
     let name = args.path.display().to_string();
-    if args.path.extension().is_some_and(|ending| ending == "toml") {
+    let config = if args.path.extension().is_some_and(|ending| ending == "toml") {
         let text = fs::read_to_string(&args.path).with_context(|| format!("{name}: read failed"))?;
-        if args.sets_values() {
-            return Ok(args.apply(&name, config::parse(&name, &text, &[])?)?);
-        }
-        return Ok(config::parse(&name, &text, &args.set)?);
-    }
-    let Recognized { what, config } = recognize::recognize(&args.path)?;
-    let config = args.apply(&name, config)?;
-    match &config.text.tokenizer {
-        _ if config.manifest.is_volumes_alone() => {}
-        TokenizerConfig::Path(path) => note(format_args!("tokenizer {}", path.display())),
-        TokenizerConfig::Train(entries) => note(format_args!(
-            "tokenizer of at most {entries} entries, trained on the texts; --tokenizer names a language model's own instead"
-        )),
-    }
-    let [d, h, w] = config.volume.shape;
-    let volume = &config.volume;
-    let names = if config.provenance.paths == Paths::Hash { "; names are withheld from the dataset" } else { "" };
-    note(format_args!("{name}: {what}{names}"));
-    note(format_args!(
-        "recipe {}, {d}x{h}x{w} voxels as {}, to {}, where prepare.toml states the run in full",
-        volume.recipe.as_str(),
-        volume.voxels.as_str(),
-        args.out.display(),
-    ));
+        args.apply(&name, recognize::configuration(&name, &text, &args.set)?)?
+    } else {
+        let Recognized { what, config } = recognize::recognize(&args.path)?;
+        note(format_args!("{name}: {what}"));
+        args.apply(&name, config)?
+    };
+    summary::plan(&config, &args.out).iter().for_each(|line| note(format_args!("{line}")));
     Ok(config)
 }

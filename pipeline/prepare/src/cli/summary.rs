@@ -1,21 +1,56 @@
 //! What a verb did, as text for a person.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
 use med2e3_program::visible;
-use med2e3_schemas::report::{PrepareReport, TableCounts};
+use med2e3_schemas::report::{ManifestCounts, PrepareReport, TableCounts};
 
 use crate::check::leaks::Leak;
 use crate::check::verify::Verification;
+use crate::config::{PrepareConfig, TokenizerConfig};
 use crate::estimate::Estimate;
 use crate::prepare::Prepared;
+use crate::provenance::{Paths, Provenance};
 use crate::subset::draw::Drawn;
 use crate::subset::resplit::Resplit;
 
 /// Adds a line.
 macro_rules! line {
     ($text:expr, $($args:tt)*) => { writeln!($text, $($args)*).expect("a string takes any text") };
+}
+
+/// What a run will do, before it does it: recipe, tokenizer, and what is withheld.
+pub(super) fn plan(config: &PrepareConfig, out: &Path) -> Vec<String> {
+    let volume = &config.volume;
+    let [d, h, w] = volume.shape;
+    let mut lines = vec![format!(
+        "recipe {}, {d}x{h}x{w} voxels as {}, to {}, where prepare.toml states the run in full",
+        volume.recipe.as_str(),
+        volume.voxels.as_str(),
+        out.display(),
+    )];
+    let texts = !config.manifest.is_volumes_alone();
+    match &config.text.tokenizer {
+        _ if !texts => {}
+        TokenizerConfig::Path(path) => lines.push(format!("tokenizer {}", path.display())),
+        TokenizerConfig::Train(entries) => lines.push(format!(
+            "tokenizer of at most {entries} entries, trained on the texts; --tokenizer names a language model's own instead"
+        )),
+    }
+    if config.provenance.paths == Paths::Hash {
+        let stored = match (&config.text.scrub, texts) {
+            (_, false) => "",
+            (None, true) => "; texts are stored as they are, --scrub replaces what may tell who a patient is",
+            (Some(_), true) => "; in texts, what may tell who a patient is is replaced by marks",
+        };
+        lines.push(format!(
+            "names are withheld: paths, names of files and rows, and cases are in {} alone{stored}",
+            Provenance::folder(Paths::Hash, out).display()
+        ));
+    }
+    lines
 }
 
 pub(super) fn estimate(estimate: &Estimate) -> String {
@@ -58,6 +93,7 @@ pub(super) fn prepared(prepared: &Prepared) -> String {
         line!(text, "set aside, {count} of {all} (med2e3-data rejects lists all):");
         first_rejects.iter().for_each(|reject| line!(text, "         {}", visible::value(&reject.line())));
     }
+    manifest_counts(&mut text, &report.manifest);
     if !listing.passed_over.is_empty() {
         let passed: u64 = listing.passed_over.values().map(|passed| passed.count).sum();
         line!(text, "files    {} in volumes, {passed} passed over:", listing.in_volumes);
@@ -106,6 +142,44 @@ pub(super) fn prepared(prepared: &Prepared) -> String {
         quarantine.display()
     );
     text
+}
+
+/// What reading the manifest found: how cases were told apart, what has no counterpart, who may be named in texts.
+fn manifest_counts(text: &mut String, counts: &ManifestCounts) {
+    let listed = |counts: &BTreeMap<String, u64>| {
+        let words = counts.iter().map(|(word, count)| format!("{count} {}", word.replace('_', " ")));
+        words.collect::<Vec<_>>().join(", ")
+    };
+    let ManifestCounts { cases, rows_without_text, volumes_without_text, .. } = counts;
+    if !cases.is_empty() {
+        let total: u64 = cases.values().sum();
+        let by: Vec<String> = cases.iter().map(|(origin, count)| format!("{count} by {}", origin_words(origin))).collect();
+        line!(text, "cases    {total}: {}", by.join(", "));
+    }
+    if *rows_without_text > 0 {
+        line!(text, "         {rows_without_text:>6} rows of tables without a text");
+    }
+    if *volumes_without_text > 0 {
+        line!(text, "         {volumes_without_text:>6} volumes without a text");
+    }
+    if !counts.scrubbed.is_empty() {
+        line!(text, "scrubbed {} in texts", listed(&counts.scrubbed));
+    }
+    if counts.texts_with_identities > 0 {
+        let (texts, found) = (counts.texts_with_identities, listed(&counts.identities));
+        line!(text, "WARNING  {texts} texts look as if they told who a patient is ({found}); --scrub replaces it");
+    }
+}
+
+/// What told cases apart, in words.
+fn origin_words(origin: &str) -> &str {
+    match origin {
+        "table" => "a table's column",
+        "patient_id" => "the patient's identifier in their files (hashed)",
+        "pattern" => "manifest.case",
+        "folder" => "folders and names of files; manifest.case or a table's column states it otherwise",
+        other => other,
+    }
 }
 
 fn more(text: &mut String, kinds: usize) {

@@ -1,32 +1,128 @@
-//! Which case a volume belongs to, as far as its path tells.
+//! Which case a volume belongs to: what a table states, else the patient that the volume's files state, else a part of its path,
+//! else its folder.
 //!
 //! M3D has a folder a case, with the case's series in it. Others have one folder with a file a patient (`imagesTr`, as
 //! nnU-Net has it): if that folder were the case, all patients would be one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::Manifest;
-use super::source::{Names, PREPARED, RAW, names};
+use blake3::Hash;
+use med2e3_schemas::manifest::Refusal;
+use med2e3_schemas::quarantine::Reason;
+use regex::Regex;
 
-/// States the case of every volume, and of every text by its first volume.
-pub(super) fn assign(manifest: &mut Manifest) {
-    let cases = cases(manifest.volumes.iter().map(|volume| volume.image.as_str()));
-    let case_of = |image: &String| cases.get(image).cloned();
-    for volume in &mut manifest.volumes {
-        volume.case_id = case_of(&volume.image).unwrap_or_default();
+use super::Builder;
+use super::source::{Names, PREPARED, RAW, names, stem};
+use crate::PrepareError;
+
+/// Where cases are taken from, in the order in which it is asked.
+const ORIGINS: [&str; 4] = ["table", "patient_id", "pattern", "folder"];
+
+/// States the case of every volume, adds the texts that name a case alone, and states the case of every text by its first volume.
+///
+/// # Errors
+/// A pattern that is none; headers that the machine failed to read.
+pub(super) fn assign(builder: &mut Builder<'_>, pattern: Option<&str>) -> Result<(), PrepareError> {
+    let pattern = pattern.map(case_pattern).transpose()?;
+    builder.read_headers()?;
+    let folders = cases(builder.manifest.volumes.iter().map(|volume| volume.image.as_str()));
+    // Of a patient without a name, the first volume's.
+    let mut first: HashMap<Hash, &str> = HashMap::new();
+    for volume in &builder.manifest.volumes {
+        if let Some(patient) = builder.headers.patient(&volume.image) {
+            let name = first.entry(patient.hash).or_insert(&volume.image);
+            *name = (*name).min(volume.image.as_str());
+        }
     }
-    for text in &mut manifest.texts {
-        text.case_id = text.images.first().and_then(case_of).unwrap_or_default();
+    let of_patient = |patient: &super::headers::Patient| {
+        patient.name.clone().unwrap_or_else(|| first.get(&patient.hash).copied().unwrap_or_default().to_owned())
+    };
+    // A table may call a patient as its files do.
+    let of_table = |case: &str| builder.headers.patient_called(case).map_or_else(|| case.to_owned(), of_patient);
+    let found: Vec<(usize, String)> = builder
+        .manifest
+        .volumes
+        .iter()
+        .map(|volume| {
+            let image = &volume.image;
+            let of_pattern = || {
+                let found = pattern.as_ref()?.captures(image)?;
+                found.name(GROUP).map(|case| case.as_str().to_owned()).filter(|case| !case.is_empty())
+            };
+            if let Some((case, _)) = builder.cases.get(image) {
+                (0, of_table(case))
+            } else if let Some(patient) = builder.headers.patient(image) {
+                (1, of_patient(patient))
+            } else if let Some(case) = of_pattern() {
+                (2, case)
+            } else {
+                (3, folders.get(image).cloned().unwrap_or_default())
+            }
+        })
+        .collect();
+    let waiting: Vec<_> =
+        std::mem::take(&mut builder.waiting).into_iter().map(|(case, text)| (of_table(&case), case, text)).collect();
+    let mut volumes_of: HashMap<String, Vec<String>> = HashMap::new();
+    let mut names: [BTreeSet<String>; ORIGINS.len()] = Default::default();
+    for (volume, (origin, case)) in builder.manifest.volumes.iter_mut().zip(found) {
+        volumes_of.entry(case.clone()).or_default().push(volume.image.clone());
+        names[origin].insert(case.clone());
+        volume.case_id = case;
+    }
+    // A case is counted where it was asked for first.
+    let mut counted: BTreeSet<String> = BTreeSet::new();
+    for (origin, names) in ORIGINS.iter().zip(names) {
+        let fresh = names.iter().filter(|name| counted.insert((*name).clone())).count() as u64;
+        if fresh > 0 {
+            builder.manifest.counts.cases.insert((*origin).to_owned(), fresh);
+        }
+    }
+    for (name, case, text) in waiting {
+        match volumes_of.get(&name) {
+            Some(images) => images.iter().for_each(|image| builder.add_about(&text, image, None)),
+            None => {
+                let detail = format!("expected volumes of the case `{case}`, found none");
+                builder.add_about(&text, "", Some(&Refusal { reason: Reason::NoVolume, detail }));
+            }
+        }
+    }
+    let cases: HashMap<String, String> =
+        builder.manifest.volumes.iter().map(|volume| (volume.image.clone(), volume.case_id.clone())).collect();
+    for text in &mut builder.manifest.texts {
+        text.case_id = text.images.first().and_then(|image| cases.get(image)).cloned().unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// The group of a pattern that is the case.
+const GROUP: &str = "case";
+
+/// A pattern with a group `case`, which is looked for in a volume's path from the data root.
+///
+/// # Errors
+/// Text that is no regular expression, or has no such group.
+pub fn case_pattern(pattern: &str) -> Result<Regex, PrepareError> {
+    let error = |found: String| PrepareError::Config {
+        key: "manifest.case".into(),
+        expected: "a regular expression with a group `case`, such as \"(?P<case>[^/]+)/\"".into(),
+        found,
+    };
+    let found = Regex::new(pattern).map_err(|problem| error(format!("`{pattern}`: {problem}")))?;
+    if found.capture_names().flatten().any(|name| name == GROUP) {
+        Ok(found)
+    } else {
+        Err(error(format!("`{pattern}`, which has none")))
     }
 }
 
-/// The case of each image.
+/// The case of each image by its folder.
 ///
 /// It is the name of the folder above. But where a folder holds more volumes than there are folders with volumes beside
 /// it, it is a collection and no case: each of its volumes is a case of its own, by its name. So of 100 folders with 3
 /// volumes each every folder is a case, and of `imagesTr` and `imagesTs` with 50 each none. This is so for files alone: series
 /// that are folders lie in the folder of their study, unless all lie in one. Where several folders have the name (`p1/study`,
-/// `p2/study`), the case is the whole path, so that two patients are never one case.
+/// `p2/study`), the case is the whole path, so that two patients are never one case. Names that state their patient, as those
+/// of BIDS and CT-RATE do, come before all of this.
 fn cases<'a>(images: impl Iterator<Item = &'a str> + Clone) -> BTreeMap<String, String> {
     let folder = |image: &'a str| image.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut volumes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -43,7 +139,9 @@ fn cases<'a>(images: impl Iterator<Item = &'a str> + Clone) -> BTreeMap<String, 
         // Each folder above a series of M3D is a case, whatever it holds.
         let of_m3d = image.starts_with(RAW) || image.starts_with(PREPARED);
         let is_series_of_study = last(image) == series && volumes.len() > 1;
-        let case = if own.is_empty() || !(of_m3d || is_series_of_study || volumes[own].len() <= beside[folder(own)]) {
+        let case = if let Some(patient) = stated_by_name(image) {
+            patient
+        } else if own.is_empty() || !(of_m3d || is_series_of_study || volumes[own].len() <= beside[folder(own)]) {
             series
         } else if of_m3d || named[case_id.as_str()] == 1 {
             case_id
@@ -53,6 +151,24 @@ fn cases<'a>(images: impl Iterator<Item = &'a str> + Clone) -> BTreeMap<String, 
         (image.to_owned(), case)
     };
     images.map(of).collect()
+}
+
+/// The patient in the name of a file or of a folder above it: BIDS has `sub-NAME`, CT-RATE `train_NUMBER_SCAN_RECONSTRUCTION`.
+fn stated_by_name(image: &str) -> Option<String> {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let last = stem(image.rsplit('/').next().unwrap_or_default());
+    if let [split @ ("train" | "valid"), number, scan, reconstruction] = last.split('_').collect::<Vec<_>>()[..]
+        && is_number(number)
+        && scan.len() == 1
+        && is_number(reconstruction)
+    {
+        return Some(format!("{split}_{number}"));
+    }
+    let subject = |part: &str| {
+        let name = part.strip_prefix("sub-")?.split(['_', '.']).next()?;
+        (!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric())).then(|| format!("sub-{name}"))
+    };
+    image.split('/').find_map(subject)
 }
 
 #[cfg(test)]
@@ -95,6 +211,25 @@ mod tests {
         let all: Vec<&str> = images.iter().copied().chain(more.iter().map(String::as_str)).collect();
         let found = of(&all);
         assert_eq!((found[0].as_str(), found[59].as_str(), found[60].as_str()), ("p0", "p19", "v0"));
+    }
+
+    #[test]
+    fn names_may_state_the_patient() {
+        let images = ["train/train_1/train_1_a/train_1_a_1.nii.gz", "train_1_b_2.nii.gz", "x/valid_1_a_1.nii.gz"];
+        assert_eq!(of(&images), ["train_1", "train_1", "valid_1"]);
+        let images = ["sub-01/ses-1/anat/sub-01_ses-1_ct.nii.gz", "sub-01/ses-2/ct.nii.gz", "sub-02_ct.nii.gz"];
+        assert_eq!(of(&images), ["sub-01", "sub-01", "sub-02"]);
+        assert_eq!(of(&["a/train_a_1.nii", "b/sub-.nii"]), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_pattern_has_a_group_for_the_case() {
+        let found = case_pattern("^(?P<case>[^/]+)/").unwrap();
+        assert_eq!(&found.captures("P1/studyA/ct.nii").unwrap()["case"], "P1");
+        for pattern in ["([a-z]+)/", "(", ""] {
+            let error = case_pattern(pattern).unwrap_err().to_string();
+            assert!(error.starts_with("manifest.case: expected a regular expression with a group"), "{error}");
+        }
     }
 
     #[test]

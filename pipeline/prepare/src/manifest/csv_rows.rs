@@ -1,8 +1,8 @@
 //! The rows of a CSV file, so that a damaged row costs only itself.
 //!
-//! - Commas separate fields; LF, CRLF and CR end a line. A line of white space alone is no row.
+//! - Commas separate fields, or another byte that is stated or found in the header; LF, CRLF and CR end a line. A line of white space alone is no row.
 //! - A field that begins with a quote ends with the next single quote; two quotes in it are one, line breaks in it are its
-//!   text. White space may follow it, then a comma or the row's end. Any other quote is a character like others, as in pandas.
+//!   text. White space may follow it, then a separator or the row's end. Any other quote is a character like others, as in pandas.
 //! - A row is set aside where its quote is not closed before the file ends; where text follows a closing quote, since that one
 //!   opened another field, often of a later row; and where it spans lines that begin as rows do, though the number of its
 //!   fields is right by chance.
@@ -82,29 +82,43 @@ impl Shape<'_> {
     }
 }
 
+/// What may separate fields, in the order in which they are preferred where a header has as many of each.
+const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
+
+/// The separator that a header's first line has most of, outside of quotes.
+fn separator_of(head: &[u8]) -> u8 {
+    let line = head.split(|byte| matches!(byte, b'\n' | b'\r')).find(|line| !line.trim_ascii().is_empty());
+    let outside = line.unwrap_or_default().split(|byte| *byte == b'"').step_by(2);
+    let count = |separator: u8| outside.clone().flatten().filter(|byte| **byte == separator).count();
+    SEPARATORS.into_iter().rev().max_by_key(|separator| count(*separator)).unwrap_or(b',')
+}
+
 /// A CSV file's header and rows.
 pub(super) struct CsvRows<R> {
     lines: Lines<R>,
+    separator: u8,
     header: Vec<String>,
     /// Most bytes of a field.
     most: usize,
 }
 
 impl<R: BufRead> CsvRows<R> {
-    /// Reads the header; no field of the table may have more than `most` bytes.
+    /// Reads the header; no field of the table may have more than `most` bytes. Fields are separated by `separator`, or by
+    /// what the header has most of: commas, semicolons, tabs or bars.
     ///
     /// # Errors
     /// The system's; within, what the file has in place of a header in UTF-8.
-    pub(super) fn open(mut input: R, most: usize) -> io::Result<Result<CsvRows<R>, String>> {
+    pub(super) fn open(mut input: R, most: usize, separator: Option<u8>) -> io::Result<Result<CsvRows<R>, String>> {
         let head = input.fill_buf()?;
-        let mark = match encoding::without_mark(head) {
-            Ok(rest) => head.len() - rest.len(),
+        let (mark, found) = match encoding::without_mark(head) {
+            Ok(rest) => (head.len() - rest.len(), separator_of(rest)),
             Err(found) => return Ok(Err(found.to_owned())),
         };
+        let separator = separator.unwrap_or(found);
         input.consume(mark);
-        let lines =
-            Lines { input, ahead: VecDeque::new(), read: 0, most: most.saturating_mul(ROW_FIELDS), at_return: false };
-        let mut rows = CsvRows { lines, header: Vec::new(), most };
+        let most_of_line = most.saturating_mul(ROW_FIELDS);
+        let lines = Lines { input, separator, ahead: VecDeque::new(), read: 0, most: most_of_line, at_return: false };
+        let mut rows = CsvRows { lines, separator, header: Vec::new(), most };
         Ok(match rows.row(COLUMNS, None)? {
             None => Err("an empty file".into()),
             Some(CsvRow { fields: Err(fault), line }) => {
@@ -139,7 +153,7 @@ impl<R: BufRead> CsvRows<R> {
                 Some(line) => break line.number,
             }
         };
-        let mut parser = Parser::of(width, self.most);
+        let mut parser = Parser::of(self.separator, width, self.most);
         let (mut count, mut opened, mut bytes) = (0, 0, 0);
         let fault = loop {
             let Some(next) = self.lines.get(count)? else {
@@ -188,6 +202,7 @@ struct Line {
 /// The lines of a file; those of the present row can be read again.
 struct Lines<R> {
     input: R,
+    separator: u8,
     ahead: VecDeque<Line>,
     read: u64,
     /// Most bytes of a line that are kept.
@@ -247,10 +262,12 @@ impl<R: BufRead> Lines<R> {
             if let Some(line) = self.ahead.pop_front() {
                 bytes += line.bytes.len() as u64 + line.left;
             }
-            let next = self.get(0)?;
             // A row has several fields.
-            let begins =
-                |line: &Line, shape: &Shape<'_>| line.bytes.contains(&b',') && shape.begins(&alone(&line.bytes));
+            let separator = self.separator;
+            let next = self.get(0)?;
+            let begins = |line: &Line, shape: &Shape<'_>| {
+                line.bytes.contains(&separator) && shape.begins(&alone(separator, &line.bytes))
+            };
             if next.is_none_or(|line| shape.is_none_or(|shape| begins(line, shape))) {
                 return Ok(bytes);
             }
@@ -266,20 +283,21 @@ impl<R: BufRead> Lines<R> {
     fn hold_rows(&self, count: usize, opened: usize, width: usize, shape: &Shape<'_>) -> bool {
         let lines: Vec<&Line> = self.ahead.iter().take(count).collect();
         let [first, between @ .., last] = lines.as_slice() else { return false };
-        let begins = |line: &Line| shape.begins(&alone(&line.bytes));
+        let alone = |line: &Line| alone(self.separator, &line.bytes);
+        let begins = |line: &Line| shape.begins(&alone(line));
         // Of a field over several lines no line begins as a row; but its last one does by the columns after the field, if
         // all that tell a row are there. Then the first line has to be a row too.
         let told_before = || shape.columns.iter().any(|column| *column < opened);
-        let is_row = |line: &Line| begins(line) && alone(&line.bytes).len() == width;
+        let is_row = |line: &Line| begins(line) && alone(line).len() == width;
         between.iter().any(|line| begins(line)) || (begins(last) && (told_before() || is_row(first)))
     }
 }
 
 /// The fields of a line by itself, in which a quote that is not closed is a character like others.
-fn alone(line: &[u8]) -> Vec<Vec<u8>> {
-    let mut parser = Parser::of(usize::MAX, usize::MAX);
+fn alone(separator: u8, line: &[u8]) -> Vec<Vec<u8>> {
+    let mut parser = Parser::of(separator, usize::MAX, usize::MAX);
     if let Ok(false) = parser.line(line) {
-        let rest = line[parser.opened..].trim_ascii_end().split(|byte| *byte == b',');
+        let rest = line[parser.opened..].trim_ascii_end().split(|byte| *byte == separator);
         parser.fields.extend(rest.map(<[u8]>::to_vec));
     }
     parser.fields
@@ -300,6 +318,7 @@ enum State {
 }
 
 struct Parser {
+    separator: u8,
     width: usize,
     /// Most bytes of a field.
     most: usize,
@@ -311,8 +330,8 @@ struct Parser {
 }
 
 impl Parser {
-    fn of(width: usize, most: usize) -> Parser {
-        Parser { width, most, fields: Vec::new(), field: Vec::new(), state: State::Start, opened: 0 }
+    fn of(separator: u8, width: usize, most: usize) -> Parser {
+        Parser { separator, width, most, fields: Vec::new(), field: Vec::new(), state: State::Start, opened: 0 }
     }
 
     /// Reads one line; whether the row ends with it.
@@ -324,7 +343,7 @@ impl Parser {
                     self.opened = at;
                     Quoted
                 }
-                (Start | Plain | Quote | Closed, b',') => {
+                (Start | Plain | Quote | Closed, byte) if byte == self.separator => {
                     self.end_field()?;
                     Start
                 }
@@ -358,7 +377,7 @@ impl Parser {
         if self.fields.len() < self.width {
             self.fields.push(field);
         } else if !field.trim_ascii().is_empty() {
-            // Commas alone at the end of a line do no harm.
+            // Separators alone at the end of a line do no harm.
             return Err(Fault::Damaged(format!("more fields than the {} of the header", self.width)));
         }
         Ok(())

@@ -97,6 +97,18 @@ pub(crate) fn expects_units(root: &Path, start: &Path) -> bool {
     found.is_break() || !without
 }
 
+/// Gives every volume at or below the folder, by its path from the root, in the order of a listing.
+pub(crate) fn volumes_below(
+    root: &Path,
+    start: &Path,
+    mut visit: impl FnMut(&Path) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    walk(root, start, |path, item| match item {
+        Item::Series(_) | Item::Volume(_) => visit(path),
+        _ => ControlFlow::Continue(()),
+    })
+}
+
 /// What a walk through a tree finds, with its path relative to the root.
 enum Item {
     /// A folder whose entries follow.

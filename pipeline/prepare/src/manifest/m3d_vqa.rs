@@ -15,7 +15,8 @@ use super::csv_rows::{CsvRow, CsvRows, Fault, Shape};
 use super::{Builder, Row};
 use crate::PrepareError;
 
-const COLUMNS: [&str; 9] = [
+/// The columns, by name.
+pub(super) const COLUMNS: [&str; 9] = [
     "Image Path",
     "Question Type",
     "Question",
@@ -51,7 +52,8 @@ pub(super) fn read(
         found,
     };
     let opened =
-        CsvRows::open(BufReader::new(file), builder.limits.field_bytes()).map_err(PrepareError::file(path, "read"))?;
+        CsvRows::open(BufReader::new(file), builder.limits.field_bytes(), Some(b','))
+        .map_err(PrepareError::file(path, "read"))?;
     let mut rows = opened.map_err(error)?;
     let mut positions = [0; COLUMNS.len()];
     for (position, column) in positions.iter_mut().zip(COLUMNS) {
@@ -200,7 +202,7 @@ fn rows(cells: [String; COLUMNS.len()], damage: Option<Refusal>, split: Split, r
         task: Task::ClosedVqa,
         topic,
         split,
-        question: closed_question(&question, [&a, &b, &c, &d]),
+        question: closed_question(&question, [&a, &b, &c, &d].map(String::as_str).as_slice()),
         answer: closed_answer(&letter, &answer),
         turns: None,
         choices: Some(vec![a, b, c, d]),

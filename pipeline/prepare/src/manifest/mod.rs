@@ -7,14 +7,20 @@ mod case;
 mod conversations;
 mod csv_rows;
 mod folder;
+mod headers;
 mod json_rows;
 mod listing;
 mod m3d_cap;
 mod m3d_vqa;
+mod named;
+mod scrubbing;
 mod source;
 mod stamp;
+mod table;
+mod table_head;
+mod table_rows;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use med2e3_input::reading;
@@ -22,19 +28,25 @@ use med2e3_input::text::CaptionPrompts;
 use med2e3_schemas::Id;
 use med2e3_schemas::manifest::{ManifestText, ManifestTurn, ManifestVolume, Refusal};
 use med2e3_schemas::quarantine::Reason;
+use med2e3_schemas::report::ManifestCounts;
 use med2e3_schemas::sample::{Split, Task, Topic};
 use med2e3_store::disk::nearest_existing;
 
 use crate::PrepareError;
-use crate::config::{ManifestConfig, ManifestLimits};
+use crate::config::{ManifestConfig, ManifestLimits, TextRules};
 use crate::provenance::Provenance;
+pub use case::case_pattern;
 pub use conversations::holds_conversations;
-pub(crate) use folder::expects_units;
+pub(crate) use folder::{expects_units, volumes_below};
+use headers::Headers;
 pub use listing::Listing;
 use m3d_vqa::Forms;
+use named::Named;
+use scrubbing::Scrubbing;
 use source::Found;
 pub use source::link_out_of;
 pub use stamp::Stamp;
+pub use table_head::TableHead;
 
 /// The two tables, and the named parts of splits.
 #[derive(Debug, Default)]
@@ -50,9 +62,11 @@ pub struct Manifest {
     pub sources: BTreeMap<PathBuf, Stamp>,
     /// What became of the files of folders that were listed.
     pub listing: Listing,
+    /// What else was found.
+    pub counts: ManifestCounts,
 }
 
-/// Reads every manifest file that the configuration names; captions get their instructions from `prompts`.
+/// Reads every manifest file that the configuration names; `rules` say what is done to texts.
 ///
 /// # Errors
 /// A file that is missing or, as a whole, no manifest of its kind, and anything that the machine failed to read; single bad
@@ -60,21 +74,23 @@ pub struct Manifest {
 pub fn read(
     root: &Path,
     config: &ManifestConfig,
-    prompts: &CaptionPrompts,
+    rules: &TextRules,
     provenance: &Provenance,
 ) -> Result<Manifest, PrepareError> {
     // A row that is refused because the machine failed would stay refused.
-    reading::patiently(|| read_once(root, config, prompts, provenance))?
+    reading::patiently(|| read_once(root, config, rules, provenance))?
 }
 
 fn read_once(
     root: &Path,
     config: &ManifestConfig,
-    prompts: &CaptionPrompts,
+    rules: &TextRules,
     provenance: &Provenance,
 ) -> Result<Manifest, PrepareError> {
-    let mut builder = Builder::new(root, prompts, provenance, config.limits);
+    let mut builder = Builder::new(root, rules, provenance, config.limits);
     for folder in &config.folders {
+        // The root by either of its names.
+        let folder = folder.strip_prefix(".").unwrap_or(folder);
         folder::read(root, folder, &mut builder)?;
     }
     for file in &config.captions {
@@ -91,11 +107,18 @@ fn read_once(
     for file in &config.conversations {
         conversations::read(&builder.source(root.join(&file.path)), file, &mut builder)?;
     }
-    case::assign(&mut builder.manifest);
-    Ok(builder.manifest)
+    if config.table.iter().any(|table| table.columns.series.is_some() || table.columns.accession.is_some()) {
+        builder.read_headers()?;
+    }
+    for table in &config.table {
+        table::read(table, &mut builder)?;
+    }
+    case::assign(&mut builder, config.case.as_deref())?;
+    Ok(builder.finish())
 }
 
 /// One text row as a manifest file states it.
+#[derive(Clone)]
 struct Row {
     /// File and entry.
     row: String,
@@ -130,22 +153,53 @@ impl Row {
 struct Builder<'a> {
     root: &'a Path,
     prompts: &'a CaptionPrompts,
+    scrubbing: Scrubbing<'a>,
     provenance: &'a Provenance,
     limits: ManifestLimits,
     manifest: Manifest,
     volumes: HashSet<Id>,
     samples: HashSet<Id>,
+    named: Named,
+    headers: Headers,
+    /// What tables state of volumes: the case, and the row that states it.
+    cases: HashMap<String, (String, String)>,
+    /// Texts of tables that name a case alone.
+    waiting: Vec<(String, Row)>,
 }
 
 impl<'a> Builder<'a> {
     fn new(
         root: &'a Path,
-        prompts: &'a CaptionPrompts,
+        rules: &'a TextRules,
         provenance: &'a Provenance,
         limits: ManifestLimits,
     ) -> Builder<'a> {
-        let manifest = Manifest::default();
-        Builder { root, prompts, provenance, limits, manifest, volumes: HashSet::new(), samples: HashSet::new() }
+        Builder {
+            root,
+            prompts: &rules.prompts,
+            scrubbing: Scrubbing::of(rules, provenance),
+            provenance,
+            limits,
+            manifest: Manifest::default(),
+            volumes: HashSet::new(),
+            samples: HashSet::new(),
+            named: Named::default(),
+            headers: Headers::default(),
+            cases: HashMap::new(),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// The manifest, with what can be counted once it is whole.
+    fn finish(mut self) -> Manifest {
+        let Manifest { volumes, texts, counts, .. } = &mut self.manifest;
+        if !texts.is_empty() {
+            let told = texts.iter().filter(|text| text.refusal.is_none()).flat_map(|text| &text.volume_ids);
+            let told: HashSet<&Id> = told.collect();
+            let is_silent = |volume: &&ManifestVolume| volume.refusal.is_none() && !told.contains(&volume.volume_id);
+            counts.volumes_without_text = volumes.iter().filter(is_silent).count() as u64;
+        }
+        self.manifest
     }
 
     /// Notes a file that the manifest comes from, before it is read.
@@ -200,9 +254,13 @@ impl<'a> Builder<'a> {
     /// Adds the row, and its volumes where they are new; gives the sample's id unless the row is refused.
     fn add(&mut self, mut row: Row) -> Option<Id> {
         row.fit(self.limits.field_bytes());
+        self.scrubbing.row(&mut row, &mut self.manifest.counts);
         row.images.iter_mut().for_each(|image| *image = source::spelled(self.root, image));
         let volume_ids: Vec<Id> = row.images.iter().map(|image| self.provenance.volume_id(image)).collect();
-        row.images.iter().for_each(|image| self.add_volume(image, row.row.clone()));
+        // What a table names in vain is no volume that is missing: the table is about more than is here.
+        if row.refusal.as_ref().is_none_or(|refusal| refusal.reason != Reason::NoVolume) {
+            row.images.iter().for_each(|image| self.add_volume(image, row.row.clone()));
+        }
         let choices = row.choices.clone().unwrap_or_default().join("\u{1f}");
         let words = [row.split.as_str(), row.task.as_str(), &row.question, &row.answer, &choices];
         let turns = row.turns.iter().flatten().flat_map(|turn| [turn.question.as_str(), &turn.answer]);

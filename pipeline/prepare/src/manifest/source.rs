@@ -33,7 +33,8 @@ pub(super) const PREPARED: &str = "M3D_Cap_npy/";
 /// The folder of the raw series that they were made of.
 pub(super) const RAW: &str = "M3D_Cap/";
 
-fn stem(name: &str) -> &str {
+/// A name without the ending of a volume.
+pub(super) fn stem(name: &str) -> &str {
     ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
 }
 

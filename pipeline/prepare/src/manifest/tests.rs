@@ -22,7 +22,7 @@ impl Study {
 
     fn read(&self, config: &ManifestConfig) -> Manifest {
         let root = fs::canonicalize(self.0.path()).unwrap();
-        read(&root, config, &CaptionPrompts::default(), &Provenance::Keep).unwrap()
+        read(&root, config, &TextRules::default(), &Provenance::Keep).unwrap()
     }
 }
 
@@ -215,7 +215,7 @@ fn a_file_that_is_no_list_is_no_manifest() {
         let file = ConversationFile { path: "a.json".into(), split: Split::Train, folder: None, task: None };
         let config = ManifestConfig { conversations: vec![file], ..nothing() };
         let error =
-            read(study.0.path(), &config, &CaptionPrompts::default(), &Provenance::Keep).unwrap_err().to_string();
+            read(study.0.path(), &config, &TextRules::default(), &Provenance::Keep).unwrap_err().to_string();
         assert!(error.contains("a.json: expected a JSON list") && !error.contains("Jane"), "{error}");
     }
 }
@@ -295,7 +295,7 @@ fn a_table_of_another_kind_is_refused_with_what_it_is() {
     ] {
         let study = csv(&[]);
         fs::write(study.0.path().join("a.csv"), bytes).unwrap();
-        let error = read(study.0.path(), &both(false), &CaptionPrompts::default(), &Provenance::Keep).unwrap_err();
+        let error = read(study.0.path(), &both(false), &TextRules::default(), &Provenance::Keep).unwrap_err();
         assert!(error.to_string().contains(said), "{said}: {error}");
     }
 }
@@ -319,7 +319,7 @@ fn choices_that_hold_letters_are_taken_apart_by_the_answer() {
         cases.extend(places.map(|place| (choices, place)));
     }
     let entries = cases.iter().map(|(choices, place)| {
-        let question = med2e3_input::text::prompt::closed_question("<image3d>\nWhich?", *choices);
+        let question = med2e3_input::text::prompt::closed_question("<image3d>\nWhich?", choices);
         entry(&["Axial"], &[&question, &format!("{}. {}", ["A", "B", "C", "D"][*place], choices[*place])])
     });
     let texts = conversations(entries.collect()).texts;
@@ -470,7 +470,7 @@ fn texts_beyond_their_limit_are_set_aside_by_name() {
         ManifestConfig { captions: vec!["a.json".into()], limits, ..nothing() },
         ManifestConfig { conversations: vec![file], limits, ..nothing() },
     ] {
-        let error = read(&root, &config, &CaptionPrompts::default(), &Provenance::Keep).unwrap_err().to_string();
+        let error = read(&root, &config, &TextRules::default(), &Provenance::Keep).unwrap_err().to_string();
         assert!(error.contains("at most 1048576 bytes (manifest.limits.json_mib)"), "{error}");
     }
 }

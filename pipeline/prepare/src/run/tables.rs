@@ -11,6 +11,7 @@ use med2e3_schemas::Id;
 use med2e3_schemas::identity::Identify;
 use med2e3_schemas::index::FileEntry;
 use med2e3_schemas::manifest::{range_identity, texts_schema, texts_to_batch, volumes_schema, volumes_to_batch};
+use med2e3_schemas::report::ManifestCounts;
 use med2e3_schemas::subset::Subset;
 use med2e3_shards::index::{TOKENIZER, TOKENIZER_CONFIG, file_entry};
 use med2e3_shards::{PageLayout, ShardError, ShardWriter, subset};
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::folder::RunFolder;
 use super::text_tools::TextTools;
 use crate::PrepareError;
-use crate::config::{PrepareConfig, TokenizerConfig};
+use crate::config::PrepareConfig;
 use crate::manifest::{self, Listing, Stamp};
 use crate::sealed;
 
@@ -43,6 +44,8 @@ pub struct Tables {
     pub texts: Ranges,
     /// What became of the files of folders that were listed.
     pub listing: Listing,
+    /// What else reading the manifest found.
+    pub counts: ManifestCounts,
     // Every file that the tables came from, as it was then.
     #[serde(with = "path_keys")]
     sources: BTreeMap<PathBuf, Stamp>,
@@ -119,10 +122,8 @@ impl Tables {
         work.remove(FILE)?;
         // Before they are read: a change in between shows in the next run.
         let text = &config.text;
-        let tokenizer = if let TokenizerConfig::Path(path) = &text.tokenizer { Some(path) } else { None };
-        let named = tokenizer.into_iter().chain(&text.caption_prompts).chain(&text.question_tokenizer);
-        let mut sources: BTreeMap<_, _> = named.map(|path| (path.clone(), Stamp::quick(path))).collect();
-        let manifest = manifest::read(&folder.root, &config.manifest, &text.prompts()?, &folder.provenance)?;
+        let mut sources: BTreeMap<_, _> = text.files().map(|path| (path.clone(), Stamp::quick(path))).collect();
+        let manifest = manifest::read(&folder.root, &config.manifest, &text.rules()?, &folder.provenance)?;
         sources.extend(manifest.sources.clone());
         if !manifest.texts.is_empty() {
             TextTools::provide(text, &manifest)?.store(&folder.dataset)?;
@@ -142,7 +143,8 @@ impl Tables {
             work.put_whole(PARTS, &serde_json::to_vec_pretty(&names).expect("names are plain data"))?;
         }
         let files = Files::now(folder)?;
-        let tables = Tables { volumes: volumes.0, texts: texts.0, listing: manifest.listing, sources, files };
+        let manifest::Manifest { listing, counts, .. } = manifest;
+        let tables = Tables { volumes: volumes.0, texts: texts.0, listing, counts, sources, files };
         work.put_whole(FILE, &sealed::seal(&tables))?;
         Ok(tables)
     }

@@ -46,7 +46,7 @@ const MAX_DEPTH: usize = 64;
 const MAX_ITEMS: usize = 1 << 20;
 
 /// Longest text that is read, of which the standard allows 64 characters a value: texts are looked at once a frame.
-const LONGEST_TEXT: usize = 1024;
+pub(super) const LONGEST_TEXT: usize = 1024;
 
 /// Group and element number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,6 +153,11 @@ impl<'a> DataSet<'a> {
     /// As [`elements`](Self::elements), of an item, in which pixel data is an element as others.
     pub(super) fn all_elements(&self, tags: &[Tag]) -> Result<Elements<'a>, DicomError> {
         self.find(tags, NO_TAG).map_err(|fault| self.error(fault))
+    }
+
+    /// As [`elements`](Self::elements), of the elements before the first whose tag is `until` or greater; what follows may be cut.
+    pub(super) fn elements_before(&self, tags: &[Tag], until: Tag) -> Result<Elements<'a>, DicomError> {
+        self.find(tags, until).map_err(|fault| self.error(fault))
     }
 
     /// As [`elements`](Self::elements), of the elements before the first that is cut or broken.
@@ -379,7 +384,8 @@ impl<'a> Elements<'a> {
         self.items(sequence)?.first().map(|item| item.all_elements(tags)).transpose()
     }
 
-    fn value(&self, tag: Tag) -> Option<&'a [u8]> {
+    /// The bytes of a value as they are, with its padding.
+    pub(super) fn value(&self, tag: Tag) -> Option<&'a [u8]> {
         let (entry, end) = self.values.get(&tag)?;
         Some(&self.set.bytes[entry.start..*end])
     }

@@ -20,8 +20,8 @@
 //! - With MONOCHROME1, samples are inverted, so that greater values are brighter, except where they are Hounsfield
 //!   units: for those MONOCHROME1 describes only the display, not the values.
 //! - Only numbers and coded terms of the header are read ([`header`]); no name, date, description or identifier leaves
-//!   this module. A dropped slice is named by its index among the folder's DICOM files in the order of their names,
-//!   each frame counting.
+//!   this module, with one exception: [`identifiers`], whose values can be compared and hashed, and not printed. A dropped slice is
+//!   named by its index among the folder's DICOM files in the order of their names, each frame counting.
 //!
 //! Compared with SimpleITK and pydicom; each part names its sources.
 
@@ -30,6 +30,7 @@ mod elements;
 mod error;
 mod file;
 mod header;
+mod identifiers;
 mod jpeg_2000;
 mod jpeg_2000_cost;
 mod jpeg_lossless;
@@ -49,6 +50,7 @@ use self::error::DicomError;
 pub(super) use self::file::is_dicom;
 use self::file::{File, HEAD, PixelData, first_part};
 use self::header::{Header, PixelFormat, Remark, Rescale64, Role};
+pub use self::identifiers::{Identifier, Identifiers, PLACEHOLDERS, identifiers};
 pub(super) use self::kind::{KIND_HEAD, Kind, kind};
 use self::pixels::Decoded;
 use self::series::Stack;

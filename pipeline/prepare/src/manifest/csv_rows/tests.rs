@@ -30,7 +30,7 @@ type Row = (u64, Result<Vec<String>, String>);
 
 fn read(text: &[u8]) -> Vec<Row> {
     // A small buffer, so that marks and lines lie across its ends.
-    let mut rows = CsvRows::open(BufReader::with_capacity(16, Cursor::new(text)), MOST).unwrap().unwrap();
+    let mut rows = CsvRows::open(BufReader::with_capacity(16, Cursor::new(text)), MOST, Some(b',')).unwrap().unwrap();
     assert_eq!(rows.header().len(), 9);
     let mut found = Vec::new();
     while let Some(CsvRow { line, fields }) = rows.next(&SHAPE).unwrap() {
@@ -101,7 +101,7 @@ fn quotes_and_white_space_around_fields() {
 
 #[test]
 fn a_file_that_is_no_table_says_what_it_is() {
-    let open = |bytes: &[u8]| CsvRows::open(Cursor::new(bytes.to_vec()), MOST).unwrap().err();
+    let open = |bytes: &[u8]| CsvRows::open(Cursor::new(bytes.to_vec()), MOST, Some(b',')).unwrap().err();
     assert!(open(b"").unwrap().contains("empty") && open(b"\n \n").unwrap().contains("empty"));
     let utf16: Vec<u8> = HEADER.encode_utf16().flat_map(u16::to_le_bytes).collect();
     assert!(open(&utf16).unwrap().contains("UTF-16"));
@@ -148,7 +148,29 @@ fn a_field_beyond_its_limit_costs_only_its_row() {
     let found = read(format!("{HEADER}{fields}\n{row}").as_bytes());
     assert!(found[0].1.as_ref().is_err_and(|found| found.starts_with("a row of more than")) && found[1].1.is_ok());
     // A header may not be longer either.
-    let open = |text: String| CsvRows::open(Cursor::new(text), MOST).unwrap().err().unwrap();
+    let open = |text: String| CsvRows::open(Cursor::new(text), MOST, Some(b',')).unwrap().err().unwrap();
     assert!(open("x".repeat(MOST + 1)).contains("more than"));
     assert!(open("x,".repeat(2000)).contains("more fields"));
+}
+
+#[test]
+fn a_table_may_have_other_separators() {
+    let rows = |text: &str, separator| {
+        let mut rows = CsvRows::open(Cursor::new(text.to_owned()), MOST, separator).unwrap().unwrap();
+        let shape = Shape { least: 2, columns: [0, 0], are_cells: &|_| false };
+        let mut read = vec![rows.header().to_vec()];
+        while let Some(CsvRow { fields, .. }) = rows.next(&shape).unwrap() {
+            read.push(fields.unwrap().into_iter().map(|cell| String::from_utf8(cell).unwrap()).collect());
+        }
+        read
+    };
+    for separator in [",", ";", "\t", "|"] {
+        let text = format!("a{separator}\"b, c; d\"\n1{separator}\"x{separator}\ny\"\n");
+        let expected = vec![vec!["a".to_owned(), "b, c; d".into()], vec!["1".into(), format!("x{separator}\ny")]];
+        assert_eq!(rows(&text, None), expected, "{separator:?}");
+        assert_eq!(rows(&text, Some(separator.as_bytes()[0])), expected);
+    }
+    // One that is stated holds, whatever the header has more of.
+    assert_eq!(rows("a;b,c\n1;2,3\n", Some(b','))[0], ["a;b", "c"]);
+    assert_eq!(rows("only\n1\n", None), [["only"]]);
 }
