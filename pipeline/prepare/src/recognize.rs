@@ -238,7 +238,7 @@ fn image_folder_tables(root: &Path) -> Vec<TextTable> {
             if !reading::is_file(&root.join(&path)) {
                 continue;
             }
-            let table = TextTable { path, base: folder.clone(), split: split_of(&folder), ..TextTable::default() };
+            let table = TextTable { path, base: folder.clone(), split: Some(split_of(&folder)), ..TextTable::default() };
             tables.extend(TableHead::read(root, &table).ok().and_then(|head| head.table().ok()));
         }
     }
@@ -324,7 +324,7 @@ mod tests {
         let Recognized { what, config } = recognize(folder.path()).unwrap();
         assert!(what.contains("train/metadata.jsonl"), "{what}");
         let found: Vec<_> = config.manifest.table.iter().map(|table| (table.base.clone(), table.split)).collect();
-        assert_eq!(found, [("train".into(), Split::Train), ("validation".into(), Split::Validation)]);
+        assert_eq!(found, [("train".into(), Some(Split::Train)), ("validation".into(), Some(Split::Validation))]);
         let columns = &config.manifest.table[0].columns;
         assert_eq!((columns.volume.as_deref(), columns.caption.as_deref()), (Some("file_name"), Some("text")));
     }

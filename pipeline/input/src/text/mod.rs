@@ -15,6 +15,7 @@
 pub mod encoding;
 pub mod findings;
 pub mod prompt;
+pub mod scrub;
 
 pub mod template;
 
@@ -33,5 +34,6 @@ pub use budget::LengthBudget;
 pub use conversation::EncodedText;
 pub use prompt::CaptionPrompts;
 pub use question_tokenizer::QuestionTokenizer;
+pub use scrub::Scrubber;
 pub use template::{IMAGE3D, IMAGE3D_TOKEN, Template, Turn};
 pub use tokenizer::Tokenizer;

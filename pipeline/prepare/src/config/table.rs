@@ -33,21 +33,13 @@ pub struct TextTable {
     /// Folder, relative to the data root, that the volumes' paths are relative to.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub base: PathBuf,
-    /// The split of rows that do not state theirs.
-    #[serde(default = "train", skip_serializing_if = "is_train")]
-    pub split: Split,
+    /// The split of rows that do not state theirs; `train` where it is not stated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
 }
 
 fn is_empty(path: &PathBuf) -> bool {
     path.as_os_str().is_empty()
-}
-
-fn train() -> Split {
-    Split::Train
-}
-
-fn is_train(split: &Split) -> bool {
-    *split == Split::Train
 }
 
 /// What a table's file is.

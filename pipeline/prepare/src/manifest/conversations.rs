@@ -1,5 +1,6 @@
 //! Med-2E3's conversation JSON: a list of `{conversations, vision3d, ...}`, or one of them a line, each with any number of
-//! volumes and turns. What becomes of a damaged row: `json_rows`.
+//! volumes and turns; and LLaVA's, whose rows have `image` and whose mark is `<image>`, where the images are volumes. What
+//! becomes of a damaged row: `json_rows`.
 //!
 //! A conversation is `{from, value}` in turns of `human` and `gpt`; the n-th `<image3d>` mark is replaced by the n-th volume of
 //! `vision3d`. `question` is what the slice scorer reads: the first human turn without its marks unless the row states
@@ -27,12 +28,12 @@ pub(super) fn read(path: &Path, file: &ConversationFile, builder: &mut Builder<'
     let bytes = read_whole(path, &builder.limits)?;
     let error = |found: &str| PrepareError::Manifest {
         path: path.to_owned(),
-        expected: "a JSON list of {conversations, vision3d}, or one of them a line".into(),
+        expected: "a JSON list of {conversations, vision3d}, or of {conversations, image}, or one of them a line".into(),
         found: found.to_owned(),
     };
     let text = encoding::without_mark(&bytes).map_err(error)?;
     let most = builder.limits.field_bytes();
-    let rows = JsonRows::of_file(text, &["id", "conversations", "vision3d"], most);
+    let rows = JsonRows::of_file(text, &["id", "conversations", "vision3d", LLAVA_IMAGE], most);
     let rows = rows.ok_or_else(|| error("another value"))?;
     let (name, lines) = (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), rows.are_lines());
     let mut found = Found::default();
@@ -73,23 +74,23 @@ impl Found {
     }
 }
 
-/// Whether a JSON file holds conversations, in a list or one a line, rather than an object from splits to lists.
+/// Whether a JSON file holds conversations, in a list or one a line, rather than other rows or an object from splits to lists.
 ///
 /// # Errors
 /// The system's.
 pub fn holds_conversations(path: &Path) -> io::Result<bool> {
     let mut head = Vec::new();
-    reading::File::open(path)?.take(4096).read_to_end(&mut head)?;
+    reading::File::open(path)?.take(1 << 16).read_to_end(&mut head)?;
     let text = String::from_utf8_lossy(encoding::without_mark(&head).unwrap_or_default()).into_owned();
     let text: String = text.split_ascii_whitespace().collect();
     let splits = ["{\"train", "{\"val", "{\"test"].iter().any(|split| text.starts_with(split));
     let list_of_split = splits && text.split_once("\":").is_some_and(|(_, value)| value.starts_with('['));
-    Ok(text.starts_with('[') || (text.starts_with('{') && !list_of_split && text.contains("\"conversations\"")))
+    Ok(text.starts_with(['[', '{']) && !list_of_split && text.contains("\"conversations\""))
 }
 
 /// The fields of a row that are read.
-const FIELDS: [&str; 7] =
-    ["conversations", "vision3d", "vision2d", "question", "question_type", "answer", "answer_choice"];
+const FIELDS: [&str; 8] =
+    ["conversations", "vision3d", LLAVA_IMAGE, "vision2d", "question", "question_type", "answer", "answer_choice"];
 
 fn row(read: Result<RowValue, String>, file: &ConversationFile, builder: &Builder<'_>, row: String) -> Row {
     let empty = Map::new();
@@ -101,7 +102,8 @@ fn row(read: Result<RowValue, String>, file: &ConversationFile, builder: &Builde
         }),
     };
     let entry = read.as_ref().ok().and_then(|row| row.value.as_object()).unwrap_or(&empty);
-    let broken_paths = read.as_ref().is_ok_and(|row| row.damaged.contains_key("vision3d"));
+    let is_broken = |row: &RowValue| ["vision3d", LLAVA_IMAGE].iter().any(|name| row.damaged.contains_key(*name));
+    let broken_paths = read.as_ref().is_ok_and(is_broken);
     // Volumes are listed even where the text can't be used: other rows may refer to them.
     let images = if broken_paths { Ok(Vec::new()) } else { images(entry, file) };
     let read = match (damage, &images) {
@@ -165,11 +167,24 @@ fn text<'a>(entry: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>
     Ok(Some(encoding::trimmed(text)).filter(|text| !text.is_empty()))
 }
 
+/// LLaVA's field of a path, or of a list of them.
+const LLAVA_IMAGE: &str = "image";
+
+/// Whether a row is in LLaVA's form.
+fn is_of_llava(entry: &Map<String, Value>) -> bool {
+    field(entry, LLAVA_IMAGE).is_some() && field(entry, "vision3d").is_none()
+}
+
 fn images(entry: &Map<String, Value>, file: &ConversationFile) -> Result<Vec<String>, Refusal> {
-    let Some(value) = field(entry, "vision3d") else { return Ok(Vec::new()) };
-    let list = value.as_array().ok_or_else(|| bad("expected a list of paths in `vision3d`, found something else"))?;
+    let name = if is_of_llava(entry) { LLAVA_IMAGE } else { "vision3d" };
+    let Some(value) = field(entry, name) else { return Ok(Vec::new()) };
+    let list = match value {
+        Value::String(_) if name == LLAVA_IMAGE => std::slice::from_ref(value),
+        Value::Array(list) => list.as_slice(),
+        _ => return Err(bad(format!("expected a list of paths in `{name}`, found something else"))),
+    };
     let paths: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
-    let paths = paths.ok_or_else(|| bad("expected a list of paths in `vision3d`, found another value in it"))?;
+    let paths = paths.ok_or_else(|| bad(format!("expected a list of paths in `{name}`, found another value in it")))?;
     let paths = paths.into_iter().map(|path| path.trim_start_matches(encoding::BYTE_ORDER_MARK));
     Ok(paths.map(|path| below(file.folder.as_deref(), path)).collect())
 }
@@ -188,7 +203,10 @@ fn conversation(
     images: &[String],
     builder: &Builder<'_>,
 ) -> Result<Conversation, Refusal> {
-    let turns = turns(entry)?;
+    let mut turns = turns(entry)?;
+    if is_of_llava(entry) {
+        name_volumes(&mut turns, images.len());
+    }
     let marks = |mark: &str| turns.iter().map(|turn| turn.question.matches(mark).count()).sum::<usize>();
     let answered = |mark: &str| turns.iter().any(|turn| turn.answer.contains(mark));
     let listed2d = field(entry, "vision2d").is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty()));
@@ -286,6 +304,22 @@ fn choices_of(question: &str, answer: &str) -> Option<Vec<String>> {
         }
     }
     first.map(|parts| parts.map(str::to_owned).to_vec())
+}
+
+/// Puts this project's marks in place of LLaVA's; where a row has an image and no mark, before the first question.
+fn name_volumes(turns: &mut [ManifestTurn], images: usize) {
+    let marks: usize = turns.iter().map(|turn| turn.question.matches(IMAGE2D_TOKEN).count()).sum();
+    if let ([first, ..], 0) = (&mut *turns, marks) {
+        first.question = format!("{}{}", format!("{IMAGE2D_TOKEN}\n").repeat(images), first.question);
+    }
+    for turn in turns {
+        let question = turn.question.replace(IMAGE2D_TOKEN, IMAGE3D_TOKEN);
+        // A mark at a question's end is as good as one before it, where it is the only one.
+        turn.question = match question.strip_suffix(IMAGE3D_TOKEN) {
+            Some(asked) if !asked.contains(IMAGE3D_TOKEN) && !asked.trim().is_empty() => with_image(asked.trim()),
+            _ => question,
+        };
+    }
 }
 
 /// The turns of human and gpt, both trimmed.

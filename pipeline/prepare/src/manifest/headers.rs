@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 
 use blake3::Hash;
+use med2e3_input::reading::MachineFault;
 use med2e3_input::volume::{Identifier, Identifiers, ReadLimits, identifiers};
 use rayon::prelude::*;
 
 use super::Builder;
 use super::source::{PREPARED, RAW};
 use crate::PrepareError;
+use crate::provenance::Provenance;
 
 /// What the files of volumes state, by hashes under no key that never leave the memory.
 #[derive(Default)]
@@ -75,8 +77,7 @@ impl Builder<'_> {
                 let found = identifiers(&root.join(&volume.source_path), &ReadLimits::default())?;
                 Ok(found.map(|found| (volume.image.clone(), Stated::of(&found, provenance))))
             })
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(med2e3_input::InputError::from)?;
+            .collect::<Result<Vec<_>, MachineFault>>()?;
         self.headers.read = self.manifest.volumes.len();
         for (image, stated) in looked.into_iter().flatten() {
             let headers = &mut self.headers;
@@ -104,7 +105,7 @@ struct Stated {
 }
 
 impl Stated {
-    fn of(found: &Identifiers, provenance: &crate::provenance::Provenance) -> Stated {
+    fn of(found: &Identifiers, provenance: &Provenance) -> Stated {
         let patient = found.with(Identifier::Patient, |bytes| {
             let identifier = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
             (hash(identifier), Patient { hash: hash(bytes), name: provenance.patient(bytes) })

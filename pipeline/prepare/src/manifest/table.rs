@@ -124,6 +124,11 @@ impl Entry<'_> {
         }
     }
 
+    /// The split of rows that do not state theirs.
+    fn split(&self) -> Split {
+        self.table.split.unwrap_or(Split::Train)
+    }
+
     /// A text row without its volume.
     fn row(&self, task: Task, split: Split, question: String, answer: String) -> Row {
         Row {
@@ -166,7 +171,7 @@ fn add(mut entry: Entry<'_>, builder: &mut Builder<'_>, found: &mut Found) {
     let (target, texts) = match read {
         Ok(read) => read,
         Err(refusal) => {
-            let mut row = entry.row(Task::Caption, entry.table.split, String::new(), String::new());
+            let mut row = entry.row(Task::Caption, entry.split(), String::new(), String::new());
             row.refusal = Some(refusal);
             builder.add(row);
             return;
@@ -215,7 +220,7 @@ fn target(entry: &Entry<'_>, builder: &mut Builder<'_>) -> Result<Target, Refusa
         };
     }
     if let Some(uid) = entry.text("series")? {
-        let images = builder.headers().of_series(uid);
+        let images = builder.headers.of_series(uid);
         return Ok(if images.is_empty() {
             absent(uid, "expected a series of this id below the listed folders, found none".into())
         } else {
@@ -223,7 +228,7 @@ fn target(entry: &Entry<'_>, builder: &mut Builder<'_>) -> Result<Target, Refusa
         });
     }
     if let Some(number) = entry.text("accession")? {
-        let images = builder.headers().of_accession(number);
+        let images = builder.headers.of_accession(number);
         return Ok(if images.is_empty() {
             absent(number, "expected a series of this accession number below the listed folders, found none".into())
         } else {
@@ -239,7 +244,7 @@ fn target(entry: &Entry<'_>, builder: &mut Builder<'_>) -> Result<Target, Refusa
 /// The row's texts, each about a volume that is still to be named.
 fn texts(entry: &Entry<'_>) -> Result<Vec<Row>, Refusal> {
     let split = match entry.text("split")? {
-        None => entry.table.split,
+        None => entry.split(),
         Some(word) => word.to_lowercase().parse::<Split>().map_err(|error| bad(error.to_string()))?,
     };
     let mut texts = Vec::new();

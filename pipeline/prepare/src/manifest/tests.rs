@@ -5,6 +5,8 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::*;
+use med2e3_input::text::CaptionPrompts;
+
 use crate::config::{ConversationFile, QuestionFile};
 
 /// A data root with two series and one manifest file.
