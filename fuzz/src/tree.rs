@@ -7,7 +7,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-
 use super::prepare::config::ManifestConfig;
 use super::prepare::manifest;
 use super::prepare::provenance::Provenance;
@@ -110,8 +109,7 @@ pub fn tree(bytes: &[u8]) {
         }
     }
     let config = ManifestConfig { folders: vec![PathBuf::new()], ..ManifestConfig::default() };
-    let read =
-        || manifest::read(&root, &config, &TextRules::default(), &Provenance::Keep).expect("a folder is listed");
+    let read = || manifest::read(&root, &config, &TextRules::default(), &Provenance::Keep).expect("a folder is listed");
     let manifest = read();
     let listed = manifest.listing.in_volumes + manifest.listing.counts().values().sum::<u64>();
     assert_eq!(listed, entries(&root), "{:?}", manifest.listing);

@@ -56,10 +56,16 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), St
             "exclusiveMinimum" if value.as_f64() <= rule.as_f64() => {
                 return fail(format!("{value} is not above {rule}"));
             }
-            "minLength" if value.as_str().is_some_and(|text| (text.chars().count() as u64) < rule.as_u64().unwrap_or(0)) => {
+            "minLength"
+                if value.as_str().is_some_and(|text| (text.chars().count() as u64) < rule.as_u64().unwrap_or(0)) =>
+            {
                 return fail(format!("expected {rule} characters or more"));
             }
-            "maxLength" if value.as_str().is_some_and(|text| text.chars().count() as u64 > rule.as_u64().unwrap_or(u64::MAX)) => {
+            "maxLength"
+                if value
+                    .as_str()
+                    .is_some_and(|text| text.chars().count() as u64 > rule.as_u64().unwrap_or(u64::MAX)) =>
+            {
                 return fail(format!("expected at most {rule} characters"));
             }
             "minItems" if value.as_array().is_some_and(|items| (items.len() as u64) < rule.as_u64().unwrap_or(0)) => {
@@ -96,7 +102,8 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), St
                     }
                 }
             }
-            "minLength" | "maxLength" | "const" | "enum" | "minimum" | "maximum" | "exclusiveMinimum" | "minItems" | "maxItems" => {}
+            "minLength" | "maxLength" | "const" | "enum" | "minimum" | "maximum" | "exclusiveMinimum" | "minItems"
+            | "maxItems" => {}
             note if NOTES.contains(&note) => {}
             other => return fail(format!("the schema's word {other} is not known")),
         }

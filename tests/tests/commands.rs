@@ -31,7 +31,7 @@ const NOT_RUN: [(&str, &str); 14] = [
 ];
 
 /// What is added to a line so that it is done in seconds on what the test made, by what the line begins with.
-const MADE_SMALL: [(&str, &str); 6] = [
+const MADE_SMALL: [(&str, &str); 7] = [
     ("med2e3 train", "--set data.max_steps=1 --set data.batch_size=2 --set device=cpu --set threads=1"),
     ("med2e3 evaluate", "--set device=cpu --set threads=1 --set max_new_tokens=2"),
     ("med2e3 explain", "--set device=cpu --set threads=1 --set max_new_tokens=2"),
@@ -39,6 +39,7 @@ const MADE_SMALL: [(&str, &str); 6] = [
         "med2e3 retrieve",
         "--set device=cpu --set threads=1 --set dataset=small --set clip=/weights/m3d-clip-small --set text_tokenizer=/weights/m3d-clip-small",
     ),
+    ("med2e3-data sample configs/demo/", "--set 'counts=[{task=\"caption\",count=2},{task=\"open_vqa\",count=2}]'"),
     ("med2e3-data sample configs/sample/ablation", "--set 'counts=[{task=\"caption\",count=2}]'"),
     ("med2e3 generate", "--device cpu --max-new-tokens 2"),
 ];
@@ -98,10 +99,17 @@ fn desk() -> &'static Desk {
         copy(&golden.join("released/reference.safetensors"), "reference.safetensors");
         copy(&golden.join("m3d_clip_tiny"), "weights/m3d-clip-small");
         copy(&golden.join("m3d_clip_tiny/tokenizer.json"), "weights/bert/tokenizer.json");
-        copy(&desk.path("dataset"), ".demo/dataset");
-        copy(&desk.path("run"), ".demo/finetune");
-        copy(&desk.path("run"), ".demo/pretrain");
+        let parts = "--llm /weights/phi3 --vision2d /weights/siglip --vision3d /weights/m3d-clip";
+        ok(&format!("med2e3 import {parts} --variant paper --out start"), &[0]);
+        for name in [".demo/dataset", "shards"] {
+            copy(&desk.path("dataset"), name);
+        }
+        for name in [".demo/pretrain", ".demo/finetune", "stage1", "lora"] {
+            copy(&desk.path("run"), name);
+        }
         copy(&m3d, ".demo/m3d");
+        copy(&m3d.join("M3D_Cap/ct_case/000001/Series_1.nii.gz"), "ct.nii.gz");
+        copy(&desk.path("ct.nii.gz"), ".demo/m3d/M3D_Cap/ct_case/000103/Axial_brain_window.nii.gz");
         desk
     })
 }

@@ -81,7 +81,9 @@ impl PrepareConfig {
         let questions = manifest.questions.iter().map(|file| &file.path).chain(&manifest.yes_no);
         let conversations = manifest.conversations.iter().map(|file| &file.path);
         let tables = manifest.table.iter().map(|table| &table.path);
-        for file in manifest.captions.iter().chain(questions).chain(conversations).chain(tables).chain(&manifest.folders) {
+        for file in
+            manifest.captions.iter().chain(questions).chain(conversations).chain(tables).chain(&manifest.folders)
+        {
             let path = self.root.join(file);
             fs::metadata(&path).map_err(PrepareError::file(&path, "open"))?;
         }

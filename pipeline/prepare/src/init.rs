@@ -68,7 +68,8 @@ pub fn init(path: &Path, out: &Path) -> Result<Started, PrepareError> {
     if tables.is_empty() {
         let template = out.join(TEMPLATE);
         refuse_existing(&template)?;
-        let columns = Columns { volume: Some("volume".into()), ..Columns::of_header(&TEMPLATE_HEADER.map(str::to_owned)) };
+        let columns =
+            Columns { volume: Some("volume".into()), ..Columns::of_header(&TEMPLATE_HEADER.map(str::to_owned)) };
         tables.push(TextTable { path: template.clone(), columns, ..TextTable::default() });
         started.template = Some(template);
     }
@@ -140,7 +141,9 @@ impl Started {
 /// Whether bytes are no UTF-8, and nothing but text in an encoding of western Europe.
 fn is_western(bytes: &[u8]) -> bool {
     let is_control = |byte: &u8| matches!(byte, 0..=8 | 0x0e..=0x1f | 0x7f | 0x81 | 0x8d | 0x8f | 0x90 | 0x9d);
-    std::str::from_utf8(bytes).is_err() && !bytes.starts_with(&[0xff, 0xfe]) && !bytes.iter().any(|byte| is_control(byte))
+    std::str::from_utf8(bytes).is_err()
+        && !bytes.starts_with(&[0xff, 0xfe])
+        && !bytes.iter().any(|byte| is_control(byte))
 }
 
 /// The configuration, with comments.
@@ -160,13 +163,17 @@ fn configuration(root: &Path, tables: &[TextTable], started: &Started) -> String
     line("[manifest]");
     line(&format!("# Every volume below these folders: {} were found.", started.volumes));
     line("folders = [\"\"]");
-    line("# Which part of a path is the patient, where neither a table nor the files state it. A dataset is split by patients.");
+    line(
+        "# Which part of a path is the patient, where neither a table nor the files state it. A dataset is split by patients.",
+    );
     line("# case = \"^(?P<case>[^/]+)/\"");
     for table in tables {
         line("");
         line("[[manifest.table]]");
         line(&format!("path = {}", quoted(&table.path.to_string_lossy())));
-        line("# Columns by their names: volume, series, accession, case; caption (or report), question, answer, choices,");
+        line(
+            "# Columns by their names: volume, series, accession, case; caption (or report), question, answer, choices,",
+        );
         line("# answer_choice, topic, split, id.");
         let columns = table.columns.stated();
         let single = columns.iter().filter(|(key, _)| *key != "choices");
@@ -194,11 +201,15 @@ fn configuration(root: &Path, tables: &[TextTable], started: &Started) -> String
     line("# recipe = { ct = { intensity = { window = \"lung\" } } }");
     line("");
     line("# [text]");
-    line("# tokenizer = { path = \"/models/phi3/tokenizer.json\" }   # the language model's own; else one is trained on the texts");
+    line(
+        "# tokenizer = { path = \"/models/phi3/tokenizer.json\" }   # the language model's own; else one is trained on the texts",
+    );
     line("# scrub = \"built_in\"             # replaces dates, names, numbers that may tell who a patient is");
     line("");
     line("[provenance]");
-    line("# No path and no name is in the dataset: they are in DATASET.provenance beside it. \"keep\" is for public data.");
+    line(
+        "# No path and no name is in the dataset: they are in DATASET.provenance beside it. \"keep\" is for public data.",
+    );
     line("paths = \"hash\"");
     text
 }
@@ -218,7 +229,10 @@ pub fn summary(started: &Started) -> String {
     }
     line(format!("wrote {}", started.config.display()));
     if let Some(template) = &started.template {
-        line(format!("wrote {}: one line a volume; write texts into it, and copy a line for a further text", template.display()));
+        line(format!(
+            "wrote {}: one line a volume; write texts into it, and copy a line for a further text",
+            template.display()
+        ));
     }
     line(format!("next: med2e3-data prepare {} --out dataset --dry-run", started.config.display()));
     text

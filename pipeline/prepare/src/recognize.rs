@@ -142,9 +142,10 @@ fn recognize_once(path: &Path) -> Result<Recognized, PrepareError> {
         _ => {
             return Err(PrepareError::Request {
                 what: path.display().to_string(),
-                problem: "expected a configuration (.toml), a manifest or a table of texts (.csv, .tsv, .json, .jsonl, \
+                problem:
+                    "expected a configuration (.toml), a manifest or a table of texts (.csv, .tsv, .json, .jsonl, \
                     .parquet), a volume, or a folder of these"
-                    .into(),
+                        .into(),
             });
         }
     }
@@ -238,7 +239,8 @@ fn image_folder_tables(root: &Path) -> Vec<TextTable> {
             if !reading::is_file(&root.join(&path)) {
                 continue;
             }
-            let table = TextTable { path, base: folder.clone(), split: Some(split_of(&folder)), ..TextTable::default() };
+            let table =
+                TextTable { path, base: folder.clone(), split: Some(split_of(&folder)), ..TextTable::default() };
             tables.extend(TableHead::read(root, &table).ok().and_then(|head| head.table().ok()));
         }
     }
@@ -297,7 +299,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         write(root, "a/ct.nii", b"");
-        write(root, "M3D_VQA_train.csv", b"Image Path,Question Type,Question,Choice A,Choice B,Choice C,Choice D,Answer,Answer Choice\n");
+        write(
+            root,
+            "M3D_VQA_train.csv",
+            b"Image Path,Question Type,Question,Choice A,Choice B,Choice C,Choice D,Answer,Answer Choice\n",
+        );
         write(root, "talk.json", b"[{\"conversations\": [], \"vision3d\": []}]");
         write(root, "reports.csv", b"image;report\na/ct.nii;Normal.\n");
         for name in ["", "M3D_VQA_train.csv", "talk.json", "reports.csv", "a/ct.nii"] {
@@ -319,7 +325,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for split in ["train", "validation"] {
             write(folder.path(), &format!("{split}/ct.nii"), b"");
-            write(folder.path(), &format!("{split}/metadata.jsonl"), b"{\"file_name\": \"ct.nii\", \"text\": \"Normal.\"}\n");
+            write(
+                folder.path(),
+                &format!("{split}/metadata.jsonl"),
+                b"{\"file_name\": \"ct.nii\", \"text\": \"Normal.\"}\n",
+            );
         }
         let Recognized { what, config } = recognize(folder.path()).unwrap();
         assert!(what.contains("train/metadata.jsonl"), "{what}");

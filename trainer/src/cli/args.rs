@@ -220,7 +220,7 @@ pub(super) struct ReportArgs {
     /// Seconds by stage, as JSON
     #[arg(long)]
     seconds: PathBuf,
-    /// The page to write; the JSON file next to it has the same name with .json
+    /// The page to write; next to it, with .json and .svg, its numbers and a figure of one explained volume
     #[arg(long)]
     out: PathBuf,
 }

@@ -21,12 +21,14 @@ use crate::run::RangePart;
 Exit codes: 0 fine, 1 finished but inputs were set aside or a check found something, 2 failed.
 MED2E3_LOG=info shows the query plan with its metrics.
 
-A first run:
-  cargo xtask demo                                   makes .demo/m3d, .demo/dataset and the rest
+A first run with one's own CTs, and one with M3D-Data:
+  med2e3-data init /data/own-cts --out new           writes a configuration and a table to fill in
+  med2e3-data prepare /data/own-cts --out cts
   med2e3-data prepare /data/m3d --out dataset --dry-run
-  med2e3-data prepare configs/prepare/m3d.toml --set root=/data/m3d --out dataset
+  med2e3-data prepare /data/m3d --out dataset
   med2e3-data inspect dataset --row 0 --picture row.png
-  med2e3-data sql dataset \"SELECT task, count(*) FROM samples GROUP BY task\""
+  med2e3-data sql dataset \"SELECT task, count(*) FROM samples GROUP BY task\"
+  cargo xtask demo                                   makes .demo/m3d, .demo/dataset and the rest"
 )]
 pub(super) struct Args {
     #[command(subcommand)]

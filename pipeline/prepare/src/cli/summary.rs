@@ -153,7 +153,8 @@ fn manifest_counts(text: &mut String, counts: &ManifestCounts) {
     let ManifestCounts { cases, rows_without_text, volumes_without_text, .. } = counts;
     if !cases.is_empty() {
         let total: u64 = cases.values().sum();
-        let by: Vec<String> = cases.iter().map(|(origin, count)| format!("{count} by {}", origin_words(origin))).collect();
+        let by: Vec<String> =
+            cases.iter().map(|(origin, count)| format!("{count} by {}", origin_words(origin))).collect();
         line!(text, "cases    {total}: {}", by.join(", "));
     }
     if *rows_without_text > 0 {

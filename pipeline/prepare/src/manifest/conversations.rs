@@ -28,7 +28,8 @@ pub(super) fn read(path: &Path, file: &ConversationFile, builder: &mut Builder<'
     let bytes = read_whole(path, &builder.limits)?;
     let error = |found: &str| PrepareError::Manifest {
         path: path.to_owned(),
-        expected: "a JSON list of {conversations, vision3d}, or of {conversations, image}, or one of them a line".into(),
+        expected: "a JSON list of {conversations, vision3d}, or of {conversations, image}, or one of them a line"
+            .into(),
         found: found.to_owned(),
     };
     let text = encoding::without_mark(&bytes).map_err(error)?;

@@ -51,8 +51,7 @@ pub(super) fn read(
         expected: format!("a CSV with the columns {}", COLUMNS.join(", ")),
         found,
     };
-    let opened =
-        CsvRows::open(BufReader::new(file), builder.limits.field_bytes(), Some(b','))
+    let opened = CsvRows::open(BufReader::new(file), builder.limits.field_bytes(), Some(b','))
         .map_err(PrepareError::file(path, "read"))?;
     let mut rows = opened.map_err(error)?;
     let mut positions = [0; COLUMNS.len()];

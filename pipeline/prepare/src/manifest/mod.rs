@@ -168,12 +168,7 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(
-        root: &'a Path,
-        rules: &'a TextRules,
-        provenance: &'a Provenance,
-        limits: ManifestLimits,
-    ) -> Builder<'a> {
+    fn new(root: &'a Path, rules: &'a TextRules, provenance: &'a Provenance, limits: ManifestLimits) -> Builder<'a> {
         Builder {
             root,
             prompts: &rules.prompts,

@@ -98,8 +98,7 @@ impl Builder<'_> {
     /// A case besides the one that an earlier row stated.
     pub(super) fn state_case(&mut self, images: &[String], case: &str, row: &str) -> Result<(), Refusal> {
         for image in images {
-            let (stated, by) =
-                self.cases.entry(image.clone()).or_insert_with(|| (case.to_owned(), row.to_owned()));
+            let (stated, by) = self.cases.entry(image.clone()).or_insert_with(|| (case.to_owned(), row.to_owned()));
             if stated != case {
                 let detail = format!("expected the case `{stated}`, as {by} states of this volume, found `{case}`");
                 return Err(Refusal { reason: Reason::BadRow, detail });

@@ -209,9 +209,8 @@ fn add(mut entry: Entry<'_>, builder: &mut Builder<'_>, found: &mut Found) {
 
 fn target(entry: &Entry<'_>, builder: &mut Builder<'_>) -> Result<Target, Refusal> {
     entry.cells.as_ref().map_err(Refusal::clone)?;
-    let absent = |name: &str, detail: String| {
-        Target::Absent(name.to_owned(), Refusal { reason: Reason::NoVolume, detail })
-    };
+    let absent =
+        |name: &str, detail: String| Target::Absent(name.to_owned(), Refusal { reason: Reason::NoVolume, detail });
     if let Some(path) = entry.text("volume")? {
         return match builder.volumes_named(&entry.table.base, path) {
             Ok(images) => Ok(Target::Volumes(images)),

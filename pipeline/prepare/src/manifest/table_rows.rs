@@ -107,7 +107,8 @@ impl<'t> TableRows<'t> {
                     Some(encoding) => encoding.decode(&bytes).0.into_owned().into_bytes(),
                     None => encoding::without_mark(&bytes).map_err(|found| error("JSON in UTF-8", found))?.to_vec(),
                 };
-                let header = keys(&text, limits).ok_or_else(|| error("JSON objects, in a list or lines", "another value"))?;
+                let header =
+                    keys(&text, limits).ok_or_else(|| error("JSON objects, in a list or lines", "another value"))?;
                 File::Json { text, header }
             }
             TableFormat::Parquet => File::Parquet(ShardReader::open(path)?),
@@ -129,16 +130,13 @@ impl<'t> TableRows<'t> {
     ///
     /// # Errors
     /// The system's; a file that is damaged as a whole.
-    pub(super) fn read(
-        self,
-        columns: &[&str],
-        key: usize,
-        mut each: impl FnMut(TableRow),
-    ) -> Result<(), PrepareError> {
+    pub(super) fn read(self, columns: &[&str], key: usize, mut each: impl FnMut(TableRow)) -> Result<(), PrepareError> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let stated = self.table.encoding.as_deref();
         match self.file {
-            File::Csv(rows) => read_csv(rows, columns, key, stated, &name, each).map_err(PrepareError::file(self.path, "read")),
+            File::Csv(rows) => {
+                read_csv(rows, columns, key, stated, &name, each).map_err(PrepareError::file(self.path, "read"))
+            }
             File::Json { text, .. } => {
                 let rows = JsonRows::of_file(&text, &[], self.limits.field_bytes()).expect("its header was read");
                 let lines = rows.are_lines();
@@ -158,8 +156,11 @@ fn encoding_of(table: &TextTable) -> Result<Option<&'static Encoding>, String> {
     let Some(name) = &table.encoding else { return Ok(None) };
     // As spelled by Python and others.
     let label = if name.eq_ignore_ascii_case("latin-1") { "latin1" } else { name };
-    let found = Encoding::for_label(label.as_bytes()).or_else(|| Encoding::for_label(label.replace('_', "-").as_bytes()));
-    found.map(Some).ok_or_else(|| format!("`{name}`; known are utf-8, utf-16le, windows-1252, gbk, big5, shift_jis and others"))
+    let found =
+        Encoding::for_label(label.as_bytes()).or_else(|| Encoding::for_label(label.replace('_', "-").as_bytes()));
+    found
+        .map(Some)
+        .ok_or_else(|| format!("`{name}`; known are utf-8, utf-16le, windows-1252, gbk, big5, shift_jis and others"))
 }
 
 /// The file's text as UTF-8. Without a stated encoding bytes pass as they are, but UTF-16 with its mark.
@@ -215,7 +216,11 @@ fn read_csv(
                         None if !field.is_empty() => first.set(Some(kind(field))),
                         known => first.set(known),
                     }
-                    places.iter().zip(columns).map(|(place, column)| csv_cell(&fields[*place], column, encoding)).collect()
+                    places
+                        .iter()
+                        .zip(columns)
+                        .map(|(place, column)| csv_cell(&fields[*place], column, encoding))
+                        .collect()
                 }
             }
             Err(fault) => {
@@ -267,7 +272,10 @@ const MOST_KEYS: usize = 1024;
 fn json_cells(row: Result<RowValue, String>, columns: &[&str]) -> Result<Vec<Cell>, Refusal> {
     let row = row.map_err(bad)?;
     if let Some((damage, column)) = row.damage(columns) {
-        return Err(Refusal { reason: damage.reason(), detail: format!("expected text, found {damage} in `{column}`") });
+        return Err(Refusal {
+            reason: damage.reason(),
+            detail: format!("expected text, found {damage} in `{column}`"),
+        });
     }
     let object = row.value.as_object().ok_or_else(|| bad("expected an object, found something else".into()))?;
     columns.iter().map(|column| json_cell(object.get(*column), column)).collect()

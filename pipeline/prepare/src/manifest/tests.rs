@@ -216,8 +216,7 @@ fn a_file_that_is_no_list_is_no_manifest() {
         let study = Study::new("a.json", text);
         let file = ConversationFile { path: "a.json".into(), split: Split::Train, folder: None, task: None };
         let config = ManifestConfig { conversations: vec![file], ..nothing() };
-        let error =
-            read(study.0.path(), &config, &TextRules::default(), &Provenance::Keep).unwrap_err().to_string();
+        let error = read(study.0.path(), &config, &TextRules::default(), &Provenance::Keep).unwrap_err().to_string();
         assert!(error.contains("a.json: expected a JSON list") && !error.contains("Jane"), "{error}");
     }
 }
