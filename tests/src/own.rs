@@ -1,111 +1,137 @@
-//! A person's own CTs as they lie on a disk: NIfTI files and DICOM series in Hounsfield units, a folder for each patient, and a
-//! table of texts beside them.
+//! CTs and texts as a hospital has them: patients with one or two DICOM series, patients with a NIfTI file, a German table of reports in
+//! Latin-1 with semicolons, Chinese questions by patient; some texts and some volumes missing, one file broken. Names, numbers and
+//! dates of patients are planted wherever such data have them.
 
+use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
+use crate::dicom_file::CtSlice;
 use crate::phantom::{gzip, nifti};
 
-/// Volumes: two patients with a NIfTI file, two with a DICOM series.
-pub const VOLUMES: usize = 4;
+/// Patients; the first half has DICOM series, every other of them two.
+pub const PATIENTS: usize = 20;
 
-const SHAPE: [usize; 3] = [6, 24, 24];
+/// Volumes that can be read.
+pub const VOLUMES: usize = 25;
 
-/// Writes the CTs and `reports.csv` below `root`.
+/// Rows and columns of a slice, and slices.
+const SIZE: u16 = 24;
+const SLICES: u16 = 6;
+
+/// A patient's number in the hospital.
+pub fn patient_id(patient: usize) -> String {
+    format!("77{:05}", 4321 + 37 * patient)
+}
+
+/// A patient's name, as folders and files have it.
+pub fn name(patient: usize) -> String {
+    format!("Zabel_{}", ["Erika", "Jonas", "Ludmila", "Ottokar"][patient % 4]) + &patient.to_string()
+}
+
+/// Everything that must not be in a dataset: what the data say of who patients are.
+pub fn identities() -> Vec<String> {
+    let of = |patient| [patient_id(patient), name(patient), format!("A9{:04}", 100 + patient)];
+    let texts =
+        ["Zabel", "12.03.1961", "0621/3832255", "zabel@klinik.example", "broken_file", "befunde.csv", "fragen.jsonl"];
+    (0..PATIENTS).flat_map(of).chain(texts.map(str::to_owned)).collect()
+}
+
+/// A disc whose size is the patient's, in air, in Hounsfield units.
+fn voxels(patient: usize, series: usize) -> Vec<i16> {
+    let (size, middle) = (i64::from(SIZE), i64::from(SIZE) / 2);
+    let of = |z: i64, y: i64, x: i64| {
+        let inside = (y - middle).pow(2) + (x - middle).pow(2) < (3 + patient as i64 % 8).pow(2);
+        let ground = -1000 + (x * 7 + y * 3 + z + 11 * patient as i64) as i16 % 20;
+        if inside { 40 + 5 * z as i16 + 100 * series as i16 } else { ground }
+    };
+    (0..i64::from(SLICES)).flat_map(|z| (0..size).flat_map(move |y| (0..size).map(move |x| of(z, y, x)))).collect()
+}
+
+/// Writes a patient's DICOM series below `root/dicom`.
+pub fn write_series(root: &Path, patient: usize, series: usize) {
+    let folder = root.join(format!("dicom/{}/study{series}/ct", name(patient)));
+    fs::create_dir_all(&folder).unwrap();
+    let pixels = usize::from(SIZE).pow(2);
+    for (number, slice) in (0..).zip(voxels(patient, series).chunks(pixels)) {
+        let slice = CtSlice {
+            patient: &patient_id(patient),
+            name: &name(patient).replace('_', "^"),
+            accession: &format!("A9{:04}", 100 + patient),
+            series: &format!("1.2.826.0.1.3680043.{patient}.{}", series + 1),
+            number,
+            size: SIZE,
+            pixels: slice.to_vec(),
+        };
+        fs::write(folder.join(format!("IM{number:04}")), slice.file()).unwrap();
+    }
+}
+
+/// Writes a patient's NIfTI file into `root/nifti`; its path below the root.
+pub fn write_nifti(root: &Path, patient: usize) -> String {
+    let path = format!("nifti/{}.nii.gz", name(patient));
+    fs::create_dir_all(root.join("nifti")).unwrap();
+    let shape = [usize::from(SLICES), usize::from(SIZE), usize::from(SIZE)];
+    fs::write(root.join(&path), gzip(&nifti(shape, &voxels(patient, 0)))).unwrap();
+    path
+}
+
+/// Writes all of it.
 pub fn write(root: &Path) {
-    for number in 0..2 {
-        let patient = root.join(format!("P{number}"));
-        fs::create_dir_all(&patient).unwrap();
-        fs::write(patient.join("chest.nii.gz"), gzip(&nifti(SHAPE, &values(number)))).unwrap();
+    for patient in 0..PATIENTS / 2 {
+        (0..=patient % 2).for_each(|series| write_series(root, patient, series));
     }
-    for number in 2..VOLUMES {
-        let series = root.join(format!("P{number}/abdomen"));
-        fs::create_dir_all(&series).unwrap();
-        let [depth, height, width] = SHAPE;
-        for (slice, values) in values(number).chunks(height * width).enumerate().take(depth) {
-            fs::write(series.join(format!("{slice:03}.dcm")), dicom(number, slice, values)).unwrap();
-        }
-    }
-    let rows =
-        ["P0/chest.nii.gz,No focal lesion.", "P1/chest.nii.gz,A nodule.", "P2/abdomen,A cyst.", "P3/abdomen,Normal."];
-    fs::write(root.join("reports.csv"), format!("file,report\n{}\n", rows.join("\n"))).unwrap();
+    (PATIENTS / 2..PATIENTS).for_each(|patient| drop(write_nifti(root, patient)));
+    fs::write(root.join("nifti/broken_file.nii.gz"), b"\x1f\x8b\x08 no gzip").unwrap();
+    fs::write(root.join("befunde.csv"), reports()).unwrap();
+    fs::write(root.join("fragen.jsonl"), questions()).unwrap();
 }
 
-/// Air around a body in which a ball of tissue stands, D H W.
-fn values(number: usize) -> Vec<i16> {
-    let [depth, height, width] = SHAPE;
-    let mut values = Vec::with_capacity(depth * height * width);
-    for d in 0..depth {
-        for h in 0..height {
-            for w in 0..width {
-                let (y, x) = (h as i16 - height as i16 / 2, w as i16 - width as i16 / 2);
-                let body = y * y + x * x < 100;
-                values.push(if body { 20 * number as i16 + (d + h + w) as i16 % 40 } else { -1000 });
-            }
-        }
-    }
-    values
-}
-
-/// One CT slice in explicit little endian.
-fn dicom(patient: usize, slice: usize, values: &[i16]) -> Vec<u8> {
-    let text = |text: &str| text.as_bytes().to_vec();
-    let whole = |n: usize| (n as u16).to_le_bytes().to_vec();
-    let [_, height, width] = SHAPE;
-    let stored = values.iter().flat_map(|value| ((value + 1024) as u16).to_le_bytes()).collect();
-    let class = "1.2.840.10008.5.1.4.1.1.2";
-    let uid = |part: &str| format!("1.2.826.0.1.{patient}.{part}").into_bytes();
-    let elements: Vec<(u32, &[u8; 2], Vec<u8>)> = vec![
-        (0x0008_0016, b"UI", text(class)),
-        (0x0008_0018, b"UI", uid(&format!("3.{slice}"))),
-        (0x0008_0060, b"CS", text("CT")),
-        (0x0010_0010, b"PN", format!("Somebody^{patient}").into_bytes()),
-        (0x0010_0020, b"LO", format!("ID-{patient}").into_bytes()),
-        (0x0020_000d, b"UI", uid("1")),
-        (0x0020_000e, b"UI", uid("2")),
-        (0x0020_0013, b"IS", slice.to_string().into_bytes()),
-        (0x0020_0032, b"DS", format!("0\\0\\{}", 5 * slice).into_bytes()),
-        (0x0020_0037, b"DS", text("1\\0\\0\\0\\1\\0")),
-        (0x0028_0002, b"US", whole(1)),
-        (0x0028_0004, b"CS", text("MONOCHROME2")),
-        (0x0028_0010, b"US", whole(height)),
-        (0x0028_0011, b"US", whole(width)),
-        (0x0028_0030, b"DS", text("0.7\\0.7")),
-        (0x0028_0100, b"US", whole(16)),
-        (0x0028_0101, b"US", whole(12)),
-        (0x0028_0102, b"US", whole(11)),
-        (0x0028_0103, b"US", whole(0)),
-        (0x0028_1052, b"DS", text("-1024")),
-        (0x0028_1053, b"DS", text("1")),
-        (0x7fe0_0010, b"OW", stored),
-    ];
-    let meta: Vec<(u32, &[u8; 2], Vec<u8>)> = vec![
-        (0x0002_0002, b"UI", text(class)),
-        (0x0002_0003, b"UI", uid(&format!("3.{slice}"))),
-        (0x0002_0010, b"UI", text("1.2.840.10008.1.2.1")),
-    ];
-    let meta = encoded(&meta);
-    let length = encoded(&[(0x0002_0000, b"UL", (meta.len() as u32).to_le_bytes().to_vec())]);
-    [&[0; 128][..], b"DICM", &length, &meta, &encoded(&elements)].concat()
-}
-
-fn encoded(elements: &[(u32, &[u8; 2], Vec<u8>)]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (tag, kind, value) in elements {
-        bytes.extend(((tag >> 16) as u16).to_le_bytes());
-        bytes.extend((*tag as u16).to_le_bytes());
-        bytes.extend(*kind);
-        let mut value = value.clone();
-        if value.len() % 2 == 1 {
-            value.push(if *kind == b"UI" { 0 } else { b' ' });
-        }
-        if *kind == b"OW" {
-            bytes.extend([0, 0]);
-            bytes.extend((value.len() as u32).to_le_bytes());
+/// Reports in German, a row a patient, in Latin-1: each tenth has no text, one is of a volume that is not there.
+fn reports() -> Vec<u8> {
+    let mut text = String::from("Datei;Pat.-Nr.;Befundtext\r\n");
+    for patient in 0..PATIENTS {
+        let file = if patient < PATIENTS / 2 {
+            format!("dicom/{}/study0/ct", name(patient))
         } else {
-            bytes.extend((value.len() as u16).to_le_bytes());
-        }
-        bytes.extend(value);
+            format!("nifti/{}.nii.gz", name(patient))
+        };
+        let report = format!(
+            "Patientin Erika Zabel, geb. 12.03.1961, Tel. 0621/3832255 oder zabel@klinik.example.\nLäsion von {},5 mm, \
+            größenkonstant; kein Erguß.",
+            3 + patient
+        );
+        let report = if patient % 10 == 9 { String::new() } else { format!("\"{report}\"") };
+        write!(text, "{file};{};{report}\r\n", patient_id(patient)).unwrap();
     }
-    bytes
+    write!(text, "nifti/{}.nii.gz;{};Ohne Volumen.\r\n", name(99), patient_id(99)).unwrap();
+    text.chars().map(|character| u8::try_from(character).expect("Latin-1")).collect()
 }
+
+/// Questions in Chinese by patient, one a patient.
+fn questions() -> String {
+    let answer = |patient: usize| if patient.is_multiple_of(2) { "是" } else { "否" };
+    let line = |patient| {
+        format!(
+            "{{\"nummer\": \"{}\", \"frage\": \"病灶是否超过五毫米？\", \"antwort\": \"{}\"}}\n",
+            patient_id(patient),
+            answer(patient)
+        )
+    };
+    (0..PATIENTS).map(line).collect()
+}
+
+/// The configuration that a person writes for it, without its root: eight lines.
+pub const CONFIGURATION: &str = r#"
+[[manifest.table]]
+path = "befunde.csv"
+encoding = "latin1"
+columns = { volume = "Datei", case = "Pat.-Nr.", report = "Befundtext" }
+
+[[manifest.table]]
+path = "fragen.jsonl"
+columns = { case = "nummer", question = "frage", answer = "antwort" }
+
+[manifest]
+folders = ["."]
+"#;

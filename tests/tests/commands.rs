@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
+use med2e3_tests::clinic;
 use med2e3_tests::commands::{CommandLine, Desk, of_document, of_text};
-use med2e3_tests::own;
 use med2e3_tests::phantom;
 use med2e3_tests::program::{program, root, run_to};
 use med2e3_tests::source::sources;
@@ -72,7 +72,7 @@ fn desk() -> &'static Desk {
         for part in ["train", "test"] {
             fs::remove_file(m3d.join(format!("M3D_VQA_{part}.csv"))).unwrap();
         }
-        own::write(&desk.path("data/own-cts"));
+        clinic::write(&desk.path("data/own-cts"));
         let ok = |line: &str, codes: &[i32]| {
             let said = desk.run(line);
             assert!(codes.contains(&said.code), "{line}\n{}\n{}", said.out, said.err);

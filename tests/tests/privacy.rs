@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use image::GrayImage;
+use med2e3_tests::dicom_file::{self, Element};
 use med2e3_tests::phantom::{gzip, nifti};
 use med2e3_tests::program::{program, run_to};
 
@@ -80,7 +81,7 @@ fn dicom(slice: u8) -> Vec<u8> {
     let z = format!("0\\0\\{}", 5 * slice);
     let pixels: Vec<u8> = (0..16u16 * 16).flat_map(|n| (n * 4 + u16::from(slice)).to_le_bytes()).collect();
     let uid = |n: u8| format!("1.2.826.0.1.{n}").into_bytes();
-    let elements: Vec<(u32, &[u8; 2], Vec<u8>)> = vec![
+    let elements: Vec<Element> = vec![
         (0x0008_0016, b"UI", b"1.2.840.10008.5.1.4.1.1.2".to_vec()),
         (0x0008_0018, b"UI", uid(slice)),
         (0x0008_0020, b"DA", text(21)),
@@ -121,35 +122,7 @@ fn dicom(slice: u8) -> Vec<u8> {
         (0x0028_1053, b"DS", b"1".to_vec()),
         (0x7fe0_0010, b"OW", pixels),
     ];
-    let meta: Vec<(u32, &[u8; 2], Vec<u8>)> = vec![
-        (0x0002_0002, b"UI", b"1.2.840.10008.5.1.4.1.1.2".to_vec()),
-        (0x0002_0003, b"UI", uid(slice)),
-        (0x0002_0010, b"UI", b"1.2.840.10008.1.2.1".to_vec()),
-    ];
-    let meta = encoded(&meta);
-    let length = encoded(&[(0x0002_0000, b"UL", (meta.len() as u32).to_le_bytes().to_vec())]);
-    [&[0; 128][..], b"DICM", &length, &meta, &encoded(&elements)].concat()
-}
-
-fn encoded(elements: &[(u32, &[u8; 2], Vec<u8>)]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (tag, vr, value) in elements {
-        bytes.extend(((tag >> 16) as u16).to_le_bytes());
-        bytes.extend((*tag as u16).to_le_bytes());
-        bytes.extend(*vr);
-        let mut value = value.clone();
-        if value.len() % 2 == 1 {
-            value.push(if *vr == b"UI" { 0 } else { b' ' });
-        }
-        if *vr == b"OW" {
-            bytes.extend([0, 0]);
-            bytes.extend((value.len() as u32).to_le_bytes());
-        } else {
-            bytes.extend((value.len() as u16).to_le_bytes());
-        }
-        bytes.extend(value);
-    }
-    bytes
+    dicom_file::file(&elements)
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

@@ -261,6 +261,18 @@ pub enum InputError {
         /// What it holds.
         found: String,
     },
+    /// A line of a file of scrubbing rules that is no rule.
+    #[error("{}: line {line}: expected {expected}, found {found}", path.display())]
+    ScrubRule {
+        /// The rules file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What the line may hold.
+        expected: &'static str,
+        /// What it holds.
+        found: String,
+    },
     /// A tokenizer that lacks one of the template's special tokens.
     #[error("tokenizer: expected the token {expected}, found none among {found} tokens")]
     MissingToken {
@@ -338,9 +350,10 @@ impl InputError {
             | InputError::Tokenizer { .. }
             | InputError::TokenizerFile { .. }
             | InputError::MissingToken { .. } => Reason::TextUnreadable,
-            InputError::BadTurn { .. } | InputError::PromptTooLong { .. } | InputError::UnknownWord { .. } => {
-                Reason::BadRow
-            }
+            InputError::BadTurn { .. }
+            | InputError::PromptTooLong { .. }
+            | InputError::UnknownWord { .. }
+            | InputError::ScrubRule { .. } => Reason::BadRow,
             InputError::MissingAnswer { .. } => Reason::MissingAnswer,
             InputError::NoTarget { .. } => Reason::NoTarget,
         }

@@ -234,6 +234,6 @@ pub fn summary(started: &Started) -> String {
             template.display()
         ));
     }
-    line(format!("next: med2e3-data prepare {} --out dataset --dry-run", started.config.display()));
+    line(format!("next: look at it, then med2e3-data prepare {} --out dataset --dry-run", started.config.display()));
     text
 }

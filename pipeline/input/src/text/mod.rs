@@ -9,13 +9,13 @@
 //! - [`budget`]: the length limit and truncation
 //! - [`tokenizer`], [`question_tokenizer`]: tokenizers of the language model and of the text encoder
 //! - `special_tokens`: what a text that holds the words of special tokens becomes
+//! - [`scrub`]: dates, names, numbers and identifiers in texts, found and replaced
 //! - [`encoding`]: the bytes of a text file, without its byte-order mark
 //! - [`pandas`]: which table cells pandas reads as missing
 
 pub mod encoding;
 pub mod findings;
 pub mod prompt;
-pub mod scrub;
 
 pub mod template;
 
@@ -29,11 +29,12 @@ pub mod tokenizer;
 mod tokenizer_file;
 
 pub mod pandas;
+pub mod scrub;
 
 pub use budget::LengthBudget;
 pub use conversation::EncodedText;
 pub use prompt::CaptionPrompts;
 pub use question_tokenizer::QuestionTokenizer;
-pub use scrub::Scrubber;
+pub use scrub::{Counts, Scrubbed, Scrubber};
 pub use template::{IMAGE3D, IMAGE3D_TOKEN, Template, Turn};
 pub use tokenizer::Tokenizer;

@@ -152,16 +152,14 @@ fn manifest_counts(text: &mut String, counts: &ManifestCounts) {
     };
     let ManifestCounts { cases, rows_without_text, volumes_without_text, .. } = counts;
     if !cases.is_empty() {
-        let total: u64 = cases.values().sum();
-        let by: Vec<String> =
-            cases.iter().map(|(origin, count)| format!("{count} by {}", origin_words(origin))).collect();
-        line!(text, "cases    {total}: {}", by.join(", "));
+        line!(text, "cases    {}, told apart", cases.values().sum::<u64>());
+        cases.iter().for_each(|(origin, count)| line!(text, "         {count:>6} by {}", origin_words(origin)));
     }
     if *rows_without_text > 0 {
-        line!(text, "         {rows_without_text:>6} rows of tables without a text");
+        line!(text, "texts    {rows_without_text} rows of tables hold no text");
     }
     if *volumes_without_text > 0 {
-        line!(text, "         {volumes_without_text:>6} volumes without a text");
+        line!(text, "volumes  {volumes_without_text} have no text");
     }
     if !counts.scrubbed.is_empty() {
         line!(text, "scrubbed {} in texts", listed(&counts.scrubbed));
@@ -176,9 +174,9 @@ fn manifest_counts(text: &mut String, counts: &ManifestCounts) {
 fn origin_words(origin: &str) -> &str {
     match origin {
         "table" => "a table's column",
-        "patient_id" => "the patient's identifier in their files (hashed)",
-        "pattern" => "manifest.case",
-        "folder" => "folders and names of files; manifest.case or a table's column states it otherwise",
+        "patient_id" => "PatientID, of which only a hash is kept",
+        "pattern" => "the pattern manifest.case",
+        "folder" => "folders and names of files (a table's column or manifest.case would state it)",
         other => other,
     }
 }

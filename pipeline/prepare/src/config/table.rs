@@ -153,7 +153,18 @@ const KNOWN: [(&str, &[&str]); 11] = [
     ("accession", &["accession_number", "accessionnumber", "accession", "accession_no", "anforderungsnummer"]),
     (
         "case",
-        &["case", "case_id", "patient", "patient_id", "patientid", "subject", "subject_id", "patienten_id", "fall"],
+        &[
+            "case",
+            "case_id",
+            "patient",
+            "patient_id",
+            "patientid",
+            "subject",
+            "subject_id",
+            "patienten_id",
+            "pat._nr.",
+            "fall",
+        ],
     ),
     (
         "caption",

@@ -349,6 +349,8 @@ fn right_choice(
             no_answer("expected an answer choice, or an answer that is one of the choices, found neither".into())
         })?,
     };
-    let text = answer.unwrap_or_else(|| choices[at].clone());
-    Ok((LETTERS[at].to_owned(), text))
+    Ok((LETTERS[at].to_owned(), choices[at].clone()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 //! What becomes of a damaged row: `csv_rows`, `json_rows`. A cell is missing where it is empty, null or not there.
 
 use std::cell::Cell as Remembered;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
 use arrow::array::{Array, ArrayRef, AsArray};
@@ -97,8 +97,9 @@ impl<'t> TableRows<'t> {
                     _ => return Err(error("one ASCII character, and no quote, in `delimiter`", "another")),
                 };
                 let input = reading::File::open(path).map_err(PrepareError::file(path, "open"))?;
-                let opened = CsvRows::open(decoded(input, encoding), limits.field_bytes(), separator);
-                let opened = opened.map_err(PrepareError::file(path, "read"))?;
+                let opened = decoded(input, encoding)
+                    .and_then(|input| CsvRows::open(input, limits.field_bytes(), separator))
+                    .map_err(PrepareError::file(path, "read"))?;
                 File::Csv(opened.map_err(|found| error("a table with a header", &found))?)
             }
             TableFormat::Json | TableFormat::Jsonl => {
@@ -163,11 +164,18 @@ fn encoding_of(table: &TextTable) -> Result<Option<&'static Encoding>, String> {
         .ok_or_else(|| format!("`{name}`; known are utf-8, utf-16le, windows-1252, gbk, big5, shift_jis and others"))
 }
 
+/// Bytes of a table from which its separator is known.
+const HEAD: u64 = 1 << 16;
+
 /// The file's text as UTF-8. Without a stated encoding bytes pass as they are, but UTF-16 with its mark.
-fn decoded(input: reading::File, encoding: Option<&'static Encoding>) -> Box<dyn BufRead> {
+fn decoded(input: reading::File, encoding: Option<&'static Encoding>) -> io::Result<Box<dyn BufRead>> {
     let mut builder = DecodeReaderBytesBuilder::new();
     builder.encoding(encoding).utf8_passthru(encoding.is_none()).strip_bom(true);
-    Box::new(BufReader::new(builder.build(input)))
+    let mut input = builder.build(input);
+    // A decoder gives its first bytes one by one: the header is to be seen as a whole.
+    let mut head = Vec::new();
+    input.by_ref().take(HEAD).read_to_end(&mut head)?;
+    Ok(Box::new(Cursor::new(head).chain(BufReader::new(input))))
 }
 
 fn bad(detail: String) -> Refusal {
@@ -188,7 +196,7 @@ fn read_csv(
     encoding: Option<&str>,
     name: &str,
     mut each: impl FnMut(TableRow),
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let header = rows.header().to_vec();
     let place = |column: &&str| header.iter().position(|name| name == column).expect("the header has the column");
     let places: Vec<usize> = columns.iter().map(place).collect();

@@ -1,0 +1,187 @@
+//! From a hospital's folder and tables to a dataset: the journey of a person who has no public data.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use med2e3_tests::own;
+use med2e3_tests::program::{program, run_to};
+use med2e3_tests::study::{files, sql};
+use serde_json::{Value, json};
+
+/// Writes the configuration of `root`'s data beside it.
+fn configure(folder: &Path, root: &Path) {
+    let text = format!("root = {:?}\n{}", root.display().to_string(), own::CONFIGURATION);
+    fs::write(folder.join("own.toml"), text).unwrap();
+}
+
+fn prepare(folder: &Path, out: &str, more: &[&str]) -> Command {
+    let mut command = program("med2e3-data");
+    command.arg("prepare").arg(folder.join("own.toml")).arg("--out").arg(folder.join(out)).args(more);
+    command.args(["--set", "volume.shape=[4,16,16]", "--set", "engine.volumes_per_range=5"]);
+    command
+}
+
+fn report(dataset: &Path) -> Value {
+    serde_json::from_slice(&fs::read(dataset.join("report.json")).unwrap()).unwrap()
+}
+
+/// Every text and name in a dataset: the bytes of its files, and the rows of its tables, whose pages are compressed.
+fn everything(dataset: &Path) -> String {
+    let mut all = String::new();
+    for (name, bytes) in files(dataset) {
+        all += &format!("{name}\n{}\n", String::from_utf8_lossy(&bytes));
+    }
+    for name in ["prepare.toml", "report.json"] {
+        all += &fs::read_to_string(dataset.join(name)).unwrap();
+    }
+    let volumes = "SELECT source_path, case_id, series, plane, orientation, notes FROM volumes";
+    for query in ["SELECT * FROM samples", "SELECT * FROM quarantine", volumes] {
+        sql(dataset, query).iter().for_each(|row| all += &row.to_string());
+    }
+    all
+}
+
+#[test]
+fn a_hospitals_folder_and_tables_become_a_dataset() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("hospital");
+    own::write(&root);
+    configure(folder.path(), &root);
+    let dataset = folder.path().join("dataset");
+    let said = run_to(1, &mut prepare(folder.path(), "dataset", &["--scrub"]));
+
+    // What is withheld is said once, and what there was of everything.
+    assert_eq!(said.err.matches("names are withheld").count(), 1, "{}", said.err);
+    let found = report(&dataset);
+    let (volumes, texts) = (&found["volumes"], &found["texts"]);
+    assert_eq!((&volumes["rows"], &volumes["quarantined"]), (&json!(own::VOLUMES), &json!({"truncated_gzip": 1})));
+    // Two reports are missing, one is of no volume; a question is about every volume of its patient.
+    assert_eq!(texts["rows"], json!(own::PATIENTS - 2 + own::VOLUMES));
+    assert_eq!(texts["quarantined"], json!({"no_volume": 1}));
+    let manifest = &found["manifest"];
+    assert_eq!(manifest["cases"]["table"], json!(own::PATIENTS), "{manifest}");
+    assert_eq!((&manifest["rows_without_text"], &manifest["volumes_without_text"]), (&json!(2), &json!(0)));
+    assert!(manifest["scrubbed"].as_object().unwrap().values().all(|count| count.as_u64() > Some(0)), "{manifest}");
+
+    // Nobody is named anywhere in it, and everybody was beforehand.
+    let before: String = own::identities().into_iter().filter(|value| !is_in(&root, value)).collect();
+    assert_eq!(before, "");
+    let kept = everything(&dataset);
+    let named: Vec<String> = own::identities().into_iter().filter(|value| kept.contains(value.as_str())).collect();
+    assert!(named.is_empty(), "{named:?}");
+    assert!(kept.contains("Läsion von 3,5 mm") && kept.contains("kein Erguß") && kept.contains("病灶是否超过五毫米"));
+    run_to(0, program("med2e3-data").arg("verify").arg(&dataset));
+
+    // Rejects are listed: without names from the dataset, with them from beside it.
+    let rejects = |more: &[&str]| run_to(0, program("med2e3-data").arg("rejects").arg(&dataset).args(more)).out;
+    assert!(rejects(&[]).contains("truncated_gzip") && !rejects(&[]).contains("broken_file"));
+    assert!(
+        rejects(&["--names"]).contains("nifti/broken_file.nii.gz") && rejects(&["--names"]).contains("befunde.csv:")
+    );
+
+    // Both series of a patient are one case, so that a split by patients leaves nothing shared.
+    let cases = sql(&dataset, "SELECT case_id, count(*) AS n FROM volumes GROUP BY case_id");
+    assert_eq!(cases.len(), own::PATIENTS);
+    assert_eq!(cases.iter().filter(|case| case["n"] == 2).count(), own::VOLUMES - own::PATIENTS);
+    let mut split = program("med2e3-data");
+    split.arg("resplit").arg(&dataset).args(["--name", "patients", "--validation", "0.2", "--test", "0.2"]);
+    run_to(0, &mut split);
+    let torn = "SELECT s.case_id FROM samples s JOIN (SELECT sample_id, 0 AS part FROM \"subset_patients-train\" UNION ALL \
+        SELECT sample_id, 1 FROM \"subset_patients-validation\" UNION ALL SELECT sample_id, 2 FROM \"subset_patients-test\") p \
+        ON s.sample_id = p.sample_id GROUP BY s.case_id HAVING min(part) <> max(part)";
+    assert_eq!(sql(&dataset, torn), Vec::<Value>::new());
+}
+
+#[test]
+fn five_files_more_and_three_less_are_the_only_work_of_the_next_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("hospital");
+    own::write(&root);
+    configure(folder.path(), &root);
+    run_to(1, &mut prepare(folder.path(), "dataset", &[]));
+    let again = run_to(1, &mut prepare(folder.path(), "dataset", &[]));
+    assert!(again.out.contains("nothing to do"), "{}", again.out);
+    for patient in 100..105 {
+        own::write_nifti(&root, patient);
+    }
+    for patient in own::PATIENTS - 3..own::PATIENTS {
+        fs::remove_file(root.join(format!("nifti/{}.nii.gz", own::name(patient)))).unwrap();
+    }
+    run_to(1, &mut prepare(folder.path(), "dataset", &[]));
+    let found = report(&folder.path().join("dataset"));
+    assert_eq!(found["volumes"]["rows"], json!(own::VOLUMES + 5 - 3));
+    // Their questions and their report, two of which there were, have no volume any more.
+    assert_eq!(found["texts"]["quarantined"], json!({"no_volume": 1 + 3 + 2}));
+    assert_eq!(found["manifest"]["volumes_without_text"], json!(5));
+    run_to(0, program("med2e3-data").arg("verify").arg(folder.path().join("dataset")));
+    // The same as a run from nothing.
+    run_to(1, &mut prepare(folder.path(), "fresh", &[]));
+    let rows = |name: &str| report(&folder.path().join(name))["volumes"].clone();
+    assert_eq!(rows("dataset"), rows("fresh"));
+}
+
+#[test]
+fn texts_that_name_patients_are_counted_where_they_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("hospital");
+    own::write(&root);
+    configure(folder.path(), &root);
+    let said = run_to(1, &mut prepare(folder.path(), "dataset", &[]));
+    let found = report(&folder.path().join("dataset"));
+    assert_eq!(found["manifest"]["texts_with_identities"], json!(own::PATIENTS - 2 + 1));
+    assert!(said.out.contains("look as if they told who a patient is") && said.out.contains("--scrub"), "{}", said.out);
+}
+
+#[test]
+fn init_writes_what_prepare_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("hospital");
+    own::write(&root);
+    let init = |out: &str| {
+        let mut command = program("med2e3-data");
+        command.arg("init").arg(&root).arg("--out").arg(folder.path().join(out));
+        command
+    };
+    let said = run_to(0, &mut init("start")).out;
+    assert!(
+        said.contains("26 volumes found") && said.contains("befunde.csv: a table") && said.contains("windows-1252"),
+        "{said}"
+    );
+    assert!(run_to(2, &mut init("start")).err.contains("prepare.toml: is there already"));
+    let mut prepare = program("med2e3-data");
+    prepare
+        .arg("prepare")
+        .arg(folder.path().join("start/prepare.toml"))
+        .arg("--out")
+        .arg(folder.path().join("dataset"));
+    run_to(1, prepare.args(["--set", "volume.shape=[4,16,16]"]));
+    let texts = report(&folder.path().join("dataset"))["texts"]["rows"].clone();
+    assert_eq!(texts, json!(own::PATIENTS - 2));
+
+    // Without a table, one to be written into.
+    ["befunde.csv", "fragen.jsonl"].iter().for_each(|name| fs::remove_file(root.join(name)).unwrap());
+    run_to(0, &mut init("empty"));
+    let template = folder.path().join("empty/texts.csv");
+    let lines = fs::read_to_string(&template).unwrap();
+    assert_eq!(lines.lines().count(), 1 + own::VOLUMES + 1, "{lines}");
+    let filled = lines.replacen(".nii.gz,,", ".nii.gz,Ohne Befund.,", 2);
+    fs::write(&template, filled).unwrap();
+    let mut prepare = program("med2e3-data");
+    prepare.arg("prepare").arg(folder.path().join("empty/prepare.toml")).arg("--out").arg(folder.path().join("second"));
+    run_to(1, prepare.args(["--set", "volume.shape=[4,16,16]", "--set", "text.tokenizer={train=600}"]));
+    assert_eq!(report(&folder.path().join("second"))["texts"]["rows"], json!(2));
+}
+
+/// Whether a value is a name of a file below the folder, or in one.
+fn is_in(root: &Path, value: &str) -> bool {
+    files(root).iter().any(|(name, bytes)| {
+        let bytes =
+            if name.ends_with(".csv") { bytes.iter().map(|byte| char::from(*byte)).collect() } else { lossy(bytes) };
+        name.contains(value) || bytes.contains(value)
+    })
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
