@@ -5,7 +5,7 @@ use std::path::Path;
 
 use med2e3_schemas::sample::Split;
 
-use super::prepare::config::{ConversationFile, ManifestConfig, ManifestLimits, QuestionFile};
+use super::prepare::config::{ConversationFile, ManifestConfig, ManifestLimits, QuestionFile, TextRules};
 use super::prepare::manifest;
 use super::prepare::provenance::Provenance;
 

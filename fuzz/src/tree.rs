@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::prepare::config::ManifestConfig;
+use super::prepare::config::{ManifestConfig, TextRules};
 use super::prepare::manifest;
 use super::prepare::provenance::Provenance;
 

@@ -21,12 +21,12 @@ pub const IGNORED: i64 = -100;
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident, $what:literal {
-        $($(#[$variant_doc:meta])* $variant:ident = $word:literal $(or $other:literal)?),+ $(,)?
+        $($(#[$variant_doc:meta])* $variant:ident = $word:literal $(or $other:literal)*),+ $(,)?
     }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
-        #[schemars(transform = |schema: &mut schemars::Schema| also_accepts(schema, &[$($($other,)?)+]))]
-        pub enum $name { $($(#[$variant_doc])* #[serde(rename = $word $(, alias = $other)?)] $variant),+ }
+        #[schemars(transform = |schema: &mut schemars::Schema| also_accepts(schema, &[$($($other,)*)+]))]
+        pub enum $name { $($(#[$variant_doc])* #[serde(rename = $word $(, alias = $other)*)] $variant),+ }
 
         impl $name {
             /// Every value, in the order of the declaration.
@@ -47,9 +47,10 @@ macro_rules! words {
         impl std::str::FromStr for $name {
             type Err = SchemaError;
 
+            /// The value of a word, whatever its case and the space around it.
             fn from_str(word: &str) -> Result<$name, SchemaError> {
-                match word {
-                    $($word $(| $other)? => Ok($name::$variant),)+
+                match word.trim().to_ascii_lowercase().as_str() {
+                    $($word $(| $other)* => Ok($name::$variant),)+
                     _ => Err(SchemaError::Word {
                         what: $what,
                         expected: [$($word),+].join(", "),
@@ -74,14 +75,15 @@ words! {
 }
 
 words! {
-    /// Which part of the study a sample belongs to.
+    /// Which part of the study a sample belongs to. What is written is `train`, `validation` and `test`; the other words that
+    /// people have for them are read too.
     Split, "split" {
-        /// Seen by training.
-        Train = "train",
-        /// For choices made while training; `val` is read too.
-        Validation = "validation" or "val",
-        /// For the figures that are reported.
-        Test = "test",
+        /// Seen by training; `training` is read too.
+        Train = "train" or "training",
+        /// For choices made while training; `val`, `valid`, `dev` and `development` are read too.
+        Validation = "validation" or "val" or "valid" or "dev" or "development",
+        /// For the figures that are reported; `testing` is read too.
+        Test = "test" or "testing",
     }
 }
 
@@ -317,6 +319,26 @@ pub(crate) fn topic_of(columns: &Columns<'_>, row: usize) -> Result<Option<Topic
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_words_that_people_have_for_splits_are_read() {
+        for (words, split) in [
+            (&["train", "training", "Train", " TRAIN\t"][..], Split::Train),
+            (&["validation", "val", "valid", "dev", "Val", "development"], Split::Validation),
+            (&["test", "testing", "TEST"], Split::Test),
+        ] {
+            for word in words {
+                assert_eq!(word.parse::<Split>().unwrap(), split, "{word}");
+            }
+            let json = serde_json::to_string(&split).unwrap();
+            assert_eq!(json, format!("\"{split}\""));
+        }
+        for word in ["val", "valid", "dev"] {
+            assert_eq!(serde_json::from_str::<Split>(&format!("\"{word}\"")).unwrap(), Split::Validation, "{word}");
+        }
+        let error = "trian".parse::<Split>().unwrap_err().to_string();
+        assert!(error.contains("train, validation, test") && error.contains("trian"), "{error}");
+    }
 
     #[test]
     fn rows_round_trip() {

@@ -1,4 +1,5 @@
-//! Subsets: the ids of some of a dataset's samples, in the order in which they were drawn.
+//! Subsets: the ids of some of a dataset's samples, in the order in which they were drawn; or, in a dataset without texts, of
+//! some of its volumes.
 
 use std::sync::Arc;
 
@@ -28,17 +29,41 @@ pub struct Subset {
     pub queries: Vec<String>,
 }
 
+/// The column of a subset of samples.
+const SAMPLES: &str = "sample_id";
+
+/// The column of a subset of volumes.
+pub const VOLUMES: &str = "volume_id";
+
 /// The schema of `subsets/*.parquet`.
 pub fn schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new("sample_id", DataType::FixedSizeBinary(16), false)]))
+    of_column(SAMPLES)
+}
+
+/// The schema of `subsets/*.parquet` where they are of volumes.
+pub fn volumes_schema() -> SchemaRef {
+    of_column(VOLUMES)
+}
+
+fn of_column(name: &str) -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new(name, DataType::FixedSizeBinary(16), false)]))
 }
 
 /// The ids as one batch of [`schema`].
 pub fn to_batch(ids: &[Id]) -> RecordBatch {
+    batch(schema(), ids)
+}
+
+/// The ids as one batch of [`volumes_schema`].
+pub fn volumes_to_batch(ids: &[Id]) -> RecordBatch {
+    batch(volumes_schema(), ids)
+}
+
+fn batch(schema: SchemaRef, ids: &[Id]) -> RecordBatch {
     let mut cells = FixedSizeBinaryBuilder::with_capacity(ids.len(), 16);
     ids.iter().for_each(|id| cells.append_value(id.0).expect("an id has 16 bytes"));
     let column: ArrayRef = Arc::new(cells.finish());
-    RecordBatch::try_new(schema(), vec![column]).expect("the column is built from this schema")
+    RecordBatch::try_new(schema, vec![column]).expect("the column is built from this schema")
 }
 
 /// The ids of a batch with at least the column of [`schema`], such as one of samples.
@@ -46,7 +71,7 @@ pub fn to_batch(ids: &[Id]) -> RecordBatch {
 /// # Errors
 /// The column is missing or of another type.
 pub fn ids_from_batch(batch: &RecordBatch) -> Result<Vec<Id>, SchemaError> {
-    ids_of(batch, "sample_id", schema())
+    ids_of(batch, SAMPLES, schema())
 }
 
 #[cfg(test)]
@@ -57,6 +82,8 @@ mod tests {
     fn ids_round_trip() {
         for ids in [vec![], vec![Id::of_volume("b"), Id::of_volume("a")]] {
             assert_eq!(ids_from_batch(&to_batch(&ids)).unwrap(), ids);
+            assert_eq!(crate::volume::ids_from_batch(&volumes_to_batch(&ids)).unwrap(), ids);
+            assert!(ids_from_batch(&volumes_to_batch(&ids)).unwrap_err().to_string().contains("sample_id"));
         }
     }
 }

@@ -376,13 +376,6 @@ pub fn from_batch(batch: &RecordBatch, format: &VoxelFormat) -> Result<Vec<Volum
         |name: &str, row: usize| Ok::<_, SchemaError>(columns.get(name)?.as_primitive::<Float32Type>().value(row));
     (0..batch.num_rows())
         .map(|row| {
-            let spacing = columns.get("spacing_mm")?;
-            let spacing_mm = if spacing.is_valid(row) {
-                let list = spacing.as_list::<i32>().value(row);
-                Some(columns.triple("spacing_mm", list.as_primitive::<Float32Type>().values())?)
-            } else {
-                None
-            };
             let dropped = columns.get("slices_dropped")?.as_list::<i32>().value(row);
             let (numbers, reasons) = (dropped.as_struct().column(0), dropped.as_struct().column(1));
             let slices = numbers.as_primitive::<UInt32Type>().values().iter().zip(reasons.as_string::<i32>());
@@ -399,7 +392,7 @@ pub fn from_batch(batch: &RecordBatch, format: &VoxelFormat) -> Result<Vec<Volum
                 source_shape: triple("source_shape", row)?,
                 crop_start: triple("crop_start", row)?,
                 crop_stop: triple("crop_stop", row)?,
-                spacing_mm,
+                spacing_mm: spacing_of(&columns, row)?,
                 hu_known: columns.flag("hu_known", row)?,
                 value_min: float("value_min", row)?,
                 value_max: float("value_max", row)?,
@@ -468,10 +461,94 @@ pub const SERIES: [&str; 2] = ["volume_id", "series"];
 /// # Errors
 /// A column is missing or of another type.
 pub fn series_from_batch(batch: &RecordBatch) -> Result<Vec<(Id, Option<String>)>, SchemaError> {
-    let [id, series] = SERIES;
-    let expected = projected(&[(id, DataType::FixedSizeBinary(16), false), (series, DataType::Utf8, true)]);
+    named_from_batch(batch, SERIES)
+}
+
+/// The columns of [`cases_from_batch`].
+pub const CASES: [&str; 2] = ["volume_id", "case_id"];
+
+/// Id and case of each row of a batch with at least the columns of [`CASES`].
+///
+/// # Errors
+/// A column is missing or of another type.
+pub fn cases_from_batch(batch: &RecordBatch) -> Result<Vec<(Id, Option<String>)>, SchemaError> {
+    named_from_batch(batch, CASES)
+}
+
+fn named_from_batch(batch: &RecordBatch, [id, name]: [&str; 2]) -> Result<Vec<(Id, Option<String>)>, SchemaError> {
+    let expected = projected(&[(id, DataType::FixedSizeBinary(16), false), (name, DataType::Utf8, true)]);
     let columns = Columns { batch, expected };
-    (0..batch.num_rows()).map(|row| Ok((columns.id(id, row)?, columns.maybe_text(series, row)?))).collect()
+    (0..batch.num_rows()).map(|row| Ok((columns.id(id, row)?, columns.maybe_text(name, row)?))).collect()
+}
+
+/// What is known of a volume and its source, without its voxels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Described {
+    /// Key.
+    pub volume_id: Id,
+    /// See [`VolumeRow::case_id`].
+    pub case_id: Option<String>,
+    /// See [`VolumeRow::plane`].
+    pub plane: Option<String>,
+    /// See [`VolumeRow::orientation`].
+    pub orientation: Option<String>,
+    /// See [`VolumeRow::source_shape`].
+    pub source_shape: [u32; 3],
+    /// See [`VolumeRow::spacing_mm`].
+    pub spacing_mm: Option<[f32; 3]>,
+    /// See [`VolumeRow::hu_known`].
+    pub hu_known: bool,
+    /// How many slices were left out.
+    pub slices_dropped: usize,
+    /// See [`VolumeRow::notes`].
+    pub notes: Vec<String>,
+}
+
+/// The columns of [`described_from_batch`].
+pub const DESCRIBED: [&str; 9] = [
+    "volume_id",
+    "case_id",
+    "plane",
+    "orientation",
+    "source_shape",
+    "spacing_mm",
+    "hu_known",
+    "slices_dropped",
+    "notes",
+];
+
+/// What is known of each volume of a batch with at least the columns of [`DESCRIBED`].
+///
+/// # Errors
+/// A column is missing or of another type.
+pub fn described_from_batch(batch: &RecordBatch) -> Result<Vec<Described>, SchemaError> {
+    // The fields of every format but for its voxels.
+    let columns = Columns { batch, expected: schema(&VoxelFormat::unit_range([1; 3], VoxelCode::U8)) };
+    (0..batch.num_rows())
+        .map(|row| {
+            let shape = columns.get("source_shape")?.as_list::<i32>().value(row);
+            Ok(Described {
+                volume_id: columns.id("volume_id", row)?,
+                case_id: columns.maybe_text("case_id", row)?,
+                plane: columns.maybe_text("plane", row)?,
+                orientation: columns.maybe_text("orientation", row)?,
+                source_shape: columns.triple("source_shape", shape.as_primitive::<UInt32Type>().values())?,
+                spacing_mm: spacing_of(&columns, row)?,
+                hu_known: columns.flag("hu_known", row)?,
+                slices_dropped: columns.get("slices_dropped")?.as_list::<i32>().value_length(row) as usize,
+                notes: columns.maybe_texts("notes", row)?.unwrap_or_default(),
+            })
+        })
+        .collect()
+}
+
+fn spacing_of(columns: &Columns<'_>, row: usize) -> Result<Option<[f32; 3]>, SchemaError> {
+    let spacing = columns.get("spacing_mm")?;
+    if spacing.is_null(row) {
+        return Ok(None);
+    }
+    let list = spacing.as_list::<i32>().value(row);
+    columns.triple("spacing_mm", list.as_primitive::<Float32Type>().values()).map(Some)
 }
 
 fn projected(fields: &[(&str, DataType, bool)]) -> SchemaRef {
@@ -520,6 +597,9 @@ mod tests {
         let batch = to_batch(&rows, &format);
         assert_eq!(from_batch(&batch, &format).unwrap(), rows);
         assert_eq!(ids_from_batch(&batch).unwrap(), [rows[0].volume_id; 2]);
+        let described = described_from_batch(&batch).unwrap();
+        assert_eq!((described[0].slices_dropped, described[1].spacing_mm), (1, Some([5.0, 1.0, 1.0])));
+        assert_eq!(described[0].notes, rows[0].notes);
         assert_eq!(series_from_batch(&batch).unwrap()[1], (rows[1].volume_id, Some("s".into())));
         assert_eq!(fingerprints_from_batch(&batch).unwrap()[0].perceptual_hash, [8; 64]);
     }

@@ -187,7 +187,7 @@ fn queries_over_voxels_take_little_memory_and_show_cells_short() {
     assert_eq!(limited("SELECT * FROM volumes WHERE foreground_fraction(voxels) >= 0").lines().count(), SERIES);
     assert!(limited("SELECT count(*) AS n FROM volumes WHERE voxels > arrow_cast(x'00', 'Binary')").contains("\"n\""));
     let row: Value = serde_json::from_str(&limited("SELECT voxels FROM volumes LIMIT 1")).unwrap();
-    assert!(row["voxels"].as_str().unwrap().ends_with(".. (4194304 bytes)"), "{row}");
+    assert!(row["voxels"] == "<4194304 bytes>", "{row}");
     let table = run_to(0, program("med2e3-data").arg("sql").arg(&out).arg("SELECT voxels FROM volumes WHERE false"));
     assert!(table.out.contains("voxels"), "{}", table.out);
 }

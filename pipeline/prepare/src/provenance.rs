@@ -120,18 +120,25 @@ impl Provenance {
             folder.commit_if_absent(KEY, blake3::Hash::from_bytes(key).to_hex().as_bytes())?;
         }
         close_to_others(&path, OWNER_FILE).map_err(PrepareError::file(&path, "close to others"))?;
-        let bytes = get_whole(&folder, KEY)?;
-        let other = |found| PrepareError::Manifest {
-            path: path.clone(),
-            expected: "64 hex digits, as this program wrote them".into(),
-            found,
-        };
-        let key = std::str::from_utf8(&bytes).ok().and_then(|text| blake3::Hash::from_hex(text.trim()).ok());
-        let key = *key.ok_or_else(|| other(format!("{} bytes of something else", bytes.len())))?.as_bytes();
+        let key = read_key(&folder)?;
         // A bit that flips would give every name another id. Keys of earlier versions get their check now.
         folder.commit_if_absent(KEY_CHECK, key_check(&key).as_bytes())?;
-        if get_whole(&folder, KEY_CHECK)? != key_check(&key).as_bytes() {
-            return Err(other(format!("another key than {KEY_CHECK} beside it was made for")));
+        check_key(&folder, &key)?;
+        Ok(Provenance::Hash(NameKey(key)))
+    }
+
+    /// As [`open`](Self::open), of a run that is there: nothing is made or changed.
+    ///
+    /// # Errors
+    /// A key that can't be read.
+    pub fn look(paths: Paths, folder: &Path) -> Result<Provenance, PrepareError> {
+        if paths == Paths::Keep {
+            return Ok(Provenance::Keep);
+        }
+        let folder = LocalFolder::new(folder);
+        let key = read_key(&folder)?;
+        if folder.root().join(KEY_CHECK).exists() {
+            check_key(&folder, &key)?;
         }
         Ok(Provenance::Hash(NameKey(key)))
     }
@@ -209,6 +216,24 @@ impl Provenance {
         table.iter_mut().for_each(|(key, value)| withhold_texts(key, value));
         toml::to_string(&table).expect("a table can be written")
     }
+}
+
+fn read_key(folder: &LocalFolder) -> Result<[u8; 32], PrepareError> {
+    let bytes = get_whole(folder, KEY)?;
+    let key = std::str::from_utf8(&bytes).ok().and_then(|text| blake3::Hash::from_hex(text.trim()).ok());
+    Ok(*key.ok_or_else(|| other_key(folder, format!("{} bytes of something else", bytes.len())))?.as_bytes())
+}
+
+fn check_key(folder: &LocalFolder, key: &[u8; 32]) -> Result<(), PrepareError> {
+    if get_whole(folder, KEY_CHECK)? == key_check(key).as_bytes() {
+        return Ok(());
+    }
+    Err(other_key(folder, format!("another key than {KEY_CHECK} beside it was made for")))
+}
+
+fn other_key(folder: &LocalFolder, found: String) -> PrepareError {
+    let expected = "64 hex digits, as this program wrote them".into();
+    PrepareError::Manifest { path: folder.root().join(KEY), expected, found }
 }
 
 /// The path without `.`, `..` and links, as far as it exists.

@@ -103,6 +103,14 @@ pub enum ShardError {
         /// The names that there are.
         known: String,
     },
+    /// A subset of volumes where samples are asked for.
+    #[error(
+        "{path}: expected a subset of samples, found one of volumes: it was made when the dataset had no texts; split it again"
+    )]
+    SubsetOfVolumes {
+        /// The subset's file.
+        path: PathBuf,
+    },
     /// A name that a subset can't have.
     #[error("subset `{name}`: a name has letters, digits, `-`, `_` and `.` only, and does not start with `.`")]
     SubsetName {

@@ -1,12 +1,15 @@
-//! Named lists of samples in a dataset: `subsets/NAME.parquet`.
+//! Named lists of samples in a dataset, `subsets/NAME.parquet`; of volumes where the dataset has no texts.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use arrow::array::RecordBatch;
 use med2e3_schemas::Id;
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample::Split;
-use med2e3_schemas::subset::{FOOTER_KEY, SPLIT_FOOTER_KEY, Subset, ids_from_batch, schema, to_batch};
+use med2e3_schemas::subset::{
+    FOOTER_KEY, SPLIT_FOOTER_KEY, Subset, VOLUMES, ids_from_batch, to_batch, volumes_to_batch,
+};
 
 use crate::{Members, PageLayout, ShardError, ShardReader, ShardWriter};
 
@@ -25,10 +28,22 @@ pub fn relative(name: &str) -> String {
 /// # Errors
 /// A name that is no file name, a dataset that can't be written.
 pub fn write(dataset: &Path, subset: &Subset, ids: &[Id], part: Option<Split>) -> Result<(), ShardError> {
+    write_batch(dataset, subset, &to_batch(ids), part)
+}
+
+/// As [`write`], of volumes.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_volumes(dataset: &Path, subset: &Subset, ids: &[Id], part: Option<Split>) -> Result<(), ShardError> {
+    write_batch(dataset, subset, &volumes_to_batch(ids), part)
+}
+
+fn write_batch(dataset: &Path, subset: &Subset, ids: &RecordBatch, part: Option<Split>) -> Result<(), ShardError> {
     check_name(&subset.name)?;
     let relative = relative(&subset.name);
-    let mut writer = ShardWriter::create(&dataset.join(&relative), schema(), PageLayout::Table)?;
-    writer.write(&to_batch(ids))?;
+    let mut writer = ShardWriter::create(&dataset.join(&relative), ids.schema(), PageLayout::Table)?;
+    writer.write(ids)?;
     let mut footer = vec![(FOOTER_KEY, footer_of(subset))];
     footer.extend(part.map(|split| (SPLIT_FOOTER_KEY, split.to_string())));
     writer.commit(&relative, &footer)?;
@@ -48,7 +63,7 @@ pub fn is_another(dataset: &Path, subset: &Subset) -> Result<bool, ShardError> {
 /// The ids of a subset that the dataset's index names, or of the part of a new split that is `split`.
 ///
 /// # Errors
-/// A name that the dataset does not have, a file that can't be read.
+/// A name that the dataset does not have, a subset of volumes, a file that can't be read.
 pub fn read(dataset: &Path, index: &DatasetIndex, name: &str, split: Split) -> Result<HashSet<Id>, ShardError> {
     check_name(name)?;
     let file = if is_resplit(dataset, index, name) { format!("{name}-{split}") } else { name.to_owned() };
@@ -57,6 +72,9 @@ pub fn read(dataset: &Path, index: &DatasetIndex, name: &str, split: Split) -> R
     }
     let path = Members::of(dataset)?.path(&relative(&file))?;
     let reader = ShardReader::open(&path)?;
+    if reader.schema().column_with_name(VOLUMES).is_some() {
+        return Err(ShardError::SubsetOfVolumes { path });
+    }
     let mut ids = HashSet::new();
     for batch in reader.read(&["sample_id"])? {
         ids.extend(ids_from_batch(&batch).map_err(ShardError::schema(&path))?);

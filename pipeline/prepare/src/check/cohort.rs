@@ -7,6 +7,7 @@ use med2e3_schemas::Id;
 use med2e3_schemas::sample::{self, SampleRow, Split, Task};
 use med2e3_schemas::volume;
 use med2e3_shards::{Dataset, ShardError};
+use serde::Serialize;
 
 use crate::PrepareError;
 
@@ -19,6 +20,26 @@ pub(crate) struct Row {
     pub(crate) volumes: Vec<Id>,
 }
 
+/// What the rows of a cohort are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowsAre {
+    /// Samples.
+    Samples,
+    /// Volumes, in a dataset without samples.
+    Volumes,
+}
+
+impl RowsAre {
+    /// The word for a message.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RowsAre::Samples => "samples",
+            RowsAre::Volumes => "volumes",
+        }
+    }
+}
+
 /// A dataset's samples and the fingerprints of its volumes.
 pub(crate) struct Cohort {
     pub(crate) rows: Vec<Row>,
@@ -28,6 +49,21 @@ pub(crate) struct Cohort {
 }
 
 impl Cohort {
+    /// As [`read`](Self::read); in a dataset without samples each volume is a row of its own.
+    pub(crate) fn of_samples_or_volumes(dataset: &Dataset) -> Result<(Cohort, RowsAre), PrepareError> {
+        let mut cohort = Cohort::read(dataset)?;
+        if !cohort.rows.is_empty() {
+            return Ok((cohort, RowsAre::Samples));
+        }
+        for shard in dataset.volume_shards() {
+            for batch in shard.read(&volume::CASES)? {
+                let read = volume::cases_from_batch(&batch).map_err(ShardError::schema(shard.path()))?;
+                cohort.rows.extend(read.into_iter().map(|(id, case)| Row::of_volume(id, case)));
+            }
+        }
+        Ok((cohort, RowsAre::Volumes))
+    }
+
     pub(crate) fn read(dataset: &Dataset) -> Result<Cohort, PrepareError> {
         let mut rows = Vec::new();
         for shard in dataset.sample_shards() {
@@ -53,6 +89,11 @@ impl Cohort {
 }
 
 impl Row {
+    /// A volume without texts is in no split yet.
+    fn of_volume(id: Id, case: Option<String>) -> Row {
+        Row { id, split: Split::Train, case: case.unwrap_or_default(), report: None, volumes: vec![id] }
+    }
+
     fn of(row: SampleRow) -> Row {
         // Short answers are equal by nature; a report is not.
         let report =

@@ -1,5 +1,6 @@
-//! What can be wrong with a dataset: damage, and what its splits share.
+//! What can be wrong with a dataset: damage, what its splits share, and what its inputs have become since.
 
 pub mod cohort;
+pub mod diff;
 pub mod leaks;
 pub mod verify;

@@ -10,6 +10,7 @@ use med2e3_schemas::{Id, SchemaError};
 
 use crate::config::{CheckInputs, PrepareConfig, Recipe, Scrub, TokenizerConfig};
 use crate::run::RangePart;
+use crate::show::tables::HOW_TABLES_JOIN;
 
 /// Turns CT volumes with captions and questions into verified parquet shards.
 #[derive(Debug, Parser)]
@@ -56,6 +57,14 @@ pub(super) enum Verb {
     /// Draw a seeded subset of a prepared dataset's samples
     #[command(mut_arg("out", |out| out.value_name("DATASET").help("The dataset; its subsets/NAME.parquet is written")))]
     Sample(RunArgs),
+    /// Count what is in a dataset: volumes by plane, spacing, size, notes; texts by task, split, length, language
+    Stats {
+        /// The dataset's folder
+        dataset: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Show one row of a dataset, and its slices as a picture
     Inspect {
         /// The dataset's folder
@@ -75,12 +84,15 @@ pub(super) enum Verb {
     },
     /// Query a dataset: tables volumes, samples, quarantine, manifest_volumes, manifest_texts, subset_NAME
     ///
-    /// Besides SQL's own: hex(id), foreground_fraction(voxels), draw(id, seed).
+    /// Without a query the tables are listed with their columns. Ids are shown as 32 hex digits and other bytes as their
+    /// size; with --json hashes are hex digits too. Besides SQL's own functions: hex(bytes), foreground_fraction(voxels),
+    /// draw(id, seed).
+    #[command(after_long_help = HOW_TABLES_JOIN)]
     Sql {
         /// The dataset's folder
         dataset: PathBuf,
-        /// The query
-        query: String,
+        /// The query; without one the tables are listed
+        query: Option<String>,
         /// Memory that it may take, in MiB
         #[arg(long, value_name = "MIB", default_value_t = 1024)]
         memory: u64,
@@ -88,6 +100,25 @@ pub(super) enum Verb {
         #[arg(long, value_name = "SECONDS", default_value_t = 60)]
         timeout: u64,
         /// One JSON object a row instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what a rerun of `prepare` would do: inputs that are new, changed or gone, rows and shards that are kept or made
+    ///
+    /// Reads the manifest and stamps of inputs (size and time, or contents where the run asked for it), and writes nothing. Exit
+    /// code 1 where a rerun would change the dataset or be refused.
+    Diff {
+        /// The dataset's folder
+        dataset: PathBuf,
+        /// The configuration or the data of the rerun; the run's own prepare.toml where it is absent
+        config: Option<PathBuf>,
+        /// Override any value of the configuration, such as --set engine.check_inputs=full; may be given again
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// Give names where the dataset withholds them, from the folder beside it
+        #[arg(long)]
+        names: bool,
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
@@ -131,16 +162,19 @@ pub(super) enum Verb {
         json: bool,
     },
     /// Split a dataset anew, so that nothing is shared: cases that share anything stay together
+    ///
+    /// A group of cases that share a report, voxels or a look is in one part as a whole, so that a share is reached as far as
+    /// the sizes of groups allow; the summary says which shares they do. A dataset without texts has its volumes split.
     Resplit {
         /// The dataset's folder
         dataset: PathBuf,
         /// Name of the split: subsets NAME-train, NAME-validation, NAME-test
         #[arg(long)]
         name: String,
-        /// Share of the samples for validation
+        /// Share of the samples for validation, from 0 to less than 1
         #[arg(long, default_value_t = 0.02)]
         validation: f64,
-        /// Share of the samples for test
+        /// Share of the samples for test, from 0 to less than 1
         #[arg(long, default_value_t = 0.02)]
         test: f64,
         /// Seed of the draw

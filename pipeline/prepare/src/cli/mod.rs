@@ -5,6 +5,7 @@ mod summary;
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -13,17 +14,19 @@ use med2e3_program::frame::Ending;
 use med2e3_program::machine::{cores, require_threads};
 use med2e3_program::run_args::print;
 use med2e3_program::{Configuration, Stdout, note, visible};
+use med2e3_schemas::config;
 use med2e3_shards::Dataset;
 use schemars::schema_for;
 
-use crate::check::{leaks, verify};
+use crate::check::{diff, leaks, verify};
 use crate::config::{PrepareConfig, SampleConfig};
 use crate::engine::{self, QueryLimits};
 use crate::recognize::{self, Recognized};
-use crate::run::RangePart;
+use crate::run::{RangePart, configuration_of};
+use crate::show::cells::InHex;
 use crate::show::inspect::{Which, inspect, write_montage};
-use crate::show::rejects;
 use crate::show::sql::{to_json_lines, to_table};
+use crate::show::{rejects, stats, tables};
 use crate::subset::{draw, resplit};
 use crate::{demo_set, estimate, init, prepare};
 use args::{Args, PrepareArgs, Verb};
@@ -66,6 +69,10 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             run.print(out, &drawn, |drawn| summary::drawn(drawn, &run.out))?;
             Ok(Ending::Fine)
         }
+        Verb::Stats { dataset, json } => {
+            print(out, json, &stats::stats(&dataset)?, stats::to_table)?;
+            Ok(Ending::Fine)
+        }
         Verb::Inspect { dataset, volume, sample, row, picture } => {
             let which = match (volume, sample) {
                 (Some(id), _) => Which::Volume(id),
@@ -83,11 +90,21 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             }
             Ok(Ending::Fine)
         }
-        Verb::Sql { dataset, query, json, memory, timeout } => {
+        Verb::Sql { dataset, query: None, json, .. } => {
+            let tables = tables::tables(&dataset)?;
+            if json {
+                tables.iter().try_for_each(|table| out.json(table))?;
+            } else {
+                out.write_all(tables::to_text(&tables).as_bytes())?;
+            }
+            Ok(Ending::Fine)
+        }
+        Verb::Sql { dataset, query: Some(query), json, memory, timeout } => {
             let limits = QueryLimits { memory_bytes: memory.saturating_mul(1 << 20), seconds: timeout as f64 };
             let mut batches: Vec<RecordBatch> = Vec::new();
             let mut bytes = 0;
-            engine::query(&dataset, &query, limits, |batch| -> anyhow::Result<()> {
+            let in_hex = if json { InHex::IdsAndHashes } else { InHex::Ids };
+            engine::query(&dataset, &query, limits, in_hex, |batch| -> anyhow::Result<()> {
                 // A table's columns are as wide as their widest cell: it waits for all of them.
                 if json {
                     return Ok(out.json_lines(&to_json_lines(&batch)?)?);
@@ -108,6 +125,16 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
                 out.write_all(to_table(&batches)?.as_bytes())?;
             }
             Ok(Ending::Fine)
+        }
+        Verb::Diff { dataset, config, set, names, json } => {
+            let config = match config {
+                Some(path) => Some(config_at(&path, &set)?),
+                None if set.is_empty() => None,
+                None => Some(config::override_values("prepare.toml", &configuration_of(&dataset)?, &set)?),
+            };
+            let found = diff::diff(&dataset, config, names)?;
+            print(out, json, &found, summary::diff)?;
+            Ok(Ending::of(found.would_change))
         }
         Verb::Rejects { dataset, names, reason, csv, json } => {
             let found = rejects::rejects(&dataset, names, reason.as_deref())?;
@@ -153,6 +180,16 @@ fn configurations() -> [Configuration; 2] {
         Configuration::new("prepare", schema_for!(PrepareConfig).to_value()),
         Configuration::new("sample", schema_for!(SampleConfig).to_value()),
     ]
+}
+
+/// The configuration in a TOML file, or that of the data at a path.
+fn config_at(path: &Path, set: &[String]) -> anyhow::Result<PrepareConfig> {
+    let name = path.display().to_string();
+    if path.extension().is_some_and(|ending| ending == "toml") {
+        let text = fs::read_to_string(path).with_context(|| format!("{name}: read failed"))?;
+        return Ok(recognize::configuration(&name, &text, set)?);
+    }
+    Ok(config::override_values(&name, &recognize::recognize(path)?.config, set)?)
 }
 
 /// The configuration that the arguments state: the file's, or one made from what is at the path. Says what will be done.

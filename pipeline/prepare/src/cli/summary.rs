@@ -7,14 +7,17 @@ use std::path::Path;
 use med2e3_program::visible;
 use med2e3_schemas::report::{ManifestCounts, PrepareReport, TableCounts};
 
+use crate::check::cohort::RowsAre;
+use crate::check::diff::{Diff, TableDiff};
 use crate::check::leaks::Leak;
 use crate::check::verify::Verification;
 use crate::config::{PrepareConfig, TokenizerConfig};
 use crate::estimate::Estimate;
 use crate::prepare::Prepared;
 use crate::provenance::{Paths, Provenance};
+use crate::run::Difference;
 use crate::subset::draw::Drawn;
-use crate::subset::resplit::Resplit;
+use crate::subset::resplit::{Reach, Resplit};
 
 /// Adds a line.
 macro_rules! line {
@@ -214,6 +217,34 @@ pub(super) fn verified(found: &Verification) -> String {
     text
 }
 
+pub(super) fn diff(diff: &Diff) -> String {
+    let mut text = String::new();
+    if !diff.configuration.is_empty() {
+        line!(text, "configuration: a rerun is refused, give another --out; these values differ:");
+        for Difference { key, there, here } in &diff.configuration {
+            line!(text, "  {key}: {} there, {} here", visible::value(there), visible::value(here));
+        }
+        return text;
+    }
+    if diff.is_unfinished {
+        line!(text, "the run did not end: a rerun goes on from where it was");
+    }
+    for (table, found) in [("volumes", &diff.volumes), ("texts", &diff.texts)] {
+        let TableDiff { rows, new, changed, gone, kept, made, inputs_read, examples, .. } = found;
+        let TableDiff { shards_kept, shards_made, shards_removed, .. } = found;
+        line!(text, "{table:<8} {new} new, {changed} changed, {gone} gone; {rows} rows then: {kept} kept, {made} made");
+        let read = if *inputs_read > 0 { format!("; {inputs_read} inputs read") } else { String::new() };
+        line!(text, "         shards: {shards_kept} kept, {shards_made} made, {shards_removed} removed{read}");
+        for (kind, names) in examples {
+            names.iter().for_each(|name| line!(text, "         {kind:<8} {}", visible::value(name)));
+        }
+    }
+    if !diff.would_change {
+        line!(text, "nothing to do");
+    }
+    text
+}
+
 pub(super) fn leaks(leaks: &[Leak], examples_shown: usize) -> String {
     let mut text = String::new();
     line!(text, "{:<8} {:<12} {:<12} {:>8} {:>9} {:>9}", "kind", "from", "to", "shared", "samples", "of");
@@ -225,10 +256,35 @@ pub(super) fn leaks(leaks: &[Leak], examples_shown: usize) -> String {
 }
 
 pub(super) fn resplit(made: &Resplit) -> String {
-    let Resplit { name, seed, groups, samples } = made;
+    let Resplit { name, seed, of, groups, largest_group, samples, shares, reach } = made;
     let mut text = String::new();
-    line!(text, "{groups} groups of cases that share nothing (seed {seed})");
-    samples.iter().for_each(|(split, samples)| line!(text, "{name}-{split:<10} {samples} samples"));
-    line!(text, "use it with subset = \"{name}\" in [data]");
+    let of = of.as_str();
+    line!(text, "{groups} groups of cases that share nothing, the largest of {largest_group} {of} (seed {seed})");
+    for (split, count) in samples {
+        let share = shares.get(split).copied().unwrap_or(0.0);
+        let asked = reach.get(split).map(|reach| asked(reach, share)).unwrap_or_default();
+        line!(text, "{name}-{split:<10} {count} {of} ({:.2} %{asked})", 100.0 * share);
+    }
+    match made.of {
+        RowsAre::Samples => line!(text, "use it with subset = \"{name}\" in [data]"),
+        RowsAre::Volumes => {
+            line!(text, "the dataset has no texts: the parts list volume_id, which training does not read")
+        }
+    }
     text
+}
+
+/// What was asked for and what whole groups can have, where it is not what was reached.
+fn asked(reach: &Reach, reached: f64) -> String {
+    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    match (reach.below, reach.above) {
+        _ if (reach.asked - reached).abs() < 5e-5 => String::new(),
+        (Some(below), Some(above)) => format!(
+            " of {} that were asked for; whole groups can have {} or {}",
+            percent(reach.asked),
+            percent(below),
+            percent(above)
+        ),
+        _ => format!(" of {} that were asked for", percent(reach.asked)),
+    }
 }

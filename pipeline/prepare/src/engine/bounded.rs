@@ -18,6 +18,7 @@ use tokio::task::JoinError;
 
 use super::sql::{BatchSize, Catalog};
 use crate::PrepareError;
+use crate::show::cells::InHex;
 
 /// What a query may take.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +45,7 @@ const MAX_THREADS: usize = 16;
 /// How often the query is looked at while it gives no rows.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Runs a query and gives each batch to `show`, as `Catalog::show` does.
+/// Runs a query and gives each batch to `show`, as `Catalog::show` does; cells of bytes become words, see [`InHex`].
 ///
 /// # Errors
 /// A query beyond the limits; what DataFusion says of it; the first error of `show`, after which the query is not run on.
@@ -52,6 +53,7 @@ pub fn query<E: From<PrepareError>>(
     root: &Path,
     query: &str,
     limits: QueryLimits,
+    in_hex: InHex,
     mut show: impl FnMut(RecordBatch) -> Result<(), E>,
 ) -> Result<(), E> {
     check_length(query)?;
@@ -71,7 +73,7 @@ pub fn query<E: From<PrepareError>>(
     let text = query.to_owned();
     let task = runtime.spawn(async move {
         let gone = |_| PrepareError::Query { problem: "not run on".into() };
-        catalog.show(&text, |batch| to.send(batch).map_err(gone)).await
+        catalog.show(&text, in_hex, |batch| to.send(batch).map_err(gone)).await
     });
     let ended = loop {
         match from.recv_timeout(LOOK) {

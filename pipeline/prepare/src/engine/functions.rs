@@ -12,6 +12,7 @@ use datafusion::logical_expr::{
 use med2e3_schemas::volume::VoxelFormat;
 
 use crate::rank::rank;
+use crate::show::cells::hex;
 
 /// Every function, for a dataset with these voxels.
 pub(super) fn all(format: &VoxelFormat) -> Vec<ScalarUDF> {
@@ -101,10 +102,6 @@ impl ScalarUDFImpl for Function {
 
 fn seeds(args: &ScalarFunctionArgs, rows: usize) -> Result<UInt64Array> {
     Ok(args.args[1].cast_to(&DataType::UInt64, None)?.to_array(rows)?.as_primitive::<UInt64Type>().clone())
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn foreground(cell: &[u8], width: usize) -> f64 {

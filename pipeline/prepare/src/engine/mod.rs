@@ -4,6 +4,7 @@ mod bounded;
 mod bounded_functions;
 mod functions;
 mod prepare_exec;
+mod query_error;
 mod shard_table;
 mod sql;
 
@@ -18,7 +19,7 @@ use datafusion::prelude::{ParquetReadOptions, SessionConfig, col, lit};
 use med2e3_schemas::manifest::RANGE;
 
 pub use bounded::{QueryLimits, query};
-pub use sql::{BatchSize, Catalog};
+pub use sql::{BatchSize, Catalog, TableColumns};
 
 use crate::PrepareError;
 use crate::work::{Committed, RangeWork, chain};

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringArray};
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::common::TableReference;
 use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -16,8 +16,9 @@ use med2e3_schemas::{sample, volume};
 use med2e3_shards::{Members, ShardReader, Shards, subset};
 
 use super::shard_table::ShardTable;
-use super::{bounded_functions, functions};
+use super::{bounded_functions, functions, query_error};
 use crate::PrepareError;
+use crate::show::cells::{InHex, in_words};
 
 /// Rows of a batch while a query runs.
 #[derive(Clone, Copy, Debug)]
@@ -40,17 +41,26 @@ impl BatchSize {
 /// Voxels of one batch, in bytes. Several batches are on their way at a time.
 const SHORT_BYTES: usize = 32 << 20;
 
-/// Bytes of the longest cell that is shown whole: ids and hashes are shorter, voxels longer.
-const SHOWN_BYTES: i32 = 256;
-
 /// A dataset's tables, ready for queries.
 pub struct Catalog {
     context: SessionContext,
+    tables: Vec<TableColumns>,
+}
+
+/// A table that can be queried.
+#[derive(Clone, Debug)]
+pub struct TableColumns {
+    /// Its name in a query.
+    pub name: String,
+    /// How many rows it has.
+    pub rows: u64,
+    /// Its columns, in order.
+    pub schema: SchemaRef,
 }
 
 impl Catalog {
     /// Registers `volumes`, `samples`, `quarantine`, `manifest_volumes`, `manifest_texts`, one `subset_NAME` for each
-    /// subset, and the functions `hex(id)`, `foreground_fraction(voxels)` and `draw(id, seed)`. What the index names is a table,
+    /// subset (with an underscore for every `-` and `.` of its name; in double quotes also under its own), and the functions `hex(id)`, `foreground_fraction(voxels)` and `draw(id, seed)`. What the index names is a table,
     /// other files of the folder are not; the engine itself opens none.
     ///
     /// `memory` bounds the bytes that sorts, joins and groups hold.
@@ -61,7 +71,9 @@ impl Catalog {
         let Shards { index, volumes, samples } = Shards::open(root)?;
         let members = Members::of(root)?;
         let rows = batches.rows(index.voxels.cell_bytes());
+        // The information schema answers SHOW TABLES and SHOW COLUMNS.
         let config = SessionConfig::new().with_batch_size(rows).with_collect_statistics(false);
+        let config = config.with_information_schema(true);
         let mut runtime = RuntimeEnvBuilder::new();
         if let Some(bytes) = memory {
             // Nothing of a dataset is left on other disks: what does not fit is refused.
@@ -73,8 +85,20 @@ impl Catalog {
         for function in functions::all(&index.voxels) {
             context.register_udf(function);
         }
-        let register = |name: &str, schema: SchemaRef, shards: Vec<ShardReader>| {
-            context.register_table(name, Arc::new(ShardTable::new(schema, shards, rows))).map(|_| ())
+        let mut tables = Vec::new();
+        let mut register = |name: &str, schema: SchemaRef, shards: Vec<ShardReader>| -> Result<(), PrepareError> {
+            let count = shards.iter().map(|shard| shard.rows() as u64).sum();
+            let table = Arc::new(ShardTable::new(schema.clone(), shards, rows));
+            context.register_table(TableReference::bare(name), table.clone())?;
+            let mut shown = name.to_owned();
+            let plain = plain_name(name);
+            // Of two subsets whose plain names are the same, the first has it.
+            if plain != name && !context.table_exist(TableReference::bare(plain.as_str()))? {
+                context.register_table(TableReference::bare(plain.as_str()), table)?;
+                shown = plain;
+            }
+            tables.push(TableColumns { name: shown, rows: count, schema });
+            Ok(())
         };
         register("volumes", volume::schema(&index.voxels), volumes)?;
         register("samples", sample::schema(), samples)?;
@@ -85,8 +109,7 @@ impl Catalog {
             others.push((name.into(), working_files(root, folder)));
         }
         for subset in subset::names(&index) {
-            let name = format!("subset_{}", subset.replace(['-', '.'], "_"));
-            others.push((name, vec![subset::relative(subset)]));
+            others.push((format!("subset_{subset}"), vec![subset::relative(subset)]));
         }
         for (name, files) in others {
             let files = files.iter().filter(|file| root.join(file).exists());
@@ -95,7 +118,12 @@ impl Catalog {
                 register(&name, first.schema().clone(), shards)?;
             }
         }
-        Ok(Catalog { context })
+        Ok(Catalog { context, tables })
+    }
+
+    /// The tables, each under the name by which a query asks for it.
+    pub fn tables(&self) -> &[TableColumns] {
+        &self.tables
     }
 
     /// Runs a query.
@@ -113,20 +141,23 @@ impl Catalog {
         Ok(batches)
     }
 
-    /// Runs a query for people: gives each batch to `show` when it is there, voxels and other cells of more than 256 bytes
-    /// shortened to their first bytes and their length. The first batch may be without rows, so that its columns are known.
+    /// Runs a query for people: gives each batch to `show` when it is there, with cells of bytes in words. The
+    /// first batch may be without rows, so that its columns are known.
     ///
     /// # Errors
     /// What DataFusion says of the query; the first error of `show`, after which the query is not run on.
     pub(super) async fn show(
         &self,
         query: &str,
+        in_hex: InHex,
         mut show: impl FnMut(RecordBatch) -> Result<(), PrepareError>,
     ) -> Result<(), PrepareError> {
-        let mut stream = self.frame(query).await?.execute_stream().await?;
-        show(shortened(&RecordBatch::new_empty(stream.schema()))?)?;
+        // Types are compared here only.
+        let stream = self.frame(query).await?.execute_stream().await;
+        let mut stream = stream.map_err(|error| query_error::explained(error, query, &self.tables))?;
+        show(in_words(&RecordBatch::new_empty(stream.schema()), in_hex)?)?;
         while let Some(batch) = stream.next().await {
-            show(shortened(&batch.map_err(PrepareError::from)?)?)?;
+            show(in_words(&batch.map_err(PrepareError::from)?, in_hex)?)?;
         }
         Ok(())
     }
@@ -134,30 +165,14 @@ impl Catalog {
     async fn frame(&self, query: &str) -> Result<DataFrame, PrepareError> {
         // Reading only: no table is made, no file is written.
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        Ok(self.context.sql_with_options(query, options).await?)
+        let planned = self.context.sql_with_options(query, options).await;
+        planned.map_err(|error| query_error::explained(error, query, &self.tables))
     }
 }
 
-/// The batch with its long cells as text: the first bytes as hex digits, and how many there are.
-fn shortened(batch: &RecordBatch) -> Result<RecordBatch, PrepareError> {
-    let mut fields = Vec::new();
-    let mut columns: Vec<ArrayRef> = Vec::new();
-    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-        match column.data_type() {
-            DataType::FixedSizeBinary(width) if *width > SHOWN_BYTES => {
-                let text = |cell: &[u8]| format!("{}.. ({} bytes)", functions::hex(&cell[..8]), cell.len());
-                let texts = column.as_fixed_size_binary().iter().map(|cell| cell.map(text));
-                columns.push(Arc::new(texts.collect::<StringArray>()));
-                fields.push(Arc::new(Field::new(field.name(), DataType::Utf8, true)));
-            }
-            _ => {
-                columns.push(column.clone());
-                fields.push(field.clone());
-            }
-        }
-    }
-    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)?)
+/// A table's name as a query can have it without quotes.
+pub(super) fn plain_name(name: &str) -> String {
+    name.replace(['-', '.'], "_").to_ascii_lowercase()
 }
 
 /// The run's working tables in a folder, in the order of their names.

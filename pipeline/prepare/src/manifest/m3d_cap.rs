@@ -23,7 +23,7 @@ struct Entry {
 }
 
 /// What the names of splits and of their parts begin with.
-const SPLITS: [&str; 3] = ["train", "val", "test"];
+const SPLITS: [&str; 4] = ["train", "val", "dev", "test"];
 
 /// Adds a caption row for each entry. Parts such as `test1k` become named parts of their split.
 pub(super) fn read(path: &Path, builder: &mut Builder<'_>) -> Result<(), PrepareError> {
@@ -40,7 +40,8 @@ pub(super) fn read(path: &Path, builder: &mut Builder<'_>) -> Result<(), Prepare
     // Whole splits first, so that a part's rows are the duplicates.
     lists.sort_by_key(|(split, _)| (split.parse::<Split>().is_err(), split.clone()));
     for (part, entries) in lists {
-        let split = SPLITS.iter().position(|word| part.starts_with(word)).map_or(Split::Train, |n| Split::ALL[n]);
+        let word = SPLITS.iter().find(|word| part.starts_with(**word));
+        let split = word.and_then(|word| word.parse().ok()).unwrap_or(Split::Train);
         for JsonRow { number, value, .. } in entries {
             let entry = entry(value);
             if let Some(text) = entry.text.as_deref().filter(|text| is_inside(text)) {

@@ -11,6 +11,7 @@ use med2e3_schemas::quarantine::Table;
 use med2e3_shards::index;
 use med2e3_store::temporary::{is_temporary, is_temporary_of};
 use med2e3_store::{FileError, LocalFolder, Store, put_whole};
+use serde::Serialize;
 
 use super::lock::Lock;
 use super::part::RangePart;
@@ -90,6 +91,24 @@ impl RunFolder {
         let folder = RunFolder { root, dataset, work, provenance, lock: None, made: Vec::new() };
         folder.create_folders()?;
         Ok(folder)
+    }
+
+    /// The folder of a run that is there, to look at: nothing is made or written, and no lock is taken.
+    ///
+    /// # Errors
+    /// A data root that does not exist; a key that can't be read.
+    pub fn look(out: &Path, config: &PrepareConfig) -> Result<RunFolder, PrepareError> {
+        let root = fs::canonicalize(&config.root).map_err(PrepareError::file(&config.root, "open"))?;
+        let work = Provenance::folder(config.provenance.paths, out);
+        let provenance = Provenance::look(config.provenance.paths, &work)?;
+        Ok(RunFolder { root, dataset: out.to_owned(), work, provenance, lock: None, made: Vec::new() })
+    }
+
+    /// The same run with another folder as its dataset.
+    pub fn with_dataset(&self, dataset: &Path) -> RunFolder {
+        let RunFolder { root, work, provenance, .. } = self;
+        let (root, work, provenance) = (root.clone(), work.clone(), provenance.clone());
+        RunFolder { root, dataset: dataset.to_owned(), work, provenance, lock: None, made: Vec::new() }
     }
 
     /// Lets other processes work at parts of the same run from now on: the tables are on the disk.
@@ -190,6 +209,29 @@ pub fn full_quarantine(paths: Paths, out: &Path) -> PathBuf {
     folder.join("quarantine.parquet")
 }
 
+/// The configuration of the run that made a dataset: in the dataset, or next to it where names are withheld.
+///
+/// # Errors
+/// A folder that no run made, or whose working folder is not beside it; a configuration that does not parse.
+pub fn configuration_of(out: &Path) -> Result<PrepareConfig, PrepareError> {
+    let beside = Provenance::folder(Paths::Hash, out).join(CONFIG);
+    let path = if beside.exists() { beside.clone() } else { out.join(CONFIG) };
+    let text = fs::read_to_string(&path).map_err(PrepareError::file(&path, "read"))?;
+    let name = path.display().to_string();
+    let output =
+        |problem: String, hint: &str| PrepareError::Output { path: out.to_owned(), problem, hint: hint.into() };
+    parse::<PrepareConfig>(&name, &text, &[]).map_err(|error| {
+        if path == beside || !text.contains("paths = \"hash\"") {
+            return output(
+                format!("the run's configuration does not parse: {}", chain(&error)),
+                "name one after DATASET",
+            );
+        }
+        let problem = format!("names are withheld, and the run's own configuration is not at {}", beside.display());
+        output(problem, "put the folder DATASET.provenance back beside the dataset")
+    })
+}
+
 /// Fails where the folder holds another configuration's dataset, or something that is no dataset.
 fn refuse_other_runs(out: &Path, config_path: &Path, work: &Path, config: &PrepareConfig) -> Result<(), PrepareError> {
     // A run that was killed at its very start leaves an unfinished configuration, no more.
@@ -237,8 +279,20 @@ fn text_of(config: &PrepareConfig) -> String {
     toml::to_string(config).expect("a parsed configuration can be written")
 }
 
-/// The first values that differ between two configurations, besides those that change no row.
-fn difference(there: &PrepareConfig, here: &PrepareConfig) -> Option<String> {
+/// A value that differs between two configurations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Its whole key.
+    pub key: String,
+    /// The value of the one that is there, as TOML writes it; `nothing` where it has none.
+    pub there: String,
+    /// The value of the other one.
+    pub here: String,
+}
+
+/// Every value that differs between two configurations, besides those that change no row: threads, limits, and how changed
+/// inputs are looked for.
+pub fn differences(there: &PrepareConfig, here: &PrepareConfig) -> Vec<Difference> {
     let values = |config: &PrepareConfig| {
         let config = PrepareConfig { engine: sharing_aside(config), limits: LimitsConfig::default(), ..config.clone() };
         let mut values = BTreeMap::new();
@@ -248,13 +302,20 @@ fn difference(there: &PrepareConfig, here: &PrepareConfig) -> Option<String> {
     };
     let (there, here) = (values(there), values(here));
     let keys: BTreeSet<&String> = there.keys().chain(here.keys()).collect();
-    let none = "nothing".to_owned();
     let differing = keys.into_iter().filter(|key| there.get(*key) != here.get(*key));
-    let shown = differing.take(DIFFERENCES_SHOWN).map(|key| {
-        let [there, here] = [&there, &here].map(|values| values.get(key).unwrap_or(&none));
-        format!("{key} is {there} there and {here} here")
-    });
-    let shown: Vec<String> = shown.collect();
+    let difference = |key: &String| {
+        let value = |values: &BTreeMap<String, String>| values.get(key).cloned().unwrap_or("nothing".to_owned());
+        Difference { key: key.clone(), there: value(&there), here: value(&here) }
+    };
+    differing.map(difference).collect()
+}
+
+/// The first of these values for a message; `None` where there are none.
+fn difference(there: &PrepareConfig, here: &PrepareConfig) -> Option<String> {
+    let all = differences(there, here);
+    let shown = all.iter().take(DIFFERENCES_SHOWN);
+    let shown: Vec<String> =
+        shown.map(|Difference { key, there, here }| format!("{key} is {there} there and {here} here")).collect();
     (!shown.is_empty()).then(|| shown.join(", "))
 }
 

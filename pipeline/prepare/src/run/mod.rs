@@ -10,10 +10,10 @@ pub mod text_tools;
 use med2e3_program::machine::{cores, most_threads, require_threads};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-pub use folder::{RunFolder, full_quarantine};
+pub use folder::{Difference, RunFolder, configuration_of, differences, full_quarantine};
 pub use part::RangePart;
 pub use recipe_hash::RecipeHashes;
-pub use tables::{Ranges, Tables};
+pub use tables::{Cut, Ranges, Tables};
 pub use text_tools::TextTools;
 
 use crate::PrepareError;

@@ -22,7 +22,7 @@ use super::folder::RunFolder;
 use super::text_tools::TextTools;
 use crate::PrepareError;
 use crate::config::PrepareConfig;
-use crate::manifest::{self, Listing, Stamp};
+use crate::manifest::{self, Listing, Manifest, Stamp};
 use crate::sealed;
 
 /// The tables' summary in the working folder.
@@ -101,15 +101,8 @@ impl Tables {
     /// As [`manifest::read`]; a tokenizer that can't be had; a folder that can't be written.
     pub fn provide(config: &PrepareConfig, folder: &RunFolder) -> Result<Tables, PrepareError> {
         let work = LocalFolder::new(&folder.work);
-        let known = get_whole(&work, FILE).ok().and_then(|text| sealed::open::<Tables>(&text));
-        if let Some(tables) = known.filter(|tables| tables.sources.iter().all(|(path, stamp)| stamp.is_current(path))) {
-            if tables.files == Files::now(folder)? {
-                return Ok(tables);
-            }
-            tracing::warn!(
-                "{}: the tables were changed or damaged since they were written: the manifest is read again",
-                folder.work.display()
-            );
+        if let Some(tables) = Tables::unchanged(folder)? {
+            return Ok(tables);
         }
         if folder.is_shared() {
             return Err(PrepareError::Output {
@@ -123,15 +116,12 @@ impl Tables {
         // Before they are read: a change in between shows in the next run.
         let text = &config.text;
         let mut sources: BTreeMap<_, _> = text.files().map(|path| (path.clone(), Stamp::quick(path))).collect();
-        let manifest = manifest::read(&folder.root, &config.manifest, &text.rules()?, &folder.provenance)?;
+        let Cut { manifest, volumes, texts } = Cut::read(config, folder)?;
         sources.extend(manifest.sources.clone());
         if !manifest.texts.is_empty() {
             TextTools::provide(text, &manifest)?.store(&folder.dataset)?;
         }
-        let engine = &config.engine;
-        let volumes = cut(&manifest.volumes, engine.volumes_per_range, volumes_to_batch);
         write(&folder.work.join("volumes"), &volumes_schema(), &volumes.1)?;
-        let texts = cut(&manifest.texts, engine.texts_per_range, texts_to_batch);
         write(&folder.work.join("texts"), &texts_schema(), &texts.1)?;
         let mut names = BTreeMap::new();
         for (number, (name, ids)) in (1..).zip(&manifest.parts) {
@@ -147,6 +137,51 @@ impl Tables {
         let tables = Tables { volumes: volumes.0, texts: texts.0, listing, counts, sources, files };
         work.put_whole(FILE, &sealed::seal(&tables))?;
         Ok(tables)
+    }
+}
+
+impl Tables {
+    /// The tables of an earlier run, where neither they nor anything that they came from has changed.
+    ///
+    /// # Errors
+    /// A folder that can't be listed.
+    pub fn unchanged(folder: &RunFolder) -> Result<Option<Tables>, PrepareError> {
+        let known = get_whole(&LocalFolder::new(&folder.work), FILE).ok();
+        let known = known.and_then(|text| sealed::open::<Tables>(&text));
+        let is_current = |tables: &Tables| tables.sources.iter().all(|(path, stamp)| stamp.is_current(path));
+        let Some(tables) = known.filter(is_current) else { return Ok(None) };
+        if tables.files == Files::now(folder)? {
+            return Ok(Some(tables));
+        }
+        tracing::warn!(
+            "{}: the tables were changed or damaged since they were written: the manifest is read again",
+            folder.work.display()
+        );
+        Ok(None)
+    }
+}
+
+/// A manifest that was read, with its tables cut into ranges: each table's identities and its rows.
+pub struct Cut {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// Its volumes.
+    pub volumes: (Ranges, Vec<RecordBatch>),
+    /// Its texts.
+    pub texts: (Ranges, Vec<RecordBatch>),
+}
+
+impl Cut {
+    /// Reads the manifest of a configuration. Writes nothing.
+    ///
+    /// # Errors
+    /// As [`manifest::read`].
+    pub fn read(config: &PrepareConfig, folder: &RunFolder) -> Result<Cut, PrepareError> {
+        let manifest = manifest::read(&folder.root, &config.manifest, &config.text.rules()?, &folder.provenance)?;
+        let engine = &config.engine;
+        let volumes = cut(&manifest.volumes, engine.volumes_per_range, volumes_to_batch);
+        let texts = cut(&manifest.texts, engine.texts_per_range, texts_to_batch);
+        Ok(Cut { manifest, volumes, texts })
     }
 }
 

@@ -1,4 +1,4 @@
-//! The rows of a query, as a table for people or as JSON for programs.
+//! The rows of a query and the tables that can be asked, as a table for people or as JSON for programs.
 
 use std::sync::Arc;
 

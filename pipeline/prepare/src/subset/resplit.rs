@@ -12,8 +12,9 @@ use med2e3_shards::{Dataset, subset};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::reach;
 use crate::PrepareError;
-use crate::check::cohort::{Cohort, Row};
+use crate::check::cohort::{Cohort, Row, RowsAre};
 use crate::rank::rank;
 
 /// A new split in which no two parts share a case, a report, voxels or a look.
@@ -23,17 +24,40 @@ pub struct Resplit {
     pub name: String,
     /// Seed of the draw.
     pub seed: u64,
+    /// What was split: samples, or volumes where the dataset has no samples.
+    pub of: RowsAre,
     /// Groups of cases that share something; each is in one part.
     pub groups: u64,
-    /// Samples of each part.
+    /// Rows of the largest group.
+    pub largest_group: u64,
+    /// Samples of each part, or volumes.
     pub samples: BTreeMap<String, u64>,
+    /// Share of the rows in each part, between 0 and 1.
+    pub shares: BTreeMap<String, f64>,
+    /// For validation and test: what was asked for and what whole groups can have next to it.
+    pub reach: BTreeMap<String, Reach>,
+}
+
+/// A share that was asked for, and the shares next to it that whole groups add up to.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Reach {
+    /// The share that was asked for.
+    pub asked: f64,
+    /// The largest share that is not above it; `None` where there are too many rows to look for it.
+    pub below: Option<f64>,
+    /// The smallest share that is not below it; `None` as above.
+    pub above: Option<f64>,
 }
 
 /// Splits a dataset anew: cases that share anything are one group, and whole groups are drawn until validation and test
 /// have their shares (between 0 and 1) of the samples.
 ///
+/// In a dataset without samples its volumes are split, and the parts are subsets of volumes (`volume_id` in place of
+/// `sample_id`), which SQL and other programs read; training reads subsets of samples alone.
+///
 /// # Errors
-/// A dataset that can't be read or written, a name that is no file name, shares that leave nothing to train on.
+/// A dataset that can't be read or written or has no row, a name that is no file name, shares that leave nothing to train on, or
+/// that no whole groups reach, with those that they do.
 pub fn resplit(root: &Path, name: &str, shares: [f64; 2], seed: u64) -> Result<Resplit, PrepareError> {
     let [validation, test] = shares;
     if !(shares.iter().all(|share| (0.0..1.0).contains(share)) && validation + test < 1.0) {
@@ -43,15 +67,21 @@ pub fn resplit(root: &Path, name: &str, shares: [f64; 2], seed: u64) -> Result<R
         });
     }
     let dataset = Dataset::open(root)?;
-    let cohort = Cohort::read(&dataset)?;
+    let (cohort, of) = Cohort::of_samples_or_volumes(&dataset)?;
+    if cohort.rows.is_empty() {
+        let problem = "the dataset has neither samples nor volumes".to_owned();
+        return Err(PrepareError::Request { what: root.display().to_string(), problem });
+    }
     let groups = groups(&cohort);
+    let sizes: Vec<usize> = groups.values().map(Vec::len).collect();
     let mut order: Vec<(u64, &Vec<usize>)> =
         groups.iter().map(|(case, rows)| (rank(case.as_bytes(), seed), rows)).collect();
     order.sort_unstable();
     let total = cohort.rows.len() as f64;
     let mut parts: BTreeMap<Split, Vec<Id>> = Split::ALL.iter().map(|split| (*split, Vec::new())).collect();
     for (_, rows) in order {
-        let room = |split: Split, share: f64| (parts[&split].len() + rows.len()) as f64 <= share * total;
+        let room =
+            |split: Split, share: f64| (parts[&split].len() + rows.len()) as f64 <= share * total + reach::ROUNDING;
         let split = if room(Split::Test, test) {
             Split::Test
         } else if room(Split::Validation, validation) {
@@ -61,31 +91,62 @@ pub fn resplit(root: &Path, name: &str, shares: [f64; 2], seed: u64) -> Result<R
         };
         parts.entry(split).or_default().extend(rows.iter().map(|row| cohort.rows[*row].id));
     }
-    for (split, share) in [(Split::Validation, validation), (Split::Test, test)] {
-        if share > 0.0 && parts[&split].is_empty() {
-            let smallest = groups.values().map(Vec::len).min().unwrap_or(0);
-            return Err(PrepareError::Request {
-                what: format!("{share} of the samples for {split}"),
-                problem: format!(
-                    "the smallest group that shares something has {smallest} of {total}; give a larger share"
-                ),
-            });
+    let mut reached = BTreeMap::new();
+    for (split, asked) in [(Split::Validation, validation), (Split::Test, test)] {
+        let around = reach::around(&sizes, asked * total);
+        let [below, above] = [0, 1].map(|side| around.map(|sums| sums[side] as f64 / total));
+        let reach = Reach { asked, below, above };
+        if asked > 0.0 && parts[&split].is_empty() {
+            return Err(out_of_reach(split, reach, of, &sizes));
         }
+        reached.insert(split.to_string(), reach);
     }
-    let mut samples = BTreeMap::new();
+    let (mut samples, mut shares) = (BTreeMap::new(), BTreeMap::new());
     for (split, mut ids) in parts {
         ids.sort_unstable();
         samples.insert(split.to_string(), ids.len() as u64);
+        shares.insert(split.to_string(), ids.len() as f64 / total);
         let part = Subset {
             name: format!("{name}-{split}"),
             seed,
             counts: vec![("all".into(), ids.len() as u64)],
             queries: vec![format!("resplit with {validation} validation and {test} test")],
         };
-        subset::write(root, &part, &ids, Some(split))?;
+        match of {
+            RowsAre::Samples => subset::write(root, &part, &ids, Some(split))?,
+            RowsAre::Volumes => subset::write_volumes(root, &part, &ids, Some(split))?,
+        }
     }
     list_files_again(root)?;
-    Ok(Resplit { name: name.into(), seed, groups: groups.len() as u64, samples })
+    let largest_group = sizes.iter().copied().max().unwrap_or(0) as u64;
+    let groups = groups.len() as u64;
+    Ok(Resplit { name: name.into(), seed, of, groups, largest_group, samples, shares, reach: reached })
+}
+
+/// A share for which no whole group is small enough, or of which the draw left none.
+fn out_of_reach(split: Split, reach: Reach, of: RowsAre, sizes: &[usize]) -> PrepareError {
+    let (groups, total) = (sizes.len(), sizes.iter().sum::<usize>());
+    let (smallest, largest) = (sizes.iter().min().unwrap_or(&0), sizes.iter().max().unwrap_or(&0));
+    let of = of.as_str();
+    let mut problem = format!(
+        "the {total} {of} are {groups} groups that share nothing, of {smallest} to {largest} {of}, and a group is in one part"
+    );
+    match reach.above {
+        _ if groups == 1 => problem.push_str("; nothing can be split"),
+        Some(above) if above > 0.0 && above < 1.0 => problem.push_str(&format!(
+            "; the shares next to it that whole groups reach are {} and {}: give {} or more",
+            upwards(reach.below.unwrap_or(0.0)),
+            upwards(above),
+            upwards(above)
+        )),
+        _ => problem.push_str(&format!("; give {} or more", upwards(*smallest as f64 / total as f64))),
+    }
+    PrepareError::Request { what: format!("{} of the {of} for {split}", reach.asked), problem }
+}
+
+/// A share in four digits that is not below it, so that it can be given as it is shown.
+fn upwards(share: f64) -> f64 {
+    (share * 1e4 - reach::ROUNDING).ceil() / 1e4
 }
 
 /// Cases joined wherever they share a report, voxels or a look: the smallest case's name and the rows of each group.

@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use med2e3_schemas::SchemaError;
 use med2e3_schemas::index::ShardEntry;
 use med2e3_schemas::manifest::keys_of;
 use med2e3_schemas::outcome::RangeOutcome;
 use med2e3_schemas::quarantine::Table;
 use med2e3_schemas::sample::{Task, Topic};
+use med2e3_schemas::{Id, SchemaError};
 use serde::{Deserialize, Serialize};
 
 pub use receipt::full_rejects;
@@ -33,6 +33,17 @@ pub trait RangeWork: Send + Sync {
     /// What the range became in an earlier run, if its manifest rows, its recipe and its inputs are the same still.
     fn finished(&self, range_id: u32, range_hash: &str) -> Option<Committed>;
 
+    /// What [`commit`](Self::commit) would do with the range's rows. Looks at stamps of inputs, and at the ids of an earlier
+    /// shard: a row whose voxels the disk has damaged is not told from a sound one.
+    ///
+    /// # Errors
+    /// A manifest that breaks its schema; inputs that the machine fails to look at.
+    fn outlook(&self, range_id: u32, rows: &[RecordBatch]) -> Result<Outlook, PrepareError>;
+
+    /// The volumes of which the range's shard of an earlier run was made, and whether the input of each is the same still; none
+    /// for texts.
+    fn earlier_inputs(&self, range_id: u32) -> Vec<(Id, bool)>;
+
     /// Turns the range's rows into a shard; rows of an earlier shard whose inputs are unchanged are copied from it. Blocks;
     /// safe to call from several threads for different ranges.
     ///
@@ -42,6 +53,26 @@ pub trait RangeWork: Send + Sync {
 
     /// Thread time by step, over all ranges so far.
     fn clock(&self) -> &Arc<StepClock>;
+}
+
+/// What becomes of a range's rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outlook {
+    /// Rows that an earlier shard has and that are copied from it, or set aside as before.
+    pub kept: u64,
+    /// Rows that are made, or set aside, anew.
+    pub made: u64,
+    /// Of these, volumes whose input is read.
+    pub inputs_read: u64,
+}
+
+impl Outlook {
+    /// Adds another range's.
+    pub fn add(&mut self, other: Outlook) {
+        self.kept += other.kept;
+        self.made += other.made;
+        self.inputs_read += other.inputs_read;
+    }
 }
 
 /// One committed range: small enough to travel between operators and machines.

@@ -43,14 +43,43 @@ impl WorkSpec {
         threads: Arc<ThreadPool>,
         progress: Arc<RowProgress>,
     ) -> Result<Arc<dyn RangeWork>, PrepareError> {
-        let config: PrepareConfig = parse("the run's configuration", &self.configuration, &[])?;
+        let config = self.config()?;
         let provenance = Provenance::open(config.provenance.paths, &self.work)?;
+        let tools = || TextTools::stored(&config.text, &self.dataset);
+        self.work(&config, provenance, tools, threads, progress)
+    }
+
+    /// The work of a run that is there, to ask what is finished: nothing is made or changed. `tools` are those of its texts, where
+    /// it has texts.
+    ///
+    /// # Errors
+    /// A configuration that does not parse; a key or a tokenizer that can't be read.
+    pub fn look(
+        &self,
+        tools: Option<&TextTools>,
+        threads: Arc<ThreadPool>,
+    ) -> Result<Arc<dyn RangeWork>, PrepareError> {
+        let config = self.config()?;
+        let provenance = Provenance::look(config.provenance.paths, &self.work)?;
+        let tools = || tools.cloned().map_or_else(|| TextTools::stored(&config.text, &self.dataset), Ok);
+        self.work(&config, provenance, tools, threads, Arc::new(RowProgress::hidden()))
+    }
+
+    fn config(&self) -> Result<PrepareConfig, PrepareError> {
+        Ok(parse("the run's configuration", &self.configuration, &[])?)
+    }
+
+    fn work(
+        &self,
+        config: &PrepareConfig,
+        provenance: Provenance,
+        tools: impl FnOnce() -> Result<TextTools, PrepareError>,
+        threads: Arc<ThreadPool>,
+        progress: Arc<RowProgress>,
+    ) -> Result<Arc<dyn RangeWork>, PrepareError> {
         Ok(match self.table {
-            Table::Volumes => Arc::new(Volumes::new(self, &config, provenance, threads, progress)),
-            Table::Texts => {
-                let tools = TextTools::stored(&config.text, &self.dataset)?;
-                Arc::new(Texts::new(self, &config.text, tools, provenance, threads, progress))
-            }
+            Table::Volumes => Arc::new(Volumes::new(self, config, provenance, threads, progress)),
+            Table::Texts => Arc::new(Texts::new(self, &config.text, tools()?, provenance, threads, progress)),
         })
     }
 }

@@ -16,7 +16,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::receipt::{Receipt, ShardFiles};
-use super::{Committed, RangeWork, WorkSpec, chain, count_key, entries_of};
+use super::{Committed, Outlook, RangeWork, WorkSpec, chain, count_key, entries_of};
 use crate::PrepareError;
 use crate::config::TextConfig;
 use crate::progress::{RowProgress, Step, StepClock};
@@ -141,6 +141,16 @@ impl RangeWork for Texts {
         let (_, Receipt { committed, .. }) = self.files.find(range_id)?;
         (committed.outcome.range_hash == range_hash).then(|| self.progress.skip(&committed.outcome))?;
         Some(committed)
+    }
+
+    fn outlook(&self, _: u32, rows: &[RecordBatch]) -> Result<Outlook, PrepareError> {
+        // A text costs less than to look whether it is there.
+        let made = rows.iter().map(|batch| batch.num_rows() as u64).sum();
+        Ok(Outlook { made, ..Outlook::default() })
+    }
+
+    fn earlier_inputs(&self, _: u32) -> Vec<(Id, bool)> {
+        Vec::new()
     }
 
     fn commit(&self, range_id: u32, rows: &[RecordBatch]) -> Result<Committed, PrepareError> {

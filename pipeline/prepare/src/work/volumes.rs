@@ -24,7 +24,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::receipt::{Input, Receipt, ShardFiles};
-use super::{Committed, RangeWork, WorkSpec, chain, entries_of};
+use super::{Committed, Outlook, RangeWork, WorkSpec, chain, entries_of};
 use crate::PrepareError;
 use crate::config::{CheckInputs, PrepareConfig, Recipe};
 use crate::manifest::link_out_of;
@@ -194,15 +194,25 @@ impl Volumes {
         })
     }
 
-    /// What an earlier run made of the entry, if its input is the same still.
-    fn known(&self, earlier: &Earlier, ordinal: u64, entry: &ManifestVolume) -> Option<RowOutcome> {
+    /// What an earlier run knows of the entry, if its input is the same still: without opening its voxels.
+    fn found<'a>(&self, earlier: &'a Earlier, entry: &ManifestVolume) -> Option<(&'a Input, Found<'a>)> {
         let input = earlier.receipt.inputs.get(&entry.volume_id)?;
         if input.path != entry.source_path || !input.is_unchanged(&self.root, self.check_inputs) {
             return None;
         }
-        let row = match earlier.rows.get(&entry.volume_id) {
-            Some(row) => {
-                let batch = earlier.reader.read_row(*row, &[]).ok()?;
+        let found = match earlier.rows.get(&entry.volume_id) {
+            Some(row) => Found::Row(*row),
+            None => Found::Reject(earlier.receipt.rejects.iter().find(|record| record.path == entry.source_path)?),
+        };
+        Some((input, found))
+    }
+
+    /// What an earlier run made of the entry, if its input is the same still.
+    fn known(&self, earlier: &Earlier, ordinal: u64, entry: &ManifestVolume) -> Option<RowOutcome> {
+        let (input, found) = self.found(earlier, entry)?;
+        let row = match found {
+            Found::Row(row) => {
+                let batch = earlier.reader.read_row(row, &[]).ok()?;
                 let row = from_batch(&batch, &self.format).ok()?.pop()?;
                 // A cell that the disk has damaged is made again, not copied.
                 if *blake3::hash(&row.voxels).as_bytes() != row.content_hash {
@@ -210,10 +220,7 @@ impl Volumes {
                 }
                 Ok(self.named(row, entry))
             }
-            None => {
-                let record = earlier.receipt.rejects.iter().find(|record| record.path == entry.source_path)?;
-                Err(QuarantineRecord { ordinal, row: entry.row.clone(), ..record.clone() })
-            }
+            Found::Reject(record) => Err(QuarantineRecord { ordinal, row: entry.row.clone(), ..record.clone() }),
         };
         Some(RowOutcome { row, input: Some(input.clone()), bytes_read: 0 })
     }
@@ -250,6 +257,14 @@ impl Volumes {
         }
         Ok(())
     }
+}
+
+/// What an earlier run made of an entry.
+enum Found<'a> {
+    /// The row of its shard.
+    Row(usize),
+    /// A reason to set it aside.
+    Reject(&'a QuarantineRecord),
 }
 
 /// A range's shard of an earlier run.
@@ -307,6 +322,33 @@ impl RangeWork for Volumes {
             && inputs.values().all(|input| input.is_unchanged(&self.root, self.check_inputs));
         same.then(|| self.progress.skip(&committed.outcome))?;
         Some(committed)
+    }
+
+    fn outlook(&self, range_id: u32, rows: &[RecordBatch]) -> Result<Outlook, PrepareError> {
+        let entries = entries_of(rows, volumes_from_batch)?;
+        let earlier = self.files.find(range_id).and_then(Earlier::of);
+        let of = |entry: &ManifestVolume| -> Result<Outlook, PrepareError> {
+            if earlier.as_ref().and_then(|earlier| self.found(earlier, entry)).is_some() {
+                return Ok(Outlook { kept: 1, ..Outlook::default() });
+            }
+            let path = self.root.join(&entry.source_path);
+            let is_read = entry.refusal.is_none()
+                && size_on_disk(&path) > 0
+                && reading::patiently(|| link_out_of(&self.root, &path))?.is_none();
+            Ok(Outlook { made: 1, inputs_read: u64::from(is_read), ..Outlook::default() })
+        };
+        let all =
+            self.threads.install(|| entries.par_iter().map(|(_, entry)| of(entry)).collect::<Result<Vec<_>, _>>())?;
+        let mut sum = Outlook::default();
+        all.into_iter().for_each(|one| sum.add(one));
+        Ok(sum)
+    }
+
+    fn earlier_inputs(&self, range_id: u32) -> Vec<(Id, bool)> {
+        let Some((_, Receipt { inputs, .. })) = self.files.find(range_id) else { return Vec::new() };
+        let inputs: Vec<(Id, Input)> = inputs.into_iter().collect();
+        let is_same = |input: &Input| input.is_unchanged(&self.root, self.check_inputs);
+        self.threads.install(|| inputs.par_iter().map(|(id, input)| (*id, is_same(input))).collect())
     }
 
     fn commit(&self, range_id: u32, rows: &[RecordBatch]) -> Result<Committed, PrepareError> {
