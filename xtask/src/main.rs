@@ -8,6 +8,7 @@
 //! - `bench_prepare`: preparation next to its peers
 //! - `bench_step`: a training step next to PyTorch eager
 //! - `peers`: a Python with the peers
+//! - `reference`: `docs/configuration.md`
 //! - `command`: running a program, with an error that says what was run
 
 mod bench_prepare;
@@ -15,6 +16,7 @@ mod bench_step;
 mod command;
 mod demo;
 mod peers;
+mod reference;
 mod setup;
 mod test;
 mod wheel;
@@ -37,6 +39,8 @@ Verbs:
            Measure preparation next to isal and MONAI; makes its data and a virtual environment in .bench/
   bench-step
            Measure a training step next to PyTorch eager; makes its weights and a virtual environment in .bench/
+  reference
+           Write docs/configuration.md from what the programs say of their configurations
   help     Print this text
 
 Options of setup:
@@ -63,6 +67,7 @@ enum Verb {
     Setup { cuda: bool },
     Demo { seed: Option<u64> },
     Test { thorough: bool },
+    Reference,
     BenchPrepare { python: Option<PathBuf> },
     BenchStep { python: Option<PathBuf>, threads: usize },
 }
@@ -87,6 +92,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Setup { cuda } => setup::setup(&repository(), cuda),
         Verb::Demo { seed } => demo::demo(&repository(), seed),
         Verb::Test { thorough } => test::test(&repository(), thorough),
+        Verb::Reference => reference::reference(&repository()),
         Verb::BenchPrepare { python } => bench_prepare::bench_prepare(&repository(), python),
         Verb::BenchStep { python, threads } => bench_step::bench_step(&repository(), python, threads),
     }
@@ -107,10 +113,11 @@ fn parse(args: &[String]) -> Result<Verb> {
         },
         ["test"] => Ok(Verb::Test { thorough: false }),
         ["test", "--thorough"] => Ok(Verb::Test { thorough: true }),
+        ["reference"] => Ok(Verb::Reference),
         ["bench-prepare"] => Ok(Verb::BenchPrepare { python: None }),
         ["bench-prepare", "--python", path] => Ok(Verb::BenchPrepare { python: Some(path.into()) }),
         ["bench-step", options @ ..] => bench_step_options(options),
-        [verb @ ("setup" | "demo" | "test" | "bench-prepare"), rest @ ..] => {
+        [verb @ ("setup" | "demo" | "test" | "reference" | "bench-prepare"), rest @ ..] => {
             bail!("`{verb}` does not take `{}`; `cargo xtask help` lists the options", rest.join(" "))
         }
         [verb, ..] => bail!("there is no verb `{verb}`; `cargo xtask help` lists them"),
