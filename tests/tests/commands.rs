@@ -29,32 +29,37 @@ const NOT_RUN: [(&str, &str); 13] = [
     ("nvidia-smi", "needs a GPU"),
 ];
 
-/// What is added to a line so that it is done in seconds on what the test made, by what the line begins with.
-const MADE_SMALL: [(&str, &str); 7] = [
+/// What is added to a line so that it is done in a second on what the test made, by what the line begins with.
+const MADE_SMALL: [(&str, &str); 9] = [
+    ("med2e3-data prepare", "--set volume.shape=[8,64,64]"),
+    ("med2e3-data sample configs/demo/", "--set 'counts=[{task=\"caption\",count=2},{task=\"open_vqa\",count=2}]'"),
+    ("med2e3-data sample configs/sample/ablation", "--set 'counts=[{task=\"caption\",count=2}]'"),
+    ("med2e3 train configs/demo/pretrain", TINY),
     ("med2e3 train", "--set data.max_steps=1 --set data.batch_size=2 --set device=cpu --set threads=1"),
     ("med2e3 evaluate", "--set device=cpu --set threads=1 --set max_new_tokens=2"),
     ("med2e3 explain", "--set device=cpu --set threads=1 --set max_new_tokens=2"),
     (
         "med2e3 retrieve",
-        "--set device=cpu --set threads=1 --set dataset=small --set clip=/weights/m3d-clip-small --set text_tokenizer=/weights/m3d-clip-small",
+        "--set device=cpu --set threads=1 --set dataset=small --set clip=/weights/m3d-clip-small \
+         --set text_tokenizer=/weights/m3d-clip-small",
     ),
-    ("med2e3-data sample configs/demo/", "--set 'counts=[{task=\"caption\",count=2},{task=\"open_vqa\",count=2}]'"),
-    ("med2e3-data sample configs/sample/ablation", "--set 'counts=[{task=\"caption\",count=2}]'"),
     ("med2e3 generate", "--device cpu --max-new-tokens 2"),
 ];
 
-/// Sizes of a model that is made in a second, for volumes of the published shape.
-const TINY: [&str; 9] = [
-    "llm.hidden_size=32",
-    "llm.intermediate_size=48",
-    "llm.num_hidden_layers=2",
-    "vision2d.hidden_size=32",
-    "vision2d.intermediate_size=32",
-    "vision3d.hidden_size=32",
-    "vision3d.mlp_dim=32",
-    "llm.max_position_embeddings=1024",
-    "variant.max_length=1024",
-];
+/// Sizes of a model for volumes of the small shape.
+const TINY: &str = "--set model.start.fresh.llm.hidden_size=32 --set model.start.fresh.llm.intermediate_size=48 \
+    --set model.start.fresh.llm.num_hidden_layers=1 --set model.start.fresh.llm.max_position_embeddings=1024 \
+    --set model.start.fresh.vision2d.hidden_size=32 --set model.start.fresh.vision2d.intermediate_size=32 \
+    --set model.start.fresh.vision2d.image_size=64 --set model.start.fresh.vision2d.patch_size=16 \
+    --set model.start.fresh.vision3d.hidden_size=32 --set model.start.fresh.vision3d.mlp_dim=32 \
+    --set model.start.fresh.vision3d.img_size=[8,64,64] --set model.start.fresh.vision3d.patch_size=[2,16,16] \
+    --set model.start.fresh.variant.max_length=1024";
+
+/// A line with what makes it small.
+fn made_small(line: &str) -> String {
+    let small = MADE_SMALL.iter().filter(|(start, _)| line.starts_with(start)).map(|(_, more)| *more);
+    std::iter::once(line).chain(small).collect::<Vec<_>>().join(" ")
+}
 
 /// The folder with everything that documents name: data, weights, a dataset, runs.
 fn desk() -> &'static Desk {
@@ -73,17 +78,12 @@ fn desk() -> &'static Desk {
         }
         clinic::write(&desk.path("data/own-cts"));
         let ok = |line: &str, codes: &[i32]| {
-            let said = desk.run(line);
+            let said = desk.run(&made_small(line));
             assert!(codes.contains(&said.code), "{line}\n{}\n{}", said.out, said.err);
         };
         ok("med2e3-data prepare /data/m3d --out dataset", &[1]);
-        ok("med2e3-data prepare /data/m3d --out small --set volume.shape=[4,16,16]", &[1]);
-        let sizes: String = TINY.iter().map(|size| format!(" --set model.start.fresh.{size}")).collect();
-        let short = MADE_SMALL[0].1;
-        ok(
-            &format!("med2e3 train configs/demo/pretrain.toml --set data.dataset=dataset {short}{sizes} --out run"),
-            &[0],
-        );
+        assert_eq!(desk.run("med2e3-data prepare /data/m3d --out small --set volume.shape=[4,16,16]").code, 1);
+        ok("med2e3 train configs/demo/pretrain.toml --set data.dataset=dataset --out run", &[0]);
         fs::create_dir(desk.path("weights")).unwrap();
         ok("med2e3 export --checkpoint run --out weights/exported", &[0]);
         let copy = |from: &Path, to: &str| {
@@ -118,9 +118,7 @@ fn failures(lines: &[CommandLine]) -> Vec<String> {
     let desk = desk().copy();
     let mut failed = Vec::new();
     for CommandLine { place, text } in lines.iter().filter(|line| reason_not_to_run(&line.text).is_none()) {
-        let small: Vec<&str> =
-            MADE_SMALL.iter().filter(|(start, _)| text.starts_with(start)).map(|(_, more)| *more).collect();
-        let said = desk.run(&format!("{text} {}", small.join(" ")).trim_end());
+        let said = desk.run(&made_small(text));
         if ![0, 1].contains(&said.code) {
             failed.push(format!("{place}: {text}\n  ended with {}: {}", said.code, said.err.trim()));
         }
