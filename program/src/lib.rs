@@ -6,24 +6,33 @@
 //! - [`stdout`]: standard output that may be closed or full; [`stderr`]: messages
 //! - [`visible`]: strangers' texts, so that a terminal shows them and obeys nothing
 //! - [`output`]: the output folder of a run
+//! - [`completions`], [`manual`]: a program's verbs for shells and for `man`
+//! - [`schema`]: what the configurations may hold; `reference`: the same as a page
 //! - [`machine`]: how many threads a run may have
 //! - `signals`: which thread takes them
 //! - [`progress`]: a bar or lines, and the only clocks
 //!
 //! Nothing here knows datasets or models.
 
+pub mod completions;
 pub mod frame;
 pub mod machine;
+pub mod manual;
 pub mod output;
 pub mod progress;
+mod reference;
 pub mod run_args;
+pub mod schema;
 mod signals;
 pub mod stderr;
 pub mod stdout;
 pub mod visible;
 
+pub use completions::CompletionsArgs;
 pub use frame::main;
+pub use manual::ManArgs;
 pub use progress::{Progress, Stopwatch};
 pub use run_args::RunArgs;
+pub use schema::{ConfigArgs, Configuration};
 pub use stderr::note;
 pub use stdout::Stdout;

@@ -155,10 +155,37 @@ fn set(table: &mut Table, entry: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The known word that is most like another one, of which the first hundred characters are looked at; `None` where none is
-/// known.
+/// Adds words that are read too to the schema of a choice, since a derived one has each value's first word alone.
+pub fn also_accepts(schema: &mut schemars::Schema, words: &[&str]) {
+    if let Some(choices) = schema.get_mut("oneOf").and_then(|choices| choices.as_array_mut()) {
+        choices.extend(words.iter().map(|word| serde_json::json!({ "type": "string", "const": word })));
+    }
+}
+
+/// Adds another spelling of a key to the schema of a table.
+pub fn also_reads(schema: &mut schemars::Schema, key: &str, other: &str) {
+    if let Some(properties) = schema.get_mut("properties").and_then(|properties| properties.as_object_mut())
+        && let Some(value) = properties.get(key).cloned()
+    {
+        properties.insert(other.to_owned(), value);
+    }
+}
+
+/// Removes the default of keys for which it depends on the data; their descriptions say how.
+pub fn depends_on_data(schema: &mut schemars::Schema, keys: &[&str]) {
+    for key in keys {
+        if let Some(value) = schema.get_mut("properties").and_then(|properties| properties.get_mut(key)) {
+            value.as_object_mut().map(|value| value.remove("default"));
+        }
+    }
+}
+
+/// The known word that is most like another one and is not the same, of which the first hundred characters are looked at; `None`
+/// where none is known.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.char_indices().nth(WORD).map_or(word, |(end, _)| &word[..end]);
+    // The same word where it stands in another table: to propose it again helps nobody.
+    let known = known.filter(|other| *other != word);
     known.max_by(|a, b| strsim::jaro_winkler(word, a).total_cmp(&strsim::jaro_winkler(word, b)))
 }
 
@@ -168,7 +195,8 @@ fn with_nearest(message: &str) -> String {
     let Some((unknown, rest)) = unknown.and_then(|(_, after)| after.split_once('`')) else {
         return message.to_owned();
     };
-    let valid = rest.split('`').skip(1).step_by(2);
+    // What is quoted in further lines is where the word stands: itself, or the tables around it.
+    let valid = rest.lines().next().unwrap_or_default().split('`').skip(1).step_by(2);
     match nearest(unknown, valid) {
         Some(nearest) => format!("{message}\nhint: did you mean `{nearest}`?"),
         None => message.to_owned(),
@@ -214,6 +242,20 @@ mod tests {
             let message = result.unwrap_err().to_string();
             assert!(message.contains("run.toml") && message.contains("did you mean `learning_rate`?"), "{message}");
         }
+    }
+
+    #[test]
+    fn the_word_itself_and_its_place_are_never_proposed() {
+        for word in ["seed", "optimizer", "learning", "optimizer.x", "x"] {
+            let key = format!("optimizer.\"{word}\"");
+            let in_file = parse::<Run>("run.toml", &format!("{TEXT}\"{word}\" = 1\n"), &[]);
+            let in_override = parse::<Run>("run.toml", TEXT, &[format!("optimizer.{}=1", word.replace('.', "_"))]);
+            for message in [in_file, in_override].map(|result| result.unwrap_err().to_string()) {
+                let (_, hint) = message.split_once("did you mean").unwrap_or_else(|| panic!("{key}: {message}"));
+                assert!(["`learning_rate`", "`name`"].iter().any(|known| hint.contains(known)), "{key}: {message}");
+            }
+        }
+        assert_eq!(nearest("seed", ["seed"].into_iter()), None);
     }
 
     #[test]

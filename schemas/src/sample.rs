@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, UInt8Type, UI
 use serde::{Deserialize, Serialize};
 
 use crate::columns::{Columns, list_of};
+use crate::config::also_accepts;
 use crate::{Id, SchemaError};
 
 /// The id that marks a volume among token ids (released code: the id of `<image3d>`).
@@ -23,7 +24,8 @@ macro_rules! words {
         $($(#[$variant_doc:meta])* $variant:ident = $word:literal $(or $other:literal)*),+ $(,)?
     }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+        #[schemars(transform = |schema: &mut schemars::Schema| also_accepts(schema, &[$($($other,)*)+]))]
         pub enum $name { $($(#[$variant_doc])* #[serde(rename = $word $(, alias = $other)*)] $variant),+ }
 
         impl $name {

@@ -12,6 +12,7 @@ use arrow::array::{
     RecordBatch, StringArray, StringBuilder, StructBuilder, UInt32Builder,
 };
 use arrow::datatypes::{DataType, Field, Fields, Float32Type, Schema, SchemaRef, UInt32Type};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::columns::{Columns, ids_of, list_of};
@@ -25,7 +26,7 @@ pub const EXTENSION: &str = "med2e3.voxels";
 pub const MAX_CELL_BYTES: usize = (1 << 28) - 1;
 
 /// How a voxel value in 0..1 is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum VoxelCode {
     /// 0..255: for 8-bit sources; error at most 1/510 of full scale.

@@ -287,6 +287,29 @@ fn no_hash_depends_on_how_code_is_spelled() {
     );
 }
 
+/// Words of configurations and manifests that a function happens to have too.
+const WORDS_OF_FILES: [&str; 1] = ["question_type"];
+
+#[test]
+fn messages_name_no_function() {
+    // A person who runs a program can't call it.
+    let products = || sources().into_iter().filter(|source| source.is_rust() && !source.is_test());
+    let functions = |code: &str| {
+        let after = code.split("fn ").skip(1);
+        let names = after.map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default());
+        names.filter(|name| name.contains('_') && !WORDS_OF_FILES.contains(name)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let all: BTreeSet<String> = products().flat_map(|source| functions(&source.product_code())).collect();
+    let named = |source: &Source| {
+        let strings = source.product_strings();
+        let quoted = strings.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        quoted.into_iter().find(|word| all.contains(word)).map(|word| format!("{} names `{word}`", source.path))
+    };
+    assert!(all.contains("train_bpe"), "the functions are not found");
+    assert!(named(&Source::new("a.rs", "\"train one with `train_bpe`\"")).is_some());
+    assert_none(products().filter_map(|source| named(&source)));
+}
+
 #[test]
 fn models_know_nothing_of_files() {
     Confined {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use med2e3_feed::TextForm;
 use med2e3_program::machine::most_threads;
 use med2e3_schemas::sample::{Split, Task};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainerError;
@@ -15,7 +16,7 @@ use crate::model::{LoraConfig, Med2e3Config, Part};
 use crate::words::words;
 
 /// `med2e3 train`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
     /// The run's name in reports.
@@ -35,6 +36,7 @@ pub struct TrainConfig {
     /// When the validation loss is measured.
     pub validation: Option<ValidationConfig>,
     /// Steps between checkpoints; the last step always has one.
+    #[schemars(range(min = 1))]
     pub checkpoint_every: Option<u64>,
 }
 
@@ -57,7 +59,7 @@ impl TrainConfig {
         self.optimizer.check()?;
         expect("model.train", !self.model.train.is_empty(), "one part or more".into(), "none".into())?;
         if let Start::Fresh(sizes) = &self.model.start {
-            sizes.completed().check()?;
+            sizes.completed().for_vocabulary(1).check()?;
         }
         Ok(())
     }
@@ -84,7 +86,7 @@ pub(crate) fn check_threads<'a>(values: impl IntoIterator<Item = (&'a str, usize
 }
 
 /// What is fed.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
     /// A prepared dataset.
@@ -96,20 +98,35 @@ pub struct DataConfig {
     /// A subset that `med2e3-data sample` stored; all samples without it.
     pub subset: Option<String>,
     /// Form of the text.
+    #[schemars(schema_with = "schema_of_form")]
     pub form: TextForm,
     /// Samples of one step.
+    #[schemars(range(min = 1))]
     pub batch_size: usize,
     /// Passes over the selection.
+    #[schemars(range(min = 1))]
     pub epochs: u64,
     /// Stop after this many steps although epochs are left.
+    #[schemars(range(min = 1))]
     pub max_steps: Option<u64>,
     /// Reader threads.
+    #[schemars(range(min = 1))]
     pub readers: usize,
     /// Batches that each reader may be ahead.
+    #[schemars(range(min = 1))]
     pub depth: usize,
     /// What becomes of a dataset whose inputs are made in another way than those that the start's checkpoint learned from.
     #[serde(default, skip_serializing_if = "is_default")]
     pub other_inputs: OtherInputs,
+}
+
+/// By hand: the feed's crate knows nothing of configurations. A test reads each word back.
+fn schema_of_form(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "oneOf": [
+        { "const": "conversation", "description": "Instruction and answer in the dataset's template; the answer is the target." },
+        { "const": "pretrain", "description": "The volume and its caption alone, as in the first stage; every token is a target." },
+        { "const": "prompt", "description": "The instruction alone; there is no target." },
+    ] })
 }
 
 words! {
@@ -130,7 +147,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// What is trained.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
     /// Where the weights come from.
@@ -148,7 +165,7 @@ pub struct ModelConfig {
 }
 
 /// Where the weights come from.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {
     /// Drawn from the run's seed, for a model of these sizes.
@@ -158,24 +175,32 @@ pub enum Start {
 }
 
 /// AdamW under a cosine schedule with linear warm-up.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OptimizerConfig {
     /// Peak learning rate.
+    #[schemars(range(min = 0))]
     pub learning_rate: f64,
     /// Share of the steps that warm up.
+    #[schemars(range(min = 0, max = 1))]
     pub warmup_ratio: f64,
     /// Decay of the first moment.
+    #[schemars(range(min = 0, max = 1))]
     pub beta1: f64,
     /// Decay of the second moment.
+    #[schemars(range(min = 0, max = 1))]
     pub beta2: f64,
     /// Added to the root of the second moment.
+    #[schemars(range(min = 0))]
     pub eps: f64,
     /// Decoupled weight decay.
+    #[schemars(range(min = 0))]
     pub weight_decay: f64,
-    /// Inputs up to which a matrix learns at the full rate, see [`crate::train::optimizer::AdamWConfig::full_rate_inputs`].
+    /// Inputs up to which a matrix learns at the full rate; one with more learns slower in proportion. Plain AdamW where absent.
+    #[schemars(range(min = 1))]
     pub full_rate_inputs: Option<u32>,
     /// Largest norm of all gradients; none clips nothing, as the released configurations act.
+    #[schemars(range(min = 0))]
     pub clip: Option<f64>,
 }
 
@@ -204,17 +229,19 @@ impl OptimizerConfig {
 }
 
 /// When the validation loss is measured.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ValidationConfig {
     /// Steps between measurements.
+    #[schemars(range(min = 1))]
     pub every: u64,
     /// Batches of one measurement, the same ones each time.
+    #[schemars(range(min = 1))]
     pub batches: usize,
 }
 
 /// `med2e3 evaluate`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluateConfig {
     /// Where to run.
@@ -232,11 +259,12 @@ pub struct EvaluateConfig {
     /// A stored subset; all samples without it.
     pub subset: Option<String>,
     /// Prompts answered together.
+    #[schemars(range(min = 1))]
     pub batch_size: usize,
     /// How an answer's tokens are chosen; greedy, as the paper, where absent.
     #[serde(default)]
     pub decoding: Decoding,
-    /// Longest answer.
+    /// Most tokens of an answer.
     pub max_new_tokens: usize,
     /// Seed of what a scorer draws; each sample's draws depend on it and on the sample alone.
     #[serde(default)]
@@ -262,7 +290,7 @@ words! {
 }
 
 /// `med2e3 explain`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExplainConfig {
     /// Where to run.
@@ -279,7 +307,7 @@ pub struct ExplainConfig {
     pub volumes: usize,
     /// Slices shown of each volume, spread evenly.
     pub slices: usize,
-    /// Longest answer.
+    /// Most tokens of an answer.
     pub max_new_tokens: usize,
     /// What becomes of a dataset whose inputs are made in another way than those that the checkpoint learned from.
     #[serde(default)]
@@ -287,7 +315,7 @@ pub struct ExplainConfig {
 }
 
 /// `med2e3 retrieve`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetrieveConfig {
     /// Where to run.
@@ -305,6 +333,7 @@ pub struct RetrieveConfig {
     /// A stored subset; all captions without it.
     pub subset: Option<String>,
     /// Pairs encoded together.
+    #[schemars(range(min = 1))]
     pub batch_size: usize,
     /// Tokens, the start and the end one included, that a caption is cut to; 512 in M3D's evaluation, which instead fills them
     /// with whole sentences of a longer caption drawn at random.

@@ -35,6 +35,15 @@ pub(crate) struct Learned<'a> {
     pub(crate) inputs: Option<&'a Inputs>,
 }
 
+/// Rows that an embedding table needs for the ids of a dataset's tokenizer.
+///
+/// # Errors
+/// The tokenizer can't be read.
+pub(crate) fn vocabulary(dataset: &Dataset) -> Result<i64, TrainerError> {
+    // Ids, not a count of entries: a vocabulary may have gaps.
+    Ok(Tokenizer::load(&dataset.tokenizer())?.largest_id().map_or(1, |largest| i64::from(largest) + 1))
+}
+
 /// Checks a model's sizes against a dataset.
 pub(crate) fn check(config: &Med2e3Config, dataset: &Dataset) -> Result<(), TrainerError> {
     let index = dataset.index();
@@ -45,14 +54,12 @@ pub(crate) fn check(config: &Med2e3Config, dataset: &Dataset) -> Result<(), Trai
         "voxels in 0..1".into(),
         "Hounsfield units; prepare it with a window: volume.recipe.ct.intensity".into(),
     )?;
-    // Ids, not a count of entries: a vocabulary may have gaps.
-    let largest = Tokenizer::load(&dataset.tokenizer())?.largest_id().map_or(0, i64::from);
-    let vocabulary = config.llm.vocab_size;
+    let (needed, stated) = (vocabulary(dataset)?, config.llm.vocab_size);
     expect(
-        "model.llm.vocab_size",
-        vocabulary > largest,
-        format!("above {largest}, the largest id of the dataset's tokenizer"),
-        vocabulary.to_string(),
+        "model.start.fresh.llm.vocab_size",
+        stated >= needed,
+        format!("{needed} or more, as the dataset's tokenizer has ids; left out it is as many"),
+        stated.to_string(),
     )?;
     let sizes = config.vision3d.img_size;
     expect(

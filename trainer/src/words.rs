@@ -33,7 +33,7 @@ macro_rules! words {
         }
     ) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
         $vis enum $name {
             $(#[doc = $doc] $(#[$more])* #[serde(rename = $word)] $variant,)+
         }

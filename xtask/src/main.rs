@@ -9,6 +9,7 @@
 //! - `bench_step`: a training step next to PyTorch eager
 //! - `python`: the Python of the tests, with torch
 //! - `peers`: a Python with the peers that a benchmark runs
+//! - `reference`: `docs/configuration.md`
 //! - `command`: running a program, with an error that says what was run
 
 mod bench_prepare;
@@ -17,6 +18,7 @@ mod command;
 mod demo;
 mod peers;
 mod python;
+mod reference;
 mod setup;
 mod test;
 mod wheel;
@@ -41,6 +43,8 @@ Verbs:
            Measure preparation next to isal and MONAI; makes its data and a virtual environment in .bench/
   bench-step
            Measure a training step next to PyTorch eager; makes its weights and a virtual environment in .bench/
+  reference
+           Write docs/configuration.md from what the programs say of their configurations
   help     Print this text
 
 Options of setup:
@@ -69,6 +73,7 @@ enum Verb {
     Python,
     Demo { seed: Option<u64> },
     Test { thorough: bool },
+    Reference,
     BenchPrepare { python: Option<PathBuf> },
     BenchStep { python: Option<PathBuf>, threads: usize },
 }
@@ -94,6 +99,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Python => python::python(&repository()),
         Verb::Demo { seed } => demo::demo(&repository(), seed),
         Verb::Test { thorough } => test::test(&repository(), thorough),
+        Verb::Reference => reference::reference(&repository()),
         Verb::BenchPrepare { python } => bench_prepare::bench_prepare(&repository(), python),
         Verb::BenchStep { python, threads } => bench_step::bench_step(&repository(), python, threads),
     }
@@ -115,10 +121,11 @@ fn parse(args: &[String]) -> Result<Verb> {
         },
         ["test"] => Ok(Verb::Test { thorough: false }),
         ["test", "--thorough"] => Ok(Verb::Test { thorough: true }),
+        ["reference"] => Ok(Verb::Reference),
         ["bench-prepare"] => Ok(Verb::BenchPrepare { python: None }),
         ["bench-prepare", "--python", path] => Ok(Verb::BenchPrepare { python: Some(path.into()) }),
         ["bench-step", options @ ..] => bench_step_options(options),
-        [verb @ ("setup" | "demo" | "test" | "bench-prepare"), rest @ ..] => {
+        [verb @ ("setup" | "demo" | "test" | "reference" | "bench-prepare"), rest @ ..] => {
             bail!("`{verb}` does not take `{}`; `cargo xtask help` lists the options", rest.join(" "))
         }
         [verb, ..] => bail!("there is no verb `{verb}`; `cargo xtask help` lists them"),

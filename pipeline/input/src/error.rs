@@ -234,7 +234,7 @@ pub enum InputError {
     },
     /// No tokenizer at the path.
     #[error(
-        "{}: expected a tokenizer.json, found nothing; copy it from the language model's folder or train one with `train_bpe`",
+        "{}: expected a tokenizer.json, found nothing; copy it from the language model's folder, or state text.tokenizer = {{ train = 8192 }} to train one on the texts",
         path.display()
     )]
     TokenizerMissing {

@@ -3,6 +3,7 @@
 //!
 //! Values are counted by the upper and then the lower 16 bits, so that nothing is sorted or copied.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Two percentiles, the lower below the upper.
@@ -16,11 +17,25 @@ pub struct PercentileRange {
 }
 
 /// A range as the configuration states it, not yet checked.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Bounds {
+    /// The lower percentile, below the upper.
+    #[schemars(range(min = 0, max = 100))]
     low: f64,
+    /// The upper percentile.
+    #[schemars(range(min = 0, max = 100))]
     high: f64,
+}
+
+impl JsonSchema for PercentileRange {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "PercentileRange".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Bounds::json_schema(generator)
+    }
 }
 
 impl TryFrom<Bounds> for PercentileRange {

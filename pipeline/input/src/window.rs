@@ -1,11 +1,12 @@
 //! CT windows: the range of Hounsfield units that is mapped to 0..1, given by numbers or by the name of a preset.
 
+use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// A window by center and width: `center - width / 2` maps to 0, `center + width / 2` to 1; values outside are clamped.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WindowLevel {
     /// The middle of the window, in HU.
@@ -31,7 +32,7 @@ fn width<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
 }
 
 /// Windows that most CT viewers offer, as center and width in HU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WindowPreset {
     /// Abdominal organs: 40, 400 (-160 to 240).
@@ -64,7 +65,7 @@ impl WindowPreset {
 }
 
 /// A window as a configuration names it: `"lung"`, or `{ center = -600, width = 1500 }`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Window {
     /// A preset by its name.

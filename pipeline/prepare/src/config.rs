@@ -11,9 +11,11 @@ use med2e3_input::recipe::{CtRecipe, Intensity, M3D_SHAPE_DHW};
 use med2e3_input::text::{CaptionPrompts, Scrubber, Template};
 use med2e3_input::volume::DeepPictures;
 use med2e3_input::window::{Window, WindowPreset};
+use med2e3_schemas::config::{also_accepts, depends_on_data};
 use med2e3_schemas::inputs::{VolumeInputs, VolumeRecipe};
 use med2e3_schemas::sample::{Split, Task};
 use med2e3_schemas::volume::{MAX_CELL_BYTES, VoxelCode, VoxelFormat};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::PrepareError;
@@ -39,7 +41,7 @@ fn mib(size: u64) -> usize {
 }
 
 /// `med2e3-data prepare`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PrepareConfig {
     /// Folder that the manifest's paths are relative to.
@@ -136,7 +138,7 @@ impl PrepareConfig {
 }
 
 /// Manifest files, relative to the root.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestConfig {
     /// Files like M3D_Cap.json.
@@ -171,12 +173,14 @@ pub struct ManifestConfig {
 }
 
 /// How much of a manifest is read at once. What is longer is set aside or refused by name, and is never held in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ManifestLimits {
     /// Longest text of one field of a row, or of one report, in KiB, 1 to 4096. A row may have four times as much.
+    #[schemars(range(min = 1, max = MOST_FIELD_KIB))]
     pub field_kib: usize,
     /// Largest JSON file, which is read as a whole, in MiB, 1 to 65536.
+    #[schemars(range(min = 1, max = MOST_JSON_MIB))]
     pub json_mib: u64,
 }
 
@@ -216,7 +220,7 @@ impl ManifestConfig {
 }
 
 /// A file of conversations in Med-2E3's form.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConversationFile {
     /// The file, relative to the root.
@@ -233,7 +237,7 @@ pub struct ConversationFile {
 }
 
 /// One M3D-VQA CSV file and its split.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QuestionFile {
     /// The file, relative to the root.
@@ -243,7 +247,7 @@ pub struct QuestionFile {
 }
 
 /// Named preparations of a volume.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Recipe {
     /// M3D's official preparation: min-max, foreground crop, trilinear resize.
@@ -268,17 +272,20 @@ impl Recipe {
 }
 
 /// What is done to volumes.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(transform = |schema: &mut schemars::Schema| depends_on_data(schema, &["recipe", "voxels"]))]
 pub struct VolumeConfig {
-    /// The preparation.
+    /// The preparation. Left out, it is `m3d` for M3D's own data and for pictures and arrays, which have no Hounsfield units; for
+    /// all other data `ct` with the window from -1000 to 1000 HU.
     pub recipe: Recipe,
     /// Slices, rows, columns.
     pub shape: [usize; 3],
-    /// How voxels are stored.
+    /// How voxels are stored. Left out, `u8` for recipe `m3d`, `i16` for recipe `ct`.
     pub voxels: VoxelCode,
-    /// Largest decoded input, in MiB. A reading takes as much memory, the bytes of its file, and
-    /// [`MAX_SLICE_BYTES`](med2e3_input::volume::MAX_SLICE_BYTES) at most; each thread reads one.
+    /// Largest decoded input, in MiB. A reading takes as much memory, the bytes of its file, and 216 MiB at most; each thread
+    /// reads one.
+    #[schemars(range(min = 1, max = MOST_DECODED_MIB))]
     pub max_decoded_mib: u64,
     /// What becomes of slices of 16-bit grey: `clip`, as in the official preparation, or `range`.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -325,7 +332,7 @@ impl VolumeConfig {
 }
 
 /// What is done to texts.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TextConfig {
     /// How instruction and answer are laid out.
@@ -333,8 +340,10 @@ pub struct TextConfig {
     /// Where the tokenizer comes from.
     pub tokenizer: TokenizerConfig,
     /// Longest sequence, visual tokens included.
+    #[schemars(range(min = 1, max = MOST_POSITIONS))]
     pub length: usize,
     /// Positions that a volume takes in it.
+    #[schemars(range(max = MOST_POSITIONS))]
     pub visual_tokens: usize,
     /// Whether a text that is cut keeps its end token; the released code loses it.
     #[serde(default)]
@@ -398,7 +407,7 @@ impl TextConfig {
 }
 
 /// By which rules texts are scrubbed.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scrub {
     /// This project's: dates, names after words such as `Patient`, phone numbers, identifiers.
@@ -417,24 +426,26 @@ pub struct TextRules {
 }
 
 /// Where the tokenizer comes from.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum TokenizerConfig {
     /// A `tokenizer.json` as HF tokenizers writes it.
     Path(PathBuf),
     /// A byte-level BPE of this many entries, trained on the training split's texts.
-    Train(usize),
+    Train(#[schemars(range(min = 1, max = MOST_ENTRIES))] usize),
 }
 
 /// How the work is cut and shared.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EngineConfig {
     /// Threads; 0 is one for each core.
     pub threads: usize,
     /// Manifest rows of one volume shard.
+    #[schemars(range(min = 1, max = MOST_PER_RANGE))]
     pub volumes_per_range: usize,
     /// Manifest rows of one sample shard.
+    #[schemars(range(min = 1, max = MOST_PER_RANGE))]
     pub texts_per_range: usize,
     /// How hard a restarted run looks for inputs that changed.
     #[serde(default)]
@@ -442,7 +453,7 @@ pub struct EngineConfig {
 }
 
 /// How hard a run looks for inputs that changed since they were read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckInputs {
     /// Size and time of the path that the manifest names.
@@ -460,20 +471,22 @@ impl Default for EngineConfig {
 }
 
 /// What the dataset may say about paths.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = |schema: &mut schemars::Schema| depends_on_data(schema, &["paths"]))]
 pub struct ProvenanceConfig {
-    /// Kept, or only hashes of them.
+    /// Kept, or only hashes of them. Left out, `keep` for M3D's own data, `hash` for all other.
     pub paths: Paths,
 }
 
 /// When to give up: beyond both limits.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
     /// Rows that may be set aside whatever their share.
     pub reject_rows: u64,
     /// Share of rows that may be set aside whatever their number, in percent.
+    #[schemars(range(min = 0, max = 100))]
     pub reject_percent: f64,
 }
 
@@ -485,7 +498,7 @@ impl Default for LimitsConfig {
 }
 
 /// `med2e3-data sample`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SampleConfig {
     /// The subset's name: `subsets/NAME.parquet`.
@@ -504,8 +517,9 @@ pub struct SampleConfig {
 }
 
 /// A column to spread a draw over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(transform = |schema: &mut schemars::Schema| also_accepts(schema, &["case"]))]
 pub enum Stratum {
     /// Question types.
     Topic,
@@ -515,7 +529,7 @@ pub enum Stratum {
 }
 
 /// How many samples of a task.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TaskCount {
     /// The task.

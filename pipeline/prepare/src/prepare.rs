@@ -35,6 +35,8 @@ pub struct Prepared {
     pub first_rejects: Vec<QuarantineRecord>,
     /// The file that has all of them.
     pub quarantine: PathBuf,
+    /// Entries of the tokenizer, where it was trained on the texts.
+    pub trained_entries: Option<usize>,
 }
 
 /// Prepares the dataset that `config` describes into `out`; or, as one process of several, a part of its ranges, after
@@ -80,7 +82,9 @@ async fn ranges_to_shards(
     // The report, what was set aside, and the index last.
     let report = report::of(&volumes, &texts, &tables, watch.seconds());
     let quarantine = full_quarantine(config.provenance.paths, &out);
-    let mut prepared = Prepared { report, listing: tables.listing, first_rejects: Vec::new(), quarantine };
+    let trained_entries = tools.as_ref().and_then(|tools| tools.trained_entries(&config.text));
+    let listing = tables.listing;
+    let mut prepared = Prepared { report, listing, first_rejects: Vec::new(), quarantine, trained_entries };
     if part != RangePart::WHOLE {
         return Ok(prepared);
     }

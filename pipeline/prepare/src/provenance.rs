@@ -14,12 +14,13 @@ use med2e3_schemas::Id;
 use med2e3_schemas::quarantine::QuarantineRecord;
 use med2e3_schemas::sample::Split;
 use med2e3_store::{LocalFolder, Store, get_whole};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::PrepareError;
 
 /// What a dataset may say about paths.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Paths {
     /// Paths below the data root, as the manifest writes them: for public data such as M3D's.

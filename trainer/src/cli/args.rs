@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
-use med2e3_program::RunArgs;
+use med2e3_program::{CompletionsArgs, ConfigArgs, ManArgs, RunArgs};
 
 use super::words::words;
 use crate::device::DeviceChoice;
@@ -58,7 +58,7 @@ pub(super) enum Verb {
         /// The question, without image tokens
         #[arg(long)]
         question: String,
-        /// Longest answer
+        /// Maximum new tokens of the answer
         #[arg(long, default_value_t = 256)]
         max_new_tokens: usize,
         #[command(flatten)]
@@ -116,6 +116,16 @@ pub(super) enum Verb {
     },
     /// Join the reports of a demo's runs to one HTML page and one JSON file
     Report(ReportArgs),
+    /// Print a script by which a shell completes verbs, options and words
+    ///
+    /// For bash: med2e3 completions bash > ~/.local/share/bash-completion/completions/med2e3
+    Completions(CompletionsArgs),
+    /// Print the manual page of the program or of a verb, or write all pages into a folder
+    ///
+    /// med2e3 man | man -l -   shows it.
+    Man(ManArgs),
+    /// Say what the TOML files of the verbs may hold: as a JSON schema, or as a page
+    Config(ConfigArgs),
 }
 
 /// What is imported, and from where.
@@ -210,7 +220,7 @@ pub(super) struct ReportArgs {
     /// Seconds by stage, as JSON
     #[arg(long)]
     seconds: PathBuf,
-    /// The page to write; the JSON file next to it has the same name with .json
+    /// The page to write; next to it, with .json and .svg, its numbers and a figure of one explained volume
     #[arg(long)]
     out: PathBuf,
 }

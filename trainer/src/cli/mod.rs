@@ -10,9 +10,11 @@ use std::process::ExitCode;
 
 use med2e3_program::frame::Ending;
 use med2e3_program::run_args::print;
-use med2e3_program::{RunArgs, Stdout};
+use med2e3_program::{Configuration, RunArgs, Stdout};
+use schemars::schema_for;
 use serde::Serialize;
 
+use crate::config::{EvaluateConfig, ExplainConfig, RetrieveConfig, TrainConfig};
 use crate::report::{self, ReportPaths};
 use crate::train::{Existing, train};
 use crate::verb::ask::{Question, ask};
@@ -89,8 +91,21 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             report::join(&paths)?;
             writeln!(out, "{}", paths.out.display())?;
         }
+        Verb::Completions(shell) => shell.print::<Args>(out)?,
+        Verb::Man(pages) => pages.run::<Args>(out)?,
+        Verb::Config(config) => config.run("med2e3", &configurations(), out)?,
     }
     Ok(Ending::Fine)
+}
+
+/// The TOML files that verbs read.
+fn configurations() -> [Configuration; 4] {
+    [
+        Configuration::new("train", schema_for!(TrainConfig).to_value()),
+        Configuration::new("evaluate", schema_for!(EvaluateConfig).to_value()),
+        Configuration::new("explain", schema_for!(ExplainConfig).to_value()),
+        Configuration::new("retrieve", schema_for!(RetrieveConfig).to_value()),
+    ]
 }
 
 /// Prints a run's report, and where it is stored.

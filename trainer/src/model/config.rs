@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -18,7 +19,7 @@ use super::sizes;
 use super::text_encoder::BertConfig;
 
 /// A whole model: the sizes of its parts and the choices between them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Med2e3Config {
     /// Language model.
@@ -33,6 +34,7 @@ pub struct Med2e3Config {
     pub text_encoder: Option<BertConfig>,
     /// Everything between them: each choice, or a preset's name for all of them.
     #[serde(deserialize_with = "choices_or_preset")]
+    #[schemars(schema_with = "schema_of_choices_or_preset")]
     pub variant: Variant,
     /// First values of weights that no checkpoint holds.
     pub initializer: Initializer,
@@ -63,8 +65,12 @@ fn choices_or_preset<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Varia
     deserializer.deserialize_any(ChoicesOrPreset)
 }
 
+fn schema_of_choices_or_preset(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "anyOf": [generator.subschema_for::<Preset>(), generator.subschema_for::<Variant>()] })
+}
+
 /// The choices of the paper's ablations.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Variant {
     /// Where the question's feature comes from.
@@ -94,7 +100,7 @@ pub struct Variant {
 }
 
 /// The question's feature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TextFeature {
     /// Mean of the language model's input embeddings over the question (paper).
@@ -104,7 +110,7 @@ pub enum TextFeature {
 }
 
 /// The feature of a slice that is scored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LocalFeature {
     /// Mean over the 3D tokens of its depth layer and its own 2D tokens together; over its 2D tokens where the language model
@@ -117,7 +123,7 @@ pub enum LocalFeature {
 }
 
 /// How a slice is scored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scorer {
     /// Dot product of the question's and the slice's feature.
@@ -133,7 +139,7 @@ pub enum Scorer {
 }
 
 /// How the slices' 2D tokens become those of one slice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Aggregate {
     /// Sum weighed by the scores.
@@ -147,7 +153,7 @@ pub enum Aggregate {
 }
 
 /// Which tokens the language model gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum VisualTokens {
     /// 3D tokens, then 2D tokens.
@@ -228,6 +234,14 @@ impl Med2e3Config {
             config.text_encoder = Some(BertConfig::base_uncased());
         }
         config
+    }
+
+    /// With an embedding table of so many rows, where none are stated.
+    pub(crate) fn for_vocabulary(mut self, rows: i64) -> Med2e3Config {
+        if self.llm.vocab_size == 0 {
+            self.llm.vocab_size = rows;
+        }
+        self
     }
 
     /// Checks what concerns several parts.

@@ -1,6 +1,7 @@
 //! From an encoder's tokens to the language model's width: pool, then none, one or several linear maps with exact GELU
 //! between them (released code, `src/model/encoder/connector`).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -8,7 +9,7 @@ use super::error::{ModelError, expect_multiple};
 use super::layers::{Init, Linear};
 
 /// Which connector, as the config names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectorKind {
     /// Average pooling over blocks of the 3D patch grid, then an MLP (`spatial_pooling_mlpNx_gelu`).

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 
@@ -18,16 +19,16 @@ const MOST_RANK: i64 = 1 << 16;
 
 /// What is adapted and how. A map is named by its last published names: `q_proj` is that of every block,
 /// `model.layers.0.self_attn.q_proj` the first block's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LoraConfig {
     /// Rows of A and columns of B.
     pub rank: i64,
-    /// The adapters' sum is multiplied by this over the rank, or over what [`LoraConfig::scale`] names.
+    /// The adapters' sum is multiplied by this over the rank, or over what `scale` names.
     pub alpha: f64,
     /// Dropout on an adapter's input, in training only; drawn from libtorch's global generator.
     pub dropout: f64,
-    /// Maps that get an adapter; or [`ALL_LINEAR`] alone.
+    /// Maps that get an adapter, by their last published names; or `all-linear` alone.
     pub targets: Vec<String>,
     /// What alpha is divided by.
     #[serde(default, skip_serializing_if = "LoraScale::is_usual")]
@@ -41,7 +42,7 @@ pub struct LoraConfig {
 }
 
 /// What alpha is divided by.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LoraScale {
     /// The rank, as the first publication has it.

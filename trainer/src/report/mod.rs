@@ -3,8 +3,10 @@
 //! # Layout
 //! - `material`: what the page shows, read from the runs' folders
 //! - `page`: the page; `chart`, `picture`: what it embeds
+//! - `figure`: one volume of it as a picture of its own
 
 mod chart;
+mod figure;
 mod material;
 mod page;
 mod picture;
@@ -18,13 +20,16 @@ use material::Material;
 
 pub use material::ReportPaths;
 
-/// Writes the page and the JSON file.
+/// Writes the page, the JSON file and the figure.
 ///
 /// # Errors
 /// A run that is missing or does not read, a file that can't be written.
 pub fn join(paths: &ReportPaths) -> Result<(), TrainerError> {
     let material = Material::read(paths)?;
     write_json(&paths.out.with_extension("json"), &material.joined)?;
+    if let Some(figure) = figure::svg(&material.explain.explanations, &material.strips) {
+        put_whole(&paths.out.with_extension("svg"), visible::lines(&figure).as_bytes())?;
+    }
     // What reorders or hides text is shown in the page too.
     Ok(put_whole(&paths.out, visible::lines(&page::html(&material)).as_bytes())?)
 }

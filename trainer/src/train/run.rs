@@ -62,7 +62,7 @@ impl Run {
         data.check_memory(&config.data)?;
 
         let text = toml::to_string(config).expect("a parsed configuration can be written");
-        let origin = Origin::find(config, out, existing)?;
+        let origin = Origin::find(config, &data.dataset, out, existing)?;
         let sizes = origin.sizes()?;
         fit::check(&sizes, &data.dataset)?;
         let tokenizers = origin.tokenizers(config, &data.dataset)?;
@@ -187,7 +187,7 @@ fn optimizer(trainable: &[(String, Tensor)], config: &OptimizerConfig) -> AdamW 
 }
 
 /// Makes the folder this run's: its configuration, and a log of the steps before `state`.
-fn open_folder(out: &Path, text: &str, origin: &Origin<'_>, state: &TrainState) -> Result<StepLog, TrainerError> {
+fn open_folder(out: &Path, text: &str, origin: &Origin, state: &TrainState) -> Result<StepLog, TrainerError> {
     let path = out.join("train.jsonl");
     let steps = if matches!(origin, Origin::Resumed(_)) { log::read(&path, state.step)? } else { Vec::new() };
     fs::create_dir_all(out).map_err(FileError::of(out, "create"))?;

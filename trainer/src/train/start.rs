@@ -28,23 +28,28 @@ pub enum Existing {
 }
 
 /// Where the first weights come from.
-pub(super) enum Origin<'a> {
+pub(super) enum Origin {
     /// Drawn from the seed.
-    Fresh(&'a Med2e3Config),
+    Fresh(Box<Med2e3Config>),
     /// The checkpoint that the configuration names.
     Checkpoint(Checkpoint),
     /// This run's own last checkpoint.
     Resumed(Checkpoint),
 }
 
-impl<'a> Origin<'a> {
+impl Origin {
     /// `out` is the run's folder.
-    pub(super) fn find(config: &'a TrainConfig, out: &Path, existing: Existing) -> Result<Origin<'a>, TrainerError> {
+    pub(super) fn find(
+        config: &TrainConfig,
+        dataset: &Dataset,
+        out: &Path,
+        existing: Existing,
+    ) -> Result<Origin, TrainerError> {
         if let Some(checkpoint) = resumable(config, out, existing)? {
             return Ok(Origin::Resumed(checkpoint));
         }
         Ok(match &config.model.start {
-            Start::Fresh(sizes) => Origin::Fresh(sizes),
+            Start::Fresh(sizes) => Origin::Fresh(Box::new(sizes.completed().for_vocabulary(fit::vocabulary(dataset)?))),
             Start::Checkpoint(path) => Origin::Checkpoint(Checkpoint::open(path)?),
         })
     }
@@ -59,7 +64,7 @@ impl<'a> Origin<'a> {
     /// The model's sizes, before there is a model.
     pub(super) fn sizes(&self) -> Result<Med2e3Config, TrainerError> {
         Ok(match self {
-            Origin::Fresh(sizes) => sizes.completed(),
+            Origin::Fresh(sizes) => (**sizes).clone(),
             Origin::Checkpoint(checkpoint) | Origin::Resumed(checkpoint) => {
                 ModelFiles::open(checkpoint.folder(), None)?.config().clone()
             }
@@ -126,11 +131,10 @@ impl<'a> Origin<'a> {
 
 /// A model of fresh weights, if the memory holds it.
 fn fresh(sizes: &Med2e3Config, device: Device, seed: u64) -> Result<Med2e3, TrainerError> {
-    let sizes = sizes.completed();
-    let shapes = Med2e3::unloaded(&sizes, Device::Cpu, Kind::Float)?;
+    let shapes = Med2e3::unloaded(sizes, Device::Cpu, Kind::Float)?;
     let count: u128 = Part::ALL.into_iter().map(|part| u128::from(shapes.parameter_count(part))).sum();
     check_memory("model.start.fresh", 4 * count, &format!("{count} weights"))?;
-    Ok(Med2e3::new(&sizes, device, seed)?)
+    Ok(Med2e3::new(sizes, device, seed)?)
 }
 
 /// The parts of `wanted` that the variant builds.

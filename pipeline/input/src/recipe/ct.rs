@@ -3,6 +3,7 @@
 //! The order is crop, resampling, intensity. Intensity comes last, so that a dataset in HU to which a window is applied
 //! on reading has the same voxels as a dataset that was prepared with that window.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{M3D_SHAPE_DHW, PreparedInfo};
@@ -22,14 +23,14 @@ const AIR_HU: f32 = -1000.0;
 /// The parameters of recipe `ct`, as a configuration states them.
 ///
 /// Deserialization checks the ranges that the fields state.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CtRecipe {
     /// Shape of the result along D, H and W; each at least 1.
     #[serde(deserialize_with = "shape")]
     pub shape_dhw: [usize; 3],
     /// Spacing of the result along D, H and W in mm, above 0: the box is resampled to it and then cropped or padded
-    /// evenly to the shape (see [`AxisFilter::spaced`]). Without it the box is stretched to the shape.
+    /// evenly to the shape. Without it the box is stretched to the shape.
     #[serde(deserialize_with = "spacing")]
     pub spacing_mm: Option<[f32; 3]>,
     /// The mapping from values to voxels.
@@ -46,7 +47,7 @@ impl Default for CtRecipe {
 }
 
 /// How recipe `ct` maps values.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Intensity {
     /// Voxels are HU, so that the window can be chosen on reading. Refused where HU are not known.
@@ -60,7 +61,7 @@ pub enum Intensity {
 }
 
 /// The box that recipe `ct` keeps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CtCrop {
     /// All voxels.

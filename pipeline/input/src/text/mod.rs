@@ -37,7 +37,7 @@ pub use budget::LengthBudget;
 pub use conversation::EncodedText;
 pub use prompt::CaptionPrompts;
 pub use question_tokenizer::QuestionTokenizer;
-pub use scrub::{Counts, Scrubbed, Scrubber};
 pub use same_tokens::{TokenizerDifference, tokenizer_difference};
+pub use scrub::{Counts, Scrubbed, Scrubber};
 pub use template::{IMAGE3D, IMAGE3D_TOKEN, Template, Turn};
 pub use tokenizer::Tokenizer;

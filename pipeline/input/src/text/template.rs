@@ -8,6 +8,7 @@
 //! released codes, target spans are known when the text is formatted and found by the tokens' byte offsets, so that
 //! nothing is tokenized twice and no sample loses its labels to a mismatch.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::budget::{LengthBudget, fit_prompt, fit_targets};
@@ -33,7 +34,7 @@ const TURN_END_MARK: &str = "<|end|>";
 pub(super) const MARKS: [&str; 4] = [END_TOKEN, USER_MARK, ASSISTANT_MARK, TURN_END_MARK];
 
 /// The format of a conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Template {
     /// Fine-tuning and evaluation: system text, then `USER: {q} ASSISTANT: {a}<|endoftext|>` for each turn, or the tokenizer's

@@ -13,6 +13,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::buffers::{Buffer, Buffers, Purpose};
@@ -26,7 +27,7 @@ use crate::error::InputError;
 use crate::reading::{self, DirEntry};
 
 /// What becomes of slices of 16-bit grey.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeepPictures {
     /// Values above 255 become white, as Pillow's `convert("L")` and with it the official preparation have them; a note

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use med2e3_program::RunArgs;
+use med2e3_program::{CompletionsArgs, ConfigArgs, ManArgs, RunArgs};
 use med2e3_schemas::config::override_values;
 use med2e3_schemas::volume::VoxelCode;
 use med2e3_schemas::{Id, SchemaError};
@@ -23,12 +23,14 @@ use crate::show::view::MOST_ROWS;
 Exit codes: 0 fine, 1 finished but inputs were set aside or a check found something, 2 failed.
 MED2E3_LOG=info shows the query plan with its metrics.
 
-A first run:
-  cargo xtask demo                                   makes .demo/m3d, .demo/dataset and the rest
+A first run with one's own CTs, and one with M3D-Data:
+  med2e3-data init /data/own-cts --out new           writes a configuration and a table to fill in
+  med2e3-data prepare /data/own-cts --out cts
   med2e3-data prepare /data/m3d --out dataset --dry-run
-  med2e3-data prepare configs/prepare/m3d.toml --set root=/data/m3d --out dataset
+  med2e3-data prepare /data/m3d --out dataset
   med2e3-data inspect dataset --row 0 --picture row.png
-  med2e3-data sql dataset \"SELECT task, count(*) FROM samples GROUP BY task\""
+  med2e3-data sql dataset \"SELECT task, count(*) FROM samples GROUP BY task\"
+  cargo xtask demo                                   makes .demo/m3d, .demo/dataset and the rest"
 )]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -53,7 +55,8 @@ pub(super) enum Verb {
         #[arg(long, value_name = "FOLDER", default_value = ".")]
         out: PathBuf,
     },
-    /// Draw a seeded subset of a prepared dataset's samples; --out is the dataset
+    /// Draw a seeded subset of a prepared dataset's samples
+    #[command(mut_arg("out", |out| out.value_name("DATASET").help("The dataset; its subsets/NAME.parquet is written")))]
     Sample(RunArgs),
     /// Count what is in a dataset: volumes by plane, spacing, size, notes; texts by task, split, length, language
     Stats {
@@ -217,6 +220,16 @@ pub(super) enum Verb {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Print a script by which a shell completes verbs, options and words
+    ///
+    /// For bash: med2e3-data completions bash > ~/.local/share/bash-completion/completions/med2e3-data
+    Completions(CompletionsArgs),
+    /// Print the manual page of the program or of a verb, or write all pages into a folder
+    ///
+    /// med2e3-data man | man -l -   shows it.
+    Man(ManArgs),
+    /// Say what the TOML files of the verbs may hold: as a JSON schema, or as a page
+    Config(ConfigArgs),
 }
 
 /// One preparation.

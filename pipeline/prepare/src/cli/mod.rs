@@ -13,12 +13,13 @@ use arrow::array::{Array, ArrayRef, RecordBatch};
 use med2e3_program::frame::Ending;
 use med2e3_program::machine::{cores, require_threads};
 use med2e3_program::run_args::print;
-use med2e3_program::{Stdout, note, visible};
+use med2e3_program::{Configuration, Stdout, note, visible};
 use med2e3_schemas::config;
 use med2e3_shards::Dataset;
+use schemars::schema_for;
 
 use crate::check::{diff, leaks, verify};
-use crate::config::PrepareConfig;
+use crate::config::{PrepareConfig, SampleConfig};
 use crate::engine::{self, QueryLimits};
 use crate::recognize::{self, Recognized};
 use crate::run::{RangePart, configuration_of};
@@ -169,7 +170,21 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             writeln!(out, "{}: {}", folder.display(), demo_set::summary(&report))?;
             Ok(Ending::Fine)
         }
+        Verb::Completions(shell) => Ok(shell.print::<Args>(out).map(|()| Ending::Fine)?),
+        Verb::Man(pages) => pages.run::<Args>(out).map(|()| Ending::Fine),
+        Verb::Config(config) => {
+            config.run("med2e3-data", &configurations(), out)?;
+            Ok(Ending::Fine)
+        }
     }
+}
+
+/// The TOML files that verbs read.
+fn configurations() -> [Configuration; 2] {
+    [
+        Configuration::new("prepare", schema_for!(PrepareConfig).to_value()),
+        Configuration::new("sample", schema_for!(SampleConfig).to_value()),
+    ]
 }
 
 /// The configuration in a TOML file, or that of the data at a path.

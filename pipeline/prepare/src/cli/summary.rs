@@ -41,7 +41,7 @@ pub(super) fn plan(config: &PrepareConfig, out: &Path) -> Vec<String> {
         _ if !texts => {}
         TokenizerConfig::Path(path) => lines.push(format!("tokenizer {}", path.display())),
         TokenizerConfig::Train(entries) => lines.push(format!(
-            "tokenizer of at most {entries} entries trained on the texts; --tokenizer names a language model's own instead"
+            "tokenizer of at most {entries} entries, trained on the texts; --tokenizer names a language model's own instead"
         )),
     }
     if config.provenance.paths == Paths::Hash {
@@ -122,8 +122,12 @@ pub(super) fn part(report: &PrepareReport) -> String {
 /// Kinds that are listed of notes and of files that were passed over.
 const KINDS_SHOWN: usize = 16;
 
+/// Kinds of files that were passed over and may hold the texts of the volumes beside them.
+const TEXT_FILES: [&str; 7] =
+    [".csv files", ".json files", ".jsonl files", ".parquet files", ".tsv files", ".txt files", ".xlsx files"];
+
 pub(super) fn prepared(prepared: &Prepared) -> String {
-    let Prepared { report, listing, first_rejects, quarantine } = prepared;
+    let Prepared { report, listing, first_rejects, quarantine, trained_entries } = prepared;
     let mut text = String::new();
     for (table, counts) in [("volumes", &report.volumes), ("texts", &report.texts)] {
         let TableCounts { manifest_rows, rows, duplicates, .. } = counts;
@@ -149,6 +153,16 @@ pub(super) fn prepared(prepared: &Prepared) -> String {
         }
         more(&mut text, listing.passed_over.len());
     }
+    let no_texts = report.texts.manifest_rows == 0;
+    let unread = listing.passed_over.iter().find(|(what, _)| no_texts && TEXT_FILES.contains(&what.as_str()));
+    if let Some((_, passed)) = unread {
+        let name = visible::value(&passed.first);
+        line!(text, "texts    {name} was not read, and no other file with texts was named:");
+        line!(
+            text,
+            "         [[manifest.table]] in a configuration names one; `med2e3-data init` writes such a configuration"
+        );
+    }
     if !report.notes.is_empty() {
         line!(text, "notes    volumes with a note (column notes):");
         report
@@ -157,6 +171,9 @@ pub(super) fn prepared(prepared: &Prepared) -> String {
             .take(KINDS_SHOWN)
             .for_each(|(note, count)| line!(text, "         {count:>6} {}", visible::value(note)));
         more(&mut text, report.notes.len());
+    }
+    if let Some(entries) = trained_entries {
+        line!(text, "tokenizer of {entries} entries, trained on the texts");
     }
     let PrepareReport { shards_reused, inputs_read, seconds, special_words, .. } = report;
     if *special_words > 0 {

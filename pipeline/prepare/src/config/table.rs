@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
+use med2e3_schemas::config::also_reads;
 use med2e3_schemas::sample::Split;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A table of texts, or of cases, with its own names of columns.
 ///
 /// A row names volumes by one of `volume`, `series`, `accession` and `case`, in this order where several are stated. It may hold a
 /// caption, a question with its answer, or both. A row without a text adds its volumes alone.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TextTable {
     /// The file, relative to the data root.
@@ -41,7 +43,7 @@ fn is_empty(path: &PathBuf) -> bool {
 }
 
 /// What a table's file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TableFormat {
     /// Rows of fields with a header.
@@ -71,8 +73,9 @@ impl TableFormat {
 }
 
 /// Which column holds what. Each value is a column's name in the header.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = |schema: &mut schemars::Schema| also_reads(schema, "caption", "report"))]
 pub struct Columns {
     /// Path of a volume, or of a folder whose volumes the row is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,7 +116,7 @@ pub struct Columns {
 }
 
 /// Where a question's choices are.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a column's name, or a list of names")]
 pub enum ChoiceColumns {
     /// One column with all choices: a list, or a text that bars or semicolons separate.

@@ -62,6 +62,11 @@ impl TextTools {
         Ok(TextTools { tokenizer, file, question_tokenizer })
     }
 
+    /// Entries of the tokenizer where it was trained: fewer than were asked for where the texts are few.
+    pub fn trained_entries(&self, config: &TextConfig) -> Option<usize> {
+        matches!(config.tokenizer, TokenizerConfig::Train(_)).then(|| self.tokenizer.vocab_size())
+    }
+
     /// How texts are made.
     ///
     /// # Errors

@@ -1,11 +1,12 @@
 //! Sizes of the 2D encoder.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::error::{ModelError, expect_multiple};
 
 /// The vision fields of SigLIP's config.json, as transformers' SiglipVisionConfig names them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SiglipVisionConfig {
     /// Token width.
@@ -27,7 +28,7 @@ pub struct SiglipVisionConfig {
 }
 
 /// How a slice is normalized before the 2D encoder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SliceNorm {
     /// Not at all, as in the released code.

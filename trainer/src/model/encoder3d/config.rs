@@ -1,5 +1,6 @@
 //! Sizes of the 3D encoder.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::error::{ModelError, expect_multiple};
@@ -8,7 +9,7 @@ use crate::model::error::{ModelError, expect_multiple};
 pub(super) const LAYER_NORM_EPS: f64 = 1e-5;
 
 /// The vision fields of M3D-CLIP's config.json.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct M3dClipVisionConfig {
     /// Volume shape, D H W.

@@ -1,11 +1,12 @@
 //! Sizes of the language model.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::error::{ModelError, expect_multiple};
 
 /// The fields of a decoder's config.json that decide numbers, under transformers' names.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LanguageModelConfig {
     /// Which family's layout the weights have; Phi-3, the paper's, where absent.
@@ -24,7 +25,9 @@ pub struct LanguageModelConfig {
     /// Width of one head, where it is not the token width divided by the heads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_dim: Option<i64>,
-    /// Rows of the embedding table.
+    /// Rows of the embedding table. Where fresh weights are drawn they may be left out: as many as the dataset's tokenizer has
+    /// ids.
+    #[serde(default, skip_serializing_if = "is_left_out")]
     pub vocab_size: i64,
     /// Of every RMS norm.
     pub rms_norm_eps: f64,
@@ -50,8 +53,12 @@ pub struct LanguageModelConfig {
     pub special_ids: SpecialIds,
 }
 
+fn is_left_out(rows: &i64) -> bool {
+    *rows == 0
+}
+
 /// Ids with a meaning of their own, carried from config.json to config.json.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpecialIds {
     /// Begins a text.
@@ -77,7 +84,7 @@ impl SpecialIds {
 }
 
 /// A family of decoders. They compute the same; what differs is how the projections are stored.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
     /// One matrix for queries, keys and values, one for gate and up.
@@ -92,7 +99,7 @@ pub enum Family {
 }
 
 /// How rotary frequencies are stretched for sequences past the original length.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "rope_type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum RopeScaling {
     /// Each frequency is divided by a factor of its own (Phi-3 128k).

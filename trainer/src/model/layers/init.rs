@@ -3,13 +3,14 @@
 
 use std::cell::Cell;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::libtorch;
 
 /// First values of matrices, embeddings and positions; biases start at zero, norms at one.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Initializer {
     /// Normal with this deviation, whatever the sizes: 0.02 in the released code's `_init_weights`.

@@ -1,11 +1,12 @@
 //! Sizes of the text encoder.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::error::{ModelError, expect_multiple};
 
 /// BERT's config.json, as far as it decides numbers, as transformers' BertConfig names it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BertConfig {
     /// Rows of the embedding table.
