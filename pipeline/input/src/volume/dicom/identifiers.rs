@@ -118,7 +118,8 @@ pub enum Identifier {
     Accession,
 }
 
-/// The identifiers of one DICOM input. No `Debug`, `Display`, `Clone` or `Serialize`: see [the module](self).
+/// The identifiers of one DICOM input. No `Debug`, `Display`, `Clone` or `Serialize`: they can be compared and hashed, and not
+/// printed, copied or stored.
 ///
 /// Values are without the spaces and zero bytes around them, and in UTF-8: bytes that are not UTF-8 are taken for Latin-1, a
 /// character each, so that one value has the same bytes in either. Values longer than 1024 bytes and [`PLACEHOLDERS`] of patients
