@@ -13,6 +13,7 @@ pub mod manifest;
 pub mod manifest_rows;
 #[path = "../../pipeline/prepare/src/provenance.rs"]
 pub mod provenance;
+pub mod scrub_rules;
 pub mod shard;
 #[path = "../../trainer/src/files/weights_file/stored/mod.rs"]
 pub mod stored;

@@ -59,6 +59,7 @@ fn parts(bytes: &[u8]) -> Vec<&[u8]> {
 
 /// Reads what is at the path and prepares it by both recipes.
 pub fn prepare(path: &Path) {
+    assert!(volume::identifiers(path, &LIMITS).is_ok(), "no fault of the machine");
     let volume = match volume::read(path, &LIMITS) {
         Ok(volume) => volume,
         Err(error) => return assert!(!error.to_string().is_empty() && !error.reason().as_str().is_empty()),

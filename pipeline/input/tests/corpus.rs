@@ -1,8 +1,10 @@
-//! Reads all inputs in the corpora of the fuzz targets that read volumes and tokenizers.
+//! Reads all inputs in the corpora of the fuzz targets that read volumes, tokenizers and rules of scrubbing.
 
 use std::fs;
 use std::path::Path;
 
+#[path = "../../../fuzz/src/scrub_rules.rs"]
+pub mod scrub_rules;
 #[path = "../../../fuzz/src/streams.rs"]
 pub mod streams;
 #[path = "../../../fuzz/src/tokenizer_file.rs"]
@@ -45,4 +47,9 @@ fn dicom_files() {
 #[test]
 fn tokenizers() {
     replay("tokenizer", tokenizer_file::tokenizer);
+}
+
+#[test]
+fn rules_of_scrubbing() {
+    replay("scrub_rules", scrub_rules::scrub);
 }

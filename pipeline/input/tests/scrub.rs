@@ -88,6 +88,7 @@ fn names() {
         "Frau mit Schmerzen. Herr der Lage. Frauen Klinik. Sehr geehrter Herr Kollege, Frau Kollegin.",
         "Patient Lagerung in Rückenlage. Pat. Z.n. Lobektomie. Patient Raucher. Patienten mit Niereninsuffizienz.",
         "MR Angiography. MR. Findings normal. MS plaques. Dr. Koll. DRG. Drs.",
+        "Patient Tolerated the procedure. Patient May have moved. Plasma cell 250 seen.",
         "Trade name: Omnipaque 350. File name: thorax. Untersuchungsname: CT Abdomen",
         "unter med. Therapie; PD Weighted; R^2 = 0.99; 10^-3; 12 Fr. Katheter; Miss-match",
         "患者仰卧位。患者：男，65岁。患者老年男性，患者高龄女性，患者因咳嗽就诊。责任医师。",
@@ -332,6 +333,7 @@ fn errors_name_file_and_line() {
         ),
         ("LET\tXY\ta", "found the name `XY`"),
         ("LET\tXYZ", "found no expression"),
+        ("A\tb\nEXCEPT\tB\tword", "line 2: expected a kind that a rule has, found `B`"),
         ("EXCEPT\tA", "expected a kind and its words, separated by a tab, found no words"),
     ] {
         let message = message(text);

@@ -87,6 +87,12 @@ fn a_folder_is_that_of_its_first_readable_slice() {
     fs::write(folder.path().join(".hidden"), "x").unwrap();
     fs::write(folder.path().join("0.txt"), "no DICOM").unwrap();
     fs::write(folder.path().join("1.dcm"), b"DICM\x02\0\x10\0UI").unwrap();
+    // One that is cut in its header.
+    let cut = folder.path().join("1.ima");
+    of("1", "1.9.0", "").write(&cut);
+    let whole = fs::read(&cut).unwrap();
+    let half = &whole[..whole.windows(5).position(|uid| uid == b"1.9.0").unwrap()];
+    fs::write(&cut, half).unwrap();
     // A localizer and a secondary capture in series of their own.
     of("1", "1.9.1", "")
         .put(text((0x0008, 0x0008), VR::CS, "ORIGINAL\\PRIMARY\\LOCALIZER"))
@@ -95,7 +101,10 @@ fn a_folder_is_that_of_its_first_readable_slice() {
         .put(text((0x0008, 0x0016), VR::UI, "1.2.840.10008.5.1.4.1.1.7"))
         .write(&folder.path().join("3"));
     let found = read(folder.path()).unwrap();
-    assert!(found.is(Identifier::Series, "1.9.1"));
+    assert!(found.is(Identifier::Patient, "1") && !found.has(Identifier::Series));
+    fs::remove_file(&cut).unwrap();
+    assert!(read(folder.path()).unwrap().is(Identifier::Series, "1.9.1"));
+    fs::write(&cut, half).unwrap();
     of("1", "1.9.3", "").write(&folder.path().join("4"));
     of("1", "1.9.4", "").write(&folder.path().join("5"));
     assert!(read(folder.path()).unwrap().is(Identifier::Series, "1.9.3"));
@@ -169,4 +178,17 @@ fn every_transfer_syntax_is_read() {
     fs::write(&path, [meta, super::encodings::deflated(&whole[start..])].concat()).unwrap();
     let found = read(&path).unwrap();
     assert!(found.is(Identifier::Patient, "PAT") && found.is(Identifier::Series, "1.2.3.77"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_fault_of_the_machine_is_heard() {
+    // A regular file whose bytes the system fails to read: the memory of this process, where nothing is.
+    let folder = series();
+    let path = folder.path().join("slice");
+    std::os::unix::fs::symlink("/proc/self/mem", &path).unwrap();
+    for input in [path.as_path(), folder.path()] {
+        let fault = identifiers(input, &ReadLimits::default()).err().unwrap();
+        assert!(fault.to_string().starts_with(&format!("{}: the machine failed", path.display())), "{fault}");
+    }
 }

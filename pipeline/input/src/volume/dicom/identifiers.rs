@@ -118,7 +118,8 @@ pub enum Identifier {
     Accession,
 }
 
-/// The identifiers of one DICOM input. No `Debug`, `Display`, `Clone` or `Serialize`: see [the module](self).
+/// The identifiers of one DICOM input. No `Debug`, `Display`, `Clone` or `Serialize`: they can be compared and hashed, and not
+/// printed, copied or stored.
 ///
 /// Values are without the spaces and zero bytes around them, and in UTF-8: bytes that are not UTF-8 are taken for Latin-1, a
 /// character each, so that one value has the same bytes in either. Values longer than 1024 bytes and [`PLACEHOLDERS`] of patients
@@ -180,7 +181,7 @@ impl Identifiers {
 }
 
 /// Reads the identifiers of the input at `path`: of a DICOM file, or of the first readable slice of a folder with a DICOM series
-/// (of a localizer or a secondary capture only where there is no other). `None` for other formats, and where nothing is readable:
+/// (of a localizer, a secondary capture or a cut file only where there is no other). `None` for other formats, and where nothing is readable:
 /// the reader of volumes says why. Blocks on file input: reads the first 4 KiB of a file, seldom more, and at most 16 MiB; a
 /// deflated file as a whole, within `limits` and [`MAX_SLICE_BYTES`](crate::volume::MAX_SLICE_BYTES).
 ///
@@ -218,7 +219,8 @@ fn read_once(path: &Path, limits: &ReadLimits) -> Option<Identifiers> {
 enum Shows {
     /// A slice of the series.
     Slice,
-    /// A localizer, a secondary capture or another object about a series, which may be in a series of its own.
+    /// A localizer, a secondary capture or another object about a series, which may be in a series of its own; or what a cut
+    /// file shows.
     Other,
 }
 
@@ -233,12 +235,13 @@ fn of_file(path: &Path, limits: &ReadLimits) -> Option<(Shows, Identifiers)> {
             return None;
         }
         let is_whole = head.len() < most;
-        let Some((_, set)) = first_part(&head) else { return None };
+        let (_, set) = first_part(&head)?;
         if let Some(set) = set {
             match set.elements_before(&ALLOWED, BEHIND) {
                 Ok(elements) => return Some(found(&elements)),
                 Err(_) if is_whole || most == LOOKS[LOOKS.len() - 1] => {
-                    return Some(found(&set.first_elements(&ALLOWED)));
+                    // Cut or broken: another file of the series is better.
+                    return Some((Shows::Other, Identifiers::of(&set.first_elements(&ALLOWED))));
                 }
                 Err(_) => {}
             }

@@ -20,7 +20,7 @@
 //! - With MONOCHROME1, samples are inverted, so that greater values are brighter, except where they are Hounsfield
 //!   units: for those MONOCHROME1 describes only the display, not the values.
 //! - Only numbers and coded terms of the header are read ([`header`]); no name, date, description or identifier leaves
-//!   this module, with one exception: [`identifiers`], whose values can be compared and hashed, and not printed. A dropped slice is
+//!   this module, with one exception: [`Identifiers`], whose values can be compared and hashed, and not printed. A dropped slice is
 //!   named by its index among the folder's DICOM files in the order of their names, each frame counting.
 //!
 //! Compared with SimpleITK and pydicom; each part names its sources.
