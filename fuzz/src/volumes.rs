@@ -5,7 +5,7 @@ use std::path::Path;
 
 use med2e3_input::percentile::PercentileRange;
 use med2e3_input::recipe::{self, CtCrop, CtRecipe, Intensity};
-use med2e3_input::volume::{self, ReadLimits};
+use med2e3_input::volume::{self, DeepPictures, ReadLimits};
 
 /// What one input may take when it is decoded; the fuzzer stops at single allocations of 256 MiB.
 const LIMITS: ReadLimits = ReadLimits { max_decoded_bytes: 64 << 20 };
@@ -57,13 +57,22 @@ fn parts(bytes: &[u8]) -> Vec<&[u8]> {
     parts
 }
 
-/// Reads what is at the path and prepares it by both recipes.
+/// Reads what is at the path and prepares it by both recipes. What headers alone say must agree.
 pub fn prepare(path: &Path) {
     assert!(volume::identifiers(path, &LIMITS).is_ok(), "no fault of the machine");
+    let looked = volume::look(path, &LIMITS, DeepPictures::Clip);
     let volume = match volume::read(path, &LIMITS) {
         Ok(volume) => volume,
-        Err(error) => return assert!(!error.to_string().is_empty() && !error.reason().as_str().is_empty()),
+        Err(error) => {
+            assert!(looked.err().is_none_or(|looked| looked.reason() == error.reason()));
+            return assert!(!error.to_string().is_empty() && !error.reason().as_str().is_empty());
+        }
     };
+    let looked = looked.expect("what can be read is not refused by its headers");
+    if volume.slices_dropped.is_empty() {
+        assert_eq!((looked.shape_dhw, looked.spacing_mm_dhw), (volume.shape_dhw, volume.spacing_mm_dhw));
+        assert!(looked.hu_known.is_none_or(|known| known == volume.hu_known));
+    }
     assert_eq!(volume.samples.len(), volume.shape_dhw.iter().product::<usize>());
     assert!(volume.samples.len() as u64 <= LIMITS.max_decoded_bytes);
     let mut voxels = Vec::new();

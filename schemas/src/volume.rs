@@ -368,38 +368,28 @@ pub fn to_batch(rows: &[VolumeRow], format: &VoxelFormat) -> RecordBatch {
 /// A missing column, a column of another type.
 pub fn from_batch(batch: &RecordBatch, format: &VoxelFormat) -> Result<Vec<VolumeRow>, SchemaError> {
     let columns = Columns { batch, expected: schema(format) };
-    let triple = |name: &str, row: usize| {
-        let list = columns.get(name)?.as_list::<i32>().value(row);
-        columns.triple(name, list.as_primitive::<UInt32Type>().values())
-    };
-    let float =
-        |name: &str, row: usize| Ok::<_, SchemaError>(columns.get(name)?.as_primitive::<Float32Type>().value(row));
     (0..batch.num_rows())
         .map(|row| {
-            let dropped = columns.get("slices_dropped")?.as_list::<i32>().value(row);
-            let (numbers, reasons) = (dropped.as_struct().column(0), dropped.as_struct().column(1));
-            let slices = numbers.as_primitive::<UInt32Type>().values().iter().zip(reasons.as_string::<i32>());
+            let known = described(&columns, row)?;
             Ok(VolumeRow {
-                volume_id: columns.id("volume_id", row)?,
+                volume_id: known.volume_id,
                 voxels: columns.get("voxels")?.as_fixed_size_binary().value(row).to_vec(),
-                source_path: columns.maybe_text("source_path", row)?,
+                source_path: known.source_path,
                 content_hash: columns.hash("content_hash", row)?,
                 perceptual_hash: columns.hash("perceptual_hash", row)?,
-                case_id: columns.maybe_text("case_id", row)?,
-                series: columns.maybe_text("series", row)?,
-                plane: columns.maybe_text("plane", row)?,
-                orientation: columns.maybe_text("orientation", row)?,
-                source_shape: triple("source_shape", row)?,
-                crop_start: triple("crop_start", row)?,
-                crop_stop: triple("crop_stop", row)?,
-                spacing_mm: spacing_of(&columns, row)?,
-                hu_known: columns.flag("hu_known", row)?,
-                value_min: float("value_min", row)?,
-                value_max: float("value_max", row)?,
-                slices_dropped: slices
-                    .map(|(&slice, reason)| SliceDropped { slice, reason: reason.unwrap_or_default().to_owned() })
-                    .collect(),
-                notes: columns.maybe_texts("notes", row)?.unwrap_or_default(),
+                case_id: known.case_id,
+                series: known.series,
+                plane: known.plane,
+                orientation: known.orientation,
+                source_shape: known.source_shape,
+                crop_start: known.crop_start,
+                crop_stop: known.crop_stop,
+                spacing_mm: known.spacing_mm,
+                hu_known: known.hu_known,
+                value_min: known.value_min,
+                value_max: known.value_max,
+                slices_dropped: known.slices_dropped,
+                notes: known.notes,
             })
         })
         .collect()
@@ -481,38 +471,56 @@ fn named_from_batch(batch: &RecordBatch, [id, name]: [&str; 2]) -> Result<Vec<(I
     (0..batch.num_rows()).map(|row| Ok((columns.id(id, row)?, columns.maybe_text(name, row)?))).collect()
 }
 
-/// What is known of a volume and its source, without its voxels.
+/// What is known of a volume and its source, without its voxels: the fields of a [`VolumeRow`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Described {
     /// Key.
     pub volume_id: Id,
+    /// See [`VolumeRow::source_path`].
+    pub source_path: Option<String>,
     /// See [`VolumeRow::case_id`].
     pub case_id: Option<String>,
+    /// See [`VolumeRow::series`].
+    pub series: Option<String>,
     /// See [`VolumeRow::plane`].
     pub plane: Option<String>,
     /// See [`VolumeRow::orientation`].
     pub orientation: Option<String>,
     /// See [`VolumeRow::source_shape`].
     pub source_shape: [u32; 3],
+    /// See [`VolumeRow::crop_start`].
+    pub crop_start: [u32; 3],
+    /// See [`VolumeRow::crop_stop`].
+    pub crop_stop: [u32; 3],
     /// See [`VolumeRow::spacing_mm`].
     pub spacing_mm: Option<[f32; 3]>,
     /// See [`VolumeRow::hu_known`].
     pub hu_known: bool,
-    /// How many slices were left out.
-    pub slices_dropped: usize,
+    /// See [`VolumeRow::value_min`].
+    pub value_min: f32,
+    /// See [`VolumeRow::value_max`].
+    pub value_max: f32,
+    /// See [`VolumeRow::slices_dropped`].
+    pub slices_dropped: Vec<SliceDropped>,
     /// See [`VolumeRow::notes`].
     pub notes: Vec<String>,
 }
 
 /// The columns of [`described_from_batch`].
-pub const DESCRIBED: [&str; 9] = [
+pub const DESCRIBED: [&str; 15] = [
     "volume_id",
+    "source_path",
     "case_id",
+    "series",
     "plane",
     "orientation",
     "source_shape",
+    "crop_start",
+    "crop_stop",
     "spacing_mm",
     "hu_known",
+    "value_min",
+    "value_max",
     "slices_dropped",
     "notes",
 ];
@@ -524,22 +532,37 @@ pub const DESCRIBED: [&str; 9] = [
 pub fn described_from_batch(batch: &RecordBatch) -> Result<Vec<Described>, SchemaError> {
     // The fields of every format but for its voxels.
     let columns = Columns { batch, expected: schema(&VoxelFormat::unit_range([1; 3], VoxelCode::U8)) };
-    (0..batch.num_rows())
-        .map(|row| {
-            let shape = columns.get("source_shape")?.as_list::<i32>().value(row);
-            Ok(Described {
-                volume_id: columns.id("volume_id", row)?,
-                case_id: columns.maybe_text("case_id", row)?,
-                plane: columns.maybe_text("plane", row)?,
-                orientation: columns.maybe_text("orientation", row)?,
-                source_shape: columns.triple("source_shape", shape.as_primitive::<UInt32Type>().values())?,
-                spacing_mm: spacing_of(&columns, row)?,
-                hu_known: columns.flag("hu_known", row)?,
-                slices_dropped: columns.get("slices_dropped")?.as_list::<i32>().value_length(row) as usize,
-                notes: columns.maybe_texts("notes", row)?.unwrap_or_default(),
-            })
-        })
-        .collect()
+    (0..batch.num_rows()).map(|row| described(&columns, row)).collect()
+}
+
+fn described(columns: &Columns<'_>, row: usize) -> Result<Described, SchemaError> {
+    let triple = |name: &str| {
+        let list = columns.get(name)?.as_list::<i32>().value(row);
+        columns.triple(name, list.as_primitive::<UInt32Type>().values())
+    };
+    let float = |name: &str| Ok::<_, SchemaError>(columns.get(name)?.as_primitive::<Float32Type>().value(row));
+    let dropped = columns.get("slices_dropped")?.as_list::<i32>().value(row);
+    let (numbers, reasons) = (dropped.as_struct().column(0), dropped.as_struct().column(1));
+    let slices = numbers.as_primitive::<UInt32Type>().values().iter().zip(reasons.as_string::<i32>());
+    Ok(Described {
+        volume_id: columns.id("volume_id", row)?,
+        source_path: columns.maybe_text("source_path", row)?,
+        case_id: columns.maybe_text("case_id", row)?,
+        series: columns.maybe_text("series", row)?,
+        plane: columns.maybe_text("plane", row)?,
+        orientation: columns.maybe_text("orientation", row)?,
+        source_shape: triple("source_shape")?,
+        crop_start: triple("crop_start")?,
+        crop_stop: triple("crop_stop")?,
+        spacing_mm: spacing_of(columns, row)?,
+        hu_known: columns.flag("hu_known", row)?,
+        value_min: float("value_min")?,
+        value_max: float("value_max")?,
+        slices_dropped: slices
+            .map(|(&slice, reason)| SliceDropped { slice, reason: reason.unwrap_or_default().to_owned() })
+            .collect(),
+        notes: columns.maybe_texts("notes", row)?.unwrap_or_default(),
+    })
 }
 
 fn spacing_of(columns: &Columns<'_>, row: usize) -> Result<Option<[f32; 3]>, SchemaError> {
@@ -598,7 +621,8 @@ mod tests {
         assert_eq!(from_batch(&batch, &format).unwrap(), rows);
         assert_eq!(ids_from_batch(&batch).unwrap(), [rows[0].volume_id; 2]);
         let described = described_from_batch(&batch).unwrap();
-        assert_eq!((described[0].slices_dropped, described[1].spacing_mm), (1, Some([5.0, 1.0, 1.0])));
+        assert_eq!(described[0].slices_dropped, rows[0].slices_dropped);
+        assert_eq!((described[1].spacing_mm, described[1].crop_stop), (Some([5.0, 1.0, 1.0]), [1, 2, 2]));
         assert_eq!(described[0].notes, rows[0].notes);
         assert_eq!(series_from_batch(&batch).unwrap()[1], (rows[1].volume_id, Some("s".into())));
         assert_eq!(fingerprints_from_batch(&batch).unwrap()[0].perceptual_hash, [8; 64]);

@@ -13,7 +13,7 @@ use std::path::Path;
 use dicom_core::VR;
 use med2e3_input::InputError;
 use med2e3_input::orientation::Plane;
-use med2e3_input::volume::{self, ReadLimits, Rescale, Volume};
+use med2e3_input::volume::{self, DeepPictures, ReadLimits, Rescale, Volume};
 use tempfile::TempDir;
 
 use dicom_file::{SliceFile, text, word};
@@ -22,8 +22,20 @@ fn series() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
+/// Reads the volume; what its headers alone say must agree.
 fn read(path: &Path) -> Result<Volume, InputError> {
-    volume::read(path, &ReadLimits::default())
+    let read = volume::read(path, &ReadLimits::default());
+    match (&read, volume::look(path, &ReadLimits::default(), DeepPictures::Clip)) {
+        (Ok(volume), Ok(looked)) if volume.slices_dropped.is_empty() => {
+            assert_eq!((looked.shape_dhw, looked.spacing_mm_dhw), (volume.shape_dhw, volume.spacing_mm_dhw));
+            assert_eq!(looked.hu_known, Some(volume.hu_known));
+        }
+        (Ok(_), looked) => drop(looked.unwrap()),
+        (Err(error), Err(looked)) => assert_eq!(looked.reason(), error.reason()),
+        // Only decoding tells.
+        (Err(_), Ok(_)) => {}
+    }
+    read
 }
 
 /// The reason of the error, and its message.

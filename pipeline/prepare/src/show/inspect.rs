@@ -83,7 +83,7 @@ fn missing(what: &str, name: &str) -> PrepareError {
     PrepareError::Request { what: format!("{what} {name}"), problem: "the dataset has none".into() }
 }
 
-pub(super) fn volume_fields(dataset: &Dataset, id: Id) -> Result<Vec<(String, String)>, PrepareError> {
+fn volume_fields(dataset: &Dataset, id: Id) -> Result<Vec<(String, String)>, PrepareError> {
     let (shard, row) = dataset.location(id).ok_or_else(|| missing("volume", &id.to_string()))?;
     let schema = shard.schema();
     let names: Vec<&str> =

@@ -267,7 +267,7 @@ impl VolumeCounts {
         }
         self.shape.add(row.source_shape.map(f64::from));
         stats.units.add(if row.hu_known { "hounsfield" } else { "unknown" });
-        stats.with_slices_dropped += u64::from(row.slices_dropped > 0);
+        stats.with_slices_dropped += u64::from(!row.slices_dropped.is_empty());
         let mut kinds = RangeOutcome::default();
         kinds.add_notes(&row.notes);
         kinds.notes.keys().for_each(|kind| stats.notes.add(kind));

@@ -10,7 +10,7 @@ use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::manifest::volumes_from_batch;
 use med2e3_schemas::quarantine::{QuarantineRecord, Reason, Table};
 use med2e3_schemas::sample::{self, SampleRow};
-use med2e3_schemas::volume;
+use med2e3_schemas::volume::{self, Described};
 use med2e3_shards::{Dataset, Members, ShardError, ShardReader};
 use med2e3_store::read_regular;
 
@@ -20,11 +20,13 @@ use crate::PrepareError;
 use crate::manifest::link_out_of;
 use crate::provenance::{Paths, Provenance};
 use crate::run::configuration_of;
-use crate::show::inspect::volume_fields;
 use crate::show::rejects::rejects;
 
 /// Texts of a volume that are shown.
 const TEXTS_SHOWN: usize = 12;
+
+/// Notes of a volume that are shown.
+const NOTES_SHOWN: usize = 24;
 
 /// Characters of a text that are shown.
 const TEXT_CHARACTERS: usize = 3000;
@@ -63,10 +65,9 @@ pub(super) struct Material {
 /// A volume with its texts.
 pub(super) struct Shown {
     pub(super) number: u64,
-    pub(super) id: Id,
     /// The manifest's name of a volume whose dataset withholds it.
     pub(super) name: Option<String>,
-    pub(super) fields: Vec<(String, String)>,
+    pub(super) volume: Described,
     pub(super) strip: Strip,
     pub(super) texts: Vec<SampleRow>,
     pub(super) more_texts: u64,
@@ -94,10 +95,10 @@ impl Material {
         let mut volumes = Vec::with_capacity(ids.len());
         for (number, id) in (part.start..).zip(&ids) {
             let (texts, more_texts) = texts.remove(id).unwrap_or_default();
-            let fields = volume_fields(&dataset, *id)?;
+            let Some(volume) = described(&dataset, *id)? else { continue };
             let strip = picture::of_volume(&dataset, *id)?;
             let name = names.get(id).cloned();
-            volumes.push(Shown { number, id: *id, name, fields, strip, texts, more_texts });
+            volumes.push(Shown { number, name, volume, strip, texts, more_texts });
         }
         // An early dataset may have no such file.
         let records = rejects(root, part.names, None).unwrap_or_default();
@@ -151,6 +152,18 @@ fn ids_of(dataset: &Dataset, part: Part) -> Result<Vec<Id>, PrepareError> {
         before = after;
     }
     Ok(ids)
+}
+
+/// What is known of a volume, its texts shortened.
+fn described(dataset: &Dataset, id: Id) -> Result<Option<Described>, PrepareError> {
+    let Some((shard, row)) = dataset.location(id) else { return Ok(None) };
+    let batch = shard.read_row(row, &volume::DESCRIBED)?;
+    let mut found = volume::described_from_batch(&batch).map_err(ShardError::schema(shard.path()))?.pop();
+    if let Some(found) = &mut found {
+        found.notes.truncate(NOTES_SHOWN);
+        found.notes.iter_mut().for_each(|note| *note = shortened(note, TEXT_CHARACTERS));
+    }
+    Ok(found)
 }
 
 /// The first texts of each volume, and how many more it has.

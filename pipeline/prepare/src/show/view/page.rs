@@ -1,8 +1,11 @@
 //! The page: rows with their slices and texts, what was set aside, and how everything was made.
 
+use std::collections::BTreeMap;
+
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use med2e3_schemas::inputs::VolumeRecipe;
+use med2e3_schemas::inputs::{CropNumbers, IntensityNumbers, VolumeRecipe};
 use med2e3_schemas::sample::SampleRow;
+use med2e3_schemas::volume::Described;
 
 use super::material::{Material, Reject, Shown};
 use super::picture::{SLICES, Strip};
@@ -33,9 +36,10 @@ article, .box { background: var(--card); border: 1px solid var(--line); border-r
 figure { margin: 0 0 10px; } figcaption { color: var(--soft); font-size: 12.5px; margin-top: 3px; }
 dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 2px 14px; margin: 0; font-size: 13.5px; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
+.wide dl { grid-template-columns: repeat(2, max-content minmax(0, 1fr)); }
 .two { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); gap: 12px 24px; }
 code, .id { font: 12.5px/1.4 ui-monospace, 'Cascadia Mono', Menlo, monospace; overflow-wrap: anywhere; }
-.badge { display: inline-block; background: var(--badge); border-radius: 10px; padding: 0 9px; font-size: 12.5px; margin-right: 4px; }
+.badge { display: inline-block; white-space: nowrap; background: var(--badge); border-radius: 10px; padding: 0 9px; font-size: 12.5px; margin-right: 6px; }
 .badge.warn { background: var(--warn-ground); color: var(--warn); }
 .text { border-top: 1px solid var(--line); padding: 8px 0; } .text:first-child { border-top: 0; padding-top: 0; }
 .text p { margin: 3px 0; color: var(--ink); white-space: pre-line; overflow-wrap: anywhere; max-width: none; } .text .q { color: var(--soft); }
@@ -44,9 +48,10 @@ ol.choices { list-style: none; margin: 4px 0; padding: 0; display: flex; flex-wr
 .choices .right { border-color: var(--good); background: var(--good-ground); color: var(--good); font-weight: 600; }
 summary { cursor: pointer; color: var(--accent); font-weight: 600; font-size: 14px; padding: 4px 0; }
 pre { overflow-x: auto; font: 12.5px/1.45 ui-monospace, 'Cascadia Mono', Menlo, monospace; background: var(--ground); border-radius: 6px; padding: 10px; }
+ul.remarks { list-style: none; margin: 8px 0 0; padding: 0; font-size: 13.5px; } .remarks li { margin: 3px 0; overflow-wrap: anywhere; }
 .reject { border-top: 1px solid var(--line); padding: 10px 0; } .reject:first-of-type { border-top: 0; } .reject p { margin: 2px 0; }
 .none { color: var(--soft); }
-@media (max-width: 720px) { .two { grid-template-columns: minmax(0, 1fr); } main { padding: 16px 12px 48px; } nav ul { padding: 8px 12px; gap: 2px 14px; }
+@media (max-width: 720px) { .two { grid-template-columns: minmax(0, 1fr); } .wide dl { grid-template-columns: max-content minmax(0, 1fr); } main { padding: 16px 12px 48px; } nav ul { padding: 8px 12px; gap: 2px 14px; }
   html { scroll-padding-top: 90px; } .strip img { min-width: 640px; } }
 @media print { nav { position: static; } article { break-inside: avoid; } }
 ";
@@ -78,7 +83,7 @@ pub(super) fn html(material: &Material) -> String {
                     h2 id="rows" { "Rows" }
                     p { (which(material)) }
                     @for (place, shown) in volumes.iter().enumerate() {
-                        (row(shown, place.checked_sub(1).map(|n| volumes[n].number), volumes.get(place + 1).map(|next| next.number)))
+                        (row(shown, material.sample_count > 0, place.checked_sub(1).map(|n| volumes[n].number), volumes.get(place + 1).map(|next| next.number)))
                     }
                     (aside(material))
                     (made(material))
@@ -119,13 +124,9 @@ fn which(material: &Material) -> String {
     format!("Volumes {start} to {} of {all}, counted from 0, in the order of the dataset.{next}", end - 1)
 }
 
-fn row(shown: &Shown, before: Option<u64>, after: Option<u64>) -> Markup {
-    let Shown { number, id, name, fields, strip, texts, more_texts } = shown;
-    let field = |wanted: &str| {
-        let found = fields.iter().find(|(field, value)| field == wanted && value != "-" && value != "[]");
-        found.map(|(_, value)| value.as_str())
-    };
-    let title = field("series").or(name.as_deref());
+fn row(shown: &Shown, has_texts: bool, before: Option<u64>, after: Option<u64>) -> Markup {
+    let Shown { number, name, volume, strip, texts, more_texts } = shown;
+    let title = volume.series.as_deref().or(name.as_deref());
     html! { article id={ "v" (number) } {
         div.head {
             h3 { "Volume " (number) @if let Some(title) = title { " \u{b7} " (title) } }
@@ -135,41 +136,68 @@ fn row(shown: &Shown, before: Option<u64>, after: Option<u64>) -> Markup {
             }
         }
         (figure(strip, &format!("{} slices of volume {number}", strip.slices.len())))
-        div.two {
-            div {
-                dl {
-                    dt { "id" } dd.id { (id) }
-                    @if let Some(name) = name { dt { "name" } dd { (name) } }
-                    @for (label, column) in COLUMNS {
-                        @if let Some(value) = field(column) { dt { (label) } dd { (value) } }
-                    }
-                }
-                @if let Some(notes) = field("notes") { p { span.badge.warn { "note" } (notes) } }
-                @if let Some(dropped) = field("slices_dropped") { p { span.badge.warn { "slices left out" } (dropped) } }
-            }
-            div {
+        div.two[has_texts].wide[!has_texts] {
+            div { (facts(volume, name.as_deref())) (remarks(volume)) }
+            @if has_texts { div {
                 @for text in texts { (sample(text)) }
                 @if texts.is_empty() { p.none { "No text refers to this volume." } }
                 @if *more_texts > 0 { p { "and " (more_texts) " more texts" } }
-            }
+            } }
         }
     } }
 }
 
-/// Columns of a volume that are shown, with the words for a person.
-const COLUMNS: [(&str, &str); 11] = [
-    ("case", "case_id"),
-    ("plane", "plane"),
-    ("axes of the source", "orientation"),
-    ("source voxels", "source_shape"),
-    ("spacing in mm", "spacing_mm"),
-    ("crop from", "crop_start"),
-    ("crop to", "crop_stop"),
-    ("Hounsfield units", "hu_known"),
-    ("smallest value", "value_min"),
-    ("largest value", "value_max"),
-    ("source", "source_path"),
-];
+/// What is known of a volume, fact by fact.
+fn facts(volume: &Described, name: Option<&str>) -> Markup {
+    let text = |value: &Option<String>| value.clone();
+    let range = |axis: usize| format!("{}\u{2013}{}", volume.crop_start[axis], volume.crop_stop[axis]);
+    let is_cropped = volume.crop_start != [0; 3] || volume.crop_stop != volume.source_shape;
+    let unit = if volume.hu_known { " HU" } else { ", unit unknown" };
+    let facts = [
+        ("case", text(&volume.case_id)),
+        ("plane", text(&volume.plane)),
+        ("axes of the source", text(&volume.orientation)),
+        ("source voxels", Some(volume.source_shape.map(|n| n.to_string()).join(" \u{d7} "))),
+        ("spacing", volume.spacing_mm.map(|mm| format!("{} mm", mm.map(short).join(" \u{d7} ")))),
+        ("cropped to", is_cropped.then(|| [0, 1, 2].map(range).join(", "))),
+        ("values", Some(format!("{} to {}{unit}", short(volume.value_min), short(volume.value_max)))),
+        ("source", text(&volume.source_path)),
+    ];
+    html! { dl {
+        dt { "id" } dd.id { (volume.volume_id) }
+        @if let Some(name) = name { dt { "name" } dd { (name) } }
+        @for (label, value) in facts { @if let Some(value) = value.filter(|value| !value.is_empty()) {
+            dt { (label) } dd { (value) }
+        } }
+    } }
+}
+
+/// Notes, and the slices that were left out by their reason.
+fn remarks(volume: &Described) -> Markup {
+    let mut dropped: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for slice in &volume.slices_dropped {
+        dropped.entry(&slice.reason).or_default().push(slice.slice.to_string());
+    }
+    html! {
+        @if !volume.notes.is_empty() || !dropped.is_empty() { ul.remarks {
+            @for note in &volume.notes { li { span.badge.warn { "note" } (note) } }
+            @for (reason, slices) in dropped.iter().take(SLICES) {
+                @let some = slices.iter().take(SLICES).map(String::as_str).collect::<Vec<_>>().join(", ");
+                li {
+                    span.badge.warn { "left out" } "slice " (some)
+                    @if slices.len() > SLICES { " and " (slices.len() - SLICES) " more" } ": " (reason)
+                }
+            }
+            @if dropped.len() > SLICES { li { "and slices for " (dropped.len() - SLICES) " more reasons" } }
+        } }
+    }
+}
+
+/// A number without digits that say nothing.
+fn short(value: f32) -> String {
+    let text = format!("{value:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
 
 fn figure(strip: &Strip, what: &str) -> Markup {
     let [width, height] = strip.size;
@@ -224,9 +252,12 @@ fn aside(material: &Material) -> Markup {
 
 fn rejected(Reject { record, strip }: &Reject) -> Markup {
     let place = if record.path.is_empty() { &record.row } else { &record.path };
+    // Most details begin with the place.
+    let detail = record.detail.strip_prefix(place.as_str()).and_then(|rest| rest.strip_prefix(": "));
+    let detail = detail.unwrap_or(&record.detail);
     html! { div.reject {
         div { span.badge.warn { (record.reason) } span.badge { (record.table.as_str()) } code { (place) } }
-        p { (record.detail) @if let Some(at) = record.byte_offset { " (byte " (at) ")" } }
+        p { (detail) @if let Some(at) = record.byte_offset { " (byte " (at) ")" } }
         @if *place != record.row { p { "row: " (record.row) } }
         @if let Some(strip) = strip { (figure(strip, "slices of an input that was set aside")) }
     } }
@@ -258,8 +289,24 @@ fn made(material: &Material) -> Markup {
 }
 
 fn recipe_in_words(recipe: &VolumeRecipe) -> String {
-    match recipe {
-        VolumeRecipe::M3d => "min-max, cropped to the foreground, stretched to the shape".into(),
-        other => serde_json::to_string(other).unwrap_or_default(),
-    }
+    let VolumeRecipe::Ct { spacing_mm, intensity, crop } = recipe else {
+        return "smallest to largest value, cropped to the foreground, stretched to the shape".into();
+    };
+    let intensity = match intensity {
+        IntensityNumbers::None => "Hounsfield units as they are".to_owned(),
+        IntensityNumbers::Window { center, width } => {
+            format!("{} to {} HU", short(center - width / 2.0), short(center + width / 2.0))
+        }
+        IntensityNumbers::Percentile { low, high } => format!("percentiles {low} to {high}"),
+    };
+    let crop = match crop {
+        CropNumbers::None => "not cropped".to_owned(),
+        CropNumbers::Foreground => "cropped to the body".to_owned(),
+        CropNumbers::AboveHu(hu) => format!("cropped to what is above {} HU", short(*hu)),
+    };
+    let size = match spacing_mm {
+        Some(mm) => format!("resampled to {} mm", mm.map(short).join(" \u{d7} ")),
+        None => "stretched to the shape".to_owned(),
+    };
+    format!("{intensity}, {crop}, {size}")
 }
