@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::volume::VoxelFormat;
+use crate::volume::{HounsfieldScale, VoxelFormat};
 
 /// How the inputs of a dataset, or of the model that learned from it, are made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,22 @@ pub struct VolumeInputs {
     pub voxels: VoxelFormat,
     /// What became of slices of 16-bit grey, as the word of the preparation's configuration.
     pub deep_pictures: String,
+}
+
+impl VolumeInputs {
+    /// The one scale that gives the Hounsfield units of every volume, where there is one: not of percentiles, which are lost,
+    /// nor of M3D's recipe, where `value_min` and `value_max` of a row are its scale.
+    pub fn hounsfield(&self) -> Option<HounsfieldScale> {
+        let VolumeRecipe::Ct { intensity, .. } = &self.recipe else { return None };
+        match *intensity {
+            IntensityNumbers::None => Some(HounsfieldScale::of_values(&self.voxels)),
+            IntensityNumbers::Window { center, width } => {
+                let (center, half) = (f64::from(center), f64::from(width) / 2.0);
+                Some(HounsfieldScale::of_window(self.voxels.code, center - half, center + half))
+            }
+            IntensityNumbers::Percentile { .. } => None,
+        }
+    }
 }
 
 /// A preparation of volumes with every number that decides a voxel.
@@ -83,7 +99,7 @@ pub enum CropNumbers {
 pub struct TextInputs {
     /// The template, as the word of the preparation's configuration.
     pub template: String,
-    /// Identity of the language model's tokenizer: xxh3 (64 bit) of its canonical JSON, as hex.
+    /// Identity of the language model's tokenizer: xxh3 (64 bit) of its JSON as the library writes it, as hex.
     pub tokenizer: String,
     /// Identity of the text encoder's tokenizer, in which questions are stored too; `None` where they are in the language
     /// model's alone.
@@ -216,6 +232,18 @@ mod tests {
             let text = serde_json::to_string(&inputs(a.clone())).unwrap();
             assert_eq!(serde_json::from_str::<Inputs>(&text).unwrap(), inputs(a.clone()));
         }
+    }
+
+    #[test]
+    fn only_hounsfield_units_and_windows_have_one_scale() {
+        let of = |recipe| inputs(recipe).volume.hounsfield().map(|scale| (scale.scale, scale.offset));
+        let window = IntensityNumbers::Window { center: 40.0, width: 510.0 };
+        assert_eq!(of(ct(window, CropNumbers::None, None)), Some((2.0, -215.0)));
+        let mut values = inputs(ct(IntensityNumbers::None, CropNumbers::None, None)).volume;
+        values.voxels = VoxelFormat::hounsfield([1, 2, 2], VoxelCode::I16);
+        assert_eq!(values.hounsfield().map(|scale| (scale.scale, scale.offset)), Some((0.5, -4096.0)));
+        let percentiles = IntensityNumbers::Percentile { low: 1.0, high: 99.0 };
+        assert_eq!((of(VolumeRecipe::M3d), of(ct(percentiles, CropNumbers::None, None))), (None, None));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! A FixedSizeList column, which `arrow.fixed_shape_tensor` asks for, reads 5 to 10 times slower from parquet than one
 //! binary cell; so shape, code, scale and offset are in the field's metadata instead. The value buffer of a
-//! FixedSizeBinary array is the tensor itself, so a tensor view needs no copy.
+//! FixedSizeBinary array is the tensor itself, so a tensor view needs no copy. Where one scale gives the Hounsfield units of
+//! every row, it is in the field's metadata too.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -138,9 +139,9 @@ impl VoxelFormat {
         self.voxels() * self.code.width()
     }
 
-    fn field(&self) -> Field {
+    fn field(&self, hounsfield: Option<HounsfieldScale>) -> Field {
         let shape = serde_json::to_string(&self.shape_dhw).expect("three integers are JSON");
-        let metadata = HashMap::from([
+        let mut metadata = HashMap::from([
             ("ARROW:extension:name".to_owned(), EXTENSION.to_owned()),
             (
                 "ARROW:extension:metadata".to_owned(),
@@ -152,6 +153,10 @@ impl VoxelFormat {
                 ),
             ),
         ]);
+        if let Some(HounsfieldScale { scale, offset }) = hounsfield {
+            metadata.insert(HU_SCALE.to_owned(), scale.to_string());
+            metadata.insert(HU_OFFSET.to_owned(), offset.to_string());
+        }
         let width = i32::try_from(self.cell_bytes()).expect("a cell is under 2 GiB");
         Field::new("voxels", DataType::FixedSizeBinary(width), false).with_metadata(metadata)
     }
@@ -183,6 +188,33 @@ impl VoxelFormat {
             DataType::FixedSizeBinary(width) if *width as usize == format.cell_bytes() => Ok(format),
             other => Err(error(format!("{other} for {} bytes", format.cell_bytes()))),
         }
+    }
+}
+
+/// The numbers in the voxel field's metadata that give Hounsfield units.
+pub const HU_SCALE: &str = "hu_scale";
+/// See [`HU_SCALE`].
+pub const HU_OFFSET: &str = "hu_offset";
+
+/// From codes to Hounsfield units: HU = code * scale + offset. Under a window the lowest and the highest code stand for all
+/// values beyond its ends too.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HounsfieldScale {
+    /// HU from one code to the next.
+    pub scale: f64,
+    /// HU of code 0.
+    pub offset: f64,
+}
+
+impl HounsfieldScale {
+    /// Of values in 0..1 that were a window in HU.
+    pub fn of_window(code: VoxelCode, low: f64, high: f64) -> HounsfieldScale {
+        HounsfieldScale { scale: (high - low) / f64::from(code.maximum()), offset: low }
+    }
+
+    /// Of values that are HU themselves.
+    pub fn of_values(format: &VoxelFormat) -> HounsfieldScale {
+        HounsfieldScale { scale: format.scale.into(), offset: format.offset.into() }
     }
 }
 
@@ -272,12 +304,17 @@ fn dropped_fields() -> Fields {
     vec![Field::new("slice", DataType::UInt32, false), Field::new("reason", DataType::Utf8, false)].into()
 }
 
-/// The schema of `volumes/*.parquet`.
+/// The schema of `volumes/*.parquet` without a scale of Hounsfield units, as recipe `m3d` and percentiles have it.
 pub fn schema(format: &VoxelFormat) -> SchemaRef {
+    schema_with(format, None)
+}
+
+/// The schema of `volumes/*.parquet`; the scale is in the metadata of `voxels`.
+pub fn schema_with(format: &VoxelFormat, hounsfield: Option<HounsfieldScale>) -> SchemaRef {
     let text = |name: &str| Field::new(name, DataType::Utf8, true);
     Arc::new(Schema::new(vec![
         Field::new("volume_id", DataType::FixedSizeBinary(16), false),
-        format.field(),
+        format.field(hounsfield),
         text("source_path"),
         Field::new("content_hash", DataType::FixedSizeBinary(32), false),
         Field::new("perceptual_hash", DataType::FixedSizeBinary(64), false),
@@ -589,6 +626,19 @@ mod tests {
             let format = VoxelFormat::unit_range([2, 3, 4], code);
             assert_eq!(VoxelFormat::of_schema(&schema(&format)).unwrap(), format);
         }
+    }
+
+    #[test]
+    fn a_scale_of_hounsfield_units_is_in_the_metadata_and_the_format_stays() {
+        let format = VoxelFormat::unit_range([2, 3, 4], VoxelCode::I16);
+        let scale = HounsfieldScale::of_window(VoxelCode::I16, -1000.0, 1000.0);
+        assert!((scale.scale * 32767.0 + scale.offset - 1000.0).abs() < 1e-9);
+        let schema = schema_with(&format, Some(scale));
+        let metadata = schema.field_with_name("voxels").unwrap().metadata();
+        assert_eq!((metadata[HU_SCALE].parse(), metadata[HU_OFFSET].as_str()), (Ok(scale.scale), "-1000"));
+        assert_eq!(VoxelFormat::of_schema(&schema).unwrap(), format);
+        let values = VoxelFormat::hounsfield([2, 3, 4], VoxelCode::I16);
+        assert_eq!(HounsfieldScale::of_values(&values), HounsfieldScale { scale: 0.5, offset: -4096.0 });
     }
 
     #[test]

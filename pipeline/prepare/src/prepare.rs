@@ -4,9 +4,11 @@
 //! up or the run fails. Shards appear whole, the index last: a run that was killed starts again and finds the shards
 //! that are finished.
 
+mod card;
 mod report;
 mod table;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -79,7 +81,7 @@ async fn ranges_to_shards(
     let volumes = table::run(folder, &spec(Table::Volumes), &tables.volumes, &threads, part).await?;
     let texts = table::run(folder, &spec(Table::Texts), &tables.texts, &threads, part).await?;
 
-    // The report, what was set aside, and the index last.
+    // The report, what was set aside, the card, and the index last.
     let report = report::of(&volumes, &texts, &tables, watch.seconds());
     let quarantine = full_quarantine(config.provenance.paths, &out);
     let trained_entries = tools.as_ref().and_then(|tools| tools.trained_entries(&config.text));
@@ -90,7 +92,7 @@ async fn ranges_to_shards(
     }
     prepared.first_rejects = report::write(folder, &prepared.report, &volumes, &texts)?;
     report::check(&prepared, config)?;
-    let index = DatasetIndex {
+    let mut index = DatasetIndex {
         schema_version: SCHEMA_VERSION,
         recipe: config.volume.recipe.as_str().into(),
         recipe_hash: hashes.joined(),
@@ -104,10 +106,12 @@ async fn ranges_to_shards(
         tokenizer: tools.map(|_| text_tools::FILE.into()),
         volumes: volumes.shards(),
         samples: texts.shards(),
-        files: other_files(&out)?,
+        files: BTreeMap::new(),
         counts: texts.counts(),
         xxh3: String::new(),
     };
+    card::write(&out, &index)?;
+    index.files = other_files(&out)?;
     folder.remove_all_but(&index)?;
     write_index(&out, &index)?;
     Ok(prepared)

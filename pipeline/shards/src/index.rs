@@ -21,8 +21,11 @@ pub const TOKENIZER: &str = "tokenizer.json";
 /// What names the tokenizer's end token where the tokenizer alone does not.
 pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
+/// What a dataset says of itself to a person and to Hugging Face's hub.
+pub const CARD: &str = "README.md";
+
 /// Files that belong to a dataset in addition to shards and subsets.
-const OTHERS: [&str; 4] = ["prepare.toml", "quarantine.parquet", TOKENIZER, TOKENIZER_CONFIG];
+const OTHERS: [&str; 5] = ["prepare.toml", "quarantine.parquet", TOKENIZER, TOKENIZER_CONFIG, CARD];
 
 /// The index of a dataset folder; no shard is opened.
 ///
@@ -62,7 +65,7 @@ pub fn write_index(root: &Path, index: &DatasetIndex) -> Result<(), ShardError> 
     Ok(put_whole(&root.join(FILE), index.to_text().as_bytes())?)
 }
 
-/// Every file of a dataset that the index lists in addition to shards: configuration, quarantine, tokenizer, subsets.
+/// Every file of a dataset that the index lists in addition to shards: configuration, quarantine, tokenizer, card, subsets.
 ///
 /// # Errors
 /// A file that can't be read.

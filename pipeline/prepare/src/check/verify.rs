@@ -238,8 +238,10 @@ fn columns(reader: &ShardReader) -> String {
 
 fn volume_rows(reader: &ShardReader, index: &DatasetIndex) -> Result<Rows, String> {
     let format = &index.voxels;
-    let schema = volume::schema(format);
-    if reader.schema().fields() != schema.fields() {
+    // Datasets of an earlier version have no scale of Hounsfield units.
+    let scale = index.inputs.as_ref().and_then(|inputs| inputs.volume.hounsfield());
+    let schemas = [volume::schema(format), volume::schema_with(format, scale)];
+    if schemas.iter().all(|schema| reader.schema().fields() != schema.fields()) {
         return Err(format!("expected the schema of volumes, found {}", columns(reader)));
     }
     let mut ids = Vec::new();

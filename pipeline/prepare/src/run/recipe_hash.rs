@@ -116,6 +116,10 @@ fn add_volume(identity: &mut Identity, config: &VolumeConfig) {
         CtCrop::Foreground => identity.text("foreground"),
         CtCrop::AboveHu(hu) => identity.text("above_hu").float(hu),
     };
+    // Shards without it are made again.
+    if config.inputs().hounsfield().is_some() {
+        identity.text("a scale of Hounsfield units");
+    }
 }
 
 fn add_text(identity: &mut Identity, config: &TextConfig) {

@@ -17,7 +17,9 @@ use med2e3_schemas::Id;
 use med2e3_schemas::identity::{Identify, Identity};
 use med2e3_schemas::manifest::{ManifestVolume, range_identity, volumes_from_batch};
 use med2e3_schemas::quarantine::{QuarantineRecord, Reason, Table};
-use med2e3_schemas::volume::{self as table, VolumeRow, VoxelFormat, from_batch, schema, to_batch};
+use med2e3_schemas::volume::{
+    self as table, HounsfieldScale, VolumeRow, VoxelFormat, from_batch, schema_with, to_batch,
+};
 use med2e3_shards::codes::encode;
 use med2e3_shards::{PageLayout, ShardReader, ShardWriter};
 use rayon::ThreadPool;
@@ -38,6 +40,7 @@ pub(super) struct Volumes {
     provenance: Provenance,
     recipe: Recipe,
     format: VoxelFormat,
+    hounsfield: Option<HounsfieldScale>,
     deep_pictures: DeepPictures,
     limits: ReadLimits,
     // Memory that one volume leaves to the next.
@@ -71,6 +74,7 @@ impl Volumes {
             provenance,
             recipe: volume.recipe,
             format: volume.format(),
+            hounsfield: volume.inputs().hounsfield(),
             deep_pictures: volume.deep_pictures,
             limits: ReadLimits { max_decoded_bytes: volume.max_decoded_mib.saturating_mul(1 << 20) },
             check_inputs: config.engine.check_inputs,
@@ -358,7 +362,8 @@ impl RangeWork for Volumes {
         let committed = Committed { range_id, outcome, ..Committed::default() };
         let mut range = Range { committed, inputs: BTreeMap::new(), digest: Identity::of_kind("shard rows") };
         let earlier = self.files.find(range_id).and_then(Earlier::of);
-        let mut writer = ShardWriter::create(&self.files.path(range_id), schema(&self.format), PageLayout::Volumes)?;
+        let schema = schema_with(&self.format, self.hounsfield);
+        let mut writer = ShardWriter::create(&self.files.path(range_id), schema, PageLayout::Volumes)?;
         self.write(&mut writer, earlier.as_ref(), &entries, &mut range)?;
         let Range { committed, inputs, digest } = range;
         let rows = Id::of_parts([digest.finish().as_bytes()]);

@@ -75,7 +75,9 @@ def recipe(config):
     else:
         parts += text("percentile") + double(intensity["percentile"]["low"]) + double(intensity["percentile"]["high"])
     crop = ct.get("crop", "foreground")
-    return parts + (text(crop) if isinstance(crop, str) else text("above_hu") + single(crop["above_hu"]))
+    parts += text(crop) if isinstance(crop, str) else text("above_hu") + single(crop["above_hu"])
+    # Percentiles of a volume are not kept, so one scale does not give its Hounsfield units.
+    return parts if "percentile" in intensity else parts + text("a scale of Hounsfield units")
 
 
 def hashes(path):

@@ -1,5 +1,5 @@
-"""Exports the small model of `trainer/tests/golden/released` with the program, loads the folder with `med2e3.py`, and compares
-logits and slice scores with the reference that the program is verified against: python test_med2e3.py [target/debug]."""
+"""Exports the small model of `trainer/tests/golden/released` with the program, loads the folder with `med2e3.model`, and compares
+logits and slice scores with the reference that the program is verified against: python test_model.py [target/debug]."""
 
 import pathlib
 import subprocess
@@ -9,9 +9,9 @@ import tempfile
 import torch
 from safetensors.torch import load_file
 
-from med2e3 import Med2e3
+from med2e3.model import Med2e3
 
-RELEASED = pathlib.Path(__file__).parent.parent / "trainer/tests/golden/released"
+RELEASED = pathlib.Path(__file__).parents[2] / "trainer/tests/golden/released"
 
 
 def test(programs):

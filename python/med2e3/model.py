@@ -1,9 +1,11 @@
 """A whole exported model in Python: reads the folder that `med2e3 export` writes with transformers, and answers.
 
+    from med2e3.model import Med2e3
+
     model = Med2e3.load("exported")
     print(model.answer(volume, "USER: <image3d>\\nWhich plane is shown? ASSISTANT:", question="Which plane is shown?"))
 
-Needs Python 3.11, torch, transformers and safetensors. A volume is (1, D, H, W), values in 0..1, prepared as `inputs.json` of the
+Needs torch, transformers and safetensors. A volume is (1, D, H, W), values in 0..1, prepared as `inputs.json` of the
 folder states. Everything is computed in the kind of floats of the exported weights unless `dtype` says otherwise.
 """
 
