@@ -41,7 +41,7 @@ const MADE_SMALL: [(&str, &str); 9] = [
     (
         "med2e3 retrieve",
         "--set device=cpu --set threads=1 --set dataset=small --set clip=/weights/m3d-clip-small \
-         --set text_tokenizer=/weights/m3d-clip-small",
+         --set text_tokenizer=/weights/m3d-clip-small --set max_text_tokens=16",
     ),
     ("med2e3 generate", "--device cpu --max-new-tokens 2"),
 ];
@@ -106,7 +106,11 @@ fn desk() -> &'static Desk {
         for name in [".demo/pretrain", ".demo/finetune", "stage1", "lora"] {
             copy(&desk.path("run"), name);
         }
+        ok("med2e3-data sample configs/demo/sample.toml --out .demo/dataset", &[0]);
         copy(&m3d, ".demo/m3d");
+        for part in ["train", "val", "test"] {
+            copy(&m3d.join(format!("M3D-VQA/M3D_VQA_{part}.csv")), &format!(".demo/m3d/M3D_VQA_{part}.csv"));
+        }
         copy(&m3d.join("M3D_Cap/ct_case/000001/Series_1.nii.gz"), "ct.nii.gz");
         copy(&desk.path("ct.nii.gz"), ".demo/m3d/M3D_Cap/ct_case/000103/Axial_brain_window.nii.gz");
         desk
