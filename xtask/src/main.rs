@@ -7,7 +7,8 @@
 //! - `test`: the whole test suite
 //! - `bench_prepare`: preparation next to its peers
 //! - `bench_step`: a training step next to PyTorch eager
-//! - `peers`: a Python with the peers
+//! - `python`: the Python of the tests, with torch
+//! - `peers`: a Python with the peers that a benchmark runs
 //! - `reference`: `docs/configuration.md`
 //! - `command`: running a program, with an error that says what was run
 
@@ -16,6 +17,7 @@ mod bench_step;
 mod command;
 mod demo;
 mod peers;
+mod python;
 mod reference;
 mod setup;
 mod test;
@@ -25,6 +27,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+
+use crate::setup::Libtorch;
 
 const HELP: &str = "\
 Set up, run and test med2e3.
@@ -45,6 +49,7 @@ Verbs:
 
 Options of setup:
   --cuda       Install the CUDA libraries too (3 GB more on disk)
+  --python     Make the Python of the tests too, in .python/ (0.9 GB on disk); `test` does so by itself
 
 Options of demo:
   --seed N     Train with seed N instead of the one in configs/demo/
@@ -64,7 +69,8 @@ Options of test:
 #[derive(Debug, PartialEq)]
 enum Verb {
     Help,
-    Setup { cuda: bool },
+    Setup { libtorch: Libtorch },
+    Python,
     Demo { seed: Option<u64> },
     Test { thorough: bool },
     Reference,
@@ -89,7 +95,8 @@ fn run(verb: Verb) -> Result<()> {
             print!("{HELP}");
             Ok(())
         }
-        Verb::Setup { cuda } => setup::setup(&repository(), cuda),
+        Verb::Setup { libtorch } => setup::setup(&repository(), libtorch),
+        Verb::Python => python::python(&repository()),
         Verb::Demo { seed } => demo::demo(&repository(), seed),
         Verb::Test { thorough } => test::test(&repository(), thorough),
         Verb::Reference => reference::reference(&repository()),
@@ -104,8 +111,9 @@ fn parse(args: &[String]) -> Result<Verb> {
         return Ok(Verb::Help);
     }
     match args.as_slice() {
-        ["setup"] => Ok(Verb::Setup { cuda: false }),
-        ["setup", "--cuda"] => Ok(Verb::Setup { cuda: true }),
+        ["setup"] => Ok(Verb::Setup { libtorch: Libtorch::Cpu }),
+        ["setup", "--cuda"] => Ok(Verb::Setup { libtorch: Libtorch::Cuda }),
+        ["setup", "--python"] => Ok(Verb::Python),
         ["demo"] => Ok(Verb::Demo { seed: None }),
         ["demo", "--seed", seed] => match seed.parse() {
             Ok(seed) => Ok(Verb::Demo { seed: Some(seed) }),
@@ -170,7 +178,8 @@ mod tests {
 
     #[test]
     fn options_belong_to_their_verbs() {
-        assert_eq!(parsed("setup --cuda").unwrap(), Verb::Setup { cuda: true });
+        assert_eq!(parsed("setup --cuda").unwrap(), Verb::Setup { libtorch: Libtorch::Cuda });
+        assert_eq!(parsed("setup --python").unwrap(), Verb::Python);
         assert_eq!(parsed("demo --seed 7").unwrap(), Verb::Demo { seed: Some(7) });
         assert_eq!(parsed("test --thorough").unwrap(), Verb::Test { thorough: true });
         let python = Some("/usr/bin/python3".into());

@@ -11,11 +11,23 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use crate::command::run;
+use crate::python::minor;
 use crate::wheel::{Wheel, pip};
 
+/// libtorch is the same in all of them; its Python half is for one Python each.
+const TORCH: [(u32, Wheel); 4] = [
+    (11, torch("7aa2f9bbc6d4595ba72138026b2074be1233186150e9292865e04b7a63b8c67a")),
+    (12, torch("0f68f4ac6d95d12e896c3b7a912b5871619542ec54d3649cf48cc1edd4dd2756")),
+    (13, torch("cc89b9b173d9adfab59fd227f0ab5e5516d9a52b658ae41d64e59d2e55a418db")),
+    (14, torch("4dc8b3809469b6c30b411bb8c4cad3828efd26236153d9beb6a3ec500f211a60")),
+];
+
+const fn torch(sha256: &'static str) -> Wheel {
+    Wheel::pinned("torch==2.11.0", sha256)
+}
+
 /// What libtorch needs on a CPU: its library links cudart and cupti in any case.
-const WHEELS: [Wheel; 3] = [
-    Wheel::pinned("torch==2.11.0", "0f68f4ac6d95d12e896c3b7a912b5871619542ec54d3649cf48cc1edd4dd2756"),
+const CPU_WHEELS: [Wheel; 2] = [
     Wheel::pinned("nvidia-cuda-runtime==13.0.96", "7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548"),
     Wheel::pinned("nvidia-cuda-cupti==13.0.85", "4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8"),
 ];
@@ -36,26 +48,58 @@ const CUDA_WHEELS: [Wheel; 12] = [
     Wheel::pinned("nvidia-nvshmem-cu13==3.4.5", "290f0a2ee94c9f3687a02502f3b9299a9f9fe826e6d0287ee18482e78d495b80"),
 ];
 
-/// Libraries of the torch wheel that a CPU run never opens: 550 MB of its 1.2 GB.
-const CUDA_LIBRARIES: [&str; 5] = [
-    "torch/lib/libtorch_cuda.so",
-    "torch/lib/libtorch_cuda_linalg.so",
-    "torch/lib/libc10_cuda.so",
-    "torch/lib/libtorch_nvshmem.so",
-    "torch/lib/libtorch_python.so",
-];
+/// CUDA's half of libtorch.
+pub(crate) const CUDA_LIBRARY: &str = "torch/lib/libtorch_cuda.so";
+
+/// Libraries of the torch wheel that a CPU run never opens: 510 MB of its 1.2 GB.
+const CUDA_LIBRARIES: [&str; 3] = [CUDA_LIBRARY, "torch/lib/libtorch_cuda_linalg.so", "torch/lib/libtorch_nvshmem.so"];
 
 /// The header that includes all others.
 const HEADER: &str = "torch/include/torch/csrc/api/include/torch/torch.h";
 
-/// Installs libtorch unless it is in place, with the CUDA libraries if `cuda`.
-pub(crate) fn setup(repository: &Path, cuda: bool) -> Result<()> {
+/// What of libtorch is wanted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Libtorch {
+    /// Its CPU half, from the wheel of whichever Python.
+    Cpu,
+    /// CUDA's too.
+    Cuda,
+    /// From the wheel of Python 3.x, whose Python half the tests import; with CUDA's half where that was there.
+    OfPython(u32),
+}
+
+impl Libtorch {
+    /// The Pythons that have a wheel, 12 for Python 3.12.
+    pub(crate) const MINORS: [u32; 4] = [TORCH[0].0, TORCH[1].0, TORCH[2].0, TORCH[3].0];
+
+    /// The Python whose wheel is fetched: the one stated, the machine's, or, as for C++ alone any serves, 12.
+    fn minor(self) -> u32 {
+        match self {
+            Libtorch::OfPython(minor) => minor,
+            _ => minor("python3").filter(|minor| Libtorch::MINORS.contains(minor)).unwrap_or(12),
+        }
+    }
+}
+
+/// Installs libtorch unless it is in place.
+pub(crate) fn setup(repository: &Path, wanted: Libtorch) -> Result<()> {
     check_tools()?;
-    let (cuda_wheels, with) = if cuda { (&CUDA_WHEELS[..], " with CUDA") } else { (&[][..], "") };
-    let wheels = [&WHEELS, cuda_wheels].concat();
     let home = repository.join(".libtorch");
-    let name = format!("libtorch {}{with}", WHEELS[0].version());
-    match check_install(&home, &wheels, cuda) {
+    let cuda = match wanted {
+        Libtorch::Cpu => false,
+        Libtorch::Cuda => true,
+        Libtorch::OfPython(_) => home.join(CUDA_LIBRARY).exists(),
+    };
+    let minor = wanted.minor();
+    let torch = TORCH.iter().find(|(of, _)| *of == minor).context("torch has no wheel for this Python")?.1;
+    let (cuda_wheels, with) = if cuda { (&CUDA_WHEELS[..], " with CUDA") } else { (&[][..], "") };
+    let wheels = [&[torch], &CPU_WHEELS[..], cuda_wheels].concat();
+    let name = format!("libtorch {}{with}", torch.version());
+    let mut checked = check_install(&home, &wheels, cuda);
+    if let (Ok(()), Libtorch::OfPython(minor)) = (&checked, wanted) {
+        checked = check_python(&home, minor);
+    }
+    match checked {
         Ok(()) => eprintln!("{name} is in place"),
         Err(reason) => {
             if home.exists() {
@@ -63,7 +107,7 @@ pub(crate) fn setup(repository: &Path, cuda: bool) -> Result<()> {
             }
             let download = if cuda { "2.5 GB" } else { "550 MB" };
             eprintln!("installing {name} into {} (download: {download})", home.display());
-            install(&home, &wheels, cuda)?;
+            install(&home, &wheels, minor, cuda)?;
             let megabytes = bytes_under(&home)? / 1_000_000;
             eprintln!("{name} is installed: {megabytes} MB in {}", home.display());
         }
@@ -71,7 +115,14 @@ pub(crate) fn setup(repository: &Path, cuda: bool) -> Result<()> {
     Ok(())
 }
 
-fn install(home: &Path, wheels: &[Wheel], cuda: bool) -> Result<()> {
+/// Whether the installed wheel is the one of this Python.
+fn check_python(home: &Path, minor: u32) -> Result<()> {
+    let module = home.join(format!("torch/_C.cpython-3{minor}-x86_64-linux-gnu.so"));
+    ensure!(module.exists(), "its Python half is not for Python 3.{minor}");
+    Ok(())
+}
+
+fn install(home: &Path, wheels: &[Wheel], minor: u32, cuda: bool) -> Result<()> {
     let staging = home.with_file_name(".libtorch.part");
     remove(&staging)?;
     let [installed, temporary, old] = ["installed", "temporary", "old"].map(|name| staging.join(name));
@@ -79,7 +130,7 @@ fn install(home: &Path, wheels: &[Wheel], cuda: bool) -> Result<()> {
 
     // One call for all: a second `--target` call would not merge the `nvidia` folder. pip unpacks into its temporary
     // folder first, which is best on the same file system as the target.
-    let mut command = pip("install", wheels, &staging)?;
+    let mut command = pip("install", wheels, minor, &staging)?;
     command.args(["--no-compile", "--no-warn-script-location", "--target"]).arg(&installed);
     command.env("TMPDIR", &temporary).env("PIP_ROOT_USER_ACTION", "ignore");
     run(&mut command, &[0])
@@ -158,7 +209,7 @@ fn names(folder: &Path) -> Result<Vec<String>> {
     entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
-fn bytes_under(folder: &Path) -> Result<u64> {
+pub(crate) fn bytes_under(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     for name in names(folder)? {
         let path = folder.join(name);
@@ -213,14 +264,14 @@ torch-2.11.0.dist-info/RECORD,,
         write("torch-2.11.0.dist-info/RECORD", RECORD);
         write("torch/lib/libtorch_cpu.so", "123456789");
         write(HEADER, "1234");
-        check_install(&home, &WHEELS[..1], false).unwrap();
+        check_install(&home, &[TORCH[0].1], false).unwrap();
 
         write("torch/lib/libtorch_cpu.so", "1234");
-        let error = check_install(&home, &WHEELS[..1], false).unwrap_err().to_string();
+        let error = check_install(&home, &[TORCH[0].1], false).unwrap_err().to_string();
         assert_eq!(error, "torch/lib/libtorch_cpu.so has 4 bytes, 9 expected");
-        let error = check_install(&home, &WHEELS, false).unwrap_err().to_string();
-        assert!(error.contains("4 bytes"));
+        assert!(check_install(&home, &CPU_WHEELS, false).unwrap_err().to_string().ends_with("is not in it"));
+        assert!(check_python(&home, 11).unwrap_err().to_string().ends_with("not for Python 3.11"));
         remove(&home).unwrap();
-        assert!(check_install(&home, &WHEELS, false).is_err());
+        assert!(check_install(&home, &CPU_WHEELS, false).is_err());
     }
 }

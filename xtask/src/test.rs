@@ -8,14 +8,15 @@ use anyhow::{Context, Result, ensure};
 
 use crate::command::{cargo, line};
 use crate::demo::build;
-use crate::setup::setup;
+use crate::python::python;
 
 /// Generated cases per property when thorough; proptest's own default is 256.
 const THOROUGH_CASES: &str = "4096";
 
 /// Runs every test of the workspace; `thorough` raises their counts through `MED2E3_THOROUGH` and `PROPTEST_CASES`.
 pub(crate) fn test(repository: &Path, thorough: bool) -> Result<()> {
-    setup(repository, false)?;
+    // Sets up libtorch too.
+    python(repository)?;
     // Tests of the outside run the programs, and cargo builds those only for tests of their own package.
     build(repository)?;
 

@@ -44,23 +44,16 @@ impl std::fmt::Display for Wheel {
 
 /// A pip command for wheels of Linux x86_64, whose hashes pip checks; the list that it reads is written into `folder`.
 ///
-/// What is wanted of a wheel is never its Python code, so one fixed Python version is named to pip: any Python 3 that
-/// has pip can then fetch it, however old or new.
-pub(crate) fn pip(verb: &str, wheels: &[Wheel], folder: &Path) -> Result<Command> {
+/// `minor` is the Python that the wheels are for, 12 for Python 3.12: any Python 3 that has pip can fetch them, however old
+/// or new it is.
+pub(crate) fn pip(verb: &str, wheels: &[Wheel], minor: u32, folder: &Path) -> Result<Command> {
     let list = folder.join("requirements.txt");
     let line = |wheel: &Wheel| format!("{} --hash=sha256:{}\n", wheel.requirement, wheel.sha256);
     let text: String = wheels.iter().map(line).collect();
     fs::write(&list, text).with_context(|| format!("cannot write {}", list.display()))?;
     let mut command = Command::new("python3");
-    command.args([
-        "-m",
-        "pip",
-        verb,
-        "--no-deps",
-        "--only-binary=:all:",
-        "--python-version=3.12",
-        "--implementation=cp",
-    ]);
+    command.args(["-m", "pip", verb, "--no-deps", "--only-binary=:all:", "--implementation=cp"]);
+    command.arg(format!("--python-version=3.{minor}"));
     for glibc in ["2_28", "2_27", "2_25", "2_18", "2_17", "2_12"] {
         command.arg(format!("--platform=manylinux_{glibc}_x86_64"));
     }
@@ -84,8 +77,10 @@ mod tests {
     fn pip_is_told_the_hash_of_every_wheel() {
         let folder = std::env::temp_dir().join(format!("med2e3-wheels-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
-        let command = pip("download", &[Wheel::pinned("a==1", "12"), Wheel::pinned("b==2", "34")], &folder).unwrap();
+        let command =
+            pip("download", &[Wheel::pinned("a==1", "12"), Wheel::pinned("b==2", "34")], 11, &folder).unwrap();
         assert!(command.get_args().any(|word| word == "--require-hashes"));
+        assert!(command.get_args().any(|word| word == "--python-version=3.11"));
         let list = fs::read_to_string(folder.join("requirements.txt")).unwrap();
         assert_eq!(list, "a==1 --hash=sha256:12\nb==2 --hash=sha256:34\n");
         fs::remove_dir_all(&folder).unwrap();

@@ -1,4 +1,5 @@
-//! `prepare --dry-run`: how many rows, how many bytes on disk and how many hours, measured on a few of the inputs.
+//! `prepare --dry-run`: how many rows, how many bytes on disk and how much time, measured on a few of the inputs; and what will be
+//! set aside, by the headers of all of them.
 
 use std::fs;
 use std::path::Path;
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 use crate::PrepareError;
 use crate::config::PrepareConfig;
+use crate::foresee::{Foreseen, foresee};
 use crate::manifest;
 use crate::progress::RowProgress;
 use crate::run::{RunFolder, TextTools, check_threads, thread_pool};
@@ -28,7 +30,7 @@ const TEXT_PROBES: usize = 512;
 pub struct Estimate {
     /// Volumes in the manifest.
     pub volumes: u64,
-    /// Of these, volumes that can't be found.
+    /// Of these, volumes that will be set aside, as far as the manifest and headers tell.
     pub volumes_refused: u64,
     /// Texts in the manifest.
     pub texts: u64,
@@ -38,6 +40,12 @@ pub struct Estimate {
     pub bytes: u64,
     /// Wall hours.
     pub hours: f64,
+    /// Wall seconds, the same time.
+    pub seconds: f64,
+    /// What will be set aside, and what only decoding will tell.
+    pub foreseen: Foreseen,
+    /// Whether so much will be set aside that the run ends with an error, see `[limits]`.
+    pub over_limits: bool,
     /// Bytes free on the disk that the dataset is for.
     pub free_bytes: u64,
 }
@@ -49,7 +57,8 @@ impl Estimate {
     }
 }
 
-/// Reads the manifest, prepares a few of its rows in a temporary folder, and says what all of them will take.
+/// Reads the manifest and every input's headers, prepares a few of the rows in a temporary folder, and says what all of them will
+/// take.
 ///
 /// # Errors
 /// As [`prepare`](crate::prepare::prepare) before its first row.
@@ -70,7 +79,10 @@ fn measure(config: &PrepareConfig, out: &Path, folder: &Path) -> Result<Estimate
         let work = folder.work_spec(table, config, "").open(threads.clone(), Arc::new(RowProgress::hidden()))?;
         Ok(work.commit(0, &[rows])?.shard.bytes as f64)
     };
-    let usable: Vec<&ManifestVolume> = manifest.volumes.iter().filter(|volume| volume.refusal.is_none()).collect();
+    let foreseen = foresee(config, &folder.root, &manifest, &threads)?;
+    let numbered = manifest.volumes.iter().zip(0u64..);
+    let usable: Vec<&ManifestVolume> =
+        numbered.filter(|(_, ordinal)| !foreseen.set_aside.contains(ordinal)).map(|(volume, _)| volume).collect();
     let step = usable.len().div_ceil(PROBES).max(1);
     let probes: Vec<ManifestVolume> = usable.iter().step_by(step).map(|&volume| volume.clone()).collect();
     let watch = Stopwatch::start();
@@ -91,13 +103,20 @@ fn measure(config: &PrepareConfig, out: &Path, folder: &Path) -> Result<Estimate
         bytes += shard_bytes(Table::Texts, texts_to_batch(0, 0, &texts))? * times;
         text_seconds = watch.seconds() * times;
     }
+    let seconds = per_volume * usable.len() as f64 + text_seconds;
+    let (rejected, rows) = (foreseen.rows(), (manifest.volumes.len() + manifest.texts.len()) as u64);
+    let share = 100.0 * rejected as f64 / rows.max(1) as f64;
+    let over_limits = rejected > config.limits.reject_rows && share > config.limits.reject_percent;
     Ok(Estimate {
         volumes: manifest.volumes.len() as u64,
         volumes_refused: (manifest.volumes.len() - usable.len()) as u64,
         texts: manifest.texts.len() as u64,
         volumes_per_second: if probes.is_empty() { 0.0 } else { 1.0 / per_volume },
         bytes: bytes as u64,
-        hours: (per_volume * usable.len() as f64 + text_seconds) / 3600.0,
+        hours: seconds / 3600.0,
+        seconds,
+        over_limits: over_limits || (rows > 0 && rejected == rows),
+        foreseen,
         free_bytes: free_bytes(out)?,
     })
 }

@@ -2,11 +2,10 @@
 
 use med2e3_schemas::guarded::guarded;
 use med2e3_store::PositionedFile;
-use parquet::basic::Compression;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 
-use crate::pages::{Budget, refused};
+use crate::pages::{Budget, is_known, refused};
 use crate::thrift::{Compact, kind};
 
 /// The first and the last bytes of a parquet file.
@@ -69,8 +68,8 @@ pub(crate) fn read(file: &PositionedFile) -> Result<ParquetMetaData> {
 
 /// Gives the bytes of a column in the file, whose contents end at `end`.
 fn check_column(group: &RowGroupMetaData, column: &ColumnChunkMetaData, end: u64) -> std::result::Result<u64, String> {
-    if !matches!(column.compression(), Compression::ZSTD(_) | Compression::UNCOMPRESSED) {
-        return Err("a compression that no shard has".into());
+    if !is_known(column.compression()) {
+        return Err(format!("expected zstd, snappy, gzip, raw lz4 or no compression, found {}", column.compression()));
     }
     if column.num_values() < group.num_rows() {
         return Err(format!("{} values in {} rows", column.num_values(), group.num_rows()));

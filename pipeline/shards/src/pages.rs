@@ -1,7 +1,8 @@
 //! The pages of a column, each checked before it is unfolded: a shard of a few kilobytes may claim gigabytes.
 //!
 //! Shards are read by this reader of pages rather than that of the parquet crate, which unfolds whatever a page's header states.
-//! What the writer does not write is refused: other encodings, other compressions, pages and columns beyond the limits below.
+//! So are tables of other writers, whose compressions are read too. Everything else is refused: other encodings, pages of the
+//! second version, pages and columns beyond the limits below.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -111,8 +112,9 @@ impl Column {
             let left = self.end - self.next;
             let ahead = if left <= WHOLE_COLUMN_BYTES { left } else { HEADER_BYTES };
             let start = self.bytes(self.next, left.min(HEADER_BYTES), ahead)?;
-            let (header, length) = PageHeader::parse(&start)
-                .ok_or_else(|| refused(format!("column {}: no page header at byte {}", self.name(), self.next)))?;
+            let (header, length) = PageHeader::parse(&start).ok_or_else(|| {
+                refused(format!("column {}: no header of a page of version 1 at byte {}", self.name(), self.next))
+            })?;
             let contents = self.next + length as u64;
             if header.stored > self.end - contents {
                 let words = format!("a page of {} bytes where {} are left", header.stored, self.end - contents);
@@ -148,7 +150,10 @@ impl Column {
         let mut unfolded = vec![0; header.unfolded];
         // A page of nulls alone has no bytes of values, and need not have any at all.
         if header.unfolded > 0 {
-            let found = unfold(&stored, &mut unfolded)?;
+            let found = match self.compression {
+                Compression::ZSTD(_) => unfold(&stored, &mut unfolded)?,
+                other => unfold_others(other, &stored, &mut unfolded)?,
+            };
             if found != header.unfolded {
                 return Err(self.other_size(header, found));
             }
@@ -190,7 +195,10 @@ impl Column {
             // The older name of the same.
             2 | 8 => Ok(Encoding::RLE_DICTIONARY),
             3 => Ok(Encoding::RLE),
-            _ => Err(refused(format!("column {}: encoding {number}, which no shard has", self.name()))),
+            _ => Err(refused(format!(
+                "column {}: expected plain values or a dictionary, found encoding {number}",
+                self.name()
+            ))),
         }
     }
 }
@@ -209,6 +217,30 @@ pub(crate) fn unfold(stored: &[u8], unfolded: &mut [u8]) -> Result<usize> {
         // What does not fit into the buffer is an error.
         zstd.decompress_to_buffer(stored, unfolded).map_err(external)
     })
+}
+
+/// Whether pages of this compression are unfolded: what shards have, and what other writers of tables have by default.
+pub(crate) fn is_known(compression: Compression) -> bool {
+    use Compression::{GZIP, LZ4_RAW, SNAPPY, UNCOMPRESSED, ZSTD};
+    matches!(compression, ZSTD(_) | UNCOMPRESSED | SNAPPY | GZIP(_) | LZ4_RAW)
+}
+
+/// As [`unfold`], of the compressions that tables of other writers have. What does not fit into the buffer is an error.
+fn unfold_others(compression: Compression, stored: &[u8], unfolded: &mut [u8]) -> Result<usize> {
+    let words = |error: String| refused(format!("a page of {compression} that does not unfold: {error}"));
+    match compression {
+        Compression::SNAPPY => {
+            snap::raw::Decoder::new().decompress(stored, unfolded).map_err(|error| words(error.to_string()))
+        }
+        Compression::LZ4_RAW => {
+            lz4_flex::block::decompress_into(stored, unfolded).map_err(|error| words(error.to_string()))
+        }
+        Compression::GZIP(_) => {
+            let unfold = libdeflater::Decompressor::new().gzip_decompress(stored, unfolded);
+            unfold.map_err(|error| words(error.to_string()))
+        }
+        other => Err(refused(format!("the compression {other}, which is not read"))),
+    }
 }
 
 impl PageReader for Column {

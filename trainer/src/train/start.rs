@@ -1,6 +1,5 @@
 //! What a run begins with: fresh weights, another checkpoint's, or its own last checkpoint.
 
-use std::fs;
 use std::path::Path;
 
 use med2e3_feed::FeedCursor;
@@ -102,8 +101,8 @@ impl Origin {
             fit::check_inputs(&learned, dataset, config.data.other_inputs)?;
             text = text.or(stored.text);
             // Files of the checkpoint's own tokenizer go along only with that.
-            let bytes = |path: &Path| fs::read(path).ok();
-            let is_same = tokenizer.is_some_and(|path| bytes(path) == bytes(&dataset.tokenizer()));
+            let is_same = |path| fit::is_same_tokenizer(path, &dataset.tokenizer());
+            let is_same = tokenizer.map(is_same).transpose()?.unwrap_or(false);
             let of_encoder = |file: &CarriedFile| file.path.contains('/');
             carried.retain(|_| !is_same);
             carried.extend(stored.carried.into_iter().filter(|file| is_same || of_encoder(file)));

@@ -153,7 +153,7 @@ fn ct_samples<T: Sample>(
 
 impl CtRecipe {
     /// The setting that needs HU, if one does.
-    fn needs_hu(&self) -> Option<&'static str> {
+    pub fn needs_hu(&self) -> Option<&'static str> {
         match (self.intensity, self.crop) {
             (Intensity::Window(_), _) => Some("intensity `window`"),
             (Intensity::None, _) => Some("intensity `none`"),

@@ -8,6 +8,7 @@
 //! - [`marks`]: the marks of images
 //! - [`budget`]: the length limit and truncation
 //! - [`tokenizer`], [`question_tokenizer`]: tokenizers of the language model and of the text encoder
+//! - [`same_tokens`]: whether two tokenizers make the same ids
 //! - `special_tokens`: what a text that holds the words of special tokens becomes
 //! - [`scrub`]: dates, names, numbers and identifiers in texts, found and replaced
 //! - [`encoding`]: the bytes of a text file, without its byte-order mark
@@ -24,6 +25,7 @@ pub mod conversation;
 pub mod marks;
 
 pub mod question_tokenizer;
+pub mod same_tokens;
 mod special_tokens;
 pub mod tokenizer;
 mod tokenizer_file;
@@ -35,6 +37,7 @@ pub use budget::LengthBudget;
 pub use conversation::EncodedText;
 pub use prompt::CaptionPrompts;
 pub use question_tokenizer::QuestionTokenizer;
+pub use same_tokens::{TokenizerDifference, tokenizer_difference};
 pub use scrub::{Counts, Scrubbed, Scrubber};
 pub use template::{IMAGE3D, IMAGE3D_TOKEN, Template, Turn};
 pub use tokenizer::Tokenizer;

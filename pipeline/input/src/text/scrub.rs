@@ -12,6 +12,7 @@
 //! KIND<tab>REGEX<tab>REPLACEMENT
 //! KEEP<tab>REGEX
 //! LET<tab>NAME<tab>REGEX
+//! EXCEPT<tab>KIND<tab>words
 //! BUILT-IN
 //! ```
 //!
@@ -19,8 +20,10 @@
 //!   which is plain text and may be empty.
 //! - `REGEX` is of the crate [`regex`], whose search takes a time linear in the text. Where it has a group `hide`, only that is
 //!   replaced, and the rest of the expression says what stands around it; where the group takes no part, nothing is replaced:
-//!   `Patient (?:Supine|(?P<hide>\p{Lu}\p{Ll}+))`.
-//! - `KEEP` protects what it finds: a hit within it is none, as `12.5 mm`.
+//!   `[0-9]+ mm|(?P<hide>[0-9]{7})`.
+//! - `KEEP` protects what it finds, or its group `keep`: a hit within that is none, as in `Image 12/2034`.
+//! - `EXCEPT` lists words, separated by spaces, in small letters: a hit of the kind whose first word is one of them is none, as
+//!   `Male` in `Patient: Male`. `position*` is all words that begin so.
 //! - `LET` gives an expression a name of three capital letters or more, which stands for it in later lines: `{MONTH}`.
 //! - `BUILT-IN` stands for the rules of this crate, [`BUILT_IN`].
 //!
@@ -28,10 +31,9 @@
 //! replacing brings to light is replaced too, so that scrubbing a scrubbed text changes nothing.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{AddAssign, Range};
 use std::path::Path;
-use std::sync::Arc;
 
 use med2e3_schemas::identity::{Identify, Identity};
 use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
@@ -65,14 +67,17 @@ const MOST_STATES_OF_ALL: usize = 16 << 20;
 /// Most times that a text is scrubbed, where a file's rules find something in each other's replacements again and again.
 const MOST_PASSES: usize = 8;
 
-/// The name of the group that is replaced.
-const HIDE: &str = "hide";
+/// The names of the group that is replaced, or kept.
+const PLACES: [&str; 2] = ["hide", "keep"];
 
 /// The kind of rules that protect what they find.
 const KEEP: &str = "KEEP";
 
 /// The kind of lines that name an expression.
 const LET: &str = "LET";
+
+/// The kind of lines that list words which are no hits.
+const EXCEPT: &str = "EXCEPT";
 
 /// The line that stands for [`BUILT_IN`].
 const BUILT_IN_LINE: &str = "BUILT-IN";
@@ -82,6 +87,8 @@ const BUILT_IN_LINE: &str = "BUILT-IN";
 pub struct Scrubber {
     rules: Vec<Rule>,
     kept: Vec<Expression>,
+    /// By kind.
+    exceptions: BTreeMap<String, Words>,
     /// All rules at once: most texts have no hit of most of them.
     all: RegexSet,
     /// The rules, one a line, without comments.
@@ -100,12 +107,12 @@ pub struct Scrubbed<'a> {
 /// Numbers of hits by kind, such as `DATE`; only kinds that were found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Counts(BTreeMap<Arc<str>, u64>);
+pub struct Counts(BTreeMap<String, u64>);
 
 impl Counts {
     /// Each kind with its number, in the order of the kinds' names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.0.iter().map(|(kind, count)| (&**kind, *count))
+        self.0.iter().map(|(kind, count)| (kind.as_str(), *count))
     }
 
     /// Hits of all kinds.
@@ -118,11 +125,11 @@ impl Counts {
         self.0.is_empty()
     }
 
-    fn add(&mut self, kind: &Arc<str>) {
+    fn add(&mut self, kind: &str, count: u64) {
         match self.0.get_mut(kind) {
-            Some(count) => *count += 1,
+            Some(all) => *all += count,
             None => {
-                self.0.insert(kind.clone(), 1);
+                self.0.insert(kind.to_owned(), count);
             }
         }
     }
@@ -130,13 +137,13 @@ impl Counts {
 
 impl AddAssign<&Counts> for Counts {
     fn add_assign(&mut self, other: &Counts) {
-        other.0.iter().for_each(|(kind, count)| *self.0.entry(kind.clone()).or_default() += count);
+        other.iter().for_each(|(kind, count)| self.add(kind, count));
     }
 }
 
 #[derive(Clone, Debug)]
 struct Rule {
-    kind: Arc<str>,
+    kind: String,
     expression: Expression,
     mark: String,
 }
@@ -177,8 +184,13 @@ impl Scrubber {
     /// [`InputError::ScrubRule`] with the line: a line that is no rule, an expression that does not compile, takes too much memory
     /// or finds nothing at all (an empty text), a replacement in which a rule finds something, too many rules, or none.
     pub fn of_rules(rules: &str, location: &Path) -> Result<Scrubber, InputError> {
-        let mut scrubber =
-            Scrubber { rules: Vec::new(), kept: Vec::new(), all: RegexSet::empty(), text: String::new() };
+        let mut scrubber = Scrubber {
+            rules: Vec::new(),
+            kept: Vec::new(),
+            exceptions: BTreeMap::new(),
+            all: RegexSet::empty(),
+            text: String::new(),
+        };
         let mut lines = Vec::new();
         let mut names = Names::default();
         for (line, rule) in (1..).zip(rules.lines()) {
@@ -233,6 +245,12 @@ impl Scrubber {
         if kind == LET {
             return names.add(regex, mark);
         }
+        if kind == EXCEPT {
+            let words = mark.ok_or(("a kind and its words, separated by a tab", "no words".to_owned()))?;
+            self.exceptions.entry(regex.to_owned()).or_default().add(words);
+            self.text.push_str(&format!("{kind}\t{regex}\t{words}\n"));
+            return Ok(());
+        }
         let regex = &names.written_out(regex)?;
         let expression = Expression::new(regex)?;
         if kind == KEEP {
@@ -245,9 +263,7 @@ impl Scrubber {
         }
         let mark = mark.map_or_else(|| format!("[{kind}]"), str::to_owned);
         self.text.push_str(&format!("{kind}\t{regex}\t{mark}\n"));
-        let same = self.rules.iter().map(|rule| &rule.kind).find(|other| ***other == *kind);
-        let kind = same.cloned().unwrap_or_else(|| kind.into());
-        self.rules.push(Rule { kind, expression, mark });
+        self.rules.push(Rule { kind: kind.to_owned(), expression, mark });
         Ok(())
     }
 
@@ -272,7 +288,7 @@ impl Scrubber {
                 out.push_str(&scrubbed.text[end..range.start]);
                 out.push_str(&rule.mark);
                 end = range.end;
-                scrubbed.counts.add(&rule.kind);
+                scrubbed.counts.add(&rule.kind, 1);
             }
             out.push_str(&scrubbed.text[end..]);
             scrubbed.text = Cow::Owned(out);
@@ -283,7 +299,7 @@ impl Scrubber {
     /// Counts the hits in a text without replacing any.
     pub fn find(&self, text: &str) -> Counts {
         let mut counts = Counts::default();
-        self.hits(text).iter().for_each(|hit| counts.add(&self.rules[hit.rule].kind));
+        self.hits(text).iter().for_each(|hit| counts.add(&self.rules[hit.rule].kind, 1));
         counts
     }
 
@@ -291,7 +307,13 @@ impl Scrubber {
     fn hits(&self, text: &str) -> Vec<Hit> {
         let mut found = Vec::new();
         for rule in &self.all.matches(text) {
-            self.rules[rule].expression.each(text, |range| found.push(Hit { range, rule }));
+            let Rule { kind, expression, .. } = &self.rules[rule];
+            let exceptions = self.exceptions.get(kind);
+            expression.each(text, |range| {
+                if !exceptions.is_some_and(|words| words.are_first_in(&text[range.clone()])) {
+                    found.push(Hit { range, rule });
+                }
+            });
         }
         if found.is_empty() {
             return found;
@@ -315,6 +337,30 @@ impl Identify for Scrubber {
     /// The rules, in their order, without comments.
     fn identify(&self, identity: &mut Identity) {
         identity.text(&self.text);
+    }
+}
+
+/// Words in small letters.
+#[derive(Clone, Debug, Default)]
+struct Words {
+    whole: BTreeSet<String>,
+    beginnings: Vec<String>,
+}
+
+impl Words {
+    fn add(&mut self, words: &str) {
+        for word in words.split_whitespace().map(str::to_lowercase) {
+            match word.strip_suffix('*') {
+                Some(beginning) => self.beginnings.push(beginning.to_owned()),
+                None => drop(self.whole.insert(word)),
+            }
+        }
+    }
+
+    /// Whether the first word of a text is one of them.
+    fn are_first_in(&self, text: &str) -> bool {
+        let first = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_lowercase();
+        self.whole.contains(&first) || self.beginnings.iter().any(|beginning| first.starts_with(beginning.as_str()))
     }
 }
 
@@ -363,8 +409,8 @@ impl Names {
 #[derive(Clone, Debug)]
 struct Expression {
     regex: Regex,
-    /// The number of the group `hide`.
-    hide: Option<usize>,
+    /// The number of the group that says what is replaced or kept.
+    place: Option<usize>,
 }
 
 impl Expression {
@@ -375,22 +421,22 @@ impl Expression {
         if regex.is_match("") {
             return Err((expected, "one that finds the empty text, which is everywhere".to_owned()));
         }
-        let hide = regex.capture_names().position(|name| name == Some(HIDE));
-        Ok(Expression { regex, hide })
+        let place = regex.capture_names().position(|name| name.is_some_and(|name| PLACES.contains(&name)));
+        Ok(Expression { regex, place })
     }
 
     /// Calls `found` with each place that is to be replaced or kept, in their order.
     fn each(&self, text: &str, mut found: impl FnMut(Range<usize>)) {
         let mut at = 0;
         while at <= text.len() {
-            let (whole, place) = match self.hide {
+            let (whole, place) = match self.place {
                 None => {
                     let Some(place) = self.regex.find_at(text, at) else { return };
                     (place.range(), Some(place.range()))
                 }
-                Some(hide) => {
+                Some(group) => {
                     let Some(groups) = self.regex.captures_at(text, at) else { return };
-                    (groups.get_match().range(), groups.get(hide).map(|place| place.range()))
+                    (groups.get_match().range(), groups.get(group).map(|place| place.range()))
                 }
             };
             // What stands behind one place may stand before the next: the search goes on with the last character that is not

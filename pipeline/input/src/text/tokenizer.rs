@@ -116,8 +116,19 @@ impl Tokenizer {
     /// [`InputError::TokenizerFile`] where a value in it is out of its range or a pattern may take more than linear time,
     /// [`InputError::Tokenizer`] where the library refuses it, or where the files next to it name an end token that it lacks.
     pub fn load(path: &Path) -> Result<Tokenizer, InputError> {
+        Tokenizer::load_with_text(path).map(|(tokenizer, _)| tokenizer)
+    }
+
+    /// As [`Tokenizer::load`], with the text of its file, byte for byte.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::load`].
+    pub fn load_with_text(path: &Path) -> Result<(Tokenizer, String), InputError> {
         let file = file_of(path);
-        Tokenizer::new(load_inner(path)?, &file.display().to_string(), named_end(&file)?)
+        let text = read_text(&file)?;
+        let location = file.display().to_string();
+        let tokenizer = Tokenizer::new(inner_of(&location, &text)?, &location, named_end(&file)?)?;
+        Ok((tokenizer, text))
     }
 
     /// Trains a byte-level BPE (as GPT-2's) of at most `vocab_size` tokens, including 256 bytes and the special tokens.
@@ -187,7 +198,7 @@ impl Tokenizer {
         Ok(Tokenizer { special, inner, bos, end, ends_texts: after.is_some() })
     }
 
-    /// The text of a `tokenizer.json`.
+    /// The text of a `tokenizer.json` that makes the same tokens; a loaded file's own may be written in another way.
     ///
     /// # Errors
     /// [`InputError::Tokenizer`] where the tokenizer cannot be serialized.
@@ -229,8 +240,9 @@ impl Tokenizer {
         guarded_at("token ids", "ids that decode", || self.inner.decode(&ids, true))
     }
 
-    /// Identity of the tokenizer: xxh3 (64 bit) of its JSON without white space, as hex. Files that are written in another way
-    /// but make the same tokens have the same.
+    /// Identity of the tokenizer: xxh3 (64 bit) of its JSON as the library writes it, without white space, as hex. Files that
+    /// differ in white space or in the order of their entries have the same; others that make the same tokens may not, see
+    /// [`tokenizer_difference`](super::tokenizer_difference).
     ///
     /// # Errors
     /// [`InputError::Tokenizer`] where the tokenizer cannot be serialized.
@@ -259,6 +271,11 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
+    /// The added tokens by id.
+    pub(super) fn added(&self) -> Vec<(u32, AddedToken)> {
+        self.inner.get_added_tokens_decoder().into_iter().collect()
+    }
+
     /// The token that ends an answer, where there is one.
     pub fn end_token(&self) -> Option<&EndToken> {
         self.end.as_ref()
@@ -278,18 +295,25 @@ impl Tokenizer {
 /// The library's tokenizer in a `tokenizer.json` or a folder with one, without truncation and padding.
 pub(super) fn load_inner(path: &Path) -> Result<tokenizers::Tokenizer, InputError> {
     let path = file_of(path);
-    let text = tokenizer_file::read(&path).map_err(|error| match error {
+    inner_of(&path.display().to_string(), &read_text(&path)?)
+}
+
+fn read_text(file: &Path) -> Result<String, InputError> {
+    tokenizer_file::read(file).map_err(|error| match error {
         InputError::NotFound { path } => InputError::TokenizerMissing { path },
         other => other,
-    })?;
-    let location = path.display().to_string();
+    })
+}
+
+/// The library's tokenizer of a file's text, which is checked before.
+fn inner_of(location: &str, text: &str) -> Result<tokenizers::Tokenizer, InputError> {
     if is_git_lfs_pointer(text.as_bytes()) {
-        let (expected, found) = ("a tokenizer.json", GIT_LFS_POINTER.to_owned());
-        return Err(InputError::Tokenizer { location, expected, found });
+        let (location, found) = (location.to_owned(), GIT_LFS_POINTER.to_owned());
+        return Err(InputError::Tokenizer { location, expected: "a tokenizer.json", found });
     }
-    tokenizer_file::check(&location, &text)?;
-    guarded_at(&location, "a tokenizer.json", || {
-        let mut inner = tokenizers::Tokenizer::from_str(&text)?;
+    tokenizer_file::check(location, text)?;
+    guarded_at(location, "a tokenizer.json", || {
+        let mut inner = tokenizers::Tokenizer::from_str(text)?;
         inner.with_truncation(None)?.with_padding(None);
         Ok(inner)
     })

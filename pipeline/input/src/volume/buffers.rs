@@ -21,6 +21,8 @@ const MOST_KEPT_BYTES: usize = 1 << 30;
 pub struct Buffers {
     /// Unused buffers, one list for each [`Purpose`].
     free: Arc<[Mutex<Vec<Vec<u64>>>; 2]>,
+    /// Whether who reads with it reads headers alone.
+    for_headers: bool,
 }
 
 /// What a buffer holds. Each purpose has its own list of unused buffers, since the sizes differ.
@@ -31,6 +33,16 @@ pub(super) enum Purpose {
 }
 
 impl Buffers {
+    /// A pool for headers: whoever reads with it looks at headers and sizes, and gives volumes without samples.
+    pub(super) fn for_headers() -> Buffers {
+        Buffers { for_headers: true, ..Buffers::default() }
+    }
+
+    /// Whether who reads with it reads headers alone.
+    pub(super) fn are_for_headers(&self) -> bool {
+        self.for_headers
+    }
+
     /// A buffer of at least `bytes` bytes, which hold zeros or what an earlier use left.
     ///
     /// # Errors

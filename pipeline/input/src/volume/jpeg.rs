@@ -55,6 +55,23 @@ pub(super) fn grey(bytes: &[u8], size_limit: u64, out: &mut Vec<u8>) -> Result<[
     result
 }
 
+/// Rows and columns by the header; `is_whole` says whether the bytes are all of the file.
+pub(super) fn look(bytes: &[u8], is_whole: bool, size_limit: u64) -> Result<[usize; 2], PictureError> {
+    if is_whole && is_cut(bytes) {
+        return Err(PictureError::Unreadable("JPEG without an end marker".to_owned()));
+    }
+    // As in `grey`, errors come by unwinding.
+    let read = panic::catch_unwind(|| Decompress::new_mem(bytes).map(|picture| picture.size()));
+    let [width, height] = match read {
+        Ok(size) => size.map(|(width, height)| [width, height])?,
+        Err(_) => return Err(PictureError::Unreadable("JPEG: not decodable".to_owned())),
+    };
+    match (width as u64).saturating_mul(height as u64) {
+        pixels if pixels > size_limit => Err(PictureError::TooLarge(pixels)),
+        _ => Ok([height, width]),
+    }
+}
+
 fn decode(bytes: &[u8], size_limit: u64, out: &mut Vec<u8>) -> Result<[usize; 2], PictureError> {
     let picture = Decompress::new_mem(bytes)?;
     let (width, height) = picture.size();

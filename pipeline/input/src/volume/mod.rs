@@ -6,6 +6,7 @@
 //!
 //! # Layout
 //! - [`Volume`], [`Rescale`], [`ReadLimits`], [`VolumeReader`]: what reading gives, its limits, and the readers' trait
+//! - [`look`]: what the headers of an input say of it
 //! - [`read`], [`paired_file`]: which reader a path needs, and which files belong to one volume
 //! - [`Folder`], [`entry_at`]: what every entry of a folder is, for whoever lists a tree
 //! - [`identifiers`]: of which patient, study and series a DICOM input is, to be compared and hashed and never printed
@@ -207,11 +208,49 @@ pub fn read_as(path: &Path, limits: &ReadLimits, buffers: &Buffers, deep: DeepPi
     read.map_err(|fault| fault.of(path))?
 }
 
+/// What the headers of an input say of the volume that reading it would give.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Looked {
+    /// Slices, rows, columns.
+    pub shape_dhw: [usize; 3],
+    /// See [`Volume::spacing_mm_dhw`].
+    pub spacing_mm_dhw: Option<[f32; 3]>,
+    /// Whether values are known to be Hounsfield units; `None` where only the values tell.
+    pub hu_known: Option<bool>,
+}
+
+/// Looks at the volume at `path` as [`read_as`] does, at headers and sizes alone, and so at the same errors. An input of which they
+/// promise no volume is read as a whole: what is wrong with it is then said as reading it says it, and what they promised too
+/// little of is none. Blocks on file input. Memory: some hundred kilobytes; of an input that is read as a whole, as reading it.
+///
+/// What only samples tell is not seen: damage within a compressed stream, slices that do not decode, values that are no numbers.
+///
+/// # Errors
+/// As [`read_as`].
+pub fn look(path: &Path, limits: &ReadLimits, deep: DeepPictures) -> Result<Looked, InputError> {
+    let looked = reading::patiently(|| read_once(path, limits, &Buffers::for_headers(), deep));
+    let volume = match looked.map_err(|fault| fault.of(path))? {
+        Ok(volume) => volume,
+        Err(_) => {
+            let volume = read_as(path, limits, &Buffers::default(), deep)?;
+            let Volume { shape_dhw, spacing_mm_dhw, hu_known, .. } = volume;
+            return Ok(Looked { shape_dhw, spacing_mm_dhw, hu_known: Some(hu_known) });
+        }
+    };
+    let by_values = reading::is_file(path) && {
+        let head = first_bytes(path)?;
+        !npy::is_npy(&head) && !dicom::is_dicom(&head)
+    };
+    let Volume { shape_dhw, spacing_mm_dhw, hu_known, .. } = volume;
+    Ok(Looked { shape_dhw, spacing_mm_dhw, hu_known: (!by_values).then_some(hu_known) })
+}
+
 fn read_once(path: &Path, limits: &ReadLimits, buffers: &Buffers, deep: DeepPictures) -> Result<Volume, InputError> {
     let metadata = reading::metadata(path).map_err(|e| InputError::io(path, e))?;
+    let dicom = || if buffers.are_for_headers() { DicomReader::of_headers() } else { DicomReader::default() };
     if metadata.is_dir() {
         return match folder::series_to_read(path).map_err(|e| InputError::io(path, e))? {
-            Series::Dicom => DicomReader::default().read(path, limits),
+            Series::Dicom => dicom().read(path, limits),
             Series::Slices => slice_stack::read(path, limits, buffers, deep),
         };
     }
@@ -232,7 +271,7 @@ fn read_once(path: &Path, limits: &ReadLimits, buffers: &Buffers, deep: DeepPict
     } else if named || gzip::is_gzip(&head) || nifti::is_header(&head) {
         NiftiReader::with_buffers(buffers).read(path, limits)
     } else if dicom::is_dicom(&head) {
-        DicomReader::default().read(path, limits)
+        dicom().read(path, limits)
     } else if picture::is_picture(&head) {
         Err(InputError::UnsupportedImage2d { location: path.display().to_string() })
     } else {

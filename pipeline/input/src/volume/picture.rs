@@ -46,6 +46,40 @@ pub(super) fn grey(
     png_grey(file, size_limit, out)
 }
 
+/// Bytes of a picture that are read for its header. Most slices have fewer.
+const HEADER_BYTES: u64 = 1 << 16;
+
+/// What a picture's header says of it. A small file is looked at as a whole.
+pub(super) fn look(path: &Path, size_limit: u64, file: &mut Vec<u8>) -> Result<Picture, PictureError> {
+    if !reading::metadata(path)?.is_file() {
+        return Err(PictureError::Unreadable("not a regular file".to_owned()));
+    }
+    file.clear();
+    let opened = File::open(path)?;
+    let length = opened.metadata()?.len();
+    if length > MAX_SLICE_BYTES {
+        return Err(PictureError::SliceTooLarge(length));
+    }
+    opened.take(HEADER_BYTES).read_to_end(file)?;
+    let is_whole = length <= HEADER_BYTES;
+    if jpeg::is_jpeg(file) {
+        return Ok(Picture { shape_hw: jpeg::look(file, is_whole, size_limit)?, clipped: None });
+    }
+    if !is_whole {
+        // How much data follows is not known: its header alone is.
+        let header = Header::of(file);
+        let unreadable = || PictureError::Unreadable("expected a PNG's header, found none".to_owned());
+        let header = header.filter(|_| file.starts_with(b"\x89PNG")).ok_or_else(unreadable)?;
+        let [width, height] = header.size;
+        return Ok(Picture {
+            shape_hw: [height as usize, width as usize],
+            clipped: header.is_deep_grey().then_some(0),
+        });
+    }
+    let (decoder, shape_hw) = png(file, size_limit)?;
+    Ok(Picture { shape_hw, clipped: (decoder.color_type() == ColorType::L16).then_some(0) })
+}
+
 /// Decodes one picture of 16-bit grey and appends its numbers.
 pub(super) fn deep_grey(path: &Path, file: &mut Vec<u8>, out: &mut Vec<u16>) -> Result<(), PictureError> {
     load(path, file)?;

@@ -48,6 +48,11 @@ impl Header {
         Some(Header { size, depth, channels, channels_unpacked, data_bytes })
     }
 
+    /// Whether its samples are 16-bit grey without transparency.
+    pub(super) fn is_deep_grey(&self) -> bool {
+        self.depth == 16 && self.channels == 1 && self.channels_unpacked == 1
+    }
+
     fn pixels(&self) -> u64 {
         // No overflow: two numbers of 32 bits.
         u64::from(self.size[0]) * u64::from(self.size[1])

@@ -78,7 +78,19 @@ pub(super) fn read(
     for (index, (number, name)) in listing.slices.iter().enumerate() {
         let size_limit = limits.max_decoded_bytes - stack.end as u64;
         pixels.clear();
-        match picture::grey(&path.join(name), size_limit, &mut file, &mut pixels) {
+        let place = path.join(name);
+        let picture = if buffers.are_for_headers() {
+            picture::look(&place, size_limit, &mut file)
+        } else {
+            picture::grey(&place, size_limit, &mut file, &mut pixels)
+        };
+        match picture {
+            Ok(picture) if buffers.are_for_headers() => {
+                let [height, width] = picture.shape_hw;
+                let pixels = stack.end..stack.end + height * width;
+                stack.end = pixels.end;
+                stack.slices.push(Slice { index, number: *number, picture, pixels });
+            }
             Ok(picture) => {
                 // The slices that follow have this size in most series.
                 let rest = (pixels.len() as u64).saturating_mul((listing.slices.len() - index) as u64);
@@ -110,16 +122,22 @@ pub(super) fn read(
     }
     let shape_dhw = [stack.slices.len(), height, width];
     let deep_slices = stack.slices.iter().filter(|slice| slice.picture.clipped.is_some()).count();
+    let rescale = Rescale { slope: 1.0 / 255.0, intercept: 0.0 };
     let mut volume = if deep_slices > 0 && deep == DeepPictures::Range {
         if deep_slices < stack.slices.len() {
             let found = format!("{deep_slices} of 16-bit grey and {} others", stack.slices.len() - deep_slices);
             return Err(InputError::MixedSeries { path: path.to_owned(), slices: stack.slices.len(), found });
         }
         let names = stack.slices.iter().map(|slice| &listing.slices[slice.index].1);
-        deep_volume(path, limits, shape_dhw, names, &mut file)?
+        if buffers.are_for_headers() {
+            Volume::plain(path, shape_dhw, Vec::<u8>::new(), rescale)
+        } else {
+            deep_volume(path, limits, shape_dhw, names, &mut file)?
+        }
+    } else if buffers.are_for_headers() {
+        Volume::plain(path, shape_dhw, Vec::<u8>::new(), rescale)
     } else {
         notes.extend(stack.clip_note(deep_slices));
-        let rescale = Rescale { slope: 1.0 / 255.0, intercept: 0.0 };
         let pixels = stack.pixels.expect("a stack of slices has pixels");
         Volume::plain(path, shape_dhw, Samples::U8(Stored::decoded(pixels, 0..stack.end)), rescale)
     };

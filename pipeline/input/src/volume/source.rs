@@ -17,9 +17,17 @@ pub(super) struct Source {
     file: File,
     /// Bytes of the file, or of the stream.
     len: u64,
-    /// The compressed bytes, the first `len` of the buffer: a gzip stream, or else a zlib stream.
+    /// The compressed bytes, the first `held` of the buffer: a gzip stream, or else a zlib stream.
     packed: Option<Buffer>,
+    /// Compressed bytes that are in memory: all of them, or of a file whose header alone is read the first.
+    held: usize,
 }
+
+/// Compressed bytes that are read for a header.
+const HEADER_BYTES: usize = 1 << 18;
+
+/// Bytes at the end of a gzip file that state the length of what it holds.
+const LENGTH_BYTES: u64 = 4;
 
 /// The numbers' location in the decoded file, their count and type.
 #[derive(Clone, Copy, Debug)]
@@ -74,12 +82,13 @@ impl Source {
     /// The gzip or zlib stream from byte `start` to the end, which is read into memory.
     pub(super) fn stream(mut self, start: u64, buffers: &Buffers) -> Result<Source, InputError> {
         let len = self.len.saturating_sub(start) as usize;
-        let packed = buffers.take(Purpose::File, len).and_then(|mut packed| {
-            read_exact_at(&mut self.file, start, &mut packed.bytes_mut()[..len])?;
+        let held = if buffers.are_for_headers() { len.min(HEADER_BYTES) } else { len };
+        let packed = buffers.take(Purpose::File, held).and_then(|mut packed| {
+            read_exact_at(&mut self.file, start, &mut packed.bytes_mut()[..held])?;
             Ok(packed)
         });
         let packed = packed.map_err(|e| InputError::io(&self.path, e))?;
-        Ok(Source { len: len as u64, packed: Some(packed), ..self })
+        Ok(Source { len: len as u64, packed: Some(packed), held, ..self })
     }
 
     /// Opens a regular file whose bytes are numbers even where they look like gzip.
@@ -96,7 +105,7 @@ impl Source {
             let expected = limits.max_decoded_bytes;
             return Err(InputError::TooLarge { path: path.to_owned(), expected, found: len });
         }
-        Ok(Source { path: path.to_owned(), file, len, packed: None })
+        Ok(Source { path: path.to_owned(), file, len, packed: None, held: 0 })
     }
 
     /// Bytes of the file, or of the stream.
@@ -110,7 +119,7 @@ impl Source {
     }
 
     fn packed(&self) -> Option<&[u8]> {
-        self.packed.as_ref().map(|packed| &packed.bytes()[..self.len as usize])
+        self.packed.as_ref().map(|packed| &packed.bytes()[..self.held])
     }
 
     /// The first `len` decoded bytes, or all bytes of a shorter file; zeros where a damaged gzip stream hides them.
@@ -134,6 +143,24 @@ impl Source {
             Ok(_) | Err(InputError::LyingHeader { .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether a gzip file states the decoded length that its header promises. A file that is cut ends in other bytes; one of
+    /// several members, or with bytes behind them, does so too.
+    fn check_stated_length(&mut self, expected: u64) -> Result<(), InputError> {
+        if !self.is_gzip() {
+            return Ok(());
+        }
+        let path = self.path.clone();
+        let mut stated = [0; LENGTH_BYTES as usize];
+        let file_length = self.file.metadata().map_err(|e| InputError::io(&path, e))?.len();
+        let at = file_length.saturating_sub(LENGTH_BYTES);
+        read_exact_at(&mut self.file, at, &mut stated).map_err(|e| InputError::io(&path, e))?;
+        // The length counts in 32 bits.
+        if u32::from_le_bytes(stated) == expected as u32 {
+            return Ok(());
+        }
+        Err(InputError::TruncatedGzip { path, expected, found: file_length })
     }
 
     /// Reads the numbers of an extent, in native byte order and stored order. Memory: the decoded file, once.
@@ -166,6 +193,10 @@ impl Source {
         if taken > max_decoded_bytes || end > allowance(limits) {
             let found = if taken > max_decoded_bytes { taken } else { end };
             return Err(InputError::TooLarge { path, expected: max_decoded_bytes, found });
+        }
+        if buffers.are_for_headers() {
+            self.check_stated_length(end)?;
+            return Ok(Vec::<u8>::new().into());
         }
         let (start, bytes, end) = (extent.start as usize, bytes as usize, end as usize);
         let (mut buffer, range) = match self.packed() {

@@ -187,6 +187,15 @@ fn uncompressed_syntaxes_give_the_same_volume() {
     }
 }
 
+/// A data set as one deflate stream.
+pub(crate) fn deflated(dataset: &[u8]) -> Vec<u8> {
+    let mut compressor = libdeflater::Compressor::new(libdeflater::CompressionLvl::best());
+    let mut deflated = vec![0; compressor.deflate_compress_bound(dataset.len())];
+    let size = compressor.deflate_compress(dataset, &mut deflated).unwrap();
+    deflated.truncate(size);
+    deflated
+}
+
 #[test]
 fn deflated_data_sets_are_inflated_within_the_limit() {
     let samples: Vec<i16> = (0..64 * 64).map(|n| n % 7).collect();
@@ -197,19 +206,13 @@ fn deflated_data_sets_are_inflated_within_the_limit() {
     // The meta group ends at its stated length; the syntax becomes two characters longer, with one of padding.
     let length = u32::from_le_bytes(plain[140..144].try_into().unwrap());
     let (meta, dataset) = plain.split_at(144 + length as usize);
-    let mut compressor = libdeflater::Compressor::new(libdeflater::CompressionLvl::best());
-    let mut deflated = vec![0; compressor.deflate_compress_bound(dataset.len())];
-    let size = compressor.deflate_compress(dataset, &mut deflated).unwrap();
     let at = meta.windows(19).position(|window| window == EXPLICIT_LITTLE.as_bytes()).unwrap();
     let head = [&meta[..at - 2], &[22, 0], b"1.2.840.10008.1.2.1.99", &meta[at + 20..]].concat();
-    let file = [&head, &deflated[..size]].concat();
+    let file = [head.as_slice(), &deflated(dataset)].concat();
     assert_eq!(stored(&read_bytes(&file).unwrap()), samples.iter().map(|n| f64::from(*n)).collect::<Vec<_>>());
     assert_eq!(read_bytes(&file[..file.len() - 9]).unwrap_err().reason().as_str(), "bad_header");
     // A few kilobytes that inflate to megabytes.
-    let zeros = vec![0; 8 << 20];
-    let mut bomb = vec![0; compressor.deflate_compress_bound(zeros.len())];
-    let size = compressor.deflate_compress(&zeros, &mut bomb).unwrap();
-    let file = [&head, &bomb[..size]].concat();
+    let file = [head.as_slice(), &deflated(&vec![0; 8 << 20])].concat();
     let (_folder, path) = self::file(&file);
     let error = volume::read(&path, &ReadLimits { max_decoded_bytes: 1 << 20 }).unwrap_err();
     assert_eq!(error.reason().as_str(), "too_large");

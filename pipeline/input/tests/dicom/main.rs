@@ -5,6 +5,7 @@ mod encodings;
 mod files;
 mod folders;
 mod headers;
+mod identifiers;
 
 use std::fs;
 use std::path::Path;

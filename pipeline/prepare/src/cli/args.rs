@@ -11,6 +11,7 @@ use med2e3_schemas::{Id, SchemaError};
 use crate::config::{CheckInputs, PrepareConfig, Recipe, Scrub, TokenizerConfig};
 use crate::run::RangePart;
 use crate::show::tables::HOW_TABLES_JOIN;
+use crate::show::view::MOST_ROWS;
 
 /// Turns CT volumes with captions and questions into verified parquet shards.
 #[derive(Debug, Parser)]
@@ -81,6 +82,30 @@ pub(super) enum Verb {
         /// Write the volume's slices to this PNG file
         #[arg(long, value_name = "FILE.png")]
         picture: Option<PathBuf>,
+    },
+    /// Write one HTML page of a dataset's rows: slices, texts, where they come from, and what was set aside
+    ///
+    /// The page holds everything that it shows. Names that the dataset withholds are not in it unless --names asks for them;
+    /// with --names inputs that were set aside and can be read are shown too, from the data root that the run's configuration
+    /// states: ask for it of your own datasets alone.
+    View {
+        /// The dataset's folder
+        dataset: PathBuf,
+        /// The page
+        #[arg(long, value_name = "FILE.html", default_value = "view.html")]
+        out: PathBuf,
+        /// Volumes on the page, 1 to 500
+        #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=MOST_ROWS))]
+        rows: u64,
+        /// The first volume, counted from 0
+        #[arg(long, default_value_t = 0)]
+        start: u64,
+        /// Give names in full, from the folder beside the dataset, and pictures of inputs that were set aside
+        #[arg(long)]
+        names: bool,
+        /// Print what the page holds as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Query a dataset: tables volumes, samples, quarantine, manifest_volumes, manifest_texts, subset_NAME
     ///
@@ -239,7 +264,8 @@ pub(super) struct PrepareArgs {
     /// Work at the I-th of N parts, while other processes work at theirs; a run without it ends the dataset
     #[arg(long, value_name = "I/N", default_value = "1/1")]
     pub(super) part: RangePart,
-    /// Say how many rows, bytes and hours, measured on a few inputs, and write nothing
+    /// Say what will be set aside, by the headers of all inputs, and how many rows, bytes and how much time, measured on a few;
+    /// write nothing
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Print the report as JSON

@@ -26,7 +26,7 @@ use crate::run::{RangePart, configuration_of};
 use crate::show::cells::InHex;
 use crate::show::inspect::{Which, inspect, write_montage};
 use crate::show::sql::{to_json_lines, to_table};
-use crate::show::{rejects, stats, tables};
+use crate::show::{rejects, stats, tables, view};
 use crate::subset::{draw, resplit};
 use crate::{demo_set, estimate, init, prepare};
 use args::{Args, PrepareArgs, Verb};
@@ -49,7 +49,7 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             let estimate = estimate::estimate(&prepare_config(&args)?, &args.out)?;
             print(out, args.json, &estimate, summary::estimate)?;
             anyhow::ensure!(estimate.fits(), "{}: the disk is too small for the dataset", args.out.display());
-            Ok(Ending::Fine)
+            Ok(Ending::of(estimate.foreseen.rows() > 0))
         }
         Verb::Prepare(args) => {
             let config = prepare_config(&args)?;
@@ -88,6 +88,11 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
                 write_montage(&dataset, shown.volume_id, &path)?;
                 note(format_args!("wrote {}", path.display()));
             }
+            Ok(Ending::Fine)
+        }
+        Verb::View { dataset, out: page, rows, start, names, json } => {
+            let written = view::view(&dataset, view::Part { start, rows, names }, &page)?;
+            print(out, json, &written, |written| summary::viewed(written, &page))?;
             Ok(Ending::Fine)
         }
         Verb::Sql { dataset, query: None, json, .. } => {

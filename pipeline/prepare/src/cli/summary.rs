@@ -13,9 +13,11 @@ use crate::check::leaks::Leak;
 use crate::check::verify::Verification;
 use crate::config::{PrepareConfig, TokenizerConfig};
 use crate::estimate::Estimate;
+use crate::foresee::Foreseen;
 use crate::prepare::Prepared;
 use crate::provenance::{Paths, Provenance};
 use crate::run::Difference;
+use crate::show::view::Page;
 use crate::subset::draw::Drawn;
 use crate::subset::resplit::{Reach, Resplit};
 
@@ -58,12 +60,58 @@ pub(super) fn plan(config: &PrepareConfig, out: &Path) -> Vec<String> {
 
 pub(super) fn estimate(estimate: &Estimate) -> String {
     let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
-    let Estimate { volumes, volumes_refused, texts, volumes_per_second, bytes, hours, free_bytes } = estimate;
+    let Estimate { volumes, volumes_refused, texts, volumes_per_second, bytes, seconds, free_bytes, .. } = estimate;
+    let Foreseen { texts_repeated, texts_without_volume, volumes_alike, unit_unknown, .. } = &estimate.foreseen;
     let mut text = String::new();
-    line!(text, "rows     {volumes} volumes ({volumes_refused} not found), {texts} texts");
+    line!(text, "volumes  {volumes}, of which {volumes_refused} will be set aside, as far as their headers tell");
+    reasons(&mut text, &estimate.foreseen.volumes);
+    let refused: u64 = estimate.foreseen.texts.values().sum();
+    if *texts > 0 {
+        line!(
+            text,
+            "texts    {texts}, of which {refused} will be set aside and {texts_repeated} repeat an earlier one"
+        );
+        reasons(&mut text, &estimate.foreseen.texts);
+    }
+    if *texts_without_volume > 0 {
+        line!(text, "         {texts_without_volume:>6} wait for a volume that will be set aside");
+    }
+    if !estimate.foreseen.first.is_empty() {
+        line!(text, "first    {} of {}:", estimate.foreseen.first.len(), estimate.foreseen.rows());
+        estimate.foreseen.first.iter().for_each(|reject| line!(text, "         {}", visible::value(&reject.line())));
+    }
+    if let Some([one, other]) = &estimate.foreseen.first_alike {
+        let (one, other) = (visible::value(one), visible::value(other));
+        line!(text, "alike    {volumes_alike} volumes look like copies of others, such as {other} of {one}");
+    }
+    if *unit_unknown > 0 {
+        line!(text, "unknown  the unit of {unit_unknown} volumes: only their values will tell");
+    }
+    line!(text, "unknown  what only decoding tells: damage within streams, values that are all equal or no numbers");
     line!(text, "disk     {:.2} GiB, of {:.2} GiB free", gib(*bytes), gib(*free_bytes));
-    line!(text, "time     {hours:.2} hours at {volumes_per_second:.1} volumes/s, as measured here on a few");
+    line!(text, "time     {} at {volumes_per_second:.1} volumes/s, as measured here on a few", duration(*seconds));
+    if estimate.over_limits {
+        line!(
+            text,
+            "limits   so much will be set aside that the run will end with an error: raise [limits] if this is as expected"
+        );
+    }
     text
+}
+
+fn reasons(text: &mut String, reasons: &BTreeMap<String, u64>) {
+    reasons.iter().for_each(|(reason, count)| line!(text, "         {count:>6} {reason}"));
+}
+
+/// A time in the unit in which its number is neither small nor large.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 1.0 => "less than a second".to_owned(),
+        s if s < 100.0 => format!("{s:.0} seconds"),
+        s if s < 100.0 * 60.0 => format!("{:.0} minutes", s / 60.0),
+        s if s < 48.0 * 3600.0 => format!("{:.1} hours", s / 3600.0),
+        s => format!("{:.1} days", s / 86_400.0),
+    }
 }
 
 pub(super) fn part(report: &PrepareReport) -> String {
@@ -217,6 +265,16 @@ pub(super) fn verified(found: &Verification) -> String {
     text
 }
 
+pub(super) fn viewed(Page { rows, start, volumes, set_aside, bytes }: &Page, page: &Path) -> String {
+    let mib = *bytes as f64 / f64::from(1 << 20);
+    let mut text =
+        format!("{}: {rows} of {volumes} volumes, {set_aside} rows set aside, {mib:.1} MiB\n", page.display());
+    if start + rows < *volumes {
+        line!(text, "--start {} shows the next", start + rows);
+    }
+    text
+}
+
 pub(super) fn diff(diff: &Diff) -> String {
     let mut text = String::new();
     if !diff.configuration.is_empty() {
@@ -286,5 +344,16 @@ fn asked(reach: &Reach, reached: f64) -> String {
             percent(above)
         ),
         _ => format!(" of {} that were asked for", percent(reach.asked)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_a_sensible_unit() {
+        let said = [0.2, 41.0, 600.0, 7200.0, 90_000.0, 400_000.0].map(duration);
+        assert_eq!(said, ["less than a second", "41 seconds", "10 minutes", "2.0 hours", "25.0 hours", "4.6 days"]);
     }
 }

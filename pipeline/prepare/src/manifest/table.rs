@@ -115,6 +115,15 @@ impl Entry<'_> {
         self.stated.iter().zip(cells).filter(move |((stated, _), _)| *stated == key).map(|(_, cell)| cell)
     }
 
+    /// The name in a key's column, which is kept with each text of the row; none where it is missing.
+    fn name(&self, key: &str) -> Result<Option<&str>, Refusal> {
+        let name = self.text(key)?;
+        match name.map(str::len).filter(|length| *length > MOST_NAME) {
+            Some(found) => Err(bad(format!("expected at most {MOST_NAME} bytes as {key}, found {found}"))),
+            None => Ok(name),
+        }
+    }
+
     /// The text of a key's column; none where it is missing.
     fn text(&self, key: &str) -> Result<Option<&str>, Refusal> {
         match self.cells(key).next() {
@@ -147,6 +156,9 @@ impl Entry<'_> {
     }
 }
 
+/// Longest name of a case, a series or a row in bytes; DICOM's have 64 characters.
+const MOST_NAME: usize = 256;
+
 fn bad(detail: String) -> Refusal {
     Refusal { reason: Reason::BadRow, detail }
 }
@@ -163,11 +175,12 @@ enum Target {
 
 /// Adds a row's volumes and texts.
 fn add(mut entry: Entry<'_>, builder: &mut Builder<'_>, found: &mut Found) {
-    if let Ok(Some(id)) = entry.text("id").map(|id| id.map(str::to_owned)) {
+    found.rows += 1;
+    let id = entry.name("id").map(|id| id.map(str::to_owned));
+    if let Ok(Some(id)) = &id {
         entry.name = format!("{} (id {id})", entry.name);
     }
-    found.rows += 1;
-    let read = target(&entry, builder).and_then(|target| Ok((target, texts(&entry)?)));
+    let read = id.and_then(|_| Ok((target(&entry, builder)?, texts(&entry)?)));
     let (target, texts) = match read {
         Ok(read) => read,
         Err(refusal) => {
@@ -192,7 +205,7 @@ fn add(mut entry: Entry<'_>, builder: &mut Builder<'_>, found: &mut Found) {
         }
         Target::Volumes(images) => {
             found.with_volume += 1;
-            let case = entry.text("case").ok().flatten();
+            let case = entry.name("case").ok().flatten();
             let refusal = case.and_then(|case| builder.state_case(&images, case, &entry.name).err());
             (images, refusal)
         }
@@ -218,7 +231,7 @@ fn target(entry: &Entry<'_>, builder: &mut Builder<'_>) -> Result<Target, Refusa
             Err(refusal) => Err(refusal),
         };
     }
-    if let Some(uid) = entry.text("series")? {
+    if let Some(uid) = entry.name("series")? {
         let images = builder.headers.of_series(uid);
         return Ok(if images.is_empty() {
             absent(uid, "expected a series of this id below the listed folders, found none".into())
@@ -226,7 +239,7 @@ fn target(entry: &Entry<'_>, builder: &mut Builder<'_>) -> Result<Target, Refusa
             Target::Volumes(images)
         });
     }
-    if let Some(number) = entry.text("accession")? {
+    if let Some(number) = entry.name("accession")? {
         let images = builder.headers.of_accession(number);
         return Ok(if images.is_empty() {
             absent(number, "expected a series of this accession number below the listed folders, found none".into())
@@ -234,7 +247,7 @@ fn target(entry: &Entry<'_>, builder: &mut Builder<'_>) -> Result<Target, Refusa
             Target::Volumes(images)
         });
     }
-    Ok(match entry.text("case")? {
+    Ok(match entry.name("case")? {
         Some(case) => Target::Case(case.to_owned()),
         None => absent("", "expected the name of a volume, found none".into()),
     })

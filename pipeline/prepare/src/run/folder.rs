@@ -220,15 +220,14 @@ pub fn configuration_of(out: &Path) -> Result<PrepareConfig, PrepareError> {
     let name = path.display().to_string();
     let output =
         |problem: String, hint: &str| PrepareError::Output { path: out.to_owned(), problem, hint: hint.into() };
-    parse::<PrepareConfig>(&name, &text, &[]).map_err(|error| {
-        if path == beside || !text.contains("paths = \"hash\"") {
-            return output(
-                format!("the run's configuration does not parse: {}", chain(&error)),
-                "name one after DATASET",
-            );
-        }
+    // What the dataset itself says of such a run is without the files that it named.
+    if path != beside && text.contains("paths = \"hash\"") {
         let problem = format!("names are withheld, and the run's own configuration is not at {}", beside.display());
-        output(problem, "put the folder DATASET.provenance back beside the dataset")
+        return Err(output(problem, "put the folder DATASET.provenance back beside the dataset"));
+    }
+    parse::<PrepareConfig>(&name, &text, &[]).map_err(|error| {
+        let problem = format!("the run's configuration does not parse: {}", chain(&error));
+        output(problem, "name a configuration after DATASET")
     })
 }
 

@@ -11,10 +11,9 @@ use med2e3_input::text::{Template, Tokenizer};
 use med2e3_input::volume::DeepPictures;
 use med2e3_schemas::identity::Identity;
 use med2e3_schemas::quarantine::Table;
-use med2e3_store::{LocalFolder, get_whole};
 
 use super::folder::RunFolder;
-use super::text_tools::{self, TextTools};
+use super::text_tools::TextTools;
 use crate::PrepareError;
 use crate::config::{PrepareConfig, Recipe, TextConfig, VolumeConfig};
 
@@ -38,8 +37,8 @@ impl RecipeHashes {
         folder: &RunFolder,
         tools: Option<&TextTools>,
     ) -> Result<RecipeHashes, PrepareError> {
-        let dataset = LocalFolder::new(&folder.dataset);
-        let tokenizer = tools.map(|_| get_whole(&dataset, text_tools::FILE)).transpose()?;
+        // As the library writes it: a file in other words makes the same rows.
+        let tokenizer = tools.map(|tools| tools.tokenizer.to_json()).transpose()?;
         let questions = tools.and_then(|tools| tools.question_tokenizer.as_ref());
         let questions = questions.map(|tokenizer| tokenizer.identity()).transpose()?;
         // Other names mean other ids in every row. The key itself is not hashed, only what it makes of a fixed name.
@@ -52,7 +51,9 @@ impl RecipeHashes {
         let mut samples = Identity::of_kind("text recipe");
         add_text(samples.number(RECIPE_REVISION), &config.text);
         samples.bytes(&names).number(engine.texts_per_range as u64);
-        for file in [prompts.as_deref(), tokenizer.as_deref(), questions.as_deref().map(str::as_bytes)] {
+        for file in
+            [prompts.as_deref(), tokenizer.as_deref().map(str::as_bytes), questions.as_deref().map(str::as_bytes)]
+        {
             samples.maybe(file, |identity, bytes| {
                 identity.bytes(bytes);
             });

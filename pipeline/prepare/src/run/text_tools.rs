@@ -26,6 +26,8 @@ use crate::manifest::Manifest;
 pub struct TextTools {
     /// The language model's.
     pub tokenizer: Tokenizer,
+    /// The text of its file: as it came, or as a trained one is written.
+    file: String,
     /// The text encoder's, for questions.
     pub question_tokenizer: Option<QuestionTokenizer>,
 }
@@ -38,12 +40,16 @@ impl TextTools {
     /// tokens.
     pub fn provide(config: &TextConfig, manifest: &Manifest) -> Result<TextTools, PrepareError> {
         let question_tokenizer = config.question_tokenizer.as_deref().map(QuestionTokenizer::load).transpose()?;
-        let tokenizer = match &config.tokenizer {
-            TokenizerConfig::Path(path) => Tokenizer::load(path)?,
-            TokenizerConfig::Train(entries) => train(config.template, *entries, manifest)?,
+        let (tokenizer, file) = match &config.tokenizer {
+            TokenizerConfig::Path(path) => Tokenizer::load_with_text(path)?,
+            TokenizerConfig::Train(entries) => {
+                let trained = train(config.template, *entries, manifest)?;
+                let file = trained.to_json()?;
+                (trained, file)
+            }
         };
         config.template.check(&tokenizer)?;
-        Ok(TextTools { tokenizer, question_tokenizer })
+        Ok(TextTools { tokenizer, file, question_tokenizer })
     }
 
     /// The tools of a dataset that has its tokenizer.
@@ -52,7 +58,8 @@ impl TextTools {
     /// A file that is missing or no tokenizer.
     pub fn stored(config: &TextConfig, dataset: &Path) -> Result<TextTools, PrepareError> {
         let question_tokenizer = config.question_tokenizer.as_deref().map(QuestionTokenizer::load).transpose()?;
-        Ok(TextTools { tokenizer: Tokenizer::load(&dataset.join(FILE))?, question_tokenizer })
+        let (tokenizer, file) = Tokenizer::load_with_text(&dataset.join(FILE))?;
+        Ok(TextTools { tokenizer, file, question_tokenizer })
     }
 
     /// Entries of the tokenizer where it was trained: fewer than were asked for where the texts are few.
@@ -76,12 +83,12 @@ impl TextTools {
         })
     }
 
-    /// Writes the tokenizer to the dataset.
+    /// Writes the tokenizer to the dataset, byte for byte as its file was.
     ///
     /// # Errors
     /// The system refuses to write.
     pub fn store(&self, dataset: &Path) -> Result<(), PrepareError> {
-        put_whole(&dataset.join(FILE), self.tokenizer.to_json()?.as_bytes())?;
+        put_whole(&dataset.join(FILE), self.file.as_bytes())?;
         // The tokenizer alone does not say what its model's files name.
         let named = self.tokenizer.end_token().filter(|end| end.from == EndTokenSource::ModelFiles);
         if let Some(end) = named.filter(|end| end.text != END_TOKEN) {

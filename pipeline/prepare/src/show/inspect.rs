@@ -7,7 +7,7 @@ use image::GrayImage;
 use med2e3_input::slices::AxialSlices;
 use med2e3_schemas::Id;
 use med2e3_schemas::sample::{self, SampleRow};
-use med2e3_schemas::volume;
+use med2e3_schemas::volume::{self, VoxelFormat};
 use med2e3_shards::Dataset;
 use med2e3_shards::codes::decode;
 
@@ -65,9 +65,7 @@ pub fn write_montage(dataset: &Dataset, volume: Id, path: &Path) -> Result<(), P
     let format = dataset.voxels();
     let mut cell = vec![0; format.cell_bytes()];
     dataset.read_voxels(volume, &mut cell)?;
-    // Hounsfield units are shown from -1000 to 1000.
-    let unit = |value: f32| if format.is_unit_range() { value } else { (value + 1000.0) / 2000.0 };
-    let grey: Vec<u8> = decode(&cell, format).into_iter().map(|value| (unit(value) * 255.0).round() as u8).collect();
+    let grey: Vec<u8> = decode(&cell, format).into_iter().map(|value| grey_of(value, format)).collect();
     let slices = AxialSlices::new(&grey, format.shape_dhw).expect("a cell has the format's voxels");
     let montage = slices.montage(0..slices.len(), COLUMNS);
     let [height, width] = montage.shape_hw.map(|n| n as u32);
@@ -75,11 +73,17 @@ pub fn write_montage(dataset: &Dataset, volume: Id, path: &Path) -> Result<(), P
     picture.save(path).map_err(|error| PrepareError::file(path, "write")(std::io::Error::other(error)))
 }
 
+/// A value as a grey level; Hounsfield units are shown from -1000 to 1000.
+pub(super) fn grey_of(value: f32, format: &VoxelFormat) -> u8 {
+    let unit = if format.is_unit_range() { value } else { (value + 1000.0) / 2000.0 };
+    (unit * 255.0).round() as u8
+}
+
 fn missing(what: &str, name: &str) -> PrepareError {
     PrepareError::Request { what: format!("{what} {name}"), problem: "the dataset has none".into() }
 }
 
-fn volume_fields(dataset: &Dataset, id: Id) -> Result<Vec<(String, String)>, PrepareError> {
+pub(super) fn volume_fields(dataset: &Dataset, id: Id) -> Result<Vec<(String, String)>, PrepareError> {
     let (shard, row) = dataset.location(id).ok_or_else(|| missing("volume", &id.to_string()))?;
     let schema = shard.schema();
     let names: Vec<&str> =

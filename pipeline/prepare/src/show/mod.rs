@@ -7,3 +7,4 @@ pub mod rejects;
 pub mod sql;
 pub mod stats;
 pub mod tables;
+pub mod view;

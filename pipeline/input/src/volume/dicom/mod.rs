@@ -66,13 +66,19 @@ use crate::reading::{self, DirEntry};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DicomReader {
     with_localizers: bool,
+    headers_alone: bool,
 }
 
 impl DicomReader {
     /// A reader that takes localizers (scouts) for slices where there are no others. The default refuses them with
     /// [`InputError::Localizer`].
     pub fn with_localizers() -> DicomReader {
-        DicomReader { with_localizers: true }
+        DicomReader { with_localizers: true, headers_alone: false }
+    }
+
+    /// A reader that looks at headers alone and gives volumes without samples.
+    pub(super) fn of_headers() -> DicomReader {
+        DicomReader { with_localizers: false, headers_alone: true }
     }
 }
 
@@ -80,11 +86,11 @@ impl VolumeReader for DicomReader {
     /// Memory: the samples and a few copies of one slice; of a multi-frame object, also the file.
     fn read(&self, path: &Path, limits: &ReadLimits) -> Result<Volume, InputError> {
         let metadata = reading::metadata(path).map_err(|e| InputError::io(path, e))?;
-        let mut folder = Folder::default();
+        let mut folder = Folder { headers_alone: self.headers_alone, ..Folder::default() };
         if metadata.is_dir() {
             folder.list(path, limits)?;
         } else {
-            let slices = Slice::open(path.to_owned(), 0, limits).map_err(|error| error.at(path))?;
+            let slices = Slice::open(path.to_owned(), 0, limits, self.headers_alone).map_err(|error| error.at(path))?;
             let unsupported = || DicomError::unsupported("a DICOM file", "another format").at(path);
             folder.slices = slices.ok_or_else(unsupported)?;
         }
@@ -104,9 +110,20 @@ struct Slice {
 impl Slice {
     /// Reads a file's header, as one slice for each frame, numbered from `number` on; `None` where the file is not
     /// DICOM.
-    fn open(path: PathBuf, number: u32, limits: &ReadLimits) -> Result<Option<Vec<Slice>>, DicomError> {
-        let Some(bytes) = read_file(&path, limits)? else { return Ok(None) };
-        let headers = Header::all_of(&File::parse(bytes, limits.max_decoded_bytes)?)?;
+    fn open(
+        path: PathBuf,
+        number: u32,
+        limits: &ReadLimits,
+        headers_alone: bool,
+    ) -> Result<Option<Vec<Slice>>, DicomError> {
+        let first = if headers_alone { first_headers(&path) } else { None };
+        let headers = match first {
+            Some(headers) => headers,
+            None => {
+                let Some(bytes) = read_file(&path, limits)? else { return Ok(None) };
+                Header::all_of(&File::parse(bytes, limits.max_decoded_bytes)?)?
+            }
+        };
         let path: Rc<Path> = path.into();
         let slice = |(number, header)| Slice { path: path.clone(), number, header };
         Ok(Some((number..).zip(headers).map(slice).collect()))
@@ -128,6 +145,23 @@ impl OpenFile {
         let pixels = file.pixel_data()?;
         Ok(OpenFile { path: path.clone(), file, pixels })
     }
+}
+
+/// Bytes of a file in which its headers are looked for where no more is asked of it.
+const HEADER_BYTES: u64 = 1 << 17;
+
+/// The headers in the first bytes of a file that is longer, where its pixel data starts among them; `None` else: then the whole
+/// file is looked at.
+fn first_headers(path: &Path) -> Option<Vec<Header>> {
+    let file = reading::File::open(path).ok()?;
+    if file.metadata().ok()?.len() <= HEADER_BYTES {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    file.take(HEADER_BYTES).read_to_end(&mut bytes).ok()?;
+    let file = File::parse(bytes, HEADER_BYTES).ok()?;
+    file.pixel_data().ok()??;
+    Header::all_of(&file).ok()
 }
 
 /// Bytes of a large file in which the size of its pixels is looked for.
@@ -173,6 +207,8 @@ struct Folder {
     others: usize,
     /// Number of slices whose pixel data is too long, and the most bytes that were left over.
     left_over: (usize, usize),
+    /// Whether headers alone are read.
+    headers_alone: bool,
 }
 
 impl Folder {
@@ -186,7 +222,7 @@ impl Folder {
             // A link is followed. One that leads nowhere may have been a slice.
             let slices = match reading::metadata(&entry.path()) {
                 Ok(metadata) if !metadata.is_file() => continue,
-                Ok(_) => Slice::open(entry.path(), number, limits),
+                Ok(_) => Slice::open(entry.path(), number, limits, self.headers_alone),
                 Err(error) => Err(DicomError::Io(error)),
             };
             files += 1;
@@ -269,7 +305,7 @@ impl Folder {
             return Err(InputError::TooLarge { path: path.to_owned(), expected, found });
         }
         let job = Job { path, limits, slices: &slices, stack: &stack, storage };
-        let (samples, kept) = job.run(&mut self)?;
+        let (samples, kept) = if self.headers_alone { job.look()? } else { job.run(&mut self)? };
         if kept.is_empty() {
             return Err(self.nothing_readable(path, is_folder));
         }
@@ -384,6 +420,21 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// No samples, and every slice, in display order.
+    ///
+    /// # Errors
+    /// As of two different slices at one position, where two are at one: only their samples tell.
+    fn look(&self) -> Result<(Samples, Vec<usize>), InputError> {
+        let count = self.slices.len();
+        let kept: Vec<usize> =
+            (0..count).map(|d| if self.stack.display_transform.flip_d { count - 1 - d } else { d }).collect();
+        if kept.windows(2).any(|pair| self.stack.is_same_position(pair[0], pair[1])) {
+            let found = "two slices at one position".to_owned();
+            return Err(InputError::MixedSeries { path: self.path.to_owned(), slices: count, found });
+        }
+        Ok((Vec::<u8>::new().into(), kept))
+    }
+
     /// The samples, slices in display order and rows in the files' order, and the indices in the stack's order of the
     /// slices that were kept.
     fn run(&self, folder: &mut Folder) -> Result<(Samples, Vec<usize>), InputError> {
