@@ -7,9 +7,10 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use med2e3_tests::clinic;
-use med2e3_tests::commands::{CommandLine, Desk, of_document, of_text};
+use med2e3_tests::commands::{CommandLine, Desk, of_document, of_text, python_of_document};
 use med2e3_tests::phantom;
-use med2e3_tests::program::{program, root, run_to};
+use med2e3_tests::program::{program, root, run, run_to};
+use med2e3_tests::python::python;
 use med2e3_tests::source::sources;
 
 /// Lines that no test runs, each with its reason. One that stands nowhere is an error.
@@ -172,6 +173,23 @@ fn every_command_of_the_documents_runs() {
     let of = |name: &str| documents.iter().find(|(path, _)| path == name).map_or(0, |(_, lines)| lines.len());
     assert!(of("README.md") > 5, "the lines of README.md are not found");
     assert_none(documents.iter().flat_map(|(_, lines)| failures(lines)).collect());
+}
+
+#[test]
+fn every_block_of_python_in_the_documents_runs() {
+    let desk = desk().copy();
+    let said = desk.run(&made_small("med2e3-data prepare /data/own-cts/reports.csv --out own"));
+    assert_eq!(said.code, 0, "{}", said.err);
+    let documents = sources().into_iter().filter(|source| source.path.ends_with(".md"));
+    let blocks: Vec<(String, String)> = documents
+        .flat_map(|source| python_of_document(&source.text).into_iter().map(move |block| (source.path.clone(), block)))
+        .collect();
+    assert!(!blocks.is_empty(), "no block is found");
+    let failed = blocks.iter().filter_map(|(path, block)| {
+        let said = run(python().current_dir(desk.path("")).arg("-c").arg(block));
+        (said.code != 0).then(|| format!("{path}:\n{block}\n{}", said.err))
+    });
+    assert_none(failed.collect());
 }
 
 #[test]
