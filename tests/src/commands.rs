@@ -34,6 +34,12 @@ pub fn of_document(place: &str, text: &str) -> Vec<CommandLine> {
     found
 }
 
+/// The blocks of Python of a Markdown document.
+pub fn python_of_document(text: &str) -> Vec<String> {
+    let blocks = text.split("\n```python\n").skip(1);
+    blocks.filter_map(|rest| Some(rest.split_once("\n```")?.0.to_owned())).collect()
+}
+
 /// The command lines of a help text or of a configuration's comments: what begins with a program's name after two spaces.
 pub fn of_text(place: &str, text: &str) -> Vec<CommandLine> {
     let lines = joined(text);
@@ -143,6 +149,7 @@ mod tests {
         let text = "a\n```bash\nmed2e3 x --out a    # why\n\n# alone\nmed2e3 y \\\n    --z 1\n```\n```text\nmed2e3 no\n```\n```console\n$ med2e3 w\nsaid\n```\n";
         let found: Vec<_> = of_document("README.md", text).into_iter().map(|line| line.text).collect();
         assert_eq!(found, ["med2e3 x --out a", "med2e3 y --z 1", "med2e3 w"]);
+        assert_eq!(python_of_document("a\n```python\nimport b\n\nb.c()\n```\n"), ["import b\n\nb.c()"]);
         let help = "Usage: med2e3 X\n\nA first run:\n  cargo xtask demo      makes it\n  med2e3 train a.toml --out run\n  med2e3 is a program\n";
         let found: Vec<_> = of_text("--help", help).into_iter().map(|line| line.text).collect();
         assert_eq!(found, ["cargo xtask demo", "med2e3 train a.toml --out run", "med2e3 is a program"]);

@@ -9,7 +9,7 @@ use crate::program::{program, run_to};
 const SHAPE: &str = "[4,16,16]";
 
 /// The demo's runs, turned to the phantom's dataset and a model of a few thousand weights.
-const TINY: [&str; 14] = [
+const TINY: [&str; 13] = [
     "model.start.fresh.llm.hidden_size=32",
     "model.start.fresh.llm.intermediate_size=48",
     "model.start.fresh.llm.num_hidden_layers=2",
@@ -21,7 +21,6 @@ const TINY: [&str; 14] = [
     "model.start.fresh.vision3d.patch_size=[2,4,4]",
     "model.start.fresh.vision3d.hidden_size=32",
     "model.start.fresh.vision3d.mlp_dim=32",
-    "model.start.fresh.llm.vocab_size=512",
     "device=cpu",
     "threads=1",
 ];

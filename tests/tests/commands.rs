@@ -7,9 +7,10 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use med2e3_tests::clinic;
-use med2e3_tests::commands::{CommandLine, Desk, of_document, of_text};
+use med2e3_tests::commands::{CommandLine, Desk, of_document, of_text, python_of_document};
 use med2e3_tests::phantom;
-use med2e3_tests::program::{program, root, run_to};
+use med2e3_tests::program::{program, root, run, run_to};
+use med2e3_tests::python::python;
 use med2e3_tests::source::sources;
 
 /// Lines that no test runs, each with its reason. One that stands nowhere is an error.
@@ -41,7 +42,7 @@ const MADE_SMALL: [(&str, &str); 9] = [
     (
         "med2e3 retrieve",
         "--set device=cpu --set threads=1 --set dataset=small --set clip=/weights/m3d-clip-small \
-         --set text_tokenizer=/weights/m3d-clip-small",
+         --set text_tokenizer=/weights/m3d-clip-small --set max_text_tokens=16",
     ),
     ("med2e3 generate", "--device cpu --max-new-tokens 2"),
 ];
@@ -106,7 +107,11 @@ fn desk() -> &'static Desk {
         for name in [".demo/pretrain", ".demo/finetune", "stage1", "lora"] {
             copy(&desk.path("run"), name);
         }
+        ok("med2e3-data sample configs/demo/sample.toml --out .demo/dataset", &[0]);
         copy(&m3d, ".demo/m3d");
+        for part in ["train", "val", "test"] {
+            copy(&m3d.join(format!("M3D-VQA/M3D_VQA_{part}.csv")), &format!(".demo/m3d/M3D_VQA_{part}.csv"));
+        }
         copy(&m3d.join("M3D_Cap/ct_case/000001/Series_1.nii.gz"), "ct.nii.gz");
         copy(&desk.path("ct.nii.gz"), ".demo/m3d/M3D_Cap/ct_case/000103/Axial_brain_window.nii.gz");
         desk
@@ -168,6 +173,23 @@ fn every_command_of_the_documents_runs() {
     let of = |name: &str| documents.iter().find(|(path, _)| path == name).map_or(0, |(_, lines)| lines.len());
     assert!(of("README.md") > 5, "the lines of README.md are not found");
     assert_none(documents.iter().flat_map(|(_, lines)| failures(lines)).collect());
+}
+
+#[test]
+fn every_block_of_python_in_the_documents_runs() {
+    let desk = desk().copy();
+    let said = desk.run(&made_small("med2e3-data prepare /data/own-cts/reports.csv --out own"));
+    assert_eq!(said.code, 0, "{}", said.err);
+    let documents = sources().into_iter().filter(|source| source.path.ends_with(".md"));
+    let blocks: Vec<(String, String)> = documents
+        .flat_map(|source| python_of_document(&source.text).into_iter().map(move |block| (source.path.clone(), block)))
+        .collect();
+    assert!(!blocks.is_empty(), "no block is found");
+    let failed = blocks.iter().filter_map(|(path, block)| {
+        let said = run(python().current_dir(desk.path("")).arg("-c").arg(block));
+        (said.code != 0).then(|| format!("{path}:\n{block}\n{}", said.err))
+    });
+    assert_none(failed.collect());
 }
 
 #[test]

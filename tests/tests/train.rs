@@ -37,6 +37,25 @@ fn a_stopped_run_goes_on_to_the_same_weights() {
 }
 
 #[test]
+fn a_fresh_model_has_the_vocabulary_of_the_dataset() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // As a run without a configuration asks for: more entries than the few texts give.
+    dataset(folder, &["text.tokenizer={train=8192}"]);
+    let short = ["data.max_steps=1", "checkpoint_every=1"];
+    run_to(0, &mut train(folder, "run", &short));
+    let json = |path: &str| serde_json::from_str::<Value>(&fs::read_to_string(folder.join(path)).unwrap()).unwrap();
+    let tokenizer = json("dataset/tokenizer.json");
+    let largest = tokenizer["model"]["vocab"].as_object().unwrap().values().filter_map(Value::as_u64).max().unwrap();
+    assert!(largest > 256 && largest < 4096, "{largest}");
+    assert_eq!(json("run/step-1/llm/config.json")["vocab_size"], largest + 1);
+    let said =
+        run_to(2, &mut train(folder, "small", &[&short[..], &["model.start.fresh.llm.vocab_size=300"]].concat()));
+    let words = format!("model.llm.vocab_size: expected {} or more", largest + 1);
+    assert!(said.err.contains(&words) && said.err.contains("found 300"), "{}", said.err);
+}
+
+#[test]
 fn a_trained_model_answers_and_says_where_it_looked() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -15,6 +15,9 @@ use crate::generate::Decoding;
 use crate::model::{LoraConfig, Med2e3Config, Part};
 use crate::words::words;
 
+/// Slices of one picture at most.
+pub(crate) const MOST_SLICES: usize = 1024;
+
 /// `med2e3 train`.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -265,6 +268,7 @@ pub struct EvaluateConfig {
     #[serde(default)]
     pub decoding: Decoding,
     /// Most tokens of an answer.
+    #[schemars(range(min = 1))]
     pub max_new_tokens: usize,
     /// Seed of what a scorer draws; each sample's draws depend on it and on the sample alone.
     #[serde(default)]
@@ -304,10 +308,13 @@ pub struct ExplainConfig {
     /// Part of the study.
     pub split: Split,
     /// Volumes to explain, the first by id.
+    #[schemars(range(min = 1))]
     pub volumes: usize,
     /// Slices shown of each volume, spread evenly.
+    #[schemars(range(min = 1, max = MOST_SLICES))]
     pub slices: usize,
     /// Most tokens of an answer.
+    #[schemars(range(min = 1))]
     pub max_new_tokens: usize,
     /// What becomes of a dataset whose inputs are made in another way than those that the checkpoint learned from.
     #[serde(default)]

@@ -56,9 +56,9 @@ pub(crate) fn check(config: &Med2e3Config, dataset: &Dataset) -> Result<(), Trai
     )?;
     let (needed, stated) = (vocabulary(dataset)?, config.llm.vocab_size);
     expect(
-        "model.start.fresh.llm.vocab_size",
+        "model.llm.vocab_size",
         stated >= needed,
-        format!("{needed} or more, as the dataset's tokenizer has ids; left out it is as many"),
+        format!("{needed} or more, as the dataset's tokenizer has ids; a fresh model that leaves it out has as many"),
         stated.to_string(),
     )?;
     let sizes = config.vision3d.img_size;

@@ -12,6 +12,7 @@ use json_schema::violation;
 use med2e3_program::Configuration;
 use med2e3_schemas::config::parse;
 use med2e3_trainer::config::{EvaluateConfig, ExplainConfig, RetrieveConfig, TrainConfig};
+use med2e3_trainer::train::Existing;
 use schemars::{JsonSchema, schema_for};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -119,4 +120,28 @@ fn a_preset_and_adapters_are_in_the_schema() {
     assert_eq!(violation(&schema, &value(&lora)), None);
     let wrong = text.replace("scorer = \"text_guided\"", "scorer = \"text_guide\"");
     assert!(violation(&schema, &value(&wrong)).unwrap().contains("variant"));
+}
+
+#[test]
+fn numbers_out_of_the_range_are_refused_by_both() {
+    let schema = schema::<TrainConfig>();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/demo/pretrain.toml");
+    let text = fs::read_to_string(path).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for (key, bad) in [
+        ("optimizer.warmup_ratio", "1.5"),
+        ("optimizer.learning_rate", "-1.0"),
+        ("data.batch_size", "0"),
+        ("data.depth", "0"),
+        ("model.start.fresh.llm.hidden_size", "0"),
+        ("model.start.fresh.vision2d.image_size", "4096"),
+        ("model.start.fresh.vision3d.in_channels", "17"),
+    ] {
+        let config: TrainConfig = parse("pretrain", &text, &[format!("{key}={bad}")]).unwrap();
+        let refused = med2e3_trainer::train::train(&config, &folder.path().join("run"), Existing::Refuse);
+        let error = refused.err().unwrap().to_string();
+        assert!(error.contains(key.rsplit('.').next().unwrap()), "{key}: {error}");
+        let found = violation(&schema, &value(&toml::to_string(&config).unwrap())).unwrap_or_default();
+        assert!(found.contains(key.rsplit('.').next().unwrap()), "{key}: {found}");
+    }
 }

@@ -13,6 +13,7 @@ pub struct WindowLevel {
     pub center: f32,
     /// From the lower to the upper end, in HU; above 0.
     #[serde(deserialize_with = "width")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub width: f32,
 }
 

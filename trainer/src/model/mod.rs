@@ -12,7 +12,7 @@
 //! - [`text_encoder`] is BERT; [`m3d_clip`] joins it and the 3D encoder for retrieval
 //! - `layers`: the small layers of all parts
 //! - [`loss`]: next-token cross-entropy
-//! - `sizes`: the range of every number
+//! - `sizes`: the range of every number; `limits`: the numbers of it that schemas state too
 //! - [`part`]: the pieces that are stored and trained separately
 //! - [`weights`]: published names and strict loading; [`published`]: published sizes
 //!
@@ -27,6 +27,7 @@ pub mod encoder3d;
 pub mod error;
 pub mod language_model;
 mod layers;
+mod limits;
 pub mod lora;
 pub mod loss;
 pub mod m3d_clip;

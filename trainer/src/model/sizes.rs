@@ -7,22 +7,11 @@ use super::encoder3d::M3dClipVisionConfig;
 use super::error::ModelError;
 use super::language_model::{LanguageModelConfig, RopeScaling};
 use super::layers::Initializer;
+use super::limits::{BLOCKS, CHANNELS, POSITIONS, ROWS, VOXELS, WIDTH};
 use super::text_encoder::BertConfig;
 
-/// Largest width of a layer.
-const WIDTH: i64 = 1 << 20;
-/// Most rows of a table of embeddings.
-const ROWS: i64 = 1 << 24;
-/// Most blocks of a part.
-const BLOCKS: i64 = 1 << 10;
-/// Most voxels along one axis.
-const VOXELS: i64 = 1 << 11;
-/// Most channels.
-const CHANNELS: i64 = 16;
 /// Most linear maps of a connector.
 const MAPS: usize = 64;
-/// Longest sequence.
-const POSITIONS: usize = 1 << 28;
 /// Most voxels of a volume, and most pixels of a slice: 1 GiB of values.
 const VOLUME: i64 = 1 << 28;
 /// Most tokens of a volume or slice; M3D-CLIP has 2,048.

@@ -17,7 +17,7 @@ use med2e3_shards::{Dataset, Samples, Selection};
 use med2e3_store::{FileError, put_whole};
 
 use crate::TrainerError;
-use crate::config::{ExplainConfig, check_positive, check_threads};
+use crate::config::{ExplainConfig, MOST_SLICES, check_positive, check_threads};
 use crate::files::csv::to_csv;
 use crate::fit::expect;
 use crate::generate::Decoding;
@@ -26,9 +26,6 @@ use crate::verb::answers::{Way, answers};
 
 /// Prompts answered together.
 const BATCH: usize = 8;
-
-/// Slices of one picture at most.
-const MOST_SLICES: usize = 1024;
 
 /// Asks every question about the first volumes of the split, and writes scores, slices and `report.json` to `out`.
 ///

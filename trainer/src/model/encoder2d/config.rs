@@ -4,24 +4,32 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::error::{ModelError, expect_multiple};
+use crate::model::limits::{BLOCKS, CHANNELS, VOXELS, WIDTH};
 
 /// The vision fields of SigLIP's config.json, as transformers' SiglipVisionConfig names them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SiglipVisionConfig {
     /// Token width.
+    #[schemars(range(min = 1, max = WIDTH))]
     pub hidden_size: i64,
     /// Width inside a block's MLP.
+    #[schemars(range(min = 1, max = WIDTH))]
     pub intermediate_size: i64,
     /// Blocks.
+    #[schemars(range(min = 0, max = BLOCKS))]
     pub num_hidden_layers: i64,
     /// Attention heads.
+    #[schemars(range(min = 1, max = WIDTH))]
     pub num_attention_heads: i64,
     /// Height and width of a slice.
+    #[schemars(range(min = 1, max = VOXELS))]
     pub image_size: i64,
     /// Height and width of a patch.
+    #[schemars(range(min = 1, max = VOXELS))]
     pub patch_size: i64,
     /// Channels of the published patch kernel; a slice is one channel that is used for all of them.
+    #[schemars(range(min = 1, max = CHANNELS))]
     pub num_channels: i64,
     /// Of every layer norm.
     pub layer_norm_eps: f64,

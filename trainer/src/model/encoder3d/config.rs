@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::error::{ModelError, expect_multiple};
+use crate::model::limits::{BLOCKS, CHANNELS, WIDTH};
 
 /// torch's default, which the published encoder uses; its config.json does not name it.
 pub(super) const LAYER_NORM_EPS: f64 = 1e-5;
@@ -17,14 +18,19 @@ pub struct M3dClipVisionConfig {
     /// Patch shape, D H W.
     pub patch_size: [i64; 3],
     /// Token width.
+    #[schemars(range(min = 1, max = WIDTH))]
     pub hidden_size: i64,
     /// Width inside a block's MLP.
+    #[schemars(range(min = 1, max = WIDTH))]
     pub mlp_dim: i64,
     /// Blocks.
+    #[schemars(range(min = 0, max = BLOCKS))]
     pub num_layers: i64,
     /// Attention heads.
+    #[schemars(range(min = 1, max = WIDTH))]
     pub num_heads: i64,
     /// Channels of a volume; 1 for CT.
+    #[schemars(range(min = 1, max = CHANNELS))]
     pub in_channels: i64,
 }
 

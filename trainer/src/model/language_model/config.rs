@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::error::{ModelError, expect_multiple};
+use crate::model::limits::{BLOCKS, POSITIONS, ROWS, WIDTH};
 
 /// The fields of a decoder's config.json that decide numbers, under transformers' names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -13,29 +14,38 @@ pub struct LanguageModelConfig {
     #[serde(default)]
     pub model_type: Family,
     /// Token width.
+    #[schemars(range(min = 1, max = WIDTH))]
     pub hidden_size: i64,
     /// Width inside a block's MLP.
+    #[schemars(range(min = 1, max = WIDTH))]
     pub intermediate_size: i64,
     /// Blocks.
+    #[schemars(range(min = 0, max = BLOCKS))]
     pub num_hidden_layers: i64,
     /// Query heads.
+    #[schemars(range(min = 1, max = WIDTH))]
     pub num_attention_heads: i64,
     /// Key and value heads.
+    #[schemars(range(min = 1, max = WIDTH))]
     pub num_key_value_heads: i64,
     /// Width of one head, where it is not the token width divided by the heads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2, max = WIDTH))]
     pub head_dim: Option<i64>,
     /// Rows of the embedding table. Where fresh weights are drawn they may be left out: as many as the dataset's tokenizer has
     /// ids.
     #[serde(default, skip_serializing_if = "is_left_out")]
+    #[schemars(range(min = 1, max = ROWS))]
     pub vocab_size: i64,
     /// Of every RMS norm.
     pub rms_norm_eps: f64,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
     /// Longest sequence.
+    #[schemars(range(min = 1, max = POSITIONS))]
     pub max_position_embeddings: usize,
     /// Keys that a query attends to at most, its own included; all before it where absent.
+    #[schemars(range(min = 1, max = POSITIONS))]
     pub sliding_window: Option<usize>,
     /// Layers, from 0, that attend to all before them although there is a window (Qwen2).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -44,6 +54,7 @@ pub struct LanguageModelConfig {
     pub rope_scaling: Option<RopeScaling>,
     /// Longest sequence before positions were stretched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = POSITIONS))]
     pub original_max_position_embeddings: Option<usize>,
     /// One table for input and output embeddings.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -4,24 +4,32 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::error::{ModelError, expect_multiple};
+use crate::model::limits::{BLOCKS, ROWS, WIDTH};
 
 /// BERT's config.json, as far as it decides numbers, as transformers' BertConfig names it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BertConfig {
     /// Rows of the embedding table.
+    #[schemars(range(min = 1, max = ROWS))]
     pub vocab_size: i64,
     /// Token width.
+    #[schemars(range(min = 1, max = WIDTH))]
     pub hidden_size: i64,
     /// Blocks.
+    #[schemars(range(min = 0, max = BLOCKS))]
     pub num_hidden_layers: i64,
     /// Attention heads.
+    #[schemars(range(min = 1, max = WIDTH))]
     pub num_attention_heads: i64,
     /// Width inside a block's MLP.
+    #[schemars(range(min = 1, max = WIDTH))]
     pub intermediate_size: i64,
     /// Longest sequence.
+    #[schemars(range(min = 1, max = ROWS))]
     pub max_position_embeddings: i64,
     /// Rows of the token type table; only the first one acts here.
+    #[schemars(range(min = 1, max = ROWS))]
     pub type_vocab_size: i64,
     /// Of every layer norm.
     pub layer_norm_eps: f64,
