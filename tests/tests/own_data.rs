@@ -43,7 +43,7 @@ import med2e3
 ds = med2e3.open(".")
 texts = ds.torch(split="train", values="hu")
 batch = ds.collate([texts[0], texts[1]])
-assert batch["labels"].shape == batch["input_ids"].shape and (batch["labels"] != -100).any()
+assert batch["labels"].shape == batch["ids"].shape and (batch["labels"] != -100).any()
 hounsfield = ds.volumes[0].hounsfield()
 assert -1000 <= hounsfield.min() < -900 and 30 < hounsfield.max() <= 1000, (hounsfield.min(), hounsfield.max())
 print(len(ds.volumes), len(ds.samples))
@@ -174,6 +174,48 @@ fn texts_that_name_patients_are_counted_where_they_are_kept() {
     let found = report(&folder.path().join("dataset"));
     assert_eq!(found["manifest"]["texts_with_identities"], json!(own::PATIENTS - 2));
     assert!(said.out.contains("look as if they told who a patient is") && said.out.contains("--scrub"), "{}", said.out);
+}
+
+#[test]
+fn tables_name_series_and_orders_and_patients_of_dicom() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("hospital");
+    (0..4).for_each(|patient| (0..2).for_each(|series| own::write_series(&root, patient, series)));
+    let series = |patient: usize, series: usize| format!("1.2.826.0.1.3680043.{patient}.{}", series + 1);
+    let mut reports = String::from("Accession Number\tReport\n");
+    (0..3).for_each(|patient| reports += &format!("{}\tOrder of {patient}\n", own::accession(patient)));
+    reports += "A1\tof another house\n";
+    fs::write(root.join("orders.tsv"), reports).unwrap();
+    let choices = r#"["axial", "coronal"]"#;
+    let line =
+        |uid: String| format!("{{\"uid\": \"{uid}\", \"q\": \"Which plane?\", \"c\": {choices}, \"a\": \"Axial\"}}\n");
+    fs::write(root.join("series.jsonl"), line(series(3, 1)) + &line(series(3, 1) + ".7")).unwrap();
+    // The files state the patient; this table calls them by the number that they state.
+    fs::write(root.join("patients.csv"), format!("patient;report\n{};Of the patient\n", own::patient_id(2))).unwrap();
+    let text = format!(
+        "root = {:?}\n[manifest]\nfolders = [\"\"]\n[[manifest.table]]\npath = \"orders.tsv\"\n[[manifest.table]]\n\
+        path = \"patients.csv\"\n[[manifest.table]]\npath = \"series.jsonl\"\n\
+        columns = {{ series = \"uid\", question = \"q\", choices = \"c\", answer = \"a\" }}\n",
+        root.display().to_string()
+    );
+    fs::write(folder.path().join("own.toml"), text).unwrap();
+    run_to(1, &mut prepare(folder.path(), "dataset", &["--set", "text.tokenizer={train=600}"]));
+    let dataset = folder.path().join("dataset");
+    let found = report(&dataset);
+    // Two series an order and a patient; the id of another series and another order are nobody's here.
+    assert_eq!(
+        (&found["texts"]["rows"], &found["texts"]["quarantined"]),
+        (&json!(3 * 2 + 1 + 2), &json!({"no_volume": 2}))
+    );
+    assert_eq!(found["manifest"]["cases"], json!({"patient_id": 4}));
+    let cases = "SELECT count(DISTINCT case_id) AS n FROM samples WHERE answer IN ('Order of 2', 'Of the patient')";
+    assert_eq!(sql(&dataset, cases), [json!({"n": 1})]);
+    let closed = sql(&dataset, "SELECT question, answer FROM samples WHERE task = 'closed_vqa'");
+    assert_eq!(closed, [json!({"question": "Which plane? Choices: A. axial B. coronal", "answer": "A. axial"})]);
+    // The same patients have the same cases under the same key, and others under another dataset's.
+    let all = |dataset: &Path| sql(dataset, "SELECT DISTINCT case_id FROM volumes ORDER BY case_id");
+    run_to(1, &mut prepare(folder.path(), "other", &["--set", "text.tokenizer={train=600}"]));
+    assert_ne!(all(&dataset), all(&folder.path().join("other")));
 }
 
 #[test]
