@@ -5,20 +5,23 @@
 //! FixedSizeBinary array is the tensor itself, so a tensor view needs no copy. Where one scale gives the Hounsfield units of
 //! every row, it is in the field's metadata too.
 
+mod described;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, Float32Array, Float32Builder, ListBuilder,
-    RecordBatch, StringArray, StringBuilder, StructBuilder, UInt32Builder,
+    ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, Float32Array, Float32Builder, ListBuilder, RecordBatch,
+    StringArray, StringBuilder, StructBuilder, UInt32Builder,
 };
-use arrow::datatypes::{DataType, Field, Fields, Float32Type, Schema, SchemaRef, UInt32Type};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::columns::{Columns, ids_of, list_of};
 use crate::identity::{Identify, Identity};
 use crate::{Id, SchemaError};
+pub use described::{DESCRIBED, Described, described_from_batch};
 
 /// Name of our extension type on the voxel field.
 pub const EXTENSION: &str = "med2e3.voxels";
@@ -407,7 +410,7 @@ pub fn from_batch(batch: &RecordBatch, format: &VoxelFormat) -> Result<Vec<Volum
     let columns = Columns { batch, expected: schema(format) };
     (0..batch.num_rows())
         .map(|row| {
-            let known = described(&columns, row)?;
+            let known = described::described(&columns, row)?;
             Ok(VolumeRow {
                 volume_id: known.volume_id,
                 voxels: columns.get("voxels")?.as_fixed_size_binary().value(row).to_vec(),
@@ -506,109 +509,6 @@ fn named_from_batch(batch: &RecordBatch, [id, name]: [&str; 2]) -> Result<Vec<(I
     let expected = projected(&[(id, DataType::FixedSizeBinary(16), false), (name, DataType::Utf8, true)]);
     let columns = Columns { batch, expected };
     (0..batch.num_rows()).map(|row| Ok((columns.id(id, row)?, columns.maybe_text(name, row)?))).collect()
-}
-
-/// What is known of a volume and its source, without its voxels: the fields of a [`VolumeRow`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Described {
-    /// Key.
-    pub volume_id: Id,
-    /// See [`VolumeRow::source_path`].
-    pub source_path: Option<String>,
-    /// See [`VolumeRow::case_id`].
-    pub case_id: Option<String>,
-    /// See [`VolumeRow::series`].
-    pub series: Option<String>,
-    /// See [`VolumeRow::plane`].
-    pub plane: Option<String>,
-    /// See [`VolumeRow::orientation`].
-    pub orientation: Option<String>,
-    /// See [`VolumeRow::source_shape`].
-    pub source_shape: [u32; 3],
-    /// See [`VolumeRow::crop_start`].
-    pub crop_start: [u32; 3],
-    /// See [`VolumeRow::crop_stop`].
-    pub crop_stop: [u32; 3],
-    /// See [`VolumeRow::spacing_mm`].
-    pub spacing_mm: Option<[f32; 3]>,
-    /// See [`VolumeRow::hu_known`].
-    pub hu_known: bool,
-    /// See [`VolumeRow::value_min`].
-    pub value_min: f32,
-    /// See [`VolumeRow::value_max`].
-    pub value_max: f32,
-    /// See [`VolumeRow::slices_dropped`].
-    pub slices_dropped: Vec<SliceDropped>,
-    /// See [`VolumeRow::notes`].
-    pub notes: Vec<String>,
-}
-
-/// The columns of [`described_from_batch`].
-pub const DESCRIBED: [&str; 15] = [
-    "volume_id",
-    "source_path",
-    "case_id",
-    "series",
-    "plane",
-    "orientation",
-    "source_shape",
-    "crop_start",
-    "crop_stop",
-    "spacing_mm",
-    "hu_known",
-    "value_min",
-    "value_max",
-    "slices_dropped",
-    "notes",
-];
-
-/// What is known of each volume of a batch with at least the columns of [`DESCRIBED`].
-///
-/// # Errors
-/// A column is missing or of another type.
-pub fn described_from_batch(batch: &RecordBatch) -> Result<Vec<Described>, SchemaError> {
-    // The fields of every format but for its voxels.
-    let columns = Columns { batch, expected: schema(&VoxelFormat::unit_range([1; 3], VoxelCode::U8)) };
-    (0..batch.num_rows()).map(|row| described(&columns, row)).collect()
-}
-
-fn described(columns: &Columns<'_>, row: usize) -> Result<Described, SchemaError> {
-    let triple = |name: &str| {
-        let list = columns.get(name)?.as_list::<i32>().value(row);
-        columns.triple(name, list.as_primitive::<UInt32Type>().values())
-    };
-    let float = |name: &str| Ok::<_, SchemaError>(columns.get(name)?.as_primitive::<Float32Type>().value(row));
-    let dropped = columns.get("slices_dropped")?.as_list::<i32>().value(row);
-    let (numbers, reasons) = (dropped.as_struct().column(0), dropped.as_struct().column(1));
-    let slices = numbers.as_primitive::<UInt32Type>().values().iter().zip(reasons.as_string::<i32>());
-    Ok(Described {
-        volume_id: columns.id("volume_id", row)?,
-        source_path: columns.maybe_text("source_path", row)?,
-        case_id: columns.maybe_text("case_id", row)?,
-        series: columns.maybe_text("series", row)?,
-        plane: columns.maybe_text("plane", row)?,
-        orientation: columns.maybe_text("orientation", row)?,
-        source_shape: triple("source_shape")?,
-        crop_start: triple("crop_start")?,
-        crop_stop: triple("crop_stop")?,
-        spacing_mm: spacing_of(columns, row)?,
-        hu_known: columns.flag("hu_known", row)?,
-        value_min: float("value_min")?,
-        value_max: float("value_max")?,
-        slices_dropped: slices
-            .map(|(&slice, reason)| SliceDropped { slice, reason: reason.unwrap_or_default().to_owned() })
-            .collect(),
-        notes: columns.maybe_texts("notes", row)?.unwrap_or_default(),
-    })
-}
-
-fn spacing_of(columns: &Columns<'_>, row: usize) -> Result<Option<[f32; 3]>, SchemaError> {
-    let spacing = columns.get("spacing_mm")?;
-    if spacing.is_null(row) {
-        return Ok(None);
-    }
-    let list = spacing.as_list::<i32>().value(row);
-    columns.triple("spacing_mm", list.as_primitive::<Float32Type>().values()).map(Some)
 }
 
 fn projected(fields: &[(&str, DataType, bool)]) -> SchemaRef {

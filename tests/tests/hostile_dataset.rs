@@ -1,5 +1,6 @@
 //! Datasets and queries of strangers: words and an exit code, within memory and time, nothing that a terminal obeys.
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -66,6 +67,9 @@ fn only_the_datasets_own_files_are_opened() {
         run_within_to(&[1, 2], BOUNDS, &mut data("verify", &dataset));
         run_within_to(&[2], BOUNDS, &mut data("inspect", &dataset));
         run_within_to(&[2], BOUNDS, &mut data("leaks", &dataset));
+        run_within_to(&[2], BOUNDS, &mut data("stats", &dataset));
+        run_within_to(&[2], BOUNDS, &mut data("sql", &dataset));
+        run_within_to(&[2], BOUNDS, data("view", &dataset).arg("--out").arg(folder.path().join("page.html")));
         run_within_to(&[2], BOUNDS, data("resplit", &dataset).args(["--name", "new"]));
         run_within_to(&[2], BOUNDS, &mut tiny::train(folder.path(), "run", &[]));
     }
@@ -150,16 +154,23 @@ fn nothing_is_printed_that_a_terminal_obeys() {
     tiny::dataset(folder.path(), &[]);
     let dataset = folder.path().join("dataset");
     // Whatever names and texts say, nobody's terminal obeys them.
-    let mut said = String::new();
-    let mut add = |command: &mut Command| {
+    let said = RefCell::new(String::new());
+    let add = |command: &mut Command| {
         let run = run_within(BOUNDS, command);
-        said += &run.out;
-        said += &run.err;
+        *said.borrow_mut() += &(run.out.clone() + &run.err);
         run
     };
     let mut prepare = program("med2e3-data");
     let prepared = add(prepare.arg("prepare").arg(&input).arg("--out").arg(folder.path().join("broken")));
     assert_ne!(prepared.code, 0);
+    add(program("med2e3-data").arg("prepare").arg(&input).arg("--out").arg(folder.path().join("dry")).arg("--dry-run"));
+    for verb in ["stats", "sql", "diff"] {
+        add(&mut data(verb, &dataset));
+    }
+    add(data("diff", &dataset).args(["--set", &format!("root=\"/nowhere{ESCAPE}\"")]));
+    let page = folder.path().join(format!("page{ESCAPE}.html"));
+    add(data("view", &dataset).arg("--out").arg(&page));
+    *said.borrow_mut() += &fs::read_to_string(&page).unwrap();
     fs::write(dataset.join(format!("samples/{ESCAPE}")), b"x").unwrap();
     add(&mut data("verify", &dataset));
     add(data("verify", &dataset).arg("--json"));
@@ -178,6 +189,7 @@ fn nothing_is_printed_that_a_terminal_obeys() {
         "?",
     ]));
     add(&mut tiny::train(folder.path(), "run", &[&format!("{ESCAPE}=1")]));
+    let said = said.into_inner();
     let obeyed = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
     let at = said.find(obeyed).map(|at| said[at..].chars().take(40).collect::<String>());
     assert_eq!(at.map(|text| text.escape_debug().to_string()), None);

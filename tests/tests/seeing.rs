@@ -92,7 +92,8 @@ fn stats_count_what_is_in_a_dataset() {
     assert_eq!(number(&volumes["without_texts"]), 0);
     let rejects: u64 = stats["manifest"]["volumes"]["quarantined"].as_object().unwrap().values().map(number).sum();
     assert_eq!(rejects, (BROKEN.len() + 1) as u64);
-    assert!(texts["languages"]["english"].as_u64() > Some(0), "{texts}");
+    // Texts of a few words: too few to tell English.
+    assert_eq!(texts["languages"], serde_json::json!({"latin": texts["count"]}));
     let table = run_within_to(&[0], BOUNDS, program("med2e3-data").arg("stats").arg(&out)).out;
     for word in ["volumes    8 of 16", "axial 4", "mm between slices", "answer characters", "cases", "train"] {
         assert!(table.contains(word), "{word}: {table}");

@@ -74,7 +74,7 @@ fn hint(query: &str, problem: &str, tables: &[TableColumns]) -> Option<String> {
     if compares && problem.contains("FixedSizeBinary") && problem.contains("Utf8") {
         return Some("an id is bytes: compare hex(volume_id) with '32 hex digits'".into());
     }
-    if problem.contains("would be ambiguous") {
+    if problem.contains("would be ambiguous") || problem.contains("duplicate qualified field name") {
         return Some("give a subquery a name: FROM (SELECT ..) AS s JOIN .. USING (..)".into());
     }
     hyphen_hint(query, tables)

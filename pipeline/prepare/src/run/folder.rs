@@ -10,7 +10,7 @@ use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::quarantine::Table;
 use med2e3_shards::index;
 use med2e3_store::temporary::{is_temporary, is_temporary_of};
-use med2e3_store::{FileError, LocalFolder, Store, put_whole};
+use med2e3_store::{FileError, LocalFolder, Store, put_whole, read_regular};
 use serde::Serialize;
 
 use super::lock::Lock;
@@ -209,6 +209,9 @@ pub fn full_quarantine(paths: Paths, out: &Path) -> PathBuf {
     folder.join("quarantine.parquet")
 }
 
+/// Bytes of a configuration that is read from a dataset, at most.
+const MOST_CONFIGURATION_BYTES: u64 = 1 << 24;
+
 /// The configuration of the run that made a dataset: in the dataset, or next to it where names are withheld.
 ///
 /// # Errors
@@ -216,8 +219,11 @@ pub fn full_quarantine(paths: Paths, out: &Path) -> PathBuf {
 pub fn configuration_of(out: &Path) -> Result<PrepareConfig, PrepareError> {
     let beside = Provenance::folder(Paths::Hash, out).join(CONFIG);
     let path = if beside.exists() { beside.clone() } else { out.join(CONFIG) };
-    let text = fs::read_to_string(&path).map_err(PrepareError::file(&path, "read"))?;
     let name = path.display().to_string();
+    let bytes = read_regular(&path, MOST_CONFIGURATION_BYTES)?;
+    let no_text =
+        |_| PrepareError::Manifest { path: path.clone(), expected: "UTF-8".into(), found: "other bytes".into() };
+    let text = String::from_utf8(bytes).map_err(no_text)?;
     let output =
         |problem: String, hint: &str| PrepareError::Output { path: out.to_owned(), problem, hint: hint.into() };
     // What the dataset itself says of such a run is without the files that it named.

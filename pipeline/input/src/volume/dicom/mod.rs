@@ -29,6 +29,7 @@ mod deflated;
 mod elements;
 mod error;
 mod file;
+mod first_headers;
 mod header;
 mod identifiers;
 mod jpeg_2000;
@@ -49,6 +50,7 @@ use std::rc::Rc;
 use self::error::DicomError;
 pub(super) use self::file::is_dicom;
 use self::file::{File, HEAD, PixelData, first_part};
+use self::first_headers::first_headers;
 use self::header::{Header, PixelFormat, Remark, Rescale64, Role};
 pub use self::identifiers::{Identifier, Identifiers, PLACEHOLDERS, identifiers};
 pub(super) use self::kind::{KIND_HEAD, Kind, kind};
@@ -145,23 +147,6 @@ impl OpenFile {
         let pixels = file.pixel_data()?;
         Ok(OpenFile { path: path.clone(), file, pixels })
     }
-}
-
-/// Bytes of a file in which its headers are looked for where no more is asked of it.
-const HEADER_BYTES: u64 = 1 << 17;
-
-/// The headers in the first bytes of a file that is longer, where its pixel data starts among them; `None` else: then the whole
-/// file is looked at.
-fn first_headers(path: &Path) -> Option<Vec<Header>> {
-    let file = reading::File::open(path).ok()?;
-    if file.metadata().ok()?.len() <= HEADER_BYTES {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    file.take(HEADER_BYTES).read_to_end(&mut bytes).ok()?;
-    let file = File::parse(bytes, HEADER_BYTES).ok()?;
-    file.pixel_data().ok()??;
-    Header::all_of(&file).ok()
 }
 
 /// Bytes of a large file in which the size of its pixels is looked for.

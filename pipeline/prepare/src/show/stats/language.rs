@@ -98,7 +98,7 @@ mod tests {
     fn scripts_are_told_by_their_letters() {
         for (text, language) in [
             ("", "none"),
-            ("12.5 mm (3)", "none"),
+            ("12.5 (3) %", "none"),
             ("肝右叶见低密度影,边界清晰。", "han"),
             ("CT平扫未见明显异常。", "han"),
             ("右肺に結節を認めます。", "japanese"),
