@@ -174,7 +174,7 @@ class Opened(unittest.TestCase):
         ds.volumes[0].codes()
         alone = [batch["ids"].tolist() for batch in DataLoader(ds.torch(), 2, collate_fn=ds.collate)]
         for method in ("fork", "spawn"):
-            loader = DataLoader(ds.torch(), 2, collate_fn=ds.collate, num_workers=2, multiprocessing_context=method)
+            loader = DataLoader(ds.torch(), 2, collate_fn=ds.collate, num_workers=1, multiprocessing_context=method)
             self.assertEqual([batch["ids"].tolist() for batch in loader], alone, method)
         again = pickle.loads(pickle.dumps(ds))
         np.testing.assert_array_equal(again.volumes[4].codes(), codes_of(4))

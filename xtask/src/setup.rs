@@ -54,6 +54,9 @@ pub(crate) const CUDA_LIBRARY: &str = "torch/lib/libtorch_cuda.so";
 /// Libraries of the torch wheel that a CPU run never opens: 510 MB of its 1.2 GB.
 const CUDA_LIBRARIES: [&str; 3] = [CUDA_LIBRARY, "torch/lib/libtorch_cuda_linalg.so", "torch/lib/libtorch_nvshmem.so"];
 
+/// Libraries that torch's Python half opens and no program here does.
+const PYTHON_LIBRARIES: [&str; 2] = ["torch/lib/libtorch_python.so", "torch/lib/libc10_cuda.so"];
+
 /// The header that includes all others.
 const HEADER: &str = "torch/include/torch/csrc/api/include/torch/torch.h";
 
@@ -95,7 +98,12 @@ pub(crate) fn setup(repository: &Path, wanted: Libtorch) -> Result<()> {
     let (cuda_wheels, with) = if cuda { (&CUDA_WHEELS[..], " with CUDA") } else { (&[][..], "") };
     let wheels = [&[torch], &CPU_WHEELS[..], cuda_wheels].concat();
     let name = format!("libtorch {}{with}", torch.version());
-    let mut checked = check_install(&home, &wheels, cuda);
+    let not_needed = match wanted {
+        Libtorch::Cpu => [&CUDA_LIBRARIES[..], &PYTHON_LIBRARIES].concat(),
+        _ if cuda => Vec::new(),
+        _ => CUDA_LIBRARIES.to_vec(),
+    };
+    let mut checked = check_install(&home, &wheels, &not_needed);
     if let (Ok(()), Libtorch::OfPython(minor)) = (&checked, wanted) {
         checked = check_python(&home, minor);
     }
@@ -141,7 +149,7 @@ fn install(home: &Path, wheels: &[Wheel], minor: u32, cuda: bool) -> Result<()> 
             remove(&installed.join(library))?;
         }
     }
-    check_install(&installed, wheels, cuda)?;
+    check_install(&installed, wheels, if cuda { &[] } else { &CUDA_LIBRARIES })?;
     if home.exists() {
         rename(home, &old)?;
     }
@@ -175,15 +183,16 @@ fn answers(command: &[&str]) -> bool {
     program.status().is_ok_and(|status| status.success())
 }
 
-/// Compares a folder with the record of each wheel: shared libraries and the header must have the size noted there.
-fn check_install(home: &Path, wheels: &[Wheel], cuda: bool) -> Result<()> {
+/// Compares a folder with the record of each wheel: the header and the shared libraries that are needed must have the size noted
+/// there.
+fn check_install(home: &Path, wheels: &[Wheel], not_needed: &[&str]) -> Result<()> {
     let folders = names(home)?;
     for wheel in wheels {
         let folder = folders.iter().find(|name| **name == wheel.note());
         let folder = folder.with_context(|| format!("{wheel} is not in it"))?;
         let record = home.join(folder).join("RECORD");
         let record = fs::read_to_string(&record).with_context(|| format!("cannot read {}", record.display()))?;
-        for (path, expected) in key_files(&record, cuda) {
+        for (path, expected) in key_files(&record, not_needed) {
             let found = fs::metadata(home.join(path)).map(|file| file.len()).unwrap_or(0);
             ensure!(found == expected, "{path} has {found} bytes, {expected} expected");
         }
@@ -194,12 +203,12 @@ fn check_install(home: &Path, wheels: &[Wheel], cuda: bool) -> Result<()> {
 }
 
 /// The files of a wheel's record that a build or a run opens, with their sizes.
-fn key_files(record: &str, cuda: bool) -> impl Iterator<Item = (&str, u64)> {
+fn key_files<'a>(record: &'a str, not_needed: &'a [&str]) -> impl Iterator<Item = (&'a str, u64)> {
     record.lines().filter_map(move |line| {
         let mut fields = line.split(',');
         let (path, size) = (fields.next()?, fields.nth(1)?.parse().ok()?);
         let (folder, file) = path.rsplit_once('/')?;
-        let library = folder.ends_with("/lib") && file.contains(".so") && (cuda || !CUDA_LIBRARIES.contains(&path));
+        let library = folder.ends_with("/lib") && file.contains(".so") && !not_needed.contains(&path);
         (library || path == HEADER).then_some((path, size))
     })
 }
@@ -248,9 +257,9 @@ torch-2.11.0.dist-info/RECORD,,
 
     #[test]
     fn libraries_and_header_are_checked() {
-        let cpu: Vec<_> = key_files(RECORD, false).collect();
+        let cpu: Vec<_> = key_files(RECORD, &CUDA_LIBRARIES).collect();
         assert_eq!(cpu, [("torch/lib/libtorch_cpu.so", 9), (HEADER, 4)]);
-        assert_eq!(key_files(RECORD, true).count(), 3);
+        assert_eq!(key_files(RECORD, &[]).count(), 3);
     }
 
     #[test]
@@ -264,14 +273,14 @@ torch-2.11.0.dist-info/RECORD,,
         write("torch-2.11.0.dist-info/RECORD", RECORD);
         write("torch/lib/libtorch_cpu.so", "123456789");
         write(HEADER, "1234");
-        check_install(&home, &[TORCH[0].1], false).unwrap();
+        check_install(&home, &[TORCH[0].1], &CUDA_LIBRARIES).unwrap();
 
         write("torch/lib/libtorch_cpu.so", "1234");
-        let error = check_install(&home, &[TORCH[0].1], false).unwrap_err().to_string();
+        let error = check_install(&home, &[TORCH[0].1], &CUDA_LIBRARIES).unwrap_err().to_string();
         assert_eq!(error, "torch/lib/libtorch_cpu.so has 4 bytes, 9 expected");
-        assert!(check_install(&home, &CPU_WHEELS, false).unwrap_err().to_string().ends_with("is not in it"));
+        assert!(check_install(&home, &CPU_WHEELS, &CUDA_LIBRARIES).unwrap_err().to_string().ends_with("is not in it"));
         assert!(check_python(&home, 11).unwrap_err().to_string().ends_with("not for Python 3.11"));
         remove(&home).unwrap();
-        assert!(check_install(&home, &CPU_WHEELS, false).is_err());
+        assert!(check_install(&home, &CPU_WHEELS, &CUDA_LIBRARIES).is_err());
     }
 }
