@@ -24,6 +24,11 @@ pub fn patient_id(patient: usize) -> String {
     format!("77{:05}", 4321 + 37 * patient)
 }
 
+/// The number of a patient's order.
+pub fn accession(patient: usize) -> String {
+    format!("A9{:04}", 100 + patient)
+}
+
 /// A patient's name, as folders and files have it.
 pub fn name(patient: usize) -> String {
     format!("Zabel_{}", ["Erika", "Jonas", "Ludmila", "Ottokar"][patient % 4]) + &patient.to_string()
@@ -32,7 +37,7 @@ pub fn name(patient: usize) -> String {
 /// Everything that must not be in a dataset: what the data say of who patients are.
 pub fn identities() -> Vec<String> {
     let of = |patient| [patient_id(patient), name(patient)];
-    let orders = (0..PATIENTS / 2).map(|patient| format!("A9{:04}", 100 + patient));
+    let orders = (0..PATIENTS / 2).map(accession);
     let texts =
         ["Zabel", "12.03.1961", "0621/3832255", "zabel@klinik.example", "broken_file", "befunde.csv", "fragen.jsonl"];
     (0..PATIENTS).flat_map(of).chain(orders).chain(texts.map(str::to_owned)).collect()
@@ -58,7 +63,7 @@ pub fn write_series(root: &Path, patient: usize, series: usize) {
         let slice = CtSlice {
             patient: &patient_id(patient),
             name: &name(patient).replace('_', "^"),
-            accession: &format!("A9{:04}", 100 + patient),
+            accession: &accession(patient),
             series: &format!("1.2.826.0.1.3680043.{patient}.{}", series + 1),
             number,
             size: SIZE,

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use med2e3_tests::own;
 use med2e3_tests::program::{program, run_to};
 use med2e3_tests::study::{files, sql};
+use med2e3_tests::{own, python};
 use serde_json::{Value, json};
 
 /// Writes the configuration of `root`'s data beside it.
@@ -25,6 +25,29 @@ fn prepare(folder: &Path, out: &str, more: &[&str]) -> Command {
 fn report(dataset: &Path) -> Value {
     serde_json::from_slice(&fs::read(dataset.join("report.json")).unwrap()).unwrap()
 }
+
+/// Runs every Python block of a dataset's card, which open it by torch, pandas, polars, DuckDB and datasets; counts what the package
+/// sees, with a batch of texts as training takes it.
+const READERS: &str = r#"
+import os, re, sys
+
+os.chdir(sys.argv[1])
+blocks = re.findall(r"```python\n(.*?)```", open("README.md", encoding="utf-8").read(), re.S)
+for block in blocks:
+    exec(compile(block, "block of README.md", "exec"), {})
+for word in ("import torch", "pandas", "polars", "duckdb", "datasets"):
+    assert any(word in block for block in blocks), word
+
+import med2e3
+
+ds = med2e3.open(".")
+texts = ds.torch(split="train", values="hu")
+batch = ds.collate([texts[0], texts[1]])
+assert batch["labels"].shape == batch["ids"].shape and (batch["labels"] != -100).any()
+hounsfield = ds.volumes[0].hounsfield()
+assert -1000 <= hounsfield.min() < -900 and 30 < hounsfield.max() <= 1000, (hounsfield.min(), hounsfield.max())
+print(len(ds.volumes), len(ds.samples))
+"#;
 
 /// Every text and name in a dataset: the bytes of its files, and the rows of its tables, whose pages are compressed.
 fn everything(dataset: &Path) -> String {
@@ -73,6 +96,10 @@ fn a_hospitals_folder_and_tables_become_a_dataset() {
     assert!(kept.contains("Läsion von 3,5 mm") && kept.contains("kein Erguß") && kept.contains("病灶是否超过五毫米"));
     run_to(0, program("med2e3-data").arg("verify").arg(&dataset));
 
+    // A colleague opens it.
+    let counts = python::run(READERS, &[&dataset]);
+    assert_eq!(counts.trim(), format!("{} {}", own::VOLUMES, own::PATIENTS - 2 + own::VOLUMES));
+
     // Rejects are listed: without names from the dataset, with them from beside it.
     let rejects = |more: &[&str]| run_to(0, program("med2e3-data").arg("rejects").arg(&dataset).args(more)).out;
     assert!(rejects(&[]).contains("truncated_gzip") && !rejects(&[]).contains("broken_file"));
@@ -102,15 +129,31 @@ fn five_files_more_and_three_less_are_the_only_work_of_the_next_run() {
     run_to(1, &mut prepare(folder.path(), "dataset", &[]));
     let again = run_to(1, &mut prepare(folder.path(), "dataset", &[]));
     assert!(again.out.contains("nothing to do"), "{}", again.out);
+    let diff = |code: i32| {
+        let mut command = program("med2e3-data");
+        serde_json::from_str::<Value>(
+            &run_to(code, command.arg("diff").arg(folder.path().join("dataset")).arg("--json")).out,
+        )
+        .unwrap()
+    };
+    assert_eq!(diff(0)["would_change"], json!(false));
     for patient in 100..105 {
         own::write_nifti(&root, patient);
     }
     for patient in own::PATIENTS - 3..own::PATIENTS {
         fs::remove_file(root.join(format!("nifti/{}.nii.gz", own::name(patient)))).unwrap();
     }
+    // What the run will do is said before it does it.
+    let foreseen = diff(1)["volumes"].clone();
+    assert_eq!(
+        (&foreseen["new"], &foreseen["gone"], &foreseen["changed"]),
+        (&json!(5), &json!(3), &json!(0)),
+        "{foreseen}"
+    );
     run_to(1, &mut prepare(folder.path(), "dataset", &[]));
     let found = report(&folder.path().join("dataset"));
     assert_eq!(found["volumes"]["rows"], json!(own::VOLUMES + 5 - 3));
+    assert_eq!(diff(0)["would_change"], json!(false));
     // Their questions and their report, two of which there were, have no volume any more.
     assert_eq!(found["texts"]["quarantined"], json!({"no_volume": 1 + 3 + 2}));
     assert_eq!(found["manifest"]["volumes_without_text"], json!(5 + 1));
@@ -131,6 +174,48 @@ fn texts_that_name_patients_are_counted_where_they_are_kept() {
     let found = report(&folder.path().join("dataset"));
     assert_eq!(found["manifest"]["texts_with_identities"], json!(own::PATIENTS - 2));
     assert!(said.out.contains("look as if they told who a patient is") && said.out.contains("--scrub"), "{}", said.out);
+}
+
+#[test]
+fn tables_name_series_and_orders_and_patients_of_dicom() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("hospital");
+    (0..4).for_each(|patient| (0..2).for_each(|series| own::write_series(&root, patient, series)));
+    let series = |patient: usize, series: usize| format!("1.2.826.0.1.3680043.{patient}.{}", series + 1);
+    let mut reports = String::from("Accession Number\tReport\n");
+    (0..3).for_each(|patient| reports += &format!("{}\tOrder of {patient}\n", own::accession(patient)));
+    reports += "A1\tof another house\n";
+    fs::write(root.join("orders.tsv"), reports).unwrap();
+    let choices = r#"["axial", "coronal"]"#;
+    let line =
+        |uid: String| format!("{{\"uid\": \"{uid}\", \"q\": \"Which plane?\", \"c\": {choices}, \"a\": \"Axial\"}}\n");
+    fs::write(root.join("series.jsonl"), line(series(3, 1)) + &line(series(3, 1) + ".7")).unwrap();
+    // The files state the patient; this table calls them by the number that they state.
+    fs::write(root.join("patients.csv"), format!("patient;report\n{};Of the patient\n", own::patient_id(2))).unwrap();
+    let text = format!(
+        "root = {:?}\n[manifest]\nfolders = [\"\"]\n[[manifest.table]]\npath = \"orders.tsv\"\n[[manifest.table]]\n\
+        path = \"patients.csv\"\n[[manifest.table]]\npath = \"series.jsonl\"\n\
+        columns = {{ series = \"uid\", question = \"q\", choices = \"c\", answer = \"a\" }}\n",
+        root.display().to_string()
+    );
+    fs::write(folder.path().join("own.toml"), text).unwrap();
+    run_to(1, &mut prepare(folder.path(), "dataset", &["--set", "text.tokenizer={train=600}"]));
+    let dataset = folder.path().join("dataset");
+    let found = report(&dataset);
+    // Two series an order and a patient; the id of another series and another order are nobody's here.
+    assert_eq!(
+        (&found["texts"]["rows"], &found["texts"]["quarantined"]),
+        (&json!(3 * 2 + 1 + 2), &json!({"no_volume": 2}))
+    );
+    assert_eq!(found["manifest"]["cases"], json!({"patient_id": 4}));
+    let cases = "SELECT count(DISTINCT case_id) AS n FROM samples WHERE answer IN ('Order of 2', 'Of the patient')";
+    assert_eq!(sql(&dataset, cases), [json!({"n": 1})]);
+    let closed = sql(&dataset, "SELECT question, answer FROM samples WHERE task = 'closed_vqa'");
+    assert_eq!(closed, [json!({"question": "Which plane? Choices: A. axial B. coronal", "answer": "A. axial"})]);
+    // The same patients have the same cases under the same key, and others under another dataset's.
+    let all = |dataset: &Path| sql(dataset, "SELECT DISTINCT case_id FROM volumes ORDER BY case_id");
+    run_to(1, &mut prepare(folder.path(), "other", &["--set", "text.tokenizer={train=600}"]));
+    assert_ne!(all(&dataset), all(&folder.path().join("other")));
 }
 
 #[test]

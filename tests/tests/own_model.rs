@@ -67,7 +67,10 @@ fn own_texts_train_a_model_of_weights_that_transformers_wrote() {
     run_to(1, &mut prepare);
     let stored = fs::read(folder.join("dataset/tokenizer.json")).unwrap();
     assert!(stored == fs::read(&tokenizer).unwrap(), "a tokenizer that is given is stored byte for byte");
-    run_to(0, data("resplit").arg(folder.join("dataset")).args(["--name", "own", "--validation", "0.2", "--test", "0.2"]));
+    run_to(
+        0,
+        data("resplit").arg(folder.join("dataset")).args(["--name", "own", "--validation", "0.2", "--test", "0.2"]),
+    );
 
     let mut train = program("med2e3");
     train.args(["train", "configs/train/lora.toml", "--json", "--out"]).arg(folder.join("run"));
@@ -87,7 +90,8 @@ fn own_texts_train_a_model_of_weights_that_transformers_wrote() {
         train.args(["--set", set]);
     }
     let report: Value = serde_json::from_str(&run_to(0, &mut train).out).unwrap();
-    let losses: Vec<f64> = report["steps"].as_array().unwrap().iter().map(|step| step["loss"].as_f64().unwrap()).collect();
+    let losses: Vec<f64> =
+        report["steps"].as_array().unwrap().iter().map(|step| step["loss"].as_f64().unwrap()).collect();
     assert_eq!(losses.len(), 4);
     assert!(losses.iter().all(|loss| loss.is_finite() && *loss > 0.0), "{losses:?}");
 
@@ -99,5 +103,8 @@ fn own_texts_train_a_model_of_weights_that_transformers_wrote() {
         evaluate.args(["--set", set]);
     }
     let report: Value = serde_json::from_str(&run_to(0, &mut evaluate).out).unwrap();
-    assert!(!report["answers"].as_array().unwrap().is_empty() && report["scores"].to_string().contains("bleu"), "{report}");
+    assert!(
+        !report["answers"].as_array().unwrap().is_empty() && report["scores"].to_string().contains("bleu"),
+        "{report}"
+    );
 }

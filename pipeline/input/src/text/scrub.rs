@@ -216,7 +216,8 @@ impl Scrubber {
         if scrubber.rules.is_empty() {
             return Err(fault(1, "a rule that replaces something", "none in the file".to_owned()));
         }
-        for kind in scrubber.exceptions.keys().filter(|kind| scrubber.rules.iter().all(|rule| rule.kind != **kind)) {
+        let has_a_rule = |kind: &&String| scrubber.rules.iter().any(|rule| rule.kind == **kind);
+        if let Some(kind) = scrubber.exceptions.keys().find(|kind| !has_a_rule(kind)) {
             let start = format!("{EXCEPT}\t{kind}\t");
             let line = rules.lines().position(|line| line.starts_with(&start)).map_or(1, |before| before + 1);
             return Err(fault(line, "a kind that a rule has", format!("`{kind}`")));

@@ -475,3 +475,31 @@ fn texts_beyond_their_limit_are_set_aside_by_name() {
         assert!(error.contains("at most 1048576 bytes (manifest.limits.json_mib)"), "{error}");
     }
 }
+
+#[test]
+fn llavas_rows_are_conversations_about_volumes() {
+    let turn = |from: &str, value: &str| json!({"from": from, "value": value});
+    let row = |image: Value, turns: &[&str]| {
+        let turns = turns.iter().enumerate().map(|(n, text)| turn(["human", "gpt"][n % 2], text));
+        json!({"id": "x", "image": image, "conversations": turns.collect::<Vec<_>>()})
+    };
+    let rows = [
+        row(json!(AXIAL), &["<image>\nWhich plane?", "Axial"]),
+        row(json!(AXIAL), &["Which organ?\n<image>", "Liver"]),
+        row(json!(AXIAL), &["Which side?", "Left"]),
+        row(json!([AXIAL, AXIAL.replace("Axial", "Coronal")]), &["<image> and <image>: same?", "Yes", "Sure?", "Yes"]),
+        row(json!(AXIAL), &["<image><image>?", "Yes"]),
+        row(json!(7), &["<image>?", "Yes"]),
+    ];
+    let study = Study::new("talk.json", &serde_json::to_string(&rows).unwrap());
+    let file = ConversationFile { path: "talk.json".into(), split: Split::Train, folder: None, task: None };
+    let texts = study.read(&ManifestConfig { conversations: vec![file], ..nothing() }).texts;
+    // One instruction about one volume is a pair like others.
+    let plain: Vec<_> = texts[..3].iter().map(|text| (text.question.as_str(), text.turns.is_none())).collect();
+    assert_eq!(plain, [("Which plane?", true), ("Which organ?", true), ("Which side?", true)]);
+    assert_eq!(texts[3].turns.as_ref().unwrap()[0].question, "<image3d> and <image3d>: same?");
+    assert_eq!(texts[3].volume_ids.len(), 2);
+    let refused: Vec<_> = texts.iter().filter_map(|text| text.refusal.as_ref()).map(|refusal| refusal.reason).collect();
+    assert_eq!(refused, [Reason::BadRow, Reason::BadRow]);
+    assert!(texts[5].refusal.as_ref().unwrap().detail.contains("`image`"));
+}
