@@ -14,7 +14,7 @@ use med2e3_tests::python::python;
 use med2e3_tests::source::sources;
 
 /// Lines that no test runs, each with its reason. One that stands nowhere is an error.
-const NOT_RUN: [(&str, &str); 13] = [
+const NOT_RUN: [(&str, &str); 14] = [
     ("cargo xtask demo", "installs libtorch and trains for minutes; it is run before each release"),
     ("cargo xtask test", "runs the tests, this one included"),
     ("cargo xtask setup", "installs libtorch"),
@@ -26,6 +26,7 @@ const NOT_RUN: [(&str, &str); 13] = [
     ("rustup ", "installs a compiler"),
     (".ci/run", "runs the tests, this one included"),
     ("export ", "sets a variable of the shell"),
+    ("pip install", "installs the package of Python, which the tests of Python have"),
     ("chromium ", "needs a browser"),
     ("nvidia-smi", "needs a GPU"),
 ];
