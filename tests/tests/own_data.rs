@@ -35,7 +35,7 @@ os.chdir(sys.argv[1])
 blocks = re.findall(r"```python\n(.*?)```", open("README.md", encoding="utf-8").read(), re.S)
 for block in blocks:
     exec(compile(block, "block of README.md", "exec"), {})
-for word in ("import torch", "pandas", "polars", "duckdb", "datasets"):
+for word in ("torch", "pandas", "polars", "duckdb", "datasets"):
     assert any(word in block for block in blocks), word
 
 import med2e3
