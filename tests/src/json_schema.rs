@@ -81,9 +81,9 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), St
                     check(root, rule, item, &format!("{at}[{number}]"))?;
                 }
             }
-            "required" => {
-                let needed = rule.as_array().into_iter().flatten().filter_map(Value::as_str);
-                for key in needed.filter(|key| value.is_object() && value.get(key).is_none()) {
+            "required" if value.is_object() => {
+                let mut needed = rule.as_array().into_iter().flatten().filter_map(Value::as_str);
+                if let Some(key) = needed.find(|key| value.get(key).is_none()) {
                     return fail(format!("expected the key {key}"));
                 }
             }
@@ -102,8 +102,8 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), St
                     }
                 }
             }
-            "minLength" | "maxLength" | "const" | "enum" | "minimum" | "maximum" | "exclusiveMinimum" | "minItems"
-            | "maxItems" => {}
+            "required" | "minLength" | "maxLength" | "const" | "enum" | "minimum" | "maximum" | "exclusiveMinimum"
+            | "minItems" | "maxItems" => {}
             note if NOTES.contains(&note) => {}
             other => return fail(format!("the schema's word {other} is not known")),
         }
