@@ -55,7 +55,7 @@ pub fn configuration(name: &str, text: &str, overrides: &[String]) -> Result<Pre
     }
     let defaults = reading::patiently(|| Defaults::of(&config.root, &config.manifest))?;
     if !recipe {
-        config.volume.recipe = defaults.volume.recipe.clone();
+        config.volume.recipe = defaults.volume.recipe;
     }
     if !voxels {
         // Of the recipe that holds, whichever stated it: units need more than 8 bits.
@@ -186,7 +186,7 @@ fn split_of(path: &Path) -> Split {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     if name.contains("test") {
         Split::Test
-    } else if name.contains("val") || name.contains("dev") {
+    } else if name.contains("val") || name.split(|c: char| !c.is_alphanumeric()).any(|word| word == "dev") {
         Split::Validation
     } else {
         Split::Train

@@ -1,6 +1,6 @@
 //! Tables of one's own: which columns hold what.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use med2e3_schemas::config::also_reads;
 use med2e3_schemas::sample::Split;
@@ -38,7 +38,7 @@ pub struct TextTable {
     pub split: Option<Split>,
 }
 
-fn is_empty(path: &PathBuf) -> bool {
+fn is_empty(path: &Path) -> bool {
     path.as_os_str().is_empty()
 }
 
