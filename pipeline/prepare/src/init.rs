@@ -141,9 +141,7 @@ impl Started {
 /// Whether bytes are no UTF-8, and nothing but text in an encoding of western Europe.
 fn is_western(bytes: &[u8]) -> bool {
     let is_control = |byte: &u8| matches!(byte, 0..=8 | 0x0e..=0x1f | 0x7f | 0x81 | 0x8d | 0x8f | 0x90 | 0x9d);
-    std::str::from_utf8(bytes).is_err()
-        && !bytes.starts_with(&[0xff, 0xfe])
-        && !bytes.iter().any(is_control)
+    std::str::from_utf8(bytes).is_err() && !bytes.starts_with(&[0xff, 0xfe]) && !bytes.iter().any(is_control)
 }
 
 /// The configuration, with comments.
