@@ -49,7 +49,7 @@ Verbs:
 
 Options of setup:
   --cuda       Install the CUDA libraries too (3 GB more on disk)
-  --python     Make the Python of the tests too, in .python/ (0.9 GB on disk); `test` does so by itself
+  --python     Make the Python of the tests too, in .python/ (0.7 GB on disk); `test` does so by itself
 
 Options of demo:
   --seed N     Train with seed N instead of the one in configs/demo/

@@ -75,7 +75,7 @@ pub(crate) fn python(repository: &Path) -> Result<()> {
         eprintln!("the Python of the tests is in place");
         return Ok(());
     }
-    eprintln!("making the Python of the tests, Python 3.{}, in {} (download: 190 MB)", python.minor, home.display());
+    eprintln!("making the Python of the tests, Python 3.{}, in {} (download: 210 MB)", python.minor, home.display());
     let started = Instant::now();
     remove(&home)?;
     make(repository, &python, &home, &requirements)
