@@ -244,6 +244,22 @@ fn init_writes_what_prepare_takes() {
     let texts = report(&folder.path().join("dataset"))["texts"]["rows"].clone();
     assert_eq!(texts, json!(own::PATIENTS - 2));
 
+    // A table below, whose paths are relative to its own folder, and one in M3D-VQA's form.
+    fs::write(root.join("nifti/mine.csv"), format!("file,report\n{}.nii.gz,Normal.\n", own::name(12))).unwrap();
+    let m3d = "Image Path,Question Type,Question,Choice A,Choice B,Choice C,Choice D,Answer,Answer Choice\n";
+    fs::write(root.join("M3D_VQA_test.csv"), m3d).unwrap();
+    fs::write(root.join("numbers.csv"), "a,b\n1,2\n").unwrap();
+    let said = run_to(0, &mut init("more")).out;
+    assert!(said.contains("M3D_VQA_test.csv: a table in M3D-VQA's form") && said.contains("names: a, b"), "{said}");
+    let text = fs::read_to_string(folder.path().join("more/prepare.toml")).unwrap();
+    assert!(
+        text.contains("base = \"nifti\"") && text.contains("path = \"M3D_VQA_test.csv\", split = \"test\""),
+        "{text}"
+    );
+    ["nifti/mine.csv", "M3D_VQA_test.csv", "numbers.csv"]
+        .iter()
+        .for_each(|name| fs::remove_file(root.join(name)).unwrap());
+
     // Without a table, one to be written into.
     ["befunde.csv", "fragen.jsonl"].iter().for_each(|name| fs::remove_file(root.join(name)).unwrap());
     run_to(0, &mut init("empty"));

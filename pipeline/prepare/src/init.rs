@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use med2e3_store::put_whole;
 
 use crate::PrepareError;
-use crate::config::{Columns, TextTable};
-use crate::manifest::{TableHead, volumes_below};
+use crate::config::{Columns, ManifestConfig, TextRules, TextTable};
+use crate::manifest::{self, TableHead, volumes_below};
+use crate::provenance::Provenance;
+use crate::recognize::split_of;
 
 /// The configuration's name.
 const CONFIG: &str = "prepare.toml";
@@ -28,6 +30,8 @@ pub struct Started {
     pub volumes: usize,
     /// Tables with texts, relative to the folder, with the encoding that they were taken to have.
     pub tables: Vec<TextTable>,
+    /// Tables of M3D-VQA, which have rules of their own.
+    pub questions: Vec<PathBuf>,
     /// Tables whose columns are not known by their names, with what they are.
     pub unknown: BTreeMap<PathBuf, Vec<String>>,
 }
@@ -57,6 +61,7 @@ pub fn init(path: &Path, out: &Path) -> Result<Started, PrepareError> {
         template: None,
         volumes: volumes.len(),
         tables: Vec::new(),
+        questions: Vec::new(),
         unknown: BTreeMap::new(),
     };
     for file in table_files(&root) {
@@ -65,7 +70,7 @@ pub fn init(path: &Path, out: &Path) -> Result<Started, PrepareError> {
     fs::create_dir_all(out).map_err(PrepareError::file(out, "create"))?;
     let out = fs::canonicalize(out).map_err(PrepareError::file(out, "open"))?;
     let mut tables = started.tables.clone();
-    if tables.is_empty() {
+    if tables.is_empty() && started.questions.is_empty() {
         let template = out.join(TEMPLATE);
         refuse_existing(&template)?;
         let columns =
@@ -126,16 +131,33 @@ fn table_files(root: &Path) -> Vec<PathBuf> {
 impl Started {
     fn look_at(&mut self, root: &Path, file: PathBuf) {
         let mut table = TextTable { path: file.clone(), ..TextTable::default() };
+        let suffix = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
         // Bytes above 127 that are not UTF-8 are most often those of a German or French Excel.
-        let is_text = !matches!(file.extension().and_then(|ending| ending.to_str()), Some("parquet" | "pq"));
+        let is_text = !["parquet", "pq"].contains(&suffix.as_str());
         let is_latin = is_text && fs::read(root.join(&file)).is_ok_and(|bytes| is_western(&bytes));
         table.encoding = is_latin.then(|| "windows-1252".to_owned());
         let Ok(head) = TableHead::read(root, &table) else { return };
         match head.table() {
-            Ok(found) if head.has_known_columns() => self.tables.push(found),
+            _ if head.is_of_m3d_vqa() => self.questions.push(file),
+            Ok(found) if head.has_known_columns() => self.tables.push(with_base(root, found)),
+            // An object of JSON may be anything; rows of a table are for somebody to read.
+            _ if suffix == "json" => {}
             _ => drop(self.unknown.insert(file, head.header().to_vec())),
         }
     }
+}
+
+/// The table with the folder that its paths are relative to: the data's, or its own where more volumes are found from there.
+fn with_base(root: &Path, table: TextTable) -> TextTable {
+    let own = table.path.parent().filter(|folder| !folder.as_os_str().is_empty() && table.columns.volume.is_some());
+    let Some(own) = own else { return table };
+    let found = |table: &TextTable| {
+        let config = ManifestConfig { table: vec![table.clone()], ..ManifestConfig::default() };
+        let manifest = manifest::read(root, &config, &TextRules::default(), &Provenance::Keep);
+        manifest.map_or(0, |manifest| manifest.volumes.len())
+    };
+    let beside = TextTable { base: own.to_owned(), ..table.clone() };
+    if found(&beside) > found(&table) { beside } else { table }
 }
 
 /// Whether bytes are no UTF-8, and nothing but text in an encoding of western Europe.
@@ -165,6 +187,15 @@ fn configuration(root: &Path, tables: &[TextTable], started: &Started) -> String
         "# Which part of a path is the patient, where neither a table nor the files state it. A dataset is split by patients.",
     );
     line("# case = \"^(?P<case>[^/]+)/\"");
+    if !started.questions.is_empty() {
+        line("# Tables in M3D-VQA's form.");
+        line("questions = [");
+        for path in &started.questions {
+            let split = split_of(path);
+            line(&format!("    {{ path = {}, split = \"{split}\" }},", quoted(&path.to_string_lossy())));
+        }
+        line("]");
+    }
     for table in tables {
         line("");
         line("[[manifest.table]]");
@@ -185,11 +216,14 @@ fn configuration(root: &Path, tables: &[TextTable], started: &Started) -> String
             Some(encoding) => line(&format!("# Its bytes are no UTF-8.\nencoding = {}", quoted(encoding))),
             None => line("# encoding = \"windows-1252\"   # UTF-8 where it is not stated"),
         }
-        line("# base = \"images\"             # the folder that the volumes' paths are relative to");
+        match table.base.as_os_str().is_empty() {
+            false => line(&format!("base = {}", quoted(&table.base.to_string_lossy()))),
+            true => line("# base = \"images\"             # the folder that the volumes' paths are relative to"),
+        }
     }
     for (path, header) in &started.unknown {
         line("");
-        line(&format!("# No column of this table is known by its name: {}", header.join(", ")));
+        line(&format!("# Columns of this table that are not known by their names: {}", first_of(header)));
         line("# [[manifest.table]]");
         line(&format!("# path = {}", quoted(&path.to_string_lossy())));
         line("# columns = { volume = \"..\", report = \"..\" }");
@@ -212,6 +246,20 @@ fn configuration(root: &Path, tables: &[TextTable], started: &Started) -> String
     text
 }
 
+/// Names of columns that are shown.
+const NAMES_SHOWN: usize = 8;
+
+/// The first names of a header, of which none takes a line of its own.
+fn first_of(header: &[String]) -> String {
+    let shown =
+        header.iter().take(NAMES_SHOWN).map(|name| name.chars().take(40).collect::<String>().replace('\n', " "));
+    let mut shown = shown.collect::<Vec<_>>().join(", ");
+    if header.len() > NAMES_SHOWN {
+        shown += &format!(" and {} more", header.len() - NAMES_SHOWN);
+    }
+    shown
+}
+
 /// The lines for the person who asked.
 pub fn summary(started: &Started) -> String {
     let mut text = String::new();
@@ -222,8 +270,11 @@ pub fn summary(started: &Started) -> String {
         let encoding = table.encoding.as_ref().map(|name| format!(", taken for {name}")).unwrap_or_default();
         line(format!("{}: a table of texts ({}){encoding}", table.path.display(), columns.join(", ")));
     }
+    for path in &started.questions {
+        line(format!("{}: a table in M3D-VQA's form", path.display()));
+    }
     for (path, header) in &started.unknown {
-        line(format!("{}: a table whose columns are not known by their names: {}", path.display(), header.join(", ")));
+        line(format!("{}: a table whose columns are not known by their names: {}", path.display(), first_of(header)));
     }
     line(format!("wrote {}", started.config.display()));
     if let Some(template) = &started.template {

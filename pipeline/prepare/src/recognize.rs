@@ -182,7 +182,7 @@ fn m3d_root(root: &Path) -> Result<Option<ManifestConfig>, PrepareError> {
 }
 
 /// The split that a file's name tells.
-fn split_of(path: &Path) -> Split {
+pub(crate) fn split_of(path: &Path) -> Split {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     if name.contains("test") {
         Split::Test

@@ -100,9 +100,9 @@ pub const PLACEHOLDERS: [&str; 56] = [
     "UNKNOWN",
     "UNNAMED",
     "UNSPECIFIED",
+    "匿名",
     "无",
     "未知",
-    "匿名",
 ];
 
 /// What an identifier is of.
