@@ -31,10 +31,10 @@ pub fn write(dataset: &Path, subset: &Subset, ids: &[Id], part: Option<Split>) -
     write_batch(dataset, subset, &to_batch(ids), part)
 }
 
-/// As [`write`], of volumes.
+/// As [`write()`], of volumes.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_volumes(dataset: &Path, subset: &Subset, ids: &[Id], part: Option<Split>) -> Result<(), ShardError> {
     write_batch(dataset, subset, &volumes_to_batch(ids), part)
 }
