@@ -98,10 +98,19 @@ impl Defaults {
 /// Folders of M3D's volumes, as its manifests name them.
 const M3D_FOLDERS: [&str; 2] = ["M3D_Cap", "M3D_Cap_npy"];
 
-/// Whether a manifest is M3D's: of its kinds of files alone, beside the folder of its volumes.
+/// What the names of M3D's own manifests begin with.
+const M3D_FILES: &str = "M3D_";
+
+/// Whether a manifest is M3D's: of its kinds of files alone, beside the folder of its volumes or by M3D's own names.
 fn is_m3d(root: &Path, manifest: &ManifestConfig) -> bool {
-    let own = !manifest.table.is_empty() || !manifest.folders.is_empty();
-    !own && M3D_FOLDERS.iter().any(|folder| reading::is_dir(&root.join(folder)))
+    if !manifest.table.is_empty() || !manifest.folders.is_empty() {
+        return false;
+    }
+    let named = manifest.questions.iter().map(|file| &file.path).chain(&manifest.captions).chain(&manifest.yes_no);
+    let files: Vec<&PathBuf> = named.chain(manifest.conversations.iter().map(|file| &file.path)).collect();
+    let is_named = |path: &&PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(M3D_FILES));
+    M3D_FOLDERS.iter().any(|folder| reading::is_dir(&root.join(folder)))
+        || (!files.is_empty() && files.iter().all(is_named))
 }
 
 fn recognize_once(path: &Path) -> Result<Recognized, PrepareError> {
@@ -301,23 +310,27 @@ mod tests {
         write(root, "a/ct.nii", b"");
         write(
             root,
-            "M3D_VQA_train.csv",
+            "questions.csv",
             b"Image Path,Question Type,Question,Choice A,Choice B,Choice C,Choice D,Answer,Answer Choice\n",
         );
         write(root, "talk.json", b"[{\"conversations\": [], \"vision3d\": []}]");
         write(root, "reports.csv", b"image;report\na/ct.nii;Normal.\n");
-        for name in ["", "M3D_VQA_train.csv", "talk.json", "reports.csv", "a/ct.nii"] {
+        for name in ["", "questions.csv", "talk.json", "reports.csv", "a/ct.nii"] {
             let config = recognize(&root.join(name)).unwrap().config;
             assert_eq!((config.provenance.paths, config.volume.recipe), (Paths::Hash, Recipe::ct()), "{name}");
         }
         // The same files beside M3D's volumes are M3D's.
         write(root, "M3D_Cap/ct_case/000001/Axial/1.png", b"");
-        for name in ["", "M3D_VQA_train.csv", "talk.json"] {
+        for name in ["questions.csv", "talk.json"] {
             let config = recognize(&root.join(name)).unwrap().config;
             assert_eq!((config.provenance.paths, config.volume.recipe), (Paths::Keep, Recipe::M3d), "{name}");
         }
         let config = recognize(&root.join("reports.csv")).unwrap().config;
         assert_eq!(config.provenance.paths, Paths::Hash);
+        // So are files of M3D's own names, wherever they are.
+        let other = tempfile::tempdir().unwrap();
+        fs::copy(root.join("questions.csv"), other.path().join("M3D_VQA_train.csv")).unwrap();
+        assert_eq!(recognize(other.path()).unwrap().config.provenance.paths, Paths::Keep);
     }
 
     #[test]

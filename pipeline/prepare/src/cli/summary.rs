@@ -44,6 +44,9 @@ pub(super) fn plan(config: &PrepareConfig, out: &Path) -> Vec<String> {
             "tokenizer of at most {entries} entries, trained on the texts; --tokenizer names a language model's own instead"
         )),
     }
+    if config.provenance.paths == Paths::Keep {
+        lines.push("names are kept: paths, names of files and rows, and cases are in the dataset".into());
+    }
     if config.provenance.paths == Paths::Hash {
         let stored = match (&config.text.scrub, texts) {
             (_, false) => "",
