@@ -74,6 +74,8 @@ fn a_hospitals_folder_and_tables_become_a_dataset() {
     let dataset = folder.path().join("dataset");
     let said = run_to(1, &mut prepare(folder.path(), "dataset", &["--scrub"]));
 
+    assert!(said.out.contains("2 files of the manifest, which are read"), "{}", said.out);
+
     // What is withheld is said once, and what there was of everything.
     assert_eq!(said.err.matches("names are withheld").count(), 1, "{}", said.err);
     let found = report(&dataset);

@@ -77,13 +77,7 @@ impl PrepareConfig {
     /// # Errors
     /// The first key whose value is out of range, the first file that is missing.
     pub fn check(&self) -> Result<(), PrepareError> {
-        let manifest = &self.manifest;
-        let questions = manifest.questions.iter().map(|file| &file.path).chain(&manifest.yes_no);
-        let conversations = manifest.conversations.iter().map(|file| &file.path);
-        let tables = manifest.table.iter().map(|table| &table.path);
-        for file in
-            manifest.captions.iter().chain(questions).chain(conversations).chain(tables).chain(&manifest.folders)
-        {
+        for file in self.manifest.files().chain(&self.manifest.folders) {
             let path = self.root.join(file);
             fs::metadata(&path).map_err(PrepareError::file(&path, "open"))?;
         }
@@ -207,6 +201,14 @@ impl ManifestConfig {
     /// Whether nothing is named.
     pub fn is_empty(&self) -> bool {
         self.folders.is_empty() && self.table.is_empty() && self.is_volumes_alone()
+    }
+
+    /// Every file with texts, relative to the root.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let questions = self.questions.iter().map(|file| &file.path).chain(&self.yes_no);
+        let conversations = self.conversations.iter().map(|file| &file.path);
+        let tables = self.table.iter().map(|table| &table.path);
+        self.captions.iter().chain(questions).chain(conversations).chain(tables)
     }
 
     /// Whether no file with texts is named.

@@ -106,8 +106,7 @@ fn is_m3d(root: &Path, manifest: &ManifestConfig) -> bool {
     if !manifest.table.is_empty() || !manifest.folders.is_empty() {
         return false;
     }
-    let named = manifest.questions.iter().map(|file| &file.path).chain(&manifest.captions).chain(&manifest.yes_no);
-    let files: Vec<&PathBuf> = named.chain(manifest.conversations.iter().map(|file| &file.path)).collect();
+    let files: Vec<&PathBuf> = manifest.files().collect();
     let is_named = |path: &&PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(M3D_FILES));
     M3D_FOLDERS.iter().any(|folder| reading::is_dir(&root.join(folder)))
         || (!files.is_empty() && files.iter().all(is_named))
@@ -203,11 +202,7 @@ pub(crate) fn split_of(path: &Path) -> Split {
 }
 
 fn with_texts(root: &Path, manifest: ManifestConfig, kind: &str) -> Recognized {
-    let questions = manifest.questions.iter().map(|file| &file.path);
-    let conversations = manifest.conversations.iter().map(|file| &file.path);
-    let tables = manifest.table.iter().map(|table| &table.path);
-    let files = manifest.captions.iter().chain(questions).chain(conversations).chain(tables);
-    let files: Vec<_> = files.map(|file| file.display().to_string()).collect();
+    let files: Vec<_> = manifest.files().map(|file| file.display().to_string()).collect();
     let mut text = TextConfig::default();
     let next_to_it = root.join("tokenizer.json");
     if reading::is_file(&next_to_it) {

@@ -61,6 +61,9 @@ pub(super) fn read(root: &Path, start: &Path, builder: &mut Builder<'_>) -> Resu
         match item {
             Item::Opened => drop(builder.source(root.join(path))),
             Item::Part => builder.manifest.listing.in_volumes += 1,
+            Item::PassedOver(_) if builder.files.contains(path) => {
+                builder.manifest.listing.note_manifest_file(text_of(path));
+            }
             Item::PassedOver(reason) => builder.manifest.listing.pass_over(reason, text_of(path)),
             Item::NotListed(error) => {
                 let detail = format!("the folder can't be listed: {error}");

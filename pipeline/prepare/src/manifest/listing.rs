@@ -25,8 +25,16 @@ pub struct Passed {
 
 impl Listing {
     pub(super) fn pass_over(&mut self, reason: PassedOver, path: String) {
-        let passed = self.passed_over.entry(reason.words()).or_insert(Passed { count: 0, first: path });
-        passed.count += 1;
+        self.count(reason.words(), path);
+    }
+
+    /// A file of the manifest: no volume, and read all the same.
+    pub(super) fn note_manifest_file(&mut self, path: String) {
+        self.count("files of the manifest, which are read".into(), path);
+    }
+
+    fn count(&mut self, words: String, path: String) {
+        self.passed_over.entry(words).or_insert(Passed { count: 0, first: path }).count += 1;
     }
 
     /// The counts alone, which name nobody.

@@ -88,6 +88,7 @@ fn read_once(
     provenance: &Provenance,
 ) -> Result<Manifest, PrepareError> {
     let mut builder = Builder::new(root, rules, provenance, config.limits);
+    builder.files = config.files().cloned().collect();
     for folder in &config.folders {
         // The root by either of its names.
         let folder = folder.strip_prefix(".").unwrap_or(folder);
@@ -161,6 +162,8 @@ struct Builder<'a> {
     samples: HashSet<Id>,
     named: Named,
     headers: Headers,
+    /// The manifest's files, relative to the root.
+    files: HashSet<PathBuf>,
     /// What tables state of volumes: the case, and the row that states it.
     cases: HashMap<String, (String, String)>,
     /// Texts of tables that name a case alone.
@@ -180,6 +183,7 @@ impl<'a> Builder<'a> {
             samples: HashSet::new(),
             named: Named::default(),
             headers: Headers::default(),
+            files: HashSet::new(),
             cases: HashMap::new(),
             waiting: Vec::new(),
         }
