@@ -71,8 +71,8 @@ fn error(name: &str, message: &str) -> SchemaError {
     SchemaError::Config { message: format!("{name}: {}", lines.join("\n")) }
 }
 
-/// A text, or its beginning where it is longer.
-fn shortened(text: &str, most: usize) -> String {
+/// A text, or its beginning where it has more than so many characters.
+pub fn shortened(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{} ..", &text[..end]),
         None => text.to_owned(),

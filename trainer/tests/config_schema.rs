@@ -1,85 +1,16 @@
 //! The schemas that `config schema` prints, against the configurations of the repository: what parses is as the schema says, a wrong key
 //! or value is not, and what the schema forbids is refused by the program too.
 
-#[path = "../../tests/src/json_schema.rs"]
-#[allow(unreachable_pub, reason = "it is public in the tests' own crate")]
-mod json_schema;
+#[path = "../../program/tests/schemas/mod.rs"]
+#[allow(unreachable_pub, reason = "it is a part of two packages' tests")]
+mod schemas;
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use json_schema::violation;
-use med2e3_program::Configuration;
 use med2e3_schemas::config::parse;
 use med2e3_trainer::config::{EvaluateConfig, ExplainConfig, RetrieveConfig, TrainConfig};
 use med2e3_trainer::train::Existing;
-use schemars::{JsonSchema, schema_for};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
-
-/// Files below configs/ that are of this type.
-fn files<T: DeserializeOwned>() -> Vec<(PathBuf, String)> {
-    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs")];
-    let mut found = Vec::new();
-    while let Some(folder) = open.pop() {
-        for entry in fs::read_dir(folder).unwrap().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "toml") {
-                let text = fs::read_to_string(&path).unwrap();
-                if parse::<T>("file", &text, &[]).is_ok() {
-                    found.push((path, text));
-                }
-            }
-        }
-    }
-    found
-}
-
-fn schema<T: JsonSchema>() -> Value {
-    Configuration::new("verb", schema_for!(T).to_value()).schema
-}
-
-fn value(text: &str) -> Value {
-    serde_json::to_value(text.parse::<toml::Table>().unwrap()).unwrap()
-}
-
-/// Every key of a table, at any depth, as the path to it.
-fn keys(value: &Value, at: &str, found: &mut Vec<String>) {
-    for (key, inner) in value.as_object().into_iter().flatten() {
-        let path = format!("{at}/{key}");
-        keys(inner, &path, found);
-        found.push(path);
-    }
-}
-
-fn holds<T: DeserializeOwned + JsonSchema>(least: usize) {
-    let (schema, files) = (schema::<T>(), files::<T>());
-    assert!(files.len() >= least, "{} files", files.len());
-    for (path, text) in files {
-        let good = value(&text);
-        assert_eq!(violation(&schema, &good), None, "{}", path.display());
-        let mut all = Vec::new();
-        keys(&good, "", &mut all);
-        for key in &all {
-            // A key that is spelled otherwise, and a value of another type: both sides refuse them.
-            let (table, name) = key.rsplit_once('/').unwrap();
-            let mut other = good.clone();
-            let inner = other.pointer_mut(table).unwrap().as_object_mut().unwrap();
-            let moved = inner.remove(name).unwrap();
-            inner.insert(format!("{name}_x"), moved);
-            let mut wrong = good.clone();
-            *wrong.pointer_mut(key).unwrap() = Value::from(vec![Value::Bool(true)]);
-            for bad in [other, wrong] {
-                let parses = serde_json::from_value::<T>(bad.clone()).is_ok();
-                let fits = violation(&schema, &bad).is_none();
-                assert_eq!(parses, fits, "{}: {key}: {bad}", path.display());
-                assert!(!fits, "{}: {key}", path.display());
-            }
-        }
-    }
-}
+use schemas::{configs, holds, schema, value, violation};
 
 #[test]
 fn every_file_is_as_its_schema_says_and_no_wrong_one() {
@@ -92,7 +23,7 @@ fn every_file_is_as_its_schema_says_and_no_wrong_one() {
 #[test]
 fn every_word_of_a_form_is_read() {
     let schema = schema::<TrainConfig>();
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/demo/finetune.toml");
+    let path = configs().join("demo/finetune.toml");
     let text = fs::read_to_string(path).unwrap();
     let forms = schema.pointer("/$defs/DataConfig/properties/form/oneOf").unwrap().as_array().unwrap();
     assert_eq!(forms.len(), 3);
@@ -105,7 +36,7 @@ fn every_word_of_a_form_is_read() {
 #[test]
 fn a_preset_and_adapters_are_in_the_schema() {
     let schema = schema::<TrainConfig>();
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/demo/pretrain.toml");
+    let path = configs().join("demo/pretrain.toml");
     let text = fs::read_to_string(path).unwrap();
     let start = text.find("[model.start.fresh.variant]").unwrap();
     let end = text.find("[optimizer]").unwrap();
@@ -125,7 +56,7 @@ fn a_preset_and_adapters_are_in_the_schema() {
 #[test]
 fn numbers_out_of_the_range_are_refused_by_both() {
     let schema = schema::<TrainConfig>();
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/demo/pretrain.toml");
+    let path = configs().join("demo/pretrain.toml");
     let text = fs::read_to_string(path).unwrap();
     let folder = tempfile::tempdir().unwrap();
     for (key, bad) in [

@@ -179,7 +179,7 @@ impl After {
             Ok(())
         };
         match self {
-            After::Same(_) => each_batch(folder, table, &[], |batch| add(&batch))?,
+            After::Same(_) => each_batch(folder, table, |batch| add(&batch))?,
             After::Read(cut) => {
                 let batches = if table == Table::Volumes { &cut.volumes.1 } else { &cut.texts.1 };
                 batches.iter().filter(|batch| batch.num_rows() > 0).try_for_each(&mut add)?;
@@ -264,11 +264,11 @@ fn compare(
         }
     };
     match table {
-        Table::Volumes => each_batch(folder, table, &[], |batch| {
+        Table::Volumes => each_batch(folder, table, |batch| {
             volumes_from_batch(&batch)?.iter().for_each(|volume| gone(volume.volume_id, &|| volume.image.clone()));
             Ok(())
         })?,
-        Table::Texts => each_batch(folder, table, &[], |batch| {
+        Table::Texts => each_batch(folder, table, |batch| {
             texts_from_batch(&batch)?.iter().for_each(|text| gone(text.sample_id, &|| text.row.clone()));
             Ok(())
         })?,
@@ -297,7 +297,6 @@ fn compare(
 fn each_batch(
     folder: &RunFolder,
     table: Table,
-    columns: &[&str],
     mut add: impl FnMut(RecordBatch) -> Result<(), PrepareError>,
 ) -> Result<(), PrepareError> {
     let place = folder.work.join(table.as_str());
@@ -308,7 +307,7 @@ fn each_batch(
         // A file that was damaged is read again by the run too, from the manifest.
         let Ok(reader) = ShardReader::open(&path) else { continue };
         for group in 0..reader.groups() {
-            for batch in reader.read_group(group, columns, BATCH_ROWS)? {
+            for batch in reader.read_group(group, &[], BATCH_ROWS)? {
                 match batch {
                     Ok(batch) => add(batch)?,
                     Err(ShardError::File(error)) => return Err(error.into()),

@@ -133,7 +133,10 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
         }
         Verb::Diff { dataset, config, set, names, json } => {
             let config = match config {
-                Some(path) => Some(config_at(&path, &set)?),
+                Some(path) => {
+                    let (config, _) = config_at(&path, &set)?;
+                    Some(config::override_values(&path.display().to_string(), &config, &set)?)
+                }
                 None if set.is_empty() => None,
                 None => Some(config::override_values("prepare.toml", &configuration_of(&dataset)?, &set)?),
             };
@@ -187,27 +190,26 @@ fn configurations() -> [Configuration; 2] {
     ]
 }
 
-/// The configuration in a TOML file, or that of the data at a path.
-fn config_at(path: &Path, set: &[String]) -> anyhow::Result<PrepareConfig> {
+/// The configuration in a TOML file, or that of the data at a path, for which it is said what the data were taken for. `set` decides
+/// what a file leaves out; it is applied by whoever calls.
+fn config_at(path: &Path, set: &[String]) -> anyhow::Result<(PrepareConfig, Option<String>)> {
     let name = path.display().to_string();
     if path.extension().is_some_and(|ending| ending == "toml") {
         let text = fs::read_to_string(path).with_context(|| format!("{name}: read failed"))?;
-        return Ok(recognize::configuration(&name, &text, set)?);
+        return Ok((recognize::configuration(&name, &text, set)?, None));
     }
-    Ok(config::override_values(&name, &recognize::recognize(path)?.config, set)?)
+    let Recognized { what, config } = recognize::recognize(path)?;
+    Ok((config, Some(what)))
 }
 
 /// The configuration that the arguments state: the file's, or one made from what is at the path. Says what will be done.
 fn prepare_config(args: &PrepareArgs) -> anyhow::Result<PrepareConfig> {
     let name = args.path.display().to_string();
-    let config = if args.path.extension().is_some_and(|ending| ending == "toml") {
-        let text = fs::read_to_string(&args.path).with_context(|| format!("{name}: read failed"))?;
-        args.apply(&name, recognize::configuration(&name, &text, &args.set)?)?
-    } else {
-        let Recognized { what, config } = recognize::recognize(&args.path)?;
+    let (config, what) = config_at(&args.path, &args.set)?;
+    if let Some(what) = what {
         note(format_args!("{name}: {what}"));
-        args.apply(&name, config)?
-    };
+    }
+    let config = args.apply(&name, config)?;
     summary::plan(&config, &args.out).iter().for_each(|line| note(format_args!("{line}")));
     Ok(config)
 }

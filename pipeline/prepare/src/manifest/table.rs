@@ -231,21 +231,15 @@ fn target(entry: &Entry<'_>, builder: &mut Builder<'_>) -> Result<Target, Refusa
             Err(refusal) => Err(refusal),
         };
     }
+    let of_header = |name: &str, what: &str, images: Vec<String>| match images.is_empty() {
+        true => absent(name, format!("expected a series of this {what} below the listed folders, found none")),
+        false => Target::Volumes(images),
+    };
     if let Some(uid) = entry.name("series")? {
-        let images = builder.headers.of_series(uid);
-        return Ok(if images.is_empty() {
-            absent(uid, "expected a series of this id below the listed folders, found none".into())
-        } else {
-            Target::Volumes(images)
-        });
+        return Ok(of_header(uid, "id", builder.headers.of_series(uid)));
     }
     if let Some(number) = entry.name("accession")? {
-        let images = builder.headers.of_accession(number);
-        return Ok(if images.is_empty() {
-            absent(number, "expected a series of this accession number below the listed folders, found none".into())
-        } else {
-            Target::Volumes(images)
-        });
+        return Ok(of_header(number, "accession number", builder.headers.of_accession(number)));
     }
     Ok(match entry.name("case")? {
         Some(case) => Target::Case(case.to_owned()),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use med2e3_input::volume::{self as input, ReadLimits};
 use med2e3_schemas::Id;
+use med2e3_schemas::config::shortened;
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::manifest::volumes_from_batch;
 use med2e3_schemas::quarantine::{QuarantineRecord, Reason, Table};
@@ -193,13 +194,6 @@ fn texts_of(dataset: &Dataset, ids: &[Id]) -> Result<HashMap<Id, (Vec<SampleRow>
         }
     }
     Ok(found)
-}
-
-fn shortened(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{} ..", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 /// Whether the dataset's own configuration says that names are withheld.
