@@ -370,7 +370,7 @@ fn a_dry_run_foresees_what_headers_tell() {
         .arg("--out")
         .arg(folder.path().join("x"))
         .arg("--dry-run"));
-    for word in ["will be set aside", "truncated_gzip", "look like copies", "seconds", "only decoding tells"] {
+    for word in ["will be set aside", "truncated_gzip", "look like copies", "time ", "only decoding tells"] {
         assert!(text.out.contains(word), "{word}: {}", text.out);
     }
 }
