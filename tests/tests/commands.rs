@@ -37,7 +37,7 @@ const MADE_SMALL: [(&str, &str); 9] = [
     ("med2e3-data sample configs/demo/", "--set 'counts=[{task=\"caption\",count=2},{task=\"open_vqa\",count=2}]'"),
     ("med2e3-data sample configs/sample/ablation", "--set 'counts=[{task=\"caption\",count=2}]'"),
     ("med2e3 train configs/demo/pretrain", TINY),
-    ("med2e3 train", "--set data.max_steps=1 --set data.batch_size=2 --set device=cpu --set threads=1"),
+    ("med2e3 train", "--set data.max_steps=1 --set step.batch=2 --set device=cpu --set threads=1"),
     ("med2e3 evaluate", "--set device=cpu --set threads=1 --set max_new_tokens=2"),
     ("med2e3 explain", "--set device=cpu --set threads=1 --set max_new_tokens=2"),
     (

@@ -13,6 +13,7 @@ use crate::device::DeviceChoice;
 use crate::fit::expect;
 use crate::generate::Decoding;
 use crate::model::{LoraConfig, Med2e3Config, Part};
+use crate::precision::Precision;
 use crate::words::words;
 
 /// Slices of one picture at most.
@@ -34,6 +35,11 @@ pub struct TrainConfig {
     pub data: DataConfig,
     /// What is trained.
     pub model: ModelConfig,
+    /// What one step is.
+    pub step: StepConfig,
+    /// In which numbers it is computed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub compute: ComputeConfig,
     /// How it is trained.
     pub optimizer: OptimizerConfig,
     /// When the validation loss is measured.
@@ -49,8 +55,8 @@ impl TrainConfig {
     /// # Errors
     /// The first key whose value is out of range.
     pub(crate) fn check(&self) -> Result<(), TrainerError> {
-        let DataConfig { batch_size, readers, depth, .. } = self.data;
-        let positive = [("data.batch_size", batch_size), ("data.readers", readers), ("data.depth", depth)];
+        let DataConfig { readers, depth, .. } = self.data;
+        let positive = [("step.batch", self.step.batch), ("data.readers", readers), ("data.depth", depth)];
         let counts = [("data.epochs", Some(self.data.epochs)), ("data.max_steps", self.data.max_steps)];
         let counts = counts.into_iter().chain([("checkpoint_every", self.checkpoint_every)]);
         let counts = counts.filter_map(|(key, count)| Some((key, count? as usize)));
@@ -103,9 +109,6 @@ pub struct DataConfig {
     /// Form of the text.
     #[schemars(schema_with = "schema_of_form")]
     pub form: TextForm,
-    /// Samples of one step.
-    #[schemars(range(min = 1))]
-    pub batch_size: usize,
     /// Passes over the selection.
     #[schemars(range(min = 1))]
     pub epochs: u64,
@@ -147,6 +150,24 @@ words! {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+/// What one optimizer step is made of.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StepConfig {
+    /// Samples of one step.
+    #[schemars(range(min = 1))]
+    pub batch: usize,
+}
+
+/// In which numbers a model is trained.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ComputeConfig {
+    /// Kind of the weights, and of what is computed from them.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 /// What is trained.

@@ -62,7 +62,7 @@ fn numbers_out_of_the_range_are_refused_by_both() {
     for (key, bad) in [
         ("optimizer.warmup_ratio", "1.5"),
         ("optimizer.learning_rate", "-1.0"),
-        ("data.batch_size", "0"),
+        ("step.batch", "0"),
         ("data.depth", "0"),
         ("model.start.fresh.llm.hidden_size", "0"),
         ("model.start.fresh.vision2d.image_size", "4096"),

@@ -31,8 +31,8 @@ impl TrainData {
     ///
     /// # Errors
     /// More than can be counted.
-    pub(super) fn total_steps(&self, config: &DataConfig) -> Result<u64, TrainerError> {
-        let per_epoch = batches_per_epoch(self.samples.rows.len(), config.batch_size);
+    pub(super) fn total_steps(&self, config: &DataConfig, batch: usize) -> Result<u64, TrainerError> {
+        let per_epoch = batches_per_epoch(self.samples.rows.len(), batch);
         let all = config.epochs.checked_mul(per_epoch).ok_or_else(|| TrainerError::Config {
             key: "data.epochs".into(),
             expected: format!("at most {} of {per_epoch} steps each", u64::MAX / per_epoch),
@@ -45,13 +45,13 @@ impl TrainData {
     ///
     /// # Errors
     /// They do not.
-    pub(super) fn check_memory(&self, config: &DataConfig) -> Result<(), TrainerError> {
+    pub(super) fn check_memory(&self, config: &DataConfig, batch: usize) -> Result<(), TrainerError> {
         let rows = &self.samples.rows;
         let most = |of: fn(&SampleRow) -> usize| rows.iter().map(of).max().unwrap_or(0) as u128;
         let cells = most(|row| row.volume_ids.len()) * self.dataset.voxels().cell_bytes() as u128;
         // Ids and labels, 8 bytes each.
         let row = cells + 16 * most(|row| row.ids.len());
-        let batch = config.batch_size.min(rows.len()) as u128 * row;
+        let batch = batch.min(rows.len()) as u128 * row;
         let batches = config.readers as u128 * (config.depth as u128 + 2);
         let what = format!("{batches} batches in {} readers", config.readers);
         check_memory("data.depth", batches.saturating_mul(batch), &what)

@@ -58,8 +58,8 @@ impl Run {
         let lock = RunLock::take(out)?;
         let device = config.device.open(config.threads)?;
         let data = TrainData::open(&config.data, config.validation.is_some())?;
-        let total_steps = data.total_steps(&config.data)?;
-        data.check_memory(&config.data)?;
+        let total_steps = data.total_steps(&config.data, config.step.batch)?;
+        data.check_memory(&config.data, config.step.batch)?;
 
         let text = toml::to_string(config).expect("a parsed configuration can be written");
         let origin = Origin::find(config, &data.dataset, out, existing)?;
@@ -69,7 +69,7 @@ impl Run {
         let question = fit::question_form(&sizes);
         rows::check(&data.samples.rows, config.data.form, question, &sizes)?;
         if let (Some(samples), Some(validation)) = (&data.validation, config.validation) {
-            let measured = validation.batches.saturating_mul(config.data.batch_size).min(samples.rows.len());
+            let measured = validation.batches.saturating_mul(config.step.batch).min(samples.rows.len());
             rows::check(&samples.rows[..measured], config.data.form, question, &sizes)?;
         }
         let model = origin.model(&config.model, config.seed, device)?;
@@ -200,7 +200,7 @@ fn feed_plan(config: &TrainConfig, model: &Med2e3, data: &TrainData, state: &Tra
         order: Order::Shuffled { seed: config.seed },
         form: config.data.form,
         question: fit::question_form(model.config()),
-        batch_size: config.data.batch_size,
+        batch_size: config.step.batch,
         epochs: config.data.epochs,
         start: state.cursor,
         readers: config.data.readers,

@@ -35,7 +35,6 @@ dataset = "DATASET"
 split = "train"
 tasks = ["caption", "open_vqa"]
 form = "conversation"
-batch_size = 2
 epochs = 1
 max_steps = 1
 readers = 1
@@ -87,6 +86,9 @@ slice_norm = "none"
 connector3d = { spatial_pooling = { pool = [2, 2, 2], layers = 2 } }
 connector2d = { mlp = { layers = 2 } }
 max_length = 64
+[step]
+batch = 2
+
 [optimizer]
 learning_rate = 1e-3
 warmup_ratio = 0.1
