@@ -9,7 +9,7 @@
 //! - `rows`: what is known of the samples' lengths and ids before the first step
 //! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `seed`: of dropout
 //! - `validate`: the validation loss
-//! - [`optimizer`]: clipping and AdamW; [`schedule`]: the learning rate
+//! - [`optimizer`]: clipping and AdamW over flat buffers; [`schedule`]: the learning rate
 
 mod data;
 mod lock;
@@ -34,7 +34,6 @@ use med2e3_schemas::report::{TrainReport, TrainStep};
 use crate::TrainerError;
 use crate::config::TrainConfig;
 use crate::device_batch::to_device;
-use optimizer::clip_grad_norm;
 use run::Run;
 
 pub use start::Existing;
@@ -69,15 +68,14 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Tra
             });
         }
         output.loss.backward();
-        let norm = clip_grad_norm(&run.trainable, config.optimizer.clip)?.double_value(&[]);
+        let learning_rate = config.optimizer.learning_rate * run.schedule.factor(run.state.step);
+        let norm = run.optimizer.step(learning_rate)?.norm.double_value(&[]);
 
         // Reading norm and loss waits for the device. Neither may spoil the weights that a checkpoint keeps.
         let loss = output.loss.double_value(&[]);
         if !(loss.is_finite() && norm.is_finite()) {
             return Err(run.diverged(step, loss));
         }
-        let learning_rate = config.optimizer.learning_rate * run.schedule.factor(run.state.step);
-        run.optimizer.step(learning_rate)?;
         run.optimizer.zero_grad()?;
         (run.state.step, run.state.cursor) = (step, batch.cursor);
         let targets = output.target_count as u64;
