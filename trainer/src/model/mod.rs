@@ -13,6 +13,7 @@
 //! - [`text_encoder`] is BERT; [`m3d_clip`] joins it and the 3D encoder for retrieval
 //! - `layers`: the small layers of all parts
 //! - [`loss`]: next-token cross-entropy
+//! - [`recompute`]: what blocks keep for their backward pass, and what they make again
 //! - `sizes`: the range of every number; `limits`: the numbers of it that schemas state too
 //! - [`part`]: the pieces that are stored and trained separately
 //! - [`weights`]: published names and strict loading; [`published`]: published sizes
@@ -39,6 +40,7 @@ mod mentions;
 pub mod part;
 pub mod preset;
 pub mod published;
+pub mod recompute;
 pub mod scorer;
 mod sizes;
 mod slice_tokens;
@@ -59,4 +61,5 @@ pub use m3d_clip::{M3dClip, M3dClipConfig};
 pub use med2e3::{Med2e3, ModelOutput, VisualFeatures};
 pub use part::Part;
 pub use preset::Preset;
+pub use recompute::Recompute;
 pub use text_encoder::{Bert, BertConfig, TextFeatures};
