@@ -13,7 +13,7 @@
 //! - `layers`: the small layers of all parts
 //! - [`loss`]: next-token cross-entropy
 //! - `sizes`: the range of every number; `limits`: the numbers of it that schemas state too
-//! - [`part`]: the pieces that are stored and trained separately
+//! - [`part`]: the parts that are stored separately; [`piece`]: what is trained in a way of its own, and how
 //! - [`weights`]: published names and strict loading; [`published`]: published sizes
 //!
 //! Nothing here knows of files. Shapes are checked where tensors enter; past that, an operation that libtorch rejects
@@ -33,6 +33,7 @@ pub mod loss;
 pub mod m3d_clip;
 pub mod med2e3;
 pub mod part;
+pub mod piece;
 pub mod preset;
 pub mod published;
 pub mod scorer;

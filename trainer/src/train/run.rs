@@ -23,6 +23,7 @@ use crate::config::{OptimizerConfig, TrainConfig};
 use crate::files::checkpoint::{Contents, HostTensors, Tokenizers, TrainState, folder_of, snapshot};
 use crate::fit;
 use crate::machine::check_memory;
+use crate::model::piece::Trained;
 use crate::model::{Med2e3, Part};
 
 /// Everything that the loop needs.
@@ -45,7 +46,7 @@ pub(super) struct Run {
     /// The step of the last checkpoint.
     saved: Option<u64>,
     _lock: RunLock,
-    /// Names of the parts that are trained.
+    /// What is trained, in words.
     trained: Vec<String>,
     out: PathBuf,
 }
@@ -72,19 +73,18 @@ impl Run {
             let measured = validation.batches.saturating_mul(config.step.batch).min(samples.rows.len());
             rows::check(&samples.rows[..measured], config.data.form, question, &sizes)?;
         }
-        let model = origin.model(&config.model, config.seed, device)?;
+        let (model, tunings) = origin.model(&config.model, config.seed, device)?;
 
         let trainable = model.trainable();
         let learning: u128 = trainable.iter().map(|(_, tensor)| tensor.numel() as u128).sum();
         if device == Device::Cpu {
             check_memory("model.train", 16 * learning, &format!("{learning} weights, their gradients and moments"))?;
         }
-        let mut optimizer = optimizer(&trainable, &config.optimizer);
+        let mut optimizer = optimizer(model.trained(&tunings), &config.optimizer);
         let schedule = CosineSchedule::with_warmup_ratio(total_steps, config.optimizer.warmup_ratio);
 
-        let is_built = |part: &&Part| model.parameter_count(**part) > 0;
-        let trained = config.model.train.iter().filter(is_built).map(|part| part.name().to_owned()).collect();
-        let state = origin.state(&data, &mut optimizer)?;
+        let trained = tunings.names();
+        let state = origin.state(&data, &trained, &mut optimizer)?;
         let log = open_folder(out, &text, &origin, &state)?;
         let plan = feed_plan(config, &model, &data, &state);
         let saved = (state.step > 0).then_some(state.step);
@@ -180,10 +180,9 @@ impl Run {
     }
 }
 
-fn optimizer(trainable: &[(String, Tensor)], config: &OptimizerConfig) -> AdamW {
-    let OptimizerConfig { beta1, beta2, eps, weight_decay, full_rate_inputs, .. } = *config;
-    let parameters = trainable.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
-    AdamW::new(parameters, AdamWConfig { beta1, beta2, eps, weight_decay, full_rate_inputs })
+fn optimizer(trained: Vec<Trained>, config: &OptimizerConfig) -> AdamW {
+    let OptimizerConfig { learning_rate, beta1, beta2, eps, weight_decay, full_rate_inputs, .. } = *config;
+    AdamW::new(trained, AdamWConfig { learning_rate, beta1, beta2, eps, weight_decay, full_rate_inputs })
 }
 
 /// Makes the folder this run's: its configuration, and a log of the steps before `state`.

@@ -5,10 +5,13 @@ use std::collections::HashMap;
 use tch::{Kind, Tensor, no_grad};
 
 use crate::libtorch::{self, AdamWLists, AdamWNumbers, LibtorchError};
+use crate::model::piece::Trained;
 
 /// AdamW's constants; the learning rate comes with each step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamWConfig {
+    /// The run's peak rate, of which a step's is a share; a weight with a peak of its own gets the same share of that.
+    pub learning_rate: f64,
     /// Decay of the first moment.
     pub beta1: f64,
     /// Decay of the second moment.
@@ -27,7 +30,14 @@ pub struct AdamWConfig {
 impl Default for AdamWConfig {
     /// transformers' defaults, which the released recipes keep.
     fn default() -> AdamWConfig {
-        AdamWConfig { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, full_rate_inputs: None }
+        AdamWConfig {
+            learning_rate: 1.0,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.0,
+            full_rate_inputs: None,
+        }
     }
 }
 
@@ -68,16 +78,20 @@ pub struct AdamW {
 struct Slot {
     name: String,
     param: Tensor,
+    /// Peak rate and decay of its own.
+    learning_rate: Option<f64>,
+    weight_decay: Option<f64>,
     exp_avg: Tensor,
     exp_avg_sq: Tensor,
 }
 
 impl AdamW {
     /// Moments of zeros for every parameter; parameters share storage with the model.
-    pub fn new(params: Vec<(String, Tensor)>, config: AdamWConfig) -> AdamW {
-        let slot = |(name, param): (String, Tensor)| {
+    pub fn new<P: Into<Trained>>(params: Vec<P>, config: AdamWConfig) -> AdamW {
+        let slot = |param: P| {
+            let Trained { name, tensor: param, learning_rate, weight_decay } = param.into();
             let zeros = || no_grad(|| param.zeros_like());
-            Slot { name, exp_avg: zeros(), exp_avg_sq: zeros(), param }
+            Slot { name, exp_avg: zeros(), exp_avg_sq: zeros(), param, learning_rate, weight_decay }
         };
         AdamW { config, step: 0, slots: params.into_iter().map(slot).collect() }
     }
@@ -100,8 +114,10 @@ impl AdamW {
             if !grad.defined() {
                 continue;
             }
-            let decay = if slot.param.dim() > 1 { self.config.weight_decay } else { 0.0 };
-            let rate = lr * self.rate_of(&slot.param);
+            let own_decay = slot.weight_decay.unwrap_or(self.config.weight_decay);
+            let decay = if slot.param.dim() > 1 { own_decay } else { 0.0 };
+            let peak = slot.learning_rate.map_or(lr, |own| own * (lr / self.config.learning_rate));
+            let rate = peak * self.rate_of(&slot.param);
             let group = groups.iter().position(|(r, d, _)| (*r, *d) == (rate, decay)).unwrap_or_else(|| {
                 groups.push((rate, decay, AdamWLists::default()));
                 groups.len() - 1
@@ -174,6 +190,27 @@ impl AdamW {
 mod tests {
     use super::*;
     use tch::Device;
+
+    #[test]
+    fn a_weight_has_its_own_rate_and_decay() {
+        let param = |value: f64| Tensor::full([1, 2], value, (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let (usual, own) = (param(1.0), param(1.0));
+        let trained = |tensor: &Tensor, learning_rate, weight_decay| Trained {
+            name: String::new(),
+            tensor: tensor.shallow_clone(),
+            learning_rate,
+            weight_decay,
+        };
+        let config = AdamWConfig { learning_rate: 0.1, weight_decay: 0.5, ..AdamWConfig::default() };
+        let both = vec![trained(&usual, None, None), trained(&own, Some(0.02), Some(0.0))];
+        let mut optimizer = AdamW::new(both, config);
+        (usual.sum(Kind::Float) + own.sum(Kind::Float)).backward();
+        // A step at half of the peak. The first step of Adam moves every weight by the rate.
+        optimizer.step(0.05).unwrap();
+        let moved = |param: &Tensor| 1.0 - param.double_value(&[0, 0]);
+        assert!((moved(&usual) - (0.05 + 0.5 * 0.05)).abs() < 1e-6, "{}", moved(&usual));
+        assert!((moved(&own) - 0.01).abs() < 1e-6, "{}", moved(&own));
+    }
 
     #[test]
     fn a_matrix_of_many_inputs_learns_slower_in_proportion() {
