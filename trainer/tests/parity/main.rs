@@ -6,6 +6,7 @@ mod golden_file;
 mod imported;
 mod language_model;
 mod lora;
+mod step;
 mod variants;
 mod whole;
 mod windows;
