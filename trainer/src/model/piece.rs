@@ -5,7 +5,6 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
 
 use super::part::Part;
 use crate::words::words;
@@ -152,26 +151,6 @@ impl Tunings {
             }
         }
         names
-    }
-}
-
-/// A weight that is trained, sharing storage with the model.
-#[derive(Debug)]
-pub struct Trained {
-    /// `part/published name`, of an adapter `adapters/published name`.
-    pub name: String,
-    /// The weight.
-    pub tensor: Tensor,
-    /// Its peak learning rate where it is not the run's.
-    pub learning_rate: Option<f64>,
-    /// Its weight decay, if it is a matrix, where that is not the run's.
-    pub weight_decay: Option<f64>,
-}
-
-impl From<(String, Tensor)> for Trained {
-    /// With the run's rate and decay.
-    fn from((name, tensor): (String, Tensor)) -> Trained {
-        Trained { name, tensor, learning_rate: None, weight_decay: None }
     }
 }
 

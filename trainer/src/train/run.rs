@@ -8,12 +8,12 @@ use med2e3_feed::{Feed, FeedPlan, HostBatch, Splicing, StepRule};
 use med2e3_program::output::write_report;
 use med2e3_schemas::report::{TrainReport, TrainStep};
 use med2e3_store::{FileError, put_whole};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::data::TrainData;
 use super::lock::RunLock;
 use super::log::{self, StepLog};
-use super::optimizer::{AdamW, AdamWConfig};
+use super::optimizer::{AdamW, AdamWConfig, Rates, Trained};
 use super::rows;
 use super::schedule::CosineSchedule;
 use super::start::{Existing, Origin};
@@ -25,7 +25,7 @@ use crate::fit;
 use crate::machine::check_memory;
 use crate::model::batch_plan::width_multiple;
 use crate::model::draws::draw_key;
-use crate::model::piece::Trained;
+use crate::model::piece::Tuning;
 use crate::model::{Med2e3, Med2e3Config, ModelOutput, Part};
 
 /// Everything that the loop needs.
@@ -83,7 +83,8 @@ impl Run {
         if device == Device::Cpu {
             check_memory("model.train", 16 * learning, &format!("{learning} weights, their gradients and moments"))?;
         }
-        let mut optimizer = optimizer(model.trained(&tunings), &config.optimizer);
+        let mut optimizer = optimizer(model.trained(&tunings), config)?;
+        let trainable = model.trainable();
         let schedule = CosineSchedule::with_warmup_ratio(total_steps, config.optimizer.warmup_ratio);
 
         let trained = tunings.names();
@@ -194,9 +195,20 @@ impl Run {
     }
 }
 
-fn optimizer(trained: Vec<Trained>, config: &OptimizerConfig) -> AdamW {
-    let OptimizerConfig { learning_rate, beta1, beta2, eps, weight_decay, full_rate_inputs, .. } = *config;
-    AdamW::new(trained, AdamWConfig { learning_rate, beta1, beta2, eps, weight_decay, full_rate_inputs })
+/// The optimizer of these weights, which become the configured kind.
+fn optimizer(weights: Vec<(String, Tensor, Tuning)>, config: &TrainConfig) -> Result<AdamW, TrainerError> {
+    let OptimizerConfig { beta1, beta2, eps, clip, .. } = config.optimizer;
+    let kind = config.compute.precision.kind();
+    let trained = weights.into_iter().map(|weight| trained(weight, kind, &config.optimizer)).collect();
+    Ok(AdamW::new(trained, AdamWConfig { beta1, beta2, eps, clip, ..AdamWConfig::default() })?)
+}
+
+/// A weight with its share of a step's rate, which is a share of the run's peak, and its decay.
+fn trained((name, tensor, own): (String, Tensor, Tuning), kind: Kind, config: &OptimizerConfig) -> Trained {
+    let OptimizerConfig { learning_rate, weight_decay, full_rate_inputs, .. } = *config;
+    let rates = Rates { weight_decay: own.weight_decay.unwrap_or(weight_decay), full_rate_inputs };
+    let share = own.learning_rate.map_or(1.0, |own| own / learning_rate);
+    Trained { rate: share * rates.rate_of(&tensor), decay: rates.decay_of(&tensor), name, tensor, kind }
 }
 
 /// Makes the folder this run's: its configuration, and a log of the steps before `state`.

@@ -86,17 +86,17 @@ impl Origin {
             Origin::Fresh(sizes) => fresh(sizes, device, seed)?,
             Origin::Checkpoint(checkpoint) | Origin::Resumed(checkpoint) => checkpoint.model(device)?,
         };
+        let has_adapters = config.lora.is_some() || model.config().lora.is_some();
+        let llm = LlmKind { has_adapters, is_tied: model.config().llm.tie_word_embeddings };
+        let tunings = built_pieces(&model, &config.train.tunings(llm)?)?;
         if let Some(wanted) = &config.lora {
             // Adapters of a checkpoint may rest while other parts learn; fresh ones would never be more than zero.
             let learn = config.train.asks_for_adapters() || model.config().lora.is_some();
             let expected =
                 "llm in the list of model.train, or llm.blocks = \"lora\" in its table, so that the adapters learn";
-            expect("model.lora", learn, expected.into(), "adapters that nothing trains".into())?;
+            expect("model.lora", learn, expected.into(), "adapters that do not learn".into())?;
             add_adapters(&mut model, wanted, seed)?;
         }
-        let llm =
-            LlmKind { has_adapters: model.config().lora.is_some(), is_tied: model.config().llm.tie_word_embeddings };
-        let tunings = built_pieces(&model, &config.train.tunings(llm)?)?;
         let is_full = |piece| tunings.of(piece).how == How::Full;
         let tables = [(Table::Embeddings, Piece::LlmEmbeddings), (Table::Head, Piece::LlmHead)];
         let learning: Vec<Table> =
@@ -144,6 +144,7 @@ impl Origin {
                 selection,
                 validation: Vec::new(),
                 trained,
+                skipped: Vec::new(),
             });
         };
         let (state, tensors) = checkpoint.state()?;
@@ -154,7 +155,7 @@ impl Origin {
                 found: "others; the dataset or its subset has changed".into(),
             });
         }
-        optimizer.load_state(AdamWState { step: state.step, tensors })?;
+        optimizer.load_state(AdamWState { updates: state.updates(), tensors })?;
         Ok(state)
     }
 }

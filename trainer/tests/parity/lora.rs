@@ -7,7 +7,7 @@ use std::path::Path;
 
 use med2e3_trainer::TrainerError;
 use med2e3_trainer::files::adapters::{load_adapters, read_adapter_config, save_adapters};
-use med2e3_trainer::model::piece::{How, Piece, Trained, Tuning, Tunings};
+use med2e3_trainer::model::piece::{How, Piece, Tuning, Tunings};
 use med2e3_trainer::model::weights::Table;
 use med2e3_trainer::model::{LanguageModelConfig, LoraConfig, Med2e3, Med2e3Config, ModelError, Part};
 use serde_json::{Value, json};
@@ -154,10 +154,10 @@ fn tables_that_learn_beside_adapters_equal_pefts() {
         let length = ids.size()[1];
         let positions: Vec<i64> = (0..length - 1).collect();
         let next = Vec::<i64>::try_from(ids.narrow(1, 1, length - 1).flatten(0, 1)).unwrap();
-        let loss = next_token_loss(model.llm().output_embedding(), &hidden(&model, &ids, true), &positions, &next).mean;
+        let loss = mean_loss(model.llm().output_embedding(), &hidden(&model, &ids, true), &positions, &next);
         assert_close(&format!("{case} loss"), &loss, &golden.get(&format!("{case}.loss")), 1e-5);
         loss.backward();
-        for Trained { name, tensor, learning_rate, .. } in trained {
+        for (name, tensor, Tuning { learning_rate, .. }) in trained {
             let (peft, is_table) = match (name.strip_prefix("adapters/"), name.strip_prefix("llm/")) {
                 (Some(adapter), _) => (adapter.to_owned(), false),
                 (None, table) => (format!("base_model.model.{}", table.unwrap()), true),

@@ -18,7 +18,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 use super::layers::Init;
 pub use super::lora::Table;
-use super::piece::{How, Piece, Trained, Tuning, Tunings};
+use super::piece::{How, Piece, Tuning, Tunings};
 use super::scorer::ScorerLayer;
 use super::{M3dClip, Med2e3, Med2e3Config, ModelError, Part};
 use crate::words::words;
@@ -109,14 +109,13 @@ impl Med2e3 {
         }
     }
 
-    /// The trainable weights in the order of [`Med2e3::trainable`], with the rates and decays that are not the run's.
-    pub fn trained(&self, tunings: &Tunings) -> Vec<Trained> {
+    /// The trainable weights in the order of [`Med2e3::trainable`], each with how its piece is trained.
+    pub fn trained(&self, tunings: &Tunings) -> Vec<(String, Tensor, Tuning)> {
         let with_own = |(name, tensor): (String, Tensor)| {
             let of =
                 Part::ALL.into_iter().find_map(|part| Some((part, name.strip_prefix(part.name())?.strip_prefix('/')?)));
             let piece = of.map_or(Piece::LlmBlocks, |(part, name)| names::piece_of(part, name));
-            let Tuning { learning_rate, weight_decay, .. } = tunings.of(piece);
-            Trained { name, tensor, learning_rate, weight_decay }
+            (name, tensor, tunings.of(piece))
         };
         self.trainable().into_iter().map(with_own).collect()
     }
