@@ -53,7 +53,7 @@ fn gradients(grad: &Tensor, gate: &Tensor, up: &Tensor, of_gate: &Tensor, of_up:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
+    use tch::{Device, Kind};
 
     /// Bit for bit libtorch's own autograd over the formula: the operations are the same, in f32 and in bf16.
     #[test]
