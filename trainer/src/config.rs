@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainerError;
+use crate::augmentation::Augmentation;
 use crate::device::DeviceChoice;
 use crate::fit::expect;
 use crate::generate::Decoding;
@@ -159,6 +160,9 @@ pub struct StepConfig {
     /// Samples of one step.
     #[schemars(range(min = 1))]
     pub batch: usize,
+    /// How volumes are changed in training.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub augmentation: Augmentation,
 }
 
 /// In which numbers a model is trained.

@@ -1,39 +1,42 @@
 //! A host batch to the tensors that the model takes: codes become values on the device.
 
 use med2e3_feed::HostBatch;
-use med2e3_schemas::Id;
 use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
 use tch::{Device, Kind, Tensor};
 
+use crate::augmentation::{self, Augmentation, Draw};
+use crate::draw::key_of;
 use crate::model::ModelInput;
 
 /// The model's input for a batch. Ids stay on the CPU, where the splice reads them; voxels are copied to the device as codes,
 /// one to four bytes each, and become values there. `seed` is of what is drawn for the rows, which depends on it and on each
-/// sample's own id.
-pub fn to_device(batch: &HostBatch, format: &VoxelFormat, device: Device, seed: u64) -> ModelInput {
+/// sample's own id, and for the volumes, whose ids count alone: texts of one volume see it changed in the same way.
+pub fn to_device(
+    batch: &HostBatch,
+    format: &VoxelFormat,
+    device: Device,
+    seed: u64,
+    augmentation: Augmentation,
+) -> ModelInput {
     let rows = batch.rows() as i64;
     let matrix = |values: &[i64], width: usize| Tensor::from_slice(values).view([rows, width as i64]);
     let question_lengths_b1 = Tensor::from_slice(&batch.question_lengths).unsqueeze(1);
     let positions_1t = Tensor::arange(batch.question_width as i64, (Kind::Int64, Device::Cpu)).unsqueeze(0);
     ModelInput {
-        voxels_bcdhw: voxels(&batch.voxels, batch.volumes() as i64, format, device),
+        voxels_bcdhw: match augmentation {
+            Augmentation::None => voxels(&batch.voxels, batch.volumes() as i64, format, device),
+            Augmentation::M3d => {
+                let draws: Vec<Draw> = batch.volume_ids.iter().map(|id| augmentation.draw(key_of(seed, *id))).collect();
+                augmented(&batch.voxels, &draws, format, device)
+            }
+        },
         ids_bt: matrix(&batch.ids, batch.width),
         lengths_b: batch.lengths.clone(),
         labels_bt: Some(matrix(&batch.labels, batch.width)),
         question_ids_bt: matrix(&batch.question_ids, batch.question_width),
         question_mask_bt: positions_1t.lt_tensor(&question_lengths_b1),
-        keys_b: batch.sample_ids.iter().map(|id| row_key(seed, *id)).collect(),
+        keys_b: batch.sample_ids.iter().map(|id| key_of(seed, *id)).collect(),
     }
-}
-
-/// The key of what is drawn for a sample.
-pub(crate) fn row_key(seed: u64, sample: Id) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&seed.to_le_bytes());
-    hasher.update(&sample.0);
-    let hash = hasher.finalize();
-    let (first, _) = hash.as_bytes().as_chunks::<8>();
-    u64::from_le_bytes(first[0])
 }
 
 /// Cells of `count` volumes as f32 values, (B, 1, D, H, W), in the unit of the format: 0..1 or Hounsfield units.
@@ -41,15 +44,25 @@ pub(crate) fn row_key(seed: u64, sample: Id) -> u64 {
 /// # Panics
 /// `cells` has another length than `count` cells of the format.
 pub fn voxels(cells: &[u8], count: i64, format: &VoxelFormat, device: Device) -> Tensor {
+    let values = codes(cells, count, format, device).to_kind(Kind::Float) * f64::from(format.scale);
+    if format.offset == 0.0 { values } else { values + f64::from(format.offset) }
+}
+
+/// The same of volumes that are changed as `draws` say, one entry each.
+fn augmented(cells: &[u8], draws: &[Draw], format: &VoxelFormat, device: Device) -> Tensor {
+    let intensity: Vec<f32> = draws.iter().flat_map(|draw| draw.intensity(format)).collect();
+    let intensity_b2 = Tensor::from_slice(&intensity).view([-1, 2]).to_device(device);
+    augmentation::values(&codes(cells, draws.len() as i64, format, device), draws, &intensity_b2)
+}
+
+fn codes(cells: &[u8], count: i64, format: &VoxelFormat, device: Device) -> Tensor {
     let [depth, height, width] = format.shape_dhw.map(|n| n as i64);
     let kind = match format.code {
         VoxelCode::U8 => Kind::Uint8,
         VoxelCode::I16 => Kind::Int16,
         VoxelCode::F32 => Kind::Float,
     };
-    let codes = Tensor::from_data_size(cells, &[count, 1, depth, height, width], kind).to_device(device);
-    let values = codes.to_kind(Kind::Float) * f64::from(format.scale);
-    if format.offset == 0.0 { values } else { values + f64::from(format.offset) }
+    Tensor::from_data_size(cells, &[count, 1, depth, height, width], kind).to_device(device)
 }
 
 #[cfg(test)]

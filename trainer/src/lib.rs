@@ -10,6 +10,7 @@
 //! - [`report`]: all runs of a demo as one page
 //! - [`config`]: what the TOML file of a run may hold
 //! - [`device`], [`device_batch`], [`precision`]: the device of tensors, how a batch gets there, and the kind of floats
+//! - [`augmentation`]: how volumes are changed in training; [`draw`]: keys of what is drawn at random
 //! - `fit`: whether a model was made for a dataset; `machine`: what a configuration may ask of the machine
 //! - [`words`]: choices by name, for configurations and the command line
 //! - [`libtorch`]: what tch lacks, through C++ functions; the only `unsafe` code of the crate
@@ -54,8 +55,10 @@ pub mod report;
 
 pub mod config;
 
+pub mod augmentation;
 pub mod device;
 pub mod device_batch;
+pub mod draw;
 mod fit;
 mod machine;
 pub mod precision;

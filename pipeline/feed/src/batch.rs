@@ -35,6 +35,8 @@ pub struct HostBatch {
     pub voxels: Vec<u8>,
     /// Volumes of each row.
     pub volume_counts: Vec<usize>,
+    /// Keys of the volumes, one for each cell of `voxels`.
+    pub volume_ids: Vec<Id>,
     /// Ids, `rows` x `width`, padded to the right; [`IMAGE3D`] marks a volume.
     pub ids: Vec<i64>,
     /// Labels of the same shape, [`IGNORED`] where there is no target.
@@ -118,9 +120,11 @@ impl HostBatch {
         let volumes = volumes.collect::<Result<Vec<&[Id]>, _>>()?;
         self.volume_counts.clear();
         self.volume_counts.extend(volumes.iter().map(|ids| ids.len()));
+        self.volume_ids.clear();
+        self.volume_ids.extend(volumes.iter().copied().flatten());
         let cell = dataset.voxels().cell_bytes();
         self.voxels.resize(cell * self.volumes(), 0);
-        for (id, cell) in volumes.into_iter().flatten().zip(self.voxels.chunks_exact_mut(cell)) {
+        for (id, cell) in self.volume_ids.iter().zip(self.voxels.chunks_exact_mut(cell)) {
             dataset.read_voxels(*id, cell)?;
         }
         Ok(())

@@ -58,7 +58,7 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Tra
 
         // Whatever is drawn depends on seed and step alone, so a resumed run draws what an unbroken one would.
         let seed = seed::seed_of(config.seed, step);
-        let input = to_device(&batch, run.data.dataset.voxels(), run.device, seed as u64);
+        let input = to_device(&batch, run.data.dataset.voxels(), run.device, seed as u64, config.step.augmentation);
         tch::manual_seed(seed);
         let output = run.model.forward(&input, true)?;
         if !output.loss.requires_grad() {

@@ -58,6 +58,7 @@ impl Run {
         let lock = RunLock::take(out)?;
         let device = config.device.open(config.threads)?;
         let data = TrainData::open(&config.data, config.validation.is_some())?;
+        config.step.augmentation.check(data.dataset.voxels().shape_dhw)?;
         let total_steps = data.total_steps(&config.data, config.step.batch)?;
         data.check_memory(&config.data, config.step.batch)?;
 

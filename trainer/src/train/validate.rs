@@ -5,6 +5,7 @@ use med2e3_feed::{Feed, FeedCursor, FeedPlan};
 
 use super::run::Run;
 use crate::TrainerError;
+use crate::augmentation::Augmentation;
 use crate::config::ValidationConfig;
 use crate::device_batch::to_device;
 
@@ -23,7 +24,7 @@ impl Run {
         for _ in 0..config.batches {
             let Some(batch) = feed.next_batch() else { break };
             let batch = batch?;
-            let input = to_device(&batch, self.data.dataset.voxels(), self.device, self.seed);
+            let input = to_device(&batch, self.data.dataset.voxels(), self.device, self.seed, Augmentation::None);
             let output = self.model.forward(&input, false)?;
             sum += output.loss.double_value(&[]) * output.target_count as f64;
             targets += output.target_count;

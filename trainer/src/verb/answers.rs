@@ -9,7 +9,8 @@ use med2e3_schemas::sample::SampleRow;
 use med2e3_shards::{Dataset, Samples};
 
 use crate::TrainerError;
-use crate::device_batch::{row_key, voxels};
+use crate::device_batch::voxels;
+use crate::draw::key_of;
 use crate::generate::Decoding;
 use crate::generate::answerer::{Answerer, Prompt, Reply};
 use crate::metric::{Judged, measure};
@@ -64,7 +65,7 @@ fn prompts(batch: &HostBatch, seed: u64) -> Vec<Prompt> {
     let prompt = |number: usize| Prompt {
         ids: row(&batch.ids, batch.width, &batch.lengths, number),
         question_ids: row(&batch.question_ids, batch.question_width, &batch.question_lengths, number),
-        key: row_key(seed, batch.sample_ids[number]),
+        key: key_of(seed, batch.sample_ids[number]),
     };
     (0..batch.rows()).map(prompt).collect()
 }
