@@ -7,8 +7,8 @@ use med2e3_schemas::volume::VoxelFormat;
 use tch::{Kind, Tensor};
 
 use crate::TrainerError;
-use crate::draw::{Draws, Purpose};
 use crate::fit::expect;
+use crate::model::draws::Uniforms;
 use crate::words::words;
 
 words! {
@@ -52,8 +52,8 @@ impl Augmentation {
             return Draw::default();
         }
         // Every number is drawn, used or not, so that none depends on what another decided.
-        let mut draws = Draws::new(key, Purpose::Augmentation);
-        let mut happens = |share: f64| (draws.uniform() < share, draws.uniform());
+        let mut draws = Uniforms::new(key, "augmentation");
+        let mut happens = |share: f64| (draws.draw() < share, draws.draw());
         let (is_turned, turn) = happens(TURNED);
         let flips = [(); 3].map(|()| happens(FLIPPED).0);
         let mut contrast = || {
@@ -102,23 +102,23 @@ impl Draw {
     }
 }
 
-/// Values of volumes, f32 (B, 1, D, H, W), from their codes of any kind on the same device. `draws` has one entry a volume, and
-/// row i of `intensity_b2`, f32, is [`Draw::intensity`] of entry i.
+/// Values of volumes, f32 (V, 1, D, H, W), from their codes of any kind on the same device. `draws` has one entry a volume, and
+/// row i of `intensity_v2`, f32, is [`Draw::intensity`] of entry i.
 ///
 /// # Panics
 /// There are not as many draws and rows as volumes.
-pub fn values(codes_b1dhw: &Tensor, draws: &[Draw], intensity_b2: &Tensor) -> Tensor {
-    let volumes = codes_b1dhw.size()[0];
-    assert_eq!((draws.len() as i64, intensity_b2.size()), (volumes, vec![volumes, 2]));
-    let volume = |(place, draw): (i64, &Draw)| draw.moved(&codes_b1dhw.select(0, place));
-    let moved_b1dhw = draws.iter().any(Draw::moves).then(|| {
+pub fn values(codes_v1dhw: &Tensor, draws: &[Draw], intensity_v2: &Tensor) -> Tensor {
+    let volumes = codes_v1dhw.size()[0];
+    assert_eq!((draws.len() as i64, intensity_v2.size()), (volumes, vec![volumes, 2]));
+    let volume = |(place, draw): (i64, &Draw)| draw.moved(&codes_v1dhw.select(0, place));
+    let moved_v1dhw = draws.iter().any(Draw::moves).then(|| {
         let moved: Vec<Tensor> = (0..).zip(draws).map(volume).collect();
         Tensor::stack(&moved, 0)
     });
-    let codes_b1dhw = moved_b1dhw.as_ref().unwrap_or(codes_b1dhw);
-    let column = |at: i64| intensity_b2.select(1, at).view([volumes, 1, 1, 1, 1]);
+    let codes_v1dhw = moved_v1dhw.as_ref().unwrap_or(codes_v1dhw);
+    let column = |at: i64| intensity_v2.select(1, at).view([volumes, 1, 1, 1, 1]);
     // One pass: libtorch turns codes to floats on the way.
-    column(1).addcmul(codes_b1dhw, &column(0)).to_kind(Kind::Float)
+    column(1).addcmul(codes_v1dhw, &column(0)).to_kind(Kind::Float)
 }
 
 #[cfg(test)]
@@ -168,9 +168,9 @@ mod tests {
             let format = VoxelFormat { offset: -0.25, ..VoxelFormat::unit_range(shape_dhw, code) };
             let codes: Vec<f32> = (0..draws.len() * cells).map(|i| (i * 37 % 251) as f32).collect();
             let kind = [Kind::Uint8, Kind::Int16, Kind::Float][code as usize];
-            let codes_b1dhw = Tensor::from_slice(&codes).view([-1, 1, 3, 4, 4]).to_kind(kind);
+            let codes_v1dhw = Tensor::from_slice(&codes).view([-1, 1, 3, 4, 4]).to_kind(kind);
             let intensity: Vec<f32> = draws.iter().flat_map(|draw| draw.intensity(&format)).collect();
-            let found = values(&codes_b1dhw, &draws, &Tensor::from_slice(&intensity).view([-1, 2]));
+            let found = values(&codes_v1dhw, &draws, &Tensor::from_slice(&intensity).view([-1, 2]));
             let found: Vec<f32> = Vec::try_from(found.flatten(0, -1)).unwrap();
             for ((draw, codes), found) in draws.iter().zip(codes.chunks(cells)).zip(found.chunks(cells)) {
                 let host: Vec<f32> = codes.iter().map(|code| code * format.scale + format.offset).collect();

@@ -1,15 +1,15 @@
-//! A host batch to the tensors that the model takes: codes become values on the device.
+//! A host batch to what the model takes: codes become values on the device.
 
-use med2e3_feed::HostBatch;
+use med2e3_feed::{HostBatch, HostText};
+use med2e3_schemas::Id;
 use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
 use tch::{Device, Kind, Tensor};
 
 use crate::augmentation::{self, Augmentation, Draw};
-use crate::draw::key_of;
-use crate::model::ModelInput;
+use crate::model::{ModelInput, TargetWeights, TextInput};
 
-/// The model's input for a batch. Ids stay on the CPU, where the splice reads them; voxels are copied to the device as codes,
-/// one to four bytes each, and become values there. `seed` is of what is drawn for the rows, which depends on it and on each
+/// The model's input for a batch. Texts stay on the host, where they are planned; voxels are copied to the device as codes, one
+/// to four bytes each, and become values there. `seed` is of what is drawn for the texts, which depends on it and on each
 /// sample's own id, and for the volumes, whose ids count alone: texts of one volume see it changed in the same way.
 pub fn to_device(
     batch: &HostBatch,
@@ -18,25 +18,39 @@ pub fn to_device(
     seed: u64,
     augmentation: Augmentation,
 ) -> ModelInput {
-    let rows = batch.rows() as i64;
-    let matrix = |values: &[i64], width: usize| Tensor::from_slice(values).view([rows, width as i64]);
-    let question_lengths_b1 = Tensor::from_slice(&batch.question_lengths).unsqueeze(1);
-    let positions_1t = Tensor::arange(batch.question_width as i64, (Kind::Int64, Device::Cpu)).unsqueeze(0);
+    let draw = |id: &Id| augmentation.draw(row_key(seed, *id));
     ModelInput {
-        voxels_bcdhw: match augmentation {
-            Augmentation::None => voxels(&batch.voxels, batch.volumes() as i64, format, device),
+        voxels_vcdhw: match augmentation {
+            Augmentation::None => voxels(&batch.voxels, batch.volume_ids.len() as i64, format, device),
             Augmentation::M3d => {
-                let draws: Vec<Draw> = batch.volume_ids.iter().map(|id| augmentation.draw(key_of(seed, *id))).collect();
-                augmented(&batch.voxels, &draws, format, device)
+                augmented(&batch.voxels, &batch.volume_ids.iter().map(draw).collect::<Vec<_>>(), format, device)
             }
         },
-        ids_bt: matrix(&batch.ids, batch.width),
-        lengths_b: batch.lengths.clone(),
-        labels_bt: Some(matrix(&batch.labels, batch.width)),
-        question_ids_bt: matrix(&batch.question_ids, batch.question_width),
-        question_mask_bt: positions_1t.lt_tensor(&question_lengths_b1),
-        keys_b: batch.sample_ids.iter().map(|id| key_of(seed, *id)).collect(),
+        texts: texts(batch, seed),
+        weights: TargetWeights::PerText(batch.texts.iter().map(|text| text.target_weight).collect()),
     }
+}
+
+/// The texts of a batch, each with the key of what is drawn for it.
+pub(crate) fn texts(batch: &HostBatch, seed: u64) -> Vec<TextInput> {
+    let text = |text: &HostText| TextInput {
+        ids: text.ids.clone(),
+        labels: text.labels.clone(),
+        volumes: text.volumes.clone(),
+        question_ids: text.question_ids.clone(),
+        key: row_key(seed, text.sample_id),
+    };
+    batch.texts.iter().map(text).collect()
+}
+
+/// The key of what is drawn for a sample or a volume.
+pub(crate) fn row_key(seed: u64, sample: Id) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_le_bytes());
+    hasher.update(&sample.0);
+    let hash = hasher.finalize();
+    let (first, _) = hash.as_bytes().as_chunks::<8>();
+    u64::from_le_bytes(first[0])
 }
 
 /// Cells of `count` volumes as f32 values, (B, 1, D, H, W), in the unit of the format: 0..1 or Hounsfield units.
@@ -51,8 +65,8 @@ pub fn voxels(cells: &[u8], count: i64, format: &VoxelFormat, device: Device) ->
 /// The same of volumes that are changed as `draws` say, one entry each.
 fn augmented(cells: &[u8], draws: &[Draw], format: &VoxelFormat, device: Device) -> Tensor {
     let intensity: Vec<f32> = draws.iter().flat_map(|draw| draw.intensity(format)).collect();
-    let intensity_b2 = Tensor::from_slice(&intensity).view([-1, 2]).to_device(device);
-    augmentation::values(&codes(cells, draws.len() as i64, format, device), draws, &intensity_b2)
+    let intensity_v2 = Tensor::from_slice(&intensity).view([-1, 2]).to_device(device);
+    augmentation::values(&codes(cells, draws.len() as i64, format, device), draws, &intensity_v2)
 }
 
 fn codes(cells: &[u8], count: i64, format: &VoxelFormat, device: Device) -> Tensor {

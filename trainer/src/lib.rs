@@ -10,7 +10,8 @@
 //! - [`report`]: all runs of a demo as one page
 //! - [`config`]: what the TOML file of a run may hold
 //! - [`device`], [`device_batch`], [`precision`]: the device of tensors, how a batch gets there, and the kind of floats
-//! - [`augmentation`]: how volumes are changed in training; [`draw`]: keys of what is drawn at random
+//! - [`augmentation`]: how volumes are changed in training
+//! - [`host_array`], [`staging`]: arrays on their way to the device and numbers on their way back, without a wait
 //! - `fit`: whether a model was made for a dataset; `machine`: what a configuration may ask of the machine
 //! - [`words`]: choices by name, for configurations and the command line
 //! - [`libtorch`]: what tch lacks, through C++ functions; the only `unsafe` code of the crate
@@ -58,10 +59,11 @@ pub mod config;
 pub mod augmentation;
 pub mod device;
 pub mod device_batch;
-pub mod draw;
 mod fit;
+pub mod host_array;
 mod machine;
 pub mod precision;
+pub mod staging;
 
 pub mod libtorch;
 pub mod words;

@@ -8,21 +8,28 @@
 //! - `linear`: an affine map with a residual, by oneDNN
 //! - `random`: draws from a generator of their own
 //! - `allocator`: one setting of the C allocator
-//! - `cuda`: libtorch's CUDA half
+//! - `cuda`: libtorch's CUDA half; `context`: how it computes
+//! - `stream`: copies that nobody waits for; `host_reads`: how often the host waits
 #![allow(unsafe_code)]
 
 mod adamw;
 mod allocator;
 mod call;
+mod context;
 mod cuda;
 mod gradients;
+mod host_reads;
 mod linear;
 mod random;
+mod stream;
 
 pub use adamw::{AdamWLists, AdamWNumbers, fused_adamw};
 pub use allocator::keep_freed_memory;
 pub use call::LibtorchError;
-pub use cuda::open_cuda;
+pub use context::{Context, FirstAttention, set_context};
+pub use cuda::{CudaDevices, CudaVersion, cuda_devices, driver_version, open_cuda};
 pub use gradients::{attach_gradients, autograd_enabled, drop_grads, foreach_mul, global_norm};
+pub use host_reads::HostReads;
 pub use linear::linear;
 pub use random::fill_normal;
+pub use stream::{CopyStream, Download, Event, HostBlock, Plain, upload};
