@@ -4,7 +4,7 @@
 //! # Layout
 //! - `call`: how a C++ function is called: tensors as pointers, exceptions as errors
 //! - `adamw`: one AdamW step over all tensors
-//! - `gradients`: their norm, scaling and removal; gradients that are known in advance
+//! - `gradients`: their norm; gradients that are known in advance; `gradient_buffer`: those in a buffer of the optimizer's
 //! - `linear`: an affine map with a residual, by oneDNN
 //! - `random`: draws from a generator of their own
 //! - `allocator`: one setting of the C allocator
@@ -17,18 +17,20 @@ mod allocator;
 mod call;
 mod context;
 mod cuda;
+mod gradient_buffer;
 mod gradients;
 mod host_reads;
 mod linear;
 mod random;
 mod stream;
 
-pub use adamw::{AdamWLists, AdamWNumbers, fused_adamw};
+pub use adamw::{AdamWLists, AdamWNumbers, AdamWScalars, fused_adamw};
 pub use allocator::keep_freed_memory;
 pub use call::LibtorchError;
 pub use context::{Context, FirstAttention, set_context};
 pub use cuda::{CudaDevices, CudaVersion, cuda_devices, driver_version, open_cuda};
-pub use gradients::{attach_gradients, autograd_enabled, drop_grads, foreach_mul, global_norm};
+pub use gradient_buffer::{gradient_writes, put_gradient};
+pub use gradients::{attach_gradients, autograd_enabled, global_norm};
 pub use host_reads::HostReads;
 pub use linear::linear;
 pub use random::fill_normal;

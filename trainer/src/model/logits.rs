@@ -28,7 +28,7 @@ impl Med2e3 {
         mask_bt: Option<&Tensor>,
     ) -> Result<(Tensor, SplicedPositions), ModelError> {
         no_grad(|| {
-            let plan = self.plan(input, self.config.variant.max_length, false)?;
+            let plan = self.plan(input, self.config().variant.max_length, false)?;
             let placed = plan.place(|array, shape| array.place(shape, self.device()));
             let visual = self.visual_features(&input.voxels_vcdhw, &placed)?;
             let splice = &plan.splice;

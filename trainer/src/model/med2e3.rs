@@ -48,8 +48,8 @@ pub struct VisualFeatures {
 }
 
 /// As [`VisualFeatures`], the tokens of every slice not made yet.
-struct Visual<'a> {
-    tokens_mse: Tensor,
+pub(super) struct Visual<'a> {
+    pub(super) tokens_mse: Tensor,
     tokens3d_vpe: Option<Tensor>,
     slices: Option<SliceTokens<'a>>,
     scores_mn: Tensor,
@@ -273,7 +273,7 @@ impl Med2e3 {
         })
     }
 
-    fn visual_features(&self, voxels_vcdhw: &Tensor, placed: &PlacedPlan) -> Result<Visual<'_>, ModelError> {
+    pub(super) fn visual_features(&self, voxels_vcdhw: &Tensor, placed: &PlacedPlan) -> Result<Visual<'_>, ModelError> {
         let [d, h, w] = self.config.vision3d.img_size;
         let mentions = &placed.mentions;
         let voxels_vcdhw = &voxels_vcdhw.to_kind(self.kind());
@@ -348,7 +348,7 @@ impl Med2e3 {
     }
 
     /// Text embeddings with the visual tokens at their positions, (B, T, E).
-    fn embed(&self, placed: &PlacedPlan, tokens_mse: &Tensor) -> Tensor {
+    pub(super) fn embed(&self, placed: &PlacedPlan, tokens_mse: &Tensor) -> Tensor {
         let text_re = self.llm.embed(&placed.text_ids);
         let visual_re = tokens_mse.flatten(0, 1).index_select(0, &placed.visual_rows);
         text_re

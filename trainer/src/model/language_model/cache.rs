@@ -7,6 +7,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::config::LanguageModelConfig;
+use crate::libtorch::upload;
 use crate::model::layers::{AttentionMask, attention};
 
 /// The cache of all blocks, allocated once for prompt and answer.

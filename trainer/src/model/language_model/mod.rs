@@ -15,6 +15,7 @@ pub(crate) use projections::Role;
 
 use super::error::ModelError;
 use super::layers::{Init, Linear, RmsNorm};
+use crate::libtorch::upload;
 use block::{Block, Pass};
 use rope::{Angles, Rope};
 

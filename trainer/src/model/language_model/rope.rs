@@ -5,6 +5,7 @@ use std::f64::consts::PI;
 use tch::{Device, Kind, Tensor};
 
 use super::config::{LanguageModelConfig, RopeScaling};
+use crate::libtorch::upload;
 
 /// The frequencies of one model.
 pub(super) struct Rope {
