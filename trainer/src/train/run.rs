@@ -18,10 +18,11 @@ use super::rows;
 use super::schedule::CosineSchedule;
 use super::start::{Existing, Origin};
 use crate::TrainerError;
+use crate::augmentation::Augmentation;
 use crate::config::{OptimizerConfig, StepConfig, TrainConfig};
 use crate::device_batch::to_device;
 use crate::files::checkpoint::{Contents, HostTensors, Tokenizers, TrainState, folder_of, snapshot};
-use crate::fit;
+use crate::fit::{self, expect};
 use crate::machine::check_memory;
 use crate::model::batch_plan::width_multiple;
 use crate::model::draws::draw_key;
@@ -31,6 +32,7 @@ use crate::model::{Med2e3, Med2e3Config, ModelOutput, Part};
 /// Everything that the loop needs.
 pub(super) struct Run {
     pub(super) device: Device,
+    augmentation: Augmentation,
     pub(super) data: TrainData,
     pub(super) model: Med2e3,
     /// The trained weights by name, sharing storage with the model.
@@ -60,7 +62,9 @@ impl Run {
         config.check()?;
         let lock = RunLock::take(out)?;
         let device = config.device.open(config.threads)?;
+        config.compute.apply(device)?;
         let data = TrainData::open(&config.data, config.validation.is_some())?;
+        config.step.augmentation.check(data.dataset.voxels().shape_dhw)?;
         let total_steps = data.total_steps(&config.data, config.step.batch)?;
         data.check_memory(&config.data, &config.step)?;
 
@@ -76,7 +80,11 @@ impl Run {
             let measured = validation.batches.saturating_mul(config.step.batch).min(samples.rows.len());
             rows::check(&samples.rows[..measured], config.data.form, question, &sizes, &rule)?;
         }
-        let (model, tunings) = origin.model(&config.model, config.seed, device)?;
+        let (mut model, tunings) = origin.model(&config.model, config.seed, device)?;
+        let dropout = config.step.text_encoder_dropout;
+        let drops = model.set_text_encoder_dropout(dropout);
+        let expected = "0 for a model that reads no question by a text encoder".into();
+        expect("step.text_encoder_dropout", drops || dropout == 0.0, expected, dropout.to_string())?;
 
         let trainable = model.trainable();
         let learning: u128 = trainable.iter().map(|(_, tensor)| tensor.numel() as u128).sum();
@@ -97,6 +105,7 @@ impl Run {
             saved,
             _lock: lock,
             device,
+            augmentation: config.step.augmentation,
             data,
             model,
             trainable,
@@ -125,7 +134,7 @@ impl Run {
     /// # Errors
     /// A batch that does not fit the model.
     pub(super) fn forward(&self, batch: &HostBatch, seed: u64) -> Result<ModelOutput, TrainerError> {
-        let input = to_device(batch, self.data.dataset.voxels(), self.device, seed);
+        let input = to_device(batch, self.data.dataset.voxels(), self.device, seed, self.augmentation);
         let of_micro_batch = draw_key(&[seed, batch.share.micro_batch as u64]);
         tch::manual_seed(of_micro_batch as i64);
         Ok(self.model.forward(&input, Some(of_micro_batch))?)

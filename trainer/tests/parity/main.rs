@@ -1,6 +1,7 @@
 //! The model, its loss, its gradients, its generation and its optimizer against PyTorch, transformers and MONAI. The
 //! expected numbers and the scripts that made them are in `../golden/`.
 
+mod augmentation;
 mod clip;
 mod golden_file;
 mod imported;
