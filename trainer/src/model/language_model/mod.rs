@@ -169,7 +169,8 @@ impl LanguageModel {
             None => {
                 for (index, block) in self.blocks.iter().enumerate() {
                     let (is_trained, block, pass) = (block.is_trained(), block.shallow_clone(), pass.shallow_clone());
-                    let forward = move |hidden_bte: &Tensor, tape: &mut Tape| block.forward(hidden_bte, &pass, tape, None);
+                    let forward =
+                        move |hidden_bte: &Tensor, tape: &mut Tape| block.forward(hidden_bte, &pass, tape, None);
                     hidden_bte = self.recomputation.run(index, &hidden_bte, is_trained, forward);
                 }
             }

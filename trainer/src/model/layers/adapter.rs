@@ -159,7 +159,8 @@ mod tests {
         for case in 0..16 {
             let has = |bit: usize| case >> bit & 1 == 1;
             let leaf = |shape: &[i64], is_trained: bool| init.matrix(shape).set_requires_grad(is_trained);
-            let linear = Linear { weight: leaf(&[12, 10], has(0)), bias: has(1).then(|| leaf(&[1, 12], true).view([12])) };
+            let linear =
+                Linear { weight: leaf(&[12, 10], has(0)), bias: has(1).then(|| leaf(&[1, 12], true).view([12])) };
             let bias = linear.bias.as_ref().map(|bias| bias.detach().set_requires_grad(true));
             let linear = Linear { bias, ..linear };
             let dropout = if has(2) { 0.4 } else { 0.0 };
@@ -172,11 +173,23 @@ mod tests {
             let expected = x.linear(&linear.weight, linear.bias.as_ref()) + sum + &residual;
             let close = |found: &Tensor, expected: &Tensor| (found - expected).abs().max().double_value(&[]) < 1e-4;
             assert!(close(&found, &expected), "{case}");
-            let all = [Some(&x), Some(&linear.weight), linear.bias.as_ref(), Some(&residual), Some(&adapter.a), Some(&adapter.b)];
+            let all = [
+                Some(&x),
+                Some(&linear.weight),
+                linear.bias.as_ref(),
+                Some(&residual),
+                Some(&adapter.a),
+                Some(&adapter.b),
+            ];
             let trained: Vec<&Tensor> = all.into_iter().flatten().filter(|tensor| tensor.requires_grad()).collect();
-            let grads = |result: &Tensor| Tensor::run_backward(&[result.square().sum(Kind::Float)], &trained, false, false);
+            let grads =
+                |result: &Tensor| Tensor::run_backward(&[result.square().sum(Kind::Float)], &trained, false, false);
             for (found, expected) in grads(&found).iter().zip(grads(&expected)) {
-                assert!(close(found, &(&expected * 1.0)) || (found - &expected).norm().double_value(&[]) < 1e-5 * expected.norm().double_value(&[]), "{case}");
+                assert!(
+                    close(found, &(&expected * 1.0))
+                        || (found - &expected).norm().double_value(&[]) < 1e-5 * expected.norm().double_value(&[]),
+                    "{case}"
+                );
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The gated activation of the language models: `silu(gate) * up`, of which only gate and up are kept.
 
-use tch::{Kind, Tensor, no_grad};
+use tch::{Tensor, no_grad};
 
 use crate::libtorch::{self, LibtorchError};
 
@@ -44,13 +44,7 @@ fn value(gate: &Tensor, up: &Tensor) -> Tensor {
 }
 
 /// Writes the gradients of gate and up.
-fn gradients(
-    grad: &Tensor,
-    gate: &Tensor,
-    up: &Tensor,
-    of_gate: &Tensor,
-    of_up: &Tensor,
-) -> Result<(), LibtorchError> {
+fn gradients(grad: &Tensor, gate: &Tensor, up: &Tensor, of_gate: &Tensor, of_up: &Tensor) -> Result<(), LibtorchError> {
     let _ = gate.f_silu()?.f_mul_out(of_up, grad)?;
     let _ = grad.f_mul(up)?.f_silu_backward_grad_input(of_gate, gate)?;
     Ok(())
@@ -59,7 +53,7 @@ fn gradients(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
+    use tch::{Device, Kind};
 
     /// Bit for bit libtorch's own autograd over the formula: the operations are the same, in f32 and in bf16.
     #[test]

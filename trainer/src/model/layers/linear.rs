@@ -45,4 +45,9 @@ impl Linear {
     pub(crate) fn shallow_clone(&self) -> Linear {
         Linear { weight: self.weight.shallow_clone(), bias: self.bias.as_ref().map(Tensor::shallow_clone) }
     }
+
+    /// The map without its bias.
+    pub(crate) fn forward_without_bias(&self, x: &Tensor) -> Tensor {
+        libtorch::linear(x, &self.weight, None, None).expect("widths fit")
+    }
 }

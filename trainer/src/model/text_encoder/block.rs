@@ -36,7 +36,8 @@ impl Block {
         let (batch, tokens, width) = hidden_bte.size3().expect("hidden states have three axes");
         let heads = |linear: &Linear| linear.forward(hidden_bte).view([batch, tokens, self.heads, width / self.heads]);
         let attended_bte = attention(&heads(&self.query), &heads(&self.key), &heads(&self.value), mask);
-        let hidden_bte = self.attention_norm.forward(&self.out.map(&attended_bte, Some(hidden_bte), &mut Tape::Computed));
+        let hidden_bte =
+            self.attention_norm.forward(&self.out.map(&attended_bte, Some(hidden_bte), &mut Tape::Computed));
         self.mlp_norm.forward(&self.mlp.add_to(&hidden_bte, &hidden_bte, &mut Tape::Computed))
     }
 }
