@@ -73,7 +73,6 @@ fn language_models() -> Vec<(&'static str, Med2e3Config)> {
             "window",
             with(&|config| {
                 config.llm.sliding_window = Some(9);
-                config.llm.full_attention_layers = vec![1, 4];
             }),
         ),
         (
@@ -85,10 +84,12 @@ fn language_models() -> Vec<(&'static str, Med2e3Config)> {
             }),
         ),
         (
-            "grouped with biases",
+            "grouped with biases and windows in some layers",
             with(&|config| {
                 config.llm.model_type = Family::Qwen2;
                 config.llm.num_key_value_heads = 3;
+                config.llm.sliding_window = Some(9);
+                config.llm.full_attention_layers = vec![1, 4];
             }),
         ),
         ("adapters", with(&|config| config.lora = lora(0.0, &["all-linear"]))),
