@@ -177,7 +177,7 @@ unsafe fn optional(status: c_int, out: TensorPtr) -> Result<Option<Tensor>, Libt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::libtorch::{backward, backward_from, set_gradient};
+    use crate::libtorch::{backward, backward_from, put_gradient};
     use tch::{Device, Kind};
 
     /// Values and gradients of libtorch's own `linear`, for few and many rows, every choice of what is there and what is
@@ -220,7 +220,7 @@ mod tests {
         let mut start = 0;
         for weight in weights {
             let view = buffer.narrow(0, start, weight.numel() as i64).view(weight.size().as_slice());
-            set_gradient(weight, &view).unwrap();
+            let _ = put_gradient(weight, &view).unwrap();
             start += weight.numel() as i64;
         }
         buffer

@@ -4,7 +4,7 @@
 //! # Layout
 //! - `call`: how a C++ function is called: tensors as pointers, exceptions as errors
 //! - `adamw`: one AdamW step over all tensors
-//! - `gradients`: their norm, scaling and removal; gradients that are known in advance
+//! - `gradients`: their norm; gradients that are known in advance; `gradient_buffer`: those in a buffer of the optimizer's
 //! - `node`: an autograd node whose backward is a Rust closure; backward passes that return their errors
 //! - `linear`: an affine map with a residual, by oneDNN; sums of its weights' gradients in f32
 //! - `attention`: fused attention whose graph is made apart from its value
@@ -19,18 +19,22 @@ mod allocator;
 mod attention;
 mod call;
 mod cuda;
+mod gradient_buffer;
 mod gradients;
 mod linear;
 mod memory;
 mod node;
 mod random;
 
-pub use adamw::{AdamWLists, AdamWNumbers, fused_adamw};
+pub use adamw::{AdamWLists, AdamWNumbers, AdamWScalars, fused_adamw};
 pub use allocator::keep_freed_memory;
 pub use attention::{AttentionInputs, KeptAttention};
 pub use call::LibtorchError;
 pub use cuda::open_cuda;
-pub use gradients::{attach_gradients, autograd_enabled, drop_grads, foreach_mul, global_norm, set_gradient};
+pub use gradient_buffer::{gradient_writes, put_gradient};
+#[cfg(test)]
+pub(crate) use gradients::taken_gradient;
+pub use gradients::{attach_gradients, autograd_enabled, global_norm};
 pub use linear::{LinearGradients, bias_gradient, linear, linear_of, product, weight_gradient};
 pub use memory::{CountedMemory, DeviceMemory, MemoryCounter, device_memory, reset_device_peak};
 pub use node::{Behind, attach, backward, backward_from};

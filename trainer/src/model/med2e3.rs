@@ -12,7 +12,7 @@ use super::error::{ModelError, expect_multiple, expect_shape};
 use super::input::ModelInput;
 use super::language_model::LanguageModel;
 use super::layers::Init;
-use super::lora::LoraConfig;
+use super::lora::{LoraConfig, Table};
 use super::loss::{Targets, next_token_loss};
 use super::part::Part;
 use super::recompute::{Recomputation, Recompute};
@@ -211,6 +211,18 @@ impl Med2e3 {
             *recomputation = Recomputation::new(policy, blocks.unwrap_or(usize::MAX));
         }
         Ok(())
+    }
+
+    /// Has tables of the language model stored with its adapters, as PEFT's `modules_to_save`. Both where both are one, which
+    /// PEFT would otherwise take apart. Nothing where there are no adapters.
+    pub fn store_with_adapters(&mut self, tables: &[Table]) {
+        let is_tied = self.config.llm.tie_word_embeddings && !tables.is_empty();
+        if let Some(lora) = &mut self.config.lora {
+            lora.tables = Table::ALL
+                .into_iter()
+                .filter(|table| is_tied || tables.contains(table) || lora.tables.contains(table))
+                .collect();
+        }
     }
 
     /// Adds every adapter's matrix to its map's; the model and its config are then without adapters. Returns the largest

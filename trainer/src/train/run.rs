@@ -8,12 +8,12 @@ use med2e3_feed::{Feed, FeedPlan, HostBatch, Splicing, StepRule};
 use med2e3_program::output::write_report;
 use med2e3_schemas::report::{TrainReport, TrainStep};
 use med2e3_store::{FileError, put_whole};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::data::TrainData;
 use super::lock::RunLock;
 use super::log::{self, StepLog};
-use super::optimizer::{AdamW, AdamWConfig};
+use super::optimizer::{AdamW, AdamWConfig, Rates, Trained};
 use super::rows;
 use super::schedule::CosineSchedule;
 use super::start::{Existing, Origin};
@@ -25,6 +25,7 @@ use crate::fit;
 use crate::machine::check_memory;
 use crate::model::batch_plan::width_multiple;
 use crate::model::draws::draw_key;
+use crate::model::piece::Tuning;
 use crate::model::{Med2e3, Med2e3Config, ModelOutput, Part};
 
 /// Everything that the loop needs.
@@ -47,7 +48,7 @@ pub(super) struct Run {
     /// The step of the last checkpoint.
     saved: Option<u64>,
     _lock: RunLock,
-    /// Names of the parts that are trained.
+    /// What is trained, in words.
     trained: Vec<String>,
     out: PathBuf,
 }
@@ -75,19 +76,19 @@ impl Run {
             let measured = validation.batches.saturating_mul(config.step.batch).min(samples.rows.len());
             rows::check(&samples.rows[..measured], config.data.form, question, &sizes, &rule)?;
         }
-        let model = origin.model(&config.model, config.seed, device)?;
+        let (model, tunings) = origin.model(&config.model, config.seed, device)?;
 
         let trainable = model.trainable();
         let learning: u128 = trainable.iter().map(|(_, tensor)| tensor.numel() as u128).sum();
         if device == Device::Cpu {
             check_memory("model.train", 16 * learning, &format!("{learning} weights, their gradients and moments"))?;
         }
-        let mut optimizer = optimizer(&trainable, &config.optimizer);
+        let mut optimizer = optimizer(model.trained(&tunings), config)?;
+        let trainable = model.trainable();
         let schedule = CosineSchedule::with_warmup_ratio(total_steps, config.optimizer.warmup_ratio);
 
-        let is_built = |part: &&Part| model.parameter_count(**part) > 0;
-        let trained = config.model.train.iter().filter(is_built).map(|part| part.name().to_owned()).collect();
-        let state = origin.state(&data, &mut optimizer)?;
+        let trained = tunings.names();
+        let state = origin.state(&data, &trained, &mut optimizer)?;
         let log = open_folder(out, &text, &origin, &state)?;
         let plan = feed_plan(config, &model, rule, &state);
         let saved = (state.step > 0).then_some(state.step);
@@ -194,10 +195,20 @@ impl Run {
     }
 }
 
-fn optimizer(trainable: &[(String, Tensor)], config: &OptimizerConfig) -> AdamW {
-    let OptimizerConfig { beta1, beta2, eps, weight_decay, full_rate_inputs, .. } = *config;
-    let parameters = trainable.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
-    AdamW::new(parameters, AdamWConfig { beta1, beta2, eps, weight_decay, full_rate_inputs })
+/// The optimizer of these weights, which become the configured kind.
+fn optimizer(weights: Vec<(String, Tensor, Tuning)>, config: &TrainConfig) -> Result<AdamW, TrainerError> {
+    let OptimizerConfig { beta1, beta2, eps, clip, .. } = config.optimizer;
+    let kind = config.compute.precision.kind();
+    let trained = weights.into_iter().map(|weight| trained(weight, kind, &config.optimizer)).collect();
+    Ok(AdamW::new(trained, AdamWConfig { beta1, beta2, eps, clip, ..AdamWConfig::default() })?)
+}
+
+/// A weight with its share of a step's rate, which is a share of the run's peak, and its decay.
+fn trained((name, tensor, own): (String, Tensor, Tuning), kind: Kind, config: &OptimizerConfig) -> Trained {
+    let OptimizerConfig { learning_rate, weight_decay, full_rate_inputs, .. } = *config;
+    let rates = Rates { weight_decay: own.weight_decay.unwrap_or(weight_decay), full_rate_inputs };
+    let share = own.learning_rate.map_or(1.0, |own| own / learning_rate);
+    Trained { rate: share * rates.rate_of(&tensor), decay: rates.decay_of(&tensor), name, tensor, kind }
 }
 
 /// Makes the folder this run's: its configuration, and a log of the steps before `state`.

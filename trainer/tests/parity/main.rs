@@ -6,6 +6,7 @@ mod golden_file;
 mod imported;
 mod language_model;
 mod lora;
+mod optimizer;
 mod recompute;
 mod step;
 mod variants;

@@ -67,9 +67,7 @@ mod tests {
             let of = |value: Tensor| {
                 assert!(value == naive);
                 libtorch::backward_from(&value, &arriving).unwrap();
-                let grad = both.grad();
-                libtorch::drop_grads(&[both.shallow_clone()]).unwrap();
-                grad
+                libtorch::taken_gradient(&both)
             };
             let expected = of(naive.shallow_clone());
             assert!(of(gated_halves(&both)) == expected, "halves");

@@ -36,6 +36,11 @@ impl Linear {
         libtorch::linear_of(value, x, weight, bias, residual).expect("widths fit")
     }
 
+    /// The map without its bias.
+    pub(crate) fn forward_without_bias(&self, x: &Tensor) -> Tensor {
+        libtorch::linear(x, &self.weight, None, None).expect("widths fit")
+    }
+
     /// Whether a backward pass stores a gradient of its weights.
     pub(crate) fn is_trained(&self) -> bool {
         self.weight.requires_grad() || self.bias.as_ref().is_some_and(Tensor::requires_grad)
@@ -44,10 +49,5 @@ impl Linear {
     /// Another handle of the same weights.
     pub(crate) fn shallow_clone(&self) -> Linear {
         Linear { weight: self.weight.shallow_clone(), bias: self.bias.as_ref().map(Tensor::shallow_clone) }
-    }
-
-    /// The map without its bias.
-    pub(crate) fn forward_without_bias(&self, x: &Tensor) -> Tensor {
-        libtorch::linear(x, &self.weight, None, None).expect("widths fit")
     }
 }
