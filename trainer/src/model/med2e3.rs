@@ -14,6 +14,8 @@ use super::language_model::LanguageModel;
 use super::layers::Init;
 use super::lora::{LoraConfig, Table};
 use super::loss::{Targets, next_token_loss};
+use super::part::Part;
+use super::recompute::{Recomputation, Recompute};
 use super::scorer::{self, ScorerInput, SliceScorer};
 use super::slice_tokens::SliceTokens;
 use super::text_encoder::Bert;
@@ -167,6 +169,37 @@ impl Med2e3 {
         let init = Init::drawn(self.device(), self.kind(), self.config.initializer, seed);
         adapt(&mut self.llm, lora, &init)?;
         self.config.lora = Some(lora.clone());
+        Ok(())
+    }
+
+    /// What the blocks of a part make again in their backward pass: of its first `blocks` blocks, of all where none are stated.
+    /// No number depends on it. A tower that the variant does not build has nothing to make again.
+    ///
+    /// # Errors
+    /// The part has no blocks, or fewer than stated.
+    pub fn set_recompute(&mut self, part: Part, policy: Recompute, blocks: Option<usize>) -> Result<(), ModelError> {
+        let (recomputation, found) = match part {
+            Part::Llm => (Some(&mut self.llm.recomputation), self.llm.blocks.len()),
+            Part::Vision2dModel => {
+                let encoder = self.encoder2d.as_mut();
+                encoder.map_or((None, usize::MAX), |it| (Some(&mut it.recomputation), it.blocks.len()))
+            }
+            Part::Vision3dModel => {
+                let encoder = self.encoder3d.as_mut();
+                encoder.map_or((None, usize::MAX), |it| (Some(&mut it.recomputation), it.blocks.len()))
+            }
+            Part::Vision2dConnector | Part::Vision3dConnector => {
+                let expected = [Part::Llm, Part::Vision2dModel, Part::Vision3dModel].map(Part::name).join(", ");
+                return Err(ModelError::config("recompute", format!("a part with blocks ({expected})"), part));
+            }
+        };
+        if let Some(blocks) = blocks.filter(|blocks| *blocks > found) {
+            let (field, expected) = (format!("recompute.{part}"), format!("at most the part's {found} blocks"));
+            return Err(ModelError::config(&field, expected, blocks));
+        }
+        if let Some(recomputation) = recomputation {
+            *recomputation = Recomputation::new(policy, blocks.unwrap_or(usize::MAX));
+        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@ mod imported;
 mod language_model;
 mod lora;
 mod optimizer;
+mod recompute;
 mod step;
 mod variants;
 mod whole;

@@ -46,7 +46,7 @@ fn value(gate: &Tensor, up: &Tensor) -> Tensor {
 /// Writes the gradients of gate and up.
 fn gradients(grad: &Tensor, gate: &Tensor, up: &Tensor, of_gate: &Tensor, of_up: &Tensor) -> Result<(), LibtorchError> {
     let _ = gate.f_silu()?.f_mul_out(of_up, grad)?;
-    let _ = grad.f_mul(up)?.f_silu_backward_grad_input(of_gate, gate)?;
+    let _ = gate.f_silu_backward_grad_input(of_gate, &grad.f_mul(up)?)?;
     Ok(())
 }
 
