@@ -71,8 +71,15 @@ impl Origin {
         })
     }
 
-    /// The model, adapters included, with the configured parts trainable.
-    pub(super) fn model(&self, config: &ModelConfig, seed: u64, device: Device) -> Result<Med2e3, TrainerError> {
+    /// The model, adapters included, with the configured parts trainable. Those are f32: the optimizer makes them `kind` and
+    /// keeps what that leaves over. All else is of this kind already.
+    pub(super) fn model(
+        &self,
+        config: &ModelConfig,
+        seed: u64,
+        device: Device,
+        kind: Kind,
+    ) -> Result<Med2e3, TrainerError> {
         let mut model = match self {
             Origin::Fresh(sizes) => fresh(sizes, device, seed)?,
             Origin::Checkpoint(checkpoint) | Origin::Resumed(checkpoint) => checkpoint.model(device)?,
@@ -85,6 +92,7 @@ impl Origin {
             add_adapters(&mut model, wanted, seed)?;
         }
         model.set_trainable(&trained_parts(&model, &config.train)?);
+        model.frozen_to_kind(kind);
         Ok(model)
     }
 

@@ -7,6 +7,7 @@ mod imported;
 mod language_model;
 mod lora;
 mod optimizer;
+mod step;
 mod variants;
 mod whole;
 mod windows;
