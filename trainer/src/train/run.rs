@@ -13,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 use super::data::TrainData;
 use super::lock::RunLock;
 use super::log::{self, StepLog};
-use super::optimizer::{AdamW, AdamWConfig, Rates, Trained};
+use super::optimizer::{AdamW, AdamWConfig, Master, Rates, Trained};
 use super::rows;
 use super::schedule::CosineSchedule;
 use super::start::{Existing, Origin};
@@ -80,16 +80,17 @@ impl Run {
             let measured = validation.batches.saturating_mul(config.step.batch).min(samples.rows.len());
             rows::check(&samples.rows[..measured], config.data.form, question, &sizes, &rule)?;
         }
-        let (mut model, tunings) = origin.model(&config.model, config.seed, device)?;
+        let kind = config.compute.precision.kind();
+        let (mut model, tunings) = origin.model(&config.model, config.seed, device, kind)?;
         let dropout = config.step.text_encoder_dropout;
         let drops = model.set_text_encoder_dropout(dropout);
         let expected = "0 for a model that reads no question by a text encoder".into();
         expect("step.text_encoder_dropout", drops || dropout == 0.0, expected, dropout.to_string())?;
 
         let trainable = model.trainable();
-        let learning: u128 = trainable.iter().map(|(_, tensor)| tensor.numel() as u128).sum();
         if device == Device::Cpu {
-            check_memory("model.train", 16 * learning, &format!("{learning} weights, their gradients and moments"))?;
+            let all: u128 = Part::ALL.into_iter().map(|part| u128::from(model.parameter_count(part))).sum();
+            check_weights(&trainable, all, kind)?;
         }
         let mut optimizer = optimizer(model.trained(&tunings), config)?;
         let trainable = model.trainable();
@@ -202,6 +203,15 @@ impl Run {
         write_report(&self.out, &report)?;
         Ok(report)
     }
+}
+
+/// Fails where the machine can't hold the weights with what training needs of each; `all` are those that rest too.
+fn check_weights(trainable: &[(String, Tensor)], all: u128, kind: Kind) -> Result<(), TrainerError> {
+    let learning: u128 = trainable.iter().map(|(_, tensor)| tensor.numel() as u128).sum();
+    let resting = all.saturating_sub(learning);
+    let bytes = u128::from(Master::default().bytes(kind)) * learning + kind.elt_size_in_bytes() as u128 * resting;
+    let what = format!("{learning} weights, their gradients and moments, and {resting} that rest");
+    check_memory("model.train", bytes, &what)
 }
 
 /// The optimizer of these weights, which become the configured kind.
