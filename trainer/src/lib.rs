@@ -11,6 +11,7 @@
 //! - [`config`]: what the TOML file of a run may hold
 //! - [`trained_parts`]: what of a model learns, as a configuration states it
 //! - [`device`], [`device_batch`], [`precision`]: the device of tensors, how a batch gets there, and the kind of floats
+//! - `text_tokenizer`: captions to the ids of a text encoder
 //! - `fit`: whether a model was made for a dataset; `machine`: what a configuration may ask of the machine
 //! - [`words`]: choices by name, for configurations and the command line
 //! - [`libtorch`]: what tch lacks, through C++ functions; the only `unsafe` code of the crate
@@ -61,6 +62,7 @@ mod fit;
 mod host_array;
 mod machine;
 pub mod precision;
+mod text_tokenizer;
 pub mod trained_parts;
 
 pub mod libtorch;

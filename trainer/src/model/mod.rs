@@ -10,7 +10,7 @@
 //! - [`scorer`], `slice_tokens`: 32 slices to the tokens of one
 //! - [`splice`]: visual tokens into text
 //! - [`language_model`]: Phi-3, Llama, Mistral, Qwen2; [`lora`]: adapters in it
-//! - [`text_encoder`] is BERT; [`m3d_clip`] joins it and the 3D encoder for retrieval
+//! - [`text_encoder`] is BERT; [`m3d_clip`] joins it and the 3D encoder for retrieval, [`contrastive`] trains both
 //! - `layers`: the small layers of all parts
 //! - [`loss`]: next-token cross-entropy
 //! - `sizes`: the range of every number; `limits`: the numbers of it that schemas state too
@@ -23,6 +23,7 @@
 pub mod batch_plan;
 pub mod config;
 pub mod connector;
+pub mod contrastive;
 pub(crate) mod draws;
 pub mod encoder2d;
 pub mod encoder3d;
