@@ -45,6 +45,18 @@ pub fn attach_gradients(value: &Tensor, inputs: &[(&Tensor, &Tensor)]) -> Result
     }
 }
 
+/// The gradient that backward passes have left at a weight, which starts again from zero.
+#[cfg(test)]
+pub(crate) fn taken_gradient(weight: &Tensor) -> Tensor {
+    let mut grad = weight.grad();
+    if !grad.defined() {
+        return grad;
+    }
+    let taken = grad.copy();
+    let _ = grad.zero_();
+    taken
+}
+
 /// Whether this thread's operations are recorded for a backward pass.
 pub fn autograd_enabled() -> bool {
     // SAFETY: takes no argument and reads a flag of this thread.

@@ -26,7 +26,7 @@ pub struct LoraConfig {
     pub rank: i64,
     /// The adapters' sum is multiplied by this over the rank, or over what `scale` names.
     pub alpha: f64,
-    /// Dropout on an adapter's input, in training only; drawn from libtorch's global generator.
+    /// Dropout on an adapter's input, in training only.
     pub dropout: f64,
     /// Maps that get an adapter, by their last published names; or `all-linear` alone.
     pub targets: Vec<String>,

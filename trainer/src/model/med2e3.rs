@@ -227,7 +227,7 @@ impl Med2e3 {
         let compute = || {
             let visual = self.visual_features(voxels_vcdhw, placed)?;
             let embeddings_bte = self.embed(placed, &visual.tokens_mse);
-            let hidden_bte = self.llm.forward(&embeddings_bte, &placed.splice.lengths, train.is_some())?;
+            let hidden_bte = self.llm.forward(&embeddings_bte, &placed.splice.lengths, train)?;
             let targets = Targets {
                 positions_r: &placed.target_positions,
                 ids_r: &placed.target_ids,
@@ -287,7 +287,7 @@ impl Med2e3 {
             let placed = plan.place(|array, shape| array.place(shape, self.device()));
             let visual = self.visual_features(&input.voxels_vcdhw, &placed)?;
             let splice = &plan.splice;
-            let hidden_bte = self.llm.forward(&self.embed(&placed, &visual.tokens_mse), &splice.lengths, false)?;
+            let hidden_bte = self.llm.forward(&self.embed(&placed, &visual.tokens_mse), &splice.lengths, None)?;
             let (rows, width) = (splice.lengths.len() as i64, splice.width as i64);
             let flat = match mask_bt {
                 Some(mask_bt) => {

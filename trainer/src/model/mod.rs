@@ -13,6 +13,7 @@
 //! - [`text_encoder`] is BERT; [`m3d_clip`] joins it and the 3D encoder for retrieval, [`contrastive`] trains both
 //! - `layers`: the small layers of all parts
 //! - [`loss`]: next-token cross-entropy
+//! - [`recompute`]: what blocks keep for their backward pass, and what they make again
 //! - `sizes`: the range of every number; `limits`: the numbers of it that schemas state too
 //! - [`part`]: the parts that are stored separately; [`piece`]: what is trained in a way of its own, and how
 //! - [`weights`]: published names and strict loading; [`published`]: published sizes
@@ -41,6 +42,7 @@ pub mod part;
 pub mod piece;
 pub mod preset;
 pub mod published;
+pub mod recompute;
 pub mod scorer;
 mod sizes;
 mod slice_tokens;
@@ -61,4 +63,5 @@ pub use m3d_clip::{M3dClip, M3dClipConfig};
 pub use med2e3::{Med2e3, ModelOutput, VisualFeatures};
 pub use part::Part;
 pub use preset::Preset;
+pub use recompute::Recompute;
 pub use text_encoder::{Bert, BertConfig, TextFeatures};
