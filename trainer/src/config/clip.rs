@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{OptimizerConfig, check_positive, check_threads};
 use crate::TrainerError;
 use crate::device::DeviceChoice;
+use crate::fit::expect;
 use crate::model::{Initializer, M3dClipConfig};
 
 /// `med2e3 train-clip`.
@@ -120,8 +121,8 @@ pub struct ClipValidationConfig {
     /// Steps between measurements.
     #[schemars(range(min = 1))]
     pub every: u64,
-    /// Pairs of one measurement, the first by id, all in one loss.
-    #[schemars(range(min = 2))]
+    /// Pairs of one measurement, the first by id, all in one loss; that of a single pair is 0.
+    #[schemars(range(min = 1))]
     pub pairs: usize,
 }
 
@@ -137,14 +138,13 @@ impl TrainClipConfig {
         let more =
             [("checkpoint_every", self.checkpoint_every), ("validation.every", self.validation.map(|v| v.every))];
         let large = large.into_iter().chain(more).map(|(key, count)| (key, count.map(|count| count as usize)));
-        let counts = counts.into_iter().chain(large).chain([("step.micro_batch", self.step.micro_batch)]);
+        let counts = counts.into_iter().chain(large).chain([
+            ("step.micro_batch", self.step.micro_batch),
+            ("validation.pairs", self.validation.map(|v| v.pairs)),
+        ]);
         check_positive(counts.filter_map(|(key, count)| Some((key, count?))))?;
-        let pairs = [("step.batch", Some(self.step.batch)), ("validation.pairs", self.validation.map(|v| v.pairs))];
-        for (key, count) in pairs {
-            let Some(count) = count else { continue };
-            let expected = "2 or more, since pairs are compared with each other".into();
-            crate::fit::expect(key, count >= 2, expected, count.to_string())?;
-        }
+        let expected = "2 or more, since pairs are compared with each other".into();
+        expect("step.batch", self.step.batch >= 2, expected, self.step.batch.to_string())?;
         check_threads([("threads", self.threads), ("data.readers", readers)])?;
         self.optimizer.check()
     }

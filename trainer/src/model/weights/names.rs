@@ -175,9 +175,13 @@ pub(super) fn in_bert(name: &str, own: &HashSet<&str>) -> Option<String> {
     Some(format!("language_encoder.{newer}")).filter(|name| own.contains(name.as_str()))
 }
 
-/// Whether a published BERT may hold the name although the encoder does not use it: heads, and counters of older releases.
+/// Whether a published BERT, or a whole M3D-CLIP in its stead, may hold the name although the encoder does not use it: heads, the
+/// vision half, and counters of older releases.
 pub(super) fn is_foreign_in_bert(name: &str) -> bool {
-    name.starts_with("cls.") || name.ends_with("embeddings.position_ids") || name.ends_with("embeddings.token_type_ids")
+    let prefixes = ["cls.", "vision_encoder.", "mm_vision_proj.", "mm_language_proj.", "logit_scale"];
+    prefixes.iter().any(|prefix| name.starts_with(prefix))
+        || name.ends_with("embeddings.position_ids")
+        || name.ends_with("embeddings.token_type_ids")
 }
 
 /// Whether M3D-CLIP's file may hold the name although nothing depends on it: a buffer of 0, 1, 2, .. or of zeros that older

@@ -66,9 +66,10 @@ impl ClipRun {
         let lock = RunLock::take(out)?;
         let device = config.device.open(config.threads)?;
         let dataset = Arc::new(Dataset::open(&config.data.dataset)?);
-        let samples = select(&dataset, config, config.data.split, "data.split")?;
-        let validation =
-            config.validation.map(|_| select(&dataset, config, Split::Validation, "validation")).transpose()?;
+        let samples = select(&dataset, config, config.data.split)?;
+        let expected = "two captions or more, since pairs are compared with each other".into();
+        expect("data.split", samples.rows.len() >= 2, expected, samples.rows.len().to_string())?;
+        let validation = config.validation.map(|_| select(&dataset, config, Split::Validation)).transpose()?;
         let total_steps = total_steps(config, samples.rows.len())?;
         check_host_memory(config, &dataset)?;
 
@@ -253,8 +254,8 @@ impl ClipRun {
     }
 }
 
-/// The captions of a split, each of one volume, at least two.
-fn select(dataset: &Dataset, config: &TrainClipConfig, split: Split, key: &str) -> Result<Arc<Samples>, TrainerError> {
+/// The captions of a split, each of one volume.
+fn select(dataset: &Dataset, config: &TrainClipConfig, split: Split) -> Result<Arc<Samples>, TrainerError> {
     // A subset is drawn from the training split, and the validation split is used as it is; a new split has both.
     let subset = config.data.subset.clone().filter(|name| split == config.data.split || dataset.is_resplit(name));
     let samples = dataset.select(&Selection { split, tasks: vec![Task::Caption], subset })?;
@@ -262,8 +263,6 @@ fn select(dataset: &Dataset, config: &TrainClipConfig, split: Split, key: &str) 
         let found = format!("{} in {}", row.volume_ids.len(), row.sample_id);
         expect("data.dataset", false, "captions of one volume each".into(), found)?;
     }
-    let expected = "two captions or more, since pairs are compared with each other".into();
-    expect(key, samples.rows.len() >= 2, expected, samples.rows.len().to_string())?;
     Ok(Arc::new(samples))
 }
 
