@@ -152,6 +152,56 @@ pub struct TrainReport {
     pub checkpoint: String,
 }
 
+/// One step of contrastive training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClipStep {
+    /// Optimizer step, from 1.
+    pub step: u64,
+    /// Pass over the data, from 0.
+    pub epoch: u64,
+    /// Mean of the cross-entropies over each volume's captions and over each caption's volumes, in nats.
+    pub loss: f64,
+    /// Share of the step's volumes whose own caption is the most similar.
+    pub accuracy: f64,
+    /// The learned logit scale before the step.
+    pub logit_scale: f64,
+    /// Learning rate of this step.
+    pub learning_rate: f64,
+    /// Norm of all gradients before clipping.
+    pub gradient_norm: f64,
+    /// Pairs of the step.
+    pub pairs: u64,
+    /// Seconds that the step took.
+    pub seconds: f64,
+    /// Of these, seconds spent waiting for the batch.
+    pub wait_seconds: f64,
+}
+
+/// `report.json` of `med2e3 train-clip`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainClipReport {
+    /// The run's name in its configuration.
+    pub name: String,
+    /// Seed of initialization and order.
+    pub seed: u64,
+    /// Where it ran.
+    pub device: String,
+    /// Parameters of the model.
+    pub parameters: u64,
+    /// Pairs in the selection.
+    pub pairs: u64,
+    /// Pairs left out because their volume is in quarantine.
+    pub samples_without_volume: u64,
+    /// Every step.
+    pub steps: Vec<ClipStep>,
+    /// Loss of the first pairs of the validation split by step, where it was measured.
+    pub validation: Vec<(u64, f64)>,
+    /// Wall seconds.
+    pub seconds: f64,
+    /// Folder of the last checkpoint, relative to the run.
+    pub checkpoint: String,
+}
+
 /// One answered sample.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {

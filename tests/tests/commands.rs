@@ -32,12 +32,23 @@ const NOT_RUN: [(&str, &str); 14] = [
 ];
 
 /// What is added to a line so that it is done in a second on what the test made, by what the line begins with.
-const MADE_SMALL: [(&str, &str); 9] = [
+const MADE_SMALL: [(&str, &str); 10] = [
     ("med2e3-data prepare", "--set volume.shape=[8,64,64]"),
     ("med2e3-data sample configs/demo/", "--set 'counts=[{task=\"caption\",count=2},{task=\"open_vqa\",count=2}]'"),
     ("med2e3-data sample configs/sample/ablation", "--set 'counts=[{task=\"caption\",count=2}]'"),
     ("med2e3 train configs/demo/pretrain", TINY),
-    ("med2e3 train", "--set data.max_steps=1 --set step.batch=2 --set device=cpu --set threads=1"),
+    (
+        "med2e3 train ",
+        "--set data.max_steps=1 --set step.batch=2 --set step.loss_group=all --set device=cpu --set threads=1",
+    ),
+    (
+        "med2e3 train-clip",
+        "--set data.max_steps=1 --set step.batch=2 --set device=cpu --set threads=1 --set data.dataset=small \
+         --set data.text_tokenizer=/weights/m3d-clip-small --set model.text_encoder=/weights/m3d-clip-small \
+         --set data.max_text_tokens=16 \
+         --set 'model.start.fresh.sizes.vision={img_size=[4,16,16],patch_size=[2,4,8],hidden_size=24,mlp_dim=40,num_layers=2,num_heads=3,in_channels=1}' \
+         --set 'model.start.fresh.sizes.text={vocab_size=61,hidden_size=24,num_hidden_layers=2,num_attention_heads=3,intermediate_size=40,max_position_embeddings=16,type_vocab_size=2,layer_norm_eps=1e-12}'",
+    ),
     ("med2e3 evaluate", "--set device=cpu --set threads=1 --set max_new_tokens=2"),
     ("med2e3 explain", "--set device=cpu --set threads=1 --set max_new_tokens=2"),
     (
@@ -105,7 +116,8 @@ fn desk() -> &'static Desk {
         for name in [".demo/dataset", "shards"] {
             copy(&desk.path("dataset"), name);
         }
-        for name in [".demo/pretrain", ".demo/finetune", "stage1", "lora"] {
+        let runs = ["med2e3-pretrain", "med2e3-lora", "m3d-pretrain", "m3d-clip"];
+        for name in [".demo/pretrain", ".demo/finetune"].into_iter().chain(runs) {
             copy(&desk.path("run"), name);
         }
         ok("med2e3-data sample configs/demo/sample.toml --out .demo/dataset", &[0]);

@@ -73,7 +73,7 @@ fn own_texts_train_a_model_of_weights_that_transformers_wrote() {
     );
 
     let mut train = program("med2e3");
-    train.args(["train", "configs/train/lora.toml", "--json", "--out"]).arg(folder.join("run"));
+    train.args(["train", "configs/train/med2e3-lora.toml", "--json", "--out"]).arg(folder.join("run"));
     let dataset = format!("data.dataset={:?}", folder.join("dataset").display().to_string());
     let start = format!("model.start={{checkpoint={:?}}}", folder.join("start").display().to_string());
     for set in [
@@ -84,6 +84,8 @@ fn own_texts_train_a_model_of_weights_that_transformers_wrote() {
         "threads=1",
         "checkpoint_every=4",
         "data.max_steps=4",
+        "step.batch=2",
+        "step.loss_group=all",
         "data.readers=1",
         r#"model.lora={rank=2,alpha=4.0,dropout=0.0,targets=["all-linear"]}"#,
     ] {

@@ -1,5 +1,6 @@
 //! What the TOML file of a run may hold. One file is one complete run; an unknown key is an error.
 
+mod clip;
 mod compute;
 mod step;
 
@@ -20,6 +21,9 @@ use crate::model::{LoraConfig, Med2e3Config};
 use crate::trained_parts::TrainedParts;
 use crate::words::words;
 
+pub use clip::{
+    ClipDataConfig, ClipModelConfig, ClipStart, ClipStepConfig, ClipValidationConfig, FreshClip, TrainClipConfig,
+};
 pub use compute::{Algorithms, Attention, ComputeConfig, Matmul};
 pub use step::{MicroBatch, StepConfig, Within};
 

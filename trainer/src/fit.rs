@@ -10,7 +10,8 @@ use med2e3_shards::Dataset;
 
 use crate::TrainerError;
 use crate::config::OtherInputs;
-use crate::model::Med2e3Config;
+use crate::model::{M3dClipConfig, Med2e3Config};
+use crate::text_tokenizer::TextTokenizer;
 
 /// The tokens in which the model's scorer reads a question.
 pub(crate) fn question_form(config: &Med2e3Config) -> QuestionForm {
@@ -77,6 +78,37 @@ pub(crate) fn check(config: &Med2e3Config, dataset: &Dataset) -> Result<(), Trai
         format!("at most {stated} visual tokens, as the dataset's length budget counted"),
         visual.to_string(),
     )
+}
+
+/// The keys under which a configuration states what belongs to an M3D-CLIP.
+pub(crate) struct ClipKeys {
+    pub(crate) dataset: &'static str,
+    pub(crate) sizes: &'static str,
+    pub(crate) tokenizer: &'static str,
+    pub(crate) tokens: &'static str,
+}
+
+/// Whether an M3D-CLIP, its tokenizer and a dataset belong together.
+pub(crate) fn check_clip(
+    keys: &ClipKeys,
+    config: &M3dClipConfig,
+    tokenizer: &TextTokenizer,
+    dataset: &Dataset,
+) -> Result<(), TrainerError> {
+    let format = dataset.voxels();
+    let unit = "voxels in 0..1".into();
+    let units = "Hounsfield units; prepare it with an intensity window".into();
+    expect(keys.dataset, format.is_unit_range(), unit, units)?;
+    let (shape, sizes) = (format.shape_dhw.map(|n| n as i64), config.vision.img_size);
+    expect(keys.sizes, sizes == shape, format!("volumes of {shape:?}, as the dataset's"), format!("{sizes:?}"))?;
+    let channels = config.vision.in_channels;
+    expect(keys.sizes, channels == 1, "1 channel, as a CT has".into(), channels.to_string())?;
+    let (entries, vocabulary) = (tokenizer.vocab_size() as i64, config.text.vocab_size);
+    let expected = format!("at most {vocabulary} tokens, as the weights have");
+    expect(keys.tokenizer, entries <= vocabulary, expected, entries.to_string())?;
+    let (most, positions) = (tokenizer.max_tokens(), config.text.max_position_embeddings);
+    let expected = format!("at most {positions}, the weights' positions");
+    expect(keys.tokens, most as i64 <= positions, expected, most.to_string())
 }
 
 /// Checks that the dataset's inputs are made as those that a checkpoint learned from.

@@ -13,6 +13,7 @@
 //! - [`device`], [`device_batch`], [`precision`]: the device of tensors, how a batch gets there, and the kind of floats
 //! - [`augmentation`]: how volumes are changed in training
 //! - [`host_array`], [`staging`]: arrays on their way to the device and numbers on their way back, without a wait
+//! - `text_tokenizer`: captions to the ids of a text encoder
 //! - `fit`: whether a model was made for a dataset; `machine`: what a configuration may ask of the machine
 //! - [`words`]: choices by name, for configurations and the command line
 //! - [`libtorch`]: what tch lacks, through C++ functions; the only `unsafe` code of the crate
@@ -65,6 +66,7 @@ pub mod host_array;
 mod machine;
 pub mod precision;
 pub mod staging;
+mod text_tokenizer;
 pub mod trained_parts;
 
 pub mod libtorch;

@@ -8,13 +8,14 @@ mod schemas;
 use std::fs;
 
 use med2e3_schemas::config::parse;
-use med2e3_trainer::config::{EvaluateConfig, ExplainConfig, RetrieveConfig, TrainConfig};
+use med2e3_trainer::config::{EvaluateConfig, ExplainConfig, RetrieveConfig, TrainClipConfig, TrainConfig};
 use med2e3_trainer::train::Existing;
 use schemas::{configs, holds, schema, value, violation};
 
 #[test]
 fn every_file_is_as_its_schema_says_and_no_wrong_one() {
-    holds::<TrainConfig>(2);
+    holds::<TrainConfig>(8);
+    holds::<TrainClipConfig>(1);
     holds::<EvaluateConfig>(1);
     holds::<ExplainConfig>(1);
     holds::<RetrieveConfig>(1);
@@ -51,6 +52,30 @@ fn a_preset_and_adapters_are_in_the_schema() {
     assert_eq!(violation(&schema, &value(&lora)), None);
     let wrong = text.replace("scorer = \"text_guided\"", "scorer = \"text_guide\"");
     assert!(violation(&schema, &value(&wrong)).unwrap().contains("variant"));
+}
+
+#[test]
+fn what_learns_is_in_the_schema_as_a_list_and_as_a_table() {
+    let schema = schema::<TrainConfig>();
+    let text = fs::read_to_string(configs().join("train/m3d-lamed.toml")).unwrap();
+    let own = "llm.head = { how = \"full\", learning_rate = 1e-5, weight_decay = 0.1 }";
+    for changed in [
+        text.replace("llm.head = \"full\"", own),
+        text.replace("llm.blocks = \"lora\"\nllm.embeddings = \"full\"\nllm.head = \"full\"", "llm = \"lora\""),
+    ] {
+        assert_ne!(changed, text);
+        parse::<TrainConfig>("m3d-lamed", &changed, &[]).unwrap();
+        assert_eq!(violation(&schema, &value(&changed)), None);
+    }
+    for (from, to) in [
+        ("llm.head = \"full\"", "llm.head = \"whole\""),
+        ("llm.head = \"full\"", "llm.heads = \"full\""),
+        ("vision3d_model = \"full\"", "vision3d_model = { how = \"full\", rate = 1.0 }"),
+    ] {
+        let wrong = text.replace(from, to);
+        parse::<TrainConfig>("m3d-lamed", &wrong, &[]).unwrap_err();
+        assert!(violation(&schema, &value(&wrong)).unwrap().contains("train"), "{to}");
+    }
 }
 
 #[test]

@@ -44,6 +44,14 @@ pub(super) enum Verb {
         #[arg(long)]
         resume: bool,
     },
+    /// Train M3D-CLIP on a prepared dataset's volumes and captions
+    TrainClip {
+        #[command(flatten)]
+        run: RunArgs,
+        /// Go on from the last checkpoint of the run in --out
+        #[arg(long)]
+        resume: bool,
+    },
     /// Answer a split's samples and score the answers
     Evaluate(RunArgs),
     /// Answer one question about one volume: a NIfTI file or a folder of slices

@@ -14,9 +14,9 @@ use med2e3_program::{Configuration, RunArgs, Stdout};
 use schemars::schema_for;
 use serde::Serialize;
 
-use crate::config::{EvaluateConfig, ExplainConfig, RetrieveConfig, TrainConfig};
+use crate::config::{EvaluateConfig, ExplainConfig, RetrieveConfig, TrainClipConfig, TrainConfig};
 use crate::report::{self, ReportPaths};
-use crate::train::{Existing, train};
+use crate::train::{Existing, train, train_clip};
 use crate::verb::ask::{Question, ask};
 use crate::verb::evaluate::evaluate;
 use crate::verb::exchange::{self, Import};
@@ -36,6 +36,11 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             let existing = if resume { Existing::Resume } else { Existing::Refuse };
             let report = train(&run.read_config()?, &run.out, existing)?;
             print_run(out, &run, &report, summary::trained)?;
+        }
+        Verb::TrainClip { run, resume } => {
+            let existing = if resume { Existing::Resume } else { Existing::Refuse };
+            let report = train_clip(&run.read_config()?, &run.out, existing)?;
+            print_run(out, &run, &report, summary::trained_clip)?;
         }
         Verb::Evaluate(run) => {
             let report = evaluate(&run.read_config()?, &run.out)?;
@@ -99,9 +104,10 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
 }
 
 /// The TOML files that verbs read.
-fn configurations() -> [Configuration; 4] {
+fn configurations() -> [Configuration; 5] {
     [
         Configuration::new("train", schema_for!(TrainConfig).to_value()),
+        Configuration::new("train-clip", schema_for!(TrainClipConfig).to_value()),
         Configuration::new("evaluate", schema_for!(EvaluateConfig).to_value()),
         Configuration::new("explain", schema_for!(ExplainConfig).to_value()),
         Configuration::new("retrieve", schema_for!(RetrieveConfig).to_value()),

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use med2e3_schemas::report::{EvaluateReport, ExplainReport, RetrieveReport, TrainReport, TrainStep};
+use med2e3_schemas::report::{
+    ClipStep, EvaluateReport, ExplainReport, RetrieveReport, TrainClipReport, TrainReport, TrainStep,
+};
 
 use crate::files::model_files::Tables;
 use crate::model::Preset;
@@ -22,6 +24,22 @@ pub(super) fn trained(report: &TrainReport) -> String {
         report.samples_without_volume,
         report.device,
         parameters as f64 / 1e6,
+        loss(report.steps.first()),
+        loss(report.steps.last()),
+        report.seconds
+    )
+}
+
+pub(super) fn trained_clip(report: &TrainClipReport) -> String {
+    let loss = |step: Option<&ClipStep>| step.map_or("-".into(), |s| format!("{:.3}", s.loss));
+    format!(
+        "{}: {} steps over {} pairs ({} left out because their volume is missing) on {}, {:.2} M parameters, loss {} to {}, {:.1} s\n",
+        report.name,
+        report.steps.len(),
+        report.pairs,
+        report.samples_without_volume,
+        report.device,
+        report.parameters as f64 / 1e6,
         loss(report.steps.first()),
         loss(report.steps.last()),
         report.seconds

@@ -2,6 +2,7 @@
 //!
 //! Each encoder gives its class token's feature after the last norm; a linear map and the L2 norm make them comparable.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -18,7 +19,7 @@ const FIRST_LOGIT_SCALE: f64 = 2.659_260_036_932_778;
 const SMALLEST_NORM: f64 = 1e-12;
 
 /// Sizes of both encoders, and how the logit scale acts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct M3dClipConfig {
     /// The vision encoder.
@@ -57,7 +58,30 @@ impl M3dClip {
     /// # Errors
     /// The config's sizes do not fit together.
     pub fn new(config: &M3dClipConfig, device: Device, seed: u64) -> Result<M3dClip, ModelError> {
-        M3dClip::build(config, &Init::drawn(device, Kind::Float, Initializer::Normal(0.02), seed))
+        M3dClip::drawn(config, device, Initializer::Normal(0.02), seed)
+    }
+
+    /// As [`M3dClip::new`] by another initializer.
+    ///
+    /// # Errors
+    /// As [`M3dClip::new`].
+    pub fn drawn(
+        config: &M3dClipConfig,
+        device: Device,
+        initializer: Initializer,
+        seed: u64,
+    ) -> Result<M3dClip, ModelError> {
+        M3dClip::build(config, &Init::drawn(device, Kind::Float, initializer, seed))
+    }
+
+    /// The device of the weights.
+    pub fn device(&self) -> Device {
+        self.logit_scale.device()
+    }
+
+    /// The learned scale, without a graph; as it is multiplied by, or its logarithm where the config says so.
+    pub fn logit_scale(&self) -> Tensor {
+        self.logit_scale.detach()
     }
 
     /// Weights in name and shape only, for [`M3dClip::load`] to fill.

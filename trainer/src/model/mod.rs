@@ -10,7 +10,7 @@
 //! - [`scorer`], `slice_tokens`: 32 slices to the tokens of one
 //! - [`splice`]: visual tokens into text
 //! - [`language_model`]: Phi-3, Llama, Mistral, Qwen2; [`lora`]: adapters in it
-//! - [`text_encoder`] is BERT; [`m3d_clip`] joins it and the 3D encoder for retrieval
+//! - [`text_encoder`] is BERT; [`m3d_clip`] joins it and the 3D encoder for retrieval, [`contrastive`] trains both
 //! - `layers`: the small layers of all parts
 //! - [`loss`]: next-token cross-entropy; [`logits`]: the logits themselves, to compare them
 //! - [`recompute`]: what blocks keep for their backward pass, and what they make again
@@ -24,6 +24,7 @@
 pub mod batch_plan;
 pub mod config;
 pub mod connector;
+pub mod contrastive;
 pub(crate) mod draws;
 pub mod encoder2d;
 pub mod encoder3d;

@@ -10,9 +10,11 @@
 //! - `rows`: what is known of the samples' lengths and ids before the first step
 //! - `step_sums`: what the micro-batches of a step add up to
 //! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `seed`: of dropout
+//! - `clip`: M3D-CLIP's own training
 //! - `validate`: the validation loss
 //! - [`optimizer`]: clipping and AdamW over flat buffers; [`schedule`]: the learning rate
 
+mod clip;
 mod data;
 mod lock;
 mod log;
@@ -39,6 +41,7 @@ use crate::config::TrainConfig;
 use run::Run;
 use step_sums::StepSums;
 
+pub use clip::train_clip;
 pub use start::Existing;
 
 /// Trains as `config` states and writes log, checkpoints and report to `out`.

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use med2e3_program::note;
 use med2e3_program::output::{OutputError, is_occupied};
+use serde::Serialize;
 use toml::{Table, Value};
 
 use super::start::Existing;
 use crate::TrainerError;
-use crate::config::TrainConfig;
 use crate::files::checkpoint::Checkpoint;
 
 /// Keys that decide nothing of what is learned: where and how fast a run goes, what it writes, and where its data is. The data
@@ -33,8 +33,8 @@ const FREE: [&str; 11] = [
 ///
 /// # Errors
 /// The folder holds something else, or a run that is not to be resumed; a checkpoint that does not read.
-pub(super) fn resumable(
-    config: &TrainConfig,
+pub(super) fn resumable<C: Serialize>(
+    config: &C,
     out: &Path,
     existing: Existing,
 ) -> Result<Option<Checkpoint>, TrainerError> {

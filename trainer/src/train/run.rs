@@ -41,7 +41,7 @@ pub(super) struct Run {
     pub(super) schedule: CosineSchedule,
     pub(super) total_steps: u64,
     pub(super) state: TrainState,
-    pub(super) log: StepLog,
+    pub(super) log: StepLog<TrainStep>,
     /// The feed from the state that the run was opened with.
     pub(super) plan: FeedPlan,
     tokenizers: Tokenizers,
@@ -231,7 +231,12 @@ fn trained((name, tensor, own): (String, Tensor, Tuning), kind: Kind, config: &O
 }
 
 /// Makes the folder this run's: its configuration, and a log of the steps before `state`.
-fn open_folder(out: &Path, text: &str, origin: &Origin, state: &TrainState) -> Result<StepLog, TrainerError> {
+fn open_folder(
+    out: &Path,
+    text: &str,
+    origin: &Origin,
+    state: &TrainState,
+) -> Result<StepLog<TrainStep>, TrainerError> {
     let path = out.join("train.jsonl");
     let steps = if matches!(origin, Origin::Resumed(_)) { log::read(&path, state.step)? } else { Vec::new() };
     fs::create_dir_all(out).map_err(FileError::of(out, "create"))?;

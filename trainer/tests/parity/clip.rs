@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::fs;
 
+use med2e3_trainer::model::contrastive::PairBatch;
 use med2e3_trainer::model::{BertConfig, M3dClip, M3dClipConfig, ModelError};
+use med2e3_trainer::train::optimizer::{AdamW, AdamWConfig, Rates, Trained};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::golden_file::{Golden, assert_close, path};
@@ -146,6 +148,75 @@ fn m3d_clip_equals_torch_in_features_logits_loss_and_gradients() {
         println!("{name}: {compared} gradient norms, greatest relative difference {worst:.2e}");
         assert_eq!(compared, norms.len());
     }
+}
+
+/// Expected numbers: `golden/m3d_clip_step.py`.
+#[test]
+fn a_contrastive_step_equals_torchs_however_it_is_cut() {
+    let golden = Golden::open("m3d_clip_step");
+    let [voxels, ids, mask] = ["voxels", "ids", "mask"].map(|name| golden.get(name));
+    let gradients: HashMap<String, Tensor> = golden.below("gradients/").into_iter().collect();
+    for size in [8, 4, 3, 2, 1] {
+        let clip = tiny(false);
+        let learning: Vec<(String, Tensor)> = clip.parameters();
+        let trained = Trained::all(learning, Kind::Float, Rates { weight_decay: 0.1, ..Rates::default() });
+        let mut optimizer = AdamW::new(trained, AdamWConfig::default()).unwrap();
+        let mut asked = 0;
+        let contrast = clip
+            .add_gradients(8usize.div_ceil(size), |part| {
+                asked += 1;
+                let (first, rows) = ((part * size) as i64, size.min(8 - part * size) as i64);
+                let of = |tensor: &Tensor| tensor.narrow(0, first, rows);
+                Ok::<_, ModelError>(PairBatch { voxels_bcdhw: of(&voxels), ids_bt: of(&ids), mask_bt: of(&mask) })
+            })
+            .unwrap();
+        assert_eq!(asked, if size == 8 { 1 } else { 2 * 8usize.div_ceil(size) });
+        assert_close(&format!("loss in parts of {size}"), &contrast.loss, &golden.get("loss"), 1e-5);
+        let mut compared = 0;
+        for (name, param) in clip.parameters() {
+            // The pooler is not reached: no gradient there, zeros here.
+            let expected = gradients.get(&name).map_or_else(|| param.zeros_like(), Tensor::shallow_clone);
+            assert_close(&format!("{name} in parts of {size}"), &param.grad(), &expected, 1e-5);
+            compared += usize::from(gradients.contains_key(&name));
+        }
+        assert_eq!(compared, gradients.len());
+        optimizer.step(1e-3).unwrap();
+        let weights: HashMap<String, Tensor> = clip.parameters().into_iter().collect();
+        for (name, expected) in golden.below("after/") {
+            assert_close(&format!("{name} after a step"), &weights[&name].detach(), &expected, 1e-5);
+        }
+        let correct = contrast.correct_count.int64_value(&[]);
+        assert!((0..=8).contains(&correct), "{correct}");
+    }
+}
+
+#[test]
+fn a_published_bert_is_the_text_encoder_with_and_without_heads() {
+    let mut clip = tiny(false);
+    let text = |clip: &M3dClip| -> Vec<(String, Tensor)> {
+        let all = clip.parameters().into_iter().filter(|(name, _)| name.starts_with("language_encoder."));
+        all.map(|(name, tensor)| (name, tensor.detach().copy())).collect()
+    };
+    let before = text(&clip);
+    let with_heads: Vec<(String, Tensor)> = before
+        .iter()
+        .map(|(name, tensor)| (name.replace("language_encoder.", "bert."), tensor + 1.0))
+        .map(|(name, tensor)| (name.replace("LayerNorm.weight", "LayerNorm.gamma"), tensor))
+        .map(|(name, tensor)| (name.replace("LayerNorm.bias", "LayerNorm.beta"), tensor))
+        .chain([("cls.predictions.bias".to_owned(), Tensor::from(0.0))])
+        .collect();
+    let load = |clip: &mut M3dClip, tensors: &[(String, Tensor)]| {
+        let read = |name: &str| Ok::<_, ModelError>(tensors.iter().find(|(other, _)| other == name).unwrap().1.copy());
+        clip.load_text_encoder(&shapes(tensors), read)
+    };
+    assert_eq!(load(&mut clip, &with_heads).unwrap(), ["cls.predictions.bias"]);
+    assert!(text(&clip).iter().zip(&before).all(|((_, now), (_, then))| now.equal(&(then + 1.0))));
+    let alone: Vec<_> =
+        before.iter().map(|(name, tensor)| (name.replace("language_encoder.", ""), tensor.shallow_clone())).collect();
+    load(&mut clip, &alone).unwrap();
+    assert!(text(&clip).iter().zip(&before).all(|((_, now), (_, then))| now.equal(then)));
+    let error = load(&mut clip, &alone[1..]).unwrap_err().to_string();
+    assert!(error.contains("text_encoder") && error.contains("word_embeddings.weight is missing"), "{error}");
 }
 
 #[test]

@@ -33,7 +33,7 @@ use layout::{MANIFEST, MOMENTS, Manifest, STATE, STATE_FOLDER, TEXT_TOKENIZER, T
 pub use carried::CarriedFile;
 pub(crate) use carried::TOKENIZER_CONFIG;
 pub use inputs::{inputs_in, inputs_of};
-pub use snapshot::{Contents, HostTensors, Snapshot, Tokenizers, snapshot};
+pub use snapshot::{Contents, HostTensors, Snapshot, Tokenizers, clip_snapshot, snapshot};
 pub use state::TrainState;
 
 const OWN_JSON: &str = "JSON as this program writes it";

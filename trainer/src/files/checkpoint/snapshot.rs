@@ -1,7 +1,7 @@
 //! A checkpoint in host memory: everything that its folder will hold.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use med2e3_schemas::inputs::Inputs;
 use med2e3_store::FileError;
@@ -14,7 +14,7 @@ use crate::TrainerError;
 use crate::files::adapters;
 use crate::files::json::to_json;
 use crate::files::names::{ADAPTERS, CONFIG, GENERATION, SIZES};
-use crate::model::{Med2e3, Part};
+use crate::model::{M3dClip, Med2e3, Part};
 
 /// What a checkpoint is made of.
 pub struct Contents<'a> {
@@ -106,6 +106,33 @@ pub fn snapshot(contents: &Contents<'_>, host_tensors: HostTensors) -> Result<Sn
     }
     let carried = contents.tokenizers.carried.iter();
     files.extend(carried.map(|file| (file.path.clone(), FileContents::Bytes(file.bytes.clone()))));
+    Ok(Snapshot { files })
+}
+
+/// A snapshot of an M3D-CLIP in training: weights and config.json as it is published, with its tokenizer next to them. Waits for
+/// the model's device.
+///
+/// # Errors
+/// The tokenizer's file can't be read.
+pub fn clip_snapshot(
+    clip: &M3dClip,
+    tokenizer: &Path,
+    inputs: Option<&Inputs>,
+    (state, moments): (&TrainState, Vec<(String, Tensor)>),
+) -> Result<Snapshot, TrainerError> {
+    let tensors = |named: Vec<(String, Tensor)>| {
+        let on_host = |(name, tensor): (String, Tensor)| (name, on_host(&tensor, HostTensors::Copied));
+        FileContents::Tensors(named.into_iter().map(on_host).collect())
+    };
+    let tokenizer = fs::read(tokenizer).map_err(FileError::of(tokenizer, "read"))?;
+    let mut files = vec![
+        (WEIGHTS.to_owned(), tensors(clip.parameters())),
+        (SIZES.to_owned(), FileContents::Bytes(to_json(&clip.config().to_published()))),
+        (TOKENIZER.to_owned(), FileContents::Bytes(tokenizer)),
+        (MOMENTS.to_owned(), tensors(moments)),
+        (STATE.to_owned(), FileContents::Bytes(to_json(state))),
+    ];
+    files.extend(inputs.map(|inputs| (INPUTS.to_owned(), FileContents::Bytes(to_json(inputs)))));
     Ok(Snapshot { files })
 }
 

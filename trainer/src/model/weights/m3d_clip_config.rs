@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::nearest::nearest;
 use crate::model::{BertConfig, M3dClipConfig, M3dClipVisionConfig, ModelError};
 
 /// Width of one of BERT's attention heads in every published size.
 const BERT_HEAD_WIDTH: i64 = 64;
+
+/// The field that says so where the logit scale acts by its exponential; the published model's does not, and has none.
+const EXP_LOGIT_SCALE: &str = "exp_logit_scale";
 
 /// No axis of a volume or patch is longer; products of them then fit an i64.
 const LONGEST_AXIS: i64 = 1 << 15;
@@ -21,7 +24,23 @@ impl M3dClipConfig {
     /// A weight that shows a size is missing, or shows another one than config.json states.
     pub fn of_published(config: &Value, shapes: &[(String, Vec<i64>)]) -> Result<M3dClipConfig, ModelError> {
         let vision = vision(M3dClipVisionConfig::from_published(config)?, &Shapes(shapes))?;
-        Ok(M3dClipConfig { vision, text: BertConfig::of_published(config, shapes)?, exp_logit_scale: false })
+        let exp_logit_scale = config.get(EXP_LOGIT_SCALE).and_then(Value::as_bool).unwrap_or(false);
+        Ok(M3dClipConfig { vision, text: BertConfig::of_published(config, shapes)?, exp_logit_scale })
+    }
+
+    /// Its config.json, with what no tensor's shape tells.
+    pub fn to_published(&self) -> Value {
+        let mut config = self.vision.to_published();
+        config["vocab_size"] = json!(self.text.vocab_size);
+        config["max_text_len"] = json!(self.text.max_position_embeddings);
+        config["text_config"] = json!({
+            "model_type": "bert", "num_attention_heads": self.text.num_attention_heads,
+            "layer_norm_eps": self.text.layer_norm_eps
+        });
+        if self.exp_logit_scale {
+            config[EXP_LOGIT_SCALE] = json!(true);
+        }
+        config
     }
 }
 

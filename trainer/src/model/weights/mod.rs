@@ -259,6 +259,18 @@ impl M3dClip {
         strict::load(&CLIP_NAMES, self.parameters(), given, read)
     }
 
+    /// As [`Med2e3::load`] for the text encoder alone, from a published BERT. Its heads for pretraining are passed over.
+    ///
+    /// # Errors
+    /// As [`Med2e3::load`].
+    pub fn load_text_encoder<E: From<ModelError>>(
+        &mut self,
+        given: &[(String, Vec<i64>)],
+        read: impl FnMut(&str) -> Result<Tensor, E>,
+    ) -> Result<Vec<String>, E> {
+        strict::load(&BERT_NAMES, names::of_bert(&self.text), given, read)
+    }
+
     /// As [`Med2e3::load_tensors`].
     ///
     /// # Errors
@@ -267,6 +279,9 @@ impl M3dClip {
         strict::load_tensors(&CLIP_NAMES, self.parameters(), tensors)
     }
 }
+
+const BERT_NAMES: Names<'static> =
+    Names { part: "text_encoder", published: &names::in_bert, is_foreign: &names::is_foreign_in_bert };
 
 const CLIP_NAMES: Names<'static> =
     Names { part: "m3d_clip", published: &names::as_it_is, is_foreign: &names::is_idle_in_m3d_clip };

@@ -161,6 +161,29 @@ pub(super) fn of_m3d_clip(clip: &M3dClip) -> Vec<(String, Tensor)> {
     named.0
 }
 
+/// The weights of M3D-CLIP's text encoder.
+pub(super) fn of_bert(bert: &Bert) -> Vec<(String, Tensor)> {
+    let mut named = Named::default();
+    named.bert(bert);
+    named.0
+}
+
+/// The name in M3D-CLIP of a published BERT's tensor: alone, below a model with heads, or with a norm's older names.
+pub(super) fn in_bert(name: &str, own: &HashSet<&str>) -> Option<String> {
+    let bare = name.strip_prefix("bert.").or(name.strip_prefix("language_encoder.")).unwrap_or(name);
+    let newer = bare.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias");
+    Some(format!("language_encoder.{newer}")).filter(|name| own.contains(name.as_str()))
+}
+
+/// Whether a published BERT, or a whole M3D-CLIP in its stead, may hold the name although the encoder does not use it: heads, the
+/// vision half, and counters of older releases.
+pub(super) fn is_foreign_in_bert(name: &str) -> bool {
+    let prefixes = ["cls.", "vision_encoder.", "mm_vision_proj.", "mm_language_proj.", "logit_scale"];
+    prefixes.iter().any(|prefix| name.starts_with(prefix))
+        || name.ends_with("embeddings.position_ids")
+        || name.ends_with("embeddings.token_type_ids")
+}
+
 /// Whether M3D-CLIP's file may hold the name although nothing depends on it: a buffer of 0, 1, 2, .. or of zeros that older
 /// releases of transformers stored with BERT, or what MONAI puts into every block since 1.4, for decoders alone.
 pub(super) fn is_idle_in_m3d_clip(name: &str) -> bool {

@@ -8,10 +8,10 @@ use med2e3_program::Progress;
 use med2e3_shards::{Dataset, Samples};
 use tch::{Device, Tensor, no_grad};
 
-use super::text_tokenizer::{TextTokenizer, padded};
 use crate::TrainerError;
 use crate::device_batch::voxels;
 use crate::model::M3dClip;
+use crate::text_tokenizer::{TextTokenizer, padded};
 
 /// One side of all pairs. Captions of the same ids are encoded once: as rows of different batches their features would
 /// differ in the last bits, and ties between them would be broken by chance.

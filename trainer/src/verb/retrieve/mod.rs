@@ -3,11 +3,9 @@
 //! # Layout
 //! - `encode`: volumes and captions to features
 //! - `search`: ranks of all items for each query
-//! - `text_tokenizer`: captions to BERT's ids
 
 mod encode;
 mod search;
-mod text_tokenizer;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -24,12 +22,11 @@ use crate::TrainerError;
 use crate::config::{RetrieveConfig, check_positive, check_threads};
 use crate::files::csv::to_csv;
 use crate::files::m3d_clip;
-use crate::fit::expect;
+use crate::fit::{self, ClipKeys};
 use crate::metric::retrieval::{groups_by_text, recall_at};
-use crate::model::M3dClip;
+use crate::text_tokenizer::TextTokenizer;
 use encode::{encode_captions, encode_volumes};
 use search::{Ranked, search};
-use text_tokenizer::TextTokenizer;
 
 /// Encodes every volume and caption of the split, ranks each by the other, and writes `report.json` and `retrieval.csv` to
 /// `out`.
@@ -46,7 +43,8 @@ pub fn retrieve(config: &RetrieveConfig, out: &Path) -> Result<RetrieveReport, T
     let device = config.device.open(config.threads)?;
     let clip = m3d_clip::open(&config.clip, device)?;
     let tokenizer = TextTokenizer::load(&config.text_tokenizer, config.max_text_tokens)?;
-    check_fit(config, &clip, &tokenizer, &dataset)?;
+    let keys = ClipKeys { dataset: "dataset", sizes: "clip", tokenizer: "text_tokenizer", tokens: "max_text_tokens" };
+    fit::check_clip(&keys, clip.config(), &tokenizer, &dataset)?;
     claim(out, "retrieve.toml", config)?;
 
     let images = encode_volumes(&clip, &dataset, &samples, config.batch_size, device)?;
@@ -69,27 +67,6 @@ pub fn retrieve(config: &RetrieveConfig, out: &Path) -> Result<RetrieveReport, T
     };
     write_report(out, &report)?;
     Ok(report)
-}
-
-/// Whether weights, tokenizer and dataset belong together.
-fn check_fit(
-    config: &RetrieveConfig,
-    clip: &M3dClip,
-    tokenizer: &TextTokenizer,
-    dataset: &Dataset,
-) -> Result<(), TrainerError> {
-    let format = dataset.voxels();
-    let unit = "voxels in 0..1".into();
-    expect("dataset", format.is_unit_range(), unit, "Hounsfield units; prepare it with an intensity window".into())?;
-    let (shape, sizes) = (format.shape_dhw.map(|n| n as i64), clip.config().vision.img_size);
-    expect("clip", sizes == shape, format!("volumes of {shape:?}, as the dataset's"), format!("{sizes:?}"))?;
-    let text = &clip.config().text;
-    let (entries, vocabulary) = (tokenizer.vocab_size() as i64, text.vocab_size);
-    let expected = format!("at most {vocabulary} tokens, as the weights have");
-    expect("text_tokenizer", entries <= vocabulary, expected, entries.to_string())?;
-    let (most, positions) = (config.max_text_tokens, text.max_position_embeddings);
-    let expected = format!("at most {positions}, the weights' positions");
-    expect("max_text_tokens", most as i64 <= positions, expected, most.to_string())
 }
 
 fn recalls(ranks: &[usize]) -> Recalls {

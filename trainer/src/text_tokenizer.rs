@@ -8,7 +8,7 @@ use tch::Tensor;
 use crate::TrainerError;
 
 /// A tokenizer of BERT's kind that reports which texts it cut.
-pub(super) struct TextTokenizer {
+pub(crate) struct TextTokenizer {
     tokenizer: Tokenizer,
     start: i64,
     end: i64,
@@ -17,7 +17,7 @@ pub(super) struct TextTokenizer {
 
 impl TextTokenizer {
     /// Loads a `tokenizer.json`, or the one in a folder. `max_tokens` counts the start and the end token.
-    pub(super) fn load(path: &Path, max_tokens: usize) -> Result<TextTokenizer, TrainerError> {
+    pub(crate) fn load(path: &Path, max_tokens: usize) -> Result<TextTokenizer, TrainerError> {
         let around = QuestionTokenizer::load(path)?.encode("")?;
         let [start, end] = around[..] else {
             return Err(TrainerError::File {
@@ -36,13 +36,23 @@ impl TextTokenizer {
         Ok(TextTokenizer { tokenizer: Tokenizer::load(path)?, start: start.into(), end: end.into(), max_tokens })
     }
 
+    /// Tokens of a text at most, the start and the end one included.
+    pub(crate) fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
+    /// Tokens of a whole text, the start and the end one included.
+    pub(crate) fn count(&self, text: &str) -> Result<usize, TrainerError> {
+        Ok(self.tokenizer.encode(text)?.len() + 2)
+    }
+
     /// Number of tokens, added ones included.
-    pub(super) fn vocab_size(&self) -> usize {
+    pub(crate) fn vocab_size(&self) -> usize {
         self.tokenizer.vocab_size()
     }
 
     /// A text's ids, and whether it was cut; a long text loses its end, but not its end token.
-    pub(super) fn encode(&self, text: &str) -> Result<(Vec<i64>, bool), TrainerError> {
+    pub(crate) fn encode(&self, text: &str) -> Result<(Vec<i64>, bool), TrainerError> {
         let ids = self.tokenizer.encode(text)?;
         let kept = ids.len().min(self.max_tokens - 2);
         let inner = ids[..kept].iter().map(|&id| i64::from(id));
@@ -51,7 +61,7 @@ impl TextTokenizer {
 }
 
 /// Ids, i64, and mask, bool, of a batch of texts, both (B, T), padded to the right.
-pub(super) fn padded(rows: &[Vec<i64>]) -> (Tensor, Tensor) {
+pub(crate) fn padded(rows: &[Vec<i64>]) -> (Tensor, Tensor) {
     let width = rows.iter().map(Vec::len).max().unwrap_or(0);
     let matrix = |of: &dyn Fn(&[i64], usize) -> i64| {
         let cells: Vec<i64> = rows.iter().flat_map(|row| (0..width).map(|position| of(row, position))).collect();

@@ -1,0 +1,344 @@
+//! What a contrastive run needs, opened and checked before the first step.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use med2e3_feed::feed::batches_per_epoch;
+use med2e3_feed::order::Order;
+use med2e3_feed::{Feed, FeedCursor, FeedPlan, HostBatch, QuestionForm, StepRule, TextForm};
+use med2e3_program::output::write_report;
+use med2e3_schemas::report::{ClipStep, TrainClipReport};
+use med2e3_schemas::sample::{Split, Task};
+use med2e3_shards::{Dataset, Samples, Selection};
+use med2e3_store::{FileError, put_whole};
+use tch::{Device, Kind};
+
+use super::captions::ids_of;
+use super::pairs::Pairs;
+use crate::TrainerError;
+use crate::config::{ClipStart, OptimizerConfig, TrainClipConfig};
+use crate::device_batch::row_key;
+use crate::files::checkpoint::{Checkpoint, TrainState, clip_snapshot, folder_of};
+use crate::files::m3d_clip;
+use crate::fit::{self, ClipKeys, expect};
+use crate::machine::check_memory;
+use crate::model::{M3dClip, M3dClipConfig};
+use crate::text_tokenizer::TextTokenizer;
+use crate::train::lock::RunLock;
+use crate::train::log::{self, StepLog};
+use crate::train::optimizer::{AdamW, AdamWConfig, AdamWState, Rates, Trained};
+use crate::train::resume::resumable;
+use crate::train::schedule::CosineSchedule;
+use crate::train::start::Existing;
+
+/// What a checkpoint states of what learned.
+const TRAINED: &str = "m3d_clip";
+
+/// Everything that the loop needs.
+pub(super) struct ClipRun {
+    device: Device,
+    dataset: Arc<Dataset>,
+    samples: Arc<Samples>,
+    validation: Option<Arc<Samples>>,
+    tokenizer: TextTokenizer,
+    tokenizer_path: PathBuf,
+    pub(super) clip: M3dClip,
+    pub(super) optimizer: AdamW,
+    pub(super) schedule: CosineSchedule,
+    pub(super) total_steps: u64,
+    pub(super) state: TrainState,
+    pub(super) log: StepLog<ClipStep>,
+    /// The feed from the state that the run was opened with.
+    plan: FeedPlan,
+    seed: u64,
+    /// The step of the last checkpoint.
+    saved: Option<u64>,
+    _lock: RunLock,
+    out: PathBuf,
+}
+
+impl ClipRun {
+    /// # Errors
+    /// A configuration, dataset or checkpoint that does not fit; a folder that holds something else.
+    pub(super) fn open(config: &TrainClipConfig, out: &Path, existing: Existing) -> Result<ClipRun, TrainerError> {
+        config.check()?;
+        let lock = RunLock::take(out)?;
+        let device = config.device.open(config.threads)?;
+        let dataset = Arc::new(Dataset::open(&config.data.dataset)?);
+        let samples = select(&dataset, config, config.data.split)?;
+        let expected = "two captions or more, since pairs are compared with each other".into();
+        expect("data.split", samples.rows.len() >= 2, expected, samples.rows.len().to_string())?;
+        let validation = config.validation.map(|_| select(&dataset, config, Split::Validation)).transpose()?;
+        let total_steps = total_steps(config, samples.rows.len())?;
+        check_host_memory(config, &dataset)?;
+
+        let resumed = resumable(config, out, existing)?;
+        let tokenizer = TextTokenizer::load(&config.data.text_tokenizer, config.data.max_text_tokens)?;
+        let mut clip = match (&resumed, &config.model.start) {
+            (Some(checkpoint), _) => m3d_clip::open(checkpoint.folder(), device)?,
+            (None, ClipStart::Checkpoint(path)) => m3d_clip::open(path, device)?,
+            (None, ClipStart::Fresh(fresh)) => {
+                check_weights("model.start.fresh", &fresh.sizes)?;
+                M3dClip::drawn(&fresh.sizes, device, fresh.initializer, config.seed)?
+            }
+        };
+        if let (None, Some(path)) = (&resumed, &config.model.text_encoder) {
+            m3d_clip::load_text_encoder(&mut clip, path)?;
+        }
+        let keys = ClipKeys {
+            dataset: "data.dataset",
+            sizes: "model.start",
+            tokenizer: "data.text_tokenizer",
+            tokens: "data.max_text_tokens",
+        };
+        fit::check_clip(&keys, clip.config(), &tokenizer, &dataset)?;
+
+        let mut optimizer = optimizer(&clip, &config.optimizer)?;
+        let state = state(resumed.as_ref(), &samples, &mut optimizer)?;
+        let log = open_folder(config, out, resumed.is_some(), &state)?;
+        let plan = FeedPlan {
+            order: Order::Shuffled { seed: config.seed },
+            epochs: config.data.epochs,
+            start: state.cursor,
+            readers: config.data.readers,
+            depth: config.data.depth,
+            ..FeedPlan::one_pass(TextForm::Conversation, QuestionForm::Llm, config.step.batch)
+        };
+        let given = &config.data.text_tokenizer;
+        Ok(ClipRun {
+            tokenizer_path: if given.is_dir() { given.join("tokenizer.json") } else { given.clone() },
+            schedule: CosineSchedule::with_warmup_ratio(total_steps, config.optimizer.warmup_ratio),
+            saved: (state.step > 0).then_some(state.step),
+            seed: config.seed,
+            out: out.to_owned(),
+            _lock: lock,
+            device,
+            dataset,
+            samples,
+            validation,
+            tokenizer,
+            clip,
+            optimizer,
+            total_steps,
+            state,
+            log,
+            plan,
+        })
+    }
+
+    /// Starts the readers of the training pairs.
+    ///
+    /// # Errors
+    /// The system gives no threads.
+    pub(super) fn feed(&self) -> Result<Feed, TrainerError> {
+        Ok(Feed::start(self.dataset.clone(), self.samples.clone(), self.plan.clone())?)
+    }
+
+    /// The pairs of a batch, whose captions are cut by draws from `seed`, in parts of that size.
+    ///
+    /// # Errors
+    /// The tokenizer fails.
+    pub(super) fn pairs<'a>(
+        &'a self,
+        batch: &'a HostBatch,
+        seed: u64,
+        size: Option<usize>,
+    ) -> Result<Pairs<'a>, TrainerError> {
+        self.pairs_of(&self.samples, batch, seed, size)
+    }
+
+    fn pairs_of<'a>(
+        &'a self,
+        samples: &Samples,
+        batch: &'a HostBatch,
+        seed: u64,
+        size: Option<usize>,
+    ) -> Result<Pairs<'a>, TrainerError> {
+        let ids = batch.texts.iter().map(|text| {
+            ids_of(&self.tokenizer, &samples.rows[text.sample as usize].answer, row_key(seed, text.sample_id))
+        });
+        let captions = ids.collect::<Result<Vec<_>, _>>()?;
+        let size = size.unwrap_or(batch.texts.len()).max(1);
+        Ok(Pairs { batch, captions, format: self.dataset.voxels(), device: self.device, size })
+    }
+
+    /// The loss of the first pairs of the validation split, all in one; captions are cut in the same way each time.
+    ///
+    /// # Errors
+    /// Data that can't be fed; a loss that is not finite.
+    pub(super) fn validation_loss(&self, config: &TrainClipConfig, pairs: usize) -> Result<f64, TrainerError> {
+        let Some(samples) = &self.validation else {
+            return Ok(f64::NAN);
+        };
+        let pairs = pairs.min(samples.rows.len());
+        let size = config.step.micro_batch.unwrap_or(config.step.batch).min(pairs);
+        let plan =
+            FeedPlan { rule: StepRule::WHOLE, ..FeedPlan::one_pass(TextForm::Conversation, QuestionForm::Llm, size) };
+        let mut feed = Feed::start(self.dataset.clone(), samples.clone(), plan)?;
+        let mut left = pairs;
+        let parts = std::iter::from_fn(|| {
+            if left == 0 {
+                return None;
+            }
+            let batch = feed.next_batch()?;
+            let part = batch.map_err(TrainerError::from).and_then(|batch| {
+                let count = left.min(batch.texts.len());
+                left -= count;
+                let mut pairs = self.pairs_of(samples, &batch, self.seed, Some(count))?;
+                pairs.captions.truncate(count);
+                pairs.part(0)
+            });
+            Some(part)
+        });
+        let loss = self.clip.measure(parts)?.loss.double_value(&[]);
+        if loss.is_finite() { Ok(loss) } else { Err(self.diverged(self.state.step, loss)) }
+    }
+
+    /// Writes `step-N/` of the last finished step.
+    ///
+    /// # Errors
+    /// Weights that are not finite; the system refuses to write.
+    pub(super) fn save_checkpoint(&mut self) -> Result<(), TrainerError> {
+        let is_finite = |tensor: &tch::Tensor| tensor.isfinite().all().int64_value(&[]) == 1;
+        if !self.clip.parameters().iter().all(|(_, tensor)| is_finite(tensor)) {
+            return Err(self.diverged(self.state.step, self.log.steps.last().map_or(f64::NAN, |step| step.loss)));
+        }
+        let training = (&self.state, self.optimizer.state().tensors);
+        let inputs = self.dataset.index().inputs.as_ref();
+        let snapshot = clip_snapshot(&self.clip, &self.tokenizer_path, inputs, training)?;
+        snapshot.write(&folder_of(&self.out, self.state.step))?;
+        self.saved = Some(self.state.step);
+        Ok(())
+    }
+
+    /// The error of a step whose numbers are not finite.
+    pub(super) fn diverged(&self, step: u64, loss: f64) -> TrainerError {
+        let kept = match self.saved {
+            Some(saved) => format!("the checkpoint step-{saved} is kept"),
+            None => "there is no checkpoint yet".into(),
+        };
+        TrainerError::Diverged { step, loss, kept }
+    }
+
+    /// The last steps in a few words, for the progress bar.
+    pub(super) fn summary(&self) -> String {
+        let steps = &self.log.steps;
+        let recent = &steps[steps.len().saturating_sub(20)..];
+        let mean = |get: fn(&ClipStep) -> f64| recent.iter().map(get).sum::<f64>() / recent.len().max(1) as f64;
+        let validation =
+            self.state.validation.last().map_or(String::new(), |(_, loss)| format!(", validation {loss:.3}"));
+        let (loss, accuracy) = (mean(|s| s.loss), 100.0 * mean(|s| s.accuracy));
+        format!("loss {loss:.3}, own caption first {accuracy:.1} %{validation}, {:.2} s/step", mean(|s| s.seconds))
+    }
+
+    /// Writes `report.json` and returns it.
+    ///
+    /// # Errors
+    /// The system refuses to write.
+    pub(super) fn report(self, config: &TrainClipConfig, seconds: f64) -> Result<TrainClipReport, TrainerError> {
+        let report = TrainClipReport {
+            name: config.name.clone(),
+            seed: config.seed,
+            device: format!("{:?}", self.device).to_lowercase(),
+            parameters: self.clip.parameters().iter().map(|(_, tensor)| tensor.numel() as u64).sum(),
+            pairs: self.samples.rows.len() as u64,
+            samples_without_volume: self.samples.without_volume,
+            steps: self.log.steps,
+            validation: self.state.validation,
+            seconds,
+            checkpoint: format!("step-{}", self.state.step),
+        };
+        write_report(&self.out, &report)?;
+        Ok(report)
+    }
+}
+
+/// The captions of a split, each of one volume.
+fn select(dataset: &Dataset, config: &TrainClipConfig, split: Split) -> Result<Arc<Samples>, TrainerError> {
+    // A subset is drawn from the training split, and the validation split is used as it is; a new split has both.
+    let subset = config.data.subset.clone().filter(|name| split == config.data.split || dataset.is_resplit(name));
+    let samples = dataset.select(&Selection { split, tasks: vec![Task::Caption], subset })?;
+    if let Some(row) = samples.rows.iter().find(|row| row.volume_ids.len() != 1) {
+        let found = format!("{} in {}", row.volume_ids.len(), row.sample_id);
+        expect("data.dataset", false, "captions of one volume each".into(), found)?;
+    }
+    Ok(Arc::new(samples))
+}
+
+/// Steps of the whole run.
+fn total_steps(config: &TrainClipConfig, pairs: usize) -> Result<u64, TrainerError> {
+    let per_epoch = batches_per_epoch(pairs, config.step.batch);
+    let all = config.data.epochs.checked_mul(per_epoch).ok_or_else(|| TrainerError::Config {
+        key: "data.epochs".into(),
+        expected: format!("at most {} of {per_epoch} steps each", u64::MAX / per_epoch),
+        found: config.data.epochs.to_string(),
+    })?;
+    Ok(config.data.max_steps.map_or(all, |most| all.min(most)))
+}
+
+/// Whether the steps that wait on the host fit the machine's memory.
+fn check_host_memory(config: &TrainClipConfig, dataset: &Dataset) -> Result<(), TrainerError> {
+    let step = config.step.batch as u128 * dataset.voxels().cell_bytes() as u128;
+    let steps = config.data.readers as u128 * (config.data.depth as u128 + 2);
+    let what = format!("{steps} steps in {} readers", config.data.readers);
+    check_memory("data.depth", steps.saturating_mul(step), &what)
+}
+
+/// Whether fresh weights, with their gradients and moments, fit the memory.
+fn check_weights(key: &str, sizes: &M3dClipConfig) -> Result<(), TrainerError> {
+    let shapes = M3dClip::unloaded(sizes, Device::Cpu, Kind::Float)?;
+    let count: u128 = shapes.parameters().iter().map(|(_, tensor)| tensor.numel() as u128).sum();
+    check_memory(key, 4 * count, &format!("{count} weights"))
+}
+
+/// All weights learn.
+fn optimizer(clip: &M3dClip, config: &OptimizerConfig) -> Result<AdamW, TrainerError> {
+    let OptimizerConfig { beta1, beta2, eps, weight_decay, full_rate_inputs, clip: most, .. } = *config;
+    let weights = clip.parameters();
+    let count: u128 = weights.iter().map(|(_, tensor)| tensor.numel() as u128).sum();
+    if clip.device() == Device::Cpu {
+        check_memory("model.start", 16 * count, &format!("{count} weights, their gradients and moments"))?;
+    }
+    for (_, tensor) in &weights {
+        let _ = tensor.set_requires_grad(true);
+    }
+    let trained = Trained::all(weights, Kind::Float, Rates { weight_decay, full_rate_inputs });
+    Ok(AdamW::new(trained, AdamWConfig { beta1, beta2, eps, clip: most, ..AdamWConfig::default() })?)
+}
+
+/// The first state; that of a resumed run, whose moments the optimizer then has.
+fn state(resumed: Option<&Checkpoint>, samples: &Samples, optimizer: &mut AdamW) -> Result<TrainState, TrainerError> {
+    let selection: String = samples.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let Some(checkpoint) = resumed else {
+        return Ok(TrainState {
+            step: 0,
+            cursor: FeedCursor::default(),
+            selection,
+            trained: vec![TRAINED.into()],
+            validation: Vec::new(),
+            skipped: Vec::new(),
+        });
+    };
+    let (state, tensors) = checkpoint.state()?;
+    let expected = "the captions that the run began with".into();
+    let found = "others; the dataset or its subset has changed".into();
+    expect("data", state.selection == selection, expected, found)?;
+    optimizer.load_state(AdamWState { updates: state.updates(), tensors })?;
+    Ok(state)
+}
+
+/// Makes the folder this run's: its configuration, and a log of the steps before `state`.
+fn open_folder(
+    config: &TrainClipConfig,
+    out: &Path,
+    is_resumed: bool,
+    state: &TrainState,
+) -> Result<StepLog<ClipStep>, TrainerError> {
+    let path = out.join("train.jsonl");
+    let steps = if is_resumed { log::read(&path, state.step)? } else { Vec::new() };
+    fs::create_dir_all(out).map_err(FileError::of(out, "create"))?;
+    let text = toml::to_string(config).expect("a parsed configuration can be written");
+    put_whole(&out.join("train.toml"), text.as_bytes())?;
+    StepLog::create(&path, steps)
+}
