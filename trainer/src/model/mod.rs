@@ -13,6 +13,7 @@
 //! - `layers`: the small layers of all parts
 //! - [`loss`]: next-token cross-entropy
 //! - `sizes`: the range of every number; `limits`: the numbers of it that schemas state too
+//! - [`recompute`]: what a block keeps for its backward pass
 //! - [`part`]: the pieces that are stored and trained separately
 //! - [`weights`]: published names and strict loading; [`published`]: published sizes
 //!
@@ -35,6 +36,7 @@ pub mod med2e3;
 pub mod part;
 pub mod preset;
 pub mod published;
+pub mod recompute;
 pub mod scorer;
 mod sizes;
 pub mod splice;

@@ -11,7 +11,7 @@ pub(crate) mod adapt;
 mod m3d_clip_config;
 mod names;
 mod nearest;
-mod roles;
+pub(crate) mod roles;
 mod strict;
 
 use tch::{Device, Kind, Tensor, no_grad};
