@@ -106,7 +106,7 @@ pub struct TrainStep {
     pub step: u64,
     /// Pass over the data, from 0.
     pub epoch: u64,
-    /// Mean cross-entropy over the batch's targets, in nats.
+    /// Cross-entropy of the step's targets in nats: the mean over all of them, or the mean of the means of the step's loss groups.
     pub loss: f64,
     /// Share of targets whose most likely token is right.
     pub token_accuracy: f64,
@@ -114,8 +114,11 @@ pub struct TrainStep {
     pub learning_rate: f64,
     /// Norm of all gradients before clipping.
     pub gradient_norm: f64,
-    /// Targets in the batch.
+    /// Targets of the step.
     pub targets: u64,
+    /// Loss groups of the step without a target, by their place in it; they count 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targetless_groups: Vec<usize>,
     /// Seconds that the step took.
     pub seconds: f64,
     /// Of these, seconds spent waiting for the batch.

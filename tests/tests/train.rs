@@ -283,10 +283,14 @@ fn a_dataset_of_other_inputs_is_refused_unless_told() {
         let mut command = program("med2e3");
         let text = fs::read_to_string("../configs/demo/pretrain.toml").unwrap();
         let (head, rest) = text.split_once("[model.start.fresh]").unwrap();
-        let optimizer = &rest[rest.find("[step]
+        let optimizer = &rest[rest
+            .find(
+                "[step]
 batch = 2
 
-[optimizer]").unwrap()..];
+[optimizer]",
+            )
+            .unwrap()..];
         fs::write(folder.join("second.toml"), format!("{head}{optimizer}")).unwrap();
         command.arg("train").arg(folder.join("second.toml")).arg("--out").arg(folder.join("second"));
         let data = format!("data.dataset={:?}", folder.join("dataset").display().to_string());

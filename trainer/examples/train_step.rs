@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use med2e3_program::Stopwatch;
 use med2e3_trainer::device::DeviceChoice;
 use med2e3_trainer::files::weights_file::WeightsFile;
-use med2e3_trainer::model::loss::next_token_loss;
+use med2e3_trainer::model::loss::{Targets, next_token_loss};
 use med2e3_trainer::model::{
     Aggregate, ConnectorKind, LanguageModelConfig, M3dClipVisionConfig, Med2e3, Med2e3Config, Part, Preset,
     SiglipVisionConfig, SliceNorm, Variant,
@@ -135,7 +135,10 @@ impl Work {
         let hidden_bte = self.model.llm().forward(embeddings_bte, &[length as usize], true)?;
         let positions: Vec<i64> = (FIRST_TARGET - 1..length - 1).collect();
         let ids: Vec<i64> = Vec::try_from(self.ids_bt.narrow(1, FIRST_TARGET, length - FIRST_TARGET).flatten(0, 1))?;
-        Ok(next_token_loss(self.model.llm().output_embedding(), &hidden_bte, &positions, &ids).mean)
+        let weights_r = Tensor::full([ids.len() as i64], 1.0 / ids.len() as f64, (Kind::Float, Device::Cpu));
+        let (positions_r, ids_r) = (&Tensor::from_slice(&positions), &Tensor::from_slice(&ids));
+        let targets = Targets { positions_r, ids_r, weights_r: &weights_r };
+        Ok(next_token_loss(self.model.llm().output_embedding(), &hidden_bte, &targets).weighted)
     }
 }
 

@@ -1,8 +1,11 @@
 //! What the TOML file of a run may hold. One file is one complete run; an unknown key is an error.
 
+mod step;
+
 use std::path::PathBuf;
 
 use med2e3_feed::TextForm;
+use med2e3_feed::order::Order;
 use med2e3_program::machine::most_threads;
 use med2e3_schemas::sample::{Split, Task};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -15,6 +18,8 @@ use crate::generate::Decoding;
 use crate::model::{LoraConfig, Med2e3Config, Part};
 use crate::precision::Precision;
 use crate::words::words;
+
+pub use step::{MicroBatch, StepConfig, Within};
 
 /// Slices of one picture at most.
 pub(crate) const MOST_SLICES: usize = 1024;
@@ -56,13 +61,17 @@ impl TrainConfig {
     /// The first key whose value is out of range.
     pub(crate) fn check(&self) -> Result<(), TrainerError> {
         let DataConfig { readers, depth, .. } = self.data;
-        let positive = [("step.batch", self.step.batch), ("data.readers", readers), ("data.depth", depth)];
+        self.step.check()?;
+        let positive = [("data.readers", readers), ("data.depth", depth)];
         let counts = [("data.epochs", Some(self.data.epochs)), ("data.max_steps", self.data.max_steps)];
         let counts = counts.into_iter().chain([("checkpoint_every", self.checkpoint_every)]);
         let counts = counts.filter_map(|(key, count)| Some((key, count? as usize)));
         let validation =
             self.validation.map(|v| [("validation.every", v.every as usize), ("validation.batches", v.batches)]);
         check_positive(positive.into_iter().chain(counts).chain(validation.into_iter().flatten()))?;
+        if let DataOrder::GroupByVolume(texts) = self.data.order {
+            check_positive([("data.order.group_by_volume", texts)])?;
+        }
         check_tasks("data.tasks", &self.data.tasks)?;
         check_threads([("threads", self.threads), ("data.readers", readers)])?;
         self.optimizer.check()?;
@@ -109,6 +118,9 @@ pub struct DataConfig {
     /// Form of the text.
     #[schemars(schema_with = "schema_of_form")]
     pub form: TextForm,
+    /// In which order samples come.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub order: DataOrder,
     /// Passes over the selection.
     #[schemars(range(min = 1))]
     pub epochs: u64,
@@ -118,12 +130,34 @@ pub struct DataConfig {
     /// Reader threads.
     #[schemars(range(min = 1))]
     pub readers: usize,
-    /// Batches that each reader may be ahead.
+    /// Micro-batches that each reader may be ahead.
     #[schemars(range(min = 1))]
     pub depth: usize,
     /// What becomes of a dataset whose inputs are made in another way than those that the start's checkpoint learned from.
     #[serde(default, skip_serializing_if = "is_default")]
     pub other_inputs: OtherInputs,
+}
+
+/// In which order samples come, another one each epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DataOrder {
+    /// An exact permutation.
+    #[default]
+    Shuffled,
+    /// As `shuffled`, but up to so many texts of a volume come in a row, so that a step reads and encodes a volume once for all of
+    /// them. 1 is the order of `shuffled`.
+    GroupByVolume(#[schemars(range(min = 1))] usize),
+}
+
+impl DataOrder {
+    /// The feed's order.
+    pub(crate) fn order(self, seed: u64) -> Order {
+        match self {
+            DataOrder::Shuffled => Order::Shuffled { seed },
+            DataOrder::GroupByVolume(texts) => Order::GroupedByVolume { seed, texts },
+        }
+    }
 }
 
 /// By hand: the feed's crate knows nothing of configurations. A test reads each word back.
@@ -150,15 +184,6 @@ words! {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-/// What one optimizer step is made of.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StepConfig {
-    /// Samples of one step.
-    #[schemars(range(min = 1))]
-    pub batch: usize,
 }
 
 /// In which numbers a model is trained.

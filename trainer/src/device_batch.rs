@@ -1,29 +1,33 @@
-//! A host batch to the tensors that the model takes: codes become values on the device.
+//! A host batch to what the model takes: codes become values on the device.
 
-use med2e3_feed::HostBatch;
+use med2e3_feed::{HostBatch, HostText};
 use med2e3_schemas::Id;
 use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
 use tch::{Device, Kind, Tensor};
 
-use crate::model::ModelInput;
+use crate::model::{ModelInput, TargetWeights, TextInput};
 
-/// The model's input for a batch. Ids stay on the CPU, where the splice reads them; voxels are copied to the device as codes,
-/// one to four bytes each, and become values there. `seed` is of what is drawn for the rows, which depends on it and on each
+/// The model's input for a batch. Texts stay on the host, where they are planned; voxels are copied to the device as codes, one
+/// to four bytes each, and become values there. `seed` is of what is drawn for the texts, which depends on it and on each
 /// sample's own id.
 pub fn to_device(batch: &HostBatch, format: &VoxelFormat, device: Device, seed: u64) -> ModelInput {
-    let rows = batch.rows() as i64;
-    let matrix = |values: &[i64], width: usize| Tensor::from_slice(values).view([rows, width as i64]);
-    let question_lengths_b1 = Tensor::from_slice(&batch.question_lengths).unsqueeze(1);
-    let positions_1t = Tensor::arange(batch.question_width as i64, (Kind::Int64, Device::Cpu)).unsqueeze(0);
     ModelInput {
-        voxels_bcdhw: voxels(&batch.voxels, batch.volumes() as i64, format, device),
-        ids_bt: matrix(&batch.ids, batch.width),
-        lengths_b: batch.lengths.clone(),
-        labels_bt: Some(matrix(&batch.labels, batch.width)),
-        question_ids_bt: matrix(&batch.question_ids, batch.question_width),
-        question_mask_bt: positions_1t.lt_tensor(&question_lengths_b1),
-        keys_b: batch.sample_ids.iter().map(|id| row_key(seed, *id)).collect(),
+        voxels_vcdhw: voxels(&batch.voxels, batch.volume_ids.len() as i64, format, device),
+        texts: texts(batch, seed),
+        weights: TargetWeights::PerText(batch.texts.iter().map(|text| text.target_weight).collect()),
     }
+}
+
+/// The texts of a batch, each with the key of what is drawn for it.
+pub(crate) fn texts(batch: &HostBatch, seed: u64) -> Vec<TextInput> {
+    let text = |text: &HostText| TextInput {
+        ids: text.ids.clone(),
+        labels: text.labels.clone(),
+        volumes: text.volumes.clone(),
+        question_ids: text.question_ids.clone(),
+        key: row_key(seed, text.sample_id),
+    };
+    batch.texts.iter().map(text).collect()
 }
 
 /// The key of what is drawn for a sample.

@@ -60,6 +60,7 @@ pub mod config;
 pub mod device;
 pub mod device_batch;
 mod fit;
+mod host_array;
 mod machine;
 pub mod precision;
 

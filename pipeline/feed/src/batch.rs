@@ -1,10 +1,11 @@
-//! One batch in host memory: voxel codes, token ids padded to the right, labels, and the cursor after it.
+//! One batch in host memory: voxel codes of distinct volumes, token ids and labels of the texts that show them.
 
 use med2e3_schemas::Id;
 use med2e3_schemas::sample::{IGNORED, IMAGE3D, SampleRow};
 use med2e3_shards::Dataset;
 use serde::{Deserialize, Serialize};
 
+use crate::step_plan::PlannedText;
 use crate::{FeedCursor, FeedError};
 
 /// Which form of a sample's text is fed.
@@ -28,47 +29,62 @@ pub enum QuestionForm {
     Bert,
 }
 
-/// A batch of `rows` samples. Every buffer keeps its capacity when the batch is filled again.
+/// Texts and the distinct volumes that they show. Voxels keep their buffer when the batch is filled again.
 #[derive(Debug, Default)]
 pub struct HostBatch {
-    /// Voxel codes, one cell for each [`IMAGE3D`] in `ids`, in order.
+    /// Voxel codes, one cell for each of `volume_ids`.
     pub voxels: Vec<u8>,
-    /// Volumes of each row.
-    pub volume_counts: Vec<usize>,
-    /// Ids, `rows` x `width`, padded to the right; [`IMAGE3D`] marks a volume.
-    pub ids: Vec<i64>,
-    /// Labels of the same shape, [`IGNORED`] where there is no target.
-    pub labels: Vec<i64>,
-    /// Ids of each row before padding.
-    pub lengths: Vec<i64>,
-    /// Longest row of `ids`.
-    pub width: usize,
-    /// The questions' ids for the slice scorer, `rows` x `question_width`, padded to the right.
-    pub question_ids: Vec<i64>,
-    /// Question ids of each row before padding.
-    pub question_lengths: Vec<i64>,
-    /// Longest row of `question_ids`, at least 1. Padding is 0 where the text encoder reads them.
-    pub question_width: usize,
-    /// Positions of the samples in the selection.
-    pub samples: Vec<u32>,
-    /// Keys of the samples.
-    pub sample_ids: Vec<Id>,
-    /// The feed's position after this batch.
+    /// The volumes, each once, in the order of their first appearance.
+    pub volume_ids: Vec<Id>,
+    /// The texts.
+    pub texts: Vec<HostText>,
+    /// The batch's place in its step.
+    pub share: StepShare,
+    /// The feed's position after the step that the batch belongs to.
     pub cursor: FeedCursor,
 }
 
+/// One text of a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostText {
+    /// The sample's position in the selection.
+    pub sample: u32,
+    /// Its key.
+    pub sample_id: Id,
+    /// Token ids; [`IMAGE3D`] marks a volume.
+    pub ids: Vec<i64>,
+    /// As long as the ids: the id itself where it is a target, else [`IGNORED`].
+    pub labels: Vec<i64>,
+    /// For each [`IMAGE3D`], in order, its volume's place in the batch.
+    pub volumes: Vec<usize>,
+    /// The question's ids for the slice scorer.
+    pub question_ids: Vec<i64>,
+    /// What each target counts in the step's loss.
+    pub target_weight: f32,
+}
+
+/// The place of a batch in its step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StepShare {
+    /// Number in the step, from 0.
+    pub micro_batch: usize,
+    /// Micro-batches of the step.
+    pub micro_batches: usize,
+    /// Targets of the whole step.
+    pub targets: usize,
+    /// Loss groups of the step without a target, by their place in it; they count 0.
+    pub targetless_groups: Vec<usize>,
+}
+
+impl StepShare {
+    /// Whether no more of the step comes.
+    pub fn ends_step(&self) -> bool {
+        self.micro_batch + 1 >= self.micro_batches
+    }
+}
+
 impl HostBatch {
-    /// Samples in the batch.
-    pub fn rows(&self) -> usize {
-        self.samples.len()
-    }
-
-    /// Volumes of all rows.
-    pub fn volumes(&self) -> usize {
-        self.volume_counts.iter().sum()
-    }
-
-    /// Fills the batch with the samples at `positions` of `rows`.
+    /// Fills texts and volumes with planned samples of `rows`.
     ///
     /// # Errors
     /// A sample that has no such form, or whose volume can't be read.
@@ -76,55 +92,46 @@ impl HostBatch {
         &mut self,
         dataset: &Dataset,
         rows: &[SampleRow],
-        positions: &[u32],
+        planned: &[PlannedText],
         form: TextForm,
         question: QuestionForm,
-        pad: i64,
     ) -> Result<(), FeedError> {
-        let samples: Vec<&SampleRow> = positions.iter().map(|&position| &rows[position as usize]).collect();
-        let texts = samples.iter().map(|sample| text_of(sample, form)).collect::<Result<Vec<_>, _>>()?;
-        self.samples.clear();
-        self.samples.extend_from_slice(positions);
-        self.sample_ids.clear();
-        self.sample_ids.extend(samples.iter().map(|sample| sample.sample_id));
-
-        self.width = texts.iter().map(|text| text.ids.len()).max().unwrap_or(0);
-        let lengths = texts.iter().map(|text| text.ids.len() as i64);
-        self.lengths.clear();
-        self.lengths.extend(lengths);
-        self.ids.clear();
-        self.labels.clear();
-        for text in &texts {
-            let padding = self.width - text.ids.len();
-            self.ids.extend(text.ids.iter().map(|&id| i64::from(id)));
-            self.ids.extend(std::iter::repeat_n(pad, padding));
+        self.volume_ids.clear();
+        self.texts.clear();
+        for planned in planned {
+            let sample = &rows[planned.position as usize];
+            let text = text_of(sample, form)?;
+            let shown = volumes_of(sample, text.ids)?;
             let labels = text.targets.iter().zip(text.ids);
-            self.labels.extend(labels.map(|(&is_target, &id)| if is_target { i64::from(id) } else { IGNORED }));
-            self.labels.extend(std::iter::repeat_n(IGNORED, padding));
+            self.texts.push(HostText {
+                sample: planned.position,
+                sample_id: sample.sample_id,
+                ids: wide(text.ids),
+                labels: labels.map(|(&is_target, &id)| if is_target { i64::from(id) } else { IGNORED }).collect(),
+                volumes: shown.iter().map(|id| place_of(&mut self.volume_ids, *id)).collect(),
+                question_ids: wide(question_of(sample, question)?),
+                target_weight: planned.target_weight,
+            });
         }
-
-        let questions = samples.iter().map(|sample| question_of(sample, question)).collect::<Result<Vec<_>, _>>()?;
-        let question_pad = if question == QuestionForm::Bert { 0 } else { pad };
-        self.question_width = questions.iter().map(|ids| ids.len()).max().unwrap_or(0).max(1);
-        self.question_ids.clear();
-        self.question_lengths.clear();
-        for ids in questions {
-            self.question_lengths.push(ids.len() as i64);
-            self.question_ids.extend(ids.iter().map(|&id| i64::from(id)));
-            self.question_ids.extend(std::iter::repeat_n(question_pad, self.question_width - ids.len()));
-        }
-
-        let volumes = samples.iter().zip(&texts).map(|(sample, text)| volumes_of(sample, text.ids));
-        let volumes = volumes.collect::<Result<Vec<&[Id]>, _>>()?;
-        self.volume_counts.clear();
-        self.volume_counts.extend(volumes.iter().map(|ids| ids.len()));
         let cell = dataset.voxels().cell_bytes();
-        self.voxels.resize(cell * self.volumes(), 0);
-        for (id, cell) in volumes.into_iter().flatten().zip(self.voxels.chunks_exact_mut(cell)) {
+        self.voxels.resize(cell * self.volume_ids.len(), 0);
+        for (id, cell) in self.volume_ids.iter().zip(self.voxels.chunks_exact_mut(cell)) {
             dataset.read_voxels(*id, cell)?;
         }
         Ok(())
     }
+}
+
+/// The volume's place in the list, at whose end it is put where it is not there yet.
+fn place_of(volumes: &mut Vec<Id>, id: Id) -> usize {
+    volumes.iter().position(|known| *known == id).unwrap_or_else(|| {
+        volumes.push(id);
+        volumes.len() - 1
+    })
+}
+
+fn wide(ids: &[i32]) -> Vec<i64> {
+    ids.iter().map(|&id| i64::from(id)).collect()
 }
 
 struct Text<'a> {

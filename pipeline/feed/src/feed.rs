@@ -1,7 +1,8 @@
-//! The flow from dataset to batches: order -> readers -> collate -> queue -> [`HostBatch`].
+//! The flow from dataset to batches: order -> step plan -> readers -> collate -> queue -> [`HostBatch`].
 //!
-//! Batch k is made by reader k modulo the number of readers, each with its own queue, and the consumer takes from the
-//! queues in turn. So what comes when depends on the order alone, never on which thread was faster. Used batches travel
+//! A step is planned from ids alone, by every reader in the same way, and comes as one micro-batch or several. Micro-batch k,
+//! counted from the start, is made by reader k modulo the number of readers, each with its own queue, and the consumer takes
+//! from the queues in turn. So what comes when depends on the order alone, never on which thread was faster. Used batches travel
 //! back the same way and are filled again, so that in steady state no batch is allocated.
 
 use std::ops::Range;
@@ -12,7 +13,8 @@ use med2e3_shards::{Dataset, Samples};
 
 use crate::order::{Order, permutation};
 use crate::queue::{self, Receiver, Sender};
-use crate::{FeedCursor, FeedError, HostBatch, QuestionForm, TextForm};
+use crate::step_plan::{StepPlan, StepRule};
+use crate::{FeedCursor, FeedError, HostBatch, QuestionForm, StepShare, TextForm};
 
 /// What to feed and how.
 #[derive(Clone, Debug)]
@@ -23,39 +25,45 @@ pub struct FeedPlan {
     pub form: TextForm,
     /// Tokens of the question.
     pub question: QuestionForm,
-    /// Samples a batch; the last batch of an epoch may be smaller.
+    /// Samples a step; the last step of an epoch may have fewer.
     pub batch_size: usize,
+    /// How a step is cut.
+    pub rule: StepRule,
     /// Passes over the selection.
     pub epochs: u64,
     /// Where to begin.
     pub start: FeedCursor,
     /// Reader threads.
     pub readers: usize,
-    /// Batches that each reader may be ahead.
+    /// Micro-batches that each reader may be ahead.
     pub depth: usize,
-    /// Id that pads short rows.
-    pub pad: i64,
 }
 
 impl FeedPlan {
-    /// One pass over the selection by sample id, with one reader and rows padded by 0: what answers and features are made from.
+    /// One pass over the selection by sample id, with one reader and a step in one piece: what answers and features are made from.
     pub fn one_pass(form: TextForm, question: QuestionForm, batch_size: usize) -> FeedPlan {
         FeedPlan {
             order: Order::ById,
             form,
             question,
             batch_size,
+            rule: StepRule::WHOLE,
             epochs: 1,
             start: FeedCursor::default(),
             readers: 1,
             depth: 2,
-            pad: 0,
         }
     }
 }
 
+/// What a reader passes on.
+struct Made {
+    ends_step: bool,
+    batch: Result<HostBatch, FeedError>,
+}
+
 struct Lane {
-    ready: Receiver<Result<HostBatch, FeedError>>,
+    ready: Receiver<Made>,
     empty: Sender<HostBatch>,
 }
 
@@ -64,7 +72,7 @@ pub struct Feed {
     lanes: Vec<Lane>,
     readers: Vec<JoinHandle<()>>,
     next_lane: usize,
-    // Batches still to come: a lane that ends earlier has lost its reader.
+    // Steps still to come: a lane that ends earlier has lost its reader.
     left: u64,
     dataset: Arc<Dataset>,
 }
@@ -100,18 +108,22 @@ impl Feed {
         Ok(feed)
     }
 
-    /// The next batch in order; blocks until it is ready. `None` after the last.
+    /// The next micro-batch in order; blocks until it is ready. `None` after the last.
     ///
     /// # Errors
     /// What the reader met in making this batch; the feed may be asked for the next one.
     pub fn next_batch(&mut self) -> Option<Result<HostBatch, FeedError>> {
-        self.left = self.left.checked_sub(1)?;
+        if self.left == 0 {
+            return None;
+        }
         let lane = self.next_lane;
         self.next_lane = (lane + 1) % self.lanes.len();
-        Some(self.lanes[lane].ready.pop().unwrap_or_else(|| {
+        let Some(made) = self.lanes[lane].ready.pop() else {
             self.left = 0;
-            Err(FeedError::Reader { path: self.dataset.root().to_owned() })
-        }))
+            return Some(Err(FeedError::Reader { path: self.dataset.root().to_owned() }));
+        };
+        self.left -= u64::from(made.ends_step);
+        Some(made.batch)
     }
 
     /// Returns a used batch to be filled again; call it before the next [`Feed::next_batch`]. Never blocks.
@@ -132,7 +144,7 @@ impl Drop for Feed {
     }
 }
 
-/// Batches of one epoch.
+/// Steps of one epoch.
 pub fn batches_per_epoch(samples: usize, batch_size: usize) -> u64 {
     samples.div_ceil(batch_size) as u64
 }
@@ -142,28 +154,64 @@ fn read(
     samples: &Samples,
     plan: &FeedPlan,
     reader: usize,
-    ready: &Sender<Result<HostBatch, FeedError>>,
+    ready: &Sender<Made>,
     empty: &Receiver<HostBatch>,
 ) {
     let per_epoch = batches_per_epoch(samples.rows.len(), plan.batch_size);
     let first = plan.start.number(per_epoch);
-    let mut order = (u64::MAX, Vec::new());
-    for number in (first + reader as u64..plan.epochs * per_epoch).step_by(plan.readers) {
+    let (mut order, mut micro_batch) = ((u64::MAX, Vec::new()), 0);
+    for number in first..plan.epochs * per_epoch {
         let FeedCursor { epoch, batch } = FeedCursor::at(number, per_epoch);
         if order.0 != epoch {
-            order = (epoch, permutation(&samples.hash, samples.rows.len(), plan.order, epoch));
+            order = (epoch, permutation(&samples.hash, &samples.rows, plan.order, epoch));
         }
-        // A consumer that keeps its batches costs an allocation each, no more.
-        let mut buffer = empty.try_pop().unwrap_or_default();
         let positions = &order.1[span(batch, plan.batch_size, samples.rows.len())];
-        let filled = buffer.fill(dataset, &samples.rows, positions, plan.form, plan.question, plan.pad).map(|()| {
-            buffer.cursor = FeedCursor::at(number + 1, per_epoch);
-            buffer
-        });
-        if ready.push(filled).is_err() {
-            return;
+        let step = plan.rule.plan(&samples.rows, positions, plan.form);
+        let count = step.as_ref().map_or(1, |step| step.micro_batches.len());
+        let mut of_this_reader = Vec::new();
+        for place in 0..count {
+            if micro_batch % plan.readers == reader {
+                of_this_reader.push(place);
+            }
+            micro_batch += 1;
+        }
+        let mut step = step.map_err(Some);
+        for place in of_this_reader {
+            let batch = match &mut step {
+                // A step that can't be planned is one batch, of one reader.
+                Err(error) => Err(error.take().expect("it is told once")),
+                Ok(step) => {
+                    // A consumer that keeps its batches costs an allocation each, no more.
+                    let buffer = empty.try_pop().unwrap_or_default();
+                    fill(buffer, dataset, samples, plan, step, place, FeedCursor::at(number + 1, per_epoch))
+                }
+            };
+            if ready.push(Made { ends_step: place + 1 == count, batch }).is_err() {
+                return;
+            }
         }
     }
+}
+
+/// The micro-batch of a step at `place`.
+fn fill(
+    mut buffer: HostBatch,
+    dataset: &Dataset,
+    samples: &Samples,
+    plan: &FeedPlan,
+    step: &StepPlan,
+    place: usize,
+    cursor: FeedCursor,
+) -> Result<HostBatch, FeedError> {
+    buffer.fill(dataset, &samples.rows, &step.micro_batches[place], plan.form, plan.question)?;
+    buffer.cursor = cursor;
+    buffer.share = StepShare {
+        micro_batch: place,
+        micro_batches: step.micro_batches.len(),
+        targets: step.targets,
+        targetless_groups: step.targetless_groups.clone(),
+    };
+    Ok(buffer)
 }
 
 fn span(batch: u64, batch_size: usize, samples: usize) -> Range<usize> {

@@ -4,6 +4,8 @@
 //! # Layout
 //! - [`order`]: which sample comes when
 //! - [`cursor`]: the position in that order, which a checkpoint keeps
+//! - [`spliced`]: how long a text is for the language model; [`step_plan`]: how a step is cut into micro-batches, and what a
+//!   target counts
 //! - [`batch`]: one batch in host memory
 //! - [`queue`]: the lock-free bounded queue
 //! - [`feed`]: the flow: order -> readers -> collate -> queue
@@ -17,8 +19,12 @@ pub mod error;
 pub mod feed;
 pub mod order;
 pub mod queue;
+pub mod spliced;
+pub mod step_plan;
 
-pub use batch::{HostBatch, QuestionForm, TextForm};
+pub use batch::{HostBatch, HostText, QuestionForm, StepShare, TextForm};
 pub use cursor::FeedCursor;
 pub use error::FeedError;
 pub use feed::{Feed, FeedPlan};
+pub use spliced::{Spliced, Splicing};
+pub use step_plan::{Budget, LossGroup, StepRule};

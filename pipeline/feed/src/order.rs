@@ -3,6 +3,10 @@
 //! Neither shard layout nor codec, thread count or queue depth enters, so two machines with the same dataset see the
 //! same order, and a cursor of two numbers resumes it.
 
+use std::collections::HashMap;
+
+use med2e3_schemas::Id;
+use med2e3_schemas::sample::SampleRow;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -17,42 +21,50 @@ pub enum Order {
         /// The run's seed.
         seed: u64,
     },
+    /// As `Shuffled`, but up to so many texts of a volume come one after another, so that a step reads and encodes the volume
+    /// once. With 1 the order is that of `Shuffled`.
+    GroupedByVolume {
+        /// The run's seed.
+        seed: u64,
+        /// Most texts of a volume in a row.
+        texts: usize,
+    },
     /// By sample id, each epoch the same.
     ById,
 }
 
-/// The epoch's order as positions in the sorted selection; every position once.
-pub fn permutation(selection: &[u8; 32], count: usize, order: Order, epoch: u64) -> Vec<u32> {
-    let mut positions: Vec<u32> = (0..u32::try_from(count).expect("fewer than 2^32 samples")).collect();
-    if let Order::Shuffled { seed } = order {
-        let mut hasher = blake3::Hasher::new_keyed(selection);
-        hasher.update(&seed.to_le_bytes());
-        hasher.update(&epoch.to_le_bytes());
-        positions.shuffle(&mut ChaCha8Rng::from_seed(*hasher.finalize().as_bytes()));
+/// The epoch's order as positions in the sorted selection, whose hash is `selection`; every position once.
+pub fn permutation(selection: &[u8; 32], rows: &[SampleRow], order: Order, epoch: u64) -> Vec<u32> {
+    let positions: Vec<u32> = (0..u32::try_from(rows.len()).expect("fewer than 2^32 samples")).collect();
+    match order {
+        Order::ById => positions,
+        Order::Shuffled { seed } => shuffled(positions, selection, seed, epoch),
+        Order::GroupedByVolume { seed, texts } => grouped(&shuffled(positions, selection, seed, epoch), rows, texts),
     }
+}
+
+fn shuffled(mut positions: Vec<u32>, selection: &[u8; 32], seed: u64, epoch: u64) -> Vec<u32> {
+    let mut hasher = blake3::Hasher::new_keyed(selection);
+    hasher.update(&seed.to_le_bytes());
+    hasher.update(&epoch.to_le_bytes());
+    positions.shuffle(&mut ChaCha8Rng::from_seed(*hasher.finalize().as_bytes()));
     positions
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn every_position_comes_once(count in 0usize..2000, seed: u64, epoch in 0u64..5) {
-            let mut positions = permutation(&[1; 32], count, Order::Shuffled { seed }, epoch);
-            positions.sort_unstable();
-            prop_assert!(positions.into_iter().eq(0..count as u32));
-        }
+/// Groups of up to `texts` samples of one volume, each at the place of its first sample. A sample of several volumes belongs
+/// to the first of them; one of none is alone.
+fn grouped(positions: &[u32], rows: &[SampleRow], texts: usize) -> Vec<u32> {
+    let mut groups: Vec<Vec<u32>> = Vec::with_capacity(positions.len());
+    let mut open: HashMap<&Id, usize> = HashMap::new();
+    for &position in positions {
+        let volume = rows[position as usize].volume_ids.first();
+        let group = volume.and_then(|volume| open.get(volume).copied()).filter(|&group| groups[group].len() < texts);
+        let group = group.unwrap_or_else(|| {
+            groups.push(Vec::new());
+            groups.len() - 1
+        });
+        groups[group].push(position);
+        open.extend(volume.map(|volume| (volume, group)));
     }
-
-    #[test]
-    fn seed_epoch_and_selection_each_matter() {
-        let base = permutation(&[1; 32], 100, Order::Shuffled { seed: 1 }, 0);
-        assert_eq!(base, permutation(&[1; 32], 100, Order::Shuffled { seed: 1 }, 0));
-        assert_ne!(base, permutation(&[1; 32], 100, Order::Shuffled { seed: 2 }, 0));
-        assert_ne!(base, permutation(&[1; 32], 100, Order::Shuffled { seed: 1 }, 1));
-        assert_ne!(base, permutation(&[2; 32], 100, Order::Shuffled { seed: 1 }, 0));
-    }
+    groups.concat()
 }

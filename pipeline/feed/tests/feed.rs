@@ -6,7 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use med2e3_feed::order::Order;
-use med2e3_feed::{Feed, FeedCursor, FeedPlan, HostBatch, QuestionForm, TextForm};
+use med2e3_feed::step_plan::PlannedText;
+use med2e3_feed::{
+    Budget, Feed, FeedCursor, FeedPlan, HostBatch, HostText, LossGroup, QuestionForm, Splicing, StepRule, TextForm,
+};
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample::{self, IMAGE3D, SampleRow, Split, Task, Topic};
 use med2e3_schemas::volume::{self, VolumeRow, VoxelCode, VoxelFormat};
@@ -120,20 +123,24 @@ fn plan(readers: usize, depth: usize) -> FeedPlan {
         form: TextForm::Conversation,
         question: QuestionForm::Llm,
         batch_size: 3,
+        rule: StepRule::WHOLE,
         epochs: 3,
         start: FeedCursor::default(),
         readers,
         depth,
-        pad: 0,
     }
 }
 
-/// Positions, ids, labels, voxels, cursor.
-type Gist = (Vec<u32>, Vec<i64>, Vec<i64>, Vec<u8>, FeedCursor);
+/// Texts, distinct volumes, voxels, cursor.
+type Gist = (Vec<HostText>, Vec<Id>, Vec<u8>, FeedCursor);
 
 /// What a batch says, without its buffers.
 fn gist(batch: &HostBatch) -> Gist {
-    (batch.samples.clone(), batch.ids.clone(), batch.labels.clone(), batch.voxels.clone(), batch.cursor)
+    (batch.texts.clone(), batch.volume_ids.clone(), batch.voxels.clone(), batch.cursor)
+}
+
+fn planned(positions: &[u32]) -> Vec<PlannedText> {
+    positions.iter().map(|&position| PlannedText { position, target_weight: 1.0 }).collect()
 }
 
 fn run(root: &Path, plan: FeedPlan) -> Vec<Gist> {
@@ -158,24 +165,65 @@ fn every_sample_comes_once_an_epoch_with_its_own_voxels() {
     let per_epoch = samples.rows.len().div_ceil(3);
     assert_eq!(gists.len(), 3 * per_epoch);
     for epoch in gists.chunks(per_epoch) {
-        let mut seen: Vec<u32> = epoch.iter().flat_map(|gist| gist.0.clone()).collect();
+        let mut seen: Vec<u32> = epoch.iter().flat_map(|gist| gist.0.iter().map(|text| text.sample)).collect();
         seen.sort_unstable();
         assert!(seen.into_iter().eq(0..samples.rows.len() as u32));
     }
-    for (positions, ids, labels, voxels, _) in &gists {
-        let width = ids.len() / positions.len();
-        for (i, position) in positions.iter().enumerate() {
-            let row = &samples.rows[*position as usize];
-            assert!(voxels[i * 32..(i + 1) * 32].iter().all(|&code| i32::from(code) == row.ids[2]));
+    for (texts, volumes, voxels, _) in &gists {
+        for text in texts {
+            let row = &samples.rows[text.sample as usize];
+            assert_eq!((text.sample_id, text.volumes.len()), (row.sample_id, 1));
+            let place = text.volumes[0];
+            assert_eq!(volumes[place], row.volume_ids[0]);
+            assert!(voxels[place * 32..(place + 1) * 32].iter().all(|&code| i32::from(code) == row.ids[2]));
+            assert!(text.ids.iter().eq(row.ids.iter().map(|id| i64::from(*id)).collect::<Vec<_>>().iter()));
             let (start, end) = row.target_spans[0];
-            for t in 0..width {
-                let expected = row.ids.get(t).copied().unwrap_or(0);
-                assert_eq!(ids[i * width + t], i64::from(expected));
-                let target = (start as usize..end as usize).contains(&t);
-                assert_eq!(labels[i * width + t], if target { i64::from(expected) } else { -100 });
+            for (t, (label, id)) in text.labels.iter().zip(&text.ids).enumerate() {
+                let is_target = (start as usize..end as usize).contains(&t);
+                assert_eq!(*label, if is_target { *id } else { -100 });
             }
         }
+        let shown: Vec<usize> = texts.iter().flat_map(|text| text.volumes.clone()).collect();
+        assert!((0..volumes.len()).all(|place| shown.contains(&place)) && voxels.len() == 32 * volumes.len());
     }
+}
+
+/// Steps of up to three texts, cut into micro-batches of one or two.
+fn cut_rule() -> StepRule {
+    StepRule {
+        splicing: Splicing { visual_tokens: 4, max_length: 100 },
+        loss_group: LossGroup::Of(2),
+        budget: Budget { tokens: 22, volumes: 2 },
+        width_multiple: 1,
+    }
+}
+
+#[test]
+fn a_step_comes_in_micro_batches_with_one_cursor() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let whole = run(folder.path(), plan(1, 1));
+    let (dataset, samples) = open(folder.path(), &[Task::Caption, Task::OpenVqa]);
+    let cut = FeedPlan { rule: cut_rule(), ..plan(2, 1) };
+    let mut feed = Feed::start(dataset, samples, cut).unwrap();
+    for (texts, _, _, cursor) in whole {
+        let mut found = Vec::new();
+        loop {
+            let batch = feed.next_batch().unwrap().unwrap();
+            assert_eq!((batch.cursor, batch.share.micro_batch <= found.len()), (cursor, true));
+            found.extend(batch.texts.iter().map(|text| text.sample));
+            let is_last = batch.share.ends_step();
+            feed.recycle(batch);
+            if is_last {
+                break;
+            }
+        }
+        let mut expected: Vec<u32> = texts.iter().map(|text| text.sample).collect();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+    }
+    assert!(feed.next_batch().is_none());
 }
 
 #[test]
@@ -185,6 +233,8 @@ fn order_is_the_same_for_any_number_of_readers_and_any_depth() {
     let reference = run(folder.path(), plan(1, 1));
     for (readers, depth) in [(2, 1), (3, 4), (7, 2)] {
         assert_eq!(run(folder.path(), plan(readers, depth)), reference, "{readers} readers, depth {depth}");
+        let cut = |readers, depth| FeedPlan { rule: cut_rule(), ..plan(readers, depth) };
+        assert_eq!(run(folder.path(), cut(readers, depth)), run(folder.path(), cut(1, 1)), "{readers} readers, cut");
     }
 }
 
@@ -194,7 +244,7 @@ fn a_resumed_feed_goes_on_where_the_cursor_says() {
     write(folder.path());
     let reference = run(folder.path(), plan(2, 2));
     for stop in [1, 6, 7, 13] {
-        let start = reference[stop - 1].4;
+        let start = reference[stop - 1].3;
         assert_eq!(run(folder.path(), FeedPlan { start, ..plan(3, 1) }), reference[stop..], "after {stop}");
     }
 }
@@ -205,16 +255,15 @@ fn prompts_end_where_the_answer_begins_and_pretrain_holds_captions_only() {
     write(folder.path());
     let (dataset, samples) = open(folder.path(), &[Task::Caption]);
     let mut batch = HostBatch::default();
-    batch.fill(&dataset, &samples.rows, &[0, 1], TextForm::Prompt, QuestionForm::Llm, 0).unwrap();
-    assert_eq!((batch.width, batch.lengths.clone()), (3, vec![3, 3]));
-    assert!(batch.labels.iter().all(|&label| label == -100));
-    batch.fill(&dataset, &samples.rows, &[0], TextForm::Pretrain, QuestionForm::Llm, 0).unwrap();
-    assert_eq!(batch.ids[0], i64::from(IMAGE3D));
-    assert_eq!(batch.labels[0], -100);
-    assert_eq!(batch.labels[1..], batch.ids[1..]);
+    batch.fill(&dataset, &samples.rows, &planned(&[0, 1]), TextForm::Prompt, QuestionForm::Llm).unwrap();
+    assert!(batch.texts.iter().all(|text| text.ids.len() == 3 && text.labels == [-100; 3]));
+    batch.fill(&dataset, &samples.rows, &planned(&[0]), TextForm::Pretrain, QuestionForm::Llm).unwrap();
+    let text = &batch.texts[0];
+    assert_eq!((text.ids[0], text.labels[0]), (i64::from(IMAGE3D), -100));
+    assert_eq!(text.labels[1..], text.ids[1..]);
 
     let (dataset, samples) = open(folder.path(), &[Task::OpenVqa]);
-    assert!(batch.fill(&dataset, &samples.rows, &[0], TextForm::Pretrain, QuestionForm::Llm, 0).is_err());
+    assert!(batch.fill(&dataset, &samples.rows, &planned(&[0]), TextForm::Pretrain, QuestionForm::Llm).is_err());
 }
 
 #[test]
@@ -234,11 +283,12 @@ fn a_row_brings_each_volume_that_its_text_shows() {
     rows[2] = several(vec![IMAGE3D, IMAGE3D, 6], &[1]);
     let mut batch = HostBatch::default();
     let mut fill = |positions: &[u32]| {
-        batch.fill(&dataset, &rows, positions, TextForm::Conversation, QuestionForm::Llm, 0)?;
-        Ok::<_, med2e3_feed::FeedError>((batch.volume_counts.clone(), batch.voxels.clone()))
+        batch.fill(&dataset, &rows, &planned(positions), TextForm::Conversation, QuestionForm::Llm)?;
+        let shown: Vec<Vec<usize>> = batch.texts.iter().map(|text| text.volumes.clone()).collect();
+        Ok::<_, med2e3_feed::FeedError>((shown, batch.voxels.clone()))
     };
-    let (counts, voxels) = fill(&[1, 0, 3]).unwrap();
-    assert_eq!(counts, [0, 2, 1]);
+    let (shown, voxels) = fill(&[1, 0, 3, 0]).unwrap();
+    assert_eq!(shown, [vec![], vec![0, 1], vec![2], vec![0, 1]]);
     let cell = dataset.voxels().cell_bytes();
     let last = samples.rows[3].volume_ids[0];
     let number = (0..VOLUMES).find(|&i| volume_id(i) == last).unwrap();
@@ -255,11 +305,12 @@ fn questions_come_in_the_tokens_that_are_asked_for() {
     let mut rows = samples.rows.clone();
     rows[1].question_ids_bert = Some(vec![2, 3]);
     let mut batch = HostBatch::default();
-    batch.fill(&dataset, &rows, &[0, 1], TextForm::Prompt, QuestionForm::Bert, 99).unwrap();
+    batch.fill(&dataset, &rows, &planned(&[0, 1]), TextForm::Prompt, QuestionForm::Bert).unwrap();
     let first = i64::from(rows[0].question_ids_bert.as_ref().unwrap()[1]);
-    assert_eq!((batch.question_width, batch.question_ids.clone()), (3, vec![2, first, 3, 2, 3, 0]));
+    assert_eq!((&batch.texts[0].question_ids, &batch.texts[1].question_ids), (&vec![2, first, 3], &vec![2, 3]));
     rows[1].question_ids_bert = None;
-    let error = batch.fill(&dataset, &rows, &[1], TextForm::Prompt, QuestionForm::Bert, 99).unwrap_err().to_string();
+    let error =
+        batch.fill(&dataset, &rows, &planned(&[1]), TextForm::Prompt, QuestionForm::Bert).unwrap_err().to_string();
     assert!(error.contains("text.question_tokenizer"), "{error}");
 }
 

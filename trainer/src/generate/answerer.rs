@@ -20,7 +20,7 @@ use crate::files::checkpoint::Checkpoint;
 use crate::fit::{self, Learned};
 use crate::generate::{Decoding, Until, generate};
 use crate::model::splice::VOLUME_ID;
-use crate::model::{Med2e3, ModelInput};
+use crate::model::{Med2e3, ModelInput, TargetWeights, TextInput};
 
 /// A checkpoint's model on its device, with its tokenizers.
 pub struct Answerer {
@@ -243,56 +243,45 @@ impl Answerer {
         decoding: Decoding,
         max_new_tokens: usize,
     ) -> Result<Vec<Reply>, TrainerError> {
-        let input = self.input(voxels_bcdhw, prompts);
+        let mut volumes = 0;
+        let text = |prompt: &Prompt| {
+            let first = volumes;
+            volumes += prompt.ids.iter().filter(|id| **id == VOLUME_ID).count();
+            TextInput {
+                ids: prompt.ids.clone(),
+                labels: Vec::new(),
+                volumes: (first..volumes).collect(),
+                question_ids: prompt.question_ids.clone(),
+                key: prompt.key,
+            }
+        };
+        self.answer_batch(voxels_bcdhw, prompts.iter().map(text).collect(), decoding, max_new_tokens)
+    }
+
+    /// As [`Answerer::answer`] for texts that state which volumes they show: (volumes, 1, D, H, W), each once.
+    ///
+    /// # Errors
+    /// As [`generate`].
+    pub fn answer_batch(
+        &self,
+        voxels_vcdhw: &Tensor,
+        texts: Vec<TextInput>,
+        decoding: Decoding,
+        max_new_tokens: usize,
+    ) -> Result<Vec<Reply>, TrainerError> {
+        let (voxels_vcdhw, weights) = (voxels_vcdhw.to_device(self.device), TargetWeights::Mean);
+        let input = ModelInput { voxels_vcdhw, texts, weights };
         let until = Until { max_new_tokens, stop_ids: self.stop_ids.clone() };
         let generated = generate(&self.model, &input, decoding, &until)?;
-        let scores_bn = generated.scores_bn.to_device(Device::Cpu).to_kind(Kind::Float);
-        let (mut volume, mut replies) = (0, Vec::with_capacity(prompts.len()));
-        for (prompt, ids) in prompts.iter().zip(&generated.ids) {
+        let scores_mn = generated.scores_mn.to_device(Device::Cpu).to_kind(Kind::Float);
+        let (mut mention, mut replies) = (0, Vec::with_capacity(input.texts.len()));
+        for (text, ids) in input.texts.iter().zip(&generated.ids) {
             let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
             let answer = self.tokenizer.decode(&ids)?.trim().to_owned();
-            let volumes = prompt.ids.iter().filter(|id| **id == VOLUME_ID).count() as i64;
-            let scores = || Vec::try_from(scores_bn.get(volume)).expect("a flat f32 tensor on the CPU");
-            replies.push(Reply { answer, scores: if volumes > 0 { scores() } else { Vec::new() } });
-            volume += volumes;
+            let scores = || Vec::try_from(scores_mn.get(mention)).expect("a flat f32 tensor on the CPU");
+            replies.push(Reply { answer, scores: if text.volumes.is_empty() { Vec::new() } else { scores() } });
+            mention += text.volumes.len() as i64;
         }
         Ok(replies)
-    }
-
-    fn input(&self, voxels_bcdhw: &Tensor, prompts: &[Prompt]) -> ModelInput {
-        let ids: Vec<&[i64]> = prompts.iter().map(|prompt| prompt.ids.as_slice()).collect();
-        let questions: Vec<&[i64]> = prompts.iter().map(|prompt| prompt.question_ids.as_slice()).collect();
-        let question_ids_bt = padded(&questions);
-        let lengths_b: Vec<i64> = questions.iter().map(|question| question.len() as i64).collect();
-        let positions_1t = Tensor::arange(question_ids_bt.size()[1], (Kind::Int64, Device::Cpu)).unsqueeze(0);
-        ModelInput {
-            voxels_bcdhw: voxels_bcdhw.to_device(self.device),
-            ids_bt: padded(&ids),
-            lengths_b: ids.iter().map(|ids| ids.len() as i64).collect(),
-            labels_bt: None,
-            question_mask_bt: positions_1t.lt_tensor(&Tensor::from_slice(&lengths_b).unsqueeze(1)),
-            question_ids_bt,
-            keys_b: prompts.iter().map(|prompt| prompt.key).collect(),
-        }
-    }
-}
-
-/// Rows as one i64 tensor (B, T), padded on the right with 0, which is an id of every vocabulary; T is at least 1.
-fn padded(rows: &[&[i64]]) -> Tensor {
-    let width = rows.iter().map(|row| row.len()).max().unwrap_or(0).max(1);
-    let cells: Vec<i64> =
-        rows.iter().flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(0, width - row.len()))).collect();
-    Tensor::from_slice(&cells).view([rows.len() as i64, width as i64])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn short_rows_are_padded_on_the_right() {
-        let rows: Vec<Vec<i64>> = Vec::try_from(padded(&[&[1, 2, 3], &[4], &[]])).unwrap();
-        assert_eq!(rows, [[1, 2, 3], [4, 0, 0], [0, 0, 0]]);
-        assert_eq!(padded(&[&[]]).size(), [1, 1]);
     }
 }

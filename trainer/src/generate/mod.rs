@@ -27,8 +27,8 @@ pub use decoding::{Decoding, Until};
 pub struct Generated {
     /// New ids of each row, without the stop id that ended it.
     pub ids: Vec<Vec<i64>>,
-    /// f32, (B, N): the scores of every volume, see [`crate::model::VisualFeatures::scores_bn`].
-    pub scores_bn: Tensor,
+    /// f32, (M, N): the scores of every volume that the texts show, see [`crate::model::VisualFeatures::scores_mn`].
+    pub scores_mn: Tensor,
 }
 
 /// Answers every row of the batch. Labels of the input are not read.
@@ -42,10 +42,10 @@ pub fn generate(
     decoding: Decoding,
     until: &Until,
 ) -> Result<Generated, ModelError> {
-    let (embeddings_bte, lengths, scores_bn) = model.prompt(input)?;
+    let (embeddings_bte, lengths, scores_mn) = model.prompt(input)?;
     let keys = sample::row_keys(input);
     let ids = continue_rows(model.llm(), &embeddings_bte, &lengths, &keys, decoding, until)?;
-    Ok(Generated { ids, scores_bn })
+    Ok(Generated { ids, scores_mn })
 }
 
 /// [`generate`] after embeddings (B, T, E) that are right-padded to the longest of `lengths`; `keys`, one a row, distinguish

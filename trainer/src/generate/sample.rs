@@ -1,8 +1,8 @@
 //! Draws from the most likely tokens.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
-use crate::model::ModelInput;
+use crate::model::{ModelInput, TextInput};
 
 /// Temperature and nucleus (Holtzman et al. 2020), with draws that do not depend on the batch.
 pub(super) struct Sampler<'a> {
@@ -52,16 +52,14 @@ fn uniform(seed: u64, key: u64, step: usize) -> f32 {
 
 /// One key a row, from its own ids.
 pub(super) fn row_keys(input: &ModelInput) -> Vec<u64> {
-    let ids = input.ids_bt.to_device(Device::Cpu).to_kind(Kind::Int64);
-    let key = |(row, length): (usize, &i64)| {
-        let ids: Vec<i64> = Vec::try_from(ids.get(row as i64).narrow(0, 0, *length)).expect("a flat i64 tensor");
+    let key = |text: &TextInput| {
         let mut hasher = blake3::Hasher::new();
-        for id in ids {
+        for id in &text.ids {
             hasher.update(&id.to_le_bytes());
         }
         u64::from_le_bytes(hasher.finalize().as_bytes()[..8].try_into().expect("a hash has 32 bytes"))
     };
-    input.lengths_b.iter().enumerate().map(key).collect()
+    input.texts.iter().map(key).collect()
 }
 
 #[cfg(test)]

@@ -114,12 +114,15 @@ impl Connector {
 
     /// (B, P, E of the encoder) to (B, S, E), the grid's first axis slowest; P patches of a volume or slice.
     pub(crate) fn forward(&self, patches_bpe: &Tensor) -> Tensor {
+        let hidden_bse = self.before_last(patches_bpe);
+        self.maps.last().map_or_else(|| hidden_bse.shallow_clone(), |last| last.forward(&hidden_bse))
+    }
+
+    /// What the last map is given, (B, S, E of its input).
+    pub(crate) fn before_last(&self, patches_bpe: &Tensor) -> Tensor {
         let mut tokens = self.pool(patches_bpe);
-        for (layer, map) in self.maps.iter().enumerate() {
-            if layer > 0 {
-                tokens = tokens.gelu("none");
-            }
-            tokens = map.forward(&tokens);
+        for map in self.maps.iter().rev().skip(1).rev() {
+            tokens = map.forward(&tokens).gelu("none");
         }
         tokens
     }

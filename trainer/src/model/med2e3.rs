@@ -1,65 +1,58 @@
-//! The whole model: volumes and ids in, loss and slice scores out. In a tensor of volumes B counts the volumes of the batch,
-//! in a tensor of texts its rows.
+//! The whole model: volumes and ids in, loss and slice scores out. V counts the distinct volumes of a batch, B its texts, M the
+//! places in them that show a volume.
 
 use tch::{Device, Kind, Tensor, no_grad};
 
+use super::batch_plan::{BatchPlan, PlacedPlan, PlanRule};
 use super::config::{Med2e3Config, VisualTokens};
 use super::connector::Connector;
 use super::encoder2d::Encoder2d;
 use super::encoder3d::Encoder3d;
 use super::error::{ModelError, expect_multiple, expect_shape};
+use super::input::ModelInput;
 use super::language_model::LanguageModel;
 use super::layers::Init;
 use super::lora::LoraConfig;
-use super::loss::next_token_loss;
+use super::loss::{Targets, next_token_loss};
 use super::scorer::{self, ScorerInput, SliceScorer};
-use super::splice::{Splice, VOLUME_ID};
+use super::slice_tokens::SliceTokens;
 use super::text_encoder::Bert;
 use super::weights::adapt::adapt;
 
-/// One batch. Id tensors may stay on the CPU, which saves the device a wait; voxels are on the model's device.
-pub struct ModelInput {
-    /// (B, C, D, H, W), values in 0..1: the batch's volumes in order of appearance, as many as the ids name. Of any kind of
-    /// floats: the model converts them to its own.
-    pub voxels_bcdhw: Tensor,
-    /// i64, (B, T): text ids, [`VOLUME_ID`] for a volume, right-padded.
-    pub ids_bt: Tensor,
-    /// Ids of each row before padding.
-    pub lengths_b: Vec<i64>,
-    /// i64, the shape of the ids: the token itself where it is a target, else [`IGNORED`](med2e3_schemas::sample::IGNORED).
-    pub labels_bt: Option<Tensor>,
-    /// i64, (B, T) with a T of its own: ids of the bare question, for the scorer: the language model's, or where the variant's
-    /// text feature is M3D-CLIP's, BERT's with start and end token.
-    pub question_ids_bt: Tensor,
-    /// Bool or number, the shape of the question's ids: true at tokens, false at padding.
-    pub question_mask_bt: Tensor,
-    /// One a row: what a scorer draws for a row comes from its key alone, whatever the batch.
-    pub keys_b: Vec<u64>,
-}
-
 /// The result of a forward pass.
 pub struct ModelOutput {
-    /// Mean over the batch's targets, f32 scalar.
+    /// The loss as [`TargetWeights`](super::TargetWeights) states it, f32 scalar.
     pub loss: Tensor,
+    /// The plain sum of the targets' cross-entropy, in nats, f32 scalar on the device, without a graph.
+    pub loss_sum: Tensor,
     /// Targets in the batch, after cutting.
     pub target_count: i64,
     /// Targets whose most likely token is right, i64 scalar on the device.
     pub correct_count: Tensor,
-    /// f32, see [`VisualFeatures::scores_bn`].
-    pub scores_bn: Tensor,
+    /// f32, see [`VisualFeatures::scores_mn`].
+    pub scores_mn: Tensor,
 }
 
-/// The visual tokens of each volume of a batch, and what they are computed from.
+/// The visual tokens of a batch, and what they are computed from. V counts distinct volumes, M the places of texts that show
+/// one.
 pub struct VisualFeatures {
-    /// (B, S, E): what the language model gets.
-    pub tokens_bse: Tensor,
-    /// The 3D connector's tokens, (B, P, E), where the variant computes them.
-    pub tokens3d_bpe: Option<Tensor>,
-    /// The 2D connector's tokens of every slice, (B, N, Q, E), where the variant computes them.
-    pub tokens2d_bnqe: Option<Tensor>,
-    /// f32, (B, N): how much each slice counts, in 0..1, summing to 1 except for dropout in training. (B, 0) where the variant
+    /// (M, S, E): what the language model gets.
+    pub tokens_mse: Tensor,
+    /// The 3D connector's tokens, (V, P, E), where the variant computes them.
+    pub tokens3d_vpe: Option<Tensor>,
+    /// The 2D connector's tokens of every slice, (V, N, Q, E), where the variant computes them.
+    pub tokens2d_vnqe: Option<Tensor>,
+    /// f32, (M, N): how much each slice counts, in 0..1, summing to 1 except for dropout in training. (M, 0) where the variant
     /// computes no 2D tokens; uniform where its aggregate uses no scores.
-    pub scores_bn: Tensor,
+    pub scores_mn: Tensor,
+}
+
+/// As [`VisualFeatures`], the tokens of every slice not made yet.
+struct Visual<'a> {
+    tokens_mse: Tensor,
+    tokens3d_vpe: Option<Tensor>,
+    slices: Option<SliceTokens<'a>>,
+    scores_mn: Tensor,
 }
 
 /// Positions in a spliced batch.
@@ -198,42 +191,73 @@ impl Med2e3 {
         self.llm.merge_adapters(tolerance)
     }
 
-    /// Loss and scores of one batch. `train` enables dropout and keeps the graph.
+    /// Loss and scores of one batch. `train` states the seed of what is drawn for the whole batch (adapters' dropout): it
+    /// enables dropouts and keeps the graph.
     ///
     /// # Errors
     /// Shapes differ from the config's, or ids and volumes do not agree in number.
-    pub fn forward(&self, input: &ModelInput, train: bool) -> Result<ModelOutput, ModelError> {
-        if !train {
-            return no_grad(|| self.forward_with_graph(input, false));
-        }
-        self.forward_with_graph(input, true)
+    pub fn forward(&self, input: &ModelInput, train: Option<u64>) -> Result<ModelOutput, ModelError> {
+        let plan = self.plan(input, self.config.variant.max_length, train.is_some())?;
+        let placed = plan.place(|array, shape| array.place(shape, self.device()));
+        self.forward_placed(&input.voxels_vcdhw, &placed, train)
     }
 
-    fn forward_with_graph(&self, input: &ModelInput, train: bool) -> Result<ModelOutput, ModelError> {
-        let splice = self.splice(input, self.config.variant.max_length)?;
-        let visual = self.visual_features(input, &splice.volume_samples, train)?;
-        let embeddings_bte = self.embed(&splice, &visual.tokens_bse);
-        let hidden_bte = self.llm.forward(&embeddings_bte, &splice.lengths, train)?;
-        let loss =
-            next_token_loss(self.llm.output_embedding(), &hidden_bte, &splice.target_positions, &splice.target_ids);
-        Ok(ModelOutput {
-            loss: loss.mean,
-            target_count: splice.target_ids.len() as i64,
-            correct_count: loss.correct_count,
-            scores_bn: visual.scores_bn.detach(),
-        })
-    }
-
-    /// Visual tokens and slice scores of the batch's volumes, without a graph unless `train`.
+    /// [`Med2e3::forward`] of a batch whose plan is on the device already: nothing is read back from there.
     ///
     /// # Errors
     /// As [`Med2e3::forward`].
-    pub fn visual(&self, input: &ModelInput, train: bool) -> Result<VisualFeatures, ModelError> {
-        let splice = self.splice(input, self.config.variant.max_length)?;
-        if train {
-            return self.visual_features(input, &splice.volume_samples, true);
-        }
-        no_grad(|| self.visual_features(input, &splice.volume_samples, false))
+    pub(crate) fn forward_placed(
+        &self,
+        voxels_vcdhw: &Tensor,
+        placed: &PlacedPlan,
+        train: Option<u64>,
+    ) -> Result<ModelOutput, ModelError> {
+        let compute = || {
+            let visual = self.visual_features(voxels_vcdhw, placed)?;
+            let embeddings_bte = self.embed(placed, &visual.tokens_mse);
+            let hidden_bte = self.llm.forward(&embeddings_bte, &placed.splice.lengths, train.is_some())?;
+            let targets = Targets {
+                positions_r: &placed.target_positions,
+                ids_r: &placed.target_ids,
+                weights_r: &placed.target_weights,
+            };
+            let loss = next_token_loss(self.llm.output_embedding(), &hidden_bte, &targets);
+            Ok(ModelOutput {
+                loss: loss.weighted,
+                loss_sum: loss.sum,
+                target_count: placed.splice.target_ids.len() as i64,
+                correct_count: loss.correct_count,
+                scores_mn: visual.scores_mn.detach(),
+            })
+        };
+        if train.is_some() { compute() } else { no_grad(compute) }
+    }
+
+    /// The plan of a batch.
+    ///
+    /// # Errors
+    /// As [`Med2e3::forward`].
+    pub(crate) fn plan(&self, input: &ModelInput, max_length: usize, train: bool) -> Result<BatchPlan, ModelError> {
+        let volumes = input.voxels_vcdhw.size().first().map_or(0, |count| *count as usize);
+        BatchPlan::new(self, &input.texts, &input.weights, PlanRule { volumes, max_length, train })
+    }
+
+    /// Visual tokens and slice scores of the batch, without a graph and without dropout.
+    ///
+    /// # Errors
+    /// As [`Med2e3::forward`].
+    pub fn visual(&self, input: &ModelInput) -> Result<VisualFeatures, ModelError> {
+        no_grad(|| {
+            let plan = self.plan(input, self.config.variant.max_length, false)?;
+            let placed = plan.place(|array, shape| array.place(shape, self.device()));
+            let visual = self.visual_features(&input.voxels_vcdhw, &placed)?;
+            Ok(VisualFeatures {
+                tokens2d_vnqe: visual.slices.as_ref().map(SliceTokens::all),
+                tokens_mse: visual.tokens_mse,
+                tokens3d_vpe: visual.tokens3d_vpe,
+                scores_mn: visual.scores_mn,
+            })
+        })
     }
 
     /// Logits (R, V) in f32 at R positions of the spliced batch, and those positions: where the mask (B, T) over spliced positions
@@ -247,10 +271,11 @@ impl Med2e3 {
         mask_bt: Option<&Tensor>,
     ) -> Result<(Tensor, SplicedPositions), ModelError> {
         no_grad(|| {
-            let splice = self.splice(input, self.config.variant.max_length)?;
-            let visual = self.visual_features(input, &splice.volume_samples, false)?;
-            let embeddings_bte = self.embed(&splice, &visual.tokens_bse);
-            let hidden_bte = self.llm.forward(&embeddings_bte, &splice.lengths, false)?;
+            let plan = self.plan(input, self.config.variant.max_length, false)?;
+            let placed = plan.place(|array, shape| array.place(shape, self.device()));
+            let visual = self.visual_features(&input.voxels_vcdhw, &placed)?;
+            let splice = &plan.splice;
+            let hidden_bte = self.llm.forward(&self.embed(&placed, &visual.tokens_mse), &splice.lengths, false)?;
             let (rows, width) = (splice.lengths.len() as i64, splice.width as i64);
             let flat = match mask_bt {
                 Some(mask_bt) => {
@@ -277,153 +302,99 @@ impl Med2e3 {
         self.llm.disable_dropout();
     }
 
-    /// The spliced embeddings (B, T, E) of the prompts, their lengths, and the scores (B, N) of their volumes: what generation
-    /// starts from. Without a graph and without cutting.
+    /// The spliced embeddings (B, T, E) of the prompts, their lengths, and the scores (M, N) of the volumes that they show: what
+    /// generation starts from. Without a graph and without cutting.
     pub(crate) fn prompt(&self, input: &ModelInput) -> Result<(Tensor, Vec<usize>, Tensor), ModelError> {
         no_grad(|| {
-            let splice = self.splice(input, usize::MAX)?;
-            let visual = self.visual_features(input, &splice.volume_samples, false)?;
-            Ok((self.embed(&splice, &visual.tokens_bse), splice.lengths, visual.scores_bn))
+            let plan = self.plan(input, usize::MAX, false)?;
+            let placed = plan.place(|array, shape| array.place(shape, self.device()));
+            let visual = self.visual_features(&input.voxels_vcdhw, &placed)?;
+            Ok((self.embed(&placed, &visual.tokens_mse), plan.splice.lengths.clone(), visual.scores_mn))
         })
     }
 
-    fn splice(&self, input: &ModelInput, max_length: usize) -> Result<Splice, ModelError> {
-        let (rows, width) = (input.lengths_b.len(), *input.ids_bt.size().last().unwrap_or(&0));
-        expect_shape("ids", &input.ids_bt, &[rows as i64, -1])?;
-        if let Some(longest) = input.lengths_b.iter().max().filter(|longest| **longest > width) {
-            let (expected, found) = (width as usize, *longest as usize);
-            return Err(ModelError::TooLong { what: "row of ids", expected, found });
-        }
-        let ids = host_ids(&input.ids_bt);
-        let labels = match &input.labels_bt {
-            Some(labels_bt) => {
-                expect_shape("labels", labels_bt, &input.ids_bt.size())?;
-                Some(host_ids(labels_bt))
-            }
-            None => None,
-        };
-        let id_rows = unpadded(&ids, width, &input.lengths_b);
-        self.check_ids("ids", id_rows.iter().copied().flatten().filter(|id| **id != VOLUME_ID))?;
-        let label_rows = labels.as_ref().map(|labels| unpadded(labels, width, &input.lengths_b));
-        let visual_tokens = self.config.visual_token_count() as usize;
-        let splice = Splice::plan(&id_rows, label_rows.as_deref(), visual_tokens, max_length);
-
-        let (expected, found) = (splice.volume_samples.len(), input.voxels_bcdhw.size()[0] as usize);
-        if expected != found {
-            return Err(ModelError::VolumeCount { expected, found });
-        }
-        Ok(splice)
-    }
-
-    /// A wrong id would end the process inside libtorch, on CUDA past any recovery.
-    fn check_ids<'a>(&self, what: &'static str, mut ids: impl Iterator<Item = &'a i64>) -> Result<(), ModelError> {
-        let expected = self.config.llm.vocab_size;
-        let outside = ids.find(|id| !(0..expected).contains(*id));
-        outside.map_or(Ok(()), |&found| Err(ModelError::TokenId { what, expected, found }))
-    }
-
-    /// Visual tokens and scores; `samples` holds for each volume the row of its question.
-    fn visual_features(&self, input: &ModelInput, samples: &[i64], train: bool) -> Result<VisualFeatures, ModelError> {
+    fn visual_features(&self, voxels_vcdhw: &Tensor, placed: &PlacedPlan) -> Result<Visual<'_>, ModelError> {
         let [d, h, w] = self.config.vision3d.img_size;
-        let voxels_bcdhw = &input.voxels_bcdhw.to_kind(self.kind());
-        expect_shape("voxels", voxels_bcdhw, &[samples.len() as i64, self.config.vision3d.in_channels, d, h, w])?;
+        let mentions = &placed.mentions;
+        let voxels_vcdhw = &voxels_vcdhw.to_kind(self.kind());
+        let shape = [mentions.plan.volume_count, self.config.vision3d.in_channels, d, h, w];
+        expect_shape("voxels", voxels_vcdhw, &shape)?;
 
-        if samples.is_empty() {
+        if mentions.plan.count() == 0 {
             let shape = [0, self.config.visual_token_count(), self.config.llm.hidden_size];
-            let scores_bn = Tensor::zeros([0, self.config.slice_count()], (Kind::Float, self.device()));
-            let tokens_bse = Tensor::zeros(shape, (self.kind(), self.device()));
-            return Ok(VisualFeatures { tokens_bse, tokens3d_bpe: None, tokens2d_bnqe: None, scores_bn });
+            let scores_mn = Tensor::zeros([0, self.config.slice_count()], (Kind::Float, self.device()));
+            let tokens_mse = Tensor::zeros(shape, (self.kind(), self.device()));
+            return Ok(Visual { tokens_mse, tokens3d_vpe: None, slices: None, scores_mn });
         }
-        let tokens3d_bpe = match (&self.encoder3d, &self.connector3d) {
-            (Some(encoder), Some(connector)) => Some(connector.forward(&encoder.forward(voxels_bcdhw)?)),
+        let tokens3d_vpe = match (&self.encoder3d, &self.connector3d) {
+            (Some(encoder), Some(connector)) => Some(connector.forward(&encoder.forward(voxels_vcdhw)?)),
             _ => None,
         };
-        let Some(tokens2d_bnqe) = self.slice_tokens(voxels_bcdhw)? else {
-            let none = Tensor::zeros([samples.len() as i64, 0], (Kind::Float, self.device()));
-            let tokens_bse = tokens3d_bpe.expect("a model without 2D tokens has 3D tokens");
-            let tokens3d_bpe = Some(tokens_bse.shallow_clone());
-            return Ok(VisualFeatures { tokens_bse, tokens3d_bpe, tokens2d_bnqe: None, scores_bn: none });
+        let Some(slices) = self.slice_tokens(voxels_vcdhw)? else {
+            let scores_mn = Tensor::zeros([mentions.plan.count(), 0], (Kind::Float, self.device()));
+            let tokens3d = tokens3d_vpe.as_ref().expect("a model without 2D tokens has 3D tokens");
+            return Ok(Visual { tokens_mse: mentions.of_volumes(tokens3d), tokens3d_vpe, slices: None, scores_mn });
         };
-        let scores_bn = self.score(input, samples, tokens3d_bpe.as_ref(), &tokens2d_bnqe, train)?;
-        let tokens2d_bqe = self.config.variant.aggregate.forward(&tokens2d_bnqe, &scores_bn);
-        let tokens_bse = match (self.config.variant.visual_tokens, &tokens3d_bpe) {
-            (VisualTokens::Both, Some(tokens3d_bpe)) => Tensor::cat(&[tokens3d_bpe, &tokens2d_bqe], 1),
-            _ => tokens2d_bqe,
+        let scores_mn = self.score(placed, tokens3d_vpe.as_ref(), &slices)?;
+        let tokens2d_mqe = slices.aggregated(self.config.variant.aggregate, &scores_mn, mentions);
+        let tokens_mse = match (self.config.variant.visual_tokens, &tokens3d_vpe) {
+            (VisualTokens::Both, Some(tokens3d_vpe)) => {
+                Tensor::cat(&[mentions.of_volumes(tokens3d_vpe), tokens2d_mqe], 1)
+            }
+            _ => tokens2d_mqe,
         };
-        Ok(VisualFeatures { tokens_bse, tokens3d_bpe, tokens2d_bnqe: Some(tokens2d_bnqe), scores_bn })
+        Ok(Visual { tokens_mse, tokens3d_vpe, slices: Some(slices), scores_mn })
     }
 
-    /// 2D tokens of every slice, (B, N, Q, E), where the variant computes them.
-    fn slice_tokens(&self, voxels_bcdhw: &Tensor) -> Result<Option<Tensor>, ModelError> {
+    /// 2D tokens of every slice, where the variant computes them.
+    fn slice_tokens(&self, voxels_vcdhw: &Tensor) -> Result<Option<SliceTokens<'_>>, ModelError> {
         let (Some(encoder), Some(connector)) = (&self.encoder2d, &self.connector2d) else {
             return Ok(None);
         };
-        let slices_bhw = voxels_bcdhw.flatten(0, 2);
-        let tokens_bqe = connector.forward(&encoder.forward(&slices_bhw, self.config.variant.slice_norm)?);
-        Ok(Some(tokens_bqe.unflatten(0, [-1, self.config.slice_count()])))
+        let slices_bhw = voxels_vcdhw.flatten(0, 2);
+        let hidden_bqe = connector.before_last(&encoder.forward(&slices_bhw, self.config.variant.slice_norm)?);
+        let hidden_vnqe = hidden_bqe.unflatten(0, [-1, self.config.slice_count()]);
+        Ok(Some(SliceTokens::new(hidden_vnqe, connector.maps.last(), self.config.variant.aggregate)))
     }
 
     fn score(
         &self,
-        input: &ModelInput,
-        samples: &[i64],
-        tokens3d_bpe: Option<&Tensor>,
-        tokens2d_bnqe: &Tensor,
-        train: bool,
+        placed: &PlacedPlan,
+        tokens3d_vpe: Option<&Tensor>,
+        slices: &SliceTokens,
     ) -> Result<Tensor, ModelError> {
         let (variant, device, slice_count) = (&self.config.variant, self.device(), self.config.slice_count());
+        let mentions = placed.mentions.plan.count();
         if !variant.uses_scores() {
-            let shape = [samples.len() as i64, slice_count];
-            return Ok(Tensor::full(shape, 1.0 / slice_count as f64, (Kind::Float, device)));
+            return Ok(Tensor::full([mentions, slice_count], 1.0 / slice_count as f64, (Kind::Float, device)));
         }
-        let text_be = if variant.uses_question() { Some(self.question_feature(input, samples)?) } else { None };
-        let slices_bne = variant.uses_slice_features().then(|| {
-            scorer::slice_features(variant.slice_feature(), tokens3d_bpe, tokens2d_bnqe, self.config.pooled_grid()[0])
+        let text_me = if variant.uses_question() { Some(self.question_feature(placed)?) } else { None };
+        let slices_mne = variant.uses_slice_features().then(|| {
+            let (feature, depth) = (variant.slice_feature(), self.config.pooled_grid()[0]);
+            placed.mentions.of_volumes(&scorer::slice_features(feature, tokens3d_vpe, slices, slice_count, depth))
         });
-        let volumes = samples.len() as i64;
-        let keys = scorer::volume_keys(&input.keys_b, samples);
-        let (slices_bne, text_be) = (slices_bne.as_ref(), text_be.as_ref());
-        let scored = ScorerInput { slices_bne, text_be, volumes, slice_count, device, keys: &keys };
-        Ok(scorer::scores(&self.scorer.relevance(&scored), variant.score_dropout, train))
+        let (slices_mne, text_me) = (slices_mne.as_ref(), text_me.as_ref());
+        let draws_mn = placed.score_draws_mn.as_ref();
+        let scored = ScorerInput { slices_mne, text_me, draws_mn, mentions, slice_count, device };
+        Ok(scorer::scores(&self.scorer.relevance(&scored), placed.score_mask_mn.as_ref()))
     }
 
-    /// The question's feature for each volume, (B, E of the text); `samples` holds the row of each volume's question.
-    fn question_feature(&self, input: &ModelInput, samples: &[i64]) -> Result<Tensor, ModelError> {
-        expect_shape("question ids", &input.question_ids_bt, &[input.lengths_b.len() as i64, -1])?;
-        expect_shape("question mask", &input.question_mask_bt, &input.question_ids_bt.size())?;
-        let device = self.device();
-        let samples = Tensor::from_slice(samples).to_device(device);
-        let of_volumes = |x_bt: &Tensor| x_bt.to_device(device).index_select(0, &samples);
-        if let Some(encoder) = &self.text_encoder {
-            // Each question is read once, however many volumes its row holds.
-            let features = encoder.forward(&input.question_ids_bt, &input.question_mask_bt)?;
-            return Ok(features.pooled_be.index_select(0, &samples));
-        }
-        self.check_ids("question ids", host_ids(&input.question_ids_bt).iter())?;
-        let question_bte = self.llm.embed(&of_volumes(&input.question_ids_bt));
-        Ok(scorer::mean_embedding(&question_bte, &of_volumes(&input.question_mask_bt)))
+    /// The question's feature for each mention, (M, E of the text). Each question is read once, however many volumes its text
+    /// shows.
+    fn question_feature(&self, placed: &PlacedPlan) -> Result<Tensor, ModelError> {
+        let feature_be = match &self.text_encoder {
+            Some(encoder) => encoder.forward(&placed.question_ids_bt, &placed.question_mask_bt)?.pooled_be,
+            None => scorer::mean_embedding(&self.llm.embed(&placed.question_ids_bt), &placed.question_mask_bt),
+        };
+        Ok(placed.mentions.of_texts(&feature_be))
     }
 
     /// Text embeddings with the visual tokens at their positions, (B, T, E).
-    fn embed(&self, splice: &Splice, tokens_bse: &Tensor) -> Tensor {
-        let device = self.device();
-        let on_device = |values: &[i64]| Tensor::from_slice(values).to_device(device);
-        let text_re = self.llm.embed(&on_device(&splice.text_ids));
-        let visual_re = tokens_bse.flatten(0, 1).index_select(0, &on_device(&splice.visual_rows));
+    fn embed(&self, placed: &PlacedPlan, tokens_mse: &Tensor) -> Tensor {
+        let text_re = self.llm.embed(&placed.text_ids);
+        let visual_re = tokens_mse.flatten(0, 1).index_select(0, &placed.visual_rows);
         text_re
-            .index_copy(0, &on_device(&splice.visual_positions), &visual_re)
-            .unflatten(0, [splice.lengths.len() as i64, -1])
+            .index_copy(0, &placed.visual_positions, &visual_re)
+            .unflatten(0, [placed.splice.lengths.len() as i64, -1])
     }
-}
-
-/// All ids, row after row. Waits for the device if they are there.
-fn host_ids(ids_bt: &Tensor) -> Vec<i64> {
-    let flat = ids_bt.to_device(Device::Cpu).to_kind(Kind::Int64).flatten(0, -1);
-    Vec::try_from(flat).expect("a flat i64 tensor on the CPU")
-}
-
-/// The rows of a flat padded batch without their padding.
-fn unpadded<'a>(flat: &'a [i64], width: i64, lengths: &[i64]) -> Vec<&'a [i64]> {
-    let row = |(b, length): (usize, &i64)| &flat[b * width as usize..][..*length as usize];
-    lengths.iter().enumerate().map(row).collect()
 }

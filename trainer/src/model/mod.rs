@@ -6,7 +6,8 @@
 //!   come from the parts' own config.json
 //! - [`med2e3`]: the whole model: volume and ids in, loss and scores out
 //! - [`encoder3d`], [`encoder2d`], [`connector`]: voxels to visual tokens
-//! - [`scorer`], [`aggregate`]: 32 slices to the tokens of one
+//! - [`input`]: what it takes; [`batch_plan`], `mentions`, `draws`: what follows from the ids alone
+//! - [`scorer`], `slice_tokens`: 32 slices to the tokens of one
 //! - [`splice`]: visual tokens into text
 //! - [`language_model`]: Phi-3, Llama, Mistral, Qwen2; [`lora`]: adapters in it
 //! - [`text_encoder`] is BERT; [`m3d_clip`] joins it and the 3D encoder for retrieval
@@ -20,12 +21,14 @@
 //! Nothing here knows of files. Shapes are checked where tensors enter; past that, an operation that libtorch rejects
 //! is a bug and panics.
 
-pub mod aggregate;
+pub mod batch_plan;
 pub mod config;
 pub mod connector;
+pub(crate) mod draws;
 pub mod encoder2d;
 pub mod encoder3d;
 pub mod error;
+pub mod input;
 pub mod language_model;
 mod layers;
 mod limits;
@@ -33,12 +36,14 @@ pub mod lora;
 pub mod loss;
 pub mod m3d_clip;
 pub mod med2e3;
+mod mentions;
 pub mod part;
 pub mod preset;
 pub mod published;
 pub mod recompute;
 pub mod scorer;
 mod sizes;
+mod slice_tokens;
 pub mod splice;
 pub mod text_encoder;
 pub mod weights;
@@ -48,11 +53,12 @@ pub use connector::ConnectorKind;
 pub use encoder2d::{SiglipVisionConfig, SliceNorm};
 pub use encoder3d::M3dClipVisionConfig;
 pub use error::ModelError;
+pub use input::{ModelInput, PaddedTexts, TargetWeights, TextInput};
 pub use language_model::LanguageModelConfig;
 pub use layers::Initializer;
 pub use lora::{LoraConfig, LoraScale};
 pub use m3d_clip::{M3dClip, M3dClipConfig};
-pub use med2e3::{Med2e3, ModelInput, ModelOutput, VisualFeatures};
+pub use med2e3::{Med2e3, ModelOutput, VisualFeatures};
 pub use part::Part;
 pub use preset::Preset;
 pub use text_encoder::{Bert, BertConfig, TextFeatures};

@@ -7,7 +7,7 @@ use med2e3_schemas::sample::{SampleRow, Split};
 use med2e3_shards::{Dataset, Samples, Selection};
 
 use crate::TrainerError;
-use crate::config::DataConfig;
+use crate::config::{DataConfig, StepConfig};
 use crate::machine::check_memory;
 
 /// An open dataset and what is selected from it.
@@ -45,13 +45,14 @@ impl TrainData {
     ///
     /// # Errors
     /// They do not.
-    pub(super) fn check_memory(&self, config: &DataConfig, batch: usize) -> Result<(), TrainerError> {
+    pub(super) fn check_memory(&self, config: &DataConfig, step: &StepConfig) -> Result<(), TrainerError> {
         let rows = &self.samples.rows;
         let most = |of: fn(&SampleRow) -> usize| rows.iter().map(of).max().unwrap_or(0) as u128;
-        let cells = most(|row| row.volume_ids.len()) * self.dataset.voxels().cell_bytes() as u128;
+        let texts = step.batch.min(rows.len()) as u128;
+        let volumes = (texts * most(|row| row.volume_ids.len())).min(step.micro_batch.budget().volumes as u128);
         // Ids and labels, 8 bytes each.
-        let row = cells + 16 * most(|row| row.ids.len());
-        let batch = batch.min(rows.len()) as u128 * row;
+        let ids = texts * 16 * most(|row| row.ids.len());
+        let batch = volumes.saturating_mul(self.dataset.voxels().cell_bytes() as u128) + ids;
         let batches = config.readers as u128 * (config.depth as u128 + 2);
         let what = format!("{batches} batches in {} readers", config.readers);
         check_memory("data.depth", batches.saturating_mul(batch), &what)

@@ -1,12 +1,14 @@
 //! FLOW 3: the training loop, on one page.
 //!
-//! next batch -> device -> forward -> loss -> backward -> clip -> AdamW -> log -> checkpoint. The feed's cursor goes back
-//! into the checkpoint; with the step it is all that a resumed run needs to see the same batches and the same dropout.
+//! (next micro-batch -> device -> forward -> loss -> backward) until the step is whole -> clip -> AdamW -> log -> checkpoint.
+//! The feed's cursor goes back into the checkpoint; with the step it is all that a resumed run needs to see the same batches and
+//! the same draws.
 //!
 //! # Layout
 //! - `run`: what the loop needs, opened and checked step by step
 //! - `lock`: one writer of a folder; `resume`: whether a folder holds this run
 //! - `rows`: what is known of the samples' lengths and ids before the first step
+//! - `step_sums`: what the micro-batches of a step add up to
 //! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `seed`: of dropout
 //! - `validate`: the validation loss
 //! - [`optimizer`]: clipping and AdamW; [`schedule`]: the learning rate
@@ -21,6 +23,7 @@ mod run;
 pub mod schedule;
 mod seed;
 mod start;
+mod step_sums;
 mod validate;
 #[cfg(test)]
 mod wild;
@@ -33,9 +36,9 @@ use med2e3_schemas::report::{TrainReport, TrainStep};
 
 use crate::TrainerError;
 use crate::config::TrainConfig;
-use crate::device_batch::to_device;
 use optimizer::clip_grad_norm;
 use run::Run;
+use step_sums::StepSums;
 
 pub use start::Existing;
 
@@ -49,50 +52,57 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Tra
     let mut feed = run.feed()?;
     let progress = Progress::new(run.total_steps, run.state.step, "steps");
 
-    while run.state.step < run.total_steps {
+    'steps: while run.state.step < run.total_steps {
         let step_watch = Stopwatch::start();
-        let Some(batch) = feed.next_batch() else { break };
-        let batch = batch?;
-        let wait_seconds = step_watch.seconds();
         let step = run.state.step + 1;
-
-        // Whatever is drawn depends on seed and step alone, so a resumed run draws what an unbroken one would.
+        // Whatever is drawn depends on seed and step, so a resumed run draws what an unbroken one would.
         let seed = seed::seed_of(config.seed, step);
-        let input = to_device(&batch, run.data.dataset.voxels(), run.device, seed as u64);
-        tch::manual_seed(seed);
-        let output = run.model.forward(&input, true)?;
-        if !output.loss.requires_grad() {
+        let (mut sums, mut cursor, mut wait_seconds) = (StepSums::default(), run.state.cursor, 0.0);
+        while !sums.is_whole() {
+            let wait_watch = Stopwatch::start();
+            let Some(batch) = feed.next_batch() else { break 'steps };
+            let batch = batch?;
+            wait_seconds += wait_watch.seconds();
+            let output = run.forward(&batch, seed)?;
+            if output.loss.requires_grad() {
+                output.loss.backward();
+                sums.has_graph = true;
+            }
+            sums.add(&batch, &output);
+            cursor = batch.cursor;
+            feed.recycle(batch);
+        }
+        if !sums.has_graph {
             return Err(TrainerError::Config {
                 key: "model.train".into(),
-                expected: "a part that the loss of every batch depends on".into(),
-                found: format!("none in the batch of step {step}"),
+                expected: "a part that the loss of every step depends on".into(),
+                found: format!("none in step {step}"),
             });
         }
-        output.loss.backward();
         let norm = clip_grad_norm(&run.trainable, config.optimizer.clip)?.double_value(&[]);
 
         // Reading norm and loss waits for the device. Neither may spoil the weights that a checkpoint keeps.
-        let loss = output.loss.double_value(&[]);
+        let (loss, correct) = sums.read();
         if !(loss.is_finite() && norm.is_finite()) {
             return Err(run.diverged(step, loss));
         }
         let learning_rate = config.optimizer.learning_rate * run.schedule.factor(run.state.step);
         run.optimizer.step(learning_rate)?;
         run.optimizer.zero_grad()?;
-        (run.state.step, run.state.cursor) = (step, batch.cursor);
-        let targets = output.target_count as u64;
+        (run.state.step, run.state.cursor) = (step, cursor);
+        let targets = sums.share.targets as u64;
         run.log.append(TrainStep {
             step,
-            epoch: epoch_of(&batch.cursor),
+            epoch: epoch_of(&cursor),
             loss,
-            token_accuracy: output.correct_count.double_value(&[]) / targets.max(1) as f64,
+            token_accuracy: correct / targets.max(1) as f64,
             learning_rate,
             gradient_norm: norm,
             targets,
+            targetless_groups: sums.share.targetless_groups,
             seconds: step_watch.seconds(),
             wait_seconds,
         })?;
-        feed.recycle(batch);
 
         let is_last = step == run.total_steps;
         if let Some(validation) = config.validation.filter(|v| is_last || step.is_multiple_of(v.every)) {

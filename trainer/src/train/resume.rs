@@ -15,7 +15,7 @@ use crate::files::checkpoint::Checkpoint;
 
 /// Keys that decide nothing of what is learned: where and how fast a run goes, what it writes, and where its data is. The data
 /// itself is compared with what the checkpoint states.
-const FREE: [&str; 10] = [
+const FREE: [&str; 11] = [
     "name",
     "device",
     "threads",
@@ -25,6 +25,7 @@ const FREE: [&str; 10] = [
     "data.readers",
     "data.depth",
     "data.other_inputs",
+    "step.micro_batch",
     "model.text_tokenizer",
 ];
 
@@ -100,8 +101,8 @@ mod tests {
 
     #[test]
     fn only_what_is_learned_tells_runs_apart() {
-        let text = "seed = 1\nthreads = 1\ncheckpoint_every = 3\n[data]\ndataset = \"a\"\nreaders = 1\nbatch_size = 2\n\
-                    [validation]\nevery = 5\n";
+        let text = "seed = 1\nthreads = 1\ncheckpoint_every = 3\n[data]\ndataset = \"a\"\nreaders = 1\nepochs = 2\n\
+                    [step]\nmicro_batch = \"whole\"\n[validation]\nevery = 5\n";
         let there: Table = text.parse().unwrap();
         let after = |from: &str, to: &str| difference(&there, &text.replace(from, to).parse().unwrap());
         for (from, to) in [
@@ -110,12 +111,13 @@ mod tests {
             ("dataset = \"a\"", "dataset = \"b\""),
             ("readers = 1", "readers = 3"),
             ("every = 5", "every = 6"),
+            ("micro_batch = \"whole\"", "micro_batch = { tokens = 5, volumes = 1 }"),
             ("[validation]\nevery = 5\n", ""),
         ] {
             assert_eq!(after(from, to), None, "{to}");
         }
         assert_eq!(after("seed = 1", "seed = 2").unwrap(), "seed is 1 there, 2 here");
-        assert_eq!(after("batch_size = 2", "batch_size = 4").unwrap(), "data.batch_size is 2 there, 4 here");
-        assert_eq!(after("batch_size = 2", "max_steps = 4").unwrap(), "data.max_steps is absent there, 4 here");
+        assert_eq!(after("epochs = 2", "epochs = 4").unwrap(), "data.epochs is 2 there, 4 here");
+        assert_eq!(after("epochs = 2", "max_steps = 4").unwrap(), "data.epochs is 2 there, absent here");
     }
 }

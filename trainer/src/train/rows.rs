@@ -1,8 +1,8 @@
 //! What can be known of a run's rows before its first step, from lengths and ids alone.
 
-use med2e3_feed::{QuestionForm, TextForm};
+use med2e3_feed::{QuestionForm, Splicing, StepRule, TextForm};
 use med2e3_program::note;
-use med2e3_schemas::sample::{IMAGE3D, SampleRow};
+use med2e3_schemas::sample::SampleRow;
 
 use crate::TrainerError;
 use crate::model::Med2e3Config;
@@ -18,6 +18,7 @@ struct Counts {
     /// Longer than the language model's positions.
     too_long: usize,
     longest: usize,
+    most_volumes: usize,
     /// With an id that the embedding table lacks.
     foreign: usize,
     largest_id: i32,
@@ -37,13 +38,14 @@ pub(super) fn check(
     form: TextForm,
     question: QuestionForm,
     config: &Med2e3Config,
+    rule: &StepRule,
 ) -> Result<(), TrainerError> {
     let fail =
         |key: &str, expected: String, found: String| Err(TrainerError::Config { key: key.to_owned(), expected, found });
     if form == TextForm::Prompt {
         return fail("data.form", "conversation or pretrain".into(), "prompt, whose rows have no target".into());
     }
-    let counts = count(rows, form, question, config);
+    let counts = count(rows, form, question, config, rule.splicing);
     let (all, positions, vocabulary) = (counts.rows, config.llm.max_position_embeddings, config.llm.vocab_size);
     let of = |count: usize| format!("{count} of {all} rows");
     if counts.formless > 0 {
@@ -63,6 +65,15 @@ pub(super) fn check(
         let expected = format!("{} positions, as the longest row takes", counts.longest);
         return fail("model.llm.max_position_embeddings", expected, found);
     }
+    let widest = rule.width(counts.longest);
+    if widest > rule.budget.tokens {
+        let expected = format!("{widest} or more, as the longest text takes");
+        return fail("step.micro_batch.tokens", expected, rule.budget.tokens.to_string());
+    }
+    if counts.most_volumes > rule.budget.volumes {
+        let expected = format!("{} or more, as one text shows", counts.most_volumes);
+        return fail("step.micro_batch.volumes", expected, rule.budget.volumes.to_string());
+    }
     if counts.targetless == all {
         let found = format!("{}, which leaves {} without a target", config.variant.max_length, of(all));
         let expected = format!("more than the {} positions before the first target", counts.shortest_prompt);
@@ -75,15 +86,16 @@ pub(super) fn check(
     Ok(())
 }
 
-fn count(rows: &[SampleRow], form: TextForm, question: QuestionForm, config: &Med2e3Config) -> Counts {
-    let (visual, cut) = (config.visual_token_count().max(0) as usize, config.variant.max_length);
+fn count(
+    rows: &[SampleRow],
+    form: TextForm,
+    question: QuestionForm,
+    config: &Med2e3Config,
+    splicing: Splicing,
+) -> Counts {
     let mut counts = Counts { rows: rows.len(), shortest_prompt: usize::MAX, ..Counts::default() };
     for row in rows {
-        let ids = match form {
-            TextForm::Pretrain => row.pretrain_ids.as_deref(),
-            TextForm::Conversation | TextForm::Prompt => Some(row.ids.as_slice()),
-        };
-        let Some(ids) = ids else {
+        let Some(text) = splicing.of(row, form) else {
             counts.formless += 1;
             continue;
         };
@@ -94,24 +106,15 @@ fn count(rows: &[SampleRow], form: TextForm, question: QuestionForm, config: &Me
                 &[]
             }
         };
-        let targets = row.targets();
-        let is_target = |at: usize| match form {
-            TextForm::Pretrain => ids[at] != IMAGE3D,
-            TextForm::Conversation | TextForm::Prompt => targets[at],
+        counts.shortest_prompt = counts.shortest_prompt.min(text.before_target);
+        counts.targetless += usize::from(text.targets == 0);
+        counts.longest = counts.longest.max(text.length);
+        counts.most_volumes = counts.most_volumes.max(row.volume_ids.len());
+        counts.too_long += usize::from(text.length > config.llm.max_position_embeddings);
+        let ids = match form {
+            TextForm::Pretrain => row.pretrain_ids.as_deref().unwrap_or_default(),
+            TextForm::Conversation | TextForm::Prompt => row.ids.as_slice(),
         };
-        // The first position has none before it that could predict it.
-        let (mut position, mut first_target) = (0, None);
-        for (at, id) in ids.iter().enumerate() {
-            if first_target.is_none() && position > 0 && is_target(at) {
-                first_target = Some(position);
-            }
-            position += if *id == IMAGE3D { visual } else { 1 };
-        }
-        counts.shortest_prompt = counts.shortest_prompt.min(first_target.unwrap_or(position));
-        counts.targetless += usize::from(first_target.is_none_or(|first| first >= cut));
-        let length = position.min(cut);
-        counts.longest = counts.longest.max(length);
-        counts.too_long += usize::from(length > config.llm.max_position_embeddings);
         let largest = ids.iter().chain(question_ids).copied().max().unwrap_or(0);
         counts.largest_id = counts.largest_id.max(largest);
         counts.foreign += usize::from(i64::from(largest) >= config.llm.vocab_size);
@@ -123,8 +126,9 @@ fn count(rows: &[SampleRow], form: TextForm, question: QuestionForm, config: &Me
 mod tests {
     use super::*;
     use crate::model::Preset;
+    use med2e3_feed::Budget;
     use med2e3_schemas::Id;
-    use med2e3_schemas::sample::{Split, Task};
+    use med2e3_schemas::sample::{IMAGE3D, Split, Task};
 
     fn row(ids: &[i32], spans: &[(u32, u32)]) -> SampleRow {
         SampleRow {
@@ -158,11 +162,18 @@ mod tests {
         config
     }
 
+    fn rule(config: &Med2e3Config) -> StepRule {
+        let (visual_tokens, max_length) = (config.visual_token_count() as usize, config.variant.max_length);
+        StepRule { splicing: Splicing { visual_tokens, max_length }, ..StepRule::WHOLE }
+    }
+
     /// What is said of two rows: 3 + 4 positions before a target of 2, and 2 + 4 before one of 1.
     fn said(max_length: usize, positions: usize, vocab_size: i64) -> Option<String> {
         let rows = [row(&[1, 2, IMAGE3D, 4, 5, 6], &[(4, 6)]), row(&[1, 2, IMAGE3D, 9], &[(3, 4)])];
         let config = config(max_length, positions, vocab_size);
-        check(&rows, TextForm::Conversation, QuestionForm::Llm, &config).err().map(|error| error.to_string())
+        check(&rows, TextForm::Conversation, QuestionForm::Llm, &config, &rule(&config))
+            .err()
+            .map(|error| error.to_string())
     }
 
     #[test]
@@ -185,9 +196,25 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_no_micro_batch_holds_is_an_error() {
+        let rows = [row(&[1, 2, IMAGE3D, 4, 5, 6], &[(4, 6)])];
+        let config = config(20, 20, 10);
+        let said = |tokens, volumes, width_multiple| {
+            let rule = StepRule { budget: Budget { tokens, volumes }, width_multiple, ..rule(&config) };
+            let checked = check(&rows, TextForm::Conversation, QuestionForm::Llm, &config, &rule);
+            checked.err().map(|error| error.to_string())
+        };
+        assert_eq!(said(9, 1, 1), None);
+        let long = said(8, 1, 1).unwrap();
+        assert!(long.starts_with("step.micro_batch.tokens") && long.contains('9'), "{long}");
+        assert!(said(15, 1, 8).unwrap().contains("16"));
+    }
+
+    #[test]
     fn a_form_that_rows_lack_is_named() {
         let rows = [row(&[1, IMAGE3D, 4], &[(2, 3)])];
-        let said = |form, question| check(&rows, form, question, &config(9, 9, 10)).unwrap_err().to_string();
+        let config = config(9, 9, 10);
+        let said = |form, question| check(&rows, form, question, &config, &rule(&config)).unwrap_err().to_string();
         assert!(said(TextForm::Prompt, QuestionForm::Llm).contains("data.form"));
         let pretrain = said(TextForm::Pretrain, QuestionForm::Llm);
         assert!(pretrain.contains("data.form") && pretrain.contains("1 of 1 rows"), "{pretrain}");

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use med2e3_feed::order::Order;
-use med2e3_feed::{Feed, FeedPlan};
+use med2e3_feed::{Feed, FeedPlan, HostBatch, Splicing, StepRule};
 use med2e3_program::output::write_report;
 use med2e3_schemas::report::{TrainReport, TrainStep};
 use med2e3_store::{FileError, put_whole};
@@ -19,11 +18,14 @@ use super::rows;
 use super::schedule::CosineSchedule;
 use super::start::{Existing, Origin};
 use crate::TrainerError;
-use crate::config::{OptimizerConfig, TrainConfig};
+use crate::config::{OptimizerConfig, StepConfig, TrainConfig};
+use crate::device_batch::to_device;
 use crate::files::checkpoint::{Contents, HostTensors, Tokenizers, TrainState, folder_of, snapshot};
 use crate::fit;
 use crate::machine::check_memory;
-use crate::model::{Med2e3, Part};
+use crate::model::batch_plan::width_multiple;
+use crate::model::draws::draw_key;
+use crate::model::{Med2e3, Med2e3Config, ModelOutput, Part};
 
 /// Everything that the loop needs.
 pub(super) struct Run {
@@ -59,7 +61,7 @@ impl Run {
         let device = config.device.open(config.threads)?;
         let data = TrainData::open(&config.data, config.validation.is_some())?;
         let total_steps = data.total_steps(&config.data, config.step.batch)?;
-        data.check_memory(&config.data, config.step.batch)?;
+        data.check_memory(&config.data, &config.step)?;
 
         let text = toml::to_string(config).expect("a parsed configuration can be written");
         let origin = Origin::find(config, &data.dataset, out, existing)?;
@@ -67,10 +69,11 @@ impl Run {
         fit::check(&sizes, &data.dataset)?;
         let tokenizers = origin.tokenizers(config, &data.dataset)?;
         let question = fit::question_form(&sizes);
-        rows::check(&data.samples.rows, config.data.form, question, &sizes)?;
+        let rule = step_rule(&config.step, &sizes, device);
+        rows::check(&data.samples.rows, config.data.form, question, &sizes, &rule)?;
         if let (Some(samples), Some(validation)) = (&data.validation, config.validation) {
             let measured = validation.batches.saturating_mul(config.step.batch).min(samples.rows.len());
-            rows::check(&samples.rows[..measured], config.data.form, question, &sizes)?;
+            rows::check(&samples.rows[..measured], config.data.form, question, &sizes, &rule)?;
         }
         let model = origin.model(&config.model, config.seed, device)?;
 
@@ -86,7 +89,7 @@ impl Run {
         let trained = config.model.train.iter().filter(is_built).map(|part| part.name().to_owned()).collect();
         let state = origin.state(&data, &mut optimizer)?;
         let log = open_folder(out, &text, &origin, &state)?;
-        let plan = feed_plan(config, &model, &data, &state);
+        let plan = feed_plan(config, &model, rule, &state);
         let saved = (state.step > 0).then_some(state.step);
         Ok(Run {
             seed: config.seed,
@@ -114,6 +117,17 @@ impl Run {
     /// The system gives no threads.
     pub(super) fn feed(&self) -> Result<Feed, TrainerError> {
         Ok(Feed::start(self.data.dataset.clone(), self.data.samples.clone(), self.plan.clone())?)
+    }
+
+    /// Loss and scores of a micro-batch, with a graph, of the step whose draws come from `seed`.
+    ///
+    /// # Errors
+    /// A batch that does not fit the model.
+    pub(super) fn forward(&self, batch: &HostBatch, seed: u64) -> Result<ModelOutput, TrainerError> {
+        let input = to_device(batch, self.data.dataset.voxels(), self.device, seed);
+        let of_micro_batch = draw_key(&[seed, batch.share.micro_batch as u64]);
+        tch::manual_seed(of_micro_batch as i64);
+        Ok(self.model.forward(&input, Some(of_micro_batch))?)
     }
 
     /// Writes `step-N/` of the last finished step.
@@ -195,16 +209,26 @@ fn open_folder(out: &Path, text: &str, origin: &Origin, state: &TrainState) -> R
     StepLog::create(&path, steps)
 }
 
-fn feed_plan(config: &TrainConfig, model: &Med2e3, data: &TrainData, state: &TrainState) -> FeedPlan {
+fn step_rule(step: &StepConfig, sizes: &Med2e3Config, device: Device) -> StepRule {
+    let (visual_tokens, max_length) = (sizes.visual_token_count() as usize, sizes.variant.max_length);
+    StepRule {
+        splicing: Splicing { visual_tokens, max_length },
+        loss_group: step.loss_group,
+        budget: step.micro_batch.budget(),
+        width_multiple: width_multiple(device),
+    }
+}
+
+fn feed_plan(config: &TrainConfig, model: &Med2e3, rule: StepRule, state: &TrainState) -> FeedPlan {
     FeedPlan {
-        order: Order::Shuffled { seed: config.seed },
+        order: config.data.order.order(config.seed),
         form: config.data.form,
         question: fit::question_form(model.config()),
         batch_size: config.step.batch,
+        rule,
         epochs: config.data.epochs,
         start: state.cursor,
         readers: config.data.readers,
         depth: config.data.depth,
-        pad: data.dataset.index().end_token.map_or(0, i64::from),
     }
 }

@@ -19,14 +19,15 @@ impl Run {
         };
         let plan = FeedPlan { order: Order::ById, epochs: 1, start: FeedCursor::default(), ..self.plan.clone() };
         let mut feed = Feed::start(self.data.dataset.clone(), samples.clone(), plan)?;
-        let (mut sum, mut targets) = (0.0, 0);
-        for _ in 0..config.batches {
+        let (mut sum, mut targets, mut steps) = (0.0, 0, 0);
+        while steps < config.batches {
             let Some(batch) = feed.next_batch() else { break };
             let batch = batch?;
             let input = to_device(&batch, self.data.dataset.voxels(), self.device, self.seed);
-            let output = self.model.forward(&input, false)?;
-            sum += output.loss.double_value(&[]) * output.target_count as f64;
+            let output = self.model.forward(&input, None)?;
+            sum += output.loss_sum.double_value(&[]);
             targets += output.target_count;
+            steps += usize::from(batch.share.ends_step());
             feed.recycle(batch);
         }
         let loss = sum / targets.max(1) as f64;

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use med2e3_feed::{Feed, FeedPlan, HostBatch, TextForm};
+use med2e3_feed::{Feed, FeedPlan, TextForm};
 use med2e3_program::Progress;
 use med2e3_schemas::report::Answer;
 use med2e3_schemas::sample::SampleRow;
 use med2e3_shards::{Dataset, Samples};
 
 use crate::TrainerError;
-use crate::device_batch::{row_key, voxels};
+use crate::device_batch::{texts, voxels};
 use crate::generate::Decoding;
-use crate::generate::answerer::{Answerer, Prompt, Reply};
+use crate::generate::answerer::{Answerer, Reply};
 use crate::metric::{Judged, measure};
 
 /// How answers are made.
@@ -44,29 +44,18 @@ pub(super) fn answers(
     let mut answers = Vec::with_capacity(samples.rows.len());
     while let Some(batch) = feed.next_batch() {
         let batch = batch?;
-        let voxels_bcdhw = voxels(&batch.voxels, batch.volumes() as i64, dataset.voxels(), answerer.device());
-        let replies = answerer.answer(&voxels_bcdhw, &prompts(&batch, seed), decoding, max_new_tokens)?;
-        for (&position, reply) in batch.samples.iter().zip(replies) {
-            answers.push(judged(&samples.rows[position as usize], reply));
+        let volumes = batch.volume_ids.len() as i64;
+        let voxels_vcdhw = voxels(&batch.voxels, volumes, dataset.voxels(), answerer.device());
+        let replies = answerer.answer_batch(&voxels_vcdhw, texts(&batch, seed), decoding, max_new_tokens)?;
+        for (text, reply) in batch.texts.iter().zip(replies) {
+            answers.push(judged(&samples.rows[text.sample as usize], reply));
         }
-        progress.add(batch.rows() as u64);
+        progress.add(batch.texts.len() as u64);
         feed.recycle(batch);
     }
     progress.finish();
     assert_eq!(answers.len(), samples.rows.len(), "a feed that ends early ends with an error");
     Ok(answers)
-}
-
-/// The rows of a batch without their padding.
-fn prompts(batch: &HostBatch, seed: u64) -> Vec<Prompt> {
-    let row =
-        |flat: &[i64], width: usize, lengths: &[i64], row: usize| flat[row * width..][..lengths[row] as usize].to_vec();
-    let prompt = |number: usize| Prompt {
-        ids: row(&batch.ids, batch.width, &batch.lengths, number),
-        question_ids: row(&batch.question_ids, batch.question_width, &batch.question_lengths, number),
-        key: row_key(seed, batch.sample_ids[number]),
-    };
-    (0..batch.rows()).map(prompt).collect()
 }
 
 /// An answer with its metrics.

@@ -10,7 +10,7 @@ use crate::TrainerError;
 use crate::device::DeviceChoice;
 use crate::files::model_files::ModelFiles;
 use crate::files::weights_file::WeightsFile;
-use crate::model::{Med2e3, ModelInput, Part, Preset, Variant};
+use crate::model::{Med2e3, ModelInput, PaddedTexts, Part, Preset, TargetWeights, Variant};
 use crate::precision::Precision;
 
 /// How closely f32 on any device follows a reference in f32, and how far the variants of a model are apart.
@@ -100,12 +100,12 @@ fn compare(model: &Med2e3, reference: &Reference, tolerance: f64) -> Result<Vec<
     let wants = |names: &[&str]| names.iter().any(|name| reference.has(&format!("expect.{name}")));
 
     if wants(&["z3d", "z2d", "scores", "visual"]) {
-        let features = model.visual(&input, false)?;
+        let features = model.visual(&input)?;
         let found = [
-            ("z3d", features.tokens3d_bpe.as_ref()),
-            ("z2d", features.tokens2d_bnqe.as_ref()),
-            ("scores", Some(&features.scores_bn)),
-            ("visual", Some(&features.tokens_bse)),
+            ("z3d", features.tokens3d_vpe.as_ref()),
+            ("z2d", features.tokens2d_vnqe.as_ref()),
+            ("scores", Some(&features.scores_mn)),
+            ("visual", Some(&features.tokens_mse)),
         ];
         for (name, found) in found {
             let Some(expected) = reference.expected(name)? else { continue };
@@ -130,7 +130,7 @@ fn compare(model: &Med2e3, reference: &Reference, tolerance: f64) -> Result<Vec<
     let norm_names: Vec<&str> = norms.iter().map(|(_, name)| name.as_str()).collect();
     if wants(&["loss"]) || wants(&norm_names) {
         model.set_trainable(&Part::ALL);
-        let output = model.forward(&input, true)?;
+        let output = model.forward(&input, Some(0))?;
         if let Some(expected) = reference.expected("loss")? {
             note("loss", &output.loss, &expected)?;
         }
@@ -227,14 +227,18 @@ impl Reference {
             Some(mask_bt) => mask_bt.ne(0),
             None => question_ids_bt.ones_like().to_kind(Kind::Bool),
         };
+        let labels_bt = self.get("input.labels")?.map(|labels_bt| labels_bt.to_kind(Kind::Int64));
+        let padded = PaddedTexts {
+            ids_bt: &ids_bt,
+            lengths_b: &lengths_b,
+            labels_bt: labels_bt.as_ref(),
+            question_ids_bt: &question_ids_bt,
+            question_mask_bt: &question_mask_bt,
+        };
         Ok(ModelInput {
-            voxels_bcdhw: needed("volume")?.to_device(self.device).to_kind(Kind::Float),
-            ids_bt,
-            lengths_b,
-            labels_bt: self.get("input.labels")?.map(|labels_bt| labels_bt.to_kind(Kind::Int64)),
-            question_ids_bt,
-            question_mask_bt,
-            keys_b: Vec::new(),
+            voxels_vcdhw: needed("volume")?.to_device(self.device).to_kind(Kind::Float),
+            texts: padded.texts()?,
+            weights: TargetWeights::Mean,
         })
     }
 

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use med2e3_trainer::model::Med2e3Config;
+use med2e3_trainer::model::loss::{Targets, next_token_loss};
+use med2e3_trainer::model::{Med2e3Config, ModelInput, PaddedTexts, TargetWeights};
 use serde::de::DeserializeOwned;
 use tch::{Kind, Tensor};
 
@@ -58,6 +59,39 @@ impl Golden {
         };
         self.tensors.iter().filter_map(strip).collect()
     }
+}
+
+/// A batch of the tensors `ids`, `lengths`, `labels` and `voxels`, its questions those of a name.
+pub(crate) fn batch(golden: &Golden, question: &str) -> ModelInput {
+    let lengths_b: Vec<i64> = Vec::try_from(golden.get("lengths")).unwrap();
+    let padded = PaddedTexts {
+        ids_bt: &golden.get("ids"),
+        lengths_b: &lengths_b,
+        labels_bt: Some(&golden.get("labels")),
+        question_ids_bt: &golden.get(&format!("{question}_ids")),
+        question_mask_bt: &golden.get(&format!("{question}_mask")),
+    };
+    ModelInput {
+        voxels_vcdhw: golden.get("voxels").to_kind(Kind::Float),
+        texts: padded.texts().unwrap(),
+        weights: TargetWeights::Mean,
+    }
+}
+
+/// The same batch again.
+pub(crate) fn again(input: &ModelInput) -> ModelInput {
+    ModelInput {
+        voxels_vcdhw: input.voxels_vcdhw.shallow_clone(),
+        texts: input.texts.clone(),
+        weights: input.weights.clone(),
+    }
+}
+
+/// The mean loss of final hidden states (B, T, E) at flat positions.
+pub(crate) fn mean_loss(weight_ve: &Tensor, hidden_bte: &Tensor, positions: &[i64], ids: &[i64]) -> Tensor {
+    let weights_r = Tensor::full([ids.len() as i64], 1.0 / ids.len() as f64, (Kind::Float, hidden_bte.device()));
+    let (positions_r, ids_r) = (&Tensor::from_slice(positions), &Tensor::from_slice(ids));
+    next_token_loss(weight_ve, hidden_bte, &Targets { positions_r, ids_r, weights_r: &weights_r }).weighted
 }
 
 /// A small whole model, for tests that look at one part of it.

@@ -2,12 +2,11 @@
 //! numbers: `golden/language_models.py`.
 
 use med2e3_trainer::generate::{Decoding, Until, continue_rows};
-use med2e3_trainer::model::loss::next_token_loss;
 use med2e3_trainer::model::{LanguageModelConfig, Med2e3, Med2e3Config, Part};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor, no_grad};
 
-use crate::golden_file::{Golden, assert_close, small};
+use crate::golden_file::{Golden, assert_close, mean_loss, small};
 
 const CASES: [(&str, usize); 7] = [
     ("plain", 2),
@@ -57,7 +56,7 @@ fn logits_and_loss_equal_transformers() {
             let hidden = no_grad(|| llm.forward(&llm.embed(&ids), &[length as usize], false)).unwrap();
             let positions: Vec<i64> = (0..length - 1).collect();
             let targets = Vec::<i64>::try_from(ids.narrow(1, 1, length - 1).flatten(0, 1)).unwrap();
-            let loss = no_grad(|| next_token_loss(llm.output_embedding(), &hidden, &positions, &targets)).mean;
+            let loss = no_grad(|| mean_loss(llm.output_embedding(), &hidden, &positions, &targets));
             assert_close(&format!("{case} loss {prompt}"), &loss, &golden.get(&format!("{case}.loss.{prompt}")), 1e-5);
         }
     }

@@ -7,13 +7,12 @@ use std::path::Path;
 
 use med2e3_trainer::TrainerError;
 use med2e3_trainer::files::adapters::{load_adapters, read_adapter_config, save_adapters};
-use med2e3_trainer::model::loss::next_token_loss;
 use med2e3_trainer::model::{LanguageModelConfig, LoraConfig, Med2e3, Med2e3Config, ModelError, Part};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor, no_grad};
 use tempfile::TempDir;
 
-use crate::golden_file::{Golden, assert_close, small};
+use crate::golden_file::{Golden, assert_close, mean_loss, small};
 
 /// Name, adapted model, its config, maps that are adapted.
 const CASES: [(&str, &str, &str, &[&str]); 4] = [
@@ -99,7 +98,7 @@ fn adapters_equal_pefts_in_logits_loss_gradients_and_after_merging() {
         assert_eq!(trainable.len(), norms.len(), "{case}: adapters are trained, and nothing else");
         let positions: Vec<i64> = (0..length - 1).collect();
         let next = Vec::<i64>::try_from(ids.narrow(1, 1, length - 1).flatten(0, 1)).unwrap();
-        let loss = next_token_loss(model.llm().output_embedding(), &hidden(&model, &ids, true), &positions, &next).mean;
+        let loss = mean_loss(model.llm().output_embedding(), &hidden(&model, &ids, true), &positions, &next);
         assert_close(&format!("{case} loss"), &loss, &golden.get(&format!("{case}.loss")), 1e-5);
         loss.backward();
         let mut worst = 0.0f64;

@@ -13,7 +13,7 @@ use med2e3_trainer::train::optimizer::{AdamW, AdamWConfig, clip_grad_norm};
 use med2e3_trainer::verb::verify::{DEFAULT_TOLERANCE, Verification, verify};
 use tch::{Device, Kind, Tensor};
 
-use crate::golden_file::{Golden, assert_close};
+use crate::golden_file::{Golden, assert_close, batch};
 
 /// All but `Random`, whose scores are drawn.
 const PRESETS: [(&str, Preset); 16] = [
@@ -83,26 +83,21 @@ fn model(golden: &Golden, case: &str, variant: Variant) -> Med2e3 {
 }
 
 /// The golden batch, questions as the variant reads them.
-fn batch(golden: &Golden, variant: &Variant) -> ModelInput {
-    let questions = match variant.text_feature {
+fn batch_of(golden: &Golden, variant: &Variant) -> ModelInput {
+    batch(golden, question_of(variant))
+}
+
+fn question_of(variant: &Variant) -> &'static str {
+    match variant.text_feature {
         TextFeature::LlmEmbedding => "question",
         TextFeature::M3dClip => "bert_question",
-    };
-    ModelInput {
-        voxels_bcdhw: golden.get("voxels").to_kind(Kind::Float),
-        ids_bt: golden.get("ids"),
-        lengths_b: Vec::try_from(golden.get("lengths")).unwrap(),
-        labels_bt: Some(golden.get("labels")),
-        question_ids_bt: golden.get(&format!("{questions}_ids")),
-        question_mask_bt: golden.get(&format!("{questions}_mask")),
-        keys_b: Vec::new(),
     }
 }
 
 /// One number a token, in which all of its width has a share.
-fn digest(tokens_bse: &Tensor) -> Tensor {
-    let width = tokens_bse.size()[2];
-    tokens_bse.matmul(&Tensor::arange(width, (Kind::Float, Device::Cpu)).cos())
+fn digest(tokens_mse: &Tensor) -> Tensor {
+    let width = tokens_mse.size()[2];
+    tokens_mse.matmul(&Tensor::arange(width, (Kind::Float, Device::Cpu)).cos())
 }
 
 /// The norm over all gradients of a part; None where nothing has one.
@@ -114,15 +109,15 @@ fn grad_norm(model: &Med2e3, part: Part) -> Option<f64> {
 
 /// Scores, tokens, loss and gradients of one case against the golden ones.
 fn compare(golden: &Golden, case: &str, model: &Med2e3) {
-    let input = batch(golden, &model.config().variant);
+    let input = batch_of(golden, &model.config().variant);
     let expected = |what: &str| golden.get(&format!("{case}.{what}"));
-    let visual = model.visual(&input, false).unwrap();
-    assert_close(&format!("{case} visual"), &digest(&visual.tokens_bse), &expected("visual"), 1e-5);
-    let output = model.forward(&input, true).unwrap();
+    let visual = model.visual(&input).unwrap();
+    assert_close(&format!("{case} visual"), &digest(&visual.tokens_mse), &expected("visual"), 1e-5);
+    let output = model.forward(&input, Some(0)).unwrap();
     if expected("scores").size()[1] == 0 {
-        assert_eq!(output.scores_bn.size(), expected("scores").size());
+        assert_eq!(output.scores_mn.size(), expected("scores").size());
     } else {
-        assert_close(&format!("{case} scores"), &output.scores_bn, &expected("scores"), 1e-5);
+        assert_close(&format!("{case} scores"), &output.scores_mn, &expected("scores"), 1e-5);
     }
     assert_close(&format!("{case} loss"), &output.loss, &expected("loss"), 1e-5);
     assert_eq!(output.target_count, expected("targets").int64_value(&[]), "{case}");
@@ -167,12 +162,12 @@ fn every_preset_in_bf16_is_close_to_f32() {
     for (name, preset) in PRESETS {
         let mut model = model(&golden, name, variant(&golden, preset));
         model.to_kind(Kind::BFloat16);
-        let output = model.forward(&batch(&golden, &model.config().variant), false).unwrap();
+        let output = model.forward(&batch_of(&golden, &model.config().variant), None).unwrap();
         assert_close(&format!("{name} bf16 loss"), &output.loss, &golden.get(&format!("{name}.loss")), 2e-2);
-        if output.scores_bn.size()[1] > 0 {
+        if output.scores_mn.size()[1] > 0 {
             assert_close(
                 &format!("{name} bf16 scores"),
-                &output.scores_bn,
+                &output.scores_mn,
                 &golden.get(&format!("{name}.scores")),
                 2e-2,
             );
@@ -184,17 +179,17 @@ fn every_preset_in_bf16_is_close_to_f32() {
 fn random_scores_sum_to_one_and_weigh_the_slices() {
     let golden = Golden::open("variants");
     let model = model(&golden, "random", variant(&golden, Preset::Random));
-    let mut input = batch(&golden, &model.config().variant);
-    let visual = model.visual(&input, false).unwrap();
-    let scores_bn = visual.scores_bn;
-    assert_eq!((scores_bn.size(), visual.tokens_bse.size()), (vec![5, 8], vec![5, 12, 32]));
-    assert!(scores_bn.min().double_value(&[]) > 0.0);
-    let sums_b = scores_bn.sum_dim_intlist([1i64].as_slice(), false, Kind::Float);
+    let mut input = batch_of(&golden, &model.config().variant);
+    let visual = model.visual(&input).unwrap();
+    let scores_mn = visual.scores_mn;
+    assert_eq!((scores_mn.size(), visual.tokens_mse.size()), (vec![5, 8], vec![5, 12, 32]));
+    assert!(scores_mn.min().double_value(&[]) > 0.0);
+    let sums_b = scores_mn.sum_dim_intlist([1i64].as_slice(), false, Kind::Float);
     assert_close("sums", &sums_b, &sums_b.ones_like(), 1e-6);
-    assert!(scores_bn.get(0) != scores_bn.get(1));
-    assert!(scores_bn == model.visual(&input, false).unwrap().scores_bn);
-    input.keys_b = vec![9; input.lengths_b.len()];
-    assert!(scores_bn != model.visual(&input, false).unwrap().scores_bn);
+    assert!(scores_mn.get(0) != scores_mn.get(1));
+    assert!(scores_mn == model.visual(&input).unwrap().scores_mn);
+    input.texts.iter_mut().for_each(|text| text.key = 9);
+    assert!(scores_mn != model.visual(&input).unwrap().scores_mn);
 }
 
 /// The default tolerance tells every variant from every other one.
@@ -208,18 +203,20 @@ fn each_preset_fails_against_every_others_reference() {
         let contents = Contents { model: &model, tokenizers: Tokenizers::default(), inputs: None, training: None };
         snapshot(&contents, HostTensors::Shared).unwrap().write(&folder.path().join(name)).unwrap();
         // What it computes is what torch does: the tests above.
-        let input = batch(&golden, &model.config().variant);
-        let (visual, lengths) = (model.visual(&input, false).unwrap(), Tensor::from_slice(&input.lengths_b));
-        let positions = Tensor::arange(input.ids_bt.size()[1], (Kind::Int64, Device::Cpu)).unsqueeze(0);
+        let input = batch_of(&golden, &model.config().variant);
+        let (visual, lengths) = (model.visual(&input).unwrap(), golden.get("lengths"));
+        let ids_bt = golden.get("ids");
+        let positions = Tensor::arange(ids_bt.size()[1], (Kind::Int64, Device::Cpu)).unsqueeze(0);
+        let question = question_of(&model.config().variant);
         let tensors = [
-            ("input.volume", input.voxels_bcdhw.shallow_clone()),
-            ("input.ids", input.ids_bt.shallow_clone()),
+            ("input.volume", input.voxels_vcdhw.shallow_clone()),
+            ("input.ids", ids_bt),
             ("input.mask", positions.lt_tensor(&lengths.unsqueeze(1)).to_kind(Kind::Int64)),
-            ("input.labels", input.labels_bt.as_ref().unwrap().shallow_clone()),
-            ("input.question_ids", input.question_ids_bt.shallow_clone()),
-            ("input.question_mask", input.question_mask_bt.to_kind(Kind::Int64)),
-            ("expect.visual", visual.tokens_bse),
-            ("expect.loss", model.forward(&input, false).unwrap().loss),
+            ("input.labels", golden.get("labels")),
+            ("input.question_ids", golden.get(&format!("{question}_ids"))),
+            ("input.question_mask", golden.get(&format!("{question}_mask")).to_kind(Kind::Int64)),
+            ("expect.visual", visual.tokens_mse),
+            ("expect.loss", model.forward(&input, None).unwrap().loss),
         ];
         Tensor::write_safetensors(&tensors, folder.path().join(format!("{name}.safetensors"))).unwrap();
     }
@@ -245,11 +242,11 @@ fn each_preset_fails_against_every_others_reference() {
 fn training_steps_equal_torch() {
     let golden = Golden::open("variants");
     let model = model(&golden, "train", variant(&golden, Preset::Paper));
-    let input = batch(&golden, &model.config().variant);
+    let input = batch_of(&golden, &model.config().variant);
     let mut optimizer = AdamW::new(model.trainable(), AdamWConfig { weight_decay: 0.1, ..AdamWConfig::default() });
     for step in 0..4 {
         optimizer.zero_grad().unwrap();
-        let loss = model.forward(&input, true).unwrap().loss;
+        let loss = model.forward(&input, Some(0)).unwrap().loss;
         assert_close(&format!("loss {step}"), &loss, &golden.get(&format!("train.loss.{step}")), 1e-5);
         loss.backward();
         let norm = clip_grad_norm(&model.trainable(), Some(1.0)).unwrap();
@@ -262,7 +259,7 @@ fn training_steps_equal_torch() {
 fn greedy_answers_to_volumes_equal_transformers() {
     let golden = Golden::open("variants");
     let model = model(&golden, "greedy", variant(&golden, Preset::Paper));
-    let input = batch(&golden, &model.config().variant);
+    let input = batch_of(&golden, &model.config().variant);
     let until = Until { max_new_tokens: 64, stop_ids: Vec::new() };
     let found = generate(&model, &input, Decoding::Greedy, &until).unwrap().ids;
     let expected = |row| Vec::<i64>::try_from(golden.get(&format!("greedy.{row}"))).unwrap();

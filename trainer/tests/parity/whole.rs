@@ -7,12 +7,12 @@ use med2e3_trainer::generate::{Decoding, Generated, Until, generate};
 use med2e3_trainer::model::splice::VOLUME_ID;
 use med2e3_trainer::model::{
     M3dClipVisionConfig, Med2e3, Med2e3Config, ModelError, ModelInput, Part, Preset, Scorer, SiglipVisionConfig,
-    SliceNorm, Variant, VisualTokens,
+    SliceNorm, TargetWeights, TextInput, Variant, VisualTokens,
 };
 use med2e3_trainer::train::optimizer::{AdamW, AdamWConfig, clip_grad_norm};
 use tch::{Device, Kind, Tensor, no_grad};
 
-use crate::golden_file::{Golden, assert_close, small};
+use crate::golden_file::{Golden, again, assert_close, batch, small};
 
 const V: i64 = VOLUME_ID;
 const X: i64 = IGNORED;
@@ -24,15 +24,7 @@ fn whole() -> (Golden, Med2e3, ModelInput) {
     config.variant.score_dropout = 0.0;
     let model = with_golden_weights(&golden, &config);
     model.set_trainable(&Part::ALL);
-    let input = ModelInput {
-        voxels_bcdhw: golden.get("voxels"),
-        ids_bt: golden.get("ids"),
-        lengths_b: Vec::try_from(golden.get("lengths")).unwrap(),
-        labels_bt: Some(golden.get("labels")),
-        question_ids_bt: golden.get("question_ids"),
-        question_mask_bt: golden.get("question_mask"),
-        keys_b: Vec::new(),
-    };
+    let input = batch(&golden, "question");
     (golden, model, input)
 }
 
@@ -52,18 +44,12 @@ fn greedy(model: &Med2e3, input: &ModelInput, max_new_tokens: usize, stop_ids: &
     generate(model, input, Decoding::Greedy, &until).unwrap()
 }
 
-/// One row of a batch as a batch of its own, without its padding in the batch.
-fn row(input: &ModelInput, b: i64) -> ModelInput {
-    let one = |tensor: &Tensor| tensor.narrow(0, b, 1);
-    ModelInput {
-        voxels_bcdhw: one(&input.voxels_bcdhw),
-        ids_bt: one(&input.ids_bt).narrow(1, 0, input.lengths_b[b as usize]),
-        lengths_b: vec![input.lengths_b[b as usize]],
-        labels_bt: None,
-        question_ids_bt: one(&input.question_ids_bt),
-        question_mask_bt: one(&input.question_mask_bt),
-        keys_b: Vec::new(),
-    }
+/// One text of a batch as a batch of its own.
+fn row(input: &ModelInput, b: usize) -> ModelInput {
+    let mut text = TextInput { labels: Vec::new(), ..input.texts[b].clone() };
+    let voxels_vcdhw = input.voxels_vcdhw.narrow(0, text.volumes[0] as i64, 1);
+    text.volumes = vec![0];
+    ModelInput { voxels_vcdhw, texts: vec![text], weights: TargetWeights::Mean }
 }
 
 #[test]
@@ -98,11 +84,11 @@ fn m3d_clip_equals_its_reference() {
 #[test]
 fn whole_model_equals_torch_in_loss_scores_and_gradients() {
     let (golden, model, input) = whole();
-    let visual = model.visual(&input, false).unwrap();
-    assert_close("visual tokens", &visual.tokens_bse, &golden.get("visual"), 1e-5);
+    let visual = model.visual(&input).unwrap();
+    assert_close("visual tokens", &visual.tokens_mse, &golden.get("visual"), 1e-5);
 
-    let output = model.forward(&input, true).unwrap();
-    assert_close("scores", &output.scores_bn, &golden.get("scores"), 1e-5);
+    let output = model.forward(&input, Some(0)).unwrap();
+    assert_close("scores", &output.scores_mn, &golden.get("scores"), 1e-5);
     assert_close("loss", &output.loss, &golden.get("loss"), 1e-5);
     assert_eq!(output.target_count, golden.get("target_count").int64_value(&[]));
     assert_eq!(output.correct_count.int64_value(&[]), golden.get("correct_count").int64_value(&[]));
@@ -128,10 +114,10 @@ fn without_training_there_is_no_graph_and_no_dropout() {
     config.variant.score_dropout = 0.9;
     let model = with_golden_weights(&golden, &config);
     model.set_trainable(&Part::ALL);
-    let output = model.forward(&input, false).unwrap();
+    let output = model.forward(&input, None).unwrap();
     assert!(!output.loss.requires_grad());
     assert_close("loss", &output.loss, &golden.get("loss"), 1e-5);
-    let dropped = model.forward(&input, true).unwrap().scores_bn;
+    let dropped = model.forward(&input, Some(0)).unwrap().scores_mn;
     assert!(dropped.eq(0.0).any().int64_value(&[]) == 1);
 }
 
@@ -139,7 +125,7 @@ fn without_training_there_is_no_graph_and_no_dropout() {
 fn frozen_parts_get_no_gradient() {
     let (_, model, input) = whole();
     model.set_trainable(&[Part::Vision2dConnector, Part::Vision3dConnector]);
-    model.forward(&input, true).unwrap().loss.backward();
+    model.forward(&input, Some(0)).unwrap().loss.backward();
     let trained = model.trainable();
     assert_eq!(trained.len(), 8);
     assert!(trained.iter().all(|(_, param)| param.grad().defined()));
@@ -153,17 +139,16 @@ fn an_answer_depends_neither_on_the_batch_nor_on_the_cache() {
     for b in 0..3 {
         let mut alone = row(&input, b);
         let cached = greedy(&model, &alone, 16, &[]);
-        assert_eq!(cached.ids[0], together.ids[b as usize]);
-        assert_close("scores", &cached.scores_bn.squeeze(), &together.scores_bn.get(b), 1e-5);
+        assert_eq!(cached.ids[0], together.ids[b]);
+        assert_close("scores", &cached.scores_mn.squeeze(), &together.scores_mn.get(b as i64), 1e-5);
 
         let mut uncached = Vec::new();
         for _ in 0..16 {
             let id = greedy(&model, &alone, 1, &[]).ids[0][0];
             uncached.push(id);
-            alone.ids_bt = Tensor::cat(&[alone.ids_bt, Tensor::from_slice(&[id]).unsqueeze(0)], 1);
-            alone.lengths_b[0] += 1;
+            alone.texts[0].ids.push(id);
         }
-        assert_eq!(uncached, together.ids[b as usize]);
+        assert_eq!(uncached, together.ids[b]);
     }
 }
 
@@ -182,28 +167,31 @@ fn a_stop_id_ends_its_row_only() {
 #[test]
 fn several_volumes_in_a_row_and_rows_of_text_alone() {
     let (_, model, input) = whole();
-    let ids = |rows: &[i64]| Tensor::from_slice(rows).view([2, -1]);
-    let mut mixed = unlabelled(&input);
-    mixed.ids_bt = ids(&[V, 5, V, 6, V, 7, 8, 9, 2, 0, 0, 0]);
-    mixed.lengths_b = vec![6, 3];
-    mixed.labels_bt = Some(ids(&[X, X, X, 6, X, 7, X, 9, 2, X, X, X]));
-    mixed.question_ids_bt = ids(&[7, 8, 9, 9]);
-    mixed.question_mask_bt = ids(&[1, 1, 1, 1]);
-    let output = model.forward(&mixed, true).unwrap();
+    let text = |ids: &[i64], labels: &[i64], volumes: &[usize], question_ids: &[i64]| TextInput {
+        ids: ids.to_vec(),
+        labels: labels.to_vec(),
+        volumes: volumes.to_vec(),
+        question_ids: question_ids.to_vec(),
+        key: 0,
+    };
+    let mut mixed = again(&input);
+    mixed.texts = vec![
+        text(&[V, 5, V, 6, V, 7], &[X, X, X, 6, X, 7], &[0, 1, 2], &[7, 8]),
+        text(&[8, 9, 2], &[X, 9, 2], &[], &[9, 9]),
+    ];
+    let output = model.forward(&mixed, Some(0)).unwrap();
     // The first row is cut at 24: both of its targets are past the cut.
-    assert_eq!((output.target_count, output.scores_bn.size()), (2, vec![3, 8]));
+    assert_eq!((output.target_count, output.scores_mn.size()), (2, vec![3, 8]));
     output.loss.backward();
 
-    mixed.ids_bt = ids(&[1, 5, 6, 7, 8, 9]);
-    mixed.lengths_b = vec![3, 3];
-    mixed.labels_bt = Some(ids(&[X, 5, 6, X, 8, 9]));
-    mixed.voxels_bcdhw = input.voxels_bcdhw.narrow(0, 0, 0);
-    let output = model.forward(&mixed, true).unwrap();
-    assert_eq!((output.target_count, output.scores_bn.size()), (4, vec![0, 8]));
+    mixed.texts = vec![text(&[1, 5, 6], &[X, 5, 6], &[], &[7, 8]), text(&[7, 8, 9], &[X, 8, 9], &[], &[9, 9])];
+    mixed.voxels_vcdhw = input.voxels_vcdhw.narrow(0, 0, 0);
+    let output = model.forward(&mixed, Some(0)).unwrap();
+    assert_eq!((output.target_count, output.scores_mn.size()), (4, vec![0, 8]));
     output.loss.backward();
 
-    mixed.labels_bt = None;
-    let output = model.forward(&mixed, true).unwrap();
+    mixed.texts.iter_mut().for_each(|text| text.labels.clear());
+    let output = model.forward(&mixed, Some(0)).unwrap();
     assert_eq!((output.target_count, output.loss.double_value(&[])), (0, 0.0));
     output.loss.backward();
 }
@@ -253,11 +241,11 @@ fn every_variant_trains() {
         let mut model = Med2e3::new(&config, Device::Cpu, 1).unwrap();
         model.load_tensors(Part::Llm, &golden.below("weights/llm/")).unwrap();
         model.set_trainable(&Part::ALL);
-        let output = model.forward(&input, true).unwrap();
+        let output = model.forward(&input, Some(0)).unwrap();
         output.loss.backward();
         assert!(output.loss.double_value(&[]).is_finite(), "{text}");
         if variant.visual_tokens != VisualTokens::Vision3d {
-            let sums = output.scores_bn.sum_dim_intlist([1i64].as_slice(), false, Kind::Double);
+            let sums = output.scores_mn.sum_dim_intlist([1i64].as_slice(), false, Kind::Double);
             assert_close(&text, &sums, &sums.ones_like(), 1e-6);
         }
     }
@@ -299,31 +287,22 @@ fn loading_is_strict_and_names_the_nearest_key() {
 #[test]
 fn wrong_inputs_are_errors_not_panics() {
     let (_, model, input) = whole();
-    let fewer = ModelInput { voxels_bcdhw: input.voxels_bcdhw.narrow(0, 0, 2), ..unlabelled(&input) };
-    assert!(matches!(model.forward(&fewer, false), Err(ModelError::VolumeCount { expected: 3, found: 2 })));
-    let flat = ModelInput { voxels_bcdhw: input.voxels_bcdhw.narrow(2, 0, 4), ..unlabelled(&input) };
-    assert!(matches!(model.forward(&flat, false), Err(ModelError::Shape { what: "voxels", .. })));
-    let mut foreign = unlabelled(&input);
-    foreign.ids_bt = &input.ids_bt + input.ids_bt.eq(7) * 1000;
-    assert!(matches!(model.forward(&foreign, false), Err(ModelError::TokenId { expected: 61, found: 1007, .. })));
+    let fewer = ModelInput { voxels_vcdhw: input.voxels_vcdhw.narrow(0, 0, 2), ..again(&input) };
+    assert!(matches!(model.forward(&fewer, None), Err(ModelError::VolumeCount { expected: 3, found: 2 })));
+    let flat = ModelInput { voxels_vcdhw: input.voxels_vcdhw.narrow(2, 0, 4), ..again(&input) };
+    assert!(matches!(model.forward(&flat, None), Err(ModelError::Shape { what: "voxels", .. })));
+    let mut unnamed = again(&input);
+    unnamed.texts[1].volumes.clear();
+    assert!(matches!(model.forward(&unnamed, None), Err(ModelError::VolumeCount { expected: 1, found: 0 })));
+    let mut foreign = again(&input);
+    foreign.texts.iter_mut().flat_map(|text| &mut text.ids).filter(|id| **id == 7).for_each(|id| *id = 1007);
+    assert!(matches!(model.forward(&foreign, None), Err(ModelError::TokenId { expected: 61, found: 1007, .. })));
     let until = Until { max_new_tokens: 10_000, stop_ids: Vec::new() };
     let long = generate(&model, &input, Decoding::Greedy, &until).err().unwrap();
     assert!(matches!(long, ModelError::TooLong { expected: 256, .. }));
     let mut config = small();
     config.llm.num_attention_heads = 5;
     assert!(matches!(Med2e3::new(&config, Device::Cpu, 0), Err(ModelError::Config { .. })));
-}
-
-fn unlabelled(input: &ModelInput) -> ModelInput {
-    ModelInput {
-        voxels_bcdhw: input.voxels_bcdhw.shallow_clone(),
-        ids_bt: input.ids_bt.shallow_clone(),
-        lengths_b: input.lengths_b.clone(),
-        labels_bt: None,
-        question_ids_bt: input.question_ids_bt.shallow_clone(),
-        question_mask_bt: input.question_mask_bt.shallow_clone(),
-        keys_b: input.keys_b.clone(),
-    }
 }
 
 /// Two optimizers over copies of the same parameters; the second is restored from the first's state after step 1.

@@ -34,6 +34,11 @@ impl Linear {
         self.map(x, Some(residual))
     }
 
+    /// The map without its bias.
+    pub(crate) fn forward_without_bias(&self, x: &Tensor) -> Tensor {
+        libtorch::linear(x, &self.weight, None, None).expect("widths fit")
+    }
+
     fn map(&self, x: &Tensor, residual: Option<&Tensor>) -> Tensor {
         libtorch::linear(x, &self.weight, self.bias.as_ref(), residual).expect("widths fit")
     }

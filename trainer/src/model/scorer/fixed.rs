@@ -9,22 +9,21 @@ pub(crate) struct Uniform;
 
 impl SliceScorer for Uniform {
     fn relevance(&self, input: &ScorerInput) -> Tensor {
-        Tensor::zeros([input.volumes, input.slice_count], options(input))
+        Tensor::zeros([input.mentions, input.slice_count], options(input))
     }
 }
 
-/// Normal draws, for each volume from its own key: they depend neither on the batch nor on other draws.
+/// Normal draws, for each mention from its own key: they depend neither on the batch nor on other draws.
 pub(crate) struct Random;
 
 impl SliceScorer for Random {
     fn relevance(&self, input: &ScorerInput) -> Tensor {
-        let rows: Vec<f32> = input.keys.iter().flat_map(|key| normal_draws(*key, input.slice_count as usize)).collect();
-        Tensor::from_slice(&rows).view([input.volumes, input.slice_count]).to_device(input.device)
+        input.draws_mn.expect("a random scorer is given draws").shallow_clone()
     }
 }
 
 /// `count` normal draws (Box and Muller 1958) from the extended output of a hash.
-fn normal_draws(key: u64, count: usize) -> Vec<f32> {
+pub(crate) fn normal_draws(key: u64, count: usize) -> Vec<f32> {
     let mut bytes = vec![0; 16 * count.div_ceil(2)];
     blake3::Hasher::new().update(&key.to_le_bytes()).finalize_xof().fill(&mut bytes);
     let (words, _) = bytes.as_chunks::<8>();
@@ -47,7 +46,7 @@ impl SliceScorer for Gauss {
         let offsets_n = Tensor::arange(input.slice_count, options(input)) - (slices - 1.0) / 2.0;
         let deviation = slices / 6.0;
         let relevance_n: Tensor = offsets_n.square() / (-2.0 * deviation * deviation);
-        relevance_n.expand([input.volumes, input.slice_count], false)
+        relevance_n.expand([input.mentions, input.slice_count], false)
     }
 }
 

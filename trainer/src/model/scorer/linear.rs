@@ -12,8 +12,8 @@ pub(crate) struct LinearScorer {
 
 impl SliceScorer for LinearScorer {
     fn relevance(&self, input: &ScorerInput) -> Tensor {
-        let slices_bne = input.slices_bne.expect("a linear scorer is given slice features");
-        self.head.forward(slices_bne).squeeze_dim(2)
+        let slices_mne = input.slices_mne.expect("a linear scorer is given slice features");
+        self.head.forward(slices_mne).squeeze_dim(2)
     }
 
     fn layer(&self) -> Option<(ScorerLayer, &Linear)> {

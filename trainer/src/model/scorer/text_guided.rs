@@ -14,11 +14,11 @@ pub(crate) struct TextGuided {
 
 impl SliceScorer for TextGuided {
     fn relevance(&self, input: &ScorerInput) -> Tensor {
-        let slices_bne = input.slices_bne.expect("a text-guided scorer is given slice features");
-        let text_be = input.text_be.expect("a text-guided scorer is given the question's feature");
-        let projected_be = self.projection.as_ref().map(|projection| projection.forward(text_be));
-        let text_be = projected_be.as_ref().unwrap_or(text_be);
-        slices_bne.bmm(&text_be.unsqueeze(2)).squeeze_dim(2) / self.temperature
+        let slices_mne = input.slices_mne.expect("a text-guided scorer is given slice features");
+        let text_me = input.text_me.expect("a text-guided scorer is given the question's feature");
+        let projected_me = self.projection.as_ref().map(|projection| projection.forward(text_me));
+        let text_me = projected_me.as_ref().unwrap_or(text_me);
+        slices_mne.bmm(&text_me.unsqueeze(2)).squeeze_dim(2) / self.temperature
     }
 
     fn layer(&self) -> Option<(ScorerLayer, &Linear)> {

@@ -1,0 +1,179 @@
+//! Everything about a batch that follows from its ids: positions, targets, questions, mentions, draws. Made on the host before
+//! anything is computed, so that a forward pass reads nothing back.
+
+use tch::{Device, Tensor};
+
+use super::config::Scorer;
+use super::draws::dropout_mask;
+use super::error::ModelError;
+use super::input::{TargetWeights, TextInput};
+use super::med2e3::Med2e3;
+use super::mentions::{Mentions, PlacedMentions};
+use super::scorer::{mention_keys, normal_draws};
+use super::splice::{Splice, VOLUME_ID};
+use crate::host_array::HostArray;
+
+/// The plan of one batch.
+#[derive(Debug)]
+pub struct BatchPlan {
+    pub(crate) splice: Splice,
+    pub(crate) mentions: Mentions,
+    questions: Questions,
+    target_weights: Vec<f32>,
+    /// (M, N): the mask of the dropout on scores, where there is one.
+    score_mask: Option<Vec<f32>>,
+    /// (M, N): normal draws, where the scorer takes any.
+    score_draws: Option<Vec<f32>>,
+}
+
+/// The texts' questions, padded.
+#[derive(Debug, Default)]
+struct Questions {
+    ids: Vec<i64>,
+    mask: Vec<bool>,
+    rows: i64,
+    width: i64,
+}
+
+/// How a batch is planned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlanRule {
+    /// Distinct volumes of the batch.
+    pub(crate) volumes: usize,
+    /// Tokens after which a text is cut.
+    pub(crate) max_length: usize,
+    /// Whether it is computed for training: dropouts are on, and widths are as [`width_multiple`] states.
+    pub(crate) train: bool,
+}
+
+/// The plan's arrays where the model computes.
+pub(crate) struct PlacedPlan<'a> {
+    pub(crate) splice: &'a Splice,
+    pub(crate) text_ids: Tensor,
+    pub(crate) visual_positions: Tensor,
+    pub(crate) visual_rows: Tensor,
+    pub(crate) target_positions: Tensor,
+    pub(crate) target_ids: Tensor,
+    pub(crate) target_weights: Tensor,
+    /// i64 and bool, (B, Q).
+    pub(crate) question_ids_bt: Tensor,
+    pub(crate) question_mask_bt: Tensor,
+    pub(crate) mentions: PlacedMentions<'a>,
+    pub(crate) score_mask_mn: Option<Tensor>,
+    pub(crate) score_draws_mn: Option<Tensor>,
+}
+
+impl BatchPlan {
+    /// # Errors
+    /// An id without an embedding; texts whose ids and volumes do not agree, or that name a volume that is not in the batch.
+    pub(crate) fn new(
+        model: &Med2e3,
+        texts: &[TextInput],
+        weights: &TargetWeights,
+        rule: PlanRule,
+    ) -> Result<BatchPlan, ModelError> {
+        let config = model.config();
+        let (variant, slices) = (&config.variant, config.slice_count() as usize);
+        let ids: Vec<&[i64]> = texts.iter().map(|text| text.ids.as_slice()).collect();
+        let labels: Vec<&[i64]> = texts.iter().map(|text| text.labels.as_slice()).collect();
+        check_ids("ids", config.llm.vocab_size, ids.iter().copied().flatten().filter(|id| **id != VOLUME_ID))?;
+        let multiple = if rule.train { width_multiple(model.device()) } else { 1 };
+        let visual_tokens = config.visual_token_count() as usize;
+        let splice = Splice::plan_wide(&ids, &labels, visual_tokens, rule.max_length, multiple);
+
+        let volumes: Vec<i64> = texts.iter().flat_map(|text| &text.volumes).map(|&volume| volume as i64).collect();
+        let stated = texts.iter().map(|text| text.ids.iter().filter(|id| **id == VOLUME_ID).count());
+        for (text, expected) in texts.iter().zip(stated) {
+            expect_volumes(expected, text.volumes.len())?;
+        }
+        let shown = volumes.iter().max().map_or(0, |largest| *largest as usize + 1);
+        expect_volumes(shown.max(rule.volumes), rule.volumes)?;
+        let mentions = Mentions::plan(splice.volume_rows.clone(), volumes, rule.volumes as i64);
+
+        let questions = Questions::pad(texts);
+        if variant.uses_question() && !variant.needs_text_encoder() {
+            check_ids("question ids", config.llm.vocab_size, questions.ids.iter())?;
+        }
+        let target_weights = match weights {
+            TargetWeights::Mean => vec![1.0 / splice.target_ids.len().max(1) as f32; splice.target_ids.len()],
+            TargetWeights::PerText(weights) => splice.target_rows.iter().map(|row| weights[*row]).collect(),
+        };
+        let keys = || {
+            let text_keys: Vec<u64> = texts.iter().map(|text| text.key).collect();
+            mention_keys(&text_keys, &mentions.texts)
+        };
+        let (scored, dropout) = (variant.needs_2d() && variant.uses_scores(), variant.score_dropout);
+        let mask = |key: u64| dropout_mask(key, "score dropout", slices, dropout);
+        let score_mask = (scored && rule.train && dropout > 0.0).then(|| keys().into_iter().flat_map(mask).collect());
+        let score_draws = (scored && variant.scorer == Scorer::Random)
+            .then(|| keys().into_iter().flat_map(|key| normal_draws(key, slices)).collect());
+        Ok(BatchPlan { splice, mentions, questions, target_weights, score_mask, score_draws })
+    }
+
+    /// Targets of the batch, after cutting.
+    pub fn target_count(&self) -> usize {
+        self.splice.target_ids.len()
+    }
+
+    /// The plan where the model computes: `place` brings one array there, in the shape stated.
+    pub(crate) fn place(&self, mut place: impl FnMut(HostArray, &[i64]) -> Tensor) -> PlacedPlan<'_> {
+        let (splice, mentions, questions) = (&self.splice, &self.mentions, &self.questions);
+        let mut flat = |values: &[i64]| place(HostArray::I64(values), &[values.len() as i64]);
+        let [text_ids, visual_positions, visual_rows] =
+            [&splice.text_ids, &splice.visual_positions, &splice.visual_rows].map(|values| flat(values));
+        let [target_positions, target_ids] = [&splice.target_positions, &splice.target_ids].map(|values| flat(values));
+        let [texts_m, volumes_m, slots_m] =
+            [&mentions.texts, &mentions.volumes, &mentions.slots].map(|values| flat(values));
+        let question_shape = [questions.rows, questions.width];
+        let question_ids_bt = place(HostArray::I64(&questions.ids), &question_shape);
+        let question_mask_bt = place(HostArray::Bool(&questions.mask), &question_shape);
+        let target_weights = place(HostArray::F32(&self.target_weights), &[self.target_weights.len() as i64]);
+        let mut of_scores = |values: &Option<Vec<f32>>| {
+            values.as_ref().map(|values| place(HostArray::F32(values), &[mentions.count(), -1]))
+        };
+        let [score_mask_mn, score_draws_mn] = [&self.score_mask, &self.score_draws].map(|values| of_scores(values));
+        PlacedPlan {
+            splice,
+            text_ids,
+            visual_positions,
+            visual_rows,
+            target_positions,
+            target_ids,
+            target_weights,
+            question_ids_bt,
+            question_mask_bt,
+            mentions: PlacedMentions { plan: mentions, texts_m, volumes_m, slots_m },
+            score_mask_mn,
+            score_draws_mn,
+        }
+    }
+}
+
+/// Widths of padded batches are multiples of it. On a GPU cuDNN prepares itself for each new shape, which takes tens of ms.
+pub(crate) fn width_multiple(device: Device) -> usize {
+    if device.is_cuda() { 64 } else { 1 }
+}
+
+impl Questions {
+    /// Padded on the right by 0, which is an id of every vocabulary; at least one token wide.
+    fn pad(texts: &[TextInput]) -> Questions {
+        let width = texts.iter().map(|text| text.question_ids.len()).max().unwrap_or(0).max(1);
+        let mut questions = Questions { rows: texts.len() as i64, width: width as i64, ..Questions::default() };
+        for text in texts {
+            let padding = width - text.question_ids.len();
+            questions.ids.extend(text.question_ids.iter().copied().chain(std::iter::repeat_n(0, padding)));
+            questions.mask.extend((0..width).map(|at| at < text.question_ids.len()));
+        }
+        questions
+    }
+}
+
+/// A wrong id would end the process inside libtorch, on CUDA past any recovery.
+fn check_ids<'a>(what: &'static str, expected: i64, mut ids: impl Iterator<Item = &'a i64>) -> Result<(), ModelError> {
+    let outside = ids.find(|id| !(0..expected).contains(*id));
+    outside.map_or(Ok(()), |&found| Err(ModelError::TokenId { what, expected, found }))
+}
+
+fn expect_volumes(expected: usize, found: usize) -> Result<(), ModelError> {
+    if expected == found { Ok(()) } else { Err(ModelError::VolumeCount { expected, found }) }
+}
