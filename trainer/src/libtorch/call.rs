@@ -1,13 +1,41 @@
 //! How a C++ function is called: tensors go as pointers, an exception comes back as an error.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::mem::ManuallyDrop;
 
-use tch::Tensor;
+use tch::{TchError, Tensor};
 
 /// A C++ exception or a failed dlopen, by its message.
 #[derive(Debug, thiserror::Error)]
 #[error("libtorch: {0}")]
 pub struct LibtorchError(String);
+
+impl LibtorchError {
+    /// An error of this crate's own code that runs inside libtorch.
+    pub(crate) fn of(message: impl Into<String>) -> LibtorchError {
+        LibtorchError(message.into())
+    }
+
+    /// Without the words that say whose it is.
+    pub(super) fn message(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<TchError> for LibtorchError {
+    fn from(error: TchError) -> LibtorchError {
+        let message = match error {
+            TchError::Torch(message) => message,
+            other => other.to_string(),
+        };
+        LibtorchError::of(first_line(&message))
+    }
+}
+
+/// libtorch appends a C++ backtrace from the second line on.
+fn first_line(message: &str) -> &str {
+    message.lines().next().unwrap_or_default()
+}
 
 /// A libtorch tensor that the caller owns.
 pub(super) type TensorPtr = *mut c_void;
@@ -18,6 +46,12 @@ unsafe extern "C" {
 
 pub(super) fn pointer(tensor: &Tensor) -> TensorPtr {
     tensor.as_ptr().cast_mut().cast()
+}
+
+/// The same, owned by whoever receives it.
+pub(super) fn give(tensor: Tensor) -> TensorPtr {
+    let mut tensor = ManuallyDrop::new(tensor);
+    tensor.as_mut_ptr().cast()
 }
 
 pub(super) fn pointers(tensors: &[Tensor]) -> Vec<TensorPtr> {
@@ -31,8 +65,7 @@ pub(super) fn check(status: c_int) -> Result<(), LibtorchError> {
     }
     // SAFETY: a NUL-terminated string that lives until this thread's next call of a C++ function; copied at once.
     let message = unsafe { CStr::from_ptr(med2e3_last_error()) };
-    // libtorch appends a C++ backtrace from the second line on.
-    Err(LibtorchError(message.to_string_lossy().lines().next().unwrap_or_default().to_owned()))
+    Err(LibtorchError::of(first_line(&message.to_string_lossy())))
 }
 
 /// The tensor that a function wrote to `out` before it returned `status`.

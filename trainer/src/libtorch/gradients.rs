@@ -17,6 +17,7 @@ unsafe extern "C" {
         count: usize,
         out: *mut TensorPtr,
     ) -> c_int;
+    fn med2e3_set_gradient(weight: TensorPtr, grad: TensorPtr) -> c_int;
     fn med2e3_autograd_enabled() -> c_int;
 }
 
@@ -46,6 +47,16 @@ pub fn foreach_mul(tensors: &[Tensor], factor: &Tensor) -> Result<(), LibtorchEr
 pub fn drop_grads(tensors: &[Tensor]) -> Result<(), LibtorchError> {
     // SAFETY: an array of live tensors, borrowed for the call; a gradient still held elsewhere stays alive there.
     check(unsafe { med2e3_drop_grads(pointers(tensors).as_ptr(), tensors.len()) })
+}
+
+/// Makes `grad` the weight's gradient, to which backward passes add in place: a view into an optimizer's buffer, of the
+/// weight's shape, and of a wider kind than the weight where sums are to be.
+///
+/// # Errors
+/// When the shapes differ.
+pub fn set_gradient(weight: &Tensor, grad: &Tensor) -> Result<(), LibtorchError> {
+    // SAFETY: two live tensors, borrowed for the call; the weight keeps a reference of its own.
+    check(unsafe { med2e3_set_gradient(pointer(weight), pointer(grad)) })
 }
 
 /// The scalar `value` as the result of a function whose gradients are already known: each of `inputs` is an input and the

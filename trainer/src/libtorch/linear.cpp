@@ -1,12 +1,12 @@
-// An affine map with a residual, by oneDNN where that is faster.
+// An affine map with a residual, by oneDNN where that is faster, and the gradients of its weights.
 
 #include <ATen/Context.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/add.h>
+#include <ATen/ops/addmm.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
-#include <torch/csrc/autograd/custom_function.h>
+#include <torch/csrc/autograd/graph_task.h>
 
 #include <cstdint>
 #include <optional>
@@ -46,39 +46,17 @@ at::Tensor onednn_linear(const at::Tensor& x, const at::Tensor& weight, const Ma
     return op.call(x, weight, bias, "none", Scalars(), "");
 }
 
-struct OnednnLinear : torch::autograd::Function<OnednnLinear> {
-    static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                              const MaybeTensor& bias, const MaybeTensor& residual) {
-        at::AutoDispatchBelowADInplaceOrView below;
-        context->save_for_backward({x, weight});
-        context->saved_data["has_bias"] = bias.has_value();
-        context->saved_data["has_residual"] = residual.has_value();
-        return onednn_linear(x, weight, bias, residual);
-    }
-
-    static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                   torch::autograd::variable_list behind) {
-        at::NoGradGuard no_grad;
-        const auto saved = context->get_saved_variables();
-        const auto &x = saved[0], &weight = saved[1];
-        const auto grad = behind[0].reshape({-1, weight.size(0)}).contiguous();
-        torch::autograd::variable_list result(4);
-        if (context->needs_input_grad(0)) {
-            result[0] = onednn_linear(grad, weight.t(), {}, {}).view(x.sizes());
-        }
-        // MKL is as fast as oneDNN here, and reads both without transposing them.
-        if (context->needs_input_grad(1)) result[1] = at::mm(grad.t(), x.reshape({-1, weight.size(1)}));
-        // Absent inputs are not counted.
-        const bool has_bias = context->saved_data["has_bias"].toBool();
-        if (has_bias && context->needs_input_grad(2)) result[2] = grad.sum(0);
-        if (context->saved_data["has_residual"].toBool() && context->needs_input_grad(has_bias ? 3 : 2)) {
-            result[3] = behind[0];
-        }
-        return result;
-    }
-};
-
 MaybeTensor maybe(at::Tensor* tensor) { return tensor ? MaybeTensor(*tensor) : std::nullopt; }
+
+// Whether a backward pass adds this weight's gradient to the sum that the weight holds already: it is a leaf with a sum in
+// f32, and the pass is one that stores gradients, not one that was asked for those of some tensors.
+bool has_sum(const at::Tensor& weight) {
+    if (!weight.is_leaf() || !weight.requires_grad()) return false;
+    const auto* asked = torch::autograd::get_current_graph_task_exec_info();
+    if (asked && !asked->empty()) return false;
+    const auto& sum = weight.grad();
+    return sum.defined() && sum.scalar_type() == at::kFloat && sum.sizes() == weight.sizes();
+}
 
 }  // namespace
 
@@ -86,12 +64,45 @@ extern "C" {
 
 int med2e3_linear(at::Tensor* x, at::Tensor* weight, at::Tensor* bias, at::Tensor* residual, at::Tensor** out) {
     return guarded([&] {
+        at::NoGradGuard no_grad;
         if (fits_onednn(*x, *weight)) {
-            *out = new at::Tensor(OnednnLinear::apply(*x, *weight, maybe(bias), maybe(residual)));
+            *out = new at::Tensor(onednn_linear(*x, *weight, maybe(bias), maybe(residual)));
             return;
         }
-        const auto mapped = at::linear(*x, *weight, maybe(bias));
-        *out = new at::Tensor(residual ? at::add(mapped, *residual) : mapped);
+        auto mapped = at::linear(*x, *weight, maybe(bias));
+        *out = new at::Tensor(residual ? mapped.add_(*residual) : mapped);
+    });
+}
+
+// grad^T x * factor, for grad (rows, out) and x (rows, in): added to the weight's sum, where `out` is left null, or returned.
+int med2e3_weight_gradient(at::Tensor* weight, at::Tensor* grad, at::Tensor* x, double factor, at::Tensor** out) {
+    return guarded([&] {
+        at::NoGradGuard no_grad;
+        if (!has_sum(*weight)) {
+            // MKL is as fast as oneDNN here, and reads both without transposing them.
+            auto product = at::mm(grad->t(), *x);
+            *out = new at::Tensor(factor == 1.0 ? product : product.mul_(factor));
+            return;
+        }
+        auto& sum = weight->mutable_grad();
+        if (x->scalar_type() == at::kFloat || x->device().is_cpu()) {
+            // The CPU has no product of bf16 with a result in f32; the product of the same numbers in f32 is that one.
+            at::addmm_out(sum, sum, grad->t().to(at::kFloat), x->to(at::kFloat), 1, factor);
+        } else {
+            at::addmm_out(sum, sum, grad->t(), *x, at::kFloat, 1, factor);
+        }
+    });
+}
+
+// The sum of grad (rows, out) over its rows, as the above.
+int med2e3_bias_gradient(at::Tensor* bias, at::Tensor* grad, at::Tensor** out) {
+    return guarded([&] {
+        at::NoGradGuard no_grad;
+        if (has_sum(*bias)) {
+            bias->mutable_grad().add_(grad->sum(0, /*keepdim=*/false, at::kFloat));
+        } else {
+            *out = new at::Tensor(grad->sum(0));
+        }
     });
 }
 }

@@ -5,7 +5,10 @@
 //! - `call`: how a C++ function is called: tensors as pointers, exceptions as errors
 //! - `adamw`: one AdamW step over all tensors
 //! - `gradients`: their norm, scaling and removal; gradients that are known in advance
-//! - `linear`: an affine map with a residual, by oneDNN
+//! - `node`: an autograd node whose backward is a Rust closure; backward passes that return their errors
+//! - `linear`: an affine map with a residual, by oneDNN; sums of its weights' gradients in f32
+//! - `attention`: fused attention whose graph is made apart from its value
+//! - `memory`: how much memory tensors hold
 //! - `random`: draws from a generator of their own
 //! - `allocator`: one setting of the C allocator
 //! - `cuda`: libtorch's CUDA half
@@ -13,16 +16,22 @@
 
 mod adamw;
 mod allocator;
+mod attention;
 mod call;
 mod cuda;
 mod gradients;
 mod linear;
+mod memory;
+mod node;
 mod random;
 
 pub use adamw::{AdamWLists, AdamWNumbers, fused_adamw};
 pub use allocator::keep_freed_memory;
+pub use attention::{AttentionInputs, KeptAttention};
 pub use call::LibtorchError;
 pub use cuda::open_cuda;
-pub use gradients::{attach_gradients, autograd_enabled, drop_grads, foreach_mul, global_norm};
-pub use linear::linear;
+pub use gradients::{attach_gradients, autograd_enabled, drop_grads, foreach_mul, global_norm, set_gradient};
+pub use linear::{bias_gradient, linear, linear_of, product, weight_gradient};
+pub use memory::{CountedMemory, DeviceMemory, MemoryCounter, device_memory, reset_device_peak};
+pub use node::{Behind, attach, backward, backward_from};
 pub use random::fill_normal;
