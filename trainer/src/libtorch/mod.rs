@@ -9,6 +9,7 @@
 //! - `linear`: an affine map with a residual, by oneDNN; sums of its weights' gradients in f32
 //! - `attention`: fused attention whose graph is made apart from its value
 //! - `memory`: how much memory tensors hold
+//! - `trace`: what libtorch runs, recorded
 //! - `random`: draws from a generator of their own
 //! - `allocator`: one setting of the C allocator
 //! - `cuda`: libtorch's CUDA half
@@ -24,6 +25,7 @@ mod linear;
 mod memory;
 mod node;
 mod random;
+mod trace;
 
 pub use adamw::{AdamWLists, AdamWNumbers, fused_adamw};
 pub use allocator::keep_freed_memory;
@@ -35,3 +37,4 @@ pub use linear::{bias_gradient, linear, linear_of, product, weight_gradient};
 pub use memory::{CountedMemory, DeviceMemory, MemoryCounter, device_memory, reset_device_peak};
 pub use node::{Behind, attach, backward, backward_from};
 pub use random::fill_normal;
+pub use trace::Trace;

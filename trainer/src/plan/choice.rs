@@ -106,6 +106,12 @@ impl<'a> Search<'a> {
         self.states
     }
 
+    /// Bytes of the states and of one micro-batch.
+    pub fn peak(&self, batch: &MicroBatch, policy: &Policy) -> f64 {
+        let activations = memory::activations(self.config, self.learning, self.precision, batch, policy);
+        memory::peak(&self.states, &activations)
+    }
+
     /// What one policy and budget cost, whether they fit or not.
     pub fn cost(&self, policy: Policy, budget: Budget) -> Choice {
         let (config, learning, precision) = (self.config, self.learning, self.precision);

@@ -6,7 +6,7 @@ use super::learning::{Learning, Learns, adapter_weights};
 use super::shape::{self, Block, Tower};
 use super::{BlockPolicy, MicroBatch, Policy};
 use crate::model::recompute::Recompute;
-use crate::model::{ConnectorKind, Med2e3Config};
+use crate::model::{Aggregate, ConnectorKind, Med2e3Config};
 
 /// A module whose time is counted apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -225,9 +225,17 @@ fn connector(kind: ConnectorKind, from: f64, to: f64, tokens: f64) -> f64 {
     }
 }
 
-/// FLOPs of the 2D connector's maps over all slices.
-fn connector2d(config: &Med2e3Config, from: f64, to: f64, pooled: f64, slices: f64, _texts: f64) -> f64 {
-    connector(config.variant.connector2d, from, to, slices * pooled)
+/// FLOPs of the 2D connector's maps: all but the last over every token of every slice; the last one after the sum over slices,
+/// where that is one, and on the means of slices.
+fn connector2d(config: &Med2e3Config, from: f64, to: f64, pooled: f64, slices: f64, texts: f64) -> f64 {
+    let (kind, variant) = (config.variant.connector2d, &config.variant);
+    let (layers, all) = (kind.layers(), connector(kind, from, to, slices * pooled));
+    if layers == 0 || variant.aggregate == Aggregate::Max {
+        return all;
+    }
+    let last = 2.0 * to * if layers == 1 { from } else { to };
+    let means = if variant.uses_slice_features() { slices } else { 0.0 };
+    all - last * slices * pooled + last * (texts * pooled + means)
 }
 
 /// Bytes that the elementwise operations of one block read and write a token: in the forward and in the backward pass, and what
@@ -298,7 +306,7 @@ mod tests {
             let expected: f64 = names.iter().map(|name| counted.forward[*name]).sum();
             near(module.name(), both_halves(found, found.forward), expected);
         }
-        // The peer maps every slice; see `connector2d`.
+        // The peer's last map is given every slice.
         let others = modules.iter().filter(|one| one.module != Module::Connector2d);
         let sum = |of: fn(&ModuleFlops) -> Flops| others.clone().map(|one| both_halves(one, of(one))).sum::<f64>();
         let maps = counted.forward["connector2d"];

@@ -132,8 +132,8 @@ pub fn activations(
             let pooled = variant.connector2d.pooled(config.vision2d.grid()).iter().product::<i64>() as f64;
             let mapped = volumes * config.slice_count() as f64 * pooled;
             found.between += connector(variant.connector2d.layers(), own.block.width * element, width, mapped);
-            // The tokens of every slice, from which scores and the weighted sum are made.
-            found.between += mapped * width + texts * pooled * width;
+            // What the last map is given: the tokens of one slice a text.
+            found.between += 2.0 * texts * pooled * width;
         }
     }
     if variant.needs_3d() {

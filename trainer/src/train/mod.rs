@@ -5,6 +5,7 @@
 //! the same draws.
 //!
 //! # Layout
+//! - `outlook`: what of a run is known before its first step
 //! - `run`: what the loop needs, opened and checked step by step
 //! - `lock`: one writer of a folder; `resume`: whether a folder holds this run
 //! - `rows`: what is known of the samples' lengths and ids before the first step
@@ -17,6 +18,7 @@ mod data;
 mod lock;
 mod log;
 pub mod optimizer;
+mod outlook;
 mod resume;
 mod rows;
 mod run;
@@ -40,6 +42,7 @@ use optimizer::clip_grad_norm;
 use run::Run;
 use step_sums::StepSums;
 
+pub(crate) use outlook::planned;
 pub use start::Existing;
 
 /// Trains as `config` states and writes log, checkpoints and report to `out`.
