@@ -130,6 +130,7 @@ threads = 1
 clip = "trainer/tests/golden/m3d_clip_tiny"
 text_tokenizer = "trainer/tests/golden/m3d_clip_tiny"
 split = "train"
+batch_size = 2
 max_text_tokens = 16
 "#;
 
@@ -283,15 +284,8 @@ fn a_dataset_of_other_inputs_is_refused_unless_told() {
         let mut command = program("med2e3");
         let text = fs::read_to_string("../configs/demo/pretrain.toml").unwrap();
         let (head, rest) = text.split_once("[model.start.fresh]").unwrap();
-        let optimizer = &rest[rest
-            .find(
-                "[step]
-batch = 2
-
-[optimizer]",
-            )
-            .unwrap()..];
-        fs::write(folder.join("second.toml"), format!("{head}{optimizer}")).unwrap();
+        let step = &rest[rest.find("[step]").unwrap()..];
+        fs::write(folder.join("second.toml"), format!("{head}{step}")).unwrap();
         command.arg("train").arg(folder.join("second.toml")).arg("--out").arg(folder.join("second"));
         let data = format!("data.dataset={:?}", folder.join("dataset").display().to_string());
         for set in [start.as_str(), &data, "device=cpu", "threads=1", "data.max_steps=1"] {

@@ -15,7 +15,7 @@ use med2e3_trainer::model::{
     Aggregate, ConnectorKind, LanguageModelConfig, M3dClipVisionConfig, Med2e3, Med2e3Config, Part, Preset,
     SiglipVisionConfig, SliceNorm, Variant,
 };
-use med2e3_trainer::train::optimizer::{AdamW, AdamWConfig};
+use med2e3_trainer::train::optimizer::{AdamW, AdamWConfig, Rates, Trained};
 use tch::{Device, Kind, Tensor};
 
 const WIDTH: i64 = 256;
@@ -32,7 +32,8 @@ fn main() -> Result<()> {
     let (steps, warmup): (usize, usize) = (steps.parse()?, warmup.parse()?);
     let device = DeviceChoice::Cpu.open(threads.parse()?)?;
     let work = Work::open(Path::new(folder), part, device)?;
-    let mut optimizer = AdamW::new(work.model.trainable(), AdamWConfig::default());
+    let trained = Trained::all(work.model.trainable(), Kind::Float, Rates::default());
+    let mut optimizer = AdamW::new(trained, AdamWConfig::default())?;
 
     let start_mib = peak_mib()?;
     let (mut times, mut losses) = (Vec::new(), Vec::new());

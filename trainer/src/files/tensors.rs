@@ -39,11 +39,12 @@ impl View for HostTensor {
     }
 }
 
-const KINDS: [(Kind, Dtype); 5] = [
+const KINDS: [(Kind, Dtype); 6] = [
     (Kind::Float, Dtype::F32),
     (Kind::BFloat16, Dtype::BF16),
     (Kind::Half, Dtype::F16),
     (Kind::Int64, Dtype::I64),
+    (Kind::Int16, Dtype::I16),
     (Kind::Uint8, Dtype::U8),
 ];
 
@@ -78,7 +79,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.safetensors");
         let values = Tensor::from_slice(&[0.1f32, -1e-30, f32::MAX, 3.0]).view([2, 2]);
-        let tensors = vec![("a".to_owned(), values.shallow_clone()), ("b".to_owned(), values.to_kind(Kind::BFloat16))];
+        let tensors = vec![
+            ("a".to_owned(), values.shallow_clone()),
+            ("b".to_owned(), values.to_kind(Kind::BFloat16)),
+            ("c".to_owned(), Tensor::from_slice(&[i16::MIN, -1, 300])),
+        ];
         write_tensors(&path, &tensors).unwrap();
         let back = WeightsFile::open(&path).unwrap().tensors(Device::Cpu, None).unwrap();
         assert_eq!(tensors.len(), back.len());

@@ -1,6 +1,7 @@
 //! AdamW over all parameters in one call.
 
 use std::ffi::c_int;
+use std::ptr::null_mut;
 
 use tch::Tensor;
 
@@ -14,6 +15,8 @@ unsafe extern "C" {
         exp_avg_sqs: *const TensorPtr,
         count: usize,
         step: TensorPtr,
+        grad_scale: TensorPtr,
+        found_inf: TensorPtr,
         lr: f64,
         beta1: f64,
         beta2: f64,
@@ -22,17 +25,27 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// The lists of one fused AdamW call; entry i of each list belongs to parameter i.
+/// The lists of one fused AdamW call; entry i of each list belongs to parameter i. All are f32.
 #[derive(Default)]
 pub struct AdamWLists {
     /// Parameters, changed in place.
     pub params: Vec<Tensor>,
-    /// Their gradients, all defined.
+    /// Their gradients, all defined; divided in place where there is a [`AdamWScalars::grad_scale`].
     pub grads: Vec<Tensor>,
     /// First moments, changed in place.
     pub exp_avgs: Vec<Tensor>,
     /// Second moments, changed in place.
     pub exp_avg_sqs: Vec<Tensor>,
+}
+
+/// What a fused AdamW call reads on the device alone: f32 scalars there.
+pub struct AdamWScalars<'a> {
+    /// Counts the updates, this one included.
+    pub step: &'a Tensor,
+    /// Gradients are divided by it, where it is given.
+    pub grad_scale: Option<&'a Tensor>,
+    /// Where it is 1 the call changes nothing at all.
+    pub found_inf: Option<&'a Tensor>,
 }
 
 /// The numbers of one fused AdamW call.
@@ -50,20 +63,21 @@ pub struct AdamWNumbers {
     pub eps: f64,
 }
 
-/// One AdamW step over all tensors at once (`at::_fused_adamw_`). `step` is a one-element f32 tensor that already
-/// counts this step.
+/// One AdamW step over all tensors at once (`at::_fused_adamw_`), without a read of the device by the host.
 ///
 /// # Errors
 /// When libtorch rejects the tensors (mixed devices or kinds).
 ///
 /// # Panics
 /// When the lists differ in length.
-pub fn fused_adamw(lists: &AdamWLists, step: &Tensor, numbers: AdamWNumbers) -> Result<(), LibtorchError> {
+pub fn fused_adamw(lists: &AdamWLists, scalars: &AdamWScalars<'_>, numbers: AdamWNumbers) -> Result<(), LibtorchError> {
     let count = lists.params.len();
     assert!([&lists.grads, &lists.exp_avgs, &lists.exp_avg_sqs].iter().all(|list| list.len() == count));
     let (params, grads) = (pointers(&lists.params), pointers(&lists.grads));
     let (exp_avgs, exp_avg_sqs) = (pointers(&lists.exp_avgs), pointers(&lists.exp_avg_sqs));
-    // SAFETY: four arrays of `count` live tensors, borrowed for the call; the function keeps none of them.
+    let optional = |tensor: Option<&Tensor>| tensor.map_or(null_mut(), pointer);
+    // SAFETY: four arrays of `count` live tensors, and scalars that are live or null, borrowed for the call; the function
+    // keeps none of them.
     check(unsafe {
         med2e3_fused_adamw(
             params.as_ptr(),
@@ -71,7 +85,9 @@ pub fn fused_adamw(lists: &AdamWLists, step: &Tensor, numbers: AdamWNumbers) -> 
             exp_avgs.as_ptr(),
             exp_avg_sqs.as_ptr(),
             count,
-            pointer(step),
+            pointer(scalars.step),
+            optional(scalars.grad_scale),
+            optional(scalars.found_inf),
             numbers.lr,
             numbers.beta1,
             numbers.beta2,

@@ -1,7 +1,6 @@
-// The norm, the scaling and the removal of gradients, and gradients that are known in advance.
+// The norm of gradients, and gradients that are known in advance.
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/mul.h>
@@ -47,19 +46,6 @@ int med2e3_global_norm(at::Tensor* const* tensors, size_t count, at::Tensor** ou
         at::NoGradGuard no_grad;
         const auto norms = at::_foreach_norm(list(tensors, count), 2);
         *out = new at::Tensor(at::linalg_vector_norm(at::stack(norms), 2));
-    });
-}
-
-int med2e3_foreach_mul(at::Tensor* const* tensors, size_t count, at::Tensor* factor) {
-    return guarded([&] {
-        at::NoGradGuard no_grad;
-        at::_foreach_mul_(list(tensors, count), *factor);
-    });
-}
-
-int med2e3_drop_grads(at::Tensor* const* tensors, size_t count) {
-    return guarded([&] {
-        for (size_t i = 0; i < count; ++i) tensors[i]->mutable_grad().reset();
     });
 }
 

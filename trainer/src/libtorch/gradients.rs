@@ -1,15 +1,13 @@
-//! The norm, the scaling and the removal of gradients, and gradients that are known in advance.
+//! The norm of gradients, and gradients that are known in advance.
 
 use std::ffi::c_int;
 
 use tch::Tensor;
 
-use super::call::{LibtorchError, TensorPtr, check, pointer, pointers, take};
+use super::call::{LibtorchError, TensorPtr, pointer, pointers, take};
 
 unsafe extern "C" {
     fn med2e3_global_norm(tensors: *const TensorPtr, count: usize, out: *mut TensorPtr) -> c_int;
-    fn med2e3_foreach_mul(tensors: *const TensorPtr, count: usize, factor: TensorPtr) -> c_int;
-    fn med2e3_drop_grads(tensors: *const TensorPtr, count: usize) -> c_int;
     fn med2e3_attach_gradients(
         value: TensorPtr,
         inputs: *const TensorPtr,
@@ -29,24 +27,6 @@ pub fn global_norm(tensors: &[Tensor]) -> Result<Tensor, LibtorchError> {
     let mut out: TensorPtr = std::ptr::null_mut();
     // SAFETY: an array of live tensors, borrowed for the call; `out` is written only on success, with a new tensor.
     unsafe { take(med2e3_global_norm(pointers(tensors).as_ptr(), tensors.len(), &mut out), out) }
-}
-
-/// Multiplies every tensor in place by a scalar tensor of the same device.
-///
-/// # Errors
-/// When libtorch rejects the tensors.
-pub fn foreach_mul(tensors: &[Tensor], factor: &Tensor) -> Result<(), LibtorchError> {
-    // SAFETY: an array of live tensors and one more, borrowed for the call.
-    check(unsafe { med2e3_foreach_mul(pointers(tensors).as_ptr(), tensors.len(), pointer(factor)) })
-}
-
-/// Drops the gradients, so that the next backward pass stores its own instead of adding to zeros.
-///
-/// # Errors
-/// When libtorch rejects the tensors.
-pub fn drop_grads(tensors: &[Tensor]) -> Result<(), LibtorchError> {
-    // SAFETY: an array of live tensors, borrowed for the call; a gradient still held elsewhere stays alive there.
-    check(unsafe { med2e3_drop_grads(pointers(tensors).as_ptr(), tensors.len()) })
 }
 
 /// Makes `grad` the weight's gradient, to which backward passes add in place: a view into an optimizer's buffer, of the

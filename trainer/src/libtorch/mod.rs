@@ -4,7 +4,7 @@
 //! # Layout
 //! - `call`: how a C++ function is called: tensors as pointers, exceptions as errors
 //! - `adamw`: one AdamW step over all tensors
-//! - `gradients`: their norm, scaling and removal; gradients that are known in advance
+//! - `gradients`: their norm; gradients that are known in advance; `gradient_buffer`: those in a buffer of the optimizer's
 //! - `node`: an autograd node whose backward is a Rust closure; backward passes that return their errors
 //! - `linear`: an affine map with a residual, by oneDNN; sums of its weights' gradients in f32
 //! - `attention`: fused attention whose graph is made apart from its value
@@ -20,6 +20,7 @@ mod allocator;
 mod attention;
 mod call;
 mod cuda;
+mod gradient_buffer;
 mod gradients;
 mod linear;
 mod memory;
@@ -27,12 +28,13 @@ mod node;
 mod random;
 mod trace;
 
-pub use adamw::{AdamWLists, AdamWNumbers, fused_adamw};
+pub use adamw::{AdamWLists, AdamWNumbers, AdamWScalars, fused_adamw};
 pub use allocator::keep_freed_memory;
 pub use attention::{AttentionInputs, KeptAttention};
 pub use call::LibtorchError;
 pub use cuda::open_cuda;
-pub use gradients::{attach_gradients, autograd_enabled, drop_grads, foreach_mul, global_norm, set_gradient};
+pub use gradient_buffer::{gradient_writes, put_gradient};
+pub use gradients::{attach_gradients, autograd_enabled, global_norm, set_gradient};
 pub use linear::{bias_gradient, linear, linear_of, product, weight_gradient};
 pub use memory::{CountedMemory, DeviceMemory, MemoryCounter, device_memory, reset_device_peak};
 pub use node::{Behind, attach, backward, backward_from};

@@ -12,7 +12,7 @@
 //! - `step_sums`: what the micro-batches of a step add up to
 //! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `seed`: of dropout
 //! - `validate`: the validation loss
-//! - [`optimizer`]: clipping and AdamW; [`schedule`]: the learning rate
+//! - [`optimizer`]: clipping and AdamW over flat buffers; [`schedule`]: the learning rate
 
 mod data;
 mod lock;
@@ -38,7 +38,6 @@ use med2e3_schemas::report::{TrainReport, TrainStep};
 
 use crate::TrainerError;
 use crate::config::TrainConfig;
-use optimizer::clip_grad_norm;
 use run::Run;
 use step_sums::StepSums;
 
@@ -82,15 +81,14 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Tra
                 found: format!("none in step {step}"),
             });
         }
-        let norm = clip_grad_norm(&run.trainable, config.optimizer.clip)?.double_value(&[]);
+        let learning_rate = config.optimizer.learning_rate * run.schedule.factor(run.state.step);
+        let norm = run.optimizer.step(learning_rate)?.norm.double_value(&[]);
 
         // Reading norm and loss waits for the device. Neither may spoil the weights that a checkpoint keeps.
         let (loss, correct) = sums.read();
         if !(loss.is_finite() && norm.is_finite()) {
             return Err(run.diverged(step, loss));
         }
-        let learning_rate = config.optimizer.learning_rate * run.schedule.factor(run.state.step);
-        run.optimizer.step(learning_rate)?;
         run.optimizer.zero_grad()?;
         (run.state.step, run.state.cursor) = (step, cursor);
         let targets = sums.share.targets as u64;

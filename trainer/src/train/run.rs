@@ -13,7 +13,7 @@ use tch::{Device, Tensor};
 use super::data::TrainData;
 use super::lock::RunLock;
 use super::log::{self, StepLog};
-use super::optimizer::{AdamW, AdamWConfig};
+use super::optimizer::{AdamW, AdamWConfig, Rates, Trained};
 use super::rows;
 use super::schedule::CosineSchedule;
 use super::start::{Existing, Origin};
@@ -82,7 +82,8 @@ impl Run {
         if device == Device::Cpu {
             check_memory("model.train", 16 * learning, &format!("{learning} weights, their gradients and moments"))?;
         }
-        let mut optimizer = optimizer(&trainable, &config.optimizer);
+        let mut optimizer = optimizer(trainable, config)?;
+        let trainable = model.trainable();
         let schedule = CosineSchedule::with_warmup_ratio(total_steps, config.optimizer.warmup_ratio);
 
         let is_built = |part: &&Part| model.parameter_count(**part) > 0;
@@ -194,10 +195,11 @@ impl Run {
     }
 }
 
-fn optimizer(trainable: &[(String, Tensor)], config: &OptimizerConfig) -> AdamW {
-    let OptimizerConfig { beta1, beta2, eps, weight_decay, full_rate_inputs, .. } = *config;
-    let parameters = trainable.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
-    AdamW::new(parameters, AdamWConfig { beta1, beta2, eps, weight_decay, full_rate_inputs })
+/// The optimizer of these weights, which become the configured kind.
+fn optimizer(trainable: Vec<(String, Tensor)>, config: &TrainConfig) -> Result<AdamW, TrainerError> {
+    let OptimizerConfig { beta1, beta2, eps, weight_decay, full_rate_inputs, clip, .. } = config.optimizer;
+    let trained = Trained::all(trainable, config.compute.precision.kind(), Rates { weight_decay, full_rate_inputs });
+    Ok(AdamW::new(trained, AdamWConfig { beta1, beta2, eps, clip, ..AdamWConfig::default() })?)
 }
 
 /// Makes the folder this run's: its configuration, and a log of the steps before `state`.

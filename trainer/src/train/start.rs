@@ -119,7 +119,13 @@ impl Origin {
     pub(super) fn state(&self, data: &TrainData, optimizer: &mut AdamW) -> Result<TrainState, TrainerError> {
         let selection = data.selection_hash();
         let Origin::Resumed(checkpoint) = self else {
-            return Ok(TrainState { step: 0, cursor: FeedCursor::default(), selection, validation: Vec::new() });
+            return Ok(TrainState {
+                step: 0,
+                cursor: FeedCursor::default(),
+                selection,
+                validation: Vec::new(),
+                skipped: Vec::new(),
+            });
         };
         let (state, tensors) = checkpoint.state()?;
         if state.selection != selection {
@@ -129,7 +135,7 @@ impl Origin {
                 found: "others; the dataset or its subset has changed".into(),
             });
         }
-        optimizer.load_state(AdamWState { step: state.step, tensors })?;
+        optimizer.load_state(AdamWState { updates: state.updates(), tensors })?;
         Ok(state)
     }
 }

@@ -81,25 +81,26 @@ def published(module):
     return rename
 
 
-model = Model().eval()
-randomize(model, seed=11, std=0.15)
-voxels = torch.rand(3, 1, 8, 16, 16, generator=torch.Generator().manual_seed(12))
-loss, scores, visual, hits, targets = model(voxels)
-loss.backward()
-tensors = {
-    "voxels": voxels, "ids": torch.tensor(IDS), "labels": torch.tensor(LABELS), "lengths": torch.tensor(LENGTHS),
-    "question_ids": torch.tensor(QUESTIONS), "question_mask": torch.tensor(MASK).bool(),
-    "loss": loss, "scores": scores, "visual": visual, "correct_count": hits, "target_count": targets,
-}
-for name, parameter in model.named_parameters():
-    module, rest = name.split(".", 1)
-    tensors["weights/" + published(module)(rest)] = parameter
-    if parameter.grad is not None:
-        tensors[f"norms/{published(module)(rest)}"] = parameter.grad.norm()
-variant = dict(
-    text_feature="llm_embedding", local_feature="both", scorer="text_guided", aggregate="scores", visual_tokens="both",
-    temperature=1.0, score_dropout=0.1, final_norm=False, slice_norm="none", max_length=MAX_LENGTH,
-    connector3d={"spatial_pooling": {"pool": [2, 2, 2], "layers": 2}}, connector2d={"mlp": {"layers": 2}},
-)
-write(__file__, tensors, config=dict(llm=LLM, vision2d=VISION2D, vision3d=VISION3D, variant=variant,
-                                   initializer={"normal": 0.02}))
+if __name__ == "__main__":
+    model = Model().eval()
+    randomize(model, seed=11, std=0.15)
+    voxels = torch.rand(3, 1, 8, 16, 16, generator=torch.Generator().manual_seed(12))
+    loss, scores, visual, hits, targets = model(voxels)
+    loss.backward()
+    tensors = {
+        "voxels": voxels, "ids": torch.tensor(IDS), "labels": torch.tensor(LABELS), "lengths": torch.tensor(LENGTHS),
+        "question_ids": torch.tensor(QUESTIONS), "question_mask": torch.tensor(MASK).bool(),
+        "loss": loss, "scores": scores, "visual": visual, "correct_count": hits, "target_count": targets,
+    }
+    for name, parameter in model.named_parameters():
+        module, rest = name.split(".", 1)
+        tensors["weights/" + published(module)(rest)] = parameter
+        if parameter.grad is not None:
+            tensors[f"norms/{published(module)(rest)}"] = parameter.grad.norm()
+    variant = dict(
+        text_feature="llm_embedding", local_feature="both", scorer="text_guided", aggregate="scores", visual_tokens="both",
+        temperature=1.0, score_dropout=0.1, final_norm=False, slice_norm="none", max_length=MAX_LENGTH,
+        connector3d={"spatial_pooling": {"pool": [2, 2, 2], "layers": 2}}, connector2d={"mlp": {"layers": 2}},
+    )
+    write(__file__, tensors, config=dict(llm=LLM, vision2d=VISION2D, vision3d=VISION3D, variant=variant,
+                                       initializer={"normal": 0.02}))

@@ -6,6 +6,8 @@ mod golden_file;
 mod imported;
 mod language_model;
 mod lora;
+mod optimizer;
+mod step;
 mod variants;
 mod whole;
 mod windows;

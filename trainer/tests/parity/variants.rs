@@ -9,7 +9,7 @@ use med2e3_trainer::model::{
     Variant, VisualTokens,
 };
 use med2e3_trainer::precision::Precision;
-use med2e3_trainer::train::optimizer::{AdamW, AdamWConfig, clip_grad_norm};
+use med2e3_trainer::train::optimizer::{AdamW, AdamWConfig, Rates, Trained};
 use med2e3_trainer::verb::verify::{DEFAULT_TOLERANCE, Verification, verify};
 use tch::{Device, Kind, Tensor};
 
@@ -243,15 +243,16 @@ fn training_steps_equal_torch() {
     let golden = Golden::open("variants");
     let model = model(&golden, "train", variant(&golden, Preset::Paper));
     let input = batch_of(&golden, &model.config().variant);
-    let mut optimizer = AdamW::new(model.trainable(), AdamWConfig { weight_decay: 0.1, ..AdamWConfig::default() });
+    let rates = Rates { weight_decay: 0.1, ..Rates::default() };
+    let trained = Trained::all(model.trainable(), Kind::Float, rates);
+    let mut optimizer = AdamW::new(trained, AdamWConfig { clip: Some(1.0), ..AdamWConfig::default() }).unwrap();
     for step in 0..4 {
         optimizer.zero_grad().unwrap();
         let loss = model.forward(&input, Some(0)).unwrap().loss;
         assert_close(&format!("loss {step}"), &loss, &golden.get(&format!("train.loss.{step}")), 1e-5);
         loss.backward();
-        let norm = clip_grad_norm(&model.trainable(), Some(1.0)).unwrap();
+        let norm = optimizer.step(1e-3).unwrap().norm;
         assert_close(&format!("norm {step}"), &norm, &golden.get(&format!("train.norm.{step}")), 1e-4);
-        optimizer.step(1e-3).unwrap();
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Where a run is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainState {
-    /// Finished optimizer steps. Dropout is seeded by it, so no generator state needs to be stored.
+    /// Finished steps, left out ones included. Dropout is seeded by it, so no generator state needs to be stored.
     pub step: u64,
     /// The next batch of the feed.
     pub cursor: FeedCursor,
@@ -14,4 +14,15 @@ pub struct TrainState {
     pub selection: String,
     /// Validation loss by step so far, in nats per token.
     pub validation: Vec<(u64, f64)>,
+    /// Steps, counted from 1, whose gradients were not finite and which changed no weight; a run that goes on from an earlier
+    /// checkpoint leaves them out too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<u64>,
+}
+
+impl TrainState {
+    /// Updates of the weights so far: finished steps without those that were left out.
+    pub fn updates(&self) -> u64 {
+        self.step - self.skipped.iter().filter(|skipped| **skipped <= self.step).count() as u64
+    }
 }

@@ -1,12 +1,13 @@
-//! AdamW with moments that this crate owns, so that they can be saved, moved and resumed exactly.
-
-use std::collections::HashMap;
+//! AdamW over buckets.
 
 use tch::{Kind, Tensor, no_grad};
 
-use crate::libtorch::{self, AdamWLists, AdamWNumbers, LibtorchError};
+use super::bucket::{Bucket, Slot, Update};
+use super::master::Master;
+use super::trained::Trained;
+use crate::libtorch::{self, AdamWScalars, LibtorchError};
 
-/// AdamW's constants; the learning rate comes with each step.
+/// AdamW's constants; the learning rate comes with each step, rates and decays with the weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamWConfig {
     /// Decay of the first moment.
@@ -15,28 +16,18 @@ pub struct AdamWConfig {
     pub beta2: f64,
     /// Added to the root of the second moment.
     pub eps: f64,
-    /// Decoupled decay of matrices; norms and biases, tensors of one axis, never decay.
-    pub weight_decay: f64,
-    /// Inputs up to which a matrix learns at the full rate; one with more learns slower in proportion (maximal update
-    /// parametrization, Yang et al. 2022). AdamW moves every weight by about the rate, so thousands of inputs that rise
-    /// and fall together, as the voxels of a large patch do, would change an output by many times its size in one step.
-    /// None is plain AdamW.
-    pub full_rate_inputs: Option<u32>,
+    /// Largest norm of all gradients together; with a larger one they are scaled down to it, as torch's `clip_grad_norm_`
+    /// does. None clips nothing.
+    pub clip: Option<f64>,
+    /// How the f32 values of bf16 weights are kept.
+    pub master: Master,
 }
 
 impl Default for AdamWConfig {
-    /// transformers' defaults, which the released recipes keep.
+    /// transformers' defaults, which the released recipes keep, without clipping.
     fn default() -> AdamWConfig {
-        AdamWConfig { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, full_rate_inputs: None }
+        AdamWConfig { beta1: 0.9, beta2: 0.999, eps: 1e-8, clip: None, master: Master::default() }
     }
-}
-
-/// What must be stored to continue exactly.
-pub struct AdamWState {
-    /// Finished steps.
-    pub step: u64,
-    /// `exp_avg/NAME` and `exp_avg_sq/NAME` for every parameter, sharing storage with the optimizer.
-    pub tensors: Vec<(String, Tensor)>,
 }
 
 /// Why a step or a resumption failed.
@@ -45,150 +36,112 @@ pub enum OptimizerError {
     /// libtorch rejected the tensors.
     #[error(transparent)]
     Libtorch(#[from] LibtorchError),
-    /// A stored state does not belong to these parameters.
-    #[error("optimizer state {name}: expected shape {expected:?}, found {found:?}")]
+    /// A weight whose gradient is not in the optimizer's buffer.
+    #[error("weight {name}")]
+    Gradient {
+        /// The weight's name.
+        name: String,
+        /// What is wrong with it.
+        source: LibtorchError,
+    },
+    /// A stored state does not belong to these weights.
+    #[error("optimizer state {name}: expected {expected}, found {found}")]
     State {
         /// The tensor's name.
         name: String,
-        /// The parameter's shape; empty where no parameter has that name.
-        expected: Vec<i64>,
-        /// The stored shape; empty where nothing is stored.
-        found: Vec<i64>,
+        /// The kind and shape that fit; `nothing` where no weight has that name or needs it.
+        expected: String,
+        /// The stored ones; `nothing` where nothing is stored.
+        found: String,
     },
 }
 
-/// The optimizer of one list of named f32 parameters.
-pub struct AdamW {
-    config: AdamWConfig,
-    step: u64,
-    slots: Vec<Slot>,
+/// What a step has found, f32 scalars on the weights' device. Reading one waits for the device.
+pub struct StepScalars {
+    /// The norm of all gradients together, before clipping.
+    pub norm: Tensor,
+    /// 1 where the norm is not finite, so that the step changed nothing; else 0.
+    pub skipped: Tensor,
 }
 
-/// One parameter and its moments.
-struct Slot {
-    name: String,
-    param: Tensor,
-    exp_avg: Tensor,
-    exp_avg_sq: Tensor,
+/// The optimizer of a list of named weights.
+pub struct AdamW {
+    config: AdamWConfig,
+    buckets: Vec<Bucket>,
+    /// Views of all gradients, in pieces.
+    grads: Vec<Tensor>,
+    /// Updates so far, an f32 scalar on the device.
+    updates: Tensor,
 }
 
 impl AdamW {
-    /// Moments of zeros for every parameter; parameters share storage with the model.
-    pub fn new(params: Vec<(String, Tensor)>, config: AdamWConfig) -> AdamW {
-        let slot = |(name, param): (String, Tensor)| {
-            let zeros = || no_grad(|| param.zeros_like());
-            Slot { name, exp_avg: zeros(), exp_avg_sq: zeros(), param }
-        };
-        AdamW { config, step: 0, slots: params.into_iter().map(slot).collect() }
-    }
-
-    /// Finished steps.
-    pub fn step_count(&self) -> u64 {
-        self.step
-    }
-
-    /// One step with this learning rate. Parameters without a gradient stay as they are.
+    /// Moves the weights into flat buffers and gives each a gradient of zeros in one; the model's tensors keep their values,
+    /// rounded where they become bf16: what that leaves over is kept here. Moments are zero. Weights that were f32 are freed as
+    /// they are moved, a bucket after the other.
     ///
     /// # Errors
-    /// libtorch rejects the tensors.
-    pub fn step(&mut self, lr: f64) -> Result<(), OptimizerError> {
-        self.step += 1;
-        // One call to libtorch for all parameters of the same rate and decay.
-        let mut groups: Vec<(f64, f64, AdamWLists)> = Vec::new();
-        for slot in &self.slots {
-            let grad = slot.param.grad();
-            if !grad.defined() {
-                continue;
+    /// There are no weights, or one that requires no gradient.
+    pub fn new(trained: Vec<Trained>, config: AdamWConfig) -> Result<AdamW, OptimizerError> {
+        let mut groups: Vec<Vec<Trained>> = Vec::new();
+        for weight in trained {
+            match groups.iter_mut().find(|group| group[0].belongs_with(&weight)) {
+                Some(group) => group.push(weight),
+                None => groups.push(vec![weight]),
             }
-            let decay = if slot.param.dim() > 1 { self.config.weight_decay } else { 0.0 };
-            let rate = lr * self.rate_of(&slot.param);
-            let group = groups.iter().position(|(r, d, _)| (*r, *d) == (rate, decay)).unwrap_or_else(|| {
-                groups.push((rate, decay, AdamWLists::default()));
-                groups.len() - 1
-            });
-            let lists = &mut groups[group].2;
-            lists.params.push(slot.param.shallow_clone());
-            lists.grads.push(grad);
-            lists.exp_avgs.push(slot.exp_avg.shallow_clone());
-            lists.exp_avg_sqs.push(slot.exp_avg_sq.shallow_clone());
         }
-        for (lr, weight_decay, lists) in groups {
-            let step = Tensor::full([0i64; 0].as_slice(), self.step as f64, (Kind::Float, lists.params[0].device()));
+        let buckets = groups.into_iter().map(|group| Bucket::new(group, config.master));
+        let buckets = buckets.collect::<Result<Vec<_>, _>>()?;
+        let grads: Vec<Tensor> = buckets.iter().flat_map(Bucket::grad_chunks).collect();
+        // Of no gradients there is no norm.
+        let updates = no_grad(|| libtorch::global_norm(&grads))?.zeros_like();
+        Ok(AdamW { config, buckets, grads, updates })
+    }
+
+    /// One step with this learning rate, of which every weight takes its own share. The host waits for nothing.
+    ///
+    /// A weight to whose gradient nothing was added since [`AdamW::zero_grad`] stays as it is, moments included, though the count
+    /// of updates moves on for all: as torch's AdamW treats a parameter without a gradient. (A gradient of zeros that was
+    /// added is one: it lets moments decay.) A step whose norm is not finite changes nothing: weights, moments and the count
+    /// of updates keep every bit.
+    ///
+    /// # Errors
+    /// libtorch rejects the tensors; a weight's gradient was replaced.
+    pub fn step(&mut self, learning_rate: f64) -> Result<StepScalars, OptimizerError> {
+        no_grad(|| {
+            let norm = libtorch::global_norm(&self.grads)?;
+            let applied = norm.isfinite().to_kind(Kind::Float);
+            let skipped = 1.0 - &applied;
+            self.updates += &applied;
+            // The same small term as torch has; gradients are divided by it, so it is the reciprocal of torch's factor.
+            let grad_scale = self.config.clip.map(|clip| ((&norm + 1e-6) / clip).clamp_min(1.0));
             let AdamWConfig { beta1, beta2, eps, .. } = self.config;
-            libtorch::fused_adamw(&lists, &step, AdamWNumbers { lr, beta1, beta2, weight_decay, eps })?;
-        }
-        Ok(())
+            let scalars =
+                AdamWScalars { step: &self.updates, grad_scale: grad_scale.as_ref(), found_inf: Some(&skipped) };
+            let update = Update { learning_rate, beta1, beta2, eps, scalars };
+            self.buckets.iter().try_for_each(|bucket| bucket.update(&update))?;
+            Ok(StepScalars { norm, skipped })
+        })
     }
 
-    /// The share of the learning rate that a parameter gets, see [`AdamWConfig::full_rate_inputs`].
-    fn rate_of(&self, param: &Tensor) -> f64 {
-        let inputs: i64 = param.size().iter().skip(1).product();
-        match self.config.full_rate_inputs {
-            Some(full) if inputs > full as i64 => f64::from(full) / inputs as f64,
-            _ => 1.0,
-        }
-    }
-
-    /// Drops all gradients.
+    /// Zeroes all gradients, one fill a bucket.
     ///
     /// # Errors
-    /// libtorch rejects the tensors.
-    pub fn zero_grad(&self) -> Result<(), OptimizerError> {
-        let params: Vec<Tensor> = self.slots.iter().map(|slot| slot.param.shallow_clone()).collect();
-        Ok(libtorch::drop_grads(&params)?)
+    /// A weight's gradient was replaced.
+    pub fn zero_grad(&mut self) -> Result<(), OptimizerError> {
+        self.buckets.iter_mut().try_for_each(Bucket::zero_grad)
     }
 
-    /// What a checkpoint stores.
-    pub fn state(&self) -> AdamWState {
-        let named = |slot: &Slot| {
-            [
-                (format!("exp_avg/{}", slot.name), slot.exp_avg.shallow_clone()),
-                (format!("exp_avg_sq/{}", slot.name), slot.exp_avg_sq.shallow_clone()),
-            ]
-        };
-        AdamWState { step: self.step, tensors: self.slots.iter().flat_map(named).collect() }
+    /// Updates so far; a step that was left out is none. Waits for the device.
+    pub fn updates(&self) -> u64 {
+        self.updates.double_value(&[]) as u64
     }
 
-    /// Continues from a stored state, copying its tensors.
-    ///
-    /// # Errors
-    /// The state does not name exactly these parameters with these shapes; the optimizer is then unchanged.
-    pub fn load_state(&mut self, state: AdamWState) -> Result<(), OptimizerError> {
-        let own: HashMap<String, Tensor> = self.state().tensors.into_iter().collect();
-        let given: HashMap<String, Tensor> = state.tensors.into_iter().collect();
-        for name in own.keys().chain(given.keys()) {
-            let shape = |tensors: &HashMap<String, Tensor>| tensors.get(name).map(Tensor::size);
-            let (expected, found) = (shape(&own), shape(&given));
-            if expected != found {
-                let (expected, found) = (expected.unwrap_or_default(), found.unwrap_or_default());
-                return Err(OptimizerError::State { name: name.clone(), expected, found });
-            }
-        }
-        no_grad(|| own.iter().for_each(|(name, tensor)| tensor.shallow_clone().copy_(&given[name])));
-        self.step = state.step;
-        Ok(())
+    pub(super) fn set_updates(&mut self, updates: u64) {
+        self.updates = self.updates.full_like(updates as f64);
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tch::Device;
-
-    #[test]
-    fn a_matrix_of_many_inputs_learns_slower_in_proportion() {
-        let moved = |inputs: i64, full_rate_inputs: Option<u32>| {
-            let param = Tensor::zeros([1, inputs], (Kind::Float, Device::Cpu)).set_requires_grad(true);
-            let config = AdamWConfig { full_rate_inputs, ..AdamWConfig::default() };
-            let mut optimizer = AdamW::new(vec![("x".into(), param.shallow_clone())], config);
-            param.sum(Kind::Float).backward();
-            optimizer.step(0.01).unwrap();
-            -param.double_value(&[0, 0])
-        };
-        // The first step of Adam moves every weight by the rate.
-        for (inputs, full, expected) in [(8, None, 0.01), (8, Some(8), 0.01), (8, Some(2), 0.0025), (4, Some(8), 0.01)]
-        {
-            assert!((moved(inputs, full) - expected).abs() < 1e-6, "{inputs} {full:?}");
-        }
+    /// Every weight with its bucket.
+    pub(super) fn slots(&self) -> impl Iterator<Item = (&Bucket, &Slot)> {
+        self.buckets.iter().flat_map(|bucket| bucket.slots.iter().map(move |slot| (bucket, slot)))
     }
 }
