@@ -1,13 +1,14 @@
 """One optimizer step of Med-2E3 in plain torch: the peer of `med2e3 bench step`.
 
   step.py --sizes published|tiny --stage 1|2 --texts 16 --micro 8 --steps 4 --warmup 2 --device cuda|cpu
-          [--compile] [--precision bf16|f32] [--json FILE]
+          [--compile none|inductor|eager] [--precision bf16|f32] [--json FILE]
   step.py --count        FLOPs of one text at the published sizes, on the meta device: no GPU, no memory
 
 The work is that of the released training: bf16 weights with f32 masters and moments, gradients accumulated in bf16 over
 micro-batches of shuffled texts that are padded to their longest, blocks computed again in the backward pass, torch's own
-attention, fused AdamW. Stage 1 trains the connectors; stage 2 them, the language model and the 2D encoder. With `--compile` every
-block goes through torch.compile, and all micro-batches are padded to one width, so that each block is compiled once.
+attention, fused AdamW. Stage 1 trains the connectors; stage 2 them, the language model and the 2D encoder. With `--compile
+inductor` every block goes through torch.compile, and all micro-batches are padded to one width, so that each block is compiled once;
+`eager` captures the graphs and runs them as they are, where there is no compiler.
 
 Texts have the lengths of `med2e3 bench step` (`length_of`), ids and voxels are drawn from a seed. Needs torch alone. Prints one line of JSON.
 """
@@ -287,13 +288,13 @@ def measure(args):
         torch.set_num_threads(args.threads)
     wait = torch.cuda.synchronize if is_cuda else lambda: None
     model = build(sizes, args.stage, kind, device)
-    if args.compile:
+    if args.compile != "none":
         for blocks in (model.llm, model.vision2d, model.vision3d):
             for index, block in enumerate(blocks):
-                blocks[index] = torch.compile(block, dynamic=False)
+                blocks[index] = torch.compile(block, dynamic=False, backend=args.compile)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = MasterAdamW(weights, is_cuda)
-    batches, tokens = micro_batches(sizes, args.texts, args.micro, args.compile, device)
+    batches, tokens = micro_batches(sizes, args.texts, args.micro, args.compile != "none", device)
     targets = sum(len(batch[-1]) for batch in batches)
     seconds, losses = [], []
     for step in range(args.warmup + args.steps):
@@ -311,7 +312,7 @@ def measure(args):
         losses.append(float(total))
     step_seconds = statistics.median(seconds)
     return {
-        "program": "torch compiled" if args.compile else "torch eager",
+        "program": "torch eager" if args.compile == "none" else f"torch compiled by {args.compile}",
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if is_cuda else "cpu",
         "sizes": args.sizes,
@@ -361,7 +362,7 @@ def main():
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=["bf16", "f32"], default="bf16")
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--compile", choices=["none", "inductor", "eager"], default="none")
     parser.add_argument("--count", action="store_true")
     parser.add_argument("--json", help="write the line to this file too")
     args = parser.parse_args()

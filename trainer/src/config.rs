@@ -1,5 +1,6 @@
 //! What the TOML file of a run may hold. One file is one complete run; an unknown key is an error.
 
+mod recompute;
 mod step;
 
 use std::path::PathBuf;
@@ -19,6 +20,8 @@ use crate::model::{LoraConfig, Med2e3Config, Part};
 use crate::precision::Precision;
 use crate::words::words;
 
+pub(crate) use recompute::by_part;
+pub use recompute::{PartPolicies, PartPolicy, RecomputeConfig};
 pub use step::{MicroBatch, StepConfig, Within};
 
 /// Slices of one picture at most.

@@ -9,7 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{check_positive, is_default};
+use super::{RecomputeConfig, check_positive, is_default};
 use crate::TrainerError;
 use crate::fit::expect;
 
@@ -34,6 +34,9 @@ pub struct StepConfig {
     /// the draws of adapters' dropout.
     #[serde(default, skip_serializing_if = "is_default")]
     pub micro_batch: MicroBatch,
+    /// What is computed again in the backward pass, so that less is kept for it; no result depends on it. Nothing where absent.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub recompute: RecomputeConfig,
 }
 
 /// How much of a step is computed at once.
@@ -42,6 +45,8 @@ pub enum MicroBatch {
     /// The whole step.
     #[default]
     Whole,
+    /// What the model of costs finds fastest within the device's memory.
+    Auto,
     /// As many texts as fit.
     Within(Within),
 }
@@ -77,11 +82,12 @@ impl StepConfig {
 }
 
 impl MicroBatch {
-    /// The budget that it states.
-    pub(crate) fn budget(self) -> Budget {
+    /// The budget that it states; `None` where it is to be found.
+    pub(crate) fn stated(self) -> Option<Budget> {
         match self {
-            MicroBatch::Whole => Budget::WHOLE,
-            MicroBatch::Within(Within { tokens, volumes }) => Budget { tokens, volumes },
+            MicroBatch::Whole => Some(Budget::WHOLE),
+            MicroBatch::Auto => None,
+            MicroBatch::Within(Within { tokens, volumes }) => Some(Budget { tokens, volumes }),
         }
     }
 }
@@ -139,6 +145,7 @@ impl Serialize for MicroBatch {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             MicroBatch::Whole => serializer.serialize_str("whole"),
+            MicroBatch::Auto => serializer.serialize_str("auto"),
             MicroBatch::Within(within) => within.serialize(serializer),
         }
     }
@@ -152,12 +159,15 @@ impl<'de> Deserialize<'de> for MicroBatch {
             type Value = MicroBatch;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"whole\" or { tokens, volumes }")
+                f.write_str("\"whole\", \"auto\" or { tokens, volumes }")
             }
 
             fn visit_str<E: de::Error>(self, word: &str) -> Result<MicroBatch, E> {
-                let unknown = || E::invalid_value(de::Unexpected::Str(word), &self);
-                if word == "whole" { Ok(MicroBatch::Whole) } else { Err(unknown()) }
+                match word {
+                    "whole" => Ok(MicroBatch::Whole),
+                    "auto" => Ok(MicroBatch::Auto),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(word), &self)),
+                }
             }
 
             fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<MicroBatch, A::Error> {
@@ -176,6 +186,7 @@ impl JsonSchema for MicroBatch {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         json_schema!({ "anyOf": [
             { "const": "whole", "description": "The whole step." },
+            { "const": "auto", "description": "What is found fastest within the device's memory." },
             generator.subschema_for::<Within>(),
         ] })
     }
@@ -194,6 +205,7 @@ mod tests {
         for text in [
             "batch = 128\n",
             "batch = 128\nloss_group = 32\n",
+            "batch = 128\nmicro_batch = \"auto\"\nrecompute = \"auto\"\n",
             "batch = 8\nloss_group = 2\n\n[micro_batch]\ntokens = 4096\nvolumes = 3\n",
         ] {
             let step = parse(text).unwrap();

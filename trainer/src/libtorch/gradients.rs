@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use tch::Tensor;
 
-use super::call::{LibtorchError, TensorPtr, pointer, pointers, take};
+use super::call::{LibtorchError, TensorPtr, check, pointer, pointers, take};
 
 unsafe extern "C" {
     fn med2e3_global_norm(tensors: *const TensorPtr, count: usize, out: *mut TensorPtr) -> c_int;

@@ -9,6 +9,7 @@
 //! - `linear`: an affine map with a residual, by oneDNN; sums of its weights' gradients in f32
 //! - `attention`: fused attention whose graph is made apart from its value
 //! - `memory`: how much memory tensors hold
+//! - `capacity`: how much memory a device has
 //! - `trace`: what libtorch runs, recorded
 //! - `random`: draws from a generator of their own
 //! - `allocator`: one setting of the C allocator
@@ -19,6 +20,7 @@ mod adamw;
 mod allocator;
 mod attention;
 mod call;
+mod capacity;
 mod cuda;
 mod gradient_buffer;
 mod gradients;
@@ -32,6 +34,7 @@ pub use adamw::{AdamWLists, AdamWNumbers, AdamWScalars, fused_adamw};
 pub use allocator::keep_freed_memory;
 pub use attention::{AttentionInputs, KeptAttention};
 pub use call::LibtorchError;
+pub use capacity::{DeviceCapacity, device_capacity};
 pub use cuda::open_cuda;
 pub use gradient_buffer::{gradient_writes, put_gradient};
 pub use gradients::{attach_gradients, autograd_enabled, global_norm, set_gradient};

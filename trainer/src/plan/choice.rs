@@ -220,6 +220,12 @@ impl<'a> Search<'a> {
         TrainerError::Config { key: "model.train".into(), expected: within(memory), found }
     }
 
+    /// What the whole step takes at once: every text as wide as the longest.
+    pub(crate) fn whole(&self) -> Budget {
+        let volumes = (self.texts.batch as f64 / self.texts.texts_per_volume.max(1.0)).ceil().max(1.0) as usize;
+        Budget { tokens: self.texts.batch.max(1).saturating_mul(self.texts.widest()), volumes }
+    }
+
     /// Budgets that are worth trying: a row more at a time where there are few, then half as many more.
     fn budgets(&self) -> Vec<Budget> {
         let (widest, batch) = (self.texts.widest(), self.texts.batch.max(1));
@@ -237,7 +243,7 @@ impl<'a> Search<'a> {
     }
 
     /// Policies that are worth trying: each kind, by quarters of the blocks.
-    fn policies(&self) -> Vec<Policy> {
+    pub(crate) fn policies(&self) -> Vec<Policy> {
         let of = |blocks: i64, learns: bool| {
             let mut all = vec![BlockPolicy::NONE];
             for recompute in [Recompute::Selective, Recompute::Full].into_iter().filter(|_| learns) {

@@ -9,6 +9,7 @@
 //! - `run`: what the loop needs, opened and checked step by step
 //! - `lock`: one writer of a folder; `resume`: whether a folder holds this run
 //! - `rows`: what is known of the samples' lengths and ids before the first step
+//! - `settle`: what a configuration leaves open of a step, found within the device's memory
 //! - `step_sums`: what the micro-batches of a step add up to
 //! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `seed`: of dropout
 //! - `validate`: the validation loss
@@ -24,6 +25,7 @@ mod rows;
 mod run;
 pub mod schedule;
 mod seed;
+mod settle;
 mod start;
 mod step_sums;
 mod validate;
@@ -42,6 +44,7 @@ use run::Run;
 use step_sums::StepSums;
 
 pub(crate) use outlook::planned;
+pub(crate) use settle::{profile_of, texts_of};
 pub use start::Existing;
 
 /// Trains as `config` states and writes log, checkpoints and report to `out`.

@@ -69,13 +69,17 @@ impl Run {
         fit::check(&sizes, &data.dataset)?;
         let tokenizers = origin.tokenizers(config, &data.dataset)?;
         let question = fit::question_form(&sizes);
-        let rule = step_rule(&config.step, &sizes, device);
+        let settled = settled(config, &sizes, &data, device)?;
+        let rule = step_rule(&config.step, settled.budget, &sizes, device);
         rows::check(&data.samples.rows, config.data.form, question, &sizes, &rule)?;
         if let (Some(samples), Some(validation)) = (&data.validation, config.validation) {
             let measured = validation.batches.saturating_mul(config.step.batch).min(samples.rows.len());
             rows::check(&samples.rows[..measured], config.data.form, question, &sizes, &rule)?;
         }
-        let model = origin.model(&config.model, config.seed, device)?;
+        let mut model = origin.model(&config.model, config.seed, device)?;
+        for (part, BlockPolicy { recompute, blocks }) in by_part(&settled.policy) {
+            model.set_recompute(part, recompute, usize::try_from(blocks).ok().filter(|_| blocks < i64::MAX))?;
+        }
 
         let trainable = model.trainable();
         let learning: u128 = trainable.iter().map(|(_, tensor)| tensor.numel() as u128).sum();
@@ -211,12 +215,31 @@ fn open_folder(out: &Path, text: &str, origin: &Origin, state: &TrainState) -> R
     StepLog::create(&path, steps)
 }
 
-fn step_rule(step: &StepConfig, sizes: &Med2e3Config, device: Device) -> StepRule {
-    let (visual_tokens, max_length) = (sizes.visual_token_count() as usize, sizes.variant.max_length);
+/// What is computed at once and again; found where the configuration leaves it open.
+fn settled(
+    config: &TrainConfig,
+    sizes: &Med2e3Config,
+    data: &TrainData,
+    device: Device,
+) -> Result<Settled, TrainerError> {
+    let mut sizes = sizes.clone();
+    sizes.lora = config.model.lora.clone().or(sizes.lora);
+    let learning = Learning::of_parts(&config.model.train, sizes.lora.is_some());
+    let splicing = splicing(&sizes);
+    let texts = texts_of(&data.samples.rows, config.data.form, splicing, config.step.batch);
+    let profile = profile_of(device);
+    settle(&config.step, &Search::new(&sizes, &learning, config.compute.precision, texts, &profile), profile.memory)
+}
+
+fn splicing(sizes: &Med2e3Config) -> Splicing {
+    Splicing { visual_tokens: sizes.visual_token_count() as usize, max_length: sizes.variant.max_length }
+}
+
+fn step_rule(step: &StepConfig, budget: Budget, sizes: &Med2e3Config, device: Device) -> StepRule {
     StepRule {
-        splicing: Splicing { visual_tokens, max_length },
+        splicing: splicing(sizes),
         loss_group: step.loss_group,
-        budget: step.micro_batch.budget(),
+        budget,
         width_multiple: width_multiple(device),
     }
 }

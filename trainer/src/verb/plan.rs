@@ -1,17 +1,14 @@
 //! `med2e3 plan`: what a run will cost, from its configuration and the lengths of its texts; no tensor is made.
 
-use std::collections::BTreeSet;
-
 use med2e3_feed::Splicing;
-use med2e3_schemas::sample::SampleRow;
 
 use crate::TrainerError;
 use crate::config::TrainConfig;
 use crate::device::DeviceChoice;
-use crate::plan::choice::{Texts, of_policy};
+use crate::plan::choice::of_policy;
 use crate::plan::estimate::{Estimate, estimate};
 use crate::plan::profile::DeviceProfile;
-use crate::train::planned;
+use crate::train::{planned, texts_of};
 use crate::words::Word;
 
 /// Estimates a run on a device with these rates; with those of the configuration's device, as they are estimated, where none are
@@ -21,32 +18,15 @@ use crate::words::Word;
 /// A configuration, dataset or checkpoint that does not fit; a model that the memory does not hold.
 pub fn plan(config: &TrainConfig, profile: Option<DeviceProfile>) -> Result<Estimate, TrainerError> {
     let planned = planned(config)?;
-    let texts = texts(config, &planned.samples.rows, planned.sizes.visual_token_count() as usize, planned.sizes.variant.max_length);
+    let (sizes, form) = (&planned.sizes, config.data.form);
+    let splicing =
+        Splicing { visual_tokens: sizes.visual_token_count() as usize, max_length: sizes.variant.max_length };
+    let texts = texts_of(&planned.samples.rows, form, splicing, config.step.batch);
     let profile = profile.unwrap_or_else(|| match config.device {
         DeviceChoice::Cpu => DeviceProfile::cpu(if config.threads > 0 { config.threads } else { 1 }),
         _ => DeviceProfile::h100(),
     });
     estimate(&planned.sizes, &planned.learning, config.compute.precision, texts, planned.steps, &profile)
-}
-
-/// The lengths of a run's texts.
-fn texts(config: &TrainConfig, rows: &[SampleRow], visual_tokens: usize, max_length: usize) -> Texts {
-    let splicing = Splicing { visual_tokens, max_length };
-    let spliced: Vec<_> = rows.iter().filter_map(|row| splicing.of(row, config.data.form)).collect();
-    let mean = |sum: usize| sum as f64 / spliced.len().max(1) as f64;
-    let batch = config.step.batch.min(rows.len().max(1));
-    // In random order two texts of a step share a volume where there are few volumes.
-    let volumes: BTreeSet<_> = rows.iter().flat_map(|row| &row.volume_ids).collect();
-    let mentions: usize = rows.iter().map(|row| row.volume_ids.len()).sum();
-    let (of_step, all) = (mean(mentions) * batch as f64, volumes.len().max(1) as f64);
-    let distinct = all * (1.0 - (1.0 - 1.0 / all).powf(of_step));
-    Texts {
-        batch,
-        mean_tokens: mean(spliced.iter().map(|text| text.length).sum()),
-        longest: spliced.iter().map(|text| text.length).max().unwrap_or(1),
-        mean_targets: mean(spliced.iter().map(|text| text.targets).sum()),
-        texts_per_volume: (batch as f64 / distinct.max(f64::MIN_POSITIVE)).max(1.0),
-    }
 }
 
 impl Estimate {

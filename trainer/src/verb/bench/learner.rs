@@ -9,7 +9,7 @@ use crate::TrainerError;
 use crate::model::{Med2e3, ModelInput};
 use crate::plan::Policy;
 use crate::precision::Precision;
-use crate::train::optimizer::{AdamW, AdamWConfig};
+use crate::train::optimizer::{AdamW, AdamWConfig, Rates, Trained};
 
 /// Deviation of drawn weights.
 const DEVIATION: f64 = 0.02;
@@ -67,7 +67,8 @@ impl Learner {
             model.add_adapters(&lora, 2)?;
         }
         model.set_trainable(setup.stage.parts());
-        let optimizer = AdamW::new(model.trainable(), AdamWConfig::default());
+        let trained = Trained::all(model.trainable(), setup.kind(), Rates::default());
+        let optimizer = AdamW::new(trained, AdamWConfig::default())?;
         Ok(Learner { model, optimizer, device: setup.device })
     }
 

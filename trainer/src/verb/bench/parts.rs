@@ -6,11 +6,12 @@ use tch::{Device, Kind, Tensor};
 
 use super::learner::wait;
 use super::sizes::Sizes;
-use super::step::{in_words, of_device};
+use super::step::in_words;
 use crate::TrainerError;
 use crate::device::DeviceChoice;
 use crate::plan::profile::{DeviceProfile, Reached};
 use crate::precision::Precision;
+use crate::train::profile_of;
 
 /// Seconds that each is measured for, at least.
 const ENOUGH: f64 = 0.25;
@@ -91,7 +92,7 @@ pub fn bench_parts(asked: &BenchParts) -> Result<PartsReport, TrainerError> {
     let products: Vec<Part> = shapes.products.iter().map(|shape| product(shape, options)).collect();
     let moves = vec![elementwise(&shapes, options), copy(&shapes, device)];
 
-    let estimated = of_device(device);
+    let estimated = profile_of(device);
     let peak = |precision: Precision| match (device, precision == asked.precision) {
         // Nobody states a processor's: the best product is it.
         (Device::Cpu, true) => products.iter().map(|part| part.rate).fold(0.0, f64::max),

@@ -21,6 +21,7 @@ use crate::plan::learning::Learning;
 use crate::plan::profile::DeviceProfile;
 use crate::plan::{MicroBatch, Policy};
 use crate::precision::Precision;
+use crate::train::profile_of;
 use crate::words::Word;
 
 /// What is measured.
@@ -118,7 +119,7 @@ pub fn bench_step(asked: &BenchStep<'_>) -> Result<StepReport, TrainerError> {
     let device = asked.device.open(asked.threads)?;
     let (sizes, stage, tune, precision) = (asked.sizes, asked.stage, asked.tune, asked.precision);
     let texts = StepTexts::new(sizes, asked.texts, asked.texts_per_volume);
-    let profile = asked.profile.clone().unwrap_or_else(|| of_device(device));
+    let profile = asked.profile.clone().unwrap_or_else(|| profile_of(device));
     let mut config = sizes.config();
     config.lora = tune.lora();
     let learning = Learning::of_parts(stage.parts(), config.lora.is_some());
@@ -180,14 +181,6 @@ pub fn bench_step(asked: &BenchStep<'_>) -> Result<StepReport, TrainerError> {
         losses,
         traced,
     })
-}
-
-/// The rates of a device where none are given: estimates.
-pub(super) fn of_device(device: Device) -> DeviceProfile {
-    match device {
-        Device::Cuda(_) => DeviceProfile::h100(),
-        _ => DeviceProfile::cpu(usize::try_from(tch::get_num_threads()).unwrap_or(1)),
-    }
 }
 
 pub(super) fn in_words(device: Device) -> String {
