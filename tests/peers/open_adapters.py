@@ -20,10 +20,10 @@ config = AutoConfig.from_pretrained(published)
 model = get_peft_model(AutoModelForCausalLM.from_config(config), LoraConfig.from_pretrained(adapters))
 saved = load_file(f"{adapters}/adapter_model.safetensors")
 result = set_peft_model_state_dict(model, dict(saved))
-missing = [key for key in result.missing_keys if "lora_" in key]
+missing = [key for key in result.missing_keys if "lora_" in key or ".modules_to_save." in key]
 own = get_peft_model_state_dict(model)
 wrong = [key for key, tensor in saved.items() if key not in own or not torch.equal(own[key].float(), tensor.float())]
 active = model.peft_config["default"]
 print(f"{len(saved)} tensors, PEFT has {len(own)}; missing {missing}, unexpected {result.unexpected_keys}, wrong {wrong}")
-print(f"r {active.r}, lora_alpha {active.lora_alpha}, targets {sorted(active.target_modules)}")
+print(f"r {active.r}, lora_alpha {active.lora_alpha}, targets {sorted(active.target_modules)}, saved whole {active.modules_to_save}")
 sys.exit(bool(missing or result.unexpected_keys or wrong or own.keys() != saved.keys()))

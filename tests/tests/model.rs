@@ -1,6 +1,7 @@
 //! `med2e3` as a door for weights: the released layout in, verified against its reference, and out again; adapters next to a
 //! frozen language model; a scorer that reads questions through a text encoder.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -140,6 +141,79 @@ fn adapters_are_trained_stored_resumed_and_merged() {
     let wrong = r#"model.lora={rank=2,alpha=8.0,dropout=0.1,targets=["q_proj"]}"#;
     let said = run_to(2, &mut train(folder, "wrong", &[wrong]));
     assert!(said.err.contains("lora.targets: expected some of qkv_proj"), "{}", said.err);
+}
+
+#[test]
+fn embeddings_and_head_learn_whole_beside_adapters() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    let more = [
+        r#"model.lora={rank=2,alpha=8.0,dropout=0.1,targets=["all-linear"]}"#,
+        r#"model.train={llm={blocks="lora",embeddings="full",head={how="full",learning_rate=0.0}},vision3d_connector="full"}"#,
+        "optimizer.learning_rate=1e-2",
+    ];
+    let report: Value = serde_json::from_str(&run_to(0, &mut train(folder, "run", &more)).out).unwrap();
+    let trained = ["llm.blocks by adapters", "llm.embeddings", "llm.head", "vision3d_connector"];
+    assert_eq!(report["trained"], serde_json::json!(trained));
+    let (first, last) = (folder.join("run/step-3"), folder.join("run/step-6"));
+    assert_eq!(read_json(&last.join("state/state.json"))["trained"], serde_json::json!(trained));
+    let stored = |step: &Path, file: &str| weights(&step.join(file));
+    let [base, moved] = [&first, &last].map(|step| stored(step, "llm/model.safetensors"));
+    for (name, values) in &base {
+        // The head has a rate of 0, and no own weight of the blocks learns.
+        assert_eq!(*values != moved[name], name == "model.embed_tokens.weight", "{name}");
+    }
+    let adapters = stored(&last, "adapters/adapter_model.safetensors");
+    for table in ["model.embed_tokens.weight", "lm_head.weight"] {
+        assert!(adapters[&format!("base_model.model.{table}")] == moved[table], "{table}");
+    }
+    let config = read_json(&last.join("adapters/adapter_config.json"));
+    assert_eq!(config["modules_to_save"], serde_json::json!(["embed_tokens", "lm_head"]));
+
+    // A resumed run ends with the same bytes.
+    let bytes = |file: &str| fs::read(last.join(file)).unwrap();
+    let files = ["llm/model.safetensors", "adapters/adapter_model.safetensors", "state/optimizer.safetensors"];
+    let kept = files.map(bytes);
+    fs::remove_dir_all(&last).unwrap();
+    run_to(0, train(folder, "run", &more).arg("--resume"));
+    assert!(files.map(bytes) == kept);
+
+    // On the base before training, what the adapters' folder holds is the whole language model.
+    let base = folder.join("run/step-3");
+    let part = |name: &str| base.join(name).display().to_string();
+    let (llm, vision2d, vision3d) = (part("llm"), part("vision2d_model"), part("vision3d_model"));
+    let adapters = last.join("adapters").display().to_string();
+    let parts = ["--llm", &llm, "--vision2d", &vision2d, "--vision3d", &vision3d, "--variant", "paper"];
+    run_to(0, &mut import(&folder.join("imported"), &[&parts[..], &["--adapters", &adapters]].concat()));
+    for file in ["llm/model.safetensors", "adapters/adapter_model.safetensors"] {
+        assert!(stored(&folder.join("imported"), file) == stored(&last, file), "{file}");
+    }
+    assert_eq!(read_json(&folder.join("imported/adapters/adapter_config.json")), config);
+
+    for (change, words) in [
+        (r#"model.train={llm={embeddings="lora"}}"#, "model.train.llm.embeddings: expected full or frozen"),
+        (r#"model.train={llm={embeddings="full"}}"#, "model.lora: expected llm in the list"),
+        (r#"model.train={llm={block="lora"}}"#, "did you mean `blocks`?"),
+    ] {
+        let said = run_to(2, &mut train(folder, "wrong", &[more[0], change]));
+        assert!(said.err.contains(words), "{change}: {}", said.err);
+    }
+    let said = run_to(2, &mut train(folder, "wrong", &[more[1]]));
+    assert!(said.err.contains("model.train.llm.blocks: expected frozen or full, or adapters"), "{}", said.err);
+}
+
+/// The tensors of a safetensors file, as bytes by name.
+fn weights(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    let bytes = fs::read(path).unwrap();
+    let (header, data) = bytes[8..].split_at(u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize);
+    let header: BTreeMap<String, Value> = serde_json::from_slice(header).unwrap();
+    let range = |entry: &Value| [0, 1].map(|end| entry["data_offsets"][end].as_u64().unwrap() as usize);
+    let tensors = header.into_iter().filter(|(name, _)| name != "__metadata__");
+    tensors
+        .map(|(name, entry)| (name, range(&entry)))
+        .map(|(name, [from, to])| (name, data[from..to].to_vec()))
+        .collect()
 }
 
 #[test]

@@ -133,7 +133,7 @@ impl Work {
 
     fn text_loss(&self, embeddings_bte: &Tensor) -> Result<Tensor> {
         let length = embeddings_bte.size()[1];
-        let hidden_bte = self.model.llm().forward(embeddings_bte, &[length as usize], true)?;
+        let hidden_bte = self.model.llm().forward(embeddings_bte, &[length as usize], Some(0))?;
         let positions: Vec<i64> = (FIRST_TARGET - 1..length - 1).collect();
         let ids: Vec<i64> = Vec::try_from(self.ids_bt.narrow(1, FIRST_TARGET, length - FIRST_TARGET).flatten(0, 1))?;
         let weights_r = Tensor::full([ids.len() as i64], 1.0 / ids.len() as f64, (Kind::Float, Device::Cpu));

@@ -16,8 +16,9 @@ use crate::TrainerError;
 use crate::device::DeviceChoice;
 use crate::fit::expect;
 use crate::generate::Decoding;
-use crate::model::{LoraConfig, Med2e3Config, Part};
+use crate::model::{LoraConfig, Med2e3Config};
 use crate::precision::Precision;
+use crate::trained_parts::TrainedParts;
 use crate::words::words;
 
 pub(crate) use recompute::by_part;
@@ -78,7 +79,7 @@ impl TrainConfig {
         check_tasks("data.tasks", &self.data.tasks)?;
         check_threads([("threads", self.threads), ("data.readers", readers)])?;
         self.optimizer.check()?;
-        expect("model.train", !self.model.train.is_empty(), "one part or more".into(), "none".into())?;
+        self.model.train.check(self.optimizer.learning_rate)?;
         if let Start::Fresh(sizes) = &self.model.start {
             sizes.completed().for_vocabulary(1).check()?;
         }
@@ -204,8 +205,9 @@ pub struct ComputeConfig {
 pub struct ModelConfig {
     /// Where the weights come from.
     pub start: Start,
-    /// Parts that are trained; the others stay as they are.
-    pub train: Vec<Part>,
+    /// What is trained: a list of parts, or a table that states how each part and each piece of the language model is. What is
+    /// not named stays as it is.
+    pub train: TrainedParts,
     /// Adapters to add to the language model, which are then trained instead of it; none, or those of the start's
     /// checkpoint, where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

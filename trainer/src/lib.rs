@@ -10,6 +10,7 @@
 //! - [`report`]: all runs of a demo as one page
 //! - [`plan`]: what a step costs, before it is run: FLOPs, memory, time, and the fastest policy that fits
 //! - [`config`]: what the TOML file of a run may hold
+//! - [`trained_parts`]: what of a model learns, as a configuration states it
 //! - [`device`], [`device_batch`], [`precision`]: the device of tensors, how a batch gets there, and the kind of floats
 //! - `fit`: whether a model was made for a dataset; `machine`: what a configuration may ask of the machine
 //! - [`words`]: choices by name, for configurations and the command line
@@ -63,6 +64,7 @@ mod fit;
 mod host_array;
 mod machine;
 pub mod precision;
+pub mod trained_parts;
 
 pub mod libtorch;
 pub mod words;

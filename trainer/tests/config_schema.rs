@@ -39,7 +39,7 @@ fn a_preset_and_adapters_are_in_the_schema() {
     let path = configs().join("demo/pretrain.toml");
     let text = fs::read_to_string(path).unwrap();
     let start = text.find("[model.start.fresh.variant]").unwrap();
-    let end = text.find("[optimizer]").unwrap();
+    let end = text.find("[step]").unwrap();
     let preset =
         text[..start].replace("initializer = \"fan_in\"", "initializer = { normal = 0.02 }\nvariant = \"paper\"");
     let preset = preset + &text[end..];

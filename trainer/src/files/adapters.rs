@@ -42,22 +42,14 @@ const WITHOUT_EFFECT: [&str; 7] = [
 
 /// The configuration that `adapter_config.json` states for a language model: which of its maps PEFT would adapt, by names or
 /// a pattern, without those that are excluded and in the layers that are named, each with its rank and alpha. Maps are then
-/// written by their last name where all blocks agree, else by their paths.
+/// written by their last name where all blocks agree, else by their paths. Tables that PEFT trained and saved next to the
+/// adapters (`modules_to_save`) are the model's then, and no longer one table where they were.
 ///
 /// # Errors
 /// No file, or one that asks for anything but LoRA of a causal language model. A key that is not known here must be null,
 /// false or empty, so that a feature of another release of PEFT is never passed over.
 pub fn read_adapter_config(folder: &Path, llm: &LanguageModelConfig) -> Result<LoraConfig, TrainerError> {
-    Ok(Fields::read(folder)?.adapters(llm)?.0)
-}
-
-/// The tables that PEFT trained and saved next to the adapters (`modules_to_save`): they are the model's then, and no longer
-/// one table where they were.
-///
-/// # Errors
-/// As [`read_adapter_config`].
-pub(super) fn saved_tables(folder: &Path, llm: &LanguageModelConfig) -> Result<Vec<Table>, TrainerError> {
-    Ok(Fields::read(folder)?.adapters(llm)?.1)
+    Fields::read(folder)?.adapters(llm)
 }
 
 /// Adapters as PEFT stores them.
@@ -70,7 +62,7 @@ pub(super) struct AdapterFiles {
 
 /// The model's adapters, their weights sharing storage with the model.
 pub(super) fn of(model: &Med2e3, lora: &LoraConfig) -> AdapterFiles {
-    let weights = model.adapters();
+    let weights = model.adapters().into_iter().chain(model.adapter_tables()).collect();
     let llm = &model.config().llm;
     let adapters = adapters_of(lora, llm).expect("the model was built with it");
     // As PEFT has it, every target by name.
@@ -79,6 +71,10 @@ pub(super) fn of(model: &Med2e3, lora: &LoraConfig) -> AdapterFiles {
     let alphas: BTreeMap<_, _> = adapters.iter().map(|(map, adapter)| (map.clone(), adapter.alpha)).collect();
     let ranks = by_shortest_names(&ranks, llm).into_iter().filter(|(_, rank)| *rank != lora.rank);
     let alphas = by_shortest_names(&alphas, llm).into_iter().filter(|(_, alpha)| *alpha != lora.alpha);
+    // Tables that learned beside the adapters are whole in the file.
+    let tables: Vec<&str> =
+        Table::ALL.iter().filter(|table| lora.tables.contains(table)).map(|table| table.module()).collect();
+    let tables = if tables.is_empty() { Value::Null } else { json!(tables) };
     let config = json!({
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -94,7 +90,7 @@ pub(super) fn of(model: &Med2e3, lora: &LoraConfig) -> AdapterFiles {
         "bias": "none",
         "fan_in_fan_out": false,
         "init_lora_weights": true,
-        "modules_to_save": null,
+        "modules_to_save": tables,
     });
     AdapterFiles { weights, config }
 }
@@ -203,8 +199,8 @@ impl Fields {
         Ok(Fields { path, fields, patterns })
     }
 
-    /// The adapters of a language model, and the tables that were saved with them.
-    fn adapters(mut self, llm: &LanguageModelConfig) -> Result<(LoraConfig, Vec<Table>), TrainerError> {
+    /// The adapters of a language model.
+    fn adapters(mut self, llm: &LanguageModelConfig) -> Result<LoraConfig, TrainerError> {
         self.expect("peft_type", &[json!("LORA")])?;
         self.expect("task_type", &[json!("CAUSAL_LM"), Value::Null])?;
         self.expect("bias", &[json!("none"), Value::Null])?;
@@ -232,7 +228,7 @@ impl Fields {
         let targets = by_shortest_names(&maps.into_iter().map(|map| (map, ())).collect(), llm).into_keys().collect();
         ranks.retain(|_, found| *found != rank);
         alphas.retain(|_, found| *found != alpha);
-        Ok((LoraConfig { rank, alpha, dropout, targets, scale, ranks, alphas }, tables))
+        Ok(LoraConfig { rank, alpha, dropout, targets, scale, ranks, alphas, tables })
     }
 
     /// The paths of the maps that PEFT would adapt.

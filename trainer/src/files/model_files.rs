@@ -11,7 +11,7 @@ use serde_json::Value;
 use tch::{Device, Kind};
 
 use crate::TrainerError;
-use crate::files::adapters::{CONFIG as ADAPTER_CONFIG, load_adapters, read_adapter_config, saved_tables};
+use crate::files::adapters::{CONFIG as ADAPTER_CONFIG, load_adapters, read_adapter_config};
 use crate::files::json::{read_json, read_text};
 use crate::files::names::{ADAPTERS, CONFIG, GENERATION, SIZES};
 use crate::files::weights_file::WeightsFile;
@@ -304,7 +304,7 @@ fn tables_of(
         return Ok(Tables::AsStored);
     };
     let of = |table: Table| weights.names().find(|name| Table::of_weight(name) == Some(table));
-    let is_same = match (of(Table::Embedding), of(Table::Head)) {
+    let is_same = match (of(Table::Embeddings), of(Table::Head)) {
         (Some(embedding), Some(head)) => {
             let read = |name| weights.tensor(name, Device::Cpu, None);
             weights.shape(embedding)? == weights.shape(head)? && read(embedding)?.equal(&read(head)?)
@@ -312,7 +312,7 @@ fn tables_of(
         _ => true,
     };
     let is_trained_apart = match adapters {
-        Some(folder) => !saved_tables(folder, llm)?.is_empty(),
+        Some(folder) => !read_adapter_config(folder, llm)?.tables.is_empty(),
         None => false,
     };
     Ok(if is_same && !is_trained_apart { Tables::One } else { Tables::TwoInFiles })
@@ -322,9 +322,9 @@ fn tables_of(
 /// and the one in the file.
 fn share_table(given: &mut Vec<(String, Vec<i64>)>) -> Option<(String, String)> {
     let of = |table: Table| given.iter().find(|(name, _)| Table::of_weight(name) == Some(table));
-    let (missing, (source, shape)) = match (of(Table::Embedding), of(Table::Head)) {
+    let (missing, (source, shape)) = match (of(Table::Embeddings), of(Table::Head)) {
         (Some(embedding), None) => (Table::Head, embedding.clone()),
-        (None, Some(head)) => (Table::Embedding, head.clone()),
+        (None, Some(head)) => (Table::Embeddings, head.clone()),
         _ => return None,
     };
     given.push((missing.name().to_owned(), shape));

@@ -141,7 +141,7 @@ impl KeptAttention {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::libtorch::backward_from;
+    use crate::libtorch::{backward_from, taken_gradient};
     use tch::{Device, Kind};
 
     /// Value and gradients are bit for bit those of libtorch's own attention, for every kind of mask, with and without groups
@@ -163,9 +163,7 @@ mod tests {
                 let (given, is_causal) = [(None, false), (None, true), (Some(&window), false)][mask];
                 let grads = |attended: Tensor, grad: &Tensor| {
                     backward_from(&attended, grad).unwrap();
-                    let grads = leaves.each_ref().map(Tensor::grad);
-                    leaves.iter().for_each(|leaf| leaf.shallow_clone().zero_grad());
-                    grads
+                    leaves.each_ref().map(taken_gradient)
                 };
                 let [q, k, v] = leaves.each_ref().map(|leaf| leaf.transpose(1, 2));
                 let own = Tensor::scaled_dot_product_attention(&q, &k, &v, given, 0.0, is_causal, None, heads != 4);

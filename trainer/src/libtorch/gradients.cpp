@@ -49,15 +49,6 @@ int med2e3_global_norm(at::Tensor* const* tensors, size_t count, at::Tensor** ou
     });
 }
 
-int med2e3_set_gradient(at::Tensor* weight, at::Tensor* grad) {
-    return guarded([&] {
-        TORCH_CHECK(weight->sizes() == grad->sizes(), "a weight of shape ", weight->sizes(), " has no gradient of shape ",
-                    grad->sizes());
-        // Not by the setter, which refuses another kind than the weight's.
-        weight->mutable_grad() = *grad;
-    });
-}
-
 int med2e3_attach_gradients(at::Tensor* value, at::Tensor* const* inputs, at::Tensor* const* grads, size_t count,
                             at::Tensor** out) {
     return guarded([&] {

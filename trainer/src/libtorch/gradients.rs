@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use tch::Tensor;
 
-use super::call::{LibtorchError, TensorPtr, check, pointer, pointers, take};
+use super::call::{LibtorchError, TensorPtr, pointer, pointers, take};
 
 unsafe extern "C" {
     fn med2e3_global_norm(tensors: *const TensorPtr, count: usize, out: *mut TensorPtr) -> c_int;
@@ -15,7 +15,6 @@ unsafe extern "C" {
         count: usize,
         out: *mut TensorPtr,
     ) -> c_int;
-    fn med2e3_set_gradient(weight: TensorPtr, grad: TensorPtr) -> c_int;
     fn med2e3_autograd_enabled() -> c_int;
 }
 
@@ -27,16 +26,6 @@ pub fn global_norm(tensors: &[Tensor]) -> Result<Tensor, LibtorchError> {
     let mut out: TensorPtr = std::ptr::null_mut();
     // SAFETY: an array of live tensors, borrowed for the call; `out` is written only on success, with a new tensor.
     unsafe { take(med2e3_global_norm(pointers(tensors).as_ptr(), tensors.len(), &mut out), out) }
-}
-
-/// Makes `grad` the weight's gradient, to which backward passes add in place: a view into an optimizer's buffer, of the
-/// weight's shape, and of a wider kind than the weight where sums are to be.
-///
-/// # Errors
-/// When the shapes differ.
-pub fn set_gradient(weight: &Tensor, grad: &Tensor) -> Result<(), LibtorchError> {
-    // SAFETY: two live tensors, borrowed for the call; the weight keeps a reference of its own.
-    check(unsafe { med2e3_set_gradient(pointer(weight), pointer(grad)) })
 }
 
 /// The scalar `value` as the result of a function whose gradients are already known: each of `inputs` is an input and the
@@ -54,6 +43,18 @@ pub fn attach_gradients(value: &Tensor, inputs: &[(&Tensor, &Tensor)]) -> Result
         let status = med2e3_attach_gradients(pointer(value), tensors.as_ptr(), grads.as_ptr(), inputs.len(), &mut out);
         take(status, out)
     }
+}
+
+/// The gradient that backward passes have left at a weight, which starts again from zero.
+#[cfg(test)]
+pub(crate) fn taken_gradient(weight: &Tensor) -> Tensor {
+    let mut grad = weight.grad();
+    if !grad.defined() {
+        return grad;
+    }
+    let taken = grad.copy();
+    let _ = grad.zero_();
+    taken
 }
 
 /// Whether this thread's operations are recorded for a backward pass.

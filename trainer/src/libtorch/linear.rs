@@ -6,7 +6,7 @@ use tch::Tensor;
 
 use super::call::{LibtorchError, TensorPtr, check, pointer, take};
 use super::gradients::autograd_enabled;
-use super::node::attach;
+use super::node::{Behind, attach};
 
 unsafe extern "C" {
     fn med2e3_linear(
@@ -76,31 +76,59 @@ pub fn linear_of(
     if !autograd_enabled() || !inputs.iter().any(|input| input.requires_grad()) {
         return Ok(value);
     }
-    let (has_bias, has_residual) = (bias.is_some(), residual.is_some());
-    let (x_size, output) = (x.size(), weight.size()[0]);
-    // What the gradients do not need is not kept.
-    let saved_weight = (x.requires_grad() || weight.requires_grad()).then(|| weight.shallow_clone());
-    let saved_x = weight.requires_grad().then(|| x.shallow_clone());
-    let saved_bias = bias.filter(|bias| bias.requires_grad()).map(Tensor::shallow_clone);
-    attach(&value, &inputs, move |behind| {
-        let needed = |index: usize| behind.is_needed[index];
-        let rows = behind.grad.f_reshape([-1, output])?.f_contiguous()?;
-        let mut grads = vec![None, None];
-        if let Some(weight) = saved_weight.as_ref().filter(|_| needed(0)) {
-            grads[0] = Some(product(&rows, &weight.f_tr()?, None, None)?.f_view(x_size.as_slice())?);
+    let gradients = LinearGradients::of(x, weight, bias, residual);
+    attach(&value, &inputs, move |behind| gradients.compute(behind))
+}
+
+/// What the gradients of one affine map are computed from. What none of them needs is not kept.
+pub struct LinearGradients {
+    x_size: Vec<i64>,
+    output: i64,
+    x: Option<Tensor>,
+    weight: Option<Tensor>,
+    bias: Option<Tensor>,
+    has_bias: bool,
+    has_residual: bool,
+}
+
+impl LinearGradients {
+    /// Of the map of these inputs.
+    pub fn of(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, residual: Option<&Tensor>) -> LinearGradients {
+        LinearGradients {
+            x_size: x.size(),
+            output: weight.size()[0],
+            x: weight.requires_grad().then(|| x.shallow_clone()),
+            weight: (x.requires_grad() || weight.requires_grad()).then(|| weight.shallow_clone()),
+            bias: bias.filter(|bias| bias.requires_grad()).map(Tensor::shallow_clone),
+            has_bias: bias.is_some(),
+            has_residual: residual.is_some(),
         }
-        if let (Some(weight), Some(x)) = (&saved_weight, saved_x.as_ref().filter(|_| needed(1))) {
+    }
+
+    /// The gradients of x, weight, and bias and residual where they are there, in this order. A node may have more inputs after
+    /// them.
+    ///
+    /// # Errors
+    /// When libtorch rejects the tensors.
+    pub fn compute(&self, behind: &Behind) -> Result<Vec<Option<Tensor>>, LibtorchError> {
+        let needed = |index: usize| behind.is_needed[index];
+        let rows = behind.grad.f_reshape([-1, self.output])?.f_contiguous()?;
+        let mut grads = vec![None, None];
+        if let Some(weight) = self.weight.as_ref().filter(|_| needed(0)) {
+            grads[0] = Some(product(&rows, &weight.f_tr()?, None, None)?.f_view(self.x_size.as_slice())?);
+        }
+        if let (Some(weight), Some(x)) = (&self.weight, self.x.as_ref().filter(|_| needed(1))) {
             grads[1] = weight_gradient(weight, &rows, &x.f_flatten(0, -2)?, 1.0)?;
         }
-        if has_bias {
-            let bias = saved_bias.as_ref().filter(|_| needed(2));
+        if self.has_bias {
+            let bias = self.bias.as_ref().filter(|_| needed(2));
             grads.push(bias.map(|bias| bias_gradient(bias, &rows)).transpose()?.flatten());
         }
-        if has_residual {
+        if self.has_residual {
             grads.push(needed(grads.len()).then(|| behind.grad.shallow_clone()));
         }
         Ok(grads)
-    })
+    }
 }
 
 /// The gradient `factor * grad^T x` of a weight (out, in), for `grad` (rows, out) and `x` (rows, in). Where the weight is a leaf
@@ -149,7 +177,7 @@ unsafe fn optional(status: c_int, out: TensorPtr) -> Result<Option<Tensor>, Libt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::libtorch::{backward, backward_from, set_gradient};
+    use crate::libtorch::{backward, backward_from, put_gradient};
     use tch::{Device, Kind};
 
     /// Values and gradients of libtorch's own `linear`, for few and many rows, every choice of what is there and what is
@@ -192,7 +220,7 @@ mod tests {
         let mut start = 0;
         for weight in weights {
             let view = buffer.narrow(0, start, weight.numel() as i64).view(weight.size().as_slice());
-            set_gradient(weight, &view).unwrap();
+            let _ = put_gradient(weight, &view).unwrap();
             start += weight.numel() as i64;
         }
         buffer

@@ -37,9 +37,11 @@ pub use call::LibtorchError;
 pub use capacity::{DeviceCapacity, device_capacity};
 pub use cuda::open_cuda;
 pub use gradient_buffer::{gradient_writes, put_gradient};
-pub use gradients::{attach_gradients, autograd_enabled, global_norm, set_gradient};
-pub use linear::{bias_gradient, linear, linear_of, product, weight_gradient};
+#[cfg(test)]
+pub(crate) use gradients::taken_gradient;
+pub use gradients::{attach_gradients, autograd_enabled, global_norm};
+pub use linear::{LinearGradients, bias_gradient, linear, linear_of, product, weight_gradient};
 pub use memory::{CountedMemory, DeviceMemory, MemoryCounter, device_memory, reset_device_peak};
 pub use node::{Behind, attach, backward, backward_from};
-pub use random::fill_normal;
+pub use random::{dropout_mask, fill_normal};
 pub use trace::Trace;

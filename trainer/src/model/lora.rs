@@ -26,7 +26,7 @@ pub struct LoraConfig {
     pub rank: i64,
     /// The adapters' sum is multiplied by this over the rank, or over what `scale` names.
     pub alpha: f64,
-    /// Dropout on an adapter's input, in training only; drawn from libtorch's global generator.
+    /// Dropout on an adapter's input, in training only.
     pub dropout: f64,
     /// Maps that get an adapter, by their last published names; or `all-linear` alone.
     pub targets: Vec<String>,
@@ -39,6 +39,20 @@ pub struct LoraConfig {
     /// The same for alpha.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub alphas: BTreeMap<String, f64>,
+    /// Tables of the language model that are stored with the adapters, as PEFT's `modules_to_save`; those that `model.train`
+    /// has learn beside the adapters are added.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<Table>,
+}
+
+/// One of the language model's two tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Table {
+    /// From ids to hidden states.
+    Embeddings,
+    /// From hidden states to logits.
+    Head,
 }
 
 /// What alpha is divided by.
@@ -71,7 +85,7 @@ impl LoraConfig {
     /// One rank and one alpha for all maps.
     pub fn plain(rank: i64, alpha: f64, dropout: f64, targets: Vec<String>) -> LoraConfig {
         let (ranks, alphas) = (BTreeMap::new(), BTreeMap::new());
-        LoraConfig { rank, alpha, dropout, targets, scale: LoraScale::Rank, ranks, alphas }
+        LoraConfig { rank, alpha, dropout, targets, scale: LoraScale::Rank, ranks, alphas, tables: Vec::new() }
     }
 
     /// Whether a name of a target, or of [`LoraConfig::ranks`], is that of the map with this path.

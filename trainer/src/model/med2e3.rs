@@ -12,7 +12,7 @@ use super::error::{ModelError, expect_multiple, expect_shape};
 use super::input::ModelInput;
 use super::language_model::LanguageModel;
 use super::layers::Init;
-use super::lora::LoraConfig;
+use super::lora::{LoraConfig, Table};
 use super::loss::{Targets, next_token_loss};
 use super::scorer::{self, ScorerInput, SliceScorer};
 use super::slice_tokens::SliceTokens;
@@ -180,6 +180,18 @@ impl Med2e3 {
         Ok(())
     }
 
+    /// Has tables of the language model stored with its adapters, as PEFT's `modules_to_save`. Both where both are one, which
+    /// PEFT would otherwise take apart. Nothing where there are no adapters.
+    pub fn store_with_adapters(&mut self, tables: &[Table]) {
+        let is_tied = self.config.llm.tie_word_embeddings && !tables.is_empty();
+        if let Some(lora) = &mut self.config.lora {
+            lora.tables = Table::ALL
+                .into_iter()
+                .filter(|table| is_tied || tables.contains(table) || lora.tables.contains(table))
+                .collect();
+        }
+    }
+
     /// Adds every adapter's matrix to its map's; the model and its config are then without adapters. Returns the largest
     /// difference between a map with its adapter and the merged one on fixed input, over the largest value: what rounding to
     /// the weights' kind costs. 0 where there are no adapters.
@@ -215,7 +227,7 @@ impl Med2e3 {
         let compute = || {
             let visual = self.visual_features(voxels_vcdhw, placed)?;
             let embeddings_bte = self.embed(placed, &visual.tokens_mse);
-            let hidden_bte = self.llm.forward(&embeddings_bte, &placed.splice.lengths, train.is_some())?;
+            let hidden_bte = self.llm.forward(&embeddings_bte, &placed.splice.lengths, train)?;
             let targets = Targets {
                 positions_r: &placed.target_positions,
                 ids_r: &placed.target_ids,
@@ -275,7 +287,7 @@ impl Med2e3 {
             let placed = plan.place(|array, shape| array.place(shape, self.device()));
             let visual = self.visual_features(&input.voxels_vcdhw, &placed)?;
             let splice = &plan.splice;
-            let hidden_bte = self.llm.forward(&self.embed(&placed, &visual.tokens_mse), &splice.lengths, false)?;
+            let hidden_bte = self.llm.forward(&self.embed(&placed, &visual.tokens_mse), &splice.lengths, None)?;
             let (rows, width) = (splice.lengths.len() as i64, splice.width as i64);
             let flat = match mask_bt {
                 Some(mask_bt) => {

@@ -13,9 +13,9 @@
 //! - [`text_encoder`] is BERT; [`m3d_clip`] joins it and the 3D encoder for retrieval
 //! - `layers`: the small layers of all parts
 //! - [`loss`]: next-token cross-entropy
+//! - [`recompute`]: what blocks keep for their backward pass, and what they make again
 //! - `sizes`: the range of every number; `limits`: the numbers of it that schemas state too
-//! - [`recompute`]: what a block keeps for its backward pass
-//! - [`part`]: the pieces that are stored and trained separately
+//! - [`part`]: the parts that are stored separately; [`piece`]: what is trained in a way of its own, and how
 //! - [`weights`]: published names and strict loading; [`published`]: published sizes
 //!
 //! Nothing here knows of files. Shapes are checked where tensors enter; past that, an operation that libtorch rejects
@@ -38,6 +38,7 @@ pub mod m3d_clip;
 pub mod med2e3;
 mod mentions;
 pub mod part;
+pub mod piece;
 pub mod preset;
 pub mod published;
 pub mod recompute;
@@ -61,4 +62,5 @@ pub use m3d_clip::{M3dClip, M3dClipConfig};
 pub use med2e3::{Med2e3, ModelOutput, VisualFeatures};
 pub use part::Part;
 pub use preset::Preset;
+pub use recompute::Recompute;
 pub use text_encoder::{Bert, BertConfig, TextFeatures};

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::shape;
 use crate::model::language_model::Role;
+use crate::model::piece::{How, Piece, Tunings};
 use crate::model::weights::adapt::adapters_of;
 use crate::model::weights::roles::role_name;
 use crate::model::{ConnectorKind, LoraConfig, Med2e3Config, Part, Scorer, TextFeature};
@@ -56,6 +57,24 @@ impl Learning {
             vision2d_connector: learns(Part::Vision2dConnector),
             vision3d_model: learns(Part::Vision3dModel),
             vision3d_connector: learns(Part::Vision3dConnector),
+        }
+    }
+
+    /// Each piece as it is trained.
+    pub fn of_tunings(tunings: &Tunings) -> Learning {
+        let learns = |piece: Piece| tunings.of(piece).how == How::Full;
+        Learning {
+            llm_blocks: match tunings.of(Piece::LlmBlocks).how {
+                How::Frozen => Learns::Frozen,
+                How::Full => Learns::Full,
+                How::Lora => Learns::Adapters,
+            },
+            llm_embeddings: learns(Piece::LlmEmbeddings),
+            llm_head: learns(Piece::LlmHead),
+            vision2d_model: learns(Piece::Vision2dModel),
+            vision2d_connector: learns(Piece::Vision2dConnector),
+            vision3d_model: learns(Piece::Vision3dModel),
+            vision3d_connector: learns(Piece::Vision3dConnector),
         }
     }
 

@@ -4,28 +4,33 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use med2e3_feed::{Feed, FeedPlan, HostBatch, Splicing, StepRule};
+use med2e3_feed::{Budget, Feed, FeedPlan, HostBatch, Splicing, StepRule};
 use med2e3_program::output::write_report;
 use med2e3_schemas::report::{TrainReport, TrainStep};
 use med2e3_store::{FileError, put_whole};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::data::TrainData;
 use super::lock::RunLock;
 use super::log::{self, StepLog};
 use super::optimizer::{AdamW, AdamWConfig, Rates, Trained};
+use super::outlook::learning;
 use super::rows;
 use super::schedule::CosineSchedule;
+use super::settle::{Settled, profile_of, settle, texts_of};
 use super::start::{Existing, Origin};
 use crate::TrainerError;
-use crate::config::{OptimizerConfig, StepConfig, TrainConfig};
+use crate::config::{OptimizerConfig, StepConfig, TrainConfig, by_part};
 use crate::device_batch::to_device;
 use crate::files::checkpoint::{Contents, HostTensors, Tokenizers, TrainState, folder_of, snapshot};
 use crate::fit;
 use crate::machine::check_memory;
 use crate::model::batch_plan::width_multiple;
 use crate::model::draws::draw_key;
+use crate::model::piece::Tuning;
 use crate::model::{Med2e3, Med2e3Config, ModelOutput, Part};
+use crate::plan::BlockPolicy;
+use crate::plan::choice::Search;
 
 /// Everything that the loop needs.
 pub(super) struct Run {
@@ -47,7 +52,7 @@ pub(super) struct Run {
     /// The step of the last checkpoint.
     saved: Option<u64>,
     _lock: RunLock,
-    /// Names of the parts that are trained.
+    /// What is trained, in words.
     trained: Vec<String>,
     out: PathBuf,
 }
@@ -76,7 +81,7 @@ impl Run {
             let measured = validation.batches.saturating_mul(config.step.batch).min(samples.rows.len());
             rows::check(&samples.rows[..measured], config.data.form, question, &sizes, &rule)?;
         }
-        let mut model = origin.model(&config.model, config.seed, device)?;
+        let (mut model, tunings) = origin.model(&config.model, config.seed, device)?;
         for (part, BlockPolicy { recompute, blocks }) in by_part(&settled.policy) {
             model.set_recompute(part, recompute, usize::try_from(blocks).ok().filter(|_| blocks < i64::MAX))?;
         }
@@ -86,13 +91,12 @@ impl Run {
         if device == Device::Cpu {
             check_memory("model.train", 16 * learning, &format!("{learning} weights, their gradients and moments"))?;
         }
-        let mut optimizer = optimizer(trainable, config)?;
+        let mut optimizer = optimizer(model.trained(&tunings), config)?;
         let trainable = model.trainable();
         let schedule = CosineSchedule::with_warmup_ratio(total_steps, config.optimizer.warmup_ratio);
 
-        let is_built = |part: &&Part| model.parameter_count(**part) > 0;
-        let trained = config.model.train.iter().filter(is_built).map(|part| part.name().to_owned()).collect();
-        let state = origin.state(&data, &mut optimizer)?;
+        let trained = tunings.names();
+        let state = origin.state(&data, &trained, &mut optimizer)?;
         let log = open_folder(out, &text, &origin, &state)?;
         let plan = feed_plan(config, &model, rule, &state);
         let saved = (state.step > 0).then_some(state.step);
@@ -200,10 +204,19 @@ impl Run {
 }
 
 /// The optimizer of these weights, which become the configured kind.
-fn optimizer(trainable: Vec<(String, Tensor)>, config: &TrainConfig) -> Result<AdamW, TrainerError> {
-    let OptimizerConfig { beta1, beta2, eps, weight_decay, full_rate_inputs, clip, .. } = config.optimizer;
-    let trained = Trained::all(trainable, config.compute.precision.kind(), Rates { weight_decay, full_rate_inputs });
+fn optimizer(weights: Vec<(String, Tensor, Tuning)>, config: &TrainConfig) -> Result<AdamW, TrainerError> {
+    let OptimizerConfig { beta1, beta2, eps, clip, .. } = config.optimizer;
+    let kind = config.compute.precision.kind();
+    let trained = weights.into_iter().map(|weight| trained(weight, kind, &config.optimizer)).collect();
     Ok(AdamW::new(trained, AdamWConfig { beta1, beta2, eps, clip, ..AdamWConfig::default() })?)
+}
+
+/// A weight with its share of a step's rate, which is a share of the run's peak, and its decay.
+fn trained((name, tensor, own): (String, Tensor, Tuning), kind: Kind, config: &OptimizerConfig) -> Trained {
+    let OptimizerConfig { learning_rate, weight_decay, full_rate_inputs, .. } = *config;
+    let rates = Rates { weight_decay: own.weight_decay.unwrap_or(weight_decay), full_rate_inputs };
+    let share = own.learning_rate.map_or(1.0, |own| own / learning_rate);
+    Trained { rate: share * rates.rate_of(&tensor), decay: rates.decay_of(&tensor), name, tensor, kind }
 }
 
 /// Makes the folder this run's: its configuration, and a log of the steps before `state`.
@@ -222,9 +235,7 @@ fn settled(
     data: &TrainData,
     device: Device,
 ) -> Result<Settled, TrainerError> {
-    let mut sizes = sizes.clone();
-    sizes.lora = config.model.lora.clone().or(sizes.lora);
-    let learning = Learning::of_parts(&config.model.train, sizes.lora.is_some());
+    let (sizes, learning) = learning(&config.model, sizes)?;
     let splicing = splicing(&sizes);
     let texts = texts_of(&data.samples.rows, config.data.form, splicing, config.step.batch);
     let profile = profile_of(device);

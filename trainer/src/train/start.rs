@@ -1,5 +1,6 @@
 //! What a run begins with: fresh weights, another checkpoint's, or its own last checkpoint.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use med2e3_feed::FeedCursor;
@@ -16,7 +17,10 @@ use crate::files::checkpoint::{CarriedFile, Checkpoint, Tokenizers, TrainState};
 use crate::files::model_files::ModelFiles;
 use crate::fit::{self, Learned, expect};
 use crate::machine::check_memory;
+use crate::model::piece::{How, Piece, Tunings};
+use crate::model::weights::Table;
 use crate::model::{LoraConfig, Med2e3, Med2e3Config, Part};
+use crate::trained_parts::LlmKind;
 
 /// What to do where `out` holds a run already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,21 +80,35 @@ impl Origin {
         })
     }
 
-    /// The model, adapters included, with the configured parts trainable.
-    pub(super) fn model(&self, config: &ModelConfig, seed: u64, device: Device) -> Result<Med2e3, TrainerError> {
+    /// The model, adapters included, with the configured parts trainable, and how each piece is trained.
+    pub(super) fn model(
+        &self,
+        config: &ModelConfig,
+        seed: u64,
+        device: Device,
+    ) -> Result<(Med2e3, Tunings), TrainerError> {
         let mut model = match self {
             Origin::Fresh(sizes) => fresh(sizes, device, seed)?,
             Origin::Checkpoint(checkpoint) | Origin::Resumed(checkpoint) => checkpoint.model(device)?,
         };
+        let has_adapters = config.lora.is_some() || model.config().lora.is_some();
+        let llm = LlmKind { has_adapters, is_tied: model.config().llm.tie_word_embeddings };
+        let tunings = built_pieces(&model, &config.train.tunings(llm)?)?;
         if let Some(wanted) = &config.lora {
             // Adapters of a checkpoint may rest while other parts learn; fresh ones would never be more than zero.
-            let learn = config.train.contains(&Part::Llm) || model.config().lora.is_some();
-            let expected = "llm in model.train, so that the adapters learn".into();
-            expect("model.lora", learn, expected, format!("{} alone", names(config.train.iter().copied())))?;
+            let learn = config.train.asks_for_adapters() || model.config().lora.is_some();
+            let expected =
+                "llm in the list of model.train, or llm.blocks = \"lora\" in its table, so that the adapters learn";
+            expect("model.lora", learn, expected.into(), "adapters that do not learn".into())?;
             add_adapters(&mut model, wanted, seed)?;
         }
-        model.set_trainable(&trained_parts(&model, &config.train)?);
-        Ok(model)
+        let is_full = |piece| tunings.of(piece).how == How::Full;
+        let tables = [(Table::Embeddings, Piece::LlmEmbeddings), (Table::Head, Piece::LlmHead)];
+        let learning: Vec<Table> =
+            tables.into_iter().filter(|(_, piece)| is_full(*piece)).map(|(table, _)| table).collect();
+        model.store_with_adapters(&learning);
+        model.tune(&tunings);
+        Ok((model, tunings))
     }
 
     /// The tokenizers that the run's checkpoints hold, once the dataset's inputs are known to be made as the checkpoint's were.
@@ -116,14 +134,21 @@ impl Origin {
     }
 
     /// The first state; that of a resumed run, whose moments the optimizer then has.
-    pub(super) fn state(&self, data: &TrainData, optimizer: &mut AdamW) -> Result<TrainState, TrainerError> {
-        let selection = data.selection_hash();
+    /// `trained` names what learns.
+    pub(super) fn state(
+        &self,
+        data: &TrainData,
+        trained: &[String],
+        optimizer: &mut AdamW,
+    ) -> Result<TrainState, TrainerError> {
+        let (selection, trained) = (data.selection_hash(), trained.to_vec());
         let Origin::Resumed(checkpoint) = self else {
             return Ok(TrainState {
                 step: 0,
                 cursor: FeedCursor::default(),
                 selection,
                 validation: Vec::new(),
+                trained,
                 skipped: Vec::new(),
             });
         };
@@ -148,19 +173,24 @@ fn fresh(sizes: &Med2e3Config, device: Device, seed: u64) -> Result<Med2e3, Trai
     Ok(Med2e3::new(sizes, device, seed)?)
 }
 
-/// The parts of `wanted` that the variant builds.
+/// The pieces of `wanted` that the variant builds.
 ///
 /// # Errors
-/// There are none of them.
-fn trained_parts(model: &Med2e3, wanted: &[Part]) -> Result<Vec<Part>, TrainerError> {
+/// None of those that learn is built.
+fn built_pieces(model: &Med2e3, wanted: &Tunings) -> Result<Tunings, TrainerError> {
     let is_built = |part: &Part| model.parameter_count(*part) > 0;
-    let (built, absent): (Vec<Part>, Vec<Part>) = wanted.iter().copied().partition(is_built);
+    let learning: BTreeSet<Part> = wanted.learning().map(|(piece, _)| piece.part()).collect();
+    let (built, absent): (Vec<Part>, Vec<Part>) = learning.iter().partition(|part| is_built(part));
     let expected = format!("some of {}, which the variant builds", names(Part::ALL.into_iter().filter(is_built)));
-    expect("model.train", !built.is_empty(), expected, names(wanted.iter().copied()))?;
+    expect("model.train", !built.is_empty(), expected, names(learning.into_iter()))?;
     if !absent.is_empty() {
         note(format_args!("note: model.train names {}, which the variant does not build", names(absent.into_iter())));
     }
-    Ok(built)
+    let mut tunings = Tunings::default();
+    for piece in built.into_iter().flat_map(Piece::of_part) {
+        tunings.set(piece, wanted.of(piece));
+    }
+    Ok(tunings)
 }
 
 fn names(parts: impl Iterator<Item = Part>) -> String {
@@ -171,7 +201,8 @@ fn names(parts: impl Iterator<Item = Part>) -> String {
 fn add_adapters(model: &mut Med2e3, wanted: &LoraConfig, seed: u64) -> Result<(), TrainerError> {
     match &model.config().lora {
         None => Ok(model.add_adapters(wanted, seed)?),
-        Some(found) if found == wanted => Ok(()),
+        // Which tables are stored with them follows from what learned.
+        Some(found) if *found == (LoraConfig { tables: found.tables.clone(), ..wanted.clone() }) => Ok(()),
         Some(found) => Err(TrainerError::Config {
             key: "model.lora".into(),
             expected: format!("{found:?}, as the checkpoint has"),

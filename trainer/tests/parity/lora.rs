@@ -1,5 +1,5 @@
 //! Adapters against PEFT: computing with them, their gradients, merging, PEFT's folder in and out. Expected numbers:
-//! `golden/lora.py`.
+//! `golden/lora.py`, `golden/lora_tables.py`.
 
 use std::collections::HashMap;
 use std::fs;
@@ -7,6 +7,8 @@ use std::path::Path;
 
 use med2e3_trainer::TrainerError;
 use med2e3_trainer::files::adapters::{load_adapters, read_adapter_config, save_adapters};
+use med2e3_trainer::model::piece::{How, Piece, Tuning, Tunings};
+use med2e3_trainer::model::weights::Table;
 use med2e3_trainer::model::{LanguageModelConfig, LoraConfig, Med2e3, Med2e3Config, ModelError, Part};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor, no_grad};
@@ -123,6 +125,83 @@ fn adapters_equal_pefts_in_logits_loss_gradients_and_after_merging() {
         );
         assert_eq!(model.merge_adapters(0.0).unwrap(), 0.0);
     }
+}
+
+/// Expected numbers: `golden/lora_tables.py`.
+#[test]
+fn tables_that_learn_beside_adapters_equal_pefts() {
+    let golden = Golden::open("lora_tables");
+    let ids = golden.get("ids");
+    for (case, tables) in [("both", &[Table::Embeddings, Table::Head][..]), ("head", &[Table::Head])] {
+        let folder = folder(&golden, case);
+        let lora = read(folder.path(), "plain").unwrap();
+        assert_eq!(lora.tables, tables, "{case}");
+        let mut model = phi3(lora).unwrap();
+        load_adapters(folder.path(), &mut model).unwrap();
+        let found = logits(&model, &ids, false);
+        assert_close(&format!("{case} logits"), &found, &golden.get(&format!("{case}.logits")), 1e-5);
+
+        let mut tunings = Tunings::default();
+        tunings.set(Piece::LlmBlocks, Tuning::of(How::Lora));
+        for (table, piece) in [(Table::Embeddings, Piece::LlmEmbeddings), (Table::Head, Piece::LlmHead)] {
+            let how = if tables.contains(&table) { How::Full } else { How::Frozen };
+            tunings.set(piece, Tuning { how, learning_rate: Some(1e-5), weight_decay: None });
+        }
+        model.tune(&tunings);
+        let norms: HashMap<String, Tensor> = golden.below(&format!("{case}.norms/")).into_iter().collect();
+        let trained = model.trained(&tunings);
+        assert_eq!(trained.len(), norms.len(), "{case}");
+        let length = ids.size()[1];
+        let positions: Vec<i64> = (0..length - 1).collect();
+        let next = Vec::<i64>::try_from(ids.narrow(1, 1, length - 1).flatten(0, 1)).unwrap();
+        let loss = mean_loss(model.llm().output_embedding(), &hidden(&model, &ids, true), &positions, &next);
+        assert_close(&format!("{case} loss"), &loss, &golden.get(&format!("{case}.loss")), 1e-5);
+        loss.backward();
+        for (name, tensor, Tuning { learning_rate, .. }) in trained {
+            let (peft, is_table) = match (name.strip_prefix("adapters/"), name.strip_prefix("llm/")) {
+                (Some(adapter), _) => (adapter.to_owned(), false),
+                (None, table) => (format!("base_model.model.{}", table.unwrap()), true),
+            };
+            assert_eq!(learning_rate.is_some(), is_table, "{name}");
+            let expected = norms[&peft].double_value(&[]);
+            let off = (tensor.grad().norm().double_value(&[]) - expected).abs() / expected;
+            assert!(off <= 1e-4, "{case} {name}: {off}");
+        }
+
+        // What PEFT wrote is written again: the same names, the same values, the same modules.
+        let again = folder.path().join("again");
+        save_adapters(&again, &model).unwrap();
+        let values = |folder: &Path| -> HashMap<String, Tensor> {
+            Tensor::read_safetensors(folder.join("adapter_model.safetensors")).unwrap().into_iter().collect()
+        };
+        let (written, pefts) = (values(&again), values(folder.path()));
+        assert_eq!(written.len(), pefts.len(), "{case}");
+        assert!(pefts.iter().all(|(name, values)| written[name].equal(values)), "{case}");
+        let config: Value = serde_json::from_slice(&fs::read(again.join("adapter_config.json")).unwrap()).unwrap();
+        assert_eq!(config["modules_to_save"], golden.config::<Value>(case)["modules_to_save"]);
+
+        // A table that the configuration names and the file lacks.
+        let fewer: Vec<_> = written.into_iter().filter(|(name, _)| !name.contains("lm_head")).collect();
+        Tensor::write_safetensors(&fewer, again.join("adapter_model.safetensors")).unwrap();
+        let error = load_adapters(&again, &mut phi3(read(&again, "plain").unwrap()).unwrap()).unwrap_err().to_string();
+        assert!(error.contains("lm_head.weight is missing"), "{error}");
+    }
+}
+
+#[test]
+fn one_table_for_both_is_stored_as_two_beside_adapters() {
+    let golden = Golden::open("language_models");
+    let llm = LanguageModelConfig::from_published(&golden.config::<Value>("qwen2")).unwrap();
+    assert!(llm.tie_word_embeddings);
+    let mut model = Med2e3::new(&Med2e3Config { llm, ..small() }, Device::Cpu, 3).unwrap();
+    model.store_with_adapters(&[Table::Embeddings]);
+    assert!(model.adapter_tables().is_empty(), "there are no adapters to store it with");
+    model.add_adapters(&lora(&["q_proj"]), 1).unwrap();
+    model.store_with_adapters(&[]);
+    assert!(model.adapter_tables().is_empty());
+    model.store_with_adapters(&[Table::Embeddings]);
+    let [embeddings, head] = &model.adapter_tables()[..] else { panic!("both") };
+    assert!(embeddings.1.equal(&head.1) && head.0.ends_with("lm_head.weight"));
 }
 
 #[test]

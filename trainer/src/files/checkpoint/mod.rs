@@ -214,8 +214,14 @@ mod tests {
         let before: [Vec<Tensor>; 5] = values();
         let moment = Tensor::from_slice(&[1f32, 2.0]);
         let cursor = Default::default();
-        let state =
-            TrainState { step: 7, cursor, selection: "ab".into(), validation: vec![(7, 0.5)], skipped: vec![3, 9] };
+        let state = TrainState {
+            step: 7,
+            cursor,
+            selection: "ab".into(),
+            trained: vec!["llm".into()],
+            validation: vec![(7, 0.5)],
+            skipped: vec![3, 9],
+        };
         let training = Some((&state, vec![("exp_avg/x".to_owned(), moment.shallow_clone())]));
         let contents = Contents { model: &model, tokenizers: Tokenizers::default(), inputs: None, training };
         let copied = snapshot(&contents, HostTensors::Copied).unwrap();

@@ -12,6 +12,9 @@ pub struct TrainState {
     pub cursor: FeedCursor,
     /// Hash of the samples that the cursor counts in, as hex.
     pub selection: String,
+    /// What learns, in words; empty in checkpoints of an earlier version.
+    #[serde(default)]
+    pub trained: Vec<String>,
     /// Validation loss by step so far, in nats per token.
     pub validation: Vec<(u64, f64)>,
     /// Steps, counted from 1, whose gradients were not finite and which changed no weight; a run that goes on from an earlier

@@ -9,7 +9,8 @@ use tch::{Kind, Tensor};
 pub use config::{SiglipVisionConfig, SliceNorm};
 
 use super::error::{ModelError, expect_shape};
-use super::layers::{Init, LayerNorm};
+use super::layers::{Init, LayerNorm, Tape};
+use super::recompute::Recomputation;
 use block::Block;
 
 /// The 2D encoder.
@@ -20,6 +21,7 @@ pub struct Encoder2d {
     pub(crate) positions: Tensor,
     pub(crate) blocks: Vec<Block>,
     pub(crate) post_norm: LayerNorm,
+    pub(crate) recomputation: Recomputation,
 }
 
 impl Encoder2d {
@@ -32,6 +34,7 @@ impl Encoder2d {
             positions: init.table(&[config.token_count(), width]),
             blocks: (0..config.num_hidden_layers).map(|_| Block::new(config, init)).collect(),
             post_norm: LayerNorm::new(init, width, config.layer_norm_eps),
+            recomputation: Recomputation::default(),
             config: config.clone(),
         })
     }
@@ -54,8 +57,10 @@ impl Encoder2d {
             }
         };
         let mut hidden_bqe = self.patchify(slices_bhw).linear(&kernel, Some(&bias)) + &self.positions;
-        for block in &self.blocks {
-            hidden_bqe = block.forward(hidden_bqe);
+        for (index, block) in self.blocks.iter().enumerate() {
+            let (is_trained, block) = (block.is_trained(), block.shallow_clone());
+            let forward = move |hidden_bqe: &Tensor, tape: &mut Tape| block.forward(hidden_bqe, tape);
+            hidden_bqe = self.recomputation.run(index, &hidden_bqe, is_trained, forward);
         }
         Ok(hidden_bqe)
     }

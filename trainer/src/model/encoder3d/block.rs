@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::config::{LAYER_NORM_EPS, M3dClipVisionConfig};
-use crate::model::layers::{AttentionMask, Gelu, Init, LayerNorm, Linear, Mlp, attention};
+use crate::model::layers::{AttentionMask, Gelu, Init, LayerNorm, Linear, Mlp, Tape};
 
 /// Pre-norm attention and MLP, each added to its input.
 pub(crate) struct Block {
@@ -28,18 +28,33 @@ impl Block {
         }
     }
 
-    pub(super) fn forward(&self, hidden_bpe: Tensor) -> Tensor {
+    /// (B, P, E) to the same.
+    pub(super) fn forward(&self, hidden_bpe: &Tensor, tape: &mut Tape) -> Tensor {
         let (batch, tokens, width) = hidden_bpe.size3().expect("tokens have three axes");
-        let qkv = self.qkv.forward(&self.attention_norm.forward(&hidden_bpe)).view([
-            batch,
-            tokens,
-            3,
-            self.heads,
-            width / self.heads,
-        ]);
-        let parts = qkv.unbind(2);
-        let attended_bpe = attention(&parts[0], &parts[1], &parts[2], AttentionMask::None);
-        let hidden_bpe = self.out.add_to(&hidden_bpe, &attended_bpe);
-        self.mlp.add_to(&hidden_bpe, &self.mlp_norm.forward(&hidden_bpe))
+        let qkv_bpe = self.qkv.map(&self.attention_norm.forward(hidden_bpe), None, tape);
+        let parts = qkv_bpe.view([batch, tokens, 3, self.heads, width / self.heads]).unbind(2);
+        let attended_bpe = tape.attention(&parts[0], &parts[1], &parts[2], AttentionMask::None);
+        let hidden_bpe = self.out.map(&attended_bpe, Some(hidden_bpe), tape);
+        self.mlp.add_to(&hidden_bpe, &self.mlp_norm.forward(&hidden_bpe), tape)
+    }
+
+    /// Whether a backward pass stores a gradient of its weights.
+    pub(super) fn is_trained(&self) -> bool {
+        [&self.qkv, &self.out].into_iter().any(Linear::is_trained)
+            || self.mlp.is_trained()
+            || self.attention_norm.is_trained()
+            || self.mlp_norm.is_trained()
+    }
+
+    /// Another handle of the same weights.
+    pub(super) fn shallow_clone(&self) -> Block {
+        Block {
+            attention_norm: self.attention_norm.shallow_clone(),
+            qkv: self.qkv.shallow_clone(),
+            out: self.out.shallow_clone(),
+            mlp_norm: self.mlp_norm.shallow_clone(),
+            mlp: self.mlp.shallow_clone(),
+            heads: self.heads,
+        }
     }
 }

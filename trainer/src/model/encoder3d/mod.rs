@@ -8,7 +8,8 @@ use tch::Tensor;
 pub use config::M3dClipVisionConfig;
 
 use super::error::{ModelError, expect_shape};
-use super::layers::{Init, LayerNorm, Linear};
+use super::layers::{Init, LayerNorm, Linear, Tape};
+use super::recompute::Recomputation;
 use block::Block;
 
 /// The 3D encoder.
@@ -20,6 +21,7 @@ pub struct Encoder3d {
     pub(crate) blocks: Vec<Block>,
     pub(crate) norm: LayerNorm,
     final_norm: bool,
+    pub(crate) recomputation: Recomputation,
 }
 
 impl Encoder3d {
@@ -34,6 +36,7 @@ impl Encoder3d {
             patch: Linear::new(init, config.patch_width(), width),
             blocks: (0..config.num_layers).map(|_| Block::new(config, init)).collect(),
             norm: LayerNorm::new(init, width, config::LAYER_NORM_EPS),
+            recomputation: Recomputation::default(),
             config: config.clone(),
             final_norm,
         })
@@ -69,8 +72,10 @@ impl Encoder3d {
         let class_b1e = self.class_token.expand([batch, 1, self.config.hidden_size], false);
 
         let mut hidden_bpe = Tensor::cat(&[class_b1e, patches_bpe], 1);
-        for block in &self.blocks {
-            hidden_bpe = block.forward(hidden_bpe);
+        for (index, block) in self.blocks.iter().enumerate() {
+            let (is_trained, block) = (block.is_trained(), block.shallow_clone());
+            let forward = move |hidden_bpe: &Tensor, tape: &mut Tape| block.forward(hidden_bpe, tape);
+            hidden_bpe = self.recomputation.run(index, &hidden_bpe, is_trained, forward);
         }
         Ok(hidden_bpe)
     }

@@ -4,9 +4,9 @@ use tch::Tensor;
 
 use super::cache::LayerCache;
 use super::config::LanguageModelConfig;
-use super::projections::{self, Projections, Role};
+use super::projections::{self, Maps, Projections, Role};
 use super::rope::Angles;
-use crate::model::layers::{AdaptedLinear, AttentionMask, Init, RmsNorm, attention};
+use crate::model::layers::{AdaptedLinear, AttentionMask, Init, RmsNorm, Tape};
 
 /// Pre-norm causal attention and gated MLP, each added to its input.
 pub(crate) struct Block {
@@ -17,15 +17,29 @@ pub(crate) struct Block {
     down: AdaptedLinear,
     /// Whether queries attend to the config's window alone.
     is_windowed: bool,
+    /// Its number, from 0.
+    layer: i64,
 }
 
 /// What all blocks of one pass share.
-pub(super) struct Pass<'a> {
-    pub(super) angles: &'a Angles,
+pub(super) struct Pass {
+    pub(super) angles: Angles,
     /// (T, T), true where a query of a layer with a window attends to a key; None where plain causal attention is the same.
     /// Not used once a cache holds earlier tokens.
-    pub(super) window_mask: Option<&'a Tensor>,
-    pub(super) train: bool,
+    pub(super) window_mask: Option<Tensor>,
+    /// In training: what the adapters' dropout is drawn from.
+    pub(super) dropout_seed: Option<u64>,
+}
+
+impl Pass {
+    /// Another handle of the same tensors.
+    pub(super) fn shallow_clone(&self) -> Pass {
+        Pass {
+            angles: self.angles.shallow_clone(),
+            window_mask: self.window_mask.as_ref().map(Tensor::shallow_clone),
+            dropout_seed: self.dropout_seed,
+        }
+    }
 }
 
 impl Block {
@@ -38,22 +52,51 @@ impl Block {
             mlp_norm: RmsNorm::new(init, config.hidden_size, config.rms_norm_eps),
             down: AdaptedLinear::without_bias(init, config.intermediate_size, config.hidden_size),
             is_windowed: config.window_of(layer).is_some(),
+            layer,
         }
     }
 
     /// (B, T, E) to the same. With a cache, keys and values go through it.
-    pub(super) fn forward(&self, hidden_bte: Tensor, pass: &Pass, cache: Option<&mut LayerCache>) -> Tensor {
-        let normed_bte = self.attention_norm.forward(&hidden_bte);
-        let [q_btae, k_btae, v_btae] = self.projections.heads(&normed_bte, pass.angles, pass.train);
-        let window_mask = pass.window_mask.filter(|_| self.is_windowed);
+    pub(super) fn forward(
+        &self,
+        hidden_bte: &Tensor,
+        pass: &Pass,
+        tape: &mut Tape,
+        cache: Option<&mut LayerCache>,
+    ) -> Tensor {
+        let dropout_seed = pass.dropout_seed.map(|seed| projections::seed_of(seed, self.layer as u64));
+        let mut maps = Maps { tape, dropout_seed };
+        let normed_bte = self.attention_norm.forward(hidden_bte);
+        let [q_btae, k_btae, v_btae] = self.projections.heads(&normed_bte, &pass.angles, &mut maps);
+        let window_mask = pass.window_mask.as_ref().filter(|_| self.is_windowed);
         let mask = window_mask.map_or(AttentionMask::Causal, AttentionMask::Given);
         let attended_bte = match cache {
-            None => attention(&q_btae, &k_btae, &v_btae, mask),
+            None => maps.tape.attention(&q_btae, &k_btae, &v_btae, mask),
             Some(cache) => cache.attend(&q_btae, &k_btae, &v_btae, mask),
         };
-        let hidden_bte = self.out.add_to(&hidden_bte, &attended_bte, pass.train);
-        let [gate, up] = self.projections.gate_and_up(&self.mlp_norm.forward(&hidden_bte), pass.train);
-        self.down.add_to(&hidden_bte, &(gate.silu() * up), pass.train)
+        let hidden_bte = maps.add_to(Role::Out, &self.out, hidden_bte, &attended_bte);
+        let gated = self.projections.gated(&self.mlp_norm.forward(&hidden_bte), &mut maps);
+        maps.add_to(Role::Down, &self.down, &hidden_bte, &gated)
+    }
+
+    /// Whether a backward pass stores a gradient of its weights.
+    pub(super) fn is_trained(&self) -> bool {
+        self.attention_norm.is_trained()
+            || self.mlp_norm.is_trained()
+            || self.linears().iter().any(|(_, linear)| linear.is_trained())
+    }
+
+    /// Another handle of the same weights.
+    pub(super) fn shallow_clone(&self) -> Block {
+        Block {
+            attention_norm: self.attention_norm.shallow_clone(),
+            projections: self.projections.shallow_clone(),
+            out: self.out.shallow_clone(),
+            mlp_norm: self.mlp_norm.shallow_clone(),
+            down: self.down.shallow_clone(),
+            is_windowed: self.is_windowed,
+            layer: self.layer,
+        }
     }
 
     /// Every map with its role, those of attention first.

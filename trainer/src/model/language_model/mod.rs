@@ -14,9 +14,10 @@ pub use config::{Family, LanguageModelConfig, RopeScaling, SpecialIds};
 pub(crate) use projections::Role;
 
 use super::error::ModelError;
-use super::layers::{Init, Linear, RmsNorm};
+use super::layers::{Init, Linear, RmsNorm, Tape};
+use super::recompute::Recomputation;
 use block::{Block, Pass};
-use rope::{Angles, Rope};
+use rope::Rope;
 
 /// The language model.
 pub struct LanguageModel {
@@ -27,6 +28,7 @@ pub struct LanguageModel {
     /// None where the input embeddings are the output matrix too.
     pub(crate) head: Option<Linear>,
     rope: Rope,
+    pub(crate) recomputation: Recomputation,
 }
 
 impl LanguageModel {
@@ -39,6 +41,7 @@ impl LanguageModel {
             norm: RmsNorm::new(init, width, config.rms_norm_eps),
             head: (!config.tie_word_embeddings).then(|| Linear::without_bias(init, width, vocabulary)),
             rope: Rope::new(config, init.device()),
+            recomputation: Recomputation::default(),
             config: config.clone(),
         })
     }
@@ -59,12 +62,17 @@ impl LanguageModel {
     }
 
     /// Embeddings (B, T, E) to final hidden states (B, T, E), each position attending to itself and those before it. Rows are
-    /// right-padded after their `lengths`, which needs no mask: no real token ever attends to padding. `train` switches
-    /// the adapters' dropout on.
+    /// right-padded after their `lengths`, which needs no mask: no real token ever attends to padding. `train` is the seed from
+    /// which the adapters' dropout is drawn, for each map by itself; None outside training.
     ///
     /// # Errors
     /// The sequence is longer than the config's `max_position_embeddings`.
-    pub fn forward(&self, embeddings_bte: &Tensor, lengths: &[usize], train: bool) -> Result<Tensor, ModelError> {
+    pub fn forward(
+        &self,
+        embeddings_bte: &Tensor,
+        lengths: &[usize],
+        train: Option<u64>,
+    ) -> Result<Tensor, ModelError> {
         self.read(embeddings_bte, lengths, None, train)
     }
 
@@ -78,7 +86,7 @@ impl LanguageModel {
         lengths: &[usize],
         cache: &mut KvCache,
     ) -> Result<Tensor, ModelError> {
-        self.read(embeddings_bte, lengths, Some(cache), false)
+        self.read(embeddings_bte, lengths, Some(cache), None)
     }
 
     /// One more token a row: embeddings (B, 1, E) at each row's own position, final hidden states (B, 1, E) back. A row
@@ -97,7 +105,7 @@ impl LanguageModel {
         cache.begin_step(positions_b);
         let positions_b1 = Tensor::from_slice(positions_b).to_device(embeddings_b1e.device()).unsqueeze(1);
         let angles = self.rope.angles(&positions_b1, &lengths, embeddings_b1e.kind());
-        let pass = Pass { angles: &angles, window_mask: None, train: false };
+        let pass = Pass { angles, window_mask: None, dropout_seed: None };
         Ok(self.pass(embeddings_b1e, &pass, Some(cache)))
     }
 
@@ -141,21 +149,31 @@ impl LanguageModel {
         embeddings_bte: &Tensor,
         lengths: &[usize],
         cache: Option<&mut KvCache>,
-        train: bool,
+        dropout_seed: Option<u64>,
     ) -> Result<Tensor, ModelError> {
         let width = embeddings_bte.size()[1];
         self.check_length(width as usize)?;
-        let angles: Angles = self.rope.angles_from_zero(width, lengths, embeddings_bte.kind());
-        let window_mask = self.window_mask(width);
-        let pass = Pass { angles: &angles, window_mask: window_mask.as_ref(), train };
+        let angles = self.rope.angles_from_zero(width, lengths, embeddings_bte.kind());
+        let pass = Pass { angles, window_mask: self.window_mask(width), dropout_seed };
         Ok(self.pass(embeddings_bte, &pass, cache))
     }
 
     fn pass(&self, embeddings_bte: &Tensor, pass: &Pass, cache: Option<&mut KvCache>) -> Tensor {
-        let mut layers = cache.map(|cache| cache.layers.iter_mut());
         let mut hidden_bte = embeddings_bte.shallow_clone();
-        for block in &self.blocks {
-            hidden_bte = block.forward(hidden_bte, pass, layers.as_mut().and_then(Iterator::next));
+        match cache {
+            Some(cache) => {
+                for (block, layer) in self.blocks.iter().zip(&mut cache.layers) {
+                    hidden_bte = block.forward(&hidden_bte, pass, &mut Tape::Computed, Some(layer));
+                }
+            }
+            None => {
+                for (index, block) in self.blocks.iter().enumerate() {
+                    let (is_trained, block, pass) = (block.is_trained(), block.shallow_clone(), pass.shallow_clone());
+                    let forward =
+                        move |hidden_bte: &Tensor, tape: &mut Tape| block.forward(hidden_bte, &pass, tape, None);
+                    hidden_bte = self.recomputation.run(index, &hidden_bte, is_trained, forward);
+                }
+            }
         }
         self.norm.forward(&hidden_bte)
     }

@@ -4,21 +4,55 @@ use tch::Tensor;
 
 use super::config::{Family, LanguageModelConfig};
 use super::rope::Angles;
-use crate::model::layers::{AdaptedLinear, Init};
+use crate::model::layers::{AdaptedLinear, Init, Tape, gated, gated_halves};
 
 /// What a block does between its norms and its sums, whatever the layout of its weights.
-pub(crate) trait Projections {
+pub(crate) trait Projections: Send {
     /// Normed tokens (B, T, E) to queries, keys and values, each (B, T, A, E of a head), the first two turned.
-    fn heads(&self, normed_bte: &Tensor, angles: &Angles, train: bool) -> [Tensor; 3];
+    fn heads(&self, normed_bte: &Tensor, angles: &Angles, maps: &mut Maps) -> [Tensor; 3];
 
-    /// Normed tokens (.., E) to the gate before its activation and what it gates, each (.., intermediate).
-    fn gate_and_up(&self, normed: &Tensor, train: bool) -> [Tensor; 2];
+    /// Normed tokens (.., E) to what goes through the activated gate, (.., intermediate).
+    fn gated(&self, normed: &Tensor, maps: &mut Maps) -> Tensor;
 
     /// Every map with its role.
     fn linears(&self) -> Vec<(Role, &AdaptedLinear)>;
 
     /// The same, to be changed.
     fn linears_mut(&mut self) -> Vec<(Role, &mut AdaptedLinear)>;
+
+    /// Another handle of the same weights.
+    fn shallow_clone(&self) -> Box<dyn Projections>;
+}
+
+/// How the maps of one block are computed in one pass.
+pub(crate) struct Maps<'a> {
+    pub(crate) tape: &'a mut Tape,
+    /// What the adapters of the block drop in training is drawn from this.
+    pub(crate) dropout_seed: Option<u64>,
+}
+
+impl Maps<'_> {
+    pub(crate) fn map(&mut self, role: Role, linear: &AdaptedLinear, x: &Tensor) -> Tensor {
+        linear.map(x, None, self.seed_of(role), self.tape)
+    }
+
+    /// The map of `x`, added to `residual`.
+    pub(crate) fn add_to(&mut self, role: Role, linear: &AdaptedLinear, residual: &Tensor, x: &Tensor) -> Tensor {
+        linear.map(x, Some(residual), self.seed_of(role), self.tape)
+    }
+
+    fn seed_of(&self, role: Role) -> Option<u64> {
+        self.dropout_seed.map(|seed| seed_of(seed, role as u64))
+    }
+}
+
+/// A seed for each number of a seed's own.
+pub(super) fn seed_of(seed: u64, number: u64) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_le_bytes()).update(&number.to_le_bytes());
+    let hash = hasher.finalize();
+    let (words, _) = hash.as_bytes().as_chunks::<8>();
+    u64::from_le_bytes(words[0])
 }
 
 /// What a map of a block is for.
@@ -84,6 +118,7 @@ pub(super) fn build(config: &LanguageModelConfig, init: &Init) -> Box<dyn Projec
 }
 
 /// Heads of a block.
+#[derive(Clone, Copy)]
 struct HeadShape {
     queries: i64,
     keys: i64,
@@ -98,17 +133,17 @@ struct Fused {
 }
 
 impl Projections for Fused {
-    fn heads(&self, normed_bte: &Tensor, angles: &Angles, train: bool) -> [Tensor; 3] {
+    fn heads(&self, normed_bte: &Tensor, angles: &Angles, maps: &mut Maps) -> [Tensor; 3] {
         let HeadShape { queries, keys, width } = self.shape;
-        let heads_btae = self.query_key_value.forward(normed_bte, train).unflatten(-1, [-1, width]);
+        let heads_bte = maps.map(Role::QueryKeyValue, &self.query_key_value, normed_bte);
+        let heads_btae = heads_bte.unflatten(-1, [-1, width]);
         let parts = heads_btae.split_with_sizes([queries + keys, keys], 2);
         let turned = angles.turn(&parts[0]).split_with_sizes([queries, keys], 2);
         [turned[0].shallow_clone(), turned[1].shallow_clone(), parts[1].shallow_clone()]
     }
 
-    fn gate_and_up(&self, normed: &Tensor, train: bool) -> [Tensor; 2] {
-        let halves = self.gate_up.forward(normed, train).chunk(2, -1);
-        [halves[0].shallow_clone(), halves[1].shallow_clone()]
+    fn gated(&self, normed: &Tensor, maps: &mut Maps) -> Tensor {
+        gated_halves(&maps.map(Role::GateUp, &self.gate_up, normed))
     }
 
     fn linears(&self) -> Vec<(Role, &AdaptedLinear)> {
@@ -117,6 +152,14 @@ impl Projections for Fused {
 
     fn linears_mut(&mut self) -> Vec<(Role, &mut AdaptedLinear)> {
         vec![(Role::QueryKeyValue, &mut self.query_key_value), (Role::GateUp, &mut self.gate_up)]
+    }
+
+    fn shallow_clone(&self) -> Box<dyn Projections> {
+        Box::new(Fused {
+            query_key_value: self.query_key_value.shallow_clone(),
+            gate_up: self.gate_up.shallow_clone(),
+            shape: self.shape,
+        })
     }
 }
 
@@ -131,13 +174,17 @@ struct Split {
 }
 
 impl Projections for Split {
-    fn heads(&self, normed_bte: &Tensor, angles: &Angles, train: bool) -> [Tensor; 3] {
-        let heads = |linear: &AdaptedLinear| linear.forward(normed_bte, train).unflatten(-1, [-1, self.width]);
-        [angles.turn(&heads(&self.query)), angles.turn(&heads(&self.key)), heads(&self.value)]
+    fn heads(&self, normed_bte: &Tensor, angles: &Angles, maps: &mut Maps) -> [Tensor; 3] {
+        let mut heads =
+            |role: Role, linear: &AdaptedLinear| maps.map(role, linear, normed_bte).unflatten(-1, [-1, self.width]);
+        let query_btae = angles.turn(&heads(Role::Query, &self.query));
+        let key_btae = angles.turn(&heads(Role::Key, &self.key));
+        [query_btae, key_btae, heads(Role::Value, &self.value)]
     }
 
-    fn gate_and_up(&self, normed: &Tensor, train: bool) -> [Tensor; 2] {
-        [self.gate.forward(normed, train), self.up.forward(normed, train)]
+    fn gated(&self, normed: &Tensor, maps: &mut Maps) -> Tensor {
+        let gate = maps.map(Role::Gate, &self.gate, normed);
+        gated(&gate, &maps.map(Role::Up, &self.up, normed))
     }
 
     fn linears(&self) -> Vec<(Role, &AdaptedLinear)> {
@@ -158,5 +205,16 @@ impl Projections for Split {
             (Role::Gate, &mut self.gate),
             (Role::Up, &mut self.up),
         ]
+    }
+
+    fn shallow_clone(&self) -> Box<dyn Projections> {
+        Box::new(Split {
+            query: self.query.shallow_clone(),
+            key: self.key.shallow_clone(),
+            value: self.value.shallow_clone(),
+            gate: self.gate.shallow_clone(),
+            up: self.up.shallow_clone(),
+            width: self.width,
+        })
     }
 }

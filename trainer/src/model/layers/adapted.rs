@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::{Adapter, Init, Linear};
+use super::{Adapter, Init, Linear, Tape};
 
 /// `x W^T + b`, plus the adapter's sum where there is one.
 pub(crate) struct AdaptedLinear {
@@ -19,20 +19,24 @@ impl AdaptedLinear {
         AdaptedLinear { linear: Linear::without_bias(init, input, output), adapter: None }
     }
 
-    /// `train` switches the adapter's dropout on.
-    pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        self.adapted(self.linear.forward(x), x, train)
-    }
-
-    /// As [`AdaptedLinear::forward`], added to `residual`.
-    pub(crate) fn add_to(&self, residual: &Tensor, x: &Tensor, train: bool) -> Tensor {
-        self.adapted(self.linear.add_to(residual, x), x, train)
-    }
-
-    fn adapted(&self, mapped: Tensor, x: &Tensor, train: bool) -> Tensor {
+    /// As [`Linear::map`]; a seed switches the adapter's dropout on.
+    pub(crate) fn map(&self, x: &Tensor, residual: Option<&Tensor>, seed: Option<u64>, tape: &mut Tape) -> Tensor {
         match &self.adapter {
-            None => mapped,
-            Some(adapter) => mapped + adapter.forward(x, train),
+            None => self.linear.map(x, residual, tape),
+            Some(adapter) => adapter.map(&self.linear, x, residual, seed, tape),
+        }
+    }
+
+    /// Whether a backward pass stores a gradient of its weights.
+    pub(crate) fn is_trained(&self) -> bool {
+        self.linear.is_trained() || self.adapter.as_ref().is_some_and(Adapter::is_trained)
+    }
+
+    /// Another handle of the same weights.
+    pub(crate) fn shallow_clone(&self) -> AdaptedLinear {
+        AdaptedLinear {
+            linear: self.linear.shallow_clone(),
+            adapter: self.adapter.as_ref().map(Adapter::shallow_clone),
         }
     }
 }

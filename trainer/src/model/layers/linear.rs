@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::Init;
+use super::{Init, Tape};
 use crate::libtorch;
 
 /// `x W^T + b`; the weight is (out, in), as in torch.
@@ -26,12 +26,14 @@ impl Linear {
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
-        self.map(x, None)
+        self.map(x, None, &mut Tape::Computed)
     }
 
-    /// The map of `x`, added to `residual` in the same pass.
-    pub(crate) fn add_to(&self, residual: &Tensor, x: &Tensor) -> Tensor {
-        self.map(x, Some(residual))
+    /// The map of `x`, and the residual's sum with it in the same pass where there is one; its value by way of the tape.
+    pub(crate) fn map(&self, x: &Tensor, residual: Option<&Tensor>, tape: &mut Tape) -> Tensor {
+        let (weight, bias) = (&self.weight, self.bias.as_ref());
+        let value = tape.product(|| libtorch::product(x, weight, bias, residual).expect("widths fit"));
+        libtorch::linear_of(value, x, weight, bias, residual).expect("widths fit")
     }
 
     /// The map without its bias.
@@ -39,7 +41,13 @@ impl Linear {
         libtorch::linear(x, &self.weight, None, None).expect("widths fit")
     }
 
-    fn map(&self, x: &Tensor, residual: Option<&Tensor>) -> Tensor {
-        libtorch::linear(x, &self.weight, self.bias.as_ref(), residual).expect("widths fit")
+    /// Whether a backward pass stores a gradient of its weights.
+    pub(crate) fn is_trained(&self) -> bool {
+        self.weight.requires_grad() || self.bias.as_ref().is_some_and(Tensor::requires_grad)
+    }
+
+    /// Another handle of the same weights.
+    pub(crate) fn shallow_clone(&self) -> Linear {
+        Linear { weight: self.weight.shallow_clone(), bias: self.bias.as_ref().map(Tensor::shallow_clone) }
     }
 }

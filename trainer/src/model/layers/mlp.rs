@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::{Init, Linear};
+use super::{Init, Linear, Tape};
 
 /// Which GELU.
 #[derive(Debug, Clone, Copy)]
@@ -25,12 +25,23 @@ impl Mlp {
         Mlp { up: Linear::new(init, input, hidden), down: Linear::new(init, hidden, output), gelu }
     }
 
-    /// The MLP of `x`, added to `residual`.
-    pub(crate) fn add_to(&self, residual: &Tensor, x: &Tensor) -> Tensor {
+    /// The MLP of `x`, added to `residual`; its products by way of the tape.
+    pub(crate) fn add_to(&self, residual: &Tensor, x: &Tensor, tape: &mut Tape) -> Tensor {
         let approximate = match self.gelu {
             Gelu::Exact => "none",
             Gelu::Tanh => "tanh",
         };
-        self.down.add_to(residual, &self.up.forward(x).gelu(approximate))
+        let activated = self.up.map(x, None, tape).gelu(approximate);
+        self.down.map(&activated, Some(residual), tape)
+    }
+
+    /// Whether a backward pass stores a gradient of its weights.
+    pub(crate) fn is_trained(&self) -> bool {
+        self.up.is_trained() || self.down.is_trained()
+    }
+
+    /// Another handle of the same weights.
+    pub(crate) fn shallow_clone(&self) -> Mlp {
+        Mlp { up: self.up.shallow_clone(), down: self.down.shallow_clone(), gelu: self.gelu }
     }
 }

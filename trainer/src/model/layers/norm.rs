@@ -19,6 +19,16 @@ impl LayerNorm {
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, true)
     }
+
+    /// Whether a backward pass stores a gradient of its weights.
+    pub(crate) fn is_trained(&self) -> bool {
+        self.weight.requires_grad() || self.bias.requires_grad()
+    }
+
+    /// Another handle of the same weights.
+    pub(crate) fn shallow_clone(&self) -> LayerNorm {
+        LayerNorm { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone(), eps: self.eps }
+    }
 }
 
 /// Divided by the root of the mean square, then scaled.
@@ -34,5 +44,15 @@ impl RmsNorm {
 
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         x.rms_norm(self.weight.size(), Some(&self.weight), self.eps)
+    }
+
+    /// Whether a backward pass stores a gradient of its weight.
+    pub(crate) fn is_trained(&self) -> bool {
+        self.weight.requires_grad()
+    }
+
+    /// Another handle of the same weight.
+    pub(crate) fn shallow_clone(&self) -> RmsNorm {
+        RmsNorm { weight: self.weight.shallow_clone(), eps: self.eps }
     }
 }

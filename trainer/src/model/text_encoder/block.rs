@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::config::BertConfig;
-use crate::model::layers::{AttentionMask, Gelu, Init, LayerNorm, Linear, Mlp, attention};
+use crate::model::layers::{AttentionMask, Gelu, Init, LayerNorm, Linear, Mlp, Tape, attention};
 
 /// Post-norm attention and MLP: each is added to its input, and the sum is normed.
 pub(crate) struct Block {
@@ -36,7 +36,8 @@ impl Block {
         let (batch, tokens, width) = hidden_bte.size3().expect("hidden states have three axes");
         let heads = |linear: &Linear| linear.forward(hidden_bte).view([batch, tokens, self.heads, width / self.heads]);
         let attended_bte = attention(&heads(&self.query), &heads(&self.key), &heads(&self.value), mask);
-        let hidden_bte = self.attention_norm.forward(&self.out.add_to(hidden_bte, &attended_bte));
-        self.mlp_norm.forward(&self.mlp.add_to(&hidden_bte, &hidden_bte))
+        let hidden_bte =
+            self.attention_norm.forward(&self.out.map(&attended_bte, Some(hidden_bte), &mut Tape::Computed));
+        self.mlp_norm.forward(&self.mlp.add_to(&hidden_bte, &hidden_bte, &mut Tape::Computed))
     }
 }

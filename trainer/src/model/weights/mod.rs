@@ -17,10 +17,12 @@ mod strict;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::layers::Init;
+pub use super::lora::Table;
+use super::piece::{How, Piece, Tuning, Tunings};
 use super::scorer::ScorerLayer;
 use super::{M3dClip, Med2e3, Med2e3Config, ModelError, Part};
 use crate::words::words;
-pub use names::{Table, connector_kind, is_idle, preset_of};
+pub use names::{connector_kind, is_idle, preset_of};
 use strict::Names;
 
 impl Med2e3 {
@@ -83,16 +85,39 @@ impl Med2e3 {
     /// that no result depends on (a published norm that the variant does not use) are listed as trainable too and simply
     /// never get a gradient.
     pub fn set_trainable(&self, parts: &[Part]) {
-        let adapters = self.adapters();
+        let mut tunings = Tunings::default();
+        for piece in parts.iter().flat_map(|part| Piece::of_part(*part)) {
+            let how = match piece.part() {
+                Part::Llm if self.config().lora.is_some() && piece == Piece::LlmBlocks => How::Lora,
+                Part::Llm if self.config().lora.is_some() => How::Frozen,
+                _ => How::Full,
+            };
+            tunings.set(piece, Tuning::of(how));
+        }
+        self.tune(&tunings);
+    }
+
+    /// Makes exactly these pieces trainable, each by its own weights or by its adapters.
+    pub fn tune(&self, tunings: &Tunings) {
         for part in Part::ALL {
-            let is_base = part == Part::Llm && !adapters.is_empty();
-            for (_, tensor) in self.parameters(part) {
-                let _ = tensor.set_requires_grad(parts.contains(&part) && !is_base);
+            for (name, tensor) in self.parameters(part) {
+                let _ = tensor.set_requires_grad(tunings.of(names::piece_of(part, &name)).how == How::Full);
             }
         }
-        for (_, tensor) in adapters {
-            let _ = tensor.set_requires_grad(parts.contains(&Part::Llm));
+        for (_, tensor) in self.adapters() {
+            let _ = tensor.set_requires_grad(tunings.of(Piece::LlmBlocks).how == How::Lora);
         }
+    }
+
+    /// The trainable weights in the order of [`Med2e3::trainable`], each with how its piece is trained.
+    pub fn trained(&self, tunings: &Tunings) -> Vec<(String, Tensor, Tuning)> {
+        let with_own = |(name, tensor): (String, Tensor)| {
+            let of =
+                Part::ALL.into_iter().find_map(|part| Some((part, name.strip_prefix(part.name())?.strip_prefix('/')?)));
+            let piece = of.map_or(Piece::LlmBlocks, |(part, name)| names::piece_of(part, name));
+            (name, tensor, tunings.of(piece))
+        };
+        self.trainable().into_iter().map(with_own).collect()
     }
 
     /// The trainable weights as `part/published name`, adapters as `adapters/published name`, in a fixed order.
@@ -160,6 +185,12 @@ impl Med2e3 {
         names::adapters(&self.llm)
     }
 
+    /// The tables that are stored with the adapters ([`LoraConfig::tables`](super::LoraConfig)), as
+    /// [`Med2e3::adapters`].
+    pub fn adapter_tables(&self) -> Vec<(String, Tensor)> {
+        self.config().lora.as_ref().map_or(Vec::new(), |lora| names::adapter_tables(&self.llm, &lora.tables))
+    }
+
     /// Gives the adapters the weights of a file in PEFT's layout, and the language model the tables that were saved with
     /// them.
     ///
@@ -173,7 +204,7 @@ impl Med2e3 {
         for (name, tensor) in tensors {
             let Some(table) = Table::of_weight(name) else { continue };
             // A model with one table for both has it under the embedding's name.
-            let wanted = [table.name(), Table::Embedding.name()];
+            let wanted = [table.name(), Table::Embeddings.name()];
             let found = wanted.iter().find_map(|name| own.iter().find(|(own, _)| own == name));
             let (_, weight) = found.expect("every language model has an embedding");
             if weight.size() != tensor.size() {
@@ -187,6 +218,12 @@ impl Med2e3 {
                 return Err(ModelError::config("adapters", expected, "two that differ"));
             }
             tables.push((weight, tensor.shallow_clone()));
+        }
+        let stored = self.adapter_tables();
+        let is_there = |name: &str| tensors.iter().any(|(other, _)| Table::of_weight(other) == Table::of_weight(name));
+        if let Some((name, _)) = stored.into_iter().find(|(name, _)| !is_there(name)) {
+            let nearest = nearest::nearest(&name, tensors.iter().map(|(name, _)| name));
+            return Err(ModelError::MissingWeight { part: "adapters", name, nearest });
         }
         strict::load_tensors(&names, self.adapters(), tensors)?;
         for (weight, values) in tables {

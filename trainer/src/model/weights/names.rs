@@ -10,6 +10,8 @@ use crate::model::encoder2d::Encoder2d;
 use crate::model::encoder3d::Encoder3d;
 use crate::model::language_model::{LanguageModel, Role};
 use crate::model::layers::{LayerNorm, Linear};
+use crate::model::lora::Table;
+use crate::model::piece::Piece;
 use crate::model::scorer::ScorerLayer;
 use crate::model::text_encoder::Bert;
 use crate::model::{LanguageModelConfig, M3dClip, Med2e3, Part, Preset};
@@ -49,32 +51,29 @@ pub(super) fn map_path(layer: i64, role: Role) -> String {
     format!("model.layers.{layer}.{}.{}", role_folder(role), role_name(role))
 }
 
-/// One of the language model's two tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Table {
-    /// From ids to hidden states.
-    Embedding,
-    /// From hidden states to logits.
-    Head,
-}
-
 impl Table {
     /// Both.
-    pub const ALL: [Table; 2] = [Table::Embedding, Table::Head];
+    pub const ALL: [Table; 2] = [Table::Embeddings, Table::Head];
 
     /// The published name of its weight.
     pub fn name(self) -> &'static str {
         match self {
-            Table::Embedding => EMBEDDING,
+            Table::Embeddings => EMBEDDING,
             Table::Head => HEAD,
         }
+    }
+
+    /// The name in PEFT's `modules_to_save`.
+    pub fn module(self) -> &'static str {
+        let own = self.name().strip_suffix(".weight").unwrap_or_default();
+        own.rsplit('.').next().unwrap_or_default()
     }
 
     /// The table that a name in PEFT's `modules_to_save` means.
     pub fn of_module(module: &str) -> Option<Table> {
         Table::ALL.into_iter().find(|table| {
             let own = table.name().strip_suffix(".weight").unwrap_or_default();
-            own == module || own.rsplit('.').next() == Some(module)
+            own == module || table.module() == module
         })
     }
 
@@ -97,6 +96,29 @@ pub(super) fn adapters(llm: &LanguageModel) -> Vec<(String, Tensor)> {
         }
     }
     named.0
+}
+
+/// The tables that are stored with the adapters, as PEFT names them. Both where both are one.
+pub(super) fn adapter_tables(llm: &LanguageModel, tables: &[Table]) -> Vec<(String, Tensor)> {
+    let tables = Table::ALL.into_iter().filter(|table| tables.contains(table));
+    let weight = |table| match (table, &llm.head) {
+        (Table::Head, Some(head)) => &head.weight,
+        (Table::Head, None) | (Table::Embeddings, _) => &llm.embedding,
+    };
+    tables.map(|table| (format!("{IN_PEFT}{}", table.name()), weight(table).shallow_clone())).collect()
+}
+
+/// The piece that a part's weight is of.
+pub(super) fn piece_of(part: Part, name: &str) -> Piece {
+    match (part, Table::of_weight(name)) {
+        (Part::Llm, Some(Table::Embeddings)) => Piece::LlmEmbeddings,
+        (Part::Llm, Some(Table::Head)) => Piece::LlmHead,
+        (Part::Llm, None) => Piece::LlmBlocks,
+        (Part::Vision2dModel, _) => Piece::Vision2dModel,
+        (Part::Vision2dConnector, _) => Piece::Vision2dConnector,
+        (Part::Vision3dModel, _) => Piece::Vision3dModel,
+        (Part::Vision3dConnector, _) => Piece::Vision3dConnector,
+    }
 }
 
 /// The published name of a file's tensor, of those in `own`: its own, or the one without what some files add before it, or

@@ -137,7 +137,7 @@ impl Found {
             let mut learner = Learner::seeded(setup, SEED)?;
             // An adapter's dropout is drawn by each kind of device in its own way.
             learner.model.disable_dropout();
-            learner.set_policy(&Policy::all(recompute));
+            learner.set_policy(&Policy::all(recompute))?;
             Ok(learner)
         };
         let first = learner()?;

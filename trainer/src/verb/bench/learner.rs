@@ -6,8 +6,9 @@ use tch::{Device, Kind, Tensor};
 use super::sizes::{Sizes, Stage, Tune};
 use super::texts::HostMicroBatch;
 use crate::TrainerError;
+use crate::config::by_part;
 use crate::model::{Med2e3, ModelInput};
-use crate::plan::Policy;
+use crate::plan::{BlockPolicy, Policy};
 use crate::precision::Precision;
 use crate::train::optimizer::{AdamW, AdamWConfig, Rates, Trained};
 
@@ -73,7 +74,16 @@ impl Learner {
     }
 
     /// Computes blocks again as the policy states.
-    pub(super) fn set_policy(&mut self, _policy: &Policy) {}
+    ///
+    /// # Errors
+    /// A part has fewer blocks.
+    pub(super) fn set_policy(&mut self, policy: &Policy) -> Result<(), TrainerError> {
+        for (part, BlockPolicy { recompute, blocks }) in by_part(policy) {
+            let blocks = usize::try_from(blocks).ok().filter(|_| blocks < i64::MAX);
+            self.model.set_recompute(part, recompute, blocks)?;
+        }
+        Ok(())
+    }
 
     /// Loss and gradients of one micro-batch, which are added to those that are there.
     pub(super) fn gradients(&self, input: &ModelInput, seed: u64) -> Result<Tensor, TrainerError> {

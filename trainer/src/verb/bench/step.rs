@@ -128,7 +128,7 @@ pub fn bench_step(asked: &BenchStep<'_>) -> Result<StepReport, TrainerError> {
 
     let mut counter = MemoryCounter::start()?;
     let mut learner = Learner::drawn(&Setup { sizes, stage, tune, precision, device })?;
-    learner.set_policy(&choice.policy);
+    learner.set_policy(&choice.policy)?;
     let batches = texts.micro_batches(choice.budget);
     let (mut seconds, mut waits, mut losses) = (Vec::new(), 0.0, Vec::new());
     for step in 0..asked.warmup + asked.steps {
