@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::learning::{self, Learning, StateBytes, Weights};
-use super::memory::{self, Activations};
+use super::memory::{self, Activations, Numbers};
 use super::profile::DeviceProfile;
 use super::time::{self, Seconds};
 use super::{BlockPolicy, MicroBatch, Policy};
@@ -106,9 +106,13 @@ impl<'a> Search<'a> {
         self.states
     }
 
+    fn numbers(&self) -> Numbers {
+        Numbers { precision: self.precision, fused_norms: self.profile.fused_norms }
+    }
+
     /// Bytes of the states and of one micro-batch.
     pub fn peak(&self, batch: &MicroBatch, policy: &Policy) -> f64 {
-        let activations = memory::activations(self.config, self.learning, self.precision, batch, policy);
+        let activations = memory::activations(self.config, self.learning, self.numbers(), batch, policy);
         memory::peak(&self.states, &activations)
     }
 
@@ -122,7 +126,7 @@ impl<'a> Search<'a> {
         let rows = (budget.tokens / self.texts.widest()).max(1);
         let targets = (texts * mean_targets).ceil() as usize;
         let full = MicroBatch::of_width(rows, budget.tokens / rows, budget.volumes as f64, targets);
-        let activations = memory::activations(config, learning, precision, &full, &policy);
+        let activations = memory::activations(config, learning, self.numbers(), &full, &policy);
         let peak = memory::peak(&self.states, &activations);
 
         let rows = texts.round().max(1.0) as usize;

@@ -33,6 +33,8 @@ pub struct DeviceProfile {
     pub bandwidth: f64,
     /// Bytes a second from pinned host memory to the device.
     pub copy: f64,
+    /// Whether an RMS norm is one kernel; one that is not keeps more.
+    pub fused_norms: bool,
     /// Seconds of a micro-batch that are not spent in any of these: launches, small kernels.
     pub overhead: f64,
 }
@@ -65,6 +67,7 @@ impl DeviceProfile {
             attention_backward: 280e12,
             bandwidth: 2.6e12,
             copy: 50e9,
+            fused_norms: true,
             overhead: 0.004,
         }
     }
@@ -82,6 +85,7 @@ impl DeviceProfile {
             attention_backward: 0.4 * peak,
             bandwidth: 8e9,
             copy: 8e9,
+            fused_norms: false,
             overhead: 0.002,
         }
     }

@@ -7,6 +7,7 @@ use super::sizes::{Sizes, Stage, Tune};
 use super::texts::HostMicroBatch;
 use crate::TrainerError;
 use crate::config::by_part;
+use crate::libtorch::backward;
 use crate::model::{Med2e3, ModelInput};
 use crate::plan::{BlockPolicy, Policy};
 use crate::precision::Precision;
@@ -88,7 +89,7 @@ impl Learner {
     /// Loss and gradients of one micro-batch, which are added to those that are there.
     pub(super) fn gradients(&self, input: &ModelInput, seed: u64) -> Result<Tensor, TrainerError> {
         let loss = self.model.forward(input, Some(seed))?.loss;
-        loss.backward();
+        backward(&loss)?;
         Ok(loss.detach())
     }
 

@@ -126,6 +126,7 @@ pub fn bench_parts(asked: &BenchParts) -> Result<PartsReport, TrainerError> {
         attention_backward: of_all(&backward),
         bandwidth: moves[0].rate,
         copy: moves[1].rate,
+        fused_norms: estimated.fused_norms,
         overhead: estimated.overhead,
     };
     Ok(PartsReport {

@@ -270,3 +270,40 @@ impl StepReport {
         rows.iter().map(|(name, value)| format!("{name:<24}{value}\n")).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the allocator counts, against what the model of costs says.
+    #[test]
+    fn the_peak_is_the_planned_one_with_every_policy() {
+        for policy in [Wanted::None, Wanted::Selective, Wanted::Full, Wanted::Auto] {
+            for precision in [Precision::F32, Precision::Bf16] {
+                for (stage, tune) in
+                    [(Stage::Second, Tune::Full), (Stage::Second, Tune::Lora), (Stage::First, Tune::Full)]
+                {
+                    let asked = BenchStep {
+                        sizes: Sizes::Tiny,
+                        stage,
+                        tune,
+                        texts: 24,
+                        texts_per_volume: 1,
+                        policy,
+                        steps: 1,
+                        warmup: 1,
+                        device: DeviceChoice::Cpu,
+                        threads: 0,
+                        precision,
+                        profile: None,
+                        trace: None,
+                    };
+                    let report = bench_step(&asked).unwrap();
+                    let ratio = report.peak_bytes / report.planned_bytes;
+                    assert!((ratio - 1.0).abs() <= 0.1, "{ratio:.3} of the planned peak\n{}", report.table());
+                    assert!(report.losses.iter().all(|loss| loss.is_finite()));
+                }
+            }
+        }
+    }
+}
