@@ -99,6 +99,19 @@ pub struct PrepareReport {
     pub shards_reused: u64,
 }
 
+/// Numbers that JSON has no word for.
+mod number_or_null {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        number.is_finite().then_some(*number).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        Option::<f64>::deserialize(deserializer).map(|number| number.unwrap_or(f64::NAN))
+    }
+}
+
 /// One line of `train.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainStep {
@@ -107,18 +120,24 @@ pub struct TrainStep {
     /// Pass over the data, from 0.
     pub epoch: u64,
     /// Cross-entropy of the step's targets in nats: the mean over all of them, or the mean of the means of the step's loss groups.
+    /// Null in the log where it is not a number.
+    #[serde(with = "number_or_null")]
     pub loss: f64,
     /// Share of targets whose most likely token is right.
     pub token_accuracy: f64,
     /// Learning rate of this step.
     pub learning_rate: f64,
-    /// Norm of all gradients before clipping.
+    /// Norm of all gradients before clipping. Null in the log where it is not a number.
+    #[serde(with = "number_or_null")]
     pub gradient_norm: f64,
     /// Targets of the step.
     pub targets: u64,
     /// Loss groups of the step without a target, by their place in it; they count 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targetless_groups: Vec<usize>,
+    /// Whether the step changed no weight, since its gradients were not finite.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skipped: bool,
     /// Seconds that the step took.
     pub seconds: f64,
     /// Of these, seconds spent waiting for the batch.

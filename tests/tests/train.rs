@@ -407,7 +407,7 @@ fn messages_say_what_is_there_and_what_is_not() {
         assert!(!folder.join("refused").exists(), "{set}");
     }
     let said = refused(&["optimizer.learning_rate=1e30", "optimizer.warmup_ratio=0.0", "checkpoint_every=100"]);
-    assert!(said.contains("not finite") && said.contains("no checkpoint yet"), "{said}");
+    assert!(said.contains("not finite") && said.contains("is kept"), "{said}");
 
     run_to(0, &mut train(folder, "run", &[]));
     let generate = |question: &str, more: &[&str]| {

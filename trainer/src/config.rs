@@ -2,6 +2,7 @@
 
 mod clip;
 mod compute;
+mod recompute;
 mod step;
 
 use std::path::PathBuf;
@@ -25,6 +26,8 @@ pub use clip::{
     ClipDataConfig, ClipModelConfig, ClipStart, ClipStepConfig, ClipValidationConfig, FreshClip, TrainClipConfig,
 };
 pub use compute::{Algorithms, Attention, ComputeConfig, Matmul};
+pub(crate) use recompute::by_part;
+pub use recompute::{PartPolicies, PartPolicy, RecomputeConfig};
 pub use step::{MicroBatch, StepConfig, Within};
 
 /// Slices of one picture at most.

@@ -8,6 +8,7 @@
 //! - [`files`]: checkpoints, adapters and published weights on disk
 //! - [`metric`]: BLEU@1, ROUGE@1, closed accuracy, recalls of retrieval
 //! - [`report`]: all runs of a demo as one page
+//! - [`plan`]: what a step costs, before it is run: FLOPs, memory, time, and the fastest policy that fits
 //! - [`config`]: what the TOML file of a run may hold
 //! - [`trained_parts`]: what of a model learns, as a configuration states it
 //! - [`device`], [`device_batch`], [`precision`]: the device of tensors, how a batch gets there, and the kind of floats
@@ -55,6 +56,8 @@ pub mod files;
 
 pub mod metric;
 pub mod report;
+
+pub mod plan;
 
 pub mod config;
 

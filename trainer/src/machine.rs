@@ -7,7 +7,7 @@ use crate::fit::expect;
 
 /// Bytes of memory that a process may have: the machine's, or its container's where that is less. `None` where the system does
 /// not say.
-fn memory_bytes() -> Option<u64> {
+pub(crate) fn memory_bytes() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| of_meminfo(&text));
     let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
     let container = limits.into_iter().filter_map(|path| fs::read_to_string(path).ok()?.trim().parse().ok());
@@ -30,7 +30,7 @@ pub(crate) fn check_memory(key: &str, bytes: u128, what: &str) -> Result<(), Tra
 }
 
 /// Bytes as a person reads them.
-fn gib(bytes: u128) -> String {
+pub(crate) fn gib(bytes: u128) -> String {
     format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
 }
 

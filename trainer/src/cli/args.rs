@@ -13,6 +13,7 @@ use crate::model::weights::TextProjection;
 use crate::model::{Part, Preset};
 use crate::precision::Precision;
 use crate::report::ReportPaths;
+use crate::verb::bench::sizes::{Policy, Sizes, Stage, Tune};
 use crate::verb::verify::DEFAULT_TOLERANCE;
 
 /// Trains, evaluates and explains the Med-2E3 model on prepared datasets.
@@ -22,7 +23,7 @@ use crate::verb::verify::DEFAULT_TOLERANCE;
     version,
     arg_required_else_help = true,
     after_help = "\
-Exit codes: 0 fine, 1 verify found a difference, 2 failed.
+Exit codes: 0 fine, 1 verify or bench check found a difference, 2 failed.
 
 A first run:
   cargo xtask demo                                   prepares, trains, evaluates and explains on a CPU
@@ -51,6 +52,20 @@ pub(super) enum Verb {
         /// Go on from the last checkpoint of the run in --out
         #[arg(long)]
         resume: bool,
+    },
+    /// Say what a run will cost: weights, memory, seconds of a step, days
+    Plan {
+        /// The run's TOML file, as train takes it
+        config: PathBuf,
+        /// Override one value of the file, such as --set step.batch=64; may be given again
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// Rates of the device, as `bench parts --json` writes them; estimates without it
+        #[arg(long)]
+        profile: Option<PathBuf>,
+        /// Print the numbers as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Answer a split's samples and score the answers
     Evaluate(RunArgs),
@@ -122,6 +137,9 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Measure a training step on made-up texts and volumes, check a device against the CPU, measure its parts
+    #[command(subcommand)]
+    Bench(Bench),
     /// Join the reports of a demo's runs to one HTML page and one JSON file
     Report(ReportArgs),
     /// Print a script by which a shell completes verbs, options and words
@@ -134,6 +152,83 @@ pub(super) enum Verb {
     Man(ManArgs),
     /// Say what the TOML files of the verbs may hold: as a JSON schema, or as a page
     Config(ConfigArgs),
+}
+
+/// What is measured.
+#[derive(Debug, Subcommand)]
+pub(super) enum Bench {
+    /// Texts of a second, memory and utilization of a whole step
+    Step(BenchStepArgs),
+    /// Compare a device with the CPU: losses, gradients, steps, each recomputation, an interrupted run
+    Check {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Attention, products and copies of the model's shapes alone: the rates that plan takes
+    Parts {
+        /// Whose shapes
+        #[arg(long, value_parser = words::<Sizes>(), default_value = "published")]
+        sizes: Sizes,
+        /// What is computed in
+        #[arg(long, value_parser = words::<Precision>(), default_value = "bf16")]
+        precision: Precision,
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+}
+
+/// Where it runs, and where the numbers go.
+#[derive(Debug, ClapArgs)]
+pub(super) struct PlaceArgs {
+    /// Where to run
+    #[arg(long, value_parser = words::<DeviceChoice>(), default_value = "auto")]
+    pub(super) device: DeviceChoice,
+    /// CPU threads of one operation; 0 leaves libtorch's choice
+    #[arg(long, default_value_t = 0)]
+    pub(super) threads: usize,
+    /// Write the numbers to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+}
+
+/// A step that is measured.
+#[derive(Debug, ClapArgs)]
+pub(super) struct BenchStepArgs {
+    /// The model
+    #[arg(long, value_parser = words::<Sizes>(), default_value = "tiny")]
+    pub(super) sizes: Sizes,
+    /// Which parts learn
+    #[arg(long, value_parser = words::<Stage>(), default_value = "2")]
+    pub(super) stage: Stage,
+    /// How the language model learns in stage 2
+    #[arg(long, value_parser = words::<Tune>(), default_value = "full")]
+    pub(super) tune: Tune,
+    /// Texts of one optimizer step
+    #[arg(long, default_value_t = 16)]
+    pub(super) texts: usize,
+    /// Texts that share a volume
+    #[arg(long, default_value_t = 1)]
+    pub(super) texts_per_volume: usize,
+    /// What is computed again in the backward pass
+    #[arg(long, value_parser = words::<Policy>(), default_value = "auto")]
+    pub(super) policy: Policy,
+    /// Steps that are measured
+    #[arg(long, default_value_t = 4)]
+    pub(super) steps: usize,
+    /// Steps before them
+    #[arg(long, default_value_t = 2)]
+    pub(super) warmup: usize,
+    /// What the model computes in
+    #[arg(long, value_parser = words::<Precision>(), default_value = "bf16")]
+    pub(super) precision: Precision,
+    /// Rates of the device, as `bench parts --json` writes them; estimates without it
+    #[arg(long, value_name = "FILE")]
+    pub(super) profile: Option<PathBuf>,
+    /// Record one more step and write its trace to this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) trace: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
 }
 
 /// What is imported, and from where.

@@ -1,6 +1,7 @@
 //! The command line: the arguments, and which verb runs.
 
 mod args;
+mod bench;
 mod memory;
 mod summary;
 mod words;
@@ -9,18 +10,21 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use med2e3_program::frame::Ending;
-use med2e3_program::run_args::print;
+use med2e3_program::run_args::{print, read_config};
 use med2e3_program::{Configuration, RunArgs, Stdout};
 use schemars::schema_for;
 use serde::Serialize;
 
 use crate::config::{EvaluateConfig, ExplainConfig, RetrieveConfig, TrainClipConfig, TrainConfig};
+use crate::plan::estimate::Estimate;
+use crate::plan::profile::DeviceProfile;
 use crate::report::{self, ReportPaths};
 use crate::train::{Existing, train, train_clip};
 use crate::verb::ask::{Question, ask};
 use crate::verb::evaluate::evaluate;
 use crate::verb::exchange::{self, Import};
 use crate::verb::explain::explain;
+use crate::verb::plan::plan;
 use crate::verb::retrieve::retrieve;
 use crate::verb::verify::{Verification, verify};
 use args::{Args, Verb};
@@ -42,6 +46,11 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             let report = train_clip(&run.read_config()?, &run.out, existing)?;
             print_run(out, &run, &report, summary::trained_clip)?;
         }
+        Verb::Plan { config, set, profile, json } => {
+            let profile = profile.as_deref().map(DeviceProfile::read).transpose()?;
+            print(out, json, &plan(&read_config(&config, &set)?, profile)?, Estimate::table)?;
+        }
+        Verb::Bench(what) => return bench::run(what, out),
         Verb::Evaluate(run) => {
             let report = evaluate(&run.read_config()?, &run.out)?;
             print_run(out, &run, &report, summary::evaluated)?;

@@ -9,7 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{check_positive, is_default};
+use super::{RecomputeConfig, check_positive, is_default};
 use crate::TrainerError;
 use crate::augmentation::Augmentation;
 use crate::fit::expect;
@@ -42,6 +42,13 @@ pub struct StepConfig {
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(range(min = 0, max = 1))]
     pub text_encoder_dropout: f64,
+    /// Steps in a row that may be left out since their gradients are not finite; with one more the run ends, after a checkpoint from
+    /// which it goes on behind them. None where absent.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub max_skipped: usize,
+    /// What is computed again in the backward pass, so that less is kept for it; no result depends on it. Nothing where absent.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub recompute: RecomputeConfig,
 }
 
 /// How much of a step is computed at once.
@@ -50,6 +57,8 @@ pub enum MicroBatch {
     /// The whole step.
     #[default]
     Whole,
+    /// What the model of costs finds fastest within the device's memory.
+    Auto,
     /// As many texts as fit.
     Within(Within),
 }
@@ -87,11 +96,12 @@ impl StepConfig {
 }
 
 impl MicroBatch {
-    /// The budget that it states.
-    pub(crate) fn budget(self) -> Budget {
+    /// The budget that it states; `None` where it is to be found.
+    pub(crate) fn stated(self) -> Option<Budget> {
         match self {
-            MicroBatch::Whole => Budget::WHOLE,
-            MicroBatch::Within(Within { tokens, volumes }) => Budget { tokens, volumes },
+            MicroBatch::Whole => Some(Budget::WHOLE),
+            MicroBatch::Auto => None,
+            MicroBatch::Within(Within { tokens, volumes }) => Some(Budget { tokens, volumes }),
         }
     }
 }
@@ -149,6 +159,7 @@ impl Serialize for MicroBatch {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             MicroBatch::Whole => serializer.serialize_str("whole"),
+            MicroBatch::Auto => serializer.serialize_str("auto"),
             MicroBatch::Within(within) => within.serialize(serializer),
         }
     }
@@ -162,12 +173,15 @@ impl<'de> Deserialize<'de> for MicroBatch {
             type Value = MicroBatch;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"whole\" or { tokens, volumes }")
+                f.write_str("\"whole\", \"auto\" or { tokens, volumes }")
             }
 
             fn visit_str<E: de::Error>(self, word: &str) -> Result<MicroBatch, E> {
-                let unknown = || E::invalid_value(de::Unexpected::Str(word), &self);
-                if word == "whole" { Ok(MicroBatch::Whole) } else { Err(unknown()) }
+                match word {
+                    "whole" => Ok(MicroBatch::Whole),
+                    "auto" => Ok(MicroBatch::Auto),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(word), &self)),
+                }
             }
 
             fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<MicroBatch, A::Error> {
@@ -186,6 +200,7 @@ impl JsonSchema for MicroBatch {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         json_schema!({ "anyOf": [
             { "const": "whole", "description": "The whole step." },
+            { "const": "auto", "description": "What is found fastest within the device's memory." },
             generator.subschema_for::<Within>(),
         ] })
     }
@@ -204,6 +219,7 @@ mod tests {
         for text in [
             "batch = 128\n",
             "batch = 128\nloss_group = 32\n",
+            "batch = 128\nmicro_batch = \"auto\"\nrecompute = \"auto\"\n",
             "batch = 8\nloss_group = 2\n\n[micro_batch]\ntokens = 4096\nvolumes = 3\n",
         ] {
             let step = parse(text).unwrap();

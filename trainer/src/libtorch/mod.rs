@@ -9,6 +9,8 @@
 //! - `linear`: an affine map with a residual, by oneDNN; sums of its weights' gradients in f32
 //! - `attention`: fused attention whose graph is made apart from its value
 //! - `memory`: how much memory tensors hold
+//! - `capacity`: how much memory a device has
+//! - `trace`: what libtorch runs, recorded
 //! - `random`: draws from a generator of their own
 //! - `allocator`: one setting of the C allocator
 //! - `cuda`: libtorch's CUDA half; `context`: how it computes
@@ -19,6 +21,7 @@ mod adamw;
 mod allocator;
 mod attention;
 mod call;
+mod capacity;
 mod context;
 mod cuda;
 mod gradient_buffer;
@@ -29,11 +32,13 @@ mod memory;
 mod node;
 mod random;
 mod stream;
+mod trace;
 
 pub use adamw::{AdamWLists, AdamWNumbers, AdamWScalars, fused_adamw};
 pub use allocator::keep_freed_memory;
 pub use attention::{AttentionInputs, KeptAttention};
 pub use call::LibtorchError;
+pub use capacity::{DeviceCapacity, device_capacity};
 pub use context::{Context, FirstAttention, set_context};
 pub use cuda::{CudaDevices, CudaVersion, cuda_devices, driver_version, open_cuda};
 pub use gradient_buffer::{gradient_writes, put_gradient};
@@ -46,3 +51,4 @@ pub use memory::{CountedMemory, DeviceMemory, MemoryCounter, device_memory, rese
 pub use node::{Behind, attach, backward, backward_from};
 pub use random::{dropout_mask, fill_normal};
 pub use stream::{CopyStream, Download, Event, HostBlock, Plain, upload};
+pub use trace::Trace;

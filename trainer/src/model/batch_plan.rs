@@ -12,6 +12,7 @@ use super::mentions::{Mentions, PlacedMentions};
 use super::scorer::{mention_keys, normal_draws};
 use super::splice::{Splice, VOLUME_ID};
 use crate::host_array::HostArray;
+use crate::staging::Part;
 
 /// The plan of one batch.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct BatchPlan {
     /// (places, B): what the text encoder's dropout is drawn from, where it drops anything.
     question_keys: Option<Vec<i64>>,
     target_weights: Vec<f32>,
+    /// Slices of a volume.
+    slices: i64,
     /// (M, N): the mask of the dropout on scores, where there is one.
     score_mask: Option<Vec<f32>>,
     /// (M, N): normal draws, where the scorer takes any.
@@ -120,7 +123,16 @@ impl BatchPlan {
         let score_mask = (scored && rule.train && dropout > 0.0).then(|| keys().into_iter().flat_map(mask).collect());
         let score_draws = (scored && variant.scorer == Scorer::Random)
             .then(|| keys().into_iter().flat_map(|key| normal_draws(key, slices)).collect());
-        Ok(BatchPlan { splice, mentions, questions, question_keys, target_weights, score_mask, score_draws })
+        Ok(BatchPlan {
+            slices: slices as i64,
+            splice,
+            mentions,
+            questions,
+            question_keys,
+            target_weights,
+            score_mask,
+            score_draws,
+        })
     }
 
     /// Targets of the batch, after cutting.
@@ -128,10 +140,20 @@ impl BatchPlan {
         self.splice.target_ids.len()
     }
 
+    /// The plan's arrays with their shapes, in the order in which [`BatchPlan::place`] asks for them.
+    pub(crate) fn parts(&self) -> Vec<Part<'_>> {
+        let mut parts = Vec::new();
+        let _ = self.place(|array, shape| {
+            parts.push(Part { array, shape: shape.to_vec() });
+            Tensor::new()
+        });
+        parts
+    }
+
     /// The plan where the model computes: `place` brings one array there, in the shape stated.
-    pub(crate) fn place(&self, mut place: impl FnMut(HostArray, &[i64]) -> Tensor) -> PlacedPlan<'_> {
+    pub(crate) fn place<'a>(&'a self, mut place: impl FnMut(HostArray<'a>, &[i64]) -> Tensor) -> PlacedPlan<'a> {
         let (splice, mentions, questions) = (&self.splice, &self.mentions, &self.questions);
-        let mut flat = |values: &[i64]| place(HostArray::I64(values), &[values.len() as i64]);
+        let mut flat = |values: &'a [i64]| place(HostArray::I64(values), &[values.len() as i64]);
         let [text_ids, visual_positions, visual_rows] =
             [&splice.text_ids, &splice.visual_positions, &splice.visual_rows].map(|values| flat(values));
         let [target_positions, target_ids] = [&splice.target_positions, &splice.target_ids].map(|values| flat(values));
@@ -143,9 +165,9 @@ impl BatchPlan {
         let question_keys_pb =
             self.question_keys.as_ref().map(|keys| place(HostArray::I64(keys), &[-1, questions.rows]));
         let target_weights = place(HostArray::F32(&self.target_weights), &[self.target_weights.len() as i64]);
-        let mut of_scores = |values: &Option<Vec<f32>>| {
-            values.as_ref().map(|values| place(HostArray::F32(values), &[mentions.count(), -1]))
-        };
+        let score_shape = [mentions.count(), self.slices];
+        let mut of_scores =
+            |values: &'a Option<Vec<f32>>| values.as_ref().map(|values| place(HostArray::F32(values), &score_shape));
         let [score_mask_mn, score_draws_mn] = [&self.score_mask, &self.score_draws].map(|values| of_scores(values));
         PlacedPlan {
             splice,

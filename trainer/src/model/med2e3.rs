@@ -9,7 +9,7 @@ use super::connector::Connector;
 use super::encoder2d::Encoder2d;
 use super::encoder3d::Encoder3d;
 use super::error::{ModelError, expect_multiple, expect_shape};
-use super::input::ModelInput;
+use super::input::{ModelInput, TargetWeights, TextInput};
 use super::language_model::LanguageModel;
 use super::layers::Init;
 use super::lora::{LoraConfig, Table};
@@ -275,6 +275,20 @@ impl Med2e3 {
     pub(crate) fn plan(&self, input: &ModelInput, max_length: usize, train: bool) -> Result<BatchPlan, ModelError> {
         let volumes = input.voxels_vcdhw.size().first().map_or(0, |count| *count as usize);
         BatchPlan::new(self, &input.texts, &input.weights, PlanRule { volumes, max_length, train })
+    }
+
+    /// The plan of texts that show so many distinct volumes, for training.
+    ///
+    /// # Errors
+    /// As [`Med2e3::forward`].
+    pub(crate) fn plan_training(
+        &self,
+        texts: &[TextInput],
+        weights: &TargetWeights,
+        volumes: usize,
+    ) -> Result<BatchPlan, ModelError> {
+        let max_length = self.config.variant.max_length;
+        BatchPlan::new(self, texts, weights, PlanRule { volumes, max_length, train: true })
     }
 
     /// Visual tokens and slice scores of the batch, without a graph and without dropout.

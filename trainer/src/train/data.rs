@@ -49,7 +49,8 @@ impl TrainData {
         let rows = &self.samples.rows;
         let most = |of: fn(&SampleRow) -> usize| rows.iter().map(of).max().unwrap_or(0) as u128;
         let texts = step.batch.min(rows.len()) as u128;
-        let volumes = (texts * most(|row| row.volume_ids.len())).min(step.micro_batch.budget().volumes as u128);
+        let volumes = (texts * most(|row| row.volume_ids.len()))
+            .min(step.micro_batch.stated().map_or(usize::MAX, |budget| budget.volumes) as u128);
         // Ids and labels, 8 bytes each.
         let ids = texts * 16 * most(|row| row.ids.len());
         let batch = volumes.saturating_mul(self.dataset.voxels().cell_bytes() as u128) + ids;

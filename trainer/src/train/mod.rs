@@ -5,9 +5,11 @@
 //! the same draws.
 //!
 //! # Layout
+//! - `outlook`: what of a run is known before its first step
 //! - `run`: what the loop needs, opened and checked step by step
 //! - `lock`: one writer of a folder; `resume`: whether a folder holds this run
 //! - `rows`: what is known of the samples' lengths and ids before the first step
+//! - `settle`: what a configuration leaves open of a step, found within the device's memory
 //! - `step_sums`: what the micro-batches of a step add up to
 //! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `seed`: of dropout
 //! - `clip`: M3D-CLIP's own training
@@ -19,11 +21,13 @@ mod data;
 mod lock;
 mod log;
 pub mod optimizer;
+mod outlook;
 mod resume;
 mod rows;
 mod run;
 pub mod schedule;
 mod seed;
+mod settle;
 mod start;
 mod step_sums;
 mod validate;
@@ -34,20 +38,24 @@ use std::path::Path;
 
 use med2e3_feed::FeedCursor;
 use med2e3_program::{Progress, Stopwatch};
-use med2e3_schemas::report::{TrainReport, TrainStep};
+use med2e3_schemas::report::TrainReport;
 
 use crate::TrainerError;
 use crate::config::TrainConfig;
+use crate::libtorch;
 use run::Run;
 use step_sums::StepSums;
 
 pub use clip::train_clip;
+pub(crate) use outlook::planned;
+pub(crate) use settle::{profile_of, texts_of};
 pub use start::Existing;
 
 /// Trains as `config` states and writes log, checkpoints and report to `out`.
 ///
 /// # Errors
-/// A configuration, dataset or checkpoint that does not fit; a loss or gradient that is not finite.
+/// A configuration, dataset or checkpoint that does not fit; more steps in a row than the configuration allows whose gradients are
+/// not finite.
 pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<TrainReport, TrainerError> {
     let watch = Stopwatch::start();
     let mut run = Run::open(config, out, existing)?;
@@ -67,7 +75,7 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Tra
             wait_seconds += wait_watch.seconds();
             let output = run.forward(&batch, seed)?;
             if output.loss.requires_grad() {
-                output.loss.backward();
+                libtorch::backward(&output.loss)?;
                 sums.has_graph = true;
             }
             sums.add(&batch, &output);
@@ -82,40 +90,31 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Tra
             });
         }
         let learning_rate = config.optimizer.learning_rate * run.schedule.factor(run.state.step);
-        let norm = run.optimizer.step(learning_rate)?.norm.double_value(&[]);
-
-        // Reading norm and loss waits for the device. Neither may spoil the weights that a checkpoint keeps.
-        let (loss, correct) = sums.read();
-        if !(loss.is_finite() && norm.is_finite()) {
-            return Err(run.diverged(step, loss));
-        }
+        let found = run.optimizer.step(learning_rate)?;
         run.optimizer.zero_grad()?;
         (run.state.step, run.state.cursor) = (step, cursor);
-        let targets = sums.share.targets as u64;
-        run.log.append(TrainStep {
-            step,
-            epoch: epoch_of(&cursor),
-            loss,
-            token_accuracy: correct / targets.max(1) as f64,
-            learning_rate,
-            gradient_norm: norm,
-            targets,
-            targetless_groups: sums.share.targetless_groups,
-            seconds: step_watch.seconds(),
-            wait_seconds,
-        })?;
+        // The device's numbers are read one step later, when they have long arrived.
+        let line = sums.line(step, epoch_of(&cursor), learning_rate, step_watch.seconds(), wait_seconds);
+        let (loss, correct) = sums.numbers();
+        run.note_step(line, sums.samples, &[&loss, &correct, &found.norm, &found.skipped])?;
 
         let is_last = step == run.total_steps;
-        if let Some(validation) = config.validation.filter(|v| is_last || step.is_multiple_of(v.every)) {
+        let validation = config.validation.filter(|v| is_last || step.is_multiple_of(v.every));
+        let is_saved = is_last || config.checkpoint_every.is_some_and(|every| step.is_multiple_of(every));
+        if validation.is_some() || is_saved {
+            run.finish_step()?;
+        }
+        if let Some(validation) = validation {
             let loss = run.validation_loss(&validation)?;
             run.state.validation.push((step, loss));
         }
-        if is_last || config.checkpoint_every.is_some_and(|every| step.is_multiple_of(every)) {
+        if is_saved {
             run.save_checkpoint()?;
         }
         progress.set_message(run.summary());
         progress.add(1);
     }
+    run.finish_step()?;
     progress.finish();
     run.report(config, watch.seconds())
 }

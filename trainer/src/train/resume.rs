@@ -15,7 +15,7 @@ use crate::files::checkpoint::Checkpoint;
 
 /// Keys that decide nothing of what is learned: where and how fast a run goes, what it writes, and where its data is. The data
 /// itself is compared with what the checkpoint states.
-const FREE: [&str; 11] = [
+const FREE: [&str; 12] = [
     "name",
     "device",
     "threads",
@@ -26,6 +26,7 @@ const FREE: [&str; 11] = [
     "data.depth",
     "data.other_inputs",
     "step.micro_batch",
+    "step.recompute",
     "model.text_tokenizer",
 ];
 

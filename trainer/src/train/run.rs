@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use med2e3_feed::{Feed, FeedPlan, HostBatch, Splicing, StepRule};
+use med2e3_feed::{Budget, Feed, FeedPlan, HostBatch, Splicing, StepRule};
+use med2e3_program::note;
 use med2e3_program::output::write_report;
+use med2e3_schemas::Id;
 use med2e3_schemas::report::{TrainReport, TrainStep};
 use med2e3_store::{FileError, put_whole};
 use tch::{Device, Kind, Tensor};
@@ -14,20 +16,29 @@ use super::data::TrainData;
 use super::lock::RunLock;
 use super::log::{self, StepLog};
 use super::optimizer::{AdamW, AdamWConfig, Master, Rates, Trained};
+use super::outlook::learning;
 use super::rows;
 use super::schedule::CosineSchedule;
+use super::settle::{Settled, profile_of, settle, texts_of};
 use super::start::{Existing, Origin};
 use crate::TrainerError;
-use crate::augmentation::Augmentation;
-use crate::config::{OptimizerConfig, StepConfig, TrainConfig};
-use crate::device_batch::to_device;
+use crate::augmentation::{self, Augmentation, Draw};
+use crate::config::{OptimizerConfig, StepConfig, TrainConfig, by_part};
+use crate::device_batch::{codes_part, row_key, texts, weights};
 use crate::files::checkpoint::{Contents, HostTensors, Tokenizers, TrainState, folder_of, snapshot};
 use crate::fit::{self, expect};
+use crate::host_array::HostArray;
 use crate::machine::check_memory;
 use crate::model::batch_plan::width_multiple;
 use crate::model::draws::draw_key;
 use crate::model::piece::Tuning;
 use crate::model::{Med2e3, Med2e3Config, ModelOutput, Part};
+use crate::plan::BlockPolicy;
+use crate::plan::choice::Search;
+use crate::staging::{self, ScalarRing, Staging};
+
+/// Samples of a step that was left out, in its message at most.
+const SAMPLES_NAMED: usize = 8;
 
 /// Everything that the loop needs.
 pub(super) struct Run {
@@ -45,6 +56,13 @@ pub(super) struct Run {
     /// The feed from the state that the run was opened with.
     pub(super) plan: FeedPlan,
     tokenizers: Tokenizers,
+    staging: Staging,
+    /// Numbers of the last step, on their way from the device.
+    numbers: ScalarRing,
+    /// The last step, which the log lacks, and its samples.
+    open_step: Option<(TrainStep, Vec<Id>)>,
+    skipped_in_a_row: usize,
+    max_skipped: usize,
     /// The run's seed.
     pub(super) seed: u64,
     /// The step of the last checkpoint.
@@ -74,7 +92,8 @@ impl Run {
         fit::check(&sizes, &data.dataset)?;
         let tokenizers = origin.tokenizers(config, &data.dataset)?;
         let question = fit::question_form(&sizes);
-        let rule = step_rule(&config.step, &sizes, device);
+        let settled = settled(config, &sizes, &data, device)?;
+        let rule = step_rule(&config.step, settled.budget, &sizes, device);
         rows::check(&data.samples.rows, config.data.form, question, &sizes, &rule)?;
         if let (Some(samples), Some(validation)) = (&data.validation, config.validation) {
             let measured = validation.batches.saturating_mul(config.step.batch).min(samples.rows.len());
@@ -86,6 +105,9 @@ impl Run {
         let drops = model.set_text_encoder_dropout(dropout);
         let expected = "0 for a model that reads no question by a text encoder".into();
         expect("step.text_encoder_dropout", drops || dropout == 0.0, expected, dropout.to_string())?;
+        for (part, BlockPolicy { recompute, blocks }) in by_part(&settled.policy) {
+            model.set_recompute(part, recompute, usize::try_from(blocks).ok().filter(|_| blocks < i64::MAX))?;
+        }
 
         let trainable = model.trainable();
         if device == Device::Cpu {
@@ -102,6 +124,11 @@ impl Run {
         let plan = feed_plan(config, &model, rule, &state);
         let saved = (state.step > 0).then_some(state.step);
         Ok(Run {
+            staging: Staging::new(device)?,
+            numbers: ScalarRing::default(),
+            open_step: None,
+            skipped_in_a_row: 0,
+            max_skipped: config.step.max_skipped,
             seed: config.seed,
             saved,
             _lock: lock,
@@ -130,15 +157,90 @@ impl Run {
         Ok(Feed::start(self.data.dataset.clone(), self.data.samples.clone(), self.plan.clone())?)
     }
 
-    /// Loss and scores of a micro-batch, with a graph, of the step whose draws come from `seed`.
+    /// Loss and scores of a micro-batch, with a graph, of the step whose draws come from `seed`. Everything goes to the device in
+    /// one copy, and nothing is read back.
     ///
     /// # Errors
-    /// A batch that does not fit the model.
-    pub(super) fn forward(&self, batch: &HostBatch, seed: u64) -> Result<ModelOutput, TrainerError> {
-        let input = to_device(batch, self.data.dataset.voxels(), self.device, seed, self.augmentation);
+    /// A batch that does not fit the model; the device reports a failed computation.
+    pub(super) fn forward(&mut self, batch: &HostBatch, seed: u64) -> Result<ModelOutput, TrainerError> {
+        let format = self.data.dataset.voxels();
+        let draws: Vec<Draw> = batch.volume_ids.iter().map(|id| self.augmentation.draw(row_key(seed, *id))).collect();
+        let intensity: Vec<f32> = draws.iter().flat_map(|draw| draw.intensity(format)).collect();
+        let plan = self.model.plan_training(&texts(batch, seed), &weights(batch), batch.volume_ids.len())?;
+
+        let mut parts = vec![codes_part(batch, format)];
+        parts.push(staging::Part { array: HostArray::F32(&intensity), shape: vec![draws.len() as i64, 2] });
+        parts.extend(plan.parts());
+        let mut arrived = self.staging.upload(&parts)?.into_iter();
+        let mut next = || arrived.next().expect("as many tensors as parts");
+        let voxels_vcdhw = augmentation::values(&next(), &draws, &next());
+        let placed = plan.place(|_, _| next());
         let of_micro_batch = draw_key(&[seed, batch.share.micro_batch as u64]);
-        tch::manual_seed(of_micro_batch as i64);
-        Ok(self.model.forward(&input, Some(of_micro_batch))?)
+        Ok(self.model.forward_placed(&voxels_vcdhw, &placed, Some(of_micro_batch))?)
+    }
+
+    /// Takes note of a step that was computed: `line` lacks what the device will state, which `numbers` bring one step later. The
+    /// step before goes to the log now.
+    ///
+    /// # Errors
+    /// As [`Run::finish_step`].
+    pub(super) fn note_step(
+        &mut self,
+        line: TrainStep,
+        samples: Vec<Id>,
+        numbers: &[&Tensor],
+    ) -> Result<(), TrainerError> {
+        let arrived = self.numbers.push(numbers)?;
+        let before = self.open_step.replace((line, samples));
+        match (before, arrived) {
+            (Some(before), Some(arrived)) => self.log_step(before, &arrived),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for the last step's numbers and logs it, where that was not done yet.
+    ///
+    /// # Errors
+    /// More steps in a row than the configuration allows were left out, since their gradients were not finite: a checkpoint is
+    /// then written first. The system refuses to write.
+    pub(super) fn finish_step(&mut self) -> Result<(), TrainerError> {
+        match (self.open_step.take(), self.numbers.take()?) {
+            (Some(open), Some(arrived)) => self.log_step(open, &arrived),
+            _ => Ok(()),
+        }
+    }
+
+    fn log_step(&mut self, (mut line, samples): (TrainStep, Vec<Id>), numbers: &[f64]) -> Result<(), TrainerError> {
+        let &[loss, correct, norm, skipped] = numbers else { unreachable!("four numbers a step") };
+        (line.loss, line.gradient_norm) = (loss, norm);
+        line.token_accuracy = correct / line.targets.max(1) as f64;
+        line.skipped = skipped != 0.0;
+        let step = line.step;
+        let is_skipped = line.skipped;
+        self.log.append(line)?;
+        if !is_skipped {
+            self.skipped_in_a_row = 0;
+            return Ok(());
+        }
+        self.state.skipped.push(step);
+        self.skipped_in_a_row += 1;
+        let names: Vec<String> = samples.iter().take(SAMPLES_NAMED).map(ToString::to_string).collect();
+        let more = if samples.len() > names.len() {
+            format!(" and {} more", samples.len() - names.len())
+        } else {
+            String::new()
+        };
+        note(format_args!(
+            "step {step} is left out: its loss {loss} or its gradients are not finite; samples {}{more}",
+            names.join(", ")
+        ));
+        if self.skipped_in_a_row <= self.max_skipped {
+            return Ok(());
+        }
+        // The run goes on from behind these steps, where it would otherwise meet them again.
+        self.finish_step()?;
+        self.save_checkpoint()?;
+        Err(self.diverged(step, loss))
     }
 
     /// Writes `step-N/` of the last finished step.
@@ -244,14 +346,26 @@ fn open_folder(
     StepLog::create(&path, steps)
 }
 
-fn step_rule(step: &StepConfig, sizes: &Med2e3Config, device: Device) -> StepRule {
-    let (visual_tokens, max_length) = (sizes.visual_token_count() as usize, sizes.variant.max_length);
-    StepRule {
-        splicing: Splicing { visual_tokens, max_length },
-        loss_group: step.loss_group,
-        budget: step.micro_batch.budget(),
-        width_multiple: width_multiple(device),
-    }
+/// What is computed at once and again; found where the configuration leaves it open.
+fn settled(
+    config: &TrainConfig,
+    sizes: &Med2e3Config,
+    data: &TrainData,
+    device: Device,
+) -> Result<Settled, TrainerError> {
+    let (sizes, learning) = learning(&config.model, sizes)?;
+    let splicing = splicing(&sizes);
+    let texts = texts_of(&data.samples.rows, config.data.form, splicing, config.step.batch);
+    let profile = profile_of(device);
+    settle(&config.step, &Search::new(&sizes, &learning, config.compute.precision, texts, &profile), profile.memory)
+}
+
+fn splicing(sizes: &Med2e3Config) -> Splicing {
+    Splicing { visual_tokens: sizes.visual_token_count() as usize, max_length: sizes.variant.max_length }
+}
+
+fn step_rule(step: &StepConfig, budget: Budget, sizes: &Med2e3Config, device: Device) -> StepRule {
+    StepRule { splicing: splicing(sizes), loss_group: step.loss_group, budget, width_multiple: width_multiple(device) }
 }
 
 fn feed_plan(config: &TrainConfig, model: &Med2e3, rule: StepRule, state: &TrainState) -> FeedPlan {

@@ -52,6 +52,11 @@ impl Origin {
         if let Some(checkpoint) = resumable(config, out, existing)? {
             return Ok(Origin::Resumed(checkpoint));
         }
+        Origin::of_start(config, dataset)
+    }
+
+    /// Where the first weights of a run that is not resumed come from.
+    pub(super) fn of_start(config: &TrainConfig, dataset: &Dataset) -> Result<Origin, TrainerError> {
         Ok(match &config.model.start {
             Start::Fresh(sizes) => Origin::Fresh(Box::new(sizes.completed().for_vocabulary(fit::vocabulary(dataset)?))),
             Start::Checkpoint(path) => Origin::Checkpoint(Checkpoint::open(path)?),

@@ -1,7 +1,9 @@
 //! What the micro-batches of a step add up to.
 
 use med2e3_feed::{HostBatch, StepShare};
-use tch::Tensor;
+use med2e3_schemas::Id;
+use med2e3_schemas::report::TrainStep;
+use tch::{Device, Kind, Tensor};
 
 use crate::model::ModelOutput;
 
@@ -12,10 +14,10 @@ pub(super) struct StepSums {
     correct_count: Option<Tensor>,
     /// Whether the loss of any micro-batch depends on a trained weight.
     pub(super) has_graph: bool,
-    /// Texts of the micro-batches so far.
-    pub(super) texts: u64,
+    /// The samples of the micro-batches so far.
+    pub(super) samples: Vec<Id>,
     /// The place of the last micro-batch in its step.
-    pub(super) share: StepShare,
+    share: StepShare,
 }
 
 impl StepSums {
@@ -24,18 +26,38 @@ impl StepSums {
         let added = |sum: Option<Tensor>, value: Tensor| Some(sum.map_or_else(|| value.copy(), |sum| sum + &value));
         self.loss = added(self.loss.take(), output.loss.detach());
         self.correct_count = added(self.correct_count.take(), output.correct_count.detach());
-        self.texts += batch.texts.len() as u64;
+        self.samples.extend(batch.texts.iter().map(|text| text.sample_id));
         self.share = batch.share.clone();
     }
 
     /// Whether the step's last micro-batch was added.
     pub(super) fn is_whole(&self) -> bool {
-        self.texts > 0 && self.share.ends_step()
+        !self.samples.is_empty() && self.share.ends_step()
     }
 
-    /// The step's loss and its right targets, read from the device.
-    pub(super) fn read(&self) -> (f64, f64) {
-        let read = |sum: &Option<Tensor>| sum.as_ref().map_or(0.0, |sum| sum.double_value(&[]));
-        (read(&self.loss), read(&self.correct_count))
+    /// The step's loss and its right targets, scalars on the device.
+    pub(super) fn numbers(&self) -> (Tensor, Tensor) {
+        let of = |sum: &Option<Tensor>| {
+            sum.as_ref()
+                .map_or_else(|| Tensor::zeros([0i64; 0].as_slice(), (Kind::Float, Device::Cpu)), Tensor::shallow_clone)
+        };
+        (of(&self.loss), of(&self.correct_count))
+    }
+
+    /// The step's line of the log, without what the device has yet to state.
+    pub(super) fn line(&self, step: u64, epoch: u64, learning_rate: f64, seconds: f64, wait_seconds: f64) -> TrainStep {
+        TrainStep {
+            step,
+            epoch,
+            loss: f64::NAN,
+            token_accuracy: f64::NAN,
+            learning_rate,
+            gradient_norm: f64::NAN,
+            targets: self.share.targets as u64,
+            targetless_groups: self.share.targetless_groups.clone(),
+            skipped: false,
+            seconds,
+            wait_seconds,
+        }
     }
 }

@@ -7,13 +7,17 @@
 //! - [`retrieve`]: captions by volume and volumes by caption, with M3D-CLIP
 //! - [`exchange`]: published weights in, weights for transformers out
 //! - [`verify`]: a checkpoint against a reference implementation
+//! - [`bench`]: a training step measured, compared between devices, and taken apart
+//! - [`plan`]: what a run will cost
 //! - `answers`: answers to a dataset's samples, for the first two; `turns`: later turns of conversations as questions
 
 mod answers;
 pub mod ask;
+pub mod bench;
 pub mod evaluate;
 pub mod exchange;
 pub mod explain;
+pub mod plan;
 pub mod retrieve;
 mod turns;
 pub mod verify;

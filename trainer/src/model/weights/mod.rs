@@ -11,7 +11,7 @@ pub(crate) mod adapt;
 mod m3d_clip_config;
 mod names;
 mod nearest;
-mod roles;
+pub(crate) mod roles;
 mod strict;
 
 use tch::{Device, Kind, Tensor, no_grad};
@@ -153,6 +153,20 @@ words! {
 }
 
 impl Med2e3 {
+    /// First values for every weight of a model built in name and shape, drawn on its device by libtorch's global generator: fast at
+    /// any size, and other values on another kind of device. Matrices and tables are N(0, `deviation`), norms 1, biases 0.
+    pub fn draw_on_device(&mut self, deviation: f64) {
+        let options = (self.kind(), self.device());
+        for (name, weight) in Part::ALL.into_iter().flat_map(|part| self.parameters(part)) {
+            let size = weight.size();
+            let values = match (size.len() > 1, name.ends_with("weight")) {
+                (true, _) => no_grad(|| Tensor::empty(&size, options).normal_(0.0, deviation)),
+                (false, is_norm) => Tensor::full(&size, f64::from(u8::from(is_norm)), options),
+            };
+            strict::adopt(weight, &values);
+        }
+    }
+
     /// First values for a connector without a file, and for its scorer's layer: the config's initializer and zeros.
     pub fn draw_connector(&mut self, part: Part, seed: u64) {
         let tensors = self.parameters(part).into_iter().map(|(_, tensor)| tensor).collect();

@@ -3,7 +3,7 @@
 use crate::model::language_model::Role;
 
 /// The last name of a block's map.
-pub(super) fn role_name(role: Role) -> &'static str {
+pub(crate) fn role_name(role: Role) -> &'static str {
     match role {
         Role::QueryKeyValue => "qkv_proj",
         Role::Query => "q_proj",

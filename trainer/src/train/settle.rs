@@ -1,0 +1,147 @@
+//! What a configuration leaves to be found of a step: how much is computed again, and how much at once, within the device's memory.
+
+use std::collections::BTreeSet;
+
+use med2e3_feed::{Budget, Splicing, TextForm};
+use med2e3_program::note;
+use med2e3_schemas::sample::SampleRow;
+use tch::Device;
+
+use crate::TrainerError;
+use crate::config::StepConfig;
+use crate::libtorch::device_capacity;
+use crate::model::recompute::Recompute;
+use crate::plan::Policy;
+use crate::plan::choice::{self, Choice, Search, Texts, of_policy};
+use crate::plan::profile::DeviceProfile;
+
+/// The predicted peak errs by so much at most; what is above it for sure is refused.
+const ERROR: f64 = 1.1;
+/// Share of a card's free memory that libraries' workspaces take, and what lies between blocks of memory.
+const LOST: f64 = 0.04;
+
+/// A step as it is computed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Settled {
+    /// What is computed at once.
+    pub(crate) budget: Budget,
+    /// What is computed again.
+    pub(crate) policy: Policy,
+}
+
+/// What the configuration states, and for what it leaves open the fastest that fits `memory`; what was found is said on standard
+/// error.
+///
+/// # Errors
+/// What is stated, or any choice, takes more than the memory: with what would fit.
+pub(crate) fn settle(step: &StepConfig, search: &Search<'_>, memory: f64) -> Result<Settled, TrainerError> {
+    let of_search = |budget: Budget| choice::Budget {
+        tokens: budget.tokens.min(search.whole().tokens),
+        volumes: budget.volumes.min(search.whole().volumes),
+    };
+    let found: Choice = match (step.recompute.stated(), step.micro_batch.stated()) {
+        (Some(policy), Some(budget)) => {
+            search.check(policy, of_search(budget), ERROR * memory)?;
+            return Ok(Settled { budget, policy });
+        }
+        (Some(policy), None) => search.fastest_of(policy, memory)?,
+        (None, Some(budget)) => {
+            let budget = of_search(budget);
+            let costs = search.policies().into_iter().map(|policy| search.cost(policy, budget));
+            let fitting = costs.filter(|choice| choice.peak <= memory);
+            match fitting.min_by(|a, b| a.step_seconds.total_cmp(&b.step_seconds)) {
+                Some(found) => found,
+                // Says what would fit.
+                None => search.check(Policy::all(Recompute::Full), budget, memory)?,
+            }
+        }
+        (None, None) => search.fastest(memory)?,
+    };
+    let choice::Budget { tokens, volumes } = found.budget;
+    note(format_args!(
+        "step: at most {tokens} tokens and {volumes} volumes at once; computed again: {}; planned peak {:.2} GiB",
+        of_policy(&found.policy),
+        found.peak / f64::from(1 << 30)
+    ));
+    let budget = step.micro_batch.stated().unwrap_or(Budget { tokens, volumes });
+    Ok(Settled { budget, policy: found.policy })
+}
+
+/// Rates of a device as they are estimated, and the memory that is free on it.
+pub(crate) fn profile_of(device: Device) -> DeviceProfile {
+    let Device::Cuda(_) = device else {
+        return DeviceProfile::cpu(usize::try_from(tch::get_num_threads()).unwrap_or(1));
+    };
+    let estimated = DeviceProfile::h100();
+    // Where the driver does not say, it is taken for the card that the rates are of.
+    let memory = device_capacity(device).map_or(estimated.memory, |found| (1.0 - LOST) * found.free as f64);
+    DeviceProfile { memory, ..estimated }
+}
+
+/// The lengths of a run's texts.
+pub(crate) fn texts_of(rows: &[SampleRow], form: TextForm, splicing: Splicing, batch: usize) -> Texts {
+    let spliced: Vec<_> = rows.iter().filter_map(|row| splicing.of(row, form)).collect();
+    let mean = |sum: usize| sum as f64 / spliced.len().max(1) as f64;
+    let batch = batch.min(rows.len().max(1));
+    // In random order two texts of a step share a volume where there are few volumes.
+    let volumes: BTreeSet<_> = rows.iter().flat_map(|row| &row.volume_ids).collect();
+    let mentions: usize = rows.iter().map(|row| row.volume_ids.len()).sum();
+    let (of_step, all) = (mean(mentions) * batch as f64, volumes.len().max(1) as f64);
+    let distinct = all * (1.0 - (1.0 - 1.0 / all).powf(of_step));
+    Texts {
+        batch,
+        mean_tokens: mean(spliced.iter().map(|text| text.length).sum()),
+        longest: spliced.iter().map(|text| text.length).max().unwrap_or(1),
+        mean_targets: mean(spliced.iter().map(|text| text.targets).sum()),
+        texts_per_volume: (batch as f64 / distinct.max(f64::MIN_POSITIVE)).max(1.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{MicroBatch, RecomputeConfig};
+    use crate::model::{Med2e3Config, Part, Preset};
+    use crate::plan::learning::Learning;
+    use crate::precision::Precision;
+
+    fn step(text: &str) -> StepConfig {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn what_is_stated_is_kept_and_the_rest_is_found() {
+        let config = Med2e3Config::of_preset(Preset::Paper);
+        let parts = [Part::Llm, Part::Vision2dModel, Part::Vision2dConnector, Part::Vision3dConnector];
+        let (learning, profile) = (Learning::of_parts(&parts, false), DeviceProfile::h100());
+        let texts = Texts { batch: 128, mean_tokens: 617.0, longest: 720, mean_targets: 27.0, texts_per_volume: 1.0 };
+        let search = Search::new(&config, &learning, Precision::Bf16, texts, &profile);
+        let memory = profile.memory;
+        let of = |text: &str| settle(&step(text), &search, memory);
+
+        let both = of("batch = 128\nmicro_batch = \"auto\"\nrecompute = \"auto\"").unwrap();
+        assert!(both.budget.tokens >= 768 && both.budget.volumes >= 1 && both.policy != Policy::all(Recompute::None));
+        let policy = of("batch = 128\nmicro_batch = { tokens = 1536, volumes = 2 }\nrecompute = \"auto\"").unwrap();
+        assert_eq!(policy.budget, Budget { tokens: 1536, volumes: 2 });
+        let budget = of("batch = 128\nmicro_batch = \"auto\"\nrecompute = \"full\"").unwrap();
+        assert_eq!(budget.policy, Policy::all(Recompute::Full));
+        assert!(budget.budget.tokens > policy.budget.tokens);
+
+        // A step of 128 texts at once takes what no card has.
+        let error = of("batch = 128").unwrap_err().to_string();
+        assert!(error.starts_with("step.micro_batch: ") && error.contains("would take"), "{error}");
+        let error = of("batch = 128\nrecompute = \"auto\"").unwrap_err().to_string();
+        assert!(error.starts_with("step.micro_batch: "), "{error}");
+        let error = settle(&step("batch = 128\nmicro_batch = \"auto\"\nrecompute = \"auto\""), &search, 30e9);
+        assert!(error.unwrap_err().to_string().starts_with("model.train: "));
+        assert_eq!(
+            (MicroBatch::default(), RecomputeConfig::default().stated()),
+            (MicroBatch::Whole, Some(Policy::all(Recompute::None)))
+        );
+    }
+
+    #[test]
+    fn the_processor_has_a_memory() {
+        assert!(profile_of(Device::Cpu).memory > 1e8);
+    }
+}
