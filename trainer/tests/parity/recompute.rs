@@ -97,9 +97,11 @@ fn language_models() -> Vec<(&'static str, Med2e3Config)> {
     ]
 }
 
+/// Numbers like draws; not from the generator that all tests share.
 fn draw(shape: &[i64], seed: i64) -> Tensor {
-    tch::manual_seed(seed);
-    Tensor::randn(shape, (Kind::Float, Device::Cpu))
+    let count: i64 = shape.iter().product();
+    let steps = Tensor::arange(count, (Kind::Double, Device::Cpu)) * (0.618 + seed as f64);
+    (steps.square().sin() * 1.5).to_kind(Kind::Float).view(shape)
 }
 
 /// What a part maps its input to.
@@ -199,7 +201,7 @@ fn sums_in_f32_are_the_same_bit_for_bit_too() {
     for (policy, blocks) in POLICIES {
         model.set_recompute(Part::Llm, policy, blocks).unwrap();
         for weight in &weights {
-            put_gradient(weight, &Tensor::zeros(weight.size(), (Kind::Float, Device::Cpu))).unwrap();
+            let _ = put_gradient(weight, &Tensor::zeros(weight.size(), (Kind::Float, Device::Cpu))).unwrap();
         }
         let found = gradients(&model, Part::Llm, false);
         assert!(found.iter().all(|(_, grad)| grad.kind() == Kind::Float));
