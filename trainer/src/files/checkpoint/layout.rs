@@ -16,7 +16,8 @@ pub(super) const TEXT_TOKENIZER: &str = "text_tokenizer.json";
 pub(super) const INPUTS: &str = "inputs.json";
 /// What only training needs; a checkpoint without it still answers.
 pub(super) const STATE_FOLDER: &str = "state/";
-pub(super) const MOMENTS: &str = "state/optimizer.safetensors";
+/// The optimizer's state.
+pub(crate) const MOMENTS: &str = "state/optimizer.safetensors";
 pub(super) const STATE: &str = "state/state.json";
 /// Written last: a folder without it is no checkpoint.
 pub(super) const MANIFEST: &str = "manifest.json";

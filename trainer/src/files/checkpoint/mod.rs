@@ -28,11 +28,12 @@ use crate::files::json::read_json;
 use crate::files::model_files::ModelFiles;
 use crate::files::weights_file::WeightsFile;
 use crate::model::Med2e3;
-use layout::{MANIFEST, MOMENTS, Manifest, STATE, STATE_FOLDER, TEXT_TOKENIZER, TOKENIZER, hash_of};
+use layout::{MANIFEST, Manifest, STATE, STATE_FOLDER, TEXT_TOKENIZER, TOKENIZER, hash_of};
 
 pub use carried::CarriedFile;
 pub(crate) use carried::TOKENIZER_CONFIG;
 pub use inputs::{inputs_in, inputs_of};
+pub(crate) use layout::MOMENTS;
 pub use snapshot::{Contents, HostTensors, Snapshot, Tokenizers, clip_snapshot, snapshot};
 pub use state::TrainState;
 
@@ -109,7 +110,7 @@ impl Checkpoint {
         Ok(files.load(device, Kind::Float)?.model)
     }
 
-    /// What training goes on from, with the optimizer's moments by name, on the CPU.
+    /// What training goes on from, with the optimizer's state by name, on the CPU.
     ///
     /// # Errors
     /// A checkpoint without a state, or one that does not read.

@@ -24,7 +24,7 @@ pub struct Contents<'a> {
     pub tokenizers: Tokenizers,
     /// How its inputs were made, where that is known.
     pub inputs: Option<Inputs>,
-    /// What training goes on from, with the optimizer's moments by name; None for a model alone.
+    /// What training goes on from, with the optimizer's state by name; None for a model alone.
     pub training: Option<(&'a TrainState, Vec<(String, Tensor)>)>,
 }
 
