@@ -11,6 +11,8 @@
 //! - [`config`]: what the TOML file of a run may hold
 //! - [`trained_parts`]: what of a model learns, as a configuration states it
 //! - [`device`], [`device_batch`], [`precision`]: the device of tensors, how a batch gets there, and the kind of floats
+//! - [`augmentation`]: how volumes are changed in training
+//! - [`host_array`], [`staging`]: arrays on their way to the device and numbers on their way back, without a wait
 //! - `text_tokenizer`: captions to the ids of a text encoder
 //! - `fit`: whether a model was made for a dataset; `machine`: what a configuration may ask of the machine
 //! - [`words`]: choices by name, for configurations and the command line
@@ -56,12 +58,14 @@ pub mod report;
 
 pub mod config;
 
+pub mod augmentation;
 pub mod device;
 pub mod device_batch;
 mod fit;
-mod host_array;
+pub mod host_array;
 mod machine;
 pub mod precision;
+pub mod staging;
 mod text_tokenizer;
 pub mod trained_parts;
 

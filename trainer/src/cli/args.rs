@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use med2e3_program::{CompletionsArgs, ConfigArgs, ManArgs, RunArgs};
 
-use super::words::words;
+use super::words::{Devices, words};
 use crate::device::DeviceChoice;
 use crate::files::checkpoint::Tokenizers;
 use crate::generate::Decoding;
@@ -72,7 +72,7 @@ pub(super) enum Verb {
         #[command(flatten)]
         decoding: DecodingArgs,
         /// Where to run
-        #[arg(long, value_parser = words::<DeviceChoice>(), default_value = "auto")]
+        #[arg(long, value_parser = Devices, default_value = "auto")]
         device: DeviceChoice,
         /// Print the answer and one score a slice as JSON
         #[arg(long)]
@@ -116,7 +116,7 @@ pub(super) enum Verb {
         #[arg(long, default_value_t = DEFAULT_TOLERANCE)]
         tolerance: f64,
         /// Where to run
-        #[arg(long, value_parser = words::<DeviceChoice>(), default_value = "auto")]
+        #[arg(long, value_parser = Devices, default_value = "auto")]
         device: DeviceChoice,
         /// Print the comparisons as JSON
         #[arg(long)]
