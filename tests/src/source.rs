@@ -52,9 +52,14 @@ impl Source {
     }
 }
 
+/// The code before its tests, which end a file. What is declared for tests in one line (`mod wild;`, a `use`) is before them.
 fn until_tests(code: String) -> String {
-    match code.find("#[cfg(test)]") {
-        Some(end) => code[..end].to_string(),
+    let is_block = |(start, mark): &(usize, &str)| {
+        let behind = &code[start + mark.len()..];
+        behind.find(['{', ';']).is_none_or(|end| behind[end..].starts_with('{'))
+    };
+    match code.match_indices("#[cfg(test)]").find(is_block) {
+        Some((end, _)) => code[..end].to_string(),
         None => code,
     }
 }
@@ -224,6 +229,8 @@ mod tests {
         let source = Source::new("a.rs", "one(\"two\");\n#[cfg(test)]\nmod tests { three(\"four\") }\n");
         assert!(names(&source.product_code(), "one") && !names(&source.product_code(), "three"));
         assert!(names(&source.product_strings(), "two") && !names(&source.product_strings(), "four"));
+        let source = Source::new("a.rs", "#[cfg(test)]\nmod wild;\none();\n#[cfg(test)]\nmod tests { two() }\n");
+        assert!(names(&source.product_code(), "one") && !names(&source.product_code(), "two"));
     }
 
     #[test]
