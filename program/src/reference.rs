@@ -66,7 +66,7 @@ impl<'a> Page<'a> {
         for choice in choices(schema) {
             let choice = self.resolved(choice);
             let meaning = choice["description"].as_str().unwrap_or_default();
-            match (choice["const"].as_str(), only_property(choice)) {
+            match (word(choice), only_property(choice)) {
                 (Some(_), _) if meaning.is_empty() => {}
                 (Some(word), _) => self.item(depth, &format!("`{}`: {meaning}", toml(&word.into()))),
                 // A choice with values of its own: `{ word = .. }`.
@@ -96,7 +96,7 @@ impl<'a> Page<'a> {
             let mut words: Vec<String> = Vec::new();
             for choice in all {
                 let choice = self.resolved(choice);
-                let word = match (choice["const"].as_str(), only_property(choice)) {
+                let word = match (word(choice), only_property(choice)) {
                     (Some(word), _) => format!("`{}`", toml(&word.into())),
                     (None, Some((word, _))) => format!("`{{ {word} = .. }}`"),
                     (None, None) => self.values(choice),
@@ -151,6 +151,11 @@ impl<'a> Page<'a> {
 /// The choices between which a value is one.
 fn choices(schema: &Value) -> Vec<&Value> {
     ["oneOf", "anyOf"].iter().filter_map(|key| schema[*key].as_array()).flatten().collect()
+}
+
+/// The word of a choice, or the title of a pattern of words.
+fn word(choice: &Value) -> Option<&str> {
+    choice["const"].as_str().or_else(|| choice["title"].as_str().filter(|_| choice["pattern"].is_string()))
 }
 
 /// The key of a table that has one alone, and its value.

@@ -56,6 +56,9 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), St
             "exclusiveMinimum" if value.as_f64() <= rule.as_f64() => {
                 return fail(format!("{value} is not above {rule}"));
             }
+            "pattern" if !value.as_str().is_some_and(|text| is_numbered(rule, text)) => {
+                return fail(format!("{value} does not match {rule}"));
+            }
             "minLength"
                 if value.as_str().is_some_and(|text| (text.chars().count() as u64) < rule.as_u64().unwrap_or(0)) =>
             {
@@ -103,12 +106,19 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), St
                 }
             }
             "required" | "minLength" | "maxLength" | "const" | "enum" | "minimum" | "maximum" | "exclusiveMinimum"
-            | "minItems" | "maxItems" => {}
+            | "minItems" | "maxItems" | "pattern" => {}
             note if NOTES.contains(&note) => {}
             other => return fail(format!("the schema's word {other} is not known")),
         }
     }
     Ok(())
+}
+
+/// Whether a text is a word with a number behind it, the one kind of pattern that our schemas have: `^WORD[0-9]+$`.
+fn is_numbered(pattern: &Value, text: &str) -> bool {
+    let word = pattern.as_str().and_then(|pattern| pattern.strip_prefix('^')?.strip_suffix("[0-9]+$"));
+    let number = word.and_then(|word| text.strip_prefix(word));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -141,6 +151,11 @@ mod tests {
             let found = violation(&schema, &value).unwrap();
             assert!(found.contains(words), "{found}");
         }
-        assert!(violation(&json!({"pattern": "a"}), &json!("b")).unwrap().contains("pattern"));
+        assert!(violation(&json!({"multipleOf": 2}), &json!(4)).unwrap().contains("multipleOf"));
+        let numbered = json!({"pattern": "^cuda:[0-9]+$"});
+        assert_eq!(violation(&numbered, &json!("cuda:12")), None);
+        for other in ["cuda:", "cuda:x", "cuda", "a cuda:1"] {
+            assert!(violation(&numbered, &json!(other)).is_some(), "{other}");
+        }
     }
 }

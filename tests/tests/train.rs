@@ -36,6 +36,56 @@ fn a_stopped_run_goes_on_to_the_same_weights() {
     assert!(!said.err.contains("remove"), "{}", said.err);
 }
 
+/// The kinds of a safetensors file's tensors, by name.
+fn kinds(path: &Path) -> Vec<(String, String)> {
+    let bytes = fs::read(path).unwrap();
+    let (length, rest) = bytes.split_at(8);
+    let length = u64::from_le_bytes(length.try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&rest[..length]).unwrap();
+    let tensors = header.as_object().unwrap().iter().filter(|(name, _)| *name != "__metadata__");
+    tensors.map(|(name, tensor)| (name.clone(), tensor["dtype"].as_str().unwrap().to_owned())).collect()
+}
+
+#[test]
+fn a_run_in_bf16_goes_on_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    let bf16 = |more: &[&'static str]| [&["compute.precision=\"bf16\""], more].concat();
+    run_to(0, &mut train(folder, "f32", &[]));
+    run_to(0, &mut train(folder, "whole", &bf16(&[])));
+    run_to(0, &mut train(folder, "stopped", &bf16(&[])));
+    fs::remove_dir_all(folder.join("stopped/step-6")).unwrap();
+    fs::remove_file(folder.join("stopped/report.json")).unwrap();
+    run_to(0, train(folder, "stopped", &bf16(&[])).arg("--resume"));
+    let [f32, whole, stopped] = ["f32", "whole", "stopped"].map(|run| losses(&folder.join(run).join("report.json")));
+    assert_eq!(whole, stopped);
+    assert!(f32.iter().zip(&whole).all(|(f32, bf16)| (f32 - bf16).abs() < 2e-2 * f32), "{f32:?} {whole:?}");
+    for file in ["llm/model.safetensors", "vision2d_model/model.safetensors", "state/optimizer.safetensors"] {
+        let path = |run: &str| folder.join(run).join("step-6").join(file);
+        assert!(fs::read(path("whole")).unwrap() == fs::read(path("stopped")).unwrap(), "{file} differs");
+        for (name, kind) in kinds(&path("whole")) {
+            let expected = match name.split('/').next() {
+                Some("remainder") => "I16",
+                Some("exp_avg" | "exp_avg_sq") => "F32",
+                _ => "BF16",
+            };
+            assert_eq!(kind, expected, "{name}");
+        }
+    }
+    let state = kinds(&folder.join("whole/step-6/state/optimizer.safetensors"));
+    assert_eq!(state.iter().filter(|(_, kind)| kind == "I16").count() * 3, state.len());
+
+    // Frozen parts are bf16 too, and have no state; another kind is another run.
+    let connectors = bf16(&["model.train=[\"vision2d_connector\", \"vision3d_connector\"]", "data.max_steps=1"]);
+    run_to(0, &mut train(folder, "connectors", &connectors));
+    assert!(kinds(&folder.join("connectors/step-1/llm/model.safetensors")).iter().all(|(_, kind)| kind == "BF16"));
+    let state = kinds(&folder.join("connectors/step-1/state/optimizer.safetensors"));
+    assert!(state.iter().all(|(name, _)| name.contains("connector/")));
+    let said = run_to(2, train(folder, "f32", &bf16(&[])).arg("--resume")).err;
+    assert!(said.contains("compute.precision is absent there, \"bf16\" here"), "{said}");
+}
+
 #[test]
 fn a_fresh_model_has_the_vocabulary_of_the_dataset() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,6 @@
 //! What the TOML file of a run may hold. One file is one complete run; an unknown key is an error.
 
+mod compute;
 mod recompute;
 mod step;
 
@@ -17,10 +18,10 @@ use crate::device::DeviceChoice;
 use crate::fit::expect;
 use crate::generate::Decoding;
 use crate::model::{LoraConfig, Med2e3Config};
-use crate::precision::Precision;
 use crate::trained_parts::TrainedParts;
 use crate::words::words;
 
+pub use compute::{Algorithms, Attention, ComputeConfig, Matmul};
 pub(crate) use recompute::by_part;
 pub use recompute::{PartPolicies, PartPolicy, RecomputeConfig};
 pub use step::{MicroBatch, StepConfig, Within};
@@ -46,7 +47,7 @@ pub struct TrainConfig {
     pub model: ModelConfig,
     /// What one step is.
     pub step: StepConfig,
-    /// In which numbers it is computed.
+    /// In which numbers, and how, it is computed.
     #[serde(default, skip_serializing_if = "is_default")]
     pub compute: ComputeConfig,
     /// How it is trained.
@@ -66,6 +67,7 @@ impl TrainConfig {
     pub(crate) fn check(&self) -> Result<(), TrainerError> {
         let DataConfig { readers, depth, .. } = self.data;
         self.step.check()?;
+        self.compute.check()?;
         let positive = [("data.readers", readers), ("data.depth", depth)];
         let counts = [("data.epochs", Some(self.data.epochs)), ("data.max_steps", self.data.max_steps)];
         let counts = counts.into_iter().chain([("checkpoint_every", self.checkpoint_every)]);
@@ -188,15 +190,6 @@ words! {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-/// In which numbers a model is trained.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ComputeConfig {
-    /// Kind of the weights, and of what is computed from them.
-    #[serde(default)]
-    pub precision: Precision,
 }
 
 /// What is trained.

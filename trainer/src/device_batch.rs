@@ -5,14 +5,27 @@ use med2e3_schemas::Id;
 use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
 use tch::{Device, Kind, Tensor};
 
+use crate::augmentation::{self, Augmentation, Draw};
 use crate::model::{ModelInput, TargetWeights, TextInput};
 
 /// The model's input for a batch. Texts stay on the host, where they are planned; voxels are copied to the device as codes, one
 /// to four bytes each, and become values there. `seed` is of what is drawn for the texts, which depends on it and on each
-/// sample's own id.
-pub fn to_device(batch: &HostBatch, format: &VoxelFormat, device: Device, seed: u64) -> ModelInput {
+/// sample's own id, and for the volumes, whose ids count alone: texts of one volume see it changed in the same way.
+pub fn to_device(
+    batch: &HostBatch,
+    format: &VoxelFormat,
+    device: Device,
+    seed: u64,
+    augmentation: Augmentation,
+) -> ModelInput {
+    let draw = |id: &Id| augmentation.draw(row_key(seed, *id));
     ModelInput {
-        voxels_vcdhw: voxels(&batch.voxels, batch.volume_ids.len() as i64, format, device),
+        voxels_vcdhw: match augmentation {
+            Augmentation::None => voxels(&batch.voxels, batch.volume_ids.len() as i64, format, device),
+            Augmentation::M3d => {
+                augmented(&batch.voxels, &batch.volume_ids.iter().map(draw).collect::<Vec<_>>(), format, device)
+            }
+        },
         texts: texts(batch, seed),
         weights: TargetWeights::PerText(batch.texts.iter().map(|text| text.target_weight).collect()),
     }
@@ -30,7 +43,7 @@ pub(crate) fn texts(batch: &HostBatch, seed: u64) -> Vec<TextInput> {
     batch.texts.iter().map(text).collect()
 }
 
-/// The key of what is drawn for a sample.
+/// The key of what is drawn for a sample or a volume.
 pub(crate) fn row_key(seed: u64, sample: Id) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&seed.to_le_bytes());
@@ -45,15 +58,25 @@ pub(crate) fn row_key(seed: u64, sample: Id) -> u64 {
 /// # Panics
 /// `cells` has another length than `count` cells of the format.
 pub fn voxels(cells: &[u8], count: i64, format: &VoxelFormat, device: Device) -> Tensor {
+    let values = codes(cells, count, format, device).to_kind(Kind::Float) * f64::from(format.scale);
+    if format.offset == 0.0 { values } else { values + f64::from(format.offset) }
+}
+
+/// The same of volumes that are changed as `draws` say, one entry each.
+fn augmented(cells: &[u8], draws: &[Draw], format: &VoxelFormat, device: Device) -> Tensor {
+    let intensity: Vec<f32> = draws.iter().flat_map(|draw| draw.intensity(format)).collect();
+    let intensity_v2 = Tensor::from_slice(&intensity).view([-1, 2]).to_device(device);
+    augmentation::values(&codes(cells, draws.len() as i64, format, device), draws, &intensity_v2)
+}
+
+fn codes(cells: &[u8], count: i64, format: &VoxelFormat, device: Device) -> Tensor {
     let [depth, height, width] = format.shape_dhw.map(|n| n as i64);
     let kind = match format.code {
         VoxelCode::U8 => Kind::Uint8,
         VoxelCode::I16 => Kind::Int16,
         VoxelCode::F32 => Kind::Float,
     };
-    let codes = Tensor::from_data_size(cells, &[count, 1, depth, height, width], kind).to_device(device);
-    let values = codes.to_kind(Kind::Float) * f64::from(format.scale);
-    if format.offset == 0.0 { values } else { values + f64::from(format.offset) }
+    Tensor::from_data_size(cells, &[count, 1, depth, height, width], kind).to_device(device)
 }
 
 #[cfg(test)]

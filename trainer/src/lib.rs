@@ -12,6 +12,8 @@
 //! - [`config`]: what the TOML file of a run may hold
 //! - [`trained_parts`]: what of a model learns, as a configuration states it
 //! - [`device`], [`device_batch`], [`precision`]: the device of tensors, how a batch gets there, and the kind of floats
+//! - [`augmentation`]: how volumes are changed in training
+//! - [`host_array`], [`staging`]: arrays on their way to the device and numbers on their way back, without a wait
 //! - `fit`: whether a model was made for a dataset; `machine`: what a configuration may ask of the machine
 //! - [`words`]: choices by name, for configurations and the command line
 //! - [`libtorch`]: what tch lacks, through C++ functions; the only `unsafe` code of the crate
@@ -58,12 +60,14 @@ pub mod plan;
 
 pub mod config;
 
+pub mod augmentation;
 pub mod device;
 pub mod device_batch;
 mod fit;
-mod host_array;
+pub mod host_array;
 mod machine;
 pub mod precision;
+pub mod staging;
 pub mod trained_parts;
 
 pub mod libtorch;

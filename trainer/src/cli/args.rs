@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use med2e3_program::{CompletionsArgs, ConfigArgs, ManArgs, RunArgs};
 
-use super::words::words;
+use super::words::{Devices, words};
 use crate::device::DeviceChoice;
 use crate::files::checkpoint::Tokenizers;
 use crate::generate::Decoding;
@@ -79,7 +79,7 @@ pub(super) enum Verb {
         #[command(flatten)]
         decoding: DecodingArgs,
         /// Where to run
-        #[arg(long, value_parser = words::<DeviceChoice>(), default_value = "auto")]
+        #[arg(long, value_parser = Devices, default_value = "auto")]
         device: DeviceChoice,
         /// Print the answer and one score a slice as JSON
         #[arg(long)]
@@ -123,7 +123,7 @@ pub(super) enum Verb {
         #[arg(long, default_value_t = DEFAULT_TOLERANCE)]
         tolerance: f64,
         /// Where to run
-        #[arg(long, value_parser = words::<DeviceChoice>(), default_value = "auto")]
+        #[arg(long, value_parser = Devices, default_value = "auto")]
         device: DeviceChoice,
         /// Print the comparisons as JSON
         #[arg(long)]
@@ -173,7 +173,7 @@ pub(super) enum Bench {
 #[derive(Debug, ClapArgs)]
 pub(super) struct PlaceArgs {
     /// Where to run
-    #[arg(long, value_parser = words::<DeviceChoice>(), default_value = "auto")]
+    #[arg(long, value_parser = Devices, default_value = "auto")]
     pub(super) device: DeviceChoice,
     /// CPU threads of one operation; 0 leaves libtorch's choice
     #[arg(long, default_value_t = 0)]

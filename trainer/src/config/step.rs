@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{RecomputeConfig, check_positive, is_default};
 use crate::TrainerError;
+use crate::augmentation::Augmentation;
 use crate::fit::expect;
 
 /// What one optimizer step is made of.
@@ -37,6 +38,13 @@ pub struct StepConfig {
     /// What is computed again in the backward pass, so that less is kept for it; no result depends on it. Nothing where absent.
     #[serde(default, skip_serializing_if = "is_default")]
     pub recompute: RecomputeConfig,
+    /// How volumes are changed in training.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub augmentation: Augmentation,
+    /// The text encoder's dropout: 0.1 in the released training, which left the frozen BERT in training mode. 0 where absent.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(range(min = 0, max = 1))]
+    pub text_encoder_dropout: f64,
 }
 
 /// How much of a step is computed at once.
@@ -77,7 +85,9 @@ impl StepConfig {
         if let MicroBatch::Within(Within { tokens, volumes }) = self.micro_batch {
             check_positive([("step.micro_batch.tokens", tokens), ("step.micro_batch.volumes", volumes)])?;
         }
-        Ok(())
+        let dropout = self.text_encoder_dropout;
+        let expected = "a probability, 0 to below 1".into();
+        expect("step.text_encoder_dropout", (0.0..1.0).contains(&dropout), expected, dropout.to_string())
     }
 }
 

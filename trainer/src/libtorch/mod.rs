@@ -13,7 +13,8 @@
 //! - `trace`: what libtorch runs, recorded
 //! - `random`: draws from a generator of their own
 //! - `allocator`: one setting of the C allocator
-//! - `cuda`: libtorch's CUDA half
+//! - `cuda`: libtorch's CUDA half; `context`: how it computes
+//! - `stream`: copies that nobody waits for; `host_reads`: how often the host waits
 #![allow(unsafe_code)]
 
 mod adamw;
@@ -21,13 +22,16 @@ mod allocator;
 mod attention;
 mod call;
 mod capacity;
+mod context;
 mod cuda;
 mod gradient_buffer;
 mod gradients;
+mod host_reads;
 mod linear;
 mod memory;
 mod node;
 mod random;
+mod stream;
 mod trace;
 
 pub use adamw::{AdamWLists, AdamWNumbers, AdamWScalars, fused_adamw};
@@ -35,13 +39,16 @@ pub use allocator::keep_freed_memory;
 pub use attention::{AttentionInputs, KeptAttention};
 pub use call::LibtorchError;
 pub use capacity::{DeviceCapacity, device_capacity};
-pub use cuda::open_cuda;
+pub use context::{Context, FirstAttention, set_context};
+pub use cuda::{CudaDevices, CudaVersion, cuda_devices, driver_version, open_cuda};
 pub use gradient_buffer::{gradient_writes, put_gradient};
 #[cfg(test)]
 pub(crate) use gradients::taken_gradient;
 pub use gradients::{attach_gradients, autograd_enabled, global_norm};
+pub use host_reads::HostReads;
 pub use linear::{LinearGradients, bias_gradient, linear, linear_of, product, weight_gradient};
 pub use memory::{CountedMemory, DeviceMemory, MemoryCounter, device_memory, reset_device_peak};
 pub use node::{Behind, attach, backward, backward_from};
 pub use random::{dropout_mask, fill_normal};
+pub use stream::{CopyStream, Download, Event, HostBlock, Plain, upload};
 pub use trace::Trace;

@@ -4,7 +4,7 @@
 use tch::{Device, Tensor};
 
 use super::config::Scorer;
-use super::draws::dropout_mask;
+use super::draws::{dropout_mask, purpose_key};
 use super::error::ModelError;
 use super::input::{TargetWeights, TextInput};
 use super::med2e3::Med2e3;
@@ -19,6 +19,8 @@ pub struct BatchPlan {
     pub(crate) splice: Splice,
     pub(crate) mentions: Mentions,
     questions: Questions,
+    /// (places, B): what the text encoder's dropout is drawn from, where it drops anything.
+    question_keys: Option<Vec<i64>>,
     target_weights: Vec<f32>,
     /// (M, N): the mask of the dropout on scores, where there is one.
     score_mask: Option<Vec<f32>>,
@@ -58,6 +60,10 @@ pub(crate) struct PlacedPlan<'a> {
     /// i64 and bool, (B, Q).
     pub(crate) question_ids_bt: Tensor,
     pub(crate) question_mask_bt: Tensor,
+    /// Whether the mask is false anywhere.
+    pub(crate) questions_are_padded: bool,
+    /// i64, (places, B), where the text encoder drops anything.
+    pub(crate) question_keys_pb: Option<Tensor>,
     pub(crate) mentions: PlacedMentions<'a>,
     pub(crate) score_mask_mn: Option<Tensor>,
     pub(crate) score_draws_mn: Option<Tensor>,
@@ -94,6 +100,13 @@ impl BatchPlan {
         if variant.uses_question() && !variant.needs_text_encoder() {
             check_ids("question ids", config.llm.vocab_size, questions.ids.iter())?;
         }
+        let encoder = model.text_encoder.as_ref().filter(|_| mentions.count() > 0);
+        if let Some(encoder) = encoder {
+            encoder.check(&questions.ids, &questions.mask, [texts.len(), questions.width as usize])?;
+        }
+        let of_question = |text: &TextInput| purpose_key(text.key, "text encoder dropout");
+        let question_keys: Vec<u64> = texts.iter().map(of_question).collect();
+        let question_keys = encoder.and_then(|encoder| encoder.place_keys(rule.train.then_some(&question_keys)));
         let target_weights = match weights {
             TargetWeights::Mean => vec![1.0 / splice.target_ids.len().max(1) as f32; splice.target_ids.len()],
             TargetWeights::PerText(weights) => splice.target_rows.iter().map(|row| weights[*row]).collect(),
@@ -107,7 +120,7 @@ impl BatchPlan {
         let score_mask = (scored && rule.train && dropout > 0.0).then(|| keys().into_iter().flat_map(mask).collect());
         let score_draws = (scored && variant.scorer == Scorer::Random)
             .then(|| keys().into_iter().flat_map(|key| normal_draws(key, slices)).collect());
-        Ok(BatchPlan { splice, mentions, questions, target_weights, score_mask, score_draws })
+        Ok(BatchPlan { splice, mentions, questions, question_keys, target_weights, score_mask, score_draws })
     }
 
     /// Targets of the batch, after cutting.
@@ -127,6 +140,8 @@ impl BatchPlan {
         let question_shape = [questions.rows, questions.width];
         let question_ids_bt = place(HostArray::I64(&questions.ids), &question_shape);
         let question_mask_bt = place(HostArray::Bool(&questions.mask), &question_shape);
+        let question_keys_pb =
+            self.question_keys.as_ref().map(|keys| place(HostArray::I64(keys), &[-1, questions.rows]));
         let target_weights = place(HostArray::F32(&self.target_weights), &[self.target_weights.len() as i64]);
         let mut of_scores = |values: &Option<Vec<f32>>| {
             values.as_ref().map(|values| place(HostArray::F32(values), &[mentions.count(), -1]))
@@ -142,6 +157,8 @@ impl BatchPlan {
             target_weights,
             question_ids_bt,
             question_mask_bt,
+            questions_are_padded: questions.mask.contains(&false),
+            question_keys_pb,
             mentions: PlacedMentions { plan: mentions, texts_m, volumes_m, slots_m },
             score_mask_mn,
             score_draws_mn,

@@ -11,20 +11,67 @@ pub(crate) fn draw_key(parts: &[u64]) -> u64 {
     u64::from_le_bytes(first[0])
 }
 
+/// The key of one purpose.
+pub(crate) fn purpose_key(key: u64, purpose: &str) -> u64 {
+    let hash = blake3::Hasher::new().update(&key.to_le_bytes()).update(purpose.as_bytes()).finalize();
+    let (first, _) = hash.as_bytes().as_chunks::<8>();
+    u64::from_le_bytes(first[0])
+}
+
 /// The mask of a dropout for one key: 0 with probability `p`, else 1 / (1 - p).
 pub(crate) fn dropout_mask(key: u64, purpose: &str, count: usize, p: f64) -> Vec<f32> {
-    let mut bytes = vec![0; 8 * count];
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&key.to_le_bytes()).update(purpose.as_bytes()).finalize_xof().fill(&mut bytes);
-    let (words, _) = bytes.as_chunks::<8>();
-    // 53 bits each, in [0, 1).
-    let is_kept = |word: &[u8; 8]| (u64::from_le_bytes(*word) >> 11) as f64 / (1u64 << 53) as f64 >= p;
-    words.iter().map(|word| if is_kept(word) { (1.0 / (1.0 - p)) as f32 } else { 0.0 }).collect()
+    let mut uniforms = Uniforms::new(key, purpose);
+    (0..count).map(|_| if uniforms.draw() >= p { (1.0 / (1.0 - p)) as f32 } else { 0.0 }).collect()
+}
+
+/// Numbers for one key and purpose, one after the other, from the extended output of a hash.
+pub(crate) struct Uniforms {
+    output: blake3::OutputReader,
+}
+
+impl Uniforms {
+    pub(crate) fn new(key: u64, purpose: &str) -> Uniforms {
+        let mut hasher = blake3::Hasher::new();
+        Uniforms { output: hasher.update(&key.to_le_bytes()).update(purpose.as_bytes()).finalize_xof() }
+    }
+
+    /// The next one, in 0..1, 1 excluded, of 53 bits.
+    pub(crate) fn draw(&mut self) -> f64 {
+        let mut word = [0; 8];
+        self.output.fill(&mut word);
+        (u64::from_le_bytes(word) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// The distance between two counters of [`mixed`]: 2^64 over the golden ratio, odd.
+pub(crate) const MIX_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Its two factors.
+pub(crate) const MIX_FACTORS: [u64; 2] = [0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb];
+/// Its three shifts to the right.
+pub(crate) const MIX_SHIFTS: [u32; 3] = [30, 27, 31];
+
+/// Word `counter` of the generator splitmix64 that starts at `key` (Steele, Lea and Flood 2014), any one of them at once: what a
+/// hash is too slow for, a number an element.
+pub(crate) fn mixed(key: u64, counter: u64) -> u64 {
+    let mut word = key.wrapping_add(counter.wrapping_add(1).wrapping_mul(MIX_STEP));
+    for (shift, factor) in MIX_SHIFTS.into_iter().zip(MIX_FACTORS) {
+        word = (word ^ (word >> shift)).wrapping_mul(factor);
+    }
+    word ^ (word >> MIX_SHIFTS[2])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mixed_words_are_those_of_splitmix64() {
+        // The first words of the reference implementation (Vigna, splitmix64.c) from the seed 1234567.
+        let expected = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431];
+        for (counter, expected) in expected.into_iter().enumerate() {
+            assert_eq!(mixed(1234567, counter as u64), expected);
+        }
+    }
 
     #[test]
     fn as_many_are_dropped_as_stated_and_the_mean_stays() {

@@ -101,6 +101,11 @@ impl M3dClip {
         &self.text
     }
 
+    /// Sets the dropout of the text encoder, see [`Bert::set_dropout`].
+    pub fn set_text_encoder_dropout(&mut self, probability: f64) {
+        self.text.set_dropout(probability);
+    }
+
     /// Volumes (B, C, D, H, W) with values in 0..1 to features of length 1, (B, E).
     ///
     /// # Errors
@@ -109,12 +114,12 @@ impl M3dClip {
         Ok(unit_length(&self.vision_projection.forward(&self.vision.class_feature(voxels_bcdhw)?)))
     }
 
-    /// Texts, ids and mask (B, T), to features of length 1, (B, E).
+    /// Texts, ids and mask (B, T), to features of length 1, (B, E). With `keys` as in training, see [`Bert::forward`].
     ///
     /// # Errors
     /// As [`Bert::forward`].
-    pub fn encode_text(&self, ids_bt: &Tensor, mask_bt: &Tensor) -> Result<Tensor, ModelError> {
-        let hidden_bte = self.text.forward(ids_bt, mask_bt)?.hidden_bte;
+    pub fn encode_text(&self, ids_bt: &Tensor, mask_bt: &Tensor, keys: Option<&[u64]>) -> Result<Tensor, ModelError> {
+        let hidden_bte = self.text.forward(ids_bt, mask_bt, keys)?.hidden_bte;
         Ok(unit_length(&self.text_projection.forward(&hidden_bte.select(1, 0))))
     }
 

@@ -14,6 +14,8 @@ use super::language_model::LanguageModel;
 use super::layers::Init;
 use super::lora::{LoraConfig, Table};
 use super::loss::{Targets, next_token_loss};
+use super::part::Part;
+use super::recompute::{Recomputation, Recompute};
 use super::scorer::{self, ScorerInput, SliceScorer};
 use super::slice_tokens::SliceTokens;
 use super::text_encoder::Bert;
@@ -48,21 +50,11 @@ pub struct VisualFeatures {
 }
 
 /// As [`VisualFeatures`], the tokens of every slice not made yet.
-struct Visual<'a> {
-    tokens_mse: Tensor,
+pub(super) struct Visual<'a> {
+    pub(super) tokens_mse: Tensor,
     tokens3d_vpe: Option<Tensor>,
     slices: Option<SliceTokens<'a>>,
     scores_mn: Tensor,
-}
-
-/// Positions in a spliced batch.
-pub struct SplicedPositions {
-    /// Rows of the batch.
-    pub rows: i64,
-    /// Tokens of a padded row.
-    pub width: i64,
-    /// The positions, row * width + token.
-    pub flat: Vec<i64>,
 }
 
 /// Encoders, connectors, scorer and language model. Parts that the variant does not need are not built.
@@ -180,6 +172,37 @@ impl Med2e3 {
         Ok(())
     }
 
+    /// What the blocks of a part make again in their backward pass: of its first `blocks` blocks, of all where none are stated.
+    /// No number depends on it. A tower that the variant does not build has nothing to make again.
+    ///
+    /// # Errors
+    /// The part has no blocks, or fewer than stated.
+    pub fn set_recompute(&mut self, part: Part, policy: Recompute, blocks: Option<usize>) -> Result<(), ModelError> {
+        let (recomputation, found) = match part {
+            Part::Llm => (Some(&mut self.llm.recomputation), self.llm.blocks.len()),
+            Part::Vision2dModel => {
+                let encoder = self.encoder2d.as_mut();
+                encoder.map_or((None, usize::MAX), |it| (Some(&mut it.recomputation), it.blocks.len()))
+            }
+            Part::Vision3dModel => {
+                let encoder = self.encoder3d.as_mut();
+                encoder.map_or((None, usize::MAX), |it| (Some(&mut it.recomputation), it.blocks.len()))
+            }
+            Part::Vision2dConnector | Part::Vision3dConnector => {
+                let expected = [Part::Llm, Part::Vision2dModel, Part::Vision3dModel].map(Part::name).join(", ");
+                return Err(ModelError::config("recompute", format!("a part with blocks ({expected})"), part));
+            }
+        };
+        if let Some(blocks) = blocks.filter(|blocks| *blocks > found) {
+            let (field, expected) = (format!("recompute.{part}"), format!("at most the part's {found} blocks"));
+            return Err(ModelError::config(&field, expected, blocks));
+        }
+        if let Some(recomputation) = recomputation {
+            *recomputation = Recomputation::new(policy, blocks.unwrap_or(usize::MAX));
+        }
+        Ok(())
+    }
+
     /// Has tables of the language model stored with its adapters, as PEFT's `modules_to_save`. Both where both are one, which
     /// PEFT would otherwise take apart. Nothing where there are no adapters.
     pub fn store_with_adapters(&mut self, tables: &[Table]) {
@@ -272,45 +295,15 @@ impl Med2e3 {
         })
     }
 
-    /// Logits (R, V) in f32 at R positions of the spliced batch, and those positions: where the mask (B, T) over spliced positions
-    /// is true, or at every token where there is none. Without a graph.
-    ///
-    /// # Errors
-    /// As [`Med2e3::forward`], or a mask of another shape.
-    pub fn logits(
-        &self,
-        input: &ModelInput,
-        mask_bt: Option<&Tensor>,
-    ) -> Result<(Tensor, SplicedPositions), ModelError> {
-        no_grad(|| {
-            let plan = self.plan(input, self.config.variant.max_length, false)?;
-            let placed = plan.place(|array, shape| array.place(shape, self.device()));
-            let visual = self.visual_features(&input.voxels_vcdhw, &placed)?;
-            let splice = &plan.splice;
-            let hidden_bte = self.llm.forward(&self.embed(&placed, &visual.tokens_mse), &splice.lengths, None)?;
-            let (rows, width) = (splice.lengths.len() as i64, splice.width as i64);
-            let flat = match mask_bt {
-                Some(mask_bt) => {
-                    expect_shape("logits mask", mask_bt, &[rows, width])?;
-                    let positions = mask_bt.ne(0).flatten(0, 1).nonzero().flatten(0, 1).to_device(Device::Cpu);
-                    Vec::try_from(positions).expect("a flat i64 tensor on the CPU")
-                }
-                None => splice
-                    .lengths
-                    .iter()
-                    .zip(0..)
-                    .flat_map(|(length, row)| (0..*length as i64).map(move |t| row * width + t))
-                    .collect(),
-            };
-            let positions = Tensor::from_slice(&flat).to_device(self.device());
-            let logits_rv = self.llm.logits(&hidden_bte.flatten(0, 1).index_select(0, &positions)).to_kind(Kind::Float);
-            Ok((logits_rv, SplicedPositions { rows, width, flat }))
-        })
+    /// Sets the dropout of the text encoder in training, see [`Bert::set_dropout`]; returns whether there is one.
+    pub fn set_text_encoder_dropout(&mut self, probability: f64) -> bool {
+        self.text_encoder.as_mut().map(|encoder| encoder.set_dropout(probability)).is_some()
     }
 
     /// Disables every dropout, in training too.
     pub fn disable_dropout(&mut self) {
         self.config.variant.score_dropout = 0.0;
+        self.set_text_encoder_dropout(0.0);
         self.llm.disable_dropout();
     }
 
@@ -325,7 +318,7 @@ impl Med2e3 {
         })
     }
 
-    fn visual_features(&self, voxels_vcdhw: &Tensor, placed: &PlacedPlan) -> Result<Visual<'_>, ModelError> {
+    pub(super) fn visual_features(&self, voxels_vcdhw: &Tensor, placed: &PlacedPlan) -> Result<Visual<'_>, ModelError> {
         let [d, h, w] = self.config.vision3d.img_size;
         let mentions = &placed.mentions;
         let voxels_vcdhw = &voxels_vcdhw.to_kind(self.kind());
@@ -347,7 +340,7 @@ impl Med2e3 {
             let tokens3d = tokens3d_vpe.as_ref().expect("a model without 2D tokens has 3D tokens");
             return Ok(Visual { tokens_mse: mentions.of_volumes(tokens3d), tokens3d_vpe, slices: None, scores_mn });
         };
-        let scores_mn = self.score(placed, tokens3d_vpe.as_ref(), &slices)?;
+        let scores_mn = self.score(placed, tokens3d_vpe.as_ref(), &slices);
         let tokens2d_mqe = slices.aggregated(self.config.variant.aggregate, &scores_mn, mentions);
         let tokens_mse = match (self.config.variant.visual_tokens, &tokens3d_vpe) {
             (VisualTokens::Both, Some(tokens3d_vpe)) => {
@@ -369,18 +362,13 @@ impl Med2e3 {
         Ok(Some(SliceTokens::new(hidden_vnqe, connector.maps.last(), self.config.variant.aggregate)))
     }
 
-    fn score(
-        &self,
-        placed: &PlacedPlan,
-        tokens3d_vpe: Option<&Tensor>,
-        slices: &SliceTokens,
-    ) -> Result<Tensor, ModelError> {
+    fn score(&self, placed: &PlacedPlan, tokens3d_vpe: Option<&Tensor>, slices: &SliceTokens) -> Tensor {
         let (variant, device, slice_count) = (&self.config.variant, self.device(), self.config.slice_count());
         let mentions = placed.mentions.plan.count();
         if !variant.uses_scores() {
-            return Ok(Tensor::full([mentions, slice_count], 1.0 / slice_count as f64, (Kind::Float, device)));
+            return Tensor::full([mentions, slice_count], 1.0 / slice_count as f64, (Kind::Float, device));
         }
-        let text_me = if variant.uses_question() { Some(self.question_feature(placed)?) } else { None };
+        let text_me = variant.uses_question().then(|| self.question_feature(placed));
         let slices_mne = variant.uses_slice_features().then(|| {
             let (feature, depth) = (variant.slice_feature(), self.config.pooled_grid()[0]);
             placed.mentions.of_volumes(&scorer::slice_features(feature, tokens3d_vpe, slices, slice_count, depth))
@@ -388,21 +376,24 @@ impl Med2e3 {
         let (slices_mne, text_me) = (slices_mne.as_ref(), text_me.as_ref());
         let draws_mn = placed.score_draws_mn.as_ref();
         let scored = ScorerInput { slices_mne, text_me, draws_mn, mentions, slice_count, device };
-        Ok(scorer::scores(&self.scorer.relevance(&scored), placed.score_mask_mn.as_ref()))
+        scorer::scores(&self.scorer.relevance(&scored), placed.score_mask_mn.as_ref())
     }
 
     /// The question's feature for each mention, (M, E of the text). Each question is read once, however many volumes its text
     /// shows.
-    fn question_feature(&self, placed: &PlacedPlan) -> Result<Tensor, ModelError> {
+    fn question_feature(&self, placed: &PlacedPlan) -> Tensor {
         let feature_be = match &self.text_encoder {
-            Some(encoder) => encoder.forward(&placed.question_ids_bt, &placed.question_mask_bt)?.pooled_be,
+            Some(encoder) => {
+                let mask_bt = placed.questions_are_padded.then_some(&placed.question_mask_bt);
+                encoder.read(&placed.question_ids_bt, mask_bt, placed.question_keys_pb.as_ref()).pooled_be
+            }
             None => scorer::mean_embedding(&self.llm.embed(&placed.question_ids_bt), &placed.question_mask_bt),
         };
-        Ok(placed.mentions.of_texts(&feature_be))
+        placed.mentions.of_texts(&feature_be)
     }
 
     /// Text embeddings with the visual tokens at their positions, (B, T, E).
-    fn embed(&self, placed: &PlacedPlan, tokens_mse: &Tensor) -> Tensor {
+    pub(super) fn embed(&self, placed: &PlacedPlan, tokens_mse: &Tensor) -> Tensor {
         let text_re = self.llm.embed(&placed.text_ids);
         let visual_re = tokens_mse.flatten(0, 1).index_select(0, &placed.visual_rows);
         text_re

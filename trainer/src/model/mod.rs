@@ -12,7 +12,7 @@
 //! - [`language_model`]: Phi-3, Llama, Mistral, Qwen2; [`lora`]: adapters in it
 //! - [`text_encoder`] is BERT; [`m3d_clip`] joins it and the 3D encoder for retrieval
 //! - `layers`: the small layers of all parts
-//! - [`loss`]: next-token cross-entropy
+//! - [`loss`]: next-token cross-entropy; [`logits`]: the logits themselves, to compare them
 //! - [`recompute`]: what blocks keep for their backward pass, and what they make again
 //! - `sizes`: the range of every number; `limits`: the numbers of it that schemas state too
 //! - [`part`]: the parts that are stored separately; [`piece`]: what is trained in a way of its own, and how
@@ -32,6 +32,7 @@ pub mod input;
 pub mod language_model;
 mod layers;
 mod limits;
+pub mod logits;
 pub mod lora;
 pub mod loss;
 pub mod m3d_clip;

@@ -13,17 +13,18 @@ use tch::{Device, Kind, Tensor};
 use super::data::TrainData;
 use super::lock::RunLock;
 use super::log::{self, StepLog};
-use super::optimizer::{AdamW, AdamWConfig, Rates, Trained};
+use super::optimizer::{AdamW, AdamWConfig, Master, Rates, Trained};
 use super::outlook::learning;
 use super::rows;
 use super::schedule::CosineSchedule;
 use super::settle::{Settled, profile_of, settle, texts_of};
 use super::start::{Existing, Origin};
 use crate::TrainerError;
+use crate::augmentation::Augmentation;
 use crate::config::{OptimizerConfig, StepConfig, TrainConfig, by_part};
 use crate::device_batch::to_device;
 use crate::files::checkpoint::{Contents, HostTensors, Tokenizers, TrainState, folder_of, snapshot};
-use crate::fit;
+use crate::fit::{self, expect};
 use crate::machine::check_memory;
 use crate::model::batch_plan::width_multiple;
 use crate::model::draws::draw_key;
@@ -35,6 +36,7 @@ use crate::plan::choice::Search;
 /// Everything that the loop needs.
 pub(super) struct Run {
     pub(super) device: Device,
+    augmentation: Augmentation,
     pub(super) data: TrainData,
     pub(super) model: Med2e3,
     /// The trained weights by name, sharing storage with the model.
@@ -64,7 +66,9 @@ impl Run {
         config.check()?;
         let lock = RunLock::take(out)?;
         let device = config.device.open(config.threads)?;
+        config.compute.apply(device)?;
         let data = TrainData::open(&config.data, config.validation.is_some())?;
+        config.step.augmentation.check(data.dataset.voxels().shape_dhw)?;
         let total_steps = data.total_steps(&config.data, config.step.batch)?;
         data.check_memory(&config.data, &config.step)?;
 
@@ -81,15 +85,20 @@ impl Run {
             let measured = validation.batches.saturating_mul(config.step.batch).min(samples.rows.len());
             rows::check(&samples.rows[..measured], config.data.form, question, &sizes, &rule)?;
         }
-        let (mut model, tunings) = origin.model(&config.model, config.seed, device)?;
+        let kind = config.compute.precision.kind();
+        let (mut model, tunings) = origin.model(&config.model, config.seed, device, kind)?;
+        let dropout = config.step.text_encoder_dropout;
+        let drops = model.set_text_encoder_dropout(dropout);
+        let expected = "0 for a model that reads no question by a text encoder".into();
+        expect("step.text_encoder_dropout", drops || dropout == 0.0, expected, dropout.to_string())?;
         for (part, BlockPolicy { recompute, blocks }) in by_part(&settled.policy) {
             model.set_recompute(part, recompute, usize::try_from(blocks).ok().filter(|_| blocks < i64::MAX))?;
         }
 
         let trainable = model.trainable();
-        let learning: u128 = trainable.iter().map(|(_, tensor)| tensor.numel() as u128).sum();
         if device == Device::Cpu {
-            check_memory("model.train", 16 * learning, &format!("{learning} weights, their gradients and moments"))?;
+            let all: u128 = Part::ALL.into_iter().map(|part| u128::from(model.parameter_count(part))).sum();
+            check_weights(&trainable, all, kind)?;
         }
         let mut optimizer = optimizer(model.trained(&tunings), config)?;
         let trainable = model.trainable();
@@ -105,6 +114,7 @@ impl Run {
             saved,
             _lock: lock,
             device,
+            augmentation: config.step.augmentation,
             data,
             model,
             trainable,
@@ -133,7 +143,7 @@ impl Run {
     /// # Errors
     /// A batch that does not fit the model.
     pub(super) fn forward(&self, batch: &HostBatch, seed: u64) -> Result<ModelOutput, TrainerError> {
-        let input = to_device(batch, self.data.dataset.voxels(), self.device, seed);
+        let input = to_device(batch, self.data.dataset.voxels(), self.device, seed, self.augmentation);
         let of_micro_batch = draw_key(&[seed, batch.share.micro_batch as u64]);
         tch::manual_seed(of_micro_batch as i64);
         Ok(self.model.forward(&input, Some(of_micro_batch))?)
@@ -201,6 +211,15 @@ impl Run {
         write_report(&self.out, &report)?;
         Ok(report)
     }
+}
+
+/// Fails where the machine can't hold the weights with what training needs of each; `all` are those that rest too.
+fn check_weights(trainable: &[(String, Tensor)], all: u128, kind: Kind) -> Result<(), TrainerError> {
+    let learning: u128 = trainable.iter().map(|(_, tensor)| tensor.numel() as u128).sum();
+    let resting = all.saturating_sub(learning);
+    let bytes = u128::from(Master::default().bytes(kind)) * learning + kind.elt_size_in_bytes() as u128 * resting;
+    let what = format!("{learning} weights, their gradients and moments, and {resting} that rest");
+    check_memory("model.train", bytes, &what)
 }
 
 /// The optimizer of these weights, which become the configured kind.

@@ -80,12 +80,14 @@ impl Origin {
         })
     }
 
-    /// The model, adapters included, with the configured parts trainable, and how each piece is trained.
+    /// The model, adapters included, with the configured parts trainable, and how each piece is trained. Trained pieces are f32:
+    /// the optimizer makes them `kind` and keeps what that leaves over. All else is of this kind already.
     pub(super) fn model(
         &self,
         config: &ModelConfig,
         seed: u64,
         device: Device,
+        kind: Kind,
     ) -> Result<(Med2e3, Tunings), TrainerError> {
         let mut model = match self {
             Origin::Fresh(sizes) => fresh(sizes, device, seed)?,
@@ -108,6 +110,7 @@ impl Origin {
             tables.into_iter().filter(|(_, piece)| is_full(*piece)).map(|(table, _)| table).collect();
         model.store_with_adapters(&learning);
         model.tune(&tunings);
+        model.frozen_to_kind(kind);
         Ok((model, tunings))
     }
 

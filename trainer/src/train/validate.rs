@@ -5,6 +5,7 @@ use med2e3_feed::{Feed, FeedCursor, FeedPlan};
 
 use super::run::Run;
 use crate::TrainerError;
+use crate::augmentation::Augmentation;
 use crate::config::ValidationConfig;
 use crate::device_batch::to_device;
 
@@ -23,7 +24,7 @@ impl Run {
         while steps < config.batches {
             let Some(batch) = feed.next_batch() else { break };
             let batch = batch?;
-            let input = to_device(&batch, self.data.dataset.voxels(), self.device, self.seed);
+            let input = to_device(&batch, self.data.dataset.voxels(), self.device, self.seed, Augmentation::None);
             let output = self.model.forward(&input, None)?;
             sum += output.loss_sum.double_value(&[]);
             targets += output.target_count;

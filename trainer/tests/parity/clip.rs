@@ -35,34 +35,76 @@ fn count(tensors: &[(String, Tensor)], prefix: &str) -> usize {
     tensors.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, tensor)| tensor.numel()).sum()
 }
 
-#[test]
-fn bert_equals_transformers() {
-    let golden = Golden::open("bert");
+/// The tiny M3D-CLIP with the text encoder of a golden file, every weight trainable.
+fn with_text(golden: &Golden) -> M3dClip {
     let config = M3dClipConfig { text: golden.config("config"), ..tiny(false).config().clone() };
     let mut clip = M3dClip::new(&config, Device::Cpu, 0).unwrap();
     let is_text = |name: &str| name.starts_with("language_encoder.");
     let others = clip.parameters().into_iter().filter(|(name, _)| !is_text(name));
     let weights: Vec<_> = golden.below("weights/").into_iter().chain(others).collect();
     clip.load_tensors(&weights).unwrap();
+    clip.parameters().into_iter().for_each(|(_, tensor)| drop(tensor.set_requires_grad(true)));
+    clip
+}
+
+#[test]
+fn bert_equals_transformers() {
+    let golden = Golden::open("bert");
+    let clip = with_text(&golden);
     let bert = clip.text_encoder();
     let (ids, mask) = (golden.get("ids"), golden.get("mask"));
 
-    let padded = no_grad(|| bert.forward(&ids, &mask).unwrap());
+    let padded = no_grad(|| bert.forward(&ids, &mask, None).unwrap());
     // The golden hidden states are zero where there is padding.
     assert_close("hidden", &(padded.hidden_bte * mask.unsqueeze(2)), &golden.get("padded.hidden"), 1e-5);
     assert_close("pooled", &padded.pooled_be, &golden.get("padded.pooled"), 1e-5);
 
     let row = |tensor: &Tensor| tensor.narrow(0, 1, 1);
-    let full = no_grad(|| bert.forward(&row(&ids), &row(&mask)).unwrap());
+    let full = no_grad(|| bert.forward(&row(&ids), &row(&mask), None).unwrap());
     assert_close("hidden of a full row", &full.hidden_bte, &golden.get("full.hidden"), 1e-5);
     assert_close("pooled of a full row", &full.pooled_be, &golden.get("full.pooled"), 1e-5);
+}
+
+#[test]
+fn bert_in_training_equals_transformers_with_the_same_masks() {
+    let golden = Golden::open("bert_dropout");
+    let mut clip = with_text(&golden);
+    let keys: Vec<i64> = Vec::try_from(golden.get("keys")).unwrap();
+    let keys: Vec<u64> = keys.into_iter().map(|key| key as u64).collect();
+    let (ids, mask) = (golden.get("ids"), golden.get("mask"));
+    let without = no_grad(|| clip.text_encoder().forward(&ids, &mask, Some(&keys)).unwrap());
+    clip.set_text_encoder_dropout(golden.config("probability"));
+    let bert = clip.text_encoder();
+
+    let found = bert.forward(&ids, &mask, Some(&keys)).unwrap();
+    assert_close("hidden", &(found.hidden_bte * mask.unsqueeze(2)), &golden.get("hidden"), 1e-5);
+    assert_close("pooled", &found.pooled_be, &golden.get("pooled"), 1e-5);
+    (&found.pooled_be * golden.get("direction")).sum(Kind::Float).backward();
+    let grads: HashMap<String, Tensor> = golden.below("grads/").into_iter().collect();
+    let mut compared = 0;
+    for (name, parameter) in clip.parameters() {
+        if let Some(expected) = grads.get(&name) {
+            assert_close(&name, &parameter.grad(), expected, 1e-5);
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, grads.len());
+
+    // A text alone, without the padding that others need, drops the same; without keys, nothing is dropped.
+    let alone = |tensor: &Tensor| tensor.narrow(0, 0, 1).narrow(1, 0, 6);
+    let first = no_grad(|| bert.forward(&alone(&ids), &alone(&mask), Some(&keys[..1])).unwrap());
+    assert_close("alone", &first.pooled_be, &golden.get("pooled").narrow(0, 0, 1), 1e-5);
+    let answered = no_grad(|| bert.forward(&ids, &mask, None).unwrap());
+    assert_close("without keys", &answered.pooled_be, &without.pooled_be, 1e-6);
+    let moved = (&answered.pooled_be - &found.pooled_be).abs().max().double_value(&[]);
+    assert!(moved > 0.1, "{moved}");
 }
 
 #[test]
 fn ids_at_padding_do_not_matter() {
     let (golden, clip) = (Golden::open("bert"), tiny(false));
     let (ids, mask) = (golden.get("ids"), golden.get("mask"));
-    let encode = |ids: &Tensor, mask: &Tensor| no_grad(|| clip.encode_text(ids, mask).unwrap());
+    let encode = |ids: &Tensor, mask: &Tensor| no_grad(|| clip.encode_text(ids, mask, None).unwrap());
     let other = &ids + mask.logical_not() * 9;
     assert_close("other padding", &encode(&other, &mask), &encode(&ids, &mask), 1e-6);
     let short = |tensor: &Tensor| tensor.narrow(0, 0, 1).narrow(1, 0, 6);
@@ -75,7 +117,7 @@ fn m3d_clip_equals_torch_in_features_logits_loss_and_gradients() {
     for (name, exp_logit_scale) in [("released", false), ("exp", true)] {
         let clip = tiny(exp_logit_scale);
         let image_be = clip.encode_image(&golden.get("voxels")).unwrap();
-        let text_be = clip.encode_text(&golden.get("ids"), &golden.get("mask")).unwrap();
+        let text_be = clip.encode_text(&golden.get("ids"), &golden.get("mask"), None).unwrap();
         assert_close("image", &image_be, &golden.get("image"), 1e-5);
         assert_close("text", &text_be, &golden.get("text"), 1e-5);
         assert_close("logits", &clip.logits(&image_be, &text_be), &golden.get(&format!("{name}.logits")), 1e-5);
@@ -182,7 +224,7 @@ fn loading_is_strict_and_passes_over_counters_alone() {
 fn wrong_texts_and_pairs_are_errors_not_panics() {
     let clip = tiny(false);
     let ids = |rows: &[i64], tokens: i64| Tensor::from_slice(rows).view([-1, tokens]);
-    let encode = |ids_bt: &Tensor, mask_bt: &Tensor| no_grad(|| clip.encode_text(ids_bt, mask_bt));
+    let encode = |ids_bt: &Tensor, mask_bt: &Tensor| no_grad(|| clip.encode_text(ids_bt, mask_bt, None));
     for foreign in [61, -1, i64::MAX] {
         let texts = ids(&[2, foreign, 3], 3);
         let error = encode(&texts, &texts.ones_like()).unwrap_err();

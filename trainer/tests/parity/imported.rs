@@ -43,7 +43,7 @@ fn open(llm: &Path, adapters: Option<&Path>) -> (Med2e3, Tables, Vec<String>) {
 
 fn logits(model: &Med2e3, ids: &Tensor) -> Tensor {
     let llm = model.llm();
-    no_grad(|| llm.logits(&llm.forward(&llm.embed(ids), &[ids.size()[1] as usize], false).unwrap()))
+    no_grad(|| llm.logits(&llm.forward(&llm.embed(ids), &[ids.size()[1] as usize], None).unwrap()))
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn ids(golden: &Golden, name: &str) -> Tensor {
 
 fn last_logits(model: &Med2e3, ids: &Tensor) -> Tensor {
     let (llm, length) = (model.llm(), ids.size()[1]);
-    let hidden = no_grad(|| llm.forward(&llm.embed(ids), &[length as usize], false)).unwrap();
+    let hidden = no_grad(|| llm.forward(&llm.embed(ids), &[length as usize], None)).unwrap();
     no_grad(|| llm.logits(&hidden.narrow(1, length - 4, 4)))
 }
 
@@ -53,7 +53,7 @@ fn logits_and_loss_equal_transformers() {
             );
 
             let (llm, length) = (model.llm(), ids.size()[1]);
-            let hidden = no_grad(|| llm.forward(&llm.embed(&ids), &[length as usize], false)).unwrap();
+            let hidden = no_grad(|| llm.forward(&llm.embed(&ids), &[length as usize], None)).unwrap();
             let positions: Vec<i64> = (0..length - 1).collect();
             let targets = Vec::<i64>::try_from(ids.narrow(1, 1, length - 1).flatten(0, 1)).unwrap();
             let loss = no_grad(|| mean_loss(llm.output_embedding(), &hidden, &positions, &targets));

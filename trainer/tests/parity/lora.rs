@@ -70,7 +70,7 @@ fn adapted(golden: &Golden) -> Med2e3 {
 
 fn hidden(model: &Med2e3, ids: &Tensor, train: bool) -> Tensor {
     let llm = model.llm();
-    llm.forward(&llm.embed(ids), &[ids.size()[1] as usize], train).unwrap()
+    llm.forward(&llm.embed(ids), &[ids.size()[1] as usize], train.then_some(1)).unwrap()
 }
 
 fn logits(model: &Med2e3, ids: &Tensor, train: bool) -> Tensor {

@@ -9,6 +9,7 @@ use med2e3_trainer::model::{
     M3dClipVisionConfig, Med2e3, Med2e3Config, ModelError, ModelInput, Part, Preset, Scorer, SiglipVisionConfig,
     SliceNorm, TargetWeights, TextInput, Variant, VisualTokens,
 };
+use med2e3_trainer::train::optimizer::{AdamW, AdamWConfig, Rates, Trained};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::golden_file::{Golden, again, assert_close, batch, small};
@@ -302,4 +303,45 @@ fn wrong_inputs_are_errors_not_panics() {
     let mut config = small();
     config.llm.num_attention_heads = 5;
     assert!(matches!(Med2e3::new(&config, Device::Cpu, 0), Err(ModelError::Config { .. })));
+}
+
+/// Loss and gradients in bf16, all parts trained or the connectors alone, which a frozen bf16 model surrounds.
+#[test]
+fn training_in_bf16_is_near_f32() {
+    let run = |kind: Kind, parts: &[Part]| {
+        let (_, mut model, input) = whole();
+        model.set_trainable(parts);
+        model.frozen_to_kind(kind);
+        let trained = Trained::all(model.trainable(), kind, Rates::default());
+        let mut optimizer = AdamW::new(trained, AdamWConfig::default()).unwrap();
+        let weights: Vec<(String, Tensor)> = Part::ALL.into_iter().flat_map(|part| model.parameters(part)).collect();
+        assert!(weights.iter().all(|(_, tensor)| tensor.kind() == kind));
+        let loss = model.forward(&input, Some(0)).unwrap().loss;
+        loss.backward();
+        let grads: Vec<(String, Tensor)> =
+            model.trainable().into_iter().map(|(name, tensor)| (name, tensor.grad().copy())).collect();
+        let norm = optimizer.step(1e-3).unwrap().norm;
+        let after = model.forward(&input, None).unwrap().loss;
+        (loss.double_value(&[]), after.double_value(&[]), norm.double_value(&[]), grads)
+    };
+    for parts in [&Part::ALL[..], &[Part::Vision2dConnector, Part::Vision3dConnector]] {
+        let (loss, after, norm, grads) = run(Kind::Float, parts);
+        let (near_loss, near_after, _, near_grads) = run(Kind::BFloat16, parts);
+        println!("loss {loss} {near_loss} after {after} {near_after}");
+        let mut off = 0.0;
+        for ((name, grad), (_, near)) in grads.iter().zip(&near_grads) {
+            assert!(grad.kind() == Kind::Float && near.kind() == Kind::Float);
+            let difference = (grad - near).norm().double_value(&[]);
+            println!(
+                "{name}: {:.4} of {:.2e}",
+                difference / grad.norm().double_value(&[]),
+                grad.norm().double_value(&[])
+            );
+            off += difference * difference;
+        }
+        println!("all: {}", off.sqrt() / norm);
+        assert!((loss - near_loss).abs() < 2e-2 * loss);
+        assert!((after - near_after).abs() < 2e-2 * after);
+        assert!(off.sqrt() < 2e-2 * norm, "{}", off.sqrt() / norm);
+    }
 }

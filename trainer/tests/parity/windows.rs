@@ -31,7 +31,7 @@ fn windows_are_those_of_transformers_in_every_spelling() {
         assert_eq!(again, llm, "{case}");
         let model = model(case, again);
         let embeddings = model.llm().embed(&ids);
-        let hidden = no_grad(|| model.llm().forward(&embeddings, &[length], false)).unwrap();
+        let hidden = no_grad(|| model.llm().forward(&embeddings, &[length], None)).unwrap();
         let logits = no_grad(|| model.llm().logits(&hidden.narrow(1, length as i64 - 4, 4)));
         assert_close(case, &logits, &golden.get(&format!("{case}.logits")), 1e-5);
 

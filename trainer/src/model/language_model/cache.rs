@@ -7,6 +7,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::config::LanguageModelConfig;
+use crate::libtorch::upload;
 use crate::model::layers::{AttentionMask, attention};
 
 /// The cache of all blocks, allocated once for prompt and answer.
@@ -46,7 +47,7 @@ impl KvCache {
         let Some(device) = self.layers.first().map(|layer| layer.keys.device()) else {
             return;
         };
-        let slots_b = Tensor::from_slice(positions_b).to_device(device);
+        let slots_b = upload(&Tensor::from_slice(positions_b), device);
         let used = positions_b.iter().max().map_or(0, |position| position + 1);
         let options = (Kind::Int64, device);
         let (slots_k, positions_b1) = (Tensor::arange(used, options), slots_b.unsqueeze(1));

@@ -16,6 +16,7 @@ pub(crate) use projections::Role;
 use super::error::ModelError;
 use super::layers::{Init, Linear, RmsNorm, Tape};
 use super::recompute::Recomputation;
+use crate::libtorch::upload;
 use block::{Block, Pass};
 use rope::Rope;
 
@@ -103,7 +104,7 @@ impl LanguageModel {
         let lengths: Vec<usize> = positions_b.iter().map(|position| *position as usize + 1).collect();
         self.check_length(lengths.iter().copied().max().unwrap_or(0))?;
         cache.begin_step(positions_b);
-        let positions_b1 = Tensor::from_slice(positions_b).to_device(embeddings_b1e.device()).unsqueeze(1);
+        let positions_b1 = upload(&Tensor::from_slice(positions_b), embeddings_b1e.device()).unsqueeze(1);
         let angles = self.rope.angles(&positions_b1, &lengths, embeddings_b1e.kind());
         let pass = Pass { angles, window_mask: None, dropout_seed: None };
         Ok(self.pass(embeddings_b1e, &pass, Some(cache)))
@@ -130,7 +131,7 @@ impl LanguageModel {
         let (batch, slots, _) = embeddings_rte.size3().expect("embeddings have three axes");
         let mut fresh = KvCache::new(&self.config, batch, slots, embeddings_rte.kind(), embeddings_rte.device());
         let hidden_rte = self.prefill(embeddings_rte, lengths, &mut fresh)?;
-        cache.replace_rows(&Tensor::from_slice(rows).to_device(embeddings_rte.device()), &fresh);
+        cache.replace_rows(&upload(&Tensor::from_slice(rows), embeddings_rte.device()), &fresh);
         Ok(hidden_rte)
     }
 

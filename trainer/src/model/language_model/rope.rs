@@ -5,7 +5,7 @@ use std::f64::consts::PI;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::config::{LanguageModelConfig, RopeScaling};
-use crate::libtorch::{self, LibtorchError};
+use crate::libtorch::{self, LibtorchError, upload};
 
 /// The frequencies of one model.
 pub(super) struct Rope {
@@ -37,7 +37,7 @@ impl Rope {
         let short = match &config.rope_scaling {
             None => powers.reciprocal(),
             Some(RopeScaling::Longrope { short_factor, long_factor, attention_factor }) => {
-                long = Some((original, divided(long_factor).to_device(device)));
+                long = Some((original, upload(&divided(long_factor), device)));
                 let growth = config.max_position_embeddings as f64 / original as f64;
                 let of_growth = || if growth > 1.0 { (1.0 + growth.ln() / (original as f64).ln()).sqrt() } else { 1.0 };
                 scale = attention_factor.unwrap_or_else(of_growth);
@@ -52,7 +52,7 @@ impl Rope {
                 &kept * &frequencies + (1.0 - &kept) * &frequencies / *factor
             }
         };
-        Rope { short: short.to_device(device), long, scale }
+        Rope { short: upload(&short, device), long, scale }
     }
 
     /// The angles at (B or 1, T) positions of rows that are `lengths` long in all, in the kind of the hidden states.

@@ -46,14 +46,14 @@ fn value(gate: &Tensor, up: &Tensor) -> Tensor {
 /// Writes the gradients of gate and up.
 fn gradients(grad: &Tensor, gate: &Tensor, up: &Tensor, of_gate: &Tensor, of_up: &Tensor) -> Result<(), LibtorchError> {
     let _ = gate.f_silu()?.f_mul_out(of_up, grad)?;
-    let _ = grad.f_mul(up)?.f_silu_backward_grad_input(of_gate, gate)?;
+    let _ = gate.f_silu_backward_grad_input(of_gate, &grad.f_mul(up)?)?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
+    use tch::{Device, Kind};
 
     /// Bit for bit libtorch's own autograd over the formula: the operations are the same, in f32 and in bf16.
     #[test]

@@ -1,16 +1,19 @@
-//! BERT, M3D-CLIP's text half: post-norm blocks, exact GELU, learned positions, every token of type 0. Without dropout,
-//! which the published checkpoint saw in training only.
+//! BERT, M3D-CLIP's text half: post-norm blocks, exact GELU, learned positions, every token of type 0. Without dropout
+//! unless a training asks for it, see `dropout`.
 
 mod block;
 mod config;
+mod dropout;
+mod host_texts;
 
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 pub use config::BertConfig;
 
-use super::error::{ModelError, expect_shape};
+use super::error::ModelError;
 use super::layers::{AttentionMask, Init, LayerNorm, Linear};
 use block::Block;
+use dropout::{Dropout, Place, place_keys};
 
 /// The features of a batch of texts.
 pub struct TextFeatures {
@@ -23,6 +26,7 @@ pub struct TextFeatures {
 /// The text encoder.
 pub struct Bert {
     config: BertConfig,
+    dropout: f64,
     pub(crate) words: Tensor,
     pub(crate) positions: Tensor,
     pub(crate) token_types: Tensor,
@@ -43,6 +47,7 @@ impl Bert {
             blocks: (0..config.num_hidden_layers).map(|_| Block::new(config, init)).collect(),
             pooler: Linear::new(init, width, width),
             config: config.clone(),
+            dropout: 0.0,
         })
     }
 
@@ -51,59 +56,63 @@ impl Bert {
         &self.config
     }
 
-    /// Reads a batch of texts: ids (B, T) with the tokenizer's start and end tokens, and a mask of the same shape, bool or
-    /// number, that is true at tokens. Both may be on the CPU, which saves the device a wait. Ids at padding have no
-    /// influence on the rest.
-    ///
-    /// # Errors
-    /// Shapes that differ, an id without an embedding, more than [`BertConfig::max_position_embeddings`] tokens, a row
-    /// without any token.
-    pub fn forward(&self, ids_bt: &Tensor, mask_bt: &Tensor) -> Result<TextFeatures, ModelError> {
-        let mask_bt = mask_bt.ne(0);
-        self.check(ids_bt, &mask_bt)?;
-        let (device, tokens) = (self.words.device(), ids_bt.size()[1]);
-        let words_bte = Tensor::embedding(&self.words, &ids_bt.to_device(device), -1, false, false);
+    /// The probability with which a training drops a number; 0 without [`Bert::set_dropout`].
+    pub fn dropout(&self) -> f64 {
+        self.dropout
+    }
+
+    /// Drops numbers of embeddings, attention probabilities and both results of a block with this probability, 0 to below 1,
+    /// where texts are read with keys; 0.1 in transformers' BERT.
+    pub fn set_dropout(&mut self, probability: f64) {
+        self.dropout = probability;
+    }
+
+    /// The numbers from which texts of these keys drop theirs, (places, B); None where nothing is dropped.
+    pub(crate) fn place_keys(&self, keys: Option<&[u64]>) -> Option<Vec<i64>> {
+        keys.filter(|_| self.dropout > 0.0).map(|keys| place_keys(&self.config, keys))
+    }
+
+    /// Reads checked texts whose ids and mask are on the device: nothing is read back. The mask is None where there is no
+    /// padding, the keys (places, B), see [`Bert::place_keys`], where nothing is dropped.
+    pub(crate) fn read(&self, ids_bt: &Tensor, mask_bt: Option<&Tensor>, keys_pb: Option<&Tensor>) -> TextFeatures {
+        let tokens = ids_bt.size()[1];
+        let words_bte = Tensor::embedding(&self.words, ids_bt, -1, false, false);
         // One sum a position and type, so that the batch is walked through once less.
         let positions_te = self.positions.narrow(0, 0, tokens) + self.token_types.narrow(0, 0, 1);
         let mut hidden_bte = self.embedding_norm.forward(&(words_bte + positions_te));
 
         // (B, A, queries, keys): every query attends to the tokens of its row.
-        let mask_b11t = (!all(&mask_bt)).then(|| mask_bt.to_device(device).unsqueeze(1).unsqueeze(1));
-        for block in &self.blocks {
-            let mask = mask_b11t.as_ref().map_or(AttentionMask::None, AttentionMask::Given);
-            hidden_bte = block.forward(&hidden_bte, mask);
+        let mask_b11t = mask_bt.map(|mask_bt| mask_bt.unsqueeze(1).unsqueeze(1));
+        if let Some(keys_pb) = keys_pb {
+            let dropout = Dropout::new(&self.config, self.dropout, keys_pb, tokens);
+            hidden_bte = dropout.of_hidden(Place::EMBEDDINGS, &hidden_bte);
+            for (at, block) in self.blocks.iter().enumerate() {
+                hidden_bte = block.forward_dropped(&hidden_bte, mask_b11t.as_ref(), &dropout, Place::of_block(at));
+            }
+        } else {
+            for block in &self.blocks {
+                let mask = mask_b11t.as_ref().map_or(AttentionMask::None, AttentionMask::Given);
+                hidden_bte = block.forward(&hidden_bte, mask);
+            }
         }
         let pooled_be = self.pooler.forward(&hidden_bte.select(1, 0)).tanh();
-        Ok(TextFeatures { hidden_bte, pooled_be })
+        TextFeatures { hidden_bte, pooled_be }
     }
 
-    /// A wrong id would end the process inside libtorch, on CUDA past any recovery; an empty row would become NaN.
-    fn check(&self, ids_bt: &Tensor, mask_bt: &Tensor) -> Result<(), ModelError> {
-        expect_shape("text ids", ids_bt, &[-1, -1])?;
-        expect_shape("text mask", mask_bt, &ids_bt.size())?;
-        let (found, expected) = (ids_bt.size()[1], self.config.max_position_embeddings);
-        if found > expected {
-            let (expected, found) = (expected as usize, found as usize);
-            return Err(ModelError::TooLong { what: "text", expected, found });
+    /// Whether a batch of `rows` texts, each `width` wide, can be read. A wrong id would end the process inside libtorch, on
+    /// CUDA past any recovery; an empty row would become NaN.
+    pub(crate) fn check(&self, ids: &[i64], mask: &[bool], [rows, width]: [usize; 2]) -> Result<(), ModelError> {
+        let expected = self.config.max_position_embeddings as usize;
+        if width > expected {
+            return Err(ModelError::TooLong { what: "text", expected, found: width });
         }
-        let tokens_b = mask_bt.sum_dim_intlist([1i64].as_slice(), false, Kind::Int64);
-        let tokens_b: Vec<i64> = Vec::try_from(tokens_b.to_device(Device::Cpu)).expect("a flat i64 tensor on the CPU");
-        if let Some(row) = tokens_b.iter().position(|tokens| *tokens == 0) {
+        if let Some(row) = (0..rows).find(|row| !mask[row * width..][..width].contains(&true)) {
             return Err(ModelError::NoToken { what: "text mask", row });
         }
-        if ids_bt.numel() == 0 {
-            return Ok(());
-        }
         let expected = self.config.vocab_size;
-        let found = [ids_bt.min().int64_value(&[]), ids_bt.max().int64_value(&[])];
-        match found.into_iter().find(|id| !(0..expected).contains(id)) {
-            Some(found) => Err(ModelError::TokenId { what: "text ids", expected, found }),
+        match ids.iter().find(|id| !(0..expected).contains(*id)) {
+            Some(&found) => Err(ModelError::TokenId { what: "text ids", expected, found }),
             None => Ok(()),
         }
     }
-}
-
-/// Whether nothing in the mask is false.
-fn all(mask_bt: &Tensor) -> bool {
-    mask_bt.all().int64_value(&[]) != 0
 }

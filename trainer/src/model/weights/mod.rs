@@ -74,8 +74,17 @@ impl Med2e3 {
 
     /// Converts every weight to a kind of floats, in place.
     pub fn to_kind(&mut self, kind: Kind) {
+        self.convert(kind, |_| true);
+    }
+
+    /// Converts every weight that is not trained to a kind of floats, in place.
+    pub fn frozen_to_kind(&mut self, kind: Kind) {
+        self.convert(kind, |tensor| !tensor.requires_grad());
+    }
+
+    fn convert(&mut self, kind: Kind, is_wanted: impl Fn(&Tensor) -> bool) {
         let parts = Part::ALL.into_iter().flat_map(|part| self.parameters(part));
-        for (_, tensor) in parts.chain(self.adapters()) {
+        for (_, tensor) in parts.chain(self.adapters()).filter(|(_, tensor)| is_wanted(tensor)) {
             let converted = no_grad(|| tensor.to_kind(kind));
             strict::adopt(tensor, &converted);
         }

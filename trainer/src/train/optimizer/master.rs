@@ -15,6 +15,19 @@ pub enum Master {
     Full,
 }
 
+impl Master {
+    /// Bytes of a weight of this kind with its master, its f32 gradient and its two f32 moments: 16 for f32 (4 + 4 + 8) and for
+    /// bf16 with a split master (2 + 2 + 4 + 8), 18 with a full one (2 + 4 + 4 + 8).
+    pub fn bytes(self, kind: Kind) -> u64 {
+        let master = match (kind, self) {
+            (Kind::Float, _) => 0,
+            (_, Master::Split) => 2,
+            (_, Master::Full) => 4,
+        };
+        kind.elt_size_in_bytes() as u64 + master + 4 + 8
+    }
+}
+
 /// The f32 values of one bucket's weights.
 pub(super) enum Values {
     /// The weights are f32 themselves.

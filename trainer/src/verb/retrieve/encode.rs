@@ -79,7 +79,7 @@ pub(super) fn encode_captions(
     let mut features = Vec::new();
     for batch in rows.chunks(batch_size) {
         let (ids_bt, mask_bt) = padded(batch);
-        features.push(no_grad(|| clip.encode_text(&ids_bt, &mask_bt))?);
+        features.push(no_grad(|| clip.encode_text(&ids_bt, &mask_bt, None))?);
         progress.add(batch.len() as u64);
     }
     progress.finish();
