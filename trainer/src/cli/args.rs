@@ -181,7 +181,7 @@ pub(super) enum Bench {
 #[derive(Debug, ClapArgs)]
 pub(super) struct PlaceArgs {
     /// Where to run
-    #[arg(long, value_parser = words::<DeviceChoice>(), default_value = "auto")]
+    #[arg(long, value_parser = Devices, default_value = "auto")]
     pub(super) device: DeviceChoice,
     /// CPU threads of one operation; 0 leaves libtorch's choice
     #[arg(long, default_value_t = 0)]

@@ -8,10 +8,12 @@ use super::learner::wait;
 use super::sizes::Sizes;
 use super::step::in_words;
 use crate::TrainerError;
+use crate::config::{Attention as Attends, ComputeConfig};
 use crate::device::DeviceChoice;
 use crate::plan::profile::{DeviceProfile, Reached};
 use crate::precision::Precision;
 use crate::train::profile_of;
+use crate::words::Word;
 
 /// Seconds that each is measured for, at least.
 const ENOUGH: f64 = 0.25;
@@ -61,10 +63,10 @@ pub struct PartsReport {
 impl PartsReport {
     /// As a table for a person.
     pub fn table(&self) -> String {
-        let mut text = format!("{:<58}{:>12}{:>14}\n", format!("on {}", self.device), "ms", "a second");
+        let mut text = format!("{:<70}{:>12}{:>14}\n", format!("on {}", self.device), "ms", "a second");
         let mut add = |parts: &[Part], unit: &str, of: f64| {
             for Part { name, seconds, rate } in parts {
-                text += &format!("{name:<58}{:>12.3}{:>10.2} {unit}\n", 1e3 * seconds, rate / of);
+                text += &format!("{name:<70}{:>12.3}{:>10.2} {unit}\n", 1e3 * seconds, rate / of);
             }
         };
         add(&self.attention_forward, "TFLOP", 1e12);
@@ -84,11 +86,20 @@ pub fn bench_parts(asked: &BenchParts) -> Result<PartsReport, TrainerError> {
     let (kind, shapes) = (asked.precision.kind(), Shapes::of(asked.sizes));
     let options = (kind, device);
     let (mut forward, mut backward) = (Vec::new(), Vec::new());
-    for shape in &shapes.attention {
-        let (ahead, back) = attention(shape, options);
-        forward.push(ahead);
-        backward.push(back);
+    // libtorch's own choice is what steps use, and comes first.
+    let mut ways = vec![Attends::Auto];
+    if device.is_cuda() && asked.precision == Precision::Bf16 {
+        ways.extend([Attends::Flash, Attends::Cudnn]);
     }
+    for way in &ways {
+        ComputeConfig { precision: asked.precision, attention: *way, ..ComputeConfig::default() }.apply(device)?;
+        for shape in &shapes.attention {
+            let (ahead, back) = attention(shape, *way, options);
+            forward.push(ahead);
+            backward.push(back);
+        }
+    }
+    ComputeConfig::default().apply(device)?;
     let products: Vec<Part> = shapes.products.iter().map(|shape| product(shape, options)).collect();
     let moves = vec![elementwise(&shapes, options), copy(&shapes, device)];
 
@@ -121,8 +132,8 @@ pub fn bench_parts(asked: &BenchParts) -> Result<PartsReport, TrainerError> {
             vision3d: of_module(Module::Vision3d),
             connector: of_module(Module::Connector),
         },
-        attention_forward: of_all(&forward),
-        attention_backward: of_all(&backward),
+        attention_forward: of_all(&forward[..shapes.attention.len()]),
+        attention_backward: of_all(&backward[..shapes.attention.len()]),
         bandwidth: moves[0].rate,
         copy: moves[1].rate,
         fused_norms: estimated.fused_norms,
@@ -265,7 +276,7 @@ fn seconds(device: Device, mut call: impl FnMut()) -> f64 {
     found[found.len() / 2].max(1e-9)
 }
 
-fn attention(shape: &Attention, options: (Kind, Device)) -> (Part, Part) {
+fn attention(shape: &Attention, way: Attends, options: (Kind, Device)) -> (Part, Part) {
     let size = [shape.rows, shape.heads, shape.tokens, shape.width];
     let leaf = || Tensor::randn(size, options).set_requires_grad(true);
     let [q, k, v] = [leaf(), leaf(), leaf()];
@@ -280,7 +291,8 @@ fn attention(shape: &Attention, options: (Kind, Device)) -> (Part, Part) {
     let back = (both - ahead).max(1e-9);
     let causal = if shape.is_causal { ", causal" } else { "" };
     let name = format!(
-        "attention of {}: {} x {} heads of {} x {}{causal}",
+        "attention ({}) of {}: {} x {} heads of {} x {}{causal}",
+        way.as_str(),
         shape.module.name(),
         shape.rows,
         shape.heads,
