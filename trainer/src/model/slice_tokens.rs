@@ -62,7 +62,7 @@ impl<'a> SliceTokens<'a> {
         let Some(last) = self.last else { return hidden_mqe };
         let mapped_mqe = last.forward_without_bias(&hidden_mqe);
         let Some(bias) = &last.bias else { return mapped_mqe };
-        let sums_m11 = weights_mn.sum_dim_intlist([1i64].as_slice(), true, Kind::Float).unsqueeze(2);
+        let sums_m11 = weights_mn.sum_dim_intlist([1i64].as_slice(), true, None::<Kind>).unsqueeze(2);
         mapped_mqe + bias * sums_m11.to_kind(bias.kind())
     }
 }

@@ -119,6 +119,6 @@ mod tests {
         }
         assert_eq!(after("seed = 1", "seed = 2").unwrap(), "seed is 1 there, 2 here");
         assert_eq!(after("epochs = 2", "epochs = 4").unwrap(), "data.epochs is 2 there, 4 here");
-        assert_eq!(after("epochs = 2", "max_steps = 4").unwrap(), "data.epochs is 2 there, absent here");
+        assert_eq!(after("epochs = 2", "max_steps = 4").unwrap(), "data.max_steps is absent there, 4 here");
     }
 }
