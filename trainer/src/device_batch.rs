@@ -63,7 +63,7 @@ pub fn voxels(cells: &[u8], count: i64, format: &VoxelFormat, device: Device) ->
 }
 
 /// The same of volumes that are changed as `draws` say, one entry each.
-fn augmented(cells: &[u8], draws: &[Draw], format: &VoxelFormat, device: Device) -> Tensor {
+pub(crate) fn augmented(cells: &[u8], draws: &[Draw], format: &VoxelFormat, device: Device) -> Tensor {
     let intensity: Vec<f32> = draws.iter().flat_map(|draw| draw.intensity(format)).collect();
     let intensity_v2 = Tensor::from_slice(&intensity).view([-1, 2]).to_device(device);
     augmentation::values(&codes(cells, draws.len() as i64, format, device), draws, &intensity_v2)
