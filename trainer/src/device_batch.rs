@@ -5,6 +5,7 @@ use med2e3_schemas::Id;
 use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
 use tch::{Device, Kind, Tensor};
 
+use crate::augmentation::{self, Draw};
 use crate::host_array::HostArray;
 use crate::model::{ModelInput, TargetWeights, TextInput};
 use crate::staging::Part;
@@ -61,6 +62,13 @@ pub(crate) fn row_key(seed: u64, sample: Id) -> u64 {
 pub fn voxels(cells: &[u8], count: i64, format: &VoxelFormat, device: Device) -> Tensor {
     let values = codes(cells, count, format, device).to_kind(Kind::Float) * f64::from(format.scale);
     if format.offset == 0.0 { values } else { values + f64::from(format.offset) }
+}
+
+/// The same of volumes that are changed as `draws` say, one entry each.
+pub(crate) fn augmented(cells: &[u8], draws: &[Draw], format: &VoxelFormat, device: Device) -> Tensor {
+    let intensity: Vec<f32> = draws.iter().flat_map(|draw| draw.intensity(format)).collect();
+    let intensity_v2 = Tensor::from_slice(&intensity).view([-1, 2]).to_device(device);
+    augmentation::values(&codes(cells, draws.len() as i64, format, device), draws, &intensity_v2)
 }
 
 fn codes(cells: &[u8], count: i64, format: &VoxelFormat, device: Device) -> Tensor {

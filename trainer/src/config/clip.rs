@@ -6,8 +6,9 @@ use med2e3_schemas::sample::Split;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{OptimizerConfig, check_positive, check_threads};
+use super::{OptimizerConfig, check_positive, check_threads, is_default};
 use crate::TrainerError;
+use crate::augmentation::Augmentation;
 use crate::device::DeviceChoice;
 use crate::fit::expect;
 use crate::model::{Initializer, M3dClipConfig};
@@ -112,6 +113,13 @@ pub struct ClipStepConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub micro_batch: Option<usize>,
+    /// How volumes are changed in training.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub augmentation: Augmentation,
+    /// The text encoder's dropout: 0.1 in the training of the published M3D-CLIP. 0 where absent.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(range(min = 0, max = 1))]
+    pub text_encoder_dropout: f64,
 }
 
 /// When the validation loss is measured.
@@ -145,6 +153,9 @@ impl TrainClipConfig {
         check_positive(counts.filter_map(|(key, count)| Some((key, count?))))?;
         let expected = "2 or more, since pairs are compared with each other".into();
         expect("step.batch", self.step.batch >= 2, expected, self.step.batch.to_string())?;
+        let dropout = self.step.text_encoder_dropout;
+        let range = "0 to below 1".into();
+        expect("step.text_encoder_dropout", (0.0..1.0).contains(&dropout), range, dropout.to_string())?;
         check_threads([("threads", self.threads), ("data.readers", readers)])?;
         self.optimizer.check()
     }

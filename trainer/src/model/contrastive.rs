@@ -18,6 +18,9 @@ pub struct PairBatch {
     pub ids_bt: Tensor,
     /// Bool, true at tokens. May stay on the CPU.
     pub mask_bt: Tensor,
+    /// One a text in training: what the text encoder drops of it depends on its key alone, so that both readings of a part drop the
+    /// same. None drops nothing.
+    pub keys_b: Option<Vec<u64>>,
 }
 
 /// What is known of a step's pairs, or of those of a measurement.
@@ -89,7 +92,8 @@ impl M3dClip {
     }
 
     fn encode(&self, pairs: &PairBatch) -> Result<[Tensor; 2], ModelError> {
-        Ok([self.encode_image(&pairs.voxels_bcdhw)?, self.encode_text(&pairs.ids_bt, &pairs.mask_bt)?])
+        let PairBatch { voxels_bcdhw, ids_bt, mask_bt, keys_b } = pairs;
+        Ok([self.encode_image(voxels_bcdhw)?, self.encode_text(ids_bt, mask_bt, keys_b.as_deref())?])
     }
 
     fn contrast(&self, image_be: &Tensor, text_be: &Tensor) -> Result<Contrast, ModelError> {

@@ -167,7 +167,12 @@ fn a_contrastive_step_equals_torchs_however_it_is_cut() {
                 asked += 1;
                 let (first, rows) = ((part * size) as i64, size.min(8 - part * size) as i64);
                 let of = |tensor: &Tensor| tensor.narrow(0, first, rows);
-                Ok::<_, ModelError>(PairBatch { voxels_bcdhw: of(&voxels), ids_bt: of(&ids), mask_bt: of(&mask) })
+                Ok::<_, ModelError>(PairBatch {
+                    voxels_bcdhw: of(&voxels),
+                    ids_bt: of(&ids),
+                    mask_bt: of(&mask),
+                    keys_b: None,
+                })
             })
             .unwrap();
         assert_eq!(asked, if size == 8 { 1 } else { 2 * 8usize.div_ceil(size) });

@@ -41,7 +41,7 @@ pub fn train_clip(config: &TrainClipConfig, out: &Path, existing: Existing) -> R
         let step = run.state.step + 1;
 
         // What is drawn depends on seed, step and sample alone, so a resumed run draws what an unbroken one would.
-        let pairs = run.pairs(&batch, seed::seed_of(config.seed, step), config.step.micro_batch)?;
+        let pairs = run.pairs(&batch, seed::seed_of(config.seed, step), &config.step)?;
         let logit_scale = run.clip.logit_scale().copy();
         let contrast = run.clip.add_gradients(pairs.parts(), |part| pairs.part(part))?;
         let count = pairs.count() as u64;

@@ -5,7 +5,8 @@ use med2e3_schemas::volume::VoxelFormat;
 use tch::Device;
 
 use crate::TrainerError;
-use crate::device_batch::voxels;
+use crate::augmentation::Draw;
+use crate::device_batch::{augmented, voxels};
 use crate::model::contrastive::PairBatch;
 use crate::text_tokenizer::padded;
 
@@ -16,8 +17,18 @@ pub(super) struct Pairs<'a> {
     pub(super) captions: Vec<Vec<i64>>,
     pub(super) format: &'a VoxelFormat,
     pub(super) device: Device,
+    /// What is drawn for the pairs in training.
+    pub(super) draws: Option<Draws>,
     /// Pairs of a part.
     pub(super) size: usize,
+}
+
+/// What is drawn for each pair, the same whenever its part is asked for.
+pub(super) struct Draws {
+    /// What happens to its volume.
+    pub(super) volumes: Vec<Draw>,
+    /// The key of what its text loses.
+    pub(super) texts: Vec<u64>,
 }
 
 impl Pairs<'_> {
@@ -39,7 +50,11 @@ impl Pairs<'_> {
         let cells: Vec<u8> =
             volumes.flat_map(|volume| &self.batch.voxels[volume * cell..(volume + 1) * cell]).copied().collect();
         let (ids_bt, mask_bt) = padded(&self.captions[range.clone()]);
-        let voxels_bcdhw = voxels(&cells, range.len() as i64, self.format, self.device);
-        Ok(PairBatch { voxels_bcdhw, ids_bt, mask_bt })
+        let voxels_bcdhw = match &self.draws {
+            None => voxels(&cells, range.len() as i64, self.format, self.device),
+            Some(Draws { volumes, .. }) => augmented(&cells, &volumes[range.clone()], self.format, self.device),
+        };
+        let keys_b = self.draws.as_ref().map(|draws| draws.texts[range].to_vec());
+        Ok(PairBatch { voxels_bcdhw, ids_bt, mask_bt, keys_b })
     }
 }

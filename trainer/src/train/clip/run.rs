@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use med2e3_feed::feed::batches_per_epoch;
 use med2e3_feed::order::Order;
-use med2e3_feed::{Feed, FeedCursor, FeedPlan, HostBatch, QuestionForm, StepRule, TextForm};
+use med2e3_feed::{Feed, FeedCursor, FeedPlan, HostBatch, HostText, QuestionForm, StepRule, TextForm};
 use med2e3_program::output::write_report;
 use med2e3_schemas::report::{ClipStep, TrainClipReport};
 use med2e3_schemas::sample::{Split, Task};
@@ -15,14 +15,15 @@ use med2e3_store::{FileError, put_whole};
 use tch::{Device, Kind};
 
 use super::captions::ids_of;
-use super::pairs::Pairs;
+use super::pairs::{Draws, Pairs};
 use crate::TrainerError;
-use crate::config::{ClipStart, OptimizerConfig, TrainClipConfig};
+use crate::config::{ClipStart, ClipStepConfig, OptimizerConfig, TrainClipConfig};
 use crate::device_batch::row_key;
 use crate::files::checkpoint::{Checkpoint, TrainState, clip_snapshot, folder_of};
 use crate::files::m3d_clip;
 use crate::fit::{self, ClipKeys, expect};
 use crate::machine::check_memory;
+use crate::model::draws::purpose_key;
 use crate::model::{M3dClip, M3dClipConfig};
 use crate::text_tokenizer::TextTokenizer;
 use crate::train::lock::RunLock;
@@ -94,6 +95,9 @@ impl ClipRun {
         };
         fit::check_clip(&keys, clip.config(), &tokenizer, &dataset)?;
 
+        config.step.augmentation.check(dataset.voxels().shape_dhw)?;
+        clip.set_text_encoder_dropout(config.step.text_encoder_dropout);
+
         let mut optimizer = optimizer(&clip, &config.optimizer)?;
         let state = state(resumed.as_ref(), &samples, &mut optimizer)?;
         let log = open_folder(config, out, resumed.is_some(), &state)?;
@@ -135,7 +139,7 @@ impl ClipRun {
         Ok(Feed::start(self.dataset.clone(), self.samples.clone(), self.plan.clone())?)
     }
 
-    /// The pairs of a batch, whose captions are cut by draws from `seed`, in parts of that size.
+    /// The pairs of a batch in parts; captions are cut, volumes changed and numbers dropped by draws from `seed`.
     ///
     /// # Errors
     /// The tokenizer fails.
@@ -143,9 +147,16 @@ impl ClipRun {
         &'a self,
         batch: &'a HostBatch,
         seed: u64,
-        size: Option<usize>,
+        step: &ClipStepConfig,
     ) -> Result<Pairs<'a>, TrainerError> {
-        self.pairs_of(&self.samples, batch, seed, size)
+        let of_volume = |text: &HostText| step.augmentation.draw(row_key(seed, batch.volume_ids[text.volumes[0]]));
+        let of_text = |text: &HostText| purpose_key(row_key(seed, text.sample_id), "text encoder dropout");
+        let draws = Draws {
+            volumes: batch.texts.iter().map(of_volume).collect(),
+            texts: batch.texts.iter().map(of_text).collect(),
+        };
+        let pairs = self.pairs_of(&self.samples, batch, seed, step.micro_batch)?;
+        Ok(Pairs { draws: Some(draws), ..pairs })
     }
 
     fn pairs_of<'a>(
@@ -160,7 +171,7 @@ impl ClipRun {
         });
         let captions = ids.collect::<Result<Vec<_>, _>>()?;
         let size = size.unwrap_or(batch.texts.len()).max(1);
-        Ok(Pairs { batch, captions, format: self.dataset.voxels(), device: self.device, size })
+        Ok(Pairs { batch, captions, format: self.dataset.voxels(), device: self.device, draws: None, size })
     }
 
     /// The loss of the first pairs of the validation split, all in one; captions are cut in the same way each time.
