@@ -210,7 +210,8 @@ mod tests {
             share("flips", 0.1, &|draw| draw.flips[axis]);
         }
         share("two flips", 0.01, &|draw| draw.flips[0] && draw.flips[1]);
-        let numbers: [(&str, fn(&Draw) -> Option<f32>); 2] = [("factor", |d| d.factor), ("offset", |d| d.offset)];
+        type Number = fn(&Draw) -> Option<f32>;
+        let numbers: [(&str, Number); 2] = [("factor", |draw| draw.factor), ("offset", |draw| draw.offset)];
         for (what, number) in numbers {
             share(what, 0.5, &|draw| number(draw).is_some());
             share(what, 0.25, &|draw| draw.turns > 0 && number(draw).is_some());

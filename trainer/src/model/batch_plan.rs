@@ -168,7 +168,7 @@ impl BatchPlan {
         let score_shape = [mentions.count(), self.slices];
         let mut of_scores =
             |values: &'a Option<Vec<f32>>| values.as_ref().map(|values| place(HostArray::F32(values), &score_shape));
-        let [score_mask_mn, score_draws_mn] = [&self.score_mask, &self.score_draws].map(|values| of_scores(values));
+        let [score_mask_mn, score_draws_mn] = [&self.score_mask, &self.score_draws].map(&mut of_scores);
         PlacedPlan {
             splice,
             text_ids,

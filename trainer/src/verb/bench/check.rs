@@ -186,7 +186,8 @@ impl Found {
 /// Five steps, a resumption and five more, against ten.
 fn interrupted(setup: &Setup, batches: &[HostMicroBatch], name: &str) -> Result<Vec<Compared>, TrainerError> {
     let run = |learner: &mut Learner, steps: std::ops::Range<u64>| {
-        steps.map(|step| learner.step(batches, step).map(drop)).collect::<Result<(), TrainerError>>()
+        let mut steps = steps;
+        steps.try_for_each(|step| learner.step(batches, step).map(drop))
     };
     let mut unbroken = Learner::seeded(setup, SEED)?;
     run(&mut unbroken, 0..2 * HALF)?;
