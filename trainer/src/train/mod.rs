@@ -32,6 +32,8 @@ mod start;
 mod step_sums;
 mod validate;
 #[cfg(test)]
+mod reads;
+#[cfg(test)]
 mod wild;
 
 use std::path::Path;

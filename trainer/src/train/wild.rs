@@ -23,7 +23,7 @@ use crate::config::TrainConfig;
 const RUNS: u64 = 2000;
 
 /// A run of one step of a model of a few hundred weights.
-const BASE: &str = r#"
+pub(super) const BASE: &str = r#"
 name = "wild"
 seed = 1
 device = "cpu"
@@ -88,7 +88,14 @@ connector2d = { mlp = { layers = 2 } }
 max_length = 64
 [step]
 batch = 2
-
+loss_group = 2
+micro_batch = { tokens = 64, volumes = 2 }
+augmentation = "m3d"
+text_encoder_dropout = 0.0
+max_skipped = 1
+recompute = "selective"
+[compute]
+precision = "f32"
 [optimizer]
 learning_rate = 1e-3
 warmup_ratio = 0.1
@@ -101,7 +108,7 @@ clip = 1.0
 "#;
 
 /// Three volumes with a caption and a question each, in both splits.
-fn write_dataset(root: &Path) {
+pub(super) fn write_dataset(root: &Path) {
     for folder in ["volumes", "samples"] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
