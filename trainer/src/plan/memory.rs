@@ -69,6 +69,8 @@ pub fn peak(states: &StateBytes, activations: &Activations) -> f64 {
 pub(super) enum Kept {
     /// Those from which gradients of weights are made too.
     ForWeights,
+    /// Those from which gradients of adapters are made: inputs of products, while norms rest.
+    ForAdapters,
     /// Those that lead to the gradient of the block's input alone.
     ForInputs,
 }
@@ -79,11 +81,12 @@ pub(super) fn saved(block: &Block, numbers: Numbers, recompute: Recompute, kept:
     let [width, queries, keys, inner] = [block.width, block.queries, block.keys, block.inner].map(|x| x * element);
     // Logarithms of the softmax's sums, and what norms keep of a row: f32.
     let sums = 4.0 * block.heads;
-    let for_weights = if kept == Kept::ForWeights { 1.0 } else { 0.0 };
+    let for_weights = if kept == Kept::ForInputs { 0.0 } else { 1.0 };
+    let for_norms = if kept == Kept::ForWeights { 1.0 } else { 0.0 };
     // One that is composed of steps keeps its input as f32 and the normed numbers before their scale, too.
     let composed = match numbers.precision {
-        Precision::F32 => for_weights * 4.0 * block.width,
-        Precision::Bf16 => (1.0 + for_weights) * 4.0 * block.width,
+        Precision::F32 => for_norms * 4.0 * block.width,
+        Precision::Bf16 => (1.0 + for_norms) * 4.0 * block.width,
     };
     let is_composed = block.is_gated && !numbers.fused_norms;
     let norms = 2.0 * (4.0 * block.norm_numbers + if is_composed { composed } else { 0.0 });
@@ -137,7 +140,11 @@ pub fn activations(
     let mut found = Activations { llm: 0.0, vision2d: 0.0, vision3d: 0.0, between: 0.0, transient: 0.0 };
     let mut widest_vision: f64 = 0.0;
     if learning.reaches_llm() {
-        let kept = if learning.llm_blocks == Learns::Frozen { Kept::ForInputs } else { Kept::ForWeights };
+        let kept = match learning.llm_blocks {
+            Learns::Frozen => Kept::ForInputs,
+            Learns::Adapters => Kept::ForAdapters,
+            _ => Kept::ForWeights,
+        };
         let (all, widest) = tower(shape::llm(config), numbers, policy.llm, kept, tokens);
         (found.llm, found.transient) = (all, widest);
     }

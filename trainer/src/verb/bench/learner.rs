@@ -8,7 +8,7 @@ use super::texts::HostMicroBatch;
 use crate::TrainerError;
 use crate::config::by_part;
 use crate::libtorch::backward;
-use crate::model::{Med2e3, ModelInput};
+use crate::model::{Med2e3, ModelInput, Part};
 use crate::plan::{BlockPolicy, Policy};
 use crate::precision::Precision;
 use crate::train::optimizer::{AdamW, AdamWConfig, Rates, Trained};
@@ -119,7 +119,11 @@ impl Learner {
         let on_device = |tensor: &Tensor| tensor.detach().copy().to_device(self.device);
         state.tensors = state.tensors.iter().map(|(name, tensor)| (name.clone(), on_device(tensor))).collect();
         tch::no_grad(|| {
-            for ((_, own), (_, theirs)) in self.model.trainable().into_iter().zip(other.model.trainable()) {
+            let all = |model: &Med2e3| {
+                let parts = Part::ALL.into_iter().flat_map(|part| model.parameters(part));
+                parts.chain(model.adapters()).collect::<Vec<_>>()
+            };
+            for ((_, own), (_, theirs)) in all(&self.model).into_iter().zip(all(&other.model)) {
                 let mut own = own.detach();
                 own.copy_(&theirs);
             }
