@@ -18,10 +18,10 @@ use crate::plan::choice::Budget;
 use crate::precision::Precision;
 use crate::words::Word;
 
-const TEXTS: usize = 6;
+const TEXTS: usize = 3;
 const TEXTS_PER_VOLUME: usize = 2;
 /// Two micro-batches and more, so that gradients are added.
-const BUDGET: Budget = Budget { tokens: 256, volumes: 2 };
+const BUDGET: Budget = Budget { tokens: 256, volumes: 1 };
 const STEPS: u64 = 3;
 /// Steps before and after the interruption.
 const HALF: u64 = 5;

@@ -146,6 +146,8 @@ pub fn bench_step(asked: &BenchStep<'_>) -> Result<StepReport, TrainerError> {
         }
     }
     let peak_bytes = peak(&counter, device)?;
+    // libtorch has one observer of a thread at a time.
+    drop(counter);
     let traced = match asked.trace {
         Some(path) => Some(trace::step(&mut learner, &batches, device, path)?),
         None => None,
