@@ -14,7 +14,7 @@ use med2e3_tests::python::python;
 use med2e3_tests::source::sources;
 
 /// Lines that no test runs, each with its reason. One that stands nowhere is an error.
-const NOT_RUN: [(&str, &str); 14] = [
+const NOT_RUN: [(&str, &str); 15] = [
     ("cargo xtask demo", "installs libtorch and trains for minutes; it is run before each release"),
     ("cargo xtask test", "runs the tests, this one included"),
     ("cargo xtask setup", "installs libtorch"),
@@ -29,6 +29,7 @@ const NOT_RUN: [(&str, &str); 14] = [
     ("pip install", "installs the package of Python, which the tests of Python have"),
     ("chromium ", "needs a browser"),
     ("nvidia-smi", "needs a GPU"),
+    ("scripts/gpu-check.sh", "takes minutes, and has a test of its own, which runs it without a GPU"),
 ];
 
 /// What is added to a line so that it is done in a second on what the test made, by what the line begins with.

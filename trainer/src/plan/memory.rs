@@ -68,11 +68,11 @@ pub fn peak(states: &StateBytes, activations: &Activations) -> f64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kept {
     /// Those from which gradients of weights are made too.
-    ForWeights,
+    Weights,
     /// Those from which gradients of adapters are made: inputs of products, while norms rest.
-    ForAdapters,
+    Adapters,
     /// Those that lead to the gradient of the block's input alone.
-    ForInputs,
+    Inputs,
 }
 
 /// Bytes a token that one block keeps for its backward pass.
@@ -81,8 +81,8 @@ pub(super) fn saved(block: &Block, numbers: Numbers, recompute: Recompute, kept:
     let [width, queries, keys, inner] = [block.width, block.queries, block.keys, block.inner].map(|x| x * element);
     // Logarithms of the softmax's sums, and what norms keep of a row: f32.
     let sums = 4.0 * block.heads;
-    let for_weights = if kept == Kept::ForInputs { 0.0 } else { 1.0 };
-    let for_norms = if kept == Kept::ForWeights { 1.0 } else { 0.0 };
+    let for_weights = if kept == Kept::Inputs { 0.0 } else { 1.0 };
+    let for_norms = if kept == Kept::Weights { 1.0 } else { 0.0 };
     // One that is composed of steps keeps its input as f32 and the normed numbers before their scale, too.
     let composed = match numbers.precision {
         Precision::F32 => for_norms * 4.0 * block.width,
@@ -141,9 +141,9 @@ pub fn activations(
     let mut widest_vision: f64 = 0.0;
     if learning.reaches_llm() {
         let kept = match learning.llm_blocks {
-            Learns::Frozen => Kept::ForInputs,
-            Learns::Adapters => Kept::ForAdapters,
-            _ => Kept::ForWeights,
+            Learns::Frozen => Kept::Inputs,
+            Learns::Adapters => Kept::Adapters,
+            _ => Kept::Weights,
         };
         let (all, widest) = tower(shape::llm(config), numbers, policy.llm, kept, tokens);
         (found.llm, found.transient) = (all, widest);
@@ -152,7 +152,7 @@ pub fn activations(
         let own = shape::vision2d(config);
         let seen = volumes * shape::tokens2d(config);
         if learning.vision2d_model {
-            let (all, widest) = tower(own, numbers, policy.vision2d, Kept::ForWeights, seen);
+            let (all, widest) = tower(own, numbers, policy.vision2d, Kept::Weights, seen);
             (found.vision2d, widest_vision) = (all, widest);
         } else {
             // Without a graph: a token, its normed copy and the widest tensor of the MLP, twice.
@@ -170,7 +170,7 @@ pub fn activations(
         let own = shape::vision3d(config);
         let seen = volumes * shape::tokens3d(config);
         if learning.vision3d_model {
-            let (all, widest) = tower(own, numbers, policy.vision3d, Kept::ForWeights, seen);
+            let (all, widest) = tower(own, numbers, policy.vision3d, Kept::Weights, seen);
             found.vision3d = all;
             widest_vision = widest_vision.max(widest);
         }
@@ -230,7 +230,7 @@ mod tests {
             ("vision2d", shape::vision2d(&config)),
             ("vision3d", shape::vision3d(&config)),
         ] {
-            for (how, kept) in [("full", Kept::ForWeights), ("frozen", Kept::ForInputs)] {
+            for (how, kept) in [("full", Kept::Weights), ("frozen", Kept::Inputs)] {
                 let expected = golden.saved_bytes_per_token[name][how];
                 let found = torch_keeps(&tower.block, kept);
                 assert!((found / expected - 1.0).abs() < 0.02, "{name}, {how}: {found} instead of {expected}");
@@ -242,7 +242,7 @@ mod tests {
             (shape::vision2d(&config).block, 32_848.0),
             (shape::vision3d(&config).block, 24_640.0),
         ] {
-            let found = torch_keeps(&block, Kept::ForWeights);
+            let found = torch_keeps(&block, Kept::Weights);
             assert!((found / expected - 1.0).abs() < 0.02, "{found} instead of {expected}");
         }
     }

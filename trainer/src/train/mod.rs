@@ -22,6 +22,8 @@ mod lock;
 mod log;
 pub mod optimizer;
 mod outlook;
+#[cfg(test)]
+mod reads;
 mod resume;
 mod rows;
 mod run;
@@ -31,8 +33,6 @@ mod settle;
 mod start;
 mod step_sums;
 mod validate;
-#[cfg(test)]
-mod reads;
 #[cfg(test)]
 mod wild;
 
