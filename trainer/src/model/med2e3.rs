@@ -23,7 +23,7 @@ use super::weights::adapt::adapt;
 
 /// The result of a forward pass.
 pub struct ModelOutput {
-    /// The loss as [`TargetWeights`](super::TargetWeights) states it, f32 scalar.
+    /// The loss as [`TargetWeights`] states it, f32 scalar.
     pub loss: Tensor,
     /// The plain sum of the targets' cross-entropy, in nats, f32 scalar on the device, without a graph.
     pub loss_sum: Tensor,

@@ -7,7 +7,7 @@
 //! - [`retrieve`]: captions by volume and volumes by caption, with M3D-CLIP
 //! - [`exchange`]: published weights in, weights for transformers out
 //! - [`verify`]: a checkpoint against a reference implementation
-//! - [`bench`]: a training step measured, compared between devices, and taken apart
+//! - [`mod@bench`]: a training step measured, compared between devices, and taken apart
 //! - [`plan`]: what a run will cost
 //! - `answers`: answers to a dataset's samples, for the first two; `turns`: later turns of conversations as questions
 

@@ -12,7 +12,7 @@ impl Bert {
     /// rest. With `keys`, one a text, the reading is a training's, and what is dropped of a text depends on its key alone.
     ///
     /// # Errors
-    /// Shapes that differ, an id without an embedding, more than [`BertConfig::max_position_embeddings`] tokens, a row
+    /// Shapes that differ, an id without an embedding, more than [`BertConfig::max_position_embeddings`](super::BertConfig::max_position_embeddings) tokens, a row
     /// without any token.
     ///
     /// # Panics
