@@ -119,3 +119,14 @@ pub enum TrainerError {
     #[error(transparent)]
     Libtorch(#[from] LibtorchError),
 }
+
+impl TrainerError {
+    /// The error of a step whose numbers are not finite, of a run whose last checkpoint is that of the step `saved`.
+    pub(crate) fn diverged(step: u64, loss: f64, saved: Option<u64>) -> TrainerError {
+        let kept = match saved {
+            Some(saved) => format!("the checkpoint step-{saved} is kept"),
+            None => "there is no checkpoint yet".into(),
+        };
+        TrainerError::Diverged { step, loss, kept }
+    }
+}

@@ -32,13 +32,7 @@ impl TrainData {
     /// # Errors
     /// More than can be counted.
     pub(super) fn total_steps(&self, config: &DataConfig, batch: usize) -> Result<u64, TrainerError> {
-        let per_epoch = batches_per_epoch(self.samples.rows.len(), batch);
-        let all = config.epochs.checked_mul(per_epoch).ok_or_else(|| TrainerError::Config {
-            key: "data.epochs".into(),
-            expected: format!("at most {} of {per_epoch} steps each", u64::MAX / per_epoch),
-            found: config.epochs.to_string(),
-        })?;
-        Ok(config.max_steps.map_or(all, |most| all.min(most)))
+        total_steps(self.samples.rows.len(), batch, config.epochs, config.max_steps)
     }
 
     /// Whether the batches that wait on the host fit the machine's memory.
@@ -63,6 +57,25 @@ impl TrainData {
     pub(super) fn selection_hash(&self) -> String {
         self.samples.hash.iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+/// Steps of a run over so many samples.
+///
+/// # Errors
+/// More than can be counted.
+pub(super) fn total_steps(
+    samples: usize,
+    batch: usize,
+    epochs: u64,
+    max_steps: Option<u64>,
+) -> Result<u64, TrainerError> {
+    let per_epoch = batches_per_epoch(samples, batch);
+    let all = epochs.checked_mul(per_epoch).ok_or_else(|| TrainerError::Config {
+        key: "data.epochs".into(),
+        expected: format!("at most {} of {per_epoch} steps each", u64::MAX / per_epoch),
+        found: epochs.to_string(),
+    })?;
+    Ok(max_steps.map_or(all, |most| all.min(most)))
 }
 
 fn selection(dataset: &Dataset, config: &DataConfig, split: Split) -> Selection {

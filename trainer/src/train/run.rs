@@ -262,11 +262,7 @@ impl Run {
 
     /// The error of a step whose numbers are not finite.
     pub(super) fn diverged(&self, step: u64, loss: f64) -> TrainerError {
-        let kept = match self.saved {
-            Some(saved) => format!("the checkpoint step-{saved} is kept"),
-            None => "there is no checkpoint yet".into(),
-        };
-        TrainerError::Diverged { step, loss, kept }
+        TrainerError::diverged(step, loss, self.saved)
     }
 
     /// The last steps in a few words, for the progress bar.

@@ -4,9 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use med2e3_feed::feed::batches_per_epoch;
 use med2e3_feed::order::Order;
-use med2e3_feed::{Feed, FeedCursor, FeedPlan, HostBatch, HostText, QuestionForm, StepRule, TextForm};
+use med2e3_feed::{Feed, FeedCursor, FeedPlan, HostBatch, HostText, QuestionForm, TextForm};
 use med2e3_program::output::write_report;
 use med2e3_schemas::report::{ClipStep, TrainClipReport};
 use med2e3_schemas::sample::{Split, Task};
@@ -26,6 +25,7 @@ use crate::machine::check_memory;
 use crate::model::draws::purpose_key;
 use crate::model::{M3dClip, M3dClipConfig};
 use crate::text_tokenizer::TextTokenizer;
+use crate::train::data::total_steps;
 use crate::train::lock::RunLock;
 use crate::train::log::{self, StepLog};
 use crate::train::optimizer::{AdamW, AdamWConfig, AdamWState, Rates, Trained};
@@ -71,7 +71,8 @@ impl ClipRun {
         let expected = "two captions or more, since pairs are compared with each other".into();
         expect("data.split", samples.rows.len() >= 2, expected, samples.rows.len().to_string())?;
         let validation = config.validation.map(|_| select(&dataset, config, Split::Validation)).transpose()?;
-        let total_steps = total_steps(config, samples.rows.len())?;
+        let (data, batch) = (&config.data, config.step.batch);
+        let total_steps = total_steps(samples.rows.len(), batch, data.epochs, data.max_steps)?;
         check_host_memory(config, &dataset)?;
 
         let resumed = resumable(config, out, existing)?;
@@ -184,8 +185,7 @@ impl ClipRun {
         };
         let pairs = pairs.min(samples.rows.len());
         let size = config.step.micro_batch.unwrap_or(config.step.batch).min(pairs);
-        let plan =
-            FeedPlan { rule: StepRule::WHOLE, ..FeedPlan::one_pass(TextForm::Conversation, QuestionForm::Llm, size) };
+        let plan = FeedPlan::one_pass(TextForm::Conversation, QuestionForm::Llm, size);
         let mut feed = Feed::start(self.dataset.clone(), samples.clone(), plan)?;
         let mut left = pairs;
         let parts = std::iter::from_fn(|| {
@@ -225,11 +225,7 @@ impl ClipRun {
 
     /// The error of a step whose numbers are not finite.
     pub(super) fn diverged(&self, step: u64, loss: f64) -> TrainerError {
-        let kept = match self.saved {
-            Some(saved) => format!("the checkpoint step-{saved} is kept"),
-            None => "there is no checkpoint yet".into(),
-        };
-        TrainerError::Diverged { step, loss, kept }
+        TrainerError::diverged(step, loss, self.saved)
     }
 
     /// The last steps in a few words, for the progress bar.
@@ -275,17 +271,6 @@ fn select(dataset: &Dataset, config: &TrainClipConfig, split: Split) -> Result<A
         expect("data.dataset", false, "captions of one volume each".into(), found)?;
     }
     Ok(Arc::new(samples))
-}
-
-/// Steps of the whole run.
-fn total_steps(config: &TrainClipConfig, pairs: usize) -> Result<u64, TrainerError> {
-    let per_epoch = batches_per_epoch(pairs, config.step.batch);
-    let all = config.data.epochs.checked_mul(per_epoch).ok_or_else(|| TrainerError::Config {
-        key: "data.epochs".into(),
-        expected: format!("at most {} of {per_epoch} steps each", u64::MAX / per_epoch),
-        found: config.data.epochs.to_string(),
-    })?;
-    Ok(config.data.max_steps.map_or(all, |most| all.min(most)))
 }
 
 /// Whether the steps that wait on the host fit the machine's memory.
