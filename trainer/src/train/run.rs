@@ -258,6 +258,8 @@ impl Run {
     /// # Errors
     /// Weights that are not finite; the system refuses to write, too often.
     pub(super) fn save_checkpoint(&mut self) -> Result<(), TrainerError> {
+        // A run that goes on from it finds the step in the log.
+        self.finish_step()?;
         self.check_weights()?;
         let snapshot = self.snapshot()?;
         self.checkpoints.begin(self.state.step, snapshot)
