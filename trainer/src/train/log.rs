@@ -4,30 +4,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use med2e3_schemas::report::{ClipStep, TrainStep};
 use med2e3_store::{FileError, put_whole};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::TrainerError;
-
-/// A line of a log.
-pub(super) trait Logged: Serialize + DeserializeOwned {
-    /// The step, from 1.
-    fn step(&self) -> u64;
-}
-
-impl Logged for TrainStep {
-    fn step(&self) -> u64 {
-        self.step
-    }
-}
-
-impl Logged for ClipStep {
-    fn step(&self) -> u64 {
-        self.step
-    }
-}
 
 /// The log, open for appending, and the steps in it.
 pub(super) struct StepLog<S> {
@@ -36,7 +17,7 @@ pub(super) struct StepLog<S> {
     pub(super) steps: Vec<S>,
 }
 
-impl<S: Logged> StepLog<S> {
+impl<S: Serialize> StepLog<S> {
     /// A log that begins with the given steps; one that is there is replaced.
     pub(super) fn create(path: &Path, steps: Vec<S>) -> Result<StepLog<S>, TrainerError> {
         let lines: String = steps.iter().map(line).collect();
@@ -52,13 +33,12 @@ impl<S: Logged> StepLog<S> {
     }
 }
 
-/// The logged steps up to `last`. A killed run may have logged steps after its last checkpoint, the last of them in part.
-pub(super) fn read<S: Logged>(path: &Path, last: u64) -> Result<Vec<S>, TrainerError> {
+/// The logged steps. A killed run may have logged steps after its last checkpoint, the last of them in part: that line is none.
+pub(super) fn read<S: DeserializeOwned>(path: &Path) -> Result<Vec<S>, TrainerError> {
     let text = fs::read_to_string(path).map_err(FileError::of(path, "read"))?;
-    let steps = text.lines().filter_map(|line| serde_json::from_str::<S>(line).ok());
-    Ok(steps.filter(|step| step.step() <= last).collect())
+    Ok(text.lines().filter_map(|line| serde_json::from_str::<S>(line).ok()).collect())
 }
 
-fn line<S: Logged>(step: &S) -> String {
+fn line<S: Serialize>(step: &S) -> String {
     serde_json::to_string(step).expect("a step is plain data") + "\n"
 }

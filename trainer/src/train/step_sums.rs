@@ -26,6 +26,11 @@ impl StepSums {
         let added = |sum: Option<Tensor>, value: Tensor| Some(sum.map_or_else(|| value.copy(), |sum| sum + &value));
         self.loss = added(self.loss.take(), output.loss.detach());
         self.correct_count = added(self.correct_count.take(), output.correct_count.detach());
+        self.leave_out(batch);
+    }
+
+    /// Counts a micro-batch of a step that is left out, of which nothing is computed.
+    pub(super) fn leave_out(&mut self, batch: &HostBatch) {
         self.samples.extend(batch.texts.iter().map(|text| text.sample_id));
         self.share = batch.share.clone();
     }

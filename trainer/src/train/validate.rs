@@ -2,6 +2,7 @@
 
 use med2e3_feed::order::Order;
 use med2e3_feed::{Feed, FeedCursor, FeedPlan};
+use med2e3_program::note;
 
 use super::run::Run;
 use crate::TrainerError;
@@ -9,11 +10,24 @@ use crate::config::ValidationConfig;
 use crate::device_batch::to_device;
 
 impl Run {
-    /// Mean loss in nats per target, over all targets of the batches; NaN where the run has no validation samples.
+    /// Measures the loss and keeps it in the run's state. One that is not finite is said and not kept: the steps go on, as they do
+    /// after a step whose gradients are not finite.
     ///
     /// # Errors
-    /// Data that can't be fed; a loss that is not finite.
-    pub(super) fn validation_loss(&self, config: &ValidationConfig) -> Result<f64, TrainerError> {
+    /// Data that can't be fed, once the steps so far are saved; a batch that does not fit the model.
+    pub(super) fn validate(&mut self, config: &ValidationConfig) -> Result<(), TrainerError> {
+        let step = self.state.step;
+        match self.validation_loss(config) {
+            Ok(loss) if loss.is_finite() => self.state.validation.push((step, loss)),
+            Ok(loss) => note(format_args!("WARNING: step {step}: the validation loss is {loss}")),
+            Err(TrainerError::Feed(problem)) => return Err(self.saved_before(problem)),
+            Err(other) => return Err(other),
+        }
+        Ok(())
+    }
+
+    /// Mean loss in nats per target, over all targets of the batches; NaN where the run has no validation samples.
+    fn validation_loss(&self, config: &ValidationConfig) -> Result<f64, TrainerError> {
         let Some(samples) = &self.data.validation else {
             return Ok(f64::NAN);
         };
@@ -30,7 +44,6 @@ impl Run {
             steps += usize::from(batch.share.ends_step());
             feed.recycle(batch);
         }
-        let loss = sum / targets.max(1) as f64;
-        if loss.is_finite() { Ok(loss) } else { Err(self.diverged(self.state.step, loss)) }
+        Ok(sum / targets.max(1) as f64)
     }
 }
