@@ -35,6 +35,22 @@ pub(super) struct Args {
     pub(super) verb: Verb,
 }
 
+impl Verb {
+    /// What helps where there is no memory for a tensor.
+    pub(super) fn memory_hint(&self) -> &'static str {
+        match self {
+            Verb::Train { .. } => {
+                "step.recompute = \"auto\" and step.micro_batch = \"auto\", or adapters in place of all weights"
+            }
+            Verb::TrainClip { .. } => "a smaller step.micro_batch",
+            Verb::Evaluate(_) => "a smaller batch_size, a smaller max_new_tokens, or a smaller model",
+            Verb::Retrieve(_) => "a smaller batch_size, or a smaller model",
+            Verb::Explain(_) | Verb::Generate { .. } => "a smaller max_new_tokens, or a smaller model",
+            _ => "a smaller model, or a device with more memory",
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Train a model on a prepared dataset

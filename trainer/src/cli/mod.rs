@@ -31,7 +31,7 @@ use args::{Args, Verb};
 
 /// Parses the arguments, runs the verb, prints errors with their causes.
 pub fn main() -> ExitCode {
-    med2e3_program::main(|args: Args, out| memory::refusal_as_error(|| run(args.verb, out)))
+    med2e3_program::main(|args: Args, out| memory::refusal_with_hint(args.verb.memory_hint(), || run(args.verb, out)))
 }
 
 fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {

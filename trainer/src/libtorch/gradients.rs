@@ -1,20 +1,13 @@
-//! The norm of gradients, and gradients that are known in advance.
+//! The norm of gradients, and whether there will be any.
 
 use std::ffi::c_int;
 
 use tch::Tensor;
 
-use super::call::{LibtorchError, TensorPtr, pointer, pointers, take};
+use super::call::{LibtorchError, TensorPtr, pointers, take};
 
 unsafe extern "C" {
     fn med2e3_global_norm(tensors: *const TensorPtr, count: usize, out: *mut TensorPtr) -> c_int;
-    fn med2e3_attach_gradients(
-        value: TensorPtr,
-        inputs: *const TensorPtr,
-        grads: *const TensorPtr,
-        count: usize,
-        out: *mut TensorPtr,
-    ) -> c_int;
     fn med2e3_autograd_enabled() -> c_int;
 }
 
@@ -26,23 +19,6 @@ pub fn global_norm(tensors: &[Tensor]) -> Result<Tensor, LibtorchError> {
     let mut out: TensorPtr = std::ptr::null_mut();
     // SAFETY: an array of live tensors, borrowed for the call; `out` is written only on success, with a new tensor.
     unsafe { take(med2e3_global_norm(pointers(tensors).as_ptr(), tensors.len(), &mut out), out) }
-}
-
-/// The scalar `value` as the result of a function whose gradients are already known: each of `inputs` is an input and the
-/// gradient of `value` by it. A backward pass multiplies them by the gradient that arrives at the value.
-///
-/// # Errors
-/// When libtorch rejects the tensors.
-pub fn attach_gradients(value: &Tensor, inputs: &[(&Tensor, &Tensor)]) -> Result<Tensor, LibtorchError> {
-    let (tensors, grads): (Vec<TensorPtr>, Vec<TensorPtr>) =
-        inputs.iter().map(|(input, grad)| (pointer(input), pointer(grad))).unzip();
-    let mut out: TensorPtr = std::ptr::null_mut();
-    // SAFETY: two arrays of equally many live tensors, borrowed for the call, which keeps its own references; `out` is
-    // written only on success, with a new tensor.
-    unsafe {
-        let status = med2e3_attach_gradients(pointer(value), tensors.as_ptr(), grads.as_ptr(), inputs.len(), &mut out);
-        take(status, out)
-    }
 }
 
 /// The gradient that backward passes have left at a weight, which starts again from zero.

@@ -6,6 +6,7 @@
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/mul.h>
 #include <torch/csrc/autograd/graph_task.h>
 
 #include <cstdint>
@@ -58,6 +59,16 @@ bool has_sum(const at::Tensor& weight) {
     return sum.defined() && sum.scalar_type() == at::kFloat && sum.sizes() == weight.sizes();
 }
 
+// sum + grad^T x * factor, in f32 whatever the kind of grad (rows, out) and x (rows, in).
+void add_product(at::Tensor& sum, const at::Tensor& grad, const at::Tensor& x, double factor) {
+    if (x.scalar_type() == at::kFloat || x.device().is_cpu()) {
+        // The CPU has no product of bf16 with a result in f32; the product of the same numbers in f32 is that one.
+        at::addmm_out(sum, sum, grad.t().to(at::kFloat), x.to(at::kFloat), 1, factor);
+    } else {
+        at::addmm_out(sum, sum, grad.t(), x, at::kFloat, 1, factor);
+    }
+}
+
 }  // namespace
 
 extern "C" {
@@ -84,12 +95,25 @@ int med2e3_weight_gradient(at::Tensor* weight, at::Tensor* grad, at::Tensor* x, 
             *out = new at::Tensor(factor == 1.0 ? product : product.mul_(factor));
             return;
         }
-        auto& sum = weight->mutable_grad();
-        if (x->scalar_type() == at::kFloat || x->device().is_cpu()) {
-            // The CPU has no product of bf16 with a result in f32; the product of the same numbers in f32 is that one.
-            at::addmm_out(sum, sum, grad->t().to(at::kFloat), x->to(at::kFloat), 1, factor);
+        add_product(weight->mutable_grad(), *grad, *x, factor);
+    });
+}
+
+int med2e3_add_product(at::Tensor* sum, at::Tensor* grad, at::Tensor* x) {
+    return guarded([&] {
+        at::NoGradGuard no_grad;
+        add_product(*sum, *grad, *x, 1.0);
+    });
+}
+
+// The f32 gradient `grad` of a weight times the scalar `factor`, as the above.
+int med2e3_known_gradient(at::Tensor* weight, at::Tensor* grad, at::Tensor* factor, at::Tensor** out) {
+    return guarded([&] {
+        at::NoGradGuard no_grad;
+        if (has_sum(*weight)) {
+            weight->mutable_grad().addcmul_(*grad, *factor);
         } else {
-            at::addmm_out(sum, sum, grad->t(), *x, at::kFloat, 1, factor);
+            *out = new at::Tensor(at::mul(*grad, *factor).to(weight->scalar_type()));
         }
     });
 }

@@ -24,6 +24,8 @@ unsafe extern "C" {
         out: *mut TensorPtr,
     ) -> c_int;
     fn med2e3_bias_gradient(bias: TensorPtr, grad: TensorPtr, out: *mut TensorPtr) -> c_int;
+    fn med2e3_add_product(sum: TensorPtr, grad: TensorPtr, x: TensorPtr) -> c_int;
+    fn med2e3_known_gradient(weight: TensorPtr, grad: TensorPtr, factor: TensorPtr, out: *mut TensorPtr) -> c_int;
 }
 
 /// `x W^T + b + residual` over the last axis of `x`, the weight (out, in); the residual has the result's shape. In f32 on
@@ -160,6 +162,27 @@ pub fn bias_gradient(bias: &Tensor, grad: &Tensor) -> Result<Option<Tensor>, Lib
     let mut out: TensorPtr = std::ptr::null_mut();
     // SAFETY: as in `weight_gradient`.
     unsafe { optional(med2e3_bias_gradient(pointer(bias), pointer(grad), &mut out), out) }
+}
+
+/// Adds `grad^T x` to the f32 tensor `sum` (out, in), for `grad` (rows, out) and `x` (rows, in) of any kind: nothing is rounded
+/// to theirs.
+///
+/// # Errors
+/// When libtorch rejects the tensors.
+pub fn add_product(sum: &mut Tensor, grad: &Tensor, x: &Tensor) -> Result<(), LibtorchError> {
+    // SAFETY: live tensors, one borrowed exclusively, for the call.
+    check(unsafe { med2e3_add_product(sum.as_mut_ptr().cast(), pointer(grad), pointer(x)) })
+}
+
+/// A weight's gradient that is known already, in f32, times the scalar `factor` that arrives behind it: goes where
+/// [`weight_gradient`] says.
+///
+/// # Errors
+/// When libtorch rejects the tensors.
+pub fn known_gradient(weight: &Tensor, grad: &Tensor, factor: &Tensor) -> Result<Option<Tensor>, LibtorchError> {
+    let mut out: TensorPtr = std::ptr::null_mut();
+    // SAFETY: as in `weight_gradient`.
+    unsafe { optional(med2e3_known_gradient(pointer(weight), pointer(grad), pointer(factor), &mut out), out) }
 }
 
 /// As [`take`], for a function that may leave `out` null.

@@ -4,7 +4,7 @@
 //! # Layout
 //! - `call`: how a C++ function is called: tensors as pointers, exceptions as errors
 //! - `adamw`: one AdamW step over all tensors
-//! - `gradients`: their norm; gradients that are known in advance; `gradient_buffer`: those in a buffer of the optimizer's
+//! - `gradients`: their norm, and whether there will be any; `gradient_buffer`: those in a buffer of the optimizer's
 //! - `node`: an autograd node whose backward is a Rust closure; backward passes that return their errors
 //! - `linear`: an affine map with a residual, by oneDNN; sums of its weights' gradients in f32
 //! - `attention`: fused attention whose graph is made apart from its value
@@ -46,10 +46,12 @@ pub use cuda::{CudaDevices, CudaVersion, cuda_devices, driver_version, open_cuda
 pub use gradient_buffer::{gradient_writes, put_gradient};
 #[cfg(test)]
 pub(crate) use gradients::taken_gradient;
-pub use gradients::{attach_gradients, autograd_enabled, global_norm};
+pub use gradients::{autograd_enabled, global_norm};
 pub use host_bytes::HostBytes;
 pub use host_reads::HostReads;
-pub use linear::{LinearGradients, bias_gradient, linear, linear_of, product, weight_gradient};
+pub use linear::{
+    LinearGradients, add_product, bias_gradient, known_gradient, linear, linear_of, product, weight_gradient,
+};
 pub use memory::{CountedMemory, DeviceMemory, MemoryCounter, device_memory, reset_device_peak};
 pub use node::{Behind, attach, backward, backward_from};
 pub use random::{dropout_mask, fill_normal};

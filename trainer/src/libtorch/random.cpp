@@ -38,7 +38,7 @@ int med2e3_dropout_mask(at::Tensor* like, double rate, uint64_t seed, at::Tensor
     return guarded([&] {
         at::NoGradGuard no_grad;
         auto mask = at::empty_like(*like, at::MemoryFormat::Contiguous);
-        mask.bernoulli_(1.0 - rate, generator_of(*like, seed)).div_(1.0 - rate);
+        mask.bernoulli_(1.0 - rate, generator_of(*like, seed));
         *out = new at::Tensor(std::move(mask));
     });
 }

@@ -21,9 +21,9 @@ pub fn fill_normal(tensor: &mut Tensor, std: f64, seed: u64) -> Result<(), Libto
     check(unsafe { med2e3_fill_normal(tensor.as_mut_ptr().cast(), std, seed) })
 }
 
-/// A tensor of the shape, kind and device of `like`: 0 with probability `rate`, which is below 1, else 1 / (1 - rate). Drawn on
-/// the device by a generator of its own, so that the same seed gives the same mask there; another kind of device draws
-/// another one.
+/// A tensor of the shape, kind and device of `like`: 0 with probability `rate`, which is below 1, else 1: what stays
+/// is scaled where its sum is made, in full precision. Drawn on the device by a generator of its own, so that the same seed gives
+/// the same mask there; another kind of device draws another one.
 ///
 /// # Errors
 /// When `like` is no tensor of floats or the rate is out of range.

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor, no_grad};
 
-use crate::libtorch::{attach_gradients, autograd_enabled, linear};
+use crate::libtorch::{add_product, attach, autograd_enabled, known_gradient, linear};
 
 /// Most logits in memory at once: 64 MiB in f32.
 const LOGITS_AT_ONCE: i64 = 1 << 24;
@@ -45,16 +45,18 @@ fn chunked_loss(weight_ve: &Tensor, hidden_bte: &Tensor, targets: &Targets, logi
     let needs = |tensor: &Tensor| has_graph && tensor.requires_grad();
     let wanted = [needs(&hidden_re), needs(weight_ve)];
     let sums = no_grad(|| Sums::of(weight_ve, &hidden_re, targets, wanted, logits_at_once));
+    if wanted == [false; 2] {
+        return TokenLoss { weighted: sums.weighted, sum: sums.sum, correct_count: sums.correct_count };
+    }
     let hidden_grad = (!sums.hidden_grads.is_empty()).then(|| Tensor::cat(&sums.hidden_grads, 0));
-    let weight_grad = sums.weight_grad.map(|grad| grad.to_kind(weight_ve.kind()));
-    let grads = [(&hidden_re, &hidden_grad), (weight_ve, &weight_grad)];
-    let known: Vec<(&Tensor, &Tensor)> =
-        grads.into_iter().filter_map(|(input, grad)| Some((input, grad.as_ref()?))).collect();
-    let weighted = if known.is_empty() {
-        sums.weighted
-    } else {
-        attach_gradients(&sums.weighted, &known).expect("gradients have the shapes of their inputs")
-    };
+    let (weight, weight_grad) = (weight_ve.shallow_clone(), sums.weight_grad);
+    // What arrives here is the loss's own gradient, a scalar.
+    let weighted = attach(&sums.weighted, &[&hidden_re, weight_ve], move |behind| {
+        let of_hidden = hidden_grad.as_ref().map(|grad| grad.f_mul(&behind.grad.to_kind(grad.kind())));
+        let of_weight = weight_grad.as_ref().map(|grad| known_gradient(&weight, grad, behind.grad));
+        Ok(vec![of_hidden.transpose()?, of_weight.transpose()?.flatten()])
+    });
+    let weighted = weighted.expect("gradients have the shapes of their inputs");
     TokenLoss { weighted, sum: sums.sum, correct_count: sums.correct_count }
 }
 
@@ -64,6 +66,7 @@ struct Sums {
     sum: Tensor,
     correct_count: Tensor,
     hidden_grads: Vec<Tensor>,
+    /// (V, E), in f32 whatever the matrix's kind, as the sum that it is added to.
     weight_grad: Option<Tensor>,
 }
 
@@ -78,7 +81,7 @@ impl Sums {
             sum: scalar(Kind::Float),
             correct_count: scalar(Kind::Int64),
             hidden_grads: Vec::new(),
-            weight_grad: None,
+            weight_grad: wanted[1].then(|| Tensor::zeros(weight_ve.size(), (Kind::Float, device))),
         };
         for start in (0..count).step_by(rows as usize) {
             let chunk = |tensor: &Tensor| tensor.narrow(0, start, rows.min(count - start));
@@ -102,14 +105,8 @@ impl Sums {
             if wanted[0] {
                 sums.hidden_grads.push(linear(&grad_rv, &weight_ve.tr(), None, None).expect("widths fit"));
             }
-            if wanted[1] {
-                let grad_ve = grad_rv.transpose(0, 1).matmul(&chunk_re);
-                // One chunk needs no wider sum; several are added in f32.
-                sums.weight_grad = Some(match sums.weight_grad.take() {
-                    None if count <= rows => grad_ve,
-                    None => grad_ve.to_kind(Kind::Float),
-                    Some(mut sum) => sum.g_add_(&grad_ve.to_kind(Kind::Float)),
-                });
+            if let Some(sum_ve) = &mut sums.weight_grad {
+                add_product(sum_ve, &grad_rv, &chunk_re).expect("widths fit");
             }
         }
         sums
@@ -119,6 +116,7 @@ impl Sums {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::libtorch::{backward, put_gradient};
     use med2e3_schemas::sample::IGNORED;
     use tch::{Device, Reduction};
 
@@ -151,6 +149,37 @@ mod tests {
             for (found, expected) in grads.iter().zip([hidden2.grad(), weight2.grad()]) {
                 assert!((found - expected).abs().max().double_value(&[]) < 1e-5);
             }
+        }
+    }
+
+    /// 64 micro-batches in bf16: the output matrix's gradient goes into its f32 sum without being rounded to bf16 before.
+    #[test]
+    fn the_matrix_of_bf16_has_a_sum_in_f32() {
+        tch::manual_seed(4);
+        let draw = |shape: &[i64]| Tensor::randn(shape, CPU).to_kind(Kind::BFloat16).set_requires_grad(true);
+        for logits_at_once in [60, 10_000] {
+            let weight = draw(&[20, 16]);
+            let sum = Tensor::zeros([20, 16], CPU);
+            let _ = put_gradient(&weight, &sum).unwrap();
+            let mut exact = Tensor::zeros([20, 16], (Kind::Double, Device::Cpu));
+            for _ in 0..64 {
+                let hidden = draw(&[1, 40, 16]).detach();
+                let (positions_r, ids_r) = (
+                    Tensor::arange(40, (Kind::Int64, Device::Cpu)),
+                    Tensor::randint(20, [40], (Kind::Int64, Device::Cpu)),
+                );
+                let targets = Targets { positions_r: &positions_r, ids_r: &ids_r, weights_r: &Tensor::ones([40], CPU) };
+                backward(&(chunked_loss(&weight, &hidden, &targets, logits_at_once).weighted * 0.3)).unwrap();
+                // Logits and their gradient are bf16, as libtorch's are; what is made of them is exact here.
+                let (rows, matrix) = (hidden.view([40, 16]), weight.detach());
+                let logits = rows.matmul(&matrix.tr()).to_kind(Kind::Float);
+                let one = logits.zeros_like().scatter_value(1, &ids_r.unsqueeze(1), 1.0);
+                let grad = (logits.softmax(-1, Kind::Float) - one).to_kind(Kind::BFloat16).to_kind(Kind::Double);
+                exact += grad.tr().matmul(&rows.to_kind(Kind::Double)) * 0.3;
+            }
+            let off = (weight.grad().to_kind(Kind::Double) - &exact).norm() / exact.norm();
+            assert!(weight.grad().data_ptr() == sum.data_ptr());
+            assert!(off.double_value(&[]) < 1e-4, "{}", off.double_value(&[]));
         }
     }
 

@@ -24,8 +24,10 @@ pub struct Texts {
     pub longest: usize,
     /// Targets of a text, on average.
     pub mean_targets: f64,
-    /// Texts of a step that share a volume, on average; 1 where none do.
+    /// Texts of a step over its distinct volumes: above 1 where texts share volumes, below 1 where texts show several.
     pub texts_per_volume: f64,
+    /// Volumes of the text that shows most: what a micro-batch must hold.
+    pub most_volumes: usize,
 }
 
 /// Tokens up to a multiple of which a row is padded: as many as the attention kernels take at once, so that few widths occur.
@@ -40,6 +42,16 @@ impl Texts {
     /// Tokens of an average text, padded: rows are sorted by length, so half a step between widths is lost.
     fn padded(&self) -> f64 {
         (self.mean_tokens + 0.5 * WIDTHS as f64).min(self.widest() as f64).max(1.0)
+    }
+
+    /// Distinct volumes of so many texts, on average.
+    pub fn volumes_of(&self, texts: f64) -> f64 {
+        texts / self.texts_per_volume.max(f64::MIN_POSITIVE)
+    }
+
+    /// The volumes that a micro-batch of so many texts may hold: those of any one text at least.
+    fn volume_budget(&self, texts: f64) -> usize {
+        (self.volumes_of(texts).ceil() as usize).max(self.most_volumes).max(1)
     }
 }
 
@@ -121,7 +133,7 @@ impl<'a> Search<'a> {
         let (config, learning, precision) = (self.config, self.learning, self.precision);
         let Texts { batch, mean_targets, texts_per_volume, .. } = self.texts;
         let by_tokens = (budget.tokens as f64 / self.texts.padded()).max(1.0);
-        let texts = by_tokens.min(budget.volumes as f64 * texts_per_volume.max(1.0)).min(batch as f64).max(1.0);
+        let texts = by_tokens.min(budget.volumes as f64 * texts_per_volume).min(batch as f64).max(1.0);
         // The fullest: as many tokens and volumes as it may hold.
         let rows = (budget.tokens / self.texts.widest()).max(1);
         let targets = (texts * mean_targets).ceil() as usize;
@@ -133,7 +145,7 @@ impl<'a> Search<'a> {
         let average = MicroBatch::of_width(
             rows,
             self.texts.padded().round() as usize,
-            rows as f64 / texts_per_volume.max(1.0),
+            self.texts.volumes_of(rows as f64),
             (rows as f64 * mean_targets).round() as usize,
         );
         let seconds = time::of_micro_batch(config, learning, &self.weights, precision, &average, &policy, self.profile);
@@ -204,7 +216,7 @@ impl<'a> Search<'a> {
     }
 
     fn too_large(&self, memory: f64) -> TrainerError {
-        let least = Budget { tokens: self.texts.widest(), volumes: 1 };
+        let least = Budget { tokens: self.texts.widest(), volumes: self.texts.most_volumes.max(1) };
         let least = self.cost(Policy::all(Recompute::Full), least);
         let mut found = format!(
             "{} for one text with every block computed again: states {}, the text {}",
@@ -226,7 +238,7 @@ impl<'a> Search<'a> {
 
     /// What the whole step takes at once: every text as wide as the longest.
     pub(crate) fn whole(&self) -> Budget {
-        let volumes = (self.texts.batch as f64 / self.texts.texts_per_volume.max(1.0)).ceil().max(1.0) as usize;
+        let volumes = self.texts.volume_budget(self.texts.batch as f64);
         Budget { tokens: self.texts.batch.max(1).saturating_mul(self.texts.widest()), volumes }
     }
 
@@ -240,8 +252,7 @@ impl<'a> Search<'a> {
         let of_rows = |rows: f64| {
             let tokens = ((rows.min(batch as f64) * widest as f64) as usize).next_multiple_of(WIDTHS);
             let texts = tokens as f64 / self.texts.padded();
-            let volumes = (texts / self.texts.texts_per_volume.max(1.0)).ceil().max(1.0) as usize;
-            Budget { tokens, volumes }
+            Budget { tokens, volumes: self.texts.volume_budget(texts) }
         };
         rows.into_iter().map(of_rows).collect()
     }
@@ -300,8 +311,14 @@ mod tests {
     use crate::model::{Part, Preset};
 
     const STAGE2: [Part; 4] = [Part::Llm, Part::Vision2dModel, Part::Vision2dConnector, Part::Vision3dConnector];
-    const TEXTS: Texts =
-        Texts { batch: 128, mean_tokens: 617.0, longest: 720, mean_targets: 27.0, texts_per_volume: 1.0 };
+    const TEXTS: Texts = Texts {
+        batch: 128,
+        mean_tokens: 617.0,
+        longest: 720,
+        mean_targets: 27.0,
+        texts_per_volume: 1.0,
+        most_volumes: 1,
+    };
 
     fn with<R>(parts: &[Part], texts: Texts, body: impl FnOnce(&Search<'_>) -> R) -> R {
         let config = Med2e3Config::of_preset(Preset::Paper);
@@ -339,6 +356,22 @@ mod tests {
         let connectors = [Part::Vision2dConnector, Part::Vision3dConnector];
         let first = with(&connectors, TEXTS, |search| search.fastest(80.2e9).unwrap());
         assert!(first.step_seconds < 0.7 * apart && first.policy.llm == BlockPolicy::NONE);
+    }
+
+    /// Texts of two volumes or more: what is found holds any one of them.
+    #[test]
+    fn texts_of_several_volumes_have_room_for_all_of_them() {
+        let texts = Texts { texts_per_volume: 0.5, most_volumes: 3, ..TEXTS };
+        with(&STAGE2, texts, |search| {
+            for memory in [75e9, 80.2e9, 300e9] {
+                let found = search.fastest(memory).unwrap();
+                assert!(found.budget.volumes >= 3 && found.budget.volumes as f64 >= 2.0 * found.texts.floor());
+            }
+            assert_eq!(search.whole().volumes, 256);
+            // Twice the volumes take longer.
+            let apart = with(&STAGE2, TEXTS, |search| search.fastest(300e9).unwrap().step_seconds);
+            assert!(search.fastest(300e9).unwrap().step_seconds > 1.2 * apart);
+        });
     }
 
     #[test]

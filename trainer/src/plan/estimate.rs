@@ -44,7 +44,7 @@ pub struct Estimate {
 /// Model FLOPs of one average text.
 pub fn model_flops(config: &Med2e3Config, learning: &Learning, texts: &Texts) -> (Vec<ModuleFlops>, f64) {
     let targets = texts.mean_targets.round().max(1.0) as usize;
-    let volumes = 1.0 / texts.texts_per_volume.max(1.0);
+    let volumes = texts.volumes_of(1.0);
     let text = MicroBatch::of_width(1, texts.mean_tokens.round() as usize, volumes, targets);
     let modules = flops::of_micro_batch(config, learning, &text, &Policy::all(Recompute::None));
     let total = modules.iter().map(|module| module.forward.total() + module.backward.total()).sum();

@@ -184,7 +184,11 @@ pub fn activations(
     found.between += tokens * 2.0 * width + 3.0 * batch.targets as f64 * width;
     // Logits of a chunk: in the model's kind, as f32 and their gradient.
     let chunk = LOGITS_AT_ONCE.min(batch.targets as f64 * config.llm.vocab_size as f64);
-    let logits = chunk * (element + 8.0);
+    let mut logits = chunk * (element + 8.0);
+    if learning.llm_head {
+        // The output matrix's gradient, in f32, from the loss to the first node of the backward pass.
+        logits += 4.0 * (config.llm.vocab_size * config.llm.hidden_size) as f64;
+    }
     // While the gradient goes through a vision tower, what the language model kept is gone.
     let in_vision = widest_vision - found.llm;
     found.transient = found.transient.max(logits).max(in_vision);

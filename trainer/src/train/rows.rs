@@ -122,33 +122,38 @@ fn count(
     counts
 }
 
+/// A row of these ids, its targets at `spans`; it shows no volume.
+#[cfg(test)]
+pub(super) fn row_of(name: &str, ids: &[i32], spans: &[(u32, u32)]) -> SampleRow {
+    SampleRow {
+        sample_id: med2e3_schemas::Id::of_volume(name),
+        volume_ids: Vec::new(),
+        task: med2e3_schemas::sample::Task::OpenVqa,
+        topic: None,
+        split: med2e3_schemas::sample::Split::Train,
+        case_id: String::new(),
+        question: String::new(),
+        answer: String::new(),
+        choices: None,
+        answer_choice: None,
+        ids: ids.to_vec(),
+        target_spans: spans.to_vec(),
+        pretrain_ids: None,
+        question_ids_llm: vec![3],
+        question_ids_bert: None,
+        truncated: false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::Preset;
     use med2e3_feed::Budget;
-    use med2e3_schemas::Id;
-    use med2e3_schemas::sample::{IMAGE3D, Split, Task};
+    use med2e3_schemas::sample::IMAGE3D;
 
     fn row(ids: &[i32], spans: &[(u32, u32)]) -> SampleRow {
-        SampleRow {
-            sample_id: Id::of_volume("row"),
-            volume_ids: Vec::new(),
-            task: Task::OpenVqa,
-            topic: None,
-            split: Split::Train,
-            case_id: String::new(),
-            question: String::new(),
-            answer: String::new(),
-            choices: None,
-            answer_choice: None,
-            ids: ids.to_vec(),
-            target_spans: spans.to_vec(),
-            pretrain_ids: None,
-            question_ids_llm: vec![3],
-            question_ids_bert: None,
-            truncated: false,
-        }
+        row_of("row", ids, spans)
     }
 
     /// The paper's model with 4 visual tokens a volume.

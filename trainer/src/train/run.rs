@@ -406,7 +406,7 @@ fn settled(
 ) -> Result<Settled, TrainerError> {
     let (sizes, learning) = learning(&config.model, sizes)?;
     let splicing = splicing(&sizes);
-    let texts = texts_of(&data.samples.rows, config.data.form, splicing, config.step.batch);
+    let texts = texts_of(&data.samples.rows, config.data.form, splicing, config.step.batch, config.data.order);
     let profile = profile_of(device);
     settle(&config.step, &Search::new(&sizes, &learning, config.compute.precision, texts, &profile), profile.memory)
 }

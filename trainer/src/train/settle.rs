@@ -1,6 +1,6 @@
 //! What a configuration leaves to be found of a step: how much is computed again, and how much at once, within the device's memory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use med2e3_feed::{Budget, Splicing, TextForm};
 use med2e3_program::note;
@@ -8,7 +8,7 @@ use med2e3_schemas::sample::SampleRow;
 use tch::Device;
 
 use crate::TrainerError;
-use crate::config::StepConfig;
+use crate::config::{DataOrder, StepConfig};
 use crate::libtorch::device_capacity;
 use crate::model::recompute::Recompute;
 use crate::plan::Policy;
@@ -78,8 +78,14 @@ pub(crate) fn profile_of(device: Device) -> DeviceProfile {
     DeviceProfile { memory, ..estimated }
 }
 
-/// The lengths of a run's texts.
-pub(crate) fn texts_of(rows: &[SampleRow], form: TextForm, splicing: Splicing, batch: usize) -> Texts {
+/// The lengths of a run's texts, and how many of a step share a volume.
+pub(crate) fn texts_of(
+    rows: &[SampleRow],
+    form: TextForm,
+    splicing: Splicing,
+    batch: usize,
+    order: DataOrder,
+) -> Texts {
     let spliced: Vec<_> = rows.iter().filter_map(|row| splicing.of(row, form)).collect();
     let mean = |sum: usize| sum as f64 / spliced.len().max(1) as f64;
     let batch = batch.min(rows.len().max(1));
@@ -88,13 +94,27 @@ pub(crate) fn texts_of(rows: &[SampleRow], form: TextForm, splicing: Splicing, b
     let mentions: usize = rows.iter().map(|row| row.volume_ids.len()).sum();
     let (of_step, all) = (mean(mentions) * batch as f64, volumes.len().max(1) as f64);
     let distinct = all * (1.0 - (1.0 - 1.0 / all).powf(of_step));
+    // A group stands together in one step, and shares the first volume of its texts.
+    let distinct = distinct.min(of_step / texts_of_group(rows, order).min(batch as f64));
     Texts {
         batch,
         mean_tokens: mean(spliced.iter().map(|text| text.length).sum()),
         longest: spliced.iter().map(|text| text.length).max().unwrap_or(1),
         mean_targets: mean(spliced.iter().map(|text| text.targets).sum()),
-        texts_per_volume: (batch as f64 / distinct.max(f64::MIN_POSITIVE)).max(1.0),
+        texts_per_volume: batch as f64 / distinct.max(f64::MIN_POSITIVE),
+        most_volumes: rows.iter().map(|row| row.volume_ids.len()).max().unwrap_or(0),
     }
+}
+
+/// Texts that an order puts side by side since they show one volume first, on average; 1 where it looks at no volume.
+fn texts_of_group(rows: &[SampleRow], order: DataOrder) -> f64 {
+    let DataOrder::GroupByVolume(most) = order else { return 1.0 };
+    let mut texts: BTreeMap<_, usize> = BTreeMap::new();
+    for first in rows.iter().filter_map(|row| row.volume_ids.first()) {
+        *texts.entry(first).or_default() += 1;
+    }
+    let groups: usize = texts.values().map(|count| count.div_ceil(most.max(1))).sum();
+    texts.values().sum::<usize>().max(1) as f64 / groups.max(1) as f64
 }
 
 #[cfg(test)]
@@ -104,6 +124,8 @@ mod tests {
     use crate::model::{Med2e3Config, Part, Preset};
     use crate::plan::learning::Learning;
     use crate::precision::Precision;
+    use crate::train::rows::row_of;
+    use med2e3_schemas::Id;
 
     fn step(text: &str) -> StepConfig {
         toml::from_str(text).unwrap()
@@ -114,7 +136,14 @@ mod tests {
         let config = Med2e3Config::of_preset(Preset::Paper);
         let parts = [Part::Llm, Part::Vision2dModel, Part::Vision2dConnector, Part::Vision3dConnector];
         let (learning, profile) = (Learning::of_parts(&parts, false), DeviceProfile::h100());
-        let texts = Texts { batch: 128, mean_tokens: 617.0, longest: 720, mean_targets: 27.0, texts_per_volume: 1.0 };
+        let texts = Texts {
+            batch: 128,
+            mean_tokens: 617.0,
+            longest: 720,
+            mean_targets: 27.0,
+            texts_per_volume: 1.0,
+            most_volumes: 1,
+        };
         let search = Search::new(&config, &learning, Precision::Bf16, texts, &profile);
         let memory = profile.memory;
         let of = |text: &str| settle(&step(text), &search, memory);
@@ -138,6 +167,45 @@ mod tests {
             (MicroBatch::default(), RecomputeConfig::default().stated()),
             (MicroBatch::Whole, Some(Policy::all(Recompute::None)))
         );
+    }
+
+    /// `shown` is the volumes of each text, by number.
+    fn texts(shown: &[&[usize]], batch: usize, order: DataOrder) -> Texts {
+        let row = |(number, volumes): (usize, &&[usize])| SampleRow {
+            volume_ids: volumes.iter().map(|volume| Id::of_volume(&format!("volume {volume}"))).collect(),
+            ..row_of(&format!("text {number}"), &[1, 2, 3], &[(2, 3)])
+        };
+        let rows: Vec<SampleRow> = shown.iter().enumerate().map(row).collect();
+        let splicing = Splicing { visual_tokens: 4, max_length: 100 };
+        texts_of(&rows, TextForm::Conversation, splicing, batch, order)
+    }
+
+    #[test]
+    fn an_order_by_volumes_lets_texts_share_them() {
+        // 100 volumes of 8 texts each, text by text through all volumes.
+        let shown: Vec<[usize; 1]> = (0..800).map(|text| [text % 100]).collect();
+        let shown: Vec<&[usize]> = shown.iter().map(|volumes| volumes.as_slice()).collect();
+        let of = |order, batch| texts(&shown, batch, order).texts_per_volume;
+        let random = of(DataOrder::Shuffled, 16);
+        assert!((1.0..1.1).contains(&random), "{random}");
+        assert_eq!(of(DataOrder::GroupByVolume(1), 16), random);
+        assert!((of(DataOrder::GroupByVolume(4), 16) - 4.0).abs() < 1e-9);
+        // A volume has no more than 8 texts, and a step of 4 no more than 4.
+        assert!((of(DataOrder::GroupByVolume(20), 16) - 8.0).abs() < 1e-9);
+        assert!((of(DataOrder::GroupByVolume(20), 4) - 4.0).abs() < 1e-9);
+        // 8 texts in groups of 5 are groups of 5 and 3.
+        assert!((of(DataOrder::GroupByVolume(5), 16) - 4.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn texts_of_several_volumes_are_below_one_a_volume() {
+        let shown: Vec<[usize; 2]> = (0..1000).map(|text| [2 * text, 2 * text + 1]).collect();
+        let mut shown: Vec<&[usize]> = shown.iter().map(|volumes| volumes.as_slice()).collect();
+        let found = texts(&shown, 8, DataOrder::Shuffled);
+        assert!((0.5..0.51).contains(&found.texts_per_volume), "{}", found.texts_per_volume);
+        assert_eq!(found.most_volumes, 2);
+        shown.push(&[1, 2, 3]);
+        assert_eq!(texts(&shown, 8, DataOrder::Shuffled).most_volumes, 3);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub fn plan(config: &TrainConfig, profile: Option<DeviceProfile>) -> Result<Esti
     let (sizes, form) = (&planned.sizes, config.data.form);
     let splicing =
         Splicing { visual_tokens: sizes.visual_token_count() as usize, max_length: sizes.variant.max_length };
-    let texts = texts_of(&planned.samples.rows, form, splicing, config.step.batch);
+    let texts = texts_of(&planned.samples.rows, form, splicing, config.step.batch, config.data.order);
     let profile = profile.unwrap_or_else(|| match config.device {
         DeviceChoice::Cpu => DeviceProfile::cpu(if config.threads > 0 { config.threads } else { 1 }),
         _ => DeviceProfile::h100(),

@@ -77,6 +77,7 @@ impl StepTexts {
             longest: self.lengths.iter().map(|length| length.tokens).max().unwrap_or(1),
             mean_targets: mean(|length| length.targets),
             texts_per_volume: self.lengths.len() as f64 / self.volumes() as f64,
+            most_volumes: 1,
         }
     }
 
