@@ -40,6 +40,25 @@ pub(crate) fn check_memory(key: &str, bytes: u128, what: &str) -> Result<(), Tra
     expect(key, bytes <= memory, expected, format!("{what}, which take {}", gib(bytes)))
 }
 
+/// Bytes as a person writes them: a number with GB or GiB, MB or MiB, or of bytes alone.
+///
+/// # Errors
+/// Another unit; no number above 0.
+pub(crate) fn bytes_of(text: &str) -> Result<u64, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
+    let times = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "mb" => 1e6,
+        "mib" => f64::from(1 << 20),
+        "gb" => 1e9,
+        "gib" => f64::from(1 << 30),
+        _ => return Err("expected a size in GB, GiB, MB, MiB or bytes, such as 80GB".into()),
+    };
+    let bytes = number.trim().parse().ok().map(|number: f64| number * times);
+    let bytes = bytes.filter(|bytes| (1.0..1e18).contains(bytes));
+    bytes.map(|bytes| bytes as u64).ok_or_else(|| "expected a number above 0 before the unit, such as 80GB".into())
+}
+
 /// Bytes as a person reads them.
 pub(crate) fn gib(bytes: u128) -> String {
     format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
@@ -55,5 +74,17 @@ mod tests {
         assert_eq!(of_meminfo("MemFree: 1 kB\n", "MemTotal:"), None);
         assert!(available_bytes() <= memory_bytes());
         assert_eq!(gib(3 << 29), "1.5 GiB");
+    }
+
+    #[test]
+    fn sizes_are_read_in_powers_of_ten_and_of_two() {
+        for (text, bytes) in
+            [("80GB", 80_000_000_000), ("75 GiB", 75 << 30), ("1.5gib", 3 << 29), ("512MiB", 512 << 20), ("7", 7)]
+        {
+            assert_eq!(bytes_of(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "GB", "-1GB", "0", "80 GX", "nanGB", "1e40GB"] {
+            assert!(bytes_of(text).unwrap_err().contains("such as 80GB"), "{text}");
+        }
     }
 }

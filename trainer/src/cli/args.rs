@@ -9,6 +9,7 @@ use super::words::{Devices, words};
 use crate::device::DeviceChoice;
 use crate::files::checkpoint::Tokenizers;
 use crate::generate::Decoding;
+use crate::machine::bytes_of;
 use crate::model::weights::TextProjection;
 use crate::model::{Part, Preset};
 use crate::precision::Precision;
@@ -69,7 +70,7 @@ pub(super) enum Verb {
         #[arg(long)]
         resume: bool,
     },
-    /// Say what a run will cost: weights, memory, seconds of a step, days
+    /// Say what a run will cost: weights, texts, memory, time, checkpoints
     Plan {
         /// The run's TOML file, as train takes it
         config: PathBuf,
@@ -79,6 +80,12 @@ pub(super) enum Verb {
         /// Rates of the device, as `bench parts --json` writes them; estimates without it
         #[arg(long)]
         profile: Option<PathBuf>,
+        /// Plan for a GPU on which tensors may take so much, such as 80GB (10^9 bytes) or 75GiB (2^30 bytes)
+        #[arg(long, value_name = "SIZE", value_parser = bytes_of)]
+        gpu_memory: Option<u64>,
+        /// The folder that the run would write to, whose disk is looked at; the current one without it
+        #[arg(long)]
+        out: Option<PathBuf>,
         /// Print the numbers as JSON
         #[arg(long)]
         json: bool,

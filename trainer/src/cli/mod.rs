@@ -24,7 +24,7 @@ use crate::verb::ask::{Question, ask};
 use crate::verb::evaluate::evaluate;
 use crate::verb::exchange::{self, Import};
 use crate::verb::explain::explain;
-use crate::verb::plan::plan;
+use crate::verb::plan::{PlanFor, plan};
 use crate::verb::retrieve::retrieve;
 use crate::verb::verify::{Verification, verify};
 use args::{Args, Verb};
@@ -46,9 +46,10 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             let ended = train_clip(&run.read_moved_config(&MOVED)?, &run.out, existing)?;
             print_ended(out, &run, &ended, summary::trained_clip)?;
         }
-        Verb::Plan { config, set, profile, json } => {
+        Verb::Plan { config, set, profile, gpu_memory, out: folder, json } => {
             let profile = profile.as_deref().map(DeviceProfile::read).transpose()?;
-            print(out, json, &plan(&read_moved_config(&config, &set, &MOVED)?, profile)?, Estimate::table)?;
+            let plan_for = PlanFor { profile, gpu_memory, out: folder };
+            print(out, json, &plan(&read_moved_config(&config, &set, &MOVED)?, plan_for)?, Estimate::table)?;
         }
         Verb::Bench(what) => return bench::run(what, out),
         Verb::Evaluate(run) => {

@@ -2,15 +2,15 @@
 
 use serde::Serialize;
 
-use super::learning::{self, Learning, StateBytes, Weights};
+use super::learning::{self, Learning, Learns, StateBytes, Weights};
 use super::memory::{self, Activations, Numbers};
 use super::profile::DeviceProfile;
 use super::time::{self, Seconds};
 use super::{BlockPolicy, MicroBatch, Policy};
 use crate::TrainerError;
 use crate::machine::gib;
-use crate::model::Med2e3Config;
 use crate::model::recompute::Recompute;
+use crate::model::{LoraConfig, Med2e3Config};
 use crate::precision::Precision;
 
 /// The texts of a step.
@@ -122,10 +122,14 @@ impl<'a> Search<'a> {
         Numbers { precision: self.precision, fused_norms: self.profile.fused_norms }
     }
 
+    /// Bytes of one micro-batch.
+    pub fn activations(&self, batch: &MicroBatch, policy: &Policy) -> Activations {
+        memory::activations(self.config, self.learning, self.numbers(), batch, policy)
+    }
+
     /// Bytes of the states and of one micro-batch.
     pub fn peak(&self, batch: &MicroBatch, policy: &Policy) -> f64 {
-        let activations = memory::activations(self.config, self.learning, self.numbers(), batch, policy);
-        memory::peak(&self.states, &activations)
+        memory::peak(&self.states, &self.activations(batch, policy))
     }
 
     /// What one policy and budget cost, whether they fit or not.
@@ -215,25 +219,69 @@ impl<'a> Search<'a> {
         Err(TrainerError::Config { key: "step.micro_batch".into(), expected: would, found })
     }
 
+    /// Bytes of the states and of one text with every block computed again.
+    fn least(&self) -> Choice {
+        self.cost(
+            Policy::all(Recompute::Full),
+            Budget { tokens: self.texts.widest(), volumes: self.texts.most_volumes.max(1) },
+        )
+    }
+
     fn too_large(&self, memory: f64) -> TrainerError {
-        let least = Budget { tokens: self.texts.widest(), volumes: self.texts.most_volumes.max(1) };
-        let least = self.cost(Policy::all(Recompute::Full), least);
+        let least = self.least();
         let mut found = format!(
             "{} for one text with every block computed again: states {}, the text {}",
             bytes(least.peak),
             bytes(self.states.total()),
             bytes(least.activations.peak())
         );
-        let largest = self.weights.iter().max_by(|a, b| a.learning.total_cmp(&b.learning));
-        if let Some(largest) = largest.filter(|largest| largest.learning > 0.0) {
-            let learning = Weights { learning: 0.0, ..largest.clone() };
-            let mut without = self.weights.clone();
-            without.iter_mut().filter(|group| group.group == largest.group).for_each(|group| *group = learning.clone());
-            let states = learning::states(&without, self.precision).total();
-            found +=
-                &format!("; with {} frozen, or trained by adapters, the states are {}", largest.group, bytes(states));
-        }
+        let smaller = self.smaller();
+        let fitting: Vec<&(String, f64)> = smaller.iter().filter(|(_, peak)| *peak <= memory).take(3).collect();
+        found += &match (fitting.is_empty(), smaller.iter().min_by(|a, b| a.1.total_cmp(&b.1))) {
+            (false, _) => {
+                let words: Vec<String> =
+                    fitting.iter().map(|(what, peak)| format!("{what} ({})", bytes(*peak))).collect();
+                format!("; what would fit: {}", words.join(", "))
+            }
+            (true, Some((what, peak))) => format!("; the least is {what}, which takes {}", bytes(*peak)),
+            (true, None) => String::new(),
+        };
         TrainerError::Config { key: "model.train".into(), expected: within(memory), found }
+    }
+
+    /// Trainings of the same model that take less, and the bytes of each for one text; those that change the least come first.
+    fn smaller(&self) -> Vec<(String, f64)> {
+        let own = *self.learning;
+        let is_trained = own.llm_blocks == Learns::Full || own.llm_embeddings || own.llm_head;
+        let rests = Learning { llm_blocks: Learns::Frozen, llm_embeddings: false, llm_head: false, ..own };
+        let connectors = Learning { vision2d_model: false, vision3d_model: false, ..rests };
+        let mut trainings = vec![(None, own)];
+        if own.llm_blocks == Learns::Full {
+            trainings.push((Some("llm by adapters of rank 16"), Learning { llm_blocks: Learns::Adapters, ..rests }));
+        }
+        if (is_trained || own.llm_blocks == Learns::Adapters) && rests.reaches_llm() {
+            trainings.push((Some("llm frozen"), rests));
+        }
+        if connectors != rests && connectors.reaches_llm() {
+            trainings.push((Some("the connectors alone"), connectors));
+        }
+        let mut found = Vec::new();
+        for (what, learning) in &trainings {
+            let mut config = self.config.clone();
+            if learning.llm_blocks == Learns::Adapters && config.lora.is_none() {
+                config.lora = Some(LoraConfig::plain(16, 32.0, 0.0, vec!["all-linear".into()]));
+            }
+            for precision in [Precision::F32, Precision::Bf16] {
+                let is_other = what.is_some() || precision != self.precision;
+                if !is_other || (self.precision == Precision::Bf16 && precision == Precision::F32) {
+                    continue;
+                }
+                let peak = Search::new(&config, learning, precision, self.texts, self.profile).least().peak;
+                let changes = [what.map(str::to_owned), (precision != self.precision).then(|| "bf16".to_owned())];
+                found.push((changes.into_iter().flatten().collect::<Vec<_>>().join(" in "), peak));
+            }
+        }
+        found
     }
 
     /// What the whole step takes at once: every text as wide as the longest.
@@ -379,10 +427,14 @@ mod tests {
         with(&STAGE2, TEXTS, |search| {
             let error = search.fastest(40e9).unwrap_err().to_string();
             assert!(error.starts_with("model.train: expected what takes at most 37.3 GiB"), "{error}");
-            assert!(
-                error.contains("one text") && error.contains("llm.blocks frozen, or trained by adapters"),
-                "{error}"
-            );
+            let would = "what would fit: llm by adapters of rank 16 (";
+            assert!(error.contains("one text") && error.contains(would) && error.contains("llm frozen ("), "{error}");
+            // Nothing of it fits; and what is named fits indeed.
+            let error = search.fastest(4e9).unwrap_err().to_string();
+            assert!(error.contains("; the least is the connectors alone, which takes "), "{error}");
+            for (what, peak) in search.smaller() {
+                assert!(peak < search.least().peak, "{what}");
+            }
             let budget = Budget { tokens: 8 * 768, volumes: 8 };
             let error = search.check(Policy::all(Recompute::None), budget, 80.2e9).unwrap_err().to_string();
             assert!(error.starts_with("step.micro_batch: ") && error.contains("would take"), "{error}");

@@ -76,6 +76,15 @@ pub struct ModuleFlops {
     pub again: Flops,
 }
 
+impl ModuleFlops {
+    /// A share of them: one of so many equal parts.
+    pub(super) fn divide(&mut self, parts: f64) {
+        for flops in [&mut self.forward, &mut self.backward, &mut self.again] {
+            *flops = flops.scaled(1.0 / parts, 1.0 / parts);
+        }
+    }
+}
+
 /// Every module that the variant has, in the order of a forward pass.
 pub fn of_micro_batch(
     config: &Med2e3Config,

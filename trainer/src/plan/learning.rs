@@ -102,11 +102,16 @@ impl Learning {
 pub struct Weights {
     /// Which.
     pub group: &'static str,
+    /// How they are trained.
+    pub how: How,
     /// All.
     pub count: f64,
     /// Those that learn.
     pub learning: f64,
 }
+
+/// The group of all adapters.
+const ADAPTERS: &str = "llm.adapters";
 
 /// Every group of the model that has weights.
 pub fn weights(config: &Med2e3Config, learning: &Learning) -> Vec<Weights> {
@@ -118,13 +123,18 @@ pub fn weights(config: &Med2e3Config, learning: &Learning) -> Vec<Weights> {
     let mut groups = Vec::new();
     let mut add = |group: &'static str, count: f64, learns: bool| {
         if count > 0.0 {
-            groups.push(Weights { group, count, learning: if learns { count } else { 0.0 } });
+            let how = match learns {
+                true if group == ADAPTERS => How::Lora,
+                true => How::Full,
+                false => How::Frozen,
+            };
+            groups.push(Weights { group, how, count, learning: if learns { count } else { 0.0 } });
         }
     };
     add("llm.blocks", tower(llm) + width, learning.llm_blocks == Learns::Full);
     add("llm.embeddings", table, learning.llm_embeddings);
     add("llm.head", if config.llm.tie_word_embeddings { 0.0 } else { table }, learning.llm_head);
-    add("llm.adapters", adapter_weights(config), learning.llm_blocks == Learns::Adapters);
+    add(ADAPTERS, adapter_weights(config), learning.llm_blocks == Learns::Adapters);
     if variant.needs_2d() {
         let own = &config.vision2d;
         let wide = own.hidden_size as f64;

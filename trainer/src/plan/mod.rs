@@ -7,18 +7,23 @@
 //! - [`memory`]: what is kept for the backward pass, and the peak
 //! - [`profile`]: rates of a device; [`time`]: seconds of a micro-batch and of a step
 //! - [`choice`]: the fastest recomputation and micro-batch that a device's memory holds
-//! - [`estimate`]: all of it for one run
+//! - [`work`]: the lengths of a run's texts, and the micro-batches that they become
+//! - [`checkpoint`]: bytes of checkpoints
+//! - [`estimate`]: all of it for one run; `in_words`: for a person
 //!
 //! FLOP counts a multiplication and an addition as two. Model FLOPs leave recomputation and padding out.
 
+pub mod checkpoint;
 pub mod choice;
 pub mod estimate;
 pub mod flops;
+mod in_words;
 pub mod learning;
 pub mod memory;
 pub mod profile;
 mod shape;
 pub mod time;
+pub mod work;
 
 use serde::Serialize;
 

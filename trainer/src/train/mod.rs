@@ -53,8 +53,8 @@ use run::Run;
 use step_sums::StepSums;
 
 pub use clip::train_clip;
-pub(crate) use outlook::planned;
-pub(crate) use settle::{profile_of, texts_of};
+pub(crate) use outlook::{Planned, planned};
+pub(crate) use settle::profile_of;
 pub use start::Existing;
 
 /// What is said when a run is told to stop.

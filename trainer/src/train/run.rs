@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use med2e3_feed::{Budget, Feed, FeedError, FeedPlan, HostBatch, Splicing, StepRule};
+use med2e3_feed::{Feed, FeedError, FeedPlan, HostBatch, StepRule};
 use med2e3_program::note;
 use med2e3_program::output::write_report;
 use med2e3_schemas::Id;
@@ -17,14 +17,13 @@ use super::data::TrainData;
 use super::lock::RunLock;
 use super::log::{self, StepLog};
 use super::optimizer::{AdamW, AdamWConfig, Master, Rates, Trained};
-use super::outlook::learning;
-use super::rows;
+use super::outlook::{Outlook, Planned, check_disk, outlook};
 use super::schedule::CosineSchedule;
-use super::settle::{Settled, profile_of, settle, texts_of};
+use super::settle::profile_of;
 use super::start::{Existing, Origin};
 use crate::TrainerError;
 use crate::augmentation::{self, Augmentation, Draw};
-use crate::config::{OptimizerConfig, StepConfig, TrainConfig, by_part};
+use crate::config::{OptimizerConfig, TrainConfig, by_part};
 use crate::device_batch::{codes_part, row_key, texts, weights};
 use crate::files::checkpoint::{Contents, Snapshot, Tokenizers, TrainState, snapshot};
 use crate::fit::{self, expect};
@@ -33,9 +32,8 @@ use crate::machine::check_memory;
 use crate::model::batch_plan::width_multiple;
 use crate::model::draws::draw_key;
 use crate::model::piece::Tuning;
-use crate::model::{Med2e3, Med2e3Config, ModelOutput, Part};
+use crate::model::{Med2e3, ModelOutput, Part};
 use crate::plan::BlockPolicy;
-use crate::plan::choice::Search;
 use crate::staging::{self, ScalarRing, Staging};
 
 /// Samples of a step that was left out, in its message at most.
@@ -93,21 +91,17 @@ impl Run {
         let sizes = origin.sizes()?;
         fit::check(&sizes, &data.dataset)?;
         let tokenizers = origin.tokenizers(config, &data.dataset)?;
-        let question = fit::question_form(&sizes);
-        let settled = settled(config, &sizes, &data, device)?;
-        let rule = step_rule(&config.step, settled.budget, &sizes, device);
-        rows::check(&data.samples.rows, config.data.form, question, &sizes, &rule)?;
-        if let (Some(samples), Some(validation)) = (&data.validation, config.validation) {
-            let measured = validation.batches.saturating_mul(config.step.batch).min(samples.rows.len());
-            rows::check(&samples.rows[..measured], config.data.form, question, &sizes, &rule)?;
-        }
+        let planned = Planned { profile: profile_of(device), width_multiple: width_multiple(device) };
+        let Outlook { rule, estimate } = outlook(config, &sizes, &data, &tokenizers, &planned, out)?;
+        check_disk(&estimate, out)?;
+        estimate.lines().iter().for_each(note);
         let kind = config.compute.precision.kind();
         let (mut model, tunings) = origin.model(&config.model, config.seed, device, kind)?;
         let dropout = config.step.text_encoder_dropout;
         let drops = model.set_text_encoder_dropout(dropout);
         let expected = "0 for a model that reads no question by a text encoder".into();
         expect("step.text_encoder_dropout", drops || dropout == 0.0, expected, dropout.to_string())?;
-        for (part, BlockPolicy { recompute, blocks }) in by_part(&settled.policy) {
+        for (part, BlockPolicy { recompute, blocks }) in by_part(&estimate.choice.policy) {
             model.set_recompute(part, recompute, usize::try_from(blocks).ok().filter(|_| blocks < i64::MAX))?;
         }
 
@@ -395,28 +389,6 @@ fn open_folder(
     fs::create_dir_all(out).map_err(FileError::of(out, "create"))?;
     put_whole(&out.join("train.toml"), text.as_bytes())?;
     Ok((StepLog::create(&path, steps)?, left_out))
-}
-
-/// What is computed at once and again; found where the configuration leaves it open.
-fn settled(
-    config: &TrainConfig,
-    sizes: &Med2e3Config,
-    data: &TrainData,
-    device: Device,
-) -> Result<Settled, TrainerError> {
-    let (sizes, learning) = learning(&config.model, sizes)?;
-    let splicing = splicing(&sizes);
-    let texts = texts_of(&data.samples.rows, config.data.form, splicing, config.step.batch, config.data.order);
-    let profile = profile_of(device);
-    settle(&config.step, &Search::new(&sizes, &learning, config.compute.precision, texts, &profile), profile.memory)
-}
-
-fn splicing(sizes: &Med2e3Config) -> Splicing {
-    Splicing { visual_tokens: sizes.visual_token_count() as usize, max_length: sizes.variant.max_length }
-}
-
-fn step_rule(step: &StepConfig, budget: Budget, sizes: &Med2e3Config, device: Device) -> StepRule {
-    StepRule { splicing: splicing(sizes), loss_group: step.loss_group, budget, width_multiple: width_multiple(device) }
 }
 
 fn feed_plan(config: &TrainConfig, model: &Med2e3, rule: StepRule, state: &TrainState) -> FeedPlan {

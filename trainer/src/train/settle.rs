@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use med2e3_feed::{Budget, Splicing, TextForm};
-use med2e3_program::note;
 use med2e3_schemas::sample::SampleRow;
 use tch::Device;
 
@@ -12,7 +11,7 @@ use crate::config::{DataOrder, StepConfig};
 use crate::libtorch::device_capacity;
 use crate::model::recompute::Recompute;
 use crate::plan::Policy;
-use crate::plan::choice::{self, Choice, Search, Texts, of_policy};
+use crate::plan::choice::{self, Choice, Search, Texts};
 use crate::plan::profile::DeviceProfile;
 
 /// The predicted peak errs by so much at most; what is above it for sure is refused.
@@ -25,12 +24,11 @@ const LOST: f64 = 0.04;
 pub(crate) struct Settled {
     /// What is computed at once.
     pub(crate) budget: Budget,
-    /// What is computed again.
-    pub(crate) policy: Policy,
+    /// What is computed again, and what it costs.
+    pub(crate) choice: Choice,
 }
 
-/// What the configuration states, and for what it leaves open the fastest that fits `memory`; what was found is said on standard
-/// error.
+/// What the configuration states, and for what it leaves open the fastest that fits `memory`.
 ///
 /// # Errors
 /// What is stated, or any choice, takes more than the memory: with what would fit.
@@ -41,8 +39,8 @@ pub(crate) fn settle(step: &StepConfig, search: &Search<'_>, memory: f64) -> Res
     };
     let found: Choice = match (step.recompute.stated(), step.micro_batch.stated()) {
         (Some(policy), Some(budget)) => {
-            search.check(policy, of_search(budget), ERROR * memory)?;
-            return Ok(Settled { budget, policy });
+            let choice = search.check(policy, of_search(budget), ERROR * memory)?;
+            return Ok(Settled { budget, choice });
         }
         (Some(policy), None) => search.fastest_of(policy, memory)?,
         (None, Some(budget)) => {
@@ -58,13 +56,7 @@ pub(crate) fn settle(step: &StepConfig, search: &Search<'_>, memory: f64) -> Res
         (None, None) => search.fastest(memory)?,
     };
     let choice::Budget { tokens, volumes } = found.budget;
-    note(format_args!(
-        "step: at most {tokens} tokens and {volumes} volumes at once; computed again: {}; planned peak {:.2} GiB",
-        of_policy(&found.policy),
-        found.peak / f64::from(1 << 30)
-    ));
-    let budget = step.micro_batch.stated().unwrap_or(Budget { tokens, volumes });
-    Ok(Settled { budget, policy: found.policy })
+    Ok(Settled { budget: step.micro_batch.stated().unwrap_or(Budget { tokens, volumes }), choice: found })
 }
 
 /// Rates of a device as they are estimated, and the memory that is free on it.
@@ -149,11 +141,13 @@ mod tests {
         let of = |text: &str| settle(&step(text), &search, memory);
 
         let both = of("batch = 128\nmicro_batch = \"auto\"\nrecompute = \"auto\"").unwrap();
-        assert!(both.budget.tokens >= 768 && both.budget.volumes >= 1 && both.policy != Policy::all(Recompute::None));
+        assert!(
+            both.budget.tokens >= 768 && both.budget.volumes >= 1 && both.choice.policy != Policy::all(Recompute::None)
+        );
         let policy = of("batch = 128\nmicro_batch = { tokens = 1536, volumes = 2 }\nrecompute = \"auto\"").unwrap();
         assert_eq!(policy.budget, Budget { tokens: 1536, volumes: 2 });
         let budget = of("batch = 128\nmicro_batch = \"auto\"\nrecompute = \"full\"").unwrap();
-        assert_eq!(budget.policy, Policy::all(Recompute::Full));
+        assert_eq!(budget.choice.policy, Policy::all(Recompute::Full));
         assert!(budget.budget.tokens > policy.budget.tokens);
 
         // A step of 128 texts at once takes what no card has.
