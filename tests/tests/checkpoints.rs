@@ -19,7 +19,7 @@ const DRAWS: [&str; 3] = ["step.augmentation=m3d", "data.order={ group_by_volume
 /// A run of so many steps, with all draws.
 fn drawn(folder: &Path, out: &str, steps: u64, more: &[&str]) -> Command {
     let steps = format!("data.max_steps={steps}");
-    train(folder, out, &[&DRAWS[..], &["data.epochs=1000", &steps], more].concat())
+    train(folder, out, &[&DRAWS[..], &["data.epochs=1000000", &steps], more].concat())
 }
 
 /// Files of the last step of a run, by which runs are compared.

@@ -38,7 +38,7 @@ pub(super) fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result
     let mut end = 0;
     let infos = sorted.iter().map(|(name, tensor)| {
         let kind = KINDS.iter().find(|(kind, _)| *kind == tensor.kind());
-        let dtype = kind.ok_or_else(|| error(format!("{name} of kind {:?}", tensor.kind())))?.1;
+        let dtype = kind.ok_or_else(|| error(format!("{name}, whose kind has no word there")))?.1;
         let start = end;
         end += tensor.numel() * tensor.kind().elt_size_in_bytes();
         let shape = tensor.size().iter().map(|&n| n as usize).collect();
