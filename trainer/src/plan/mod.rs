@@ -5,6 +5,7 @@
 //! - [`learning`]: which weights learn, and the bytes of their states
 //! - [`flops`]: FLOPs of each module over a micro-batch
 //! - [`memory`]: what is kept for the backward pass, and the peak
+//! - `peak`: what a card computes in a second at most
 //! - [`profile`]: rates of a device; [`time`]: seconds of a micro-batch and of a step
 //! - [`choice`]: the fastest recomputation and micro-batch that a device's memory holds
 //! - [`estimate`]: all of it for one run
@@ -16,6 +17,7 @@ pub mod estimate;
 pub mod flops;
 pub mod learning;
 pub mod memory;
+pub(crate) mod peak;
 pub mod profile;
 mod shape;
 pub mod time;

@@ -10,20 +10,25 @@
 //! - `lock`: one writer of a folder; `resume`: whether a folder holds this run
 //! - `rows`: what is known of the samples' lengths and ids before the first step
 //! - `settle`: what a configuration leaves open of a step, found within the device's memory
-//! - `step_sums`: what the micro-batches of a step add up to
-//! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `seed`: of dropout
+//! - `step_sums`: what the micro-batches of a step add up to: `tasks`: losses by task; `work`: how much, how fast, in what memory
+//! - `recent`: the last steps in words
+//! - `observed`: a trace of a step, and by which peak utilization is stated
+//! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `events`: TensorBoard's files; `seed`: of dropout
 //! - `clip`: M3D-CLIP's own training
 //! - `validate`: the validation loss
 //! - [`optimizer`]: clipping and AdamW over flat buffers; [`schedule`]: the learning rate
 
 mod clip;
 mod data;
+mod events;
 mod lock;
 mod log;
+mod observed;
 pub mod optimizer;
 mod outlook;
 #[cfg(test)]
 mod reads;
+mod recent;
 mod resume;
 mod rows;
 mod run;
@@ -32,9 +37,11 @@ mod seed;
 mod settle;
 mod start;
 mod step_sums;
+mod tasks;
 mod validate;
 #[cfg(test)]
 mod wild;
+mod work;
 
 use std::path::Path;
 
@@ -49,6 +56,7 @@ use run::Run;
 use step_sums::StepSums;
 
 pub use clip::train_clip;
+pub use observed::Observed;
 pub(crate) use outlook::planned;
 pub(crate) use settle::{profile_of, texts_of};
 pub use start::Existing;
@@ -58,15 +66,21 @@ pub use start::Existing;
 /// # Errors
 /// A configuration, dataset or checkpoint that does not fit; more steps in a row than the configuration allows whose gradients are
 /// not finite.
-pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<TrainReport, TrainerError> {
+pub fn train(
+    config: &TrainConfig,
+    out: &Path,
+    existing: Existing,
+    observed: &Observed,
+) -> Result<TrainReport, TrainerError> {
     let watch = Stopwatch::start();
-    let mut run = Run::open(config, out, existing)?;
+    let mut run = Run::open(config, out, existing, observed)?;
     let mut feed = run.feed()?;
     let progress = Progress::new(run.total_steps, run.state.step, "steps");
 
     'steps: while run.state.step < run.total_steps {
         let step_watch = Stopwatch::start();
         let step = run.state.step + 1;
+        let trace = run.trace_of(step)?;
         // Whatever is drawn depends on seed and step, so a resumed run draws what an unbroken one would.
         let seed = seed::seed_of(config.seed, step);
         let (mut sums, mut cursor, mut wait_seconds) = (StepSums::default(), run.state.cursor, 0.0);
@@ -75,12 +89,12 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Tra
             let Some(batch) = feed.next_batch() else { break 'steps };
             let batch = batch?;
             wait_seconds += wait_watch.seconds();
-            let output = run.forward(&batch, seed)?;
-            if output.loss.requires_grad() {
-                libtorch::backward(&output.loss)?;
+            let computed = run.forward(&batch, seed)?;
+            if computed.output.loss.requires_grad() {
+                libtorch::backward(&computed.output.loss)?;
                 sums.has_graph = true;
             }
-            sums.add(&batch, &output);
+            sums.add(&batch, &computed);
             cursor = batch.cursor;
             feed.recycle(batch);
         }
@@ -96,9 +110,9 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Tra
         run.optimizer.zero_grad()?;
         (run.state.step, run.state.cursor) = (step, cursor);
         // The device's numbers are read one step later, when they have long arrived.
-        let line = sums.line(step, epoch_of(&cursor), learning_rate, step_watch.seconds(), wait_seconds);
-        let (loss, correct) = sums.numbers();
-        run.note_step(line, sums.samples, &[&loss, &correct, &found.norm, &found.skipped])?;
+        let line = sums.line(step, epoch_of(&cursor), learning_rate, wait_seconds);
+        run.note_step(line, sums, &found, step_watch)?;
+        run.end_trace(trace)?;
 
         let is_last = step == run.total_steps;
         let validation = config.validation.filter(|v| is_last || step.is_multiple_of(v.every));
@@ -114,7 +128,7 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Tra
             run.save_checkpoint()?;
         }
         progress.set_message(run.summary());
-        progress.add(1);
+        progress.add_timed(step_watch.seconds());
     }
     run.finish_step()?;
     progress.finish();

@@ -78,7 +78,7 @@ pub fn train_clip(config: &TrainClipConfig, out: &Path, existing: Existing) -> R
             run.save_checkpoint()?;
         }
         progress.set_message(run.summary());
-        progress.add(1);
+        progress.add_timed(step_watch.seconds());
     }
     progress.finish();
     run.report(config, watch.seconds())
