@@ -9,7 +9,7 @@
 //! - [`completions`], [`manual`]: a program's verbs for shells and for `man`
 //! - [`schema`]: what the configurations may hold; `reference`: the same as a page
 //! - [`machine`]: how many threads a run may have
-//! - `signals`: which thread takes them
+//! - `signals`: which thread takes them, and work that stops in good order
 //! - [`progress`]: a bar or lines, and the only clocks; [`pace`]: how long is left
 //!
 //! Nothing here knows datasets or models.
@@ -35,5 +35,6 @@ pub use manual::ManArgs;
 pub use progress::{Progress, Stopwatch};
 pub use run_args::RunArgs;
 pub use schema::{ConfigArgs, Configuration};
+pub use signals::StopSignal;
 pub use stderr::note;
 pub use stdout::Stdout;

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use med2e3_schemas::config;
+use med2e3_schemas::config::{self, Moved};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Stdout;
+use crate::{Stdout, note};
 
 /// A run: one configuration file, overrides, and where the results go.
 #[derive(Debug, Args)]
@@ -36,6 +36,15 @@ impl RunArgs {
         read_config(&self.config, &self.set)
     }
 
+    /// As [`RunArgs::read_config`], for a configuration some of whose keys had other places in earlier versions: they are read
+    /// there too, which is said.
+    ///
+    /// # Errors
+    /// As [`RunArgs::read_config`]; a file that states both.
+    pub fn read_moved_config<T: DeserializeOwned>(&self, moved: &[Moved]) -> anyhow::Result<T> {
+        read_moved_config(&self.config, &self.set, moved)
+    }
+
     /// Prints the run's report as JSON or as text.
     ///
     /// # Errors
@@ -55,9 +64,21 @@ impl RunArgs {
 /// # Errors
 /// A file that can't be read, an unknown key, a value of the wrong type.
 pub fn read_config<T: DeserializeOwned>(path: &Path, overrides: &[String]) -> anyhow::Result<T> {
+    read_moved_config(path, overrides, &[])
+}
+
+/// As [`read_config`], with keys of earlier versions.
+///
+/// # Errors
+/// As [`read_config`]; a file that states both the earlier key and the present one.
+pub fn read_moved_config<T: DeserializeOwned>(path: &Path, overrides: &[String], moved: &[Moved]) -> anyhow::Result<T> {
     let name = path.display().to_string();
     let text = fs::read_to_string(path).with_context(|| format!("{name}: read failed"))?;
-    Ok(config::parse(&name, &text, overrides)?)
+    let (read, met) = config::parse_moved(&name, &text, overrides, moved)?;
+    for (earlier, now) in met {
+        note(format_args!("note: {earlier} of earlier versions is read as {now}"));
+    }
+    Ok(read)
 }
 
 /// Prints a value as one line of JSON, or as the text that `summary` makes of it.

@@ -32,6 +32,69 @@ pub fn parse<T: DeserializeOwned>(name: &str, text: &str, overrides: &[String]) 
     typed(name, toml::from_str(text).map_err(|e| error(name, &e.to_string()))?, overrides)
 }
 
+/// A key of earlier versions and where its value stands now, as dotted paths.
+pub type Moved = (&'static str, &'static str);
+
+/// As [`parse`], where keys of earlier versions are read too; gives those that were met.
+///
+/// # Errors
+/// As [`parse`]; a file that states both the earlier key and the present one.
+pub fn parse_moved<T: DeserializeOwned>(
+    name: &str,
+    text: &str,
+    overrides: &[String],
+    moved: &[Moved],
+) -> Result<(T, Vec<Moved>), SchemaError> {
+    let mut table = stated(name, text, &[])?;
+    let mut met = moved_values(&mut table, moved).map_err(|message| error(name, &message))?;
+    let renamed = overrides.iter().map(|entry| {
+        let found =
+            moved.iter().find(|(earlier, _)| entry.split_once('=').is_some_and(|(key, _)| key.trim() == *earlier));
+        found.map_or(entry.clone(), |&(earlier, now)| {
+            met.push((earlier, now));
+            entry.replacen(earlier, now, 1)
+        })
+    });
+    let renamed: Vec<String> = renamed.collect();
+    if met.is_empty() {
+        return Ok((parse(name, text, overrides)?, met));
+    }
+    met.sort_unstable();
+    met.dedup();
+    Ok((typed(name, table, &renamed)?, met))
+}
+
+/// Moves the values of earlier keys to where they stand now; gives the keys that were there.
+///
+/// # Errors
+/// Both keys have a value, in words.
+pub fn moved_values(table: &mut Table, moved: &[Moved]) -> Result<Vec<Moved>, String> {
+    let mut met = Vec::new();
+    for &(earlier, now) in moved {
+        let Some(value) = take(table, earlier) else { continue };
+        let mut inner = &mut *table;
+        let mut keys: Vec<&str> = now.split('.').collect();
+        let last = keys.pop().expect("a split has a part");
+        for key in keys {
+            let entry = inner.entry(key).or_insert_with(|| Value::Table(Table::new()));
+            inner = entry.as_table_mut().ok_or_else(|| format!("{key}: expected a table, found a value"))?;
+        }
+        if inner.insert(last.to_owned(), value).is_some() {
+            return Err(format!("expected {now} alone, found {earlier} too, its name in earlier versions"));
+        }
+        met.push((earlier, now));
+    }
+    Ok(met)
+}
+
+/// Removes the value of a dotted path.
+fn take(table: &mut Table, path: &str) -> Option<Value> {
+    match path.split_once('.') {
+        None => table.remove(path),
+        Some((key, rest)) => take(table.get_mut(key)?.as_table_mut()?, rest),
+    }
+}
+
 /// Applies the overrides to a configuration that is typed already.
 ///
 /// # Errors
@@ -231,6 +294,29 @@ mod tests {
         assert_eq!(run, Run { seed: 1, optimizer: Optimizer { learning_rate: 2e-4, name: "sgd".into() } });
         let again = override_values("run.toml", &run, &["seed=2".into()]).unwrap();
         assert_eq!(again, Run { seed: 2, ..run });
+    }
+
+    #[test]
+    fn keys_of_earlier_versions_are_read_where_they_stood() {
+        const MOVED: [Moved; 2] = [("rate", "optimizer.learning_rate"), ("old.name", "optimizer.name")];
+        let expected = Run { seed: 1, optimizer: Optimizer { learning_rate: 2e-4, name: "sgd".into() } };
+        let read = |text: &str, overrides: &[&str]| {
+            let overrides: Vec<String> = overrides.iter().map(|entry| (*entry).to_owned()).collect();
+            parse_moved::<Run>("run.toml", text, &overrides, &MOVED)
+        };
+        let earlier = "seed = 1\nrate = 2e-4\n[old]\nname = \"sgd\"\n[optimizer]\n";
+        // The table that is left has no key, but it is still there.
+        assert!(read(earlier, &[]).unwrap_err().to_string().contains("unknown field `old`"));
+        let text = "seed = 1\nrate = 2e-4\n[optimizer]\nname = \"sgd\"\n";
+        assert_eq!(read(text, &[]).unwrap(), (Run { seed: 1, ..expected }, vec![MOVED[0]]));
+        let (found, met) = read(TEXT, &["rate=2e-4", "old.name=sgd"]).unwrap();
+        assert_eq!((found.optimizer.learning_rate, found.optimizer.name.as_str()), (2e-4, "sgd"));
+        assert_eq!(met, [MOVED[1], MOVED[0]]);
+        assert_eq!(read(TEXT, &["seed=3"]).unwrap().1, []);
+        let both = read(&TEXT.replace("[optimizer]", "rate = 1\n[optimizer]"), &[]).unwrap_err().to_string();
+        assert!(both.contains("optimizer.learning_rate alone") && both.contains("found rate"), "{both}");
+        let line = read(&TEXT.replace("1e-3", "\"x\""), &[]).unwrap_err().to_string();
+        assert!(line.contains("learning_rate = \"x\""), "{line}");
     }
 
     #[test]

@@ -305,6 +305,20 @@ fn first_turn() -> u32 {
     1
 }
 
+/// `validation/step-N.json` of a training run: what was measured after step N.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Validation {
+    /// The step, from 1.
+    pub step: u64,
+    /// Mean cross-entropy over all targets that were measured, in nats. Null where it is not a number.
+    #[serde(with = "number_or_null")]
+    pub loss: f64,
+    /// The same of each task that has targets among them.
+    pub by_task: BTreeMap<Task, TaskLoss>,
+    /// The most likely answers to a few samples, the same ones each time.
+    pub answers: Vec<Answer>,
+}
+
 /// One row of the result table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Score {

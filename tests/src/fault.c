@@ -1,6 +1,6 @@
 /* A library that is loaded before the system's own and lets one operation on chosen files fail.
-   MED2E3_FAULT: "read NUMBER TIMES FIRST PREFIX": from call FIRST on, TIMES calls of read (or open) on paths that start
-   with PREFIX fail with the system's error NUMBER.
+   MED2E3_FAULT: "read NUMBER TIMES FIRST PREFIX": from call FIRST on, TIMES calls of read (or open, or write) on paths that
+   start with PREFIX fail with the system's error NUMBER.
    MED2E3_STORM: a timer's signal every millisecond, whose handler writes to its stack. The program is aborted where, once a
    thread with the name "signals" has taken one, another thread takes one, or where that thread never takes any.
    MED2E3_THREADS: the system gives this many threads at once besides the first.
@@ -59,17 +59,25 @@ static int fails(const char *what, const char *path) {
     return 1;
 }
 
+static int open_file_fails(const char *what, int file) {
+    char link[64], path[1024];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    ssize_t length = strcmp(what, operation) == 0 ? readlink(link, path, sizeof path - 1) : -1;
+    if (length <= 0) return 0;
+    path[length] = 0;
+    return fails(what, path);
+}
+
 ssize_t read(int file, void *out, size_t bytes) {
     static ssize_t (*real)(int, void *, size_t);
     if (!real) real = (ssize_t (*)(int, void *, size_t))dlsym(RTLD_NEXT, "read");
-    char link[64], path[1024];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
-    ssize_t length = operation[0] == 'r' ? readlink(link, path, sizeof path - 1) : -1;
-    if (length > 0) {
-        path[length] = 0;
-        if (fails("read", path)) return -1;
-    }
-    return real(file, out, bytes);
+    return open_file_fails("read", file) ? -1 : real(file, out, bytes);
+}
+
+ssize_t write(int file, const void *bytes, size_t count) {
+    static ssize_t (*real)(int, const void *, size_t);
+    if (!real) real = (ssize_t (*)(int, const void *, size_t))dlsym(RTLD_NEXT, "write");
+    return open_file_fails("write", file) ? -1 : real(file, bytes, count);
 }
 
 int open64(const char *path, int flags, ...) {

@@ -1,4 +1,4 @@
-//! Faults of the machine, made: reads and opens of chosen files that fail as a bad disk or a lost mount lets them fail; a
+//! Faults of the machine, made: reads, opens and writes of chosen files that fail as a bad or full disk or a lost mount lets them; a
 //! storm of signals; threads that are refused; a clock that was never set.
 
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub struct Faults {
 /// One fault.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault<'a> {
-    /// `read` or `open`.
+    /// `read`, `open` or `write`.
     pub operation: &'a str,
     /// The system's number of the error.
     pub number: i32,

@@ -45,7 +45,8 @@ pub fn train(folder: &Path, out: &str, more: &[&str]) -> Command {
     let mut command = program("med2e3");
     command.args(["train", "configs/demo/pretrain.toml", "--json", "--out"]).arg(folder.join(out));
     let data = format!("data.dataset={:?}", folder.join("dataset").display().to_string());
-    for set in TINY.iter().chain(&[data.as_str(), "step.batch=2", "data.max_steps=6", "checkpoint_every=3"]).chain(more)
+    for set in
+        TINY.iter().chain(&[data.as_str(), "step.batch=2", "data.max_steps=6", "checkpoint.every_steps=3"]).chain(more)
     {
         command.args(["--set", set]);
     }

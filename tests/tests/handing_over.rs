@@ -159,7 +159,7 @@ fn a_tokenizer_stays_as_it_came_and_fits_in_other_words() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     tiny::dataset(folder, &[]);
-    run_to(0, &mut tiny::train(folder, "run", &["data.max_steps=1", "checkpoint_every=1"]));
+    run_to(0, &mut tiny::train(folder, "run", &["data.max_steps=1", "checkpoint.every_steps=1"]));
     let trained = folder.join("dataset/tokenizer.json");
     python::run(REWRITE, &[&trained, folder]);
     fs::rename(folder.join("dataset"), folder.join("first")).unwrap();

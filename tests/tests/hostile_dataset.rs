@@ -204,7 +204,7 @@ fn a_shard_that_is_cut_while_it_is_trained_on_ends_the_run_in_words() {
         let folder = tempfile::tempdir().unwrap();
         tiny::dataset(folder.path(), &[]);
         let dataset = folder.path().join("dataset");
-        let endless = ["data.max_steps=1000000", "data.epochs=1000000", "checkpoint_every=1000000"];
+        let endless = ["data.max_steps=1000000", "data.epochs=1000000", "checkpoint.every_steps=1000000"];
         let mut command = tiny::train(folder.path(), "run", &endless);
         let run = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = folder.path().join("run/train.jsonl");

@@ -82,7 +82,7 @@ fn own_texts_train_a_model_of_weights_that_transformers_wrote() {
         "data.subset=own",
         "device=cpu",
         "threads=1",
-        "checkpoint_every=4",
+        "checkpoint.every_steps=4",
         "data.max_steps=4",
         "step.batch=2",
         "step.loss_group=all",

@@ -92,7 +92,7 @@ fn a_fresh_model_has_the_vocabulary_of_the_dataset() {
     let folder = folder.path();
     // As a run without a configuration asks for: more entries than the few texts give.
     dataset(folder, &["text.tokenizer={train=8192}"]);
-    let short = ["data.max_steps=1", "checkpoint_every=1"];
+    let short = ["data.max_steps=1", "checkpoint.every_steps=1"];
     run_to(0, &mut train(folder, "run", &short));
     let json = |path: &str| serde_json::from_str::<Value>(&fs::read_to_string(folder.join(path)).unwrap()).unwrap();
     let tokenizer = json("dataset/tokenizer.json");
@@ -238,7 +238,7 @@ fn a_run_goes_on_after_changes_that_nothing_learns_from() {
     let said = run_to(0, train(folder, "run", &[]).arg("--resume"));
     assert!(said.err.contains("no run yet"), "{}", said.err);
     let mut data = folder.join("dataset");
-    for (change, moved) in [("data.readers=2", false), ("data.depth=2", false), ("checkpoint_every=2", true)] {
+    for (change, moved) in [("data.readers=2", false), ("data.depth=2", false), ("checkpoint.every_steps=2", true)] {
         fs::remove_dir_all(folder.join("run/step-6")).unwrap();
         if moved {
             fs::rename(&data, folder.join("moved")).unwrap();
@@ -406,7 +406,7 @@ fn messages_say_what_is_there_and_what_is_not() {
         assert!(said.contains(words), "{set}: {said}");
         assert!(!folder.join("refused").exists(), "{set}");
     }
-    let said = refused(&["optimizer.learning_rate=1e30", "optimizer.warmup_ratio=0.0", "checkpoint_every=100"]);
+    let said = refused(&["optimizer.learning_rate=1e30", "optimizer.warmup_ratio=0.0", "checkpoint.every_steps=100"]);
     assert!(said.contains("not finite") && said.contains("is kept"), "{said}");
 
     run_to(0, &mut train(folder, "run", &[]));

@@ -15,7 +15,7 @@ name = "pairs"
 seed = 3
 device = "cpu"
 threads = 1
-checkpoint_every = 30
+checkpoint = { every_steps = 30 }
 [data]
 split = "train"
 text_tokenizer = "trainer/tests/golden/m3d_clip_tiny"

@@ -1,5 +1,6 @@
 //! What the TOML file of a run may hold. One file is one complete run; an unknown key is an error.
 
+mod checkpoint;
 mod clip;
 mod compute;
 mod recompute;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use med2e3_feed::TextForm;
 use med2e3_feed::order::Order;
 use med2e3_program::machine::most_threads;
+use med2e3_schemas::config::Moved;
 use med2e3_schemas::sample::{Split, Task};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,7 @@ use crate::model::{LoraConfig, Med2e3Config};
 use crate::trained_parts::TrainedParts;
 use crate::words::words;
 
+pub use checkpoint::CheckpointConfig;
 pub use clip::{
     ClipDataConfig, ClipModelConfig, ClipStart, ClipStepConfig, ClipValidationConfig, FreshClip, TrainClipConfig,
 };
@@ -32,6 +35,9 @@ pub use step::{MicroBatch, StepConfig, Within};
 
 /// Slices of one picture at most.
 pub(crate) const MOST_SLICES: usize = 1024;
+
+/// Samples that are answered after a measurement at most: they are answered at once.
+const MOST_ANSWERS: usize = 64;
 
 /// `med2e3 train`.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -58,10 +64,13 @@ pub struct TrainConfig {
     pub optimizer: OptimizerConfig,
     /// When the validation loss is measured.
     pub validation: Option<ValidationConfig>,
-    /// Steps between checkpoints; the last step always has one.
-    #[schemars(range(min = 1))]
-    pub checkpoint_every: Option<u64>,
+    /// When checkpoints are written, and which stay.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub checkpoint: CheckpointConfig,
 }
+
+/// Keys of `med2e3 train` and `med2e3 train-clip` that had other places in earlier versions.
+pub const MOVED: [Moved; 2] = [("data.batch_size", "step.batch"), ("checkpoint_every", "checkpoint.every_steps")];
 
 impl TrainConfig {
     /// Checks the numbers.
@@ -72,15 +81,25 @@ impl TrainConfig {
         let DataConfig { readers, depth, .. } = self.data;
         self.step.check()?;
         self.compute.check()?;
+        self.checkpoint.check()?;
         let positive = [("data.readers", readers), ("data.depth", depth)];
         let counts = [("data.epochs", Some(self.data.epochs)), ("data.max_steps", self.data.max_steps)];
-        let counts = counts.into_iter().chain([("checkpoint_every", self.checkpoint_every)]);
-        let counts = counts.filter_map(|(key, count)| Some((key, count? as usize)));
-        let validation =
-            self.validation.map(|v| [("validation.every", v.every as usize), ("validation.batches", v.batches)]);
+        let counts = counts.into_iter().filter_map(|(key, count)| Some((key, count? as usize)));
+        let validation = self.validation.map(|v| {
+            let batches = ("validation.batches", v.batches);
+            [("validation.every", v.every as usize), batches, ("validation.answer_tokens", v.answer_tokens)]
+        });
         check_positive(positive.into_iter().chain(counts).chain(validation.into_iter().flatten()))?;
         if let DataOrder::GroupByVolume(texts) = self.data.order {
             check_positive([("data.order.group_by_volume", texts)])?;
+        }
+        if let Some(ValidationConfig { answers, .. }) = self.validation {
+            expect(
+                "validation.answers",
+                answers <= MOST_ANSWERS,
+                format!("at most {MOST_ANSWERS}"),
+                answers.to_string(),
+            )?;
         }
         check_tasks("data.tasks", &self.data.tasks)?;
         check_threads([("threads", self.threads), ("data.readers", readers)])?;
@@ -289,6 +308,18 @@ pub struct ValidationConfig {
     /// Batches of one measurement, the same ones each time.
     #[schemars(range(min = 1))]
     pub batches: usize,
+    /// Samples of the validation split that are answered after each measurement, the same ones each time, of each task in turn.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(range(max = MOST_ANSWERS))]
+    pub answers: usize,
+    /// Most tokens of such an answer.
+    #[serde(default = "answer_tokens")]
+    #[schemars(range(min = 1))]
+    pub answer_tokens: usize,
+}
+
+fn answer_tokens() -> usize {
+    64
 }
 
 /// `med2e3 evaluate`.

@@ -94,6 +94,16 @@ pub enum TrainerError {
         /// What is left of the run.
         kept: String,
     },
+    /// Checkpoints could not be written, more in a row than the configuration allows.
+    #[error("{count} checkpoints in a row could not be written; {kept}; the last one: {problem}")]
+    Unsaved {
+        /// How many.
+        count: usize,
+        /// What is left of the run.
+        kept: String,
+        /// Why.
+        problem: String,
+    },
     /// A text of a schema that can't be read.
     #[error(transparent)]
     Schema(#[from] SchemaError),
@@ -123,10 +133,14 @@ pub enum TrainerError {
 impl TrainerError {
     /// The error of a step whose numbers are not finite, of a run whose last checkpoint is that of the step `saved`.
     pub(crate) fn diverged(step: u64, loss: f64, saved: Option<u64>) -> TrainerError {
-        let kept = match saved {
-            Some(saved) => format!("the checkpoint step-{saved} is kept"),
-            None => "there is no checkpoint yet".into(),
-        };
-        TrainerError::Diverged { step, loss, kept }
+        TrainerError::Diverged { step, loss, kept: kept(saved) }
+    }
+}
+
+/// What is left of a run whose last checkpoint is that of the step `saved`, in words.
+pub(crate) fn kept(saved: Option<u64>) -> String {
+    match saved {
+        Some(saved) => format!("the checkpoint step-{saved} is kept"),
+        None => "there is no checkpoint yet".into(),
     }
 }

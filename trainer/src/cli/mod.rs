@@ -10,16 +10,16 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use med2e3_program::frame::Ending;
-use med2e3_program::run_args::{print, read_config};
+use med2e3_program::run_args::{print, read_moved_config};
 use med2e3_program::{Configuration, RunArgs, Stdout};
 use schemars::schema_for;
 use serde::Serialize;
 
-use crate::config::{EvaluateConfig, ExplainConfig, RetrieveConfig, TrainClipConfig, TrainConfig};
+use crate::config::{EvaluateConfig, ExplainConfig, MOVED, RetrieveConfig, TrainClipConfig, TrainConfig};
 use crate::plan::estimate::Estimate;
 use crate::plan::profile::DeviceProfile;
 use crate::report::{self, ReportPaths};
-use crate::train::{Existing, Observed, train, train_clip};
+use crate::train::{Ended, Existing, Observed, train, train_clip};
 use crate::verb::ask::{Question, ask};
 use crate::verb::evaluate::evaluate;
 use crate::verb::exchange::{self, Import};
@@ -39,17 +39,17 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
         Verb::Train { run, resume, trace, profile } => {
             let existing = if resume { Existing::Resume } else { Existing::Refuse };
             let observed = Observed { trace, profile: profile.as_deref().map(DeviceProfile::read).transpose()? };
-            let report = train(&run.read_config()?, &run.out, existing, &observed)?;
-            print_run(out, &run, &report, summary::trained)?;
+            let ended = train(&run.read_moved_config(&MOVED)?, &run.out, existing, &observed)?;
+            print_ended(out, &run, &ended, summary::trained)?;
         }
         Verb::TrainClip { run, resume } => {
             let existing = if resume { Existing::Resume } else { Existing::Refuse };
-            let report = train_clip(&run.read_config()?, &run.out, existing)?;
-            print_run(out, &run, &report, summary::trained_clip)?;
+            let ended = train_clip(&run.read_moved_config(&MOVED)?, &run.out, existing)?;
+            print_ended(out, &run, &ended, summary::trained_clip)?;
         }
         Verb::Plan { config, set, profile, json } => {
             let profile = profile.as_deref().map(DeviceProfile::read).transpose()?;
-            print(out, json, &plan(&read_config(&config, &set)?, profile)?, Estimate::table)?;
+            print(out, json, &plan(&read_moved_config(&config, &set, &MOVED)?, profile)?, Estimate::table)?;
         }
         Verb::Bench(what) => return bench::run(what, out),
         Verb::Evaluate(run) => {
@@ -122,6 +122,19 @@ fn configurations() -> [Configuration; 5] {
         Configuration::new("explain", schema_for!(ExplainConfig).to_value()),
         Configuration::new("retrieve", schema_for!(RetrieveConfig).to_value()),
     ]
+}
+
+/// Prints how a training ended.
+fn print_ended<T: Serialize>(
+    out: &mut Stdout,
+    run: &RunArgs,
+    ended: &Ended<T>,
+    summary: fn(&T) -> String,
+) -> anyhow::Result<()> {
+    match ended {
+        Ended::Finished(report) => print_run(out, run, report, summary),
+        Ended::Stopped(stopped) => run.print(out, stopped, summary::stopped),
+    }
 }
 
 /// Prints a run's report, and where it is stored.

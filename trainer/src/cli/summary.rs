@@ -9,6 +9,7 @@ use med2e3_schemas::report::{
 
 use crate::files::model_files::Tables;
 use crate::model::Preset;
+use crate::train::StoppedRun;
 use crate::verb::exchange::Exchanged;
 use crate::verb::verify::VerifyReport;
 use crate::words::Word;
@@ -28,6 +29,13 @@ pub(super) fn trained(report: &TrainReport) -> String {
         loss(report.steps.last()),
         report.seconds
     )
+}
+
+pub(super) fn stopped(run: &StoppedRun) -> String {
+    match run.stopped_after {
+        0 => "stopped before the first step was done\n".into(),
+        step => format!("stopped behind step {step} of {}, which is saved; --resume goes on\n", run.steps),
+    }
 }
 
 pub(super) fn trained_clip(report: &TrainClipReport) -> String {

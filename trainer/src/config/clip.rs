@@ -6,7 +6,7 @@ use med2e3_schemas::sample::Split;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{OptimizerConfig, check_positive, check_threads, is_default};
+use super::{CheckpointConfig, OptimizerConfig, check_positive, check_threads, is_default};
 use crate::TrainerError;
 use crate::augmentation::Augmentation;
 use crate::device::DeviceChoice;
@@ -35,9 +35,9 @@ pub struct TrainClipConfig {
     pub optimizer: OptimizerConfig,
     /// When the validation loss is measured.
     pub validation: Option<ClipValidationConfig>,
-    /// Steps between checkpoints; the last step always has one.
-    #[schemars(range(min = 1))]
-    pub checkpoint_every: Option<u64>,
+    /// When checkpoints are written, and which stay.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub checkpoint: CheckpointConfig,
 }
 
 /// The captions of a dataset, each with its volume.
@@ -143,14 +143,14 @@ impl TrainClipConfig {
         let ClipDataConfig { readers, depth, epochs, max_steps, .. } = self.data;
         let counts = [("data.readers", Some(readers)), ("data.depth", Some(depth))];
         let large = [("data.epochs", Some(epochs)), ("data.max_steps", max_steps)];
-        let more =
-            [("checkpoint_every", self.checkpoint_every), ("validation.every", self.validation.map(|v| v.every))];
+        let more = [("validation.every", self.validation.map(|v| v.every))];
         let large = large.into_iter().chain(more).map(|(key, count)| (key, count.map(|count| count as usize)));
         let counts = counts.into_iter().chain(large).chain([
             ("step.micro_batch", self.step.micro_batch),
             ("validation.pairs", self.validation.map(|v| v.pairs)),
         ]);
         check_positive(counts.filter_map(|(key, count)| Some((key, count?))))?;
+        self.checkpoint.check()?;
         let expected = "2 or more, since pairs are compared with each other".into();
         expect("step.batch", self.step.batch >= 2, expected, self.step.batch.to_string())?;
         let dropout = self.step.text_encoder_dropout;

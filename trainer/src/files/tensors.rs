@@ -1,43 +1,19 @@
 //! Tensors to safetensors files.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::Path;
 
-use med2e3_store::WholeFile;
-use safetensors::serialize_to_file;
-use safetensors::tensor::{Dtype, View};
-use tch::{Device, Kind, Tensor};
+use blake3::Hasher;
+use med2e3_store::{FileError, WholeFile};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use tch::{Kind, Tensor};
 
 use crate::TrainerError;
+use crate::libtorch::HostBytes;
 
-/// A tensor whose bytes are copied when they are written, and only then.
-struct HostTensor {
-    tensor: Tensor,
-    kind: Dtype,
-    shape: Vec<usize>,
-}
-
-impl View for HostTensor {
-    fn dtype(&self) -> Dtype {
-        self.kind
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let tensor = self.tensor.detach().to_device(Device::Cpu).contiguous();
-        let mut bytes = vec![0; self.data_len()];
-        tensor.copy_data_u8(&mut bytes, tensor.numel());
-        Cow::Owned(bytes)
-    }
-
-    fn data_len(&self) -> usize {
-        self.tensor.numel() * self.tensor.kind().elt_size_in_bytes()
-    }
-}
+/// Bytes that are hashed and written at once: what is hashed is still in the processor's cache when it is written.
+const CHUNK: usize = 1 << 20;
 
 const KINDS: [(Kind, Dtype); 6] = [
     (Kind::Float, Dtype::F32),
@@ -48,31 +24,64 @@ const KINDS: [(Kind, Dtype); 6] = [
     (Kind::Uint8, Dtype::U8),
 ];
 
-/// Writes named tensors as a safetensors file, which appears whole.
+/// Writes named tensors as a safetensors file, which appears whole, and gives the blake3 of its bytes. Larger elements come
+/// first, so that each tensor is aligned, and within a kind they are sorted by name. Tensors of another device come to the host
+/// one at a time.
 ///
 /// # Errors
 /// A kind of elements that is not written here, or the system refuses to write.
-pub(super) fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), TrainerError> {
+pub(super) fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<blake3::Hash, TrainerError> {
     let error =
         |found: String| TrainerError::File { path: path.to_owned(), expected: "tensors to write".into(), found };
-    let views = tensors.iter().map(|(name, tensor)| {
+    let mut sorted: Vec<&(String, Tensor)> = tensors.iter().collect();
+    sorted.sort_by_key(|(name, tensor)| (usize::MAX - tensor.kind().elt_size_in_bytes(), name.as_str()));
+    let mut end = 0;
+    let infos = sorted.iter().map(|(name, tensor)| {
         let kind = KINDS.iter().find(|(kind, _)| *kind == tensor.kind());
-        let kind = kind.ok_or_else(|| error(format!("{name} of kind {:?}", tensor.kind())))?.1;
+        let dtype = kind.ok_or_else(|| error(format!("{name} of kind {:?}", tensor.kind())))?.1;
+        let start = end;
+        end += tensor.numel() * tensor.kind().elt_size_in_bytes();
         let shape = tensor.size().iter().map(|&n| n as usize).collect();
-        Ok((name.clone(), HostTensor { tensor: tensor.shallow_clone(), kind, shape }))
+        Ok((name.clone(), TensorInfo { dtype, shape, data_offsets: (start, end) }))
     });
-    let views = views.collect::<Result<Vec<_>, TrainerError>>()?;
-    let file = WholeFile::create(path)?;
+    let infos = infos.collect::<Result<Vec<_>, TrainerError>>()?;
     // transformers requires it before it reads a tensor.
     let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    serialize_to_file(views, Some(format), file.temporary()).map_err(|e| error(e.to_string()))?;
-    Ok(file.publish()?)
+    let metadata = Metadata::new(Some(format), infos).map_err(|e| error(e.to_string()))?;
+    let mut header = serde_json::to_vec(&metadata).expect("names and numbers are JSON");
+    header.resize(header.len().next_multiple_of(8), b' ');
+
+    let mut file = HashedFile { file: WholeFile::create(path)?, hasher: Hasher::new() };
+    file.write(&(header.len() as u64).to_le_bytes())?;
+    file.write(&header)?;
+    for (_, tensor) in sorted {
+        file.write(&HostBytes::of(tensor))?;
+    }
+    file.file.publish()?;
+    Ok(file.hasher.finalize())
+}
+
+/// A file that is hashed while it is written.
+struct HashedFile {
+    file: WholeFile,
+    hasher: Hasher,
+}
+
+impl HashedFile {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        for chunk in bytes.chunks(CHUNK) {
+            self.hasher.update(chunk);
+            self.file.write_all(chunk).map_err(FileError::of(self.file.path(), "write"))?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::files::weights_file::WeightsFile;
+    use tch::Device;
 
     #[test]
     fn written_tensors_are_read_back_bit_for_bit() {
@@ -84,7 +93,8 @@ mod tests {
             ("b".to_owned(), values.to_kind(Kind::BFloat16)),
             ("c".to_owned(), Tensor::from_slice(&[i16::MIN, -1, 300])),
         ];
-        write_tensors(&path, &tensors).unwrap();
+        let hash = write_tensors(&path, &tensors).unwrap();
+        assert_eq!(hash, blake3::hash(&std::fs::read(&path).unwrap()));
         let back = WeightsFile::open(&path).unwrap().tensors(Device::Cpu, None).unwrap();
         assert_eq!(tensors.len(), back.len());
         for ((name, tensor), (again, read)) in tensors.iter().zip(&back) {

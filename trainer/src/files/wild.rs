@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use tch::{Device, Kind};
 use toml::Value as Toml;
 
-use super::checkpoint::{Contents, HostTensors, Tokenizers, snapshot};
+use super::checkpoint::{Contents, Tokenizers, snapshot};
 use super::model_files::{ModelFiles, ModelPaths};
 use super::names::CONFIG;
 use crate::TrainerError;
@@ -30,7 +30,7 @@ fn write_model(folder: &Path) {
     let lora = LoraConfig::plain(2, 4.0, 0.1, vec!["all-linear".into()]);
     model.add_adapters(&lora, 1).unwrap();
     let contents = Contents { model: &model, tokenizers: Tokenizers::default(), inputs: None, training: None };
-    snapshot(&contents, HostTensors::Shared).unwrap().write(folder).unwrap();
+    snapshot(&contents).unwrap().write(folder).unwrap();
 }
 
 /// An error with its causes.

@@ -15,6 +15,7 @@
 //! - `allocator`: one setting of the C allocator
 //! - `cuda`: libtorch's CUDA half; `context`: how it computes
 //! - `stream`: copies that nobody waits for; `host_reads`: how often the host waits
+//! - `host_bytes`: the bytes of a tensor, where they lie
 #![allow(unsafe_code)]
 
 mod adamw;
@@ -26,6 +27,7 @@ mod context;
 mod cuda;
 mod gradient_buffer;
 mod gradients;
+mod host_bytes;
 mod host_reads;
 mod linear;
 mod memory;
@@ -45,6 +47,7 @@ pub use gradient_buffer::{gradient_writes, put_gradient};
 #[cfg(test)]
 pub(crate) use gradients::taken_gradient;
 pub use gradients::{attach_gradients, autograd_enabled, global_norm};
+pub use host_bytes::HostBytes;
 pub use host_reads::HostReads;
 pub use linear::{LinearGradients, bias_gradient, linear, linear_of, product, weight_gradient};
 pub use memory::{CountedMemory, DeviceMemory, MemoryCounter, device_memory, reset_device_peak};

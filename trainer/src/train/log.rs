@@ -104,13 +104,12 @@ impl<S: Logged> StepLog<S> {
     }
 }
 
-/// The logged steps up to `last`. A killed run may have logged steps after its last checkpoint, the last of them in part.
-pub(super) fn read<S: Logged>(path: &Path, last: u64) -> Result<Vec<S>, TrainerError> {
+/// The logged steps. A killed run may have logged steps after its last checkpoint, the last of them in part: that line is none.
+pub(super) fn read<S: DeserializeOwned>(path: &Path) -> Result<Vec<S>, TrainerError> {
     let text = fs::read_to_string(path).map_err(FileError::of(path, "read"))?;
-    let steps = text.lines().filter_map(|line| serde_json::from_str::<S>(line).ok());
-    Ok(steps.filter(|step| step.step() <= last).collect())
+    Ok(text.lines().filter_map(|line| serde_json::from_str::<S>(line).ok()).collect())
 }
 
-fn line<S: Logged>(step: &S) -> String {
+fn line<S: Serialize>(step: &S) -> String {
     serde_json::to_string(step).expect("a step is plain data") + "\n"
 }

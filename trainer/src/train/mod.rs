@@ -7,6 +7,7 @@
 //! # Layout
 //! - `outlook`: what of a run is known before its first step
 //! - `run`: what the loop needs, opened and checked step by step
+//! - `checkpoints`: when they are written, and which stay
 //! - `lock`: one writer of a folder; `resume`: whether a folder holds this run
 //! - `rows`: what is known of the samples' lengths and ids before the first step
 //! - `settle`: what a configuration leaves open of a step, found within the device's memory
@@ -15,9 +16,10 @@
 //! - `observed`: a trace of a step, and by which peak utilization is stated
 //! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `events`: TensorBoard's files; `seed`: of dropout
 //! - `clip`: M3D-CLIP's own training
-//! - `validate`: the validation loss
+//! - `validate`: the validation loss, and `questions`: what is answered with it
 //! - [`optimizer`]: clipping and AdamW over flat buffers; [`schedule`]: the learning rate
 
+mod checkpoints;
 mod clip;
 mod data;
 mod events;
@@ -26,6 +28,7 @@ mod log;
 mod observed;
 pub mod optimizer;
 mod outlook;
+mod questions;
 #[cfg(test)]
 mod reads;
 mod recent;
@@ -46,12 +49,14 @@ mod work;
 use std::path::Path;
 
 use med2e3_feed::FeedCursor;
-use med2e3_program::{Progress, Stopwatch};
+use med2e3_program::{Progress, StopSignal, Stopwatch};
 use med2e3_schemas::report::TrainReport;
+use serde::Serialize;
 
 use crate::TrainerError;
 use crate::config::TrainConfig;
 use crate::libtorch;
+use optimizer::StepScalars;
 use run::Run;
 use step_sums::StepSums;
 
@@ -61,44 +66,71 @@ pub(crate) use outlook::planned;
 pub(crate) use settle::{profile_of, texts_of};
 pub use start::Existing;
 
-/// Trains as `config` states and writes log, checkpoints and report to `out`.
+/// What is said when a run is told to stop.
+const STOPPING: &str = "told to stop: the step is finished and saved first; a second signal ends the run at once";
+
+/// How a run ended that did not fail.
+pub enum Ended<R> {
+    /// All its steps are done; its report.
+    Finished(R),
+    /// It was told to stop, and its last step is saved.
+    Stopped(StoppedRun),
+}
+
+/// Where a run was told to stop.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct StoppedRun {
+    /// Its last finished step, which is saved; 0 where none was finished.
+    pub stopped_after: u64,
+    /// The steps of the whole run.
+    pub steps: u64,
+}
+
+/// Trains as `config` states and writes log, checkpoints and report to `out`. A signal that asks the program to end lets it
+/// finish its step and save.
 ///
 /// # Errors
 /// A configuration, dataset or checkpoint that does not fit; more steps in a row than the configuration allows whose gradients are
-/// not finite.
+/// not finite, or checkpoints in a row that can't be written; data that does not read, once the steps before it are saved.
 pub fn train(
     config: &TrainConfig,
     out: &Path,
     existing: Existing,
     observed: &Observed,
-) -> Result<TrainReport, TrainerError> {
+) -> Result<Ended<TrainReport>, TrainerError> {
     let watch = Stopwatch::start();
     let mut run = Run::open(config, out, existing, observed)?;
     let mut feed = run.feed()?;
     let progress = Progress::new(run.total_steps, run.state.step, "steps");
+    let stop = StopSignal::listen(STOPPING);
 
-    'steps: while run.state.step < run.total_steps {
+    'steps: while run.state.step < run.total_steps && !stop.is_asked() {
         let step_watch = Stopwatch::start();
         let step = run.state.step + 1;
         let trace = run.trace_of(step)?;
+        let is_left_out = run.is_left_out(step);
         // Whatever is drawn depends on seed and step, so a resumed run draws what an unbroken one would.
         let seed = seed::seed_of(config.seed, step);
         let (mut sums, mut cursor, mut wait_seconds) = (StepSums::default(), run.state.cursor, 0.0);
         while !sums.is_whole() {
             let wait_watch = Stopwatch::start();
             let Some(batch) = feed.next_batch() else { break 'steps };
-            let batch = batch?;
+            let batch = batch.map_err(|problem| run.saved_before(problem))?;
             wait_seconds += wait_watch.seconds();
-            let computed = run.forward(&batch, seed)?;
-            if computed.output.loss.requires_grad() {
-                libtorch::backward(&computed.output.loss)?;
-                sums.has_graph = true;
+            if is_left_out {
+                sums.leave_out(&batch);
+            } else {
+                let computed = run.forward(&batch, seed)?;
+                if computed.output.loss.requires_grad() {
+                    libtorch::backward(&computed.output.loss)?;
+                    sums.has_graph = true;
+                }
+                sums.add(&batch, &computed);
             }
-            sums.add(&batch, &computed);
             cursor = batch.cursor;
             feed.recycle(batch);
         }
-        if !sums.has_graph {
+        if !(sums.has_graph || is_left_out) {
             return Err(TrainerError::Config {
                 key: "model.train".into(),
                 expected: "a part that the loss of every step depends on".into(),
@@ -106,7 +138,7 @@ pub fn train(
             });
         }
         let learning_rate = config.optimizer.learning_rate * run.schedule.factor(run.state.step);
-        let found = run.optimizer.step(learning_rate)?;
+        let found = if is_left_out { StepScalars::left_out() } else { run.optimizer.step(learning_rate)? };
         run.optimizer.zero_grad()?;
         (run.state.step, run.state.cursor) = (step, cursor);
         // The device's numbers are read one step later, when they have long arrived.
@@ -115,24 +147,23 @@ pub fn train(
         run.end_trace(trace)?;
 
         let is_last = step == run.total_steps;
-        let validation = config.validation.filter(|v| is_last || step.is_multiple_of(v.every));
-        let is_saved = is_last || config.checkpoint_every.is_some_and(|every| step.is_multiple_of(every));
-        if validation.is_some() || is_saved {
+        if let Some(validation) = config.validation.filter(|v| is_last || step.is_multiple_of(v.every)) {
             run.finish_step()?;
+            run.validate(&validation)?;
         }
-        if let Some(validation) = validation {
-            let loss = run.validation_loss(&validation)?;
-            run.state.validation.push((step, loss));
-        }
-        if is_saved {
+        if run.checkpoints.is_due(step) {
             run.save_checkpoint()?;
         }
+        run.checkpoints.look()?;
         progress.set_message(run.summary());
         progress.add_timed(step_watch.seconds());
     }
-    run.finish_step()?;
+    run.save_last_checkpoint()?;
     progress.finish();
-    run.report(config, watch.seconds())
+    if run.state.step < run.total_steps && stop.is_asked() {
+        return Ok(Ended::Stopped(StoppedRun { stopped_after: run.state.step, steps: run.total_steps }));
+    }
+    Ok(Ended::Finished(run.report(config, watch.seconds())?))
 }
 
 /// The epoch that the batch before this cursor belongs to.

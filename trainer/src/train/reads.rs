@@ -13,7 +13,9 @@ fn reads(steps: u64, set: &[&str]) -> u64 {
     let dataset = folder.path().join("dataset");
     write_dataset(&dataset);
     let text = BASE.replace("DATASET", dataset.to_str().unwrap());
-    let text = text.replace("checkpoint_every = 1\n", "").replace("max_steps = 1", &format!("max_steps = {steps}"));
+    let text = text
+        .replace("checkpoint = { every_steps = 1 }\n", "")
+        .replace("max_steps = 1", &format!("max_steps = {steps}"));
     let set: Vec<String> = set.iter().map(ToString::to_string).chain(["data.epochs=4".into()]).collect();
     let config: TrainConfig = parse("run.toml", &text, &set).unwrap();
     let counter = HostReads::start().unwrap();

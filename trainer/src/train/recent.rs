@@ -8,12 +8,15 @@ use med2e3_schemas::sample::Task;
 /// Steps that the line is about.
 const RECENT: usize = 20;
 
-/// Means over the last steps, the most telling first; `validation` is the last measured loss.
+/// Means over those of the last steps that were not left out, the most telling first; `validation` is the last measured loss.
 pub(super) fn summary(steps: &[TrainStep], validation: Option<f64>) -> String {
-    let recent = &steps[steps.len().saturating_sub(RECENT)..];
-    let Some(last) = recent.last() else { return String::new() };
-    let mean = |get: fn(&TrainStep) -> f64| recent.iter().map(get).sum::<f64>() / recent.len() as f64;
-    let mut words = vec![format!("loss {:.3}{}", mean(|step| step.loss), by_task(recent))];
+    let recent = steps[steps.len().saturating_sub(RECENT)..].iter().filter(|step| !step.skipped);
+    let recent: Vec<&TrainStep> = recent.collect();
+    let skipped = steps.iter().filter(|step| step.skipped).count();
+    let left_out = (skipped > 0).then(|| format!("{skipped} left out"));
+    let Some(last) = recent.last() else { return left_out.unwrap_or_default() };
+    let mean = |get: fn(&TrainStep) -> f64| recent.iter().copied().map(get).sum::<f64>() / recent.len() as f64;
+    let mut words = vec![format!("loss {:.3}{}", mean(|step| step.loss), by_task(&recent))];
     words.extend(validation.map(|loss| format!("validation {loss:.3}")));
     words.push(match last.clipped_norm.filter(|after| *after < last.gradient_norm) {
         Some(after) => format!("norm {:.2} clipped to {after:.2}", last.gradient_norm),
@@ -22,15 +25,14 @@ pub(super) fn summary(steps: &[TrainStep], validation: Option<f64>) -> String {
     words.push(format!("rate {:.2e}", last.learning_rate));
     let seconds = mean(|step| step.seconds);
     words.push(format!("{seconds:.2} s/step"));
-    words.extend(work(recent, seconds));
+    words.extend(work(&recent, seconds));
     words.push(format!("waiting for data {:.1} %", 100.0 * mean(|step| step.wait_seconds) / seconds.max(1e-9)));
-    let skipped = steps.iter().filter(|step| step.skipped).count();
-    words.extend((skipped > 0).then(|| format!("{skipped} left out")));
+    words.extend(left_out);
     words.join(", ")
 }
 
 /// The loss of each task over its targets; nothing where there is one task alone.
-fn by_task(steps: &[TrainStep]) -> String {
+fn by_task(steps: &[&TrainStep]) -> String {
     let mut sums: BTreeMap<Task, (f64, u64)> = BTreeMap::new();
     for (task, own) in steps.iter().flat_map(|step| &step.by_task) {
         let sum = sums.entry(*task).or_default();
@@ -43,7 +45,7 @@ fn by_task(steps: &[TrainStep]) -> String {
     format!(" ({})", each.collect::<Vec<_>>().join(", "))
 }
 
-fn work(steps: &[TrainStep], seconds: f64) -> Vec<String> {
+fn work(steps: &[&TrainStep], seconds: f64) -> Vec<String> {
     let work: Vec<&StepWork> = steps.iter().filter_map(|step| step.work.as_ref()).collect();
     if work.is_empty() {
         return Vec::new();
@@ -115,8 +117,10 @@ mod tests {
         );
         let mut other = step(2.0, 3.0, Some(0.2));
         other.by_task = BTreeMap::from([(Task::OpenVqa, TaskLoss { loss: 1.0, targets: 5 })]);
-        (other.skipped, other.clipped_norm) = (true, Some(2.0));
-        let line = summary(&[step(3.0, 1.0, Some(0.6)), other], None);
+        other.clipped_norm = Some(2.0);
+        let bad = TrainStep { skipped: true, ..step(f64::NAN, 9.0, None) };
+        assert_eq!(summary(&[bad.clone()], None), "1 left out");
+        let line = summary(&[step(3.0, 1.0, Some(0.6)), bad, other], None);
         for part in ["(caption 3.000, open_vqa 1.000)", "norm 2.00,", "MFU 30.0 %, HFU 45.0 %", "1 left out"] {
             assert!(line.contains(part), "{part}: {line}");
         }

@@ -1,34 +1,45 @@
 //! Whether a folder holds the run that a configuration describes, and the checkpoint to go on from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use med2e3_program::note;
 use med2e3_program::output::{OutputError, is_occupied};
+use med2e3_schemas::config::moved_values;
 use serde::Serialize;
 use toml::{Table, Value};
 
 use super::start::Existing;
 use crate::TrainerError;
+use crate::config::MOVED;
 use crate::files::checkpoint::Checkpoint;
 
-/// Keys that decide nothing of what is learned: where and how fast a run goes, what it writes, and where its data is. The data
-/// itself is compared with what the checkpoint states.
-const FREE: [&str; 12] = [
+/// Keys that may change when a run goes on: where, how fast, in which pieces and how long it goes, what it writes, and where its
+/// data and its start lie. The data itself is compared with what the checkpoint states. A change is said.
+const FREE: [&str; 19] = [
     "name",
     "device",
     "threads",
-    "checkpoint_every",
+    "checkpoint",
     "validation",
+    "compute.algorithms",
+    "compute.attention",
+    "compute.matmul",
     "data.dataset",
     "data.readers",
     "data.depth",
+    "data.epochs",
+    "data.max_steps",
     "data.other_inputs",
+    "step.max_skipped",
     "step.micro_batch",
     "step.recompute",
+    "model.start.checkpoint",
     "model.text_tokenizer",
 ];
+/// Those of them by which the learning rate's way changes.
+const LENGTH: [&str; 2] = ["data.epochs", "data.max_steps"];
 
 /// The checkpoint to go on from, where the folder holds this run already; `None` where the run begins.
 ///
@@ -41,25 +52,26 @@ pub(super) fn resumable<C: Serialize>(
 ) -> Result<Option<Checkpoint>, TrainerError> {
     if !is_occupied(out) {
         if existing == Existing::Resume {
-            note(format_args!("note: {} holds no run yet; this one begins", out.display()));
+            note(format_args!("note: {} holds no run yet: beginning at step 1", out.display()));
         }
         return Ok(None);
     }
     let found = fs::read_to_string(out.join("train.toml")).ok().and_then(|text| text.parse::<Table>().ok());
     let own = Table::try_from(config).expect("a parsed configuration can be written");
-    let (problem, hint) = match (found.map(|found| difference(&found, &own)), existing) {
-        (Some(None), Existing::Resume) => {
+    let (problem, hint) = match (found.map(|found| differences(found, &own)), existing) {
+        (Some(found), Existing::Resume) if found.binding.is_empty() => {
+            found.free.iter().for_each(|changed| note(format_args!("note: {changed}")));
             let last = Checkpoint::open_last(out)?;
             if last.is_none() {
-                note(format_args!("note: {} holds no checkpoint yet; the run begins again", out.display()));
+                note(format_args!("note: no checkpoint found in {}: beginning at step 1", out.display()));
             }
             return Ok(last);
         }
-        (Some(None), Existing::Refuse) => {
+        (Some(found), Existing::Refuse) if found.binding.is_empty() => {
             ("holds this run already".to_owned(), "--resume goes on from its last checkpoint")
         }
-        (Some(Some(difference)), _) => (
-            format!("holds another run than this one: {difference}"),
+        (Some(found), _) => (
+            format!("holds another run than this one: {}", found.binding.join("; ")),
             "state what it began with, or give another --out",
         ),
         (None, _) => ("holds something else than a run".to_owned(), "give another --out"),
@@ -67,17 +79,38 @@ pub(super) fn resumable<C: Serialize>(
     Err(OutputError::Occupied { path: out.to_owned(), problem, hint: hint.into() }.into())
 }
 
-/// The first key in which another run's configuration differs, with both values.
-fn difference(there: &Table, here: &Table) -> Option<String> {
-    let [there, here] = [there, here].map(|table| {
+/// Keys in which two configurations differ, each with both values, in words.
+struct Differences {
+    /// Of runs that are not the same.
+    binding: Vec<String>,
+    /// Of one run that goes on in another way.
+    free: Vec<String>,
+}
+
+fn differences(mut there: Table, here: &Table) -> Differences {
+    // A run of an earlier version. Where both keys are there, the later one is this version's.
+    let _ = moved_values(&mut there, &MOVED);
+    let [there, here] = [&there, here].map(|table| {
         let mut values = BTreeMap::new();
         flatten("", table, &mut values);
         values
     });
-    let differing = here.keys().chain(there.keys()).find(|key| !is_free(key) && there.get(*key) != here.get(*key))?;
-    let words =
-        |values: &BTreeMap<String, &Value>| values.get(differing).map_or("absent".into(), |value| value.to_string());
-    Some(format!("{differing} is {} there, {} here", words(&there), words(&here)))
+    let keys: BTreeSet<&String> = there.keys().chain(here.keys()).collect();
+    let differing = keys.into_iter().filter(|key| there.get(*key) != here.get(*key));
+    let (mut binding, mut free) = (Vec::new(), Vec::new());
+    for key in differing {
+        let word =
+            |values: &BTreeMap<String, &Value>| values.get(key).map_or("absent".into(), |value| value.to_string());
+        let both = format!("{key} is {} there, {} here", word(&there), word(&here));
+        match is_free(key) {
+            true if LENGTH.contains(&key.as_str()) => {
+                free.push(format!("{both}: the learning rate falls over the new length"))
+            }
+            true => free.push(both),
+            false => binding.push(both),
+        }
+    }
+    Differences { binding, free }
 }
 
 fn is_free(key: &str) -> bool {
@@ -105,20 +138,33 @@ mod tests {
         let text = "seed = 1\nthreads = 1\ncheckpoint_every = 3\n[data]\ndataset = \"a\"\nreaders = 1\nepochs = 2\n\
                     [step]\nmicro_batch = \"whole\"\n[validation]\nevery = 5\n";
         let there: Table = text.parse().unwrap();
-        let after = |from: &str, to: &str| difference(&there, &text.replace(from, to).parse().unwrap());
+        let after = |from: &str, to: &str| differences(there.clone(), &text.replace(from, to).parse().unwrap());
         for (from, to) in [
             ("threads = 1", "threads = 2"),
             ("checkpoint_every = 3\n", ""),
+            ("checkpoint_every = 3\n", "checkpoint = { keep = 9 }\n"),
             ("dataset = \"a\"", "dataset = \"b\""),
             ("readers = 1", "readers = 3"),
+            ("epochs = 2", "epochs = 4"),
+            ("epochs = 2", "max_steps = 4"),
             ("every = 5", "every = 6"),
             ("micro_batch = \"whole\"", "micro_batch = { tokens = 5, volumes = 1 }"),
             ("[validation]\nevery = 5\n", ""),
         ] {
-            assert_eq!(after(from, to), None, "{to}");
+            let found = after(from, to);
+            assert!(found.binding.is_empty() && !found.free.is_empty(), "{to}");
         }
-        assert_eq!(after("seed = 1", "seed = 2").unwrap(), "seed is 1 there, 2 here");
-        assert_eq!(after("epochs = 2", "epochs = 4").unwrap(), "data.epochs is 2 there, 4 here");
-        assert_eq!(after("epochs = 2", "max_steps = 4").unwrap(), "data.max_steps is absent there, 4 here");
+        let found = after("readers = 1\nepochs = 2", "readers = 3\nepochs = 4");
+        assert_eq!(found.free[0], "data.epochs is 2 there, 4 here: the learning rate falls over the new length");
+        assert_eq!(found.free[1], "data.readers is 1 there, 3 here");
+        // Every key that differs is named.
+        let found = after("seed = 1\nthreads = 1", "seed = 2\nthreads = 1\nother = true");
+        assert_eq!(found.binding, ["other is absent there, true here", "seed is 1 there, 2 here"]);
+        assert_eq!(after("seed = 1", "seed = 1").binding.len() + after("seed = 1", "seed = 1").free.len(), 0);
+        // A run of an earlier version.
+        let earlier: Table = "checkpoint_every = 3\n[data]\nbatch_size = 2\n".parse().unwrap();
+        let now: Table = "checkpoint = { every_steps = 3 }\n[data]\n[step]\nbatch = 2\n".parse().unwrap();
+        let found = differences(earlier, &now);
+        assert!(found.binding.is_empty() && found.free.is_empty(), "{:?}", found.binding);
     }
 }

@@ -1,10 +1,10 @@
 //! What a training run needs, opened and checked before the first step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use med2e3_feed::{Budget, Feed, FeedPlan, HostBatch, Splicing, StepRule};
+use med2e3_feed::{Budget, Feed, FeedError, FeedPlan, HostBatch, Splicing, StepRule};
 use med2e3_program::output::write_report;
 use med2e3_program::{Stopwatch, note};
 use med2e3_schemas::Id;
@@ -13,12 +13,14 @@ use med2e3_schemas::sample::Task;
 use med2e3_store::{FileError, put_whole};
 use tch::{Device, Kind, Tensor};
 
+use super::checkpoints::Checkpoints;
 use super::data::TrainData;
 use super::lock::RunLock;
 use super::log::{self, StepLog};
 use super::observed::{self, Observed};
 use super::optimizer::{AdamW, AdamWConfig, Master, Rates, StepScalars, Trained};
 use super::outlook::learning;
+use super::questions::Questions;
 use super::recent;
 use super::rows;
 use super::schedule::CosineSchedule;
@@ -26,12 +28,13 @@ use super::settle::{Settled, profile_of, settle, texts_of};
 use super::start::{Existing, Origin};
 use super::step_sums::{Computed, StepSums};
 use super::tasks::{TaskSums, TaskTargets};
+use super::validate::forget_after;
 use super::work::{Costs, PeakMemory, Work};
 use crate::TrainerError;
 use crate::augmentation::{self, Augmentation, Draw};
 use crate::config::{Matmul, OptimizerConfig, StepConfig, TrainConfig, by_part};
 use crate::device_batch::{codes_part, row_key, texts, weights};
-use crate::files::checkpoint::{Contents, HostTensors, Tokenizers, TrainState, folder_of, snapshot};
+use crate::files::checkpoint::{Contents, Snapshot, Tokenizers, TrainState, snapshot};
 use crate::fit::{self, expect};
 use crate::host_array::HostArray;
 use crate::libtorch::{Trace, device_name};
@@ -72,20 +75,23 @@ pub(super) struct Run {
     /// What work is counted by.
     costs: Costs,
     memory: PeakMemory,
+    /// What is answered after each measurement.
+    pub(super) questions: Option<Questions>,
     /// The largest norm of gradients.
     clip: Option<f64>,
     /// The step that is recorded.
     trace: Option<u64>,
+    /// Steps behind the state that were left out before the run was resumed.
+    left_out: BTreeSet<u64>,
     skipped_in_a_row: usize,
     max_skipped: usize,
     /// The run's seed.
     pub(super) seed: u64,
-    /// The step of the last checkpoint.
-    saved: Option<u64>,
+    pub(super) checkpoints: Checkpoints,
     _lock: RunLock,
     /// What is trained, in words.
     trained: Vec<String>,
-    out: PathBuf,
+    pub(super) out: PathBuf,
 }
 
 /// A step that was computed and whose numbers are on their way.
@@ -152,24 +158,41 @@ impl Run {
         let trained = tunings.names();
         let state = origin.state(&data, &trained, &mut optimizer)?;
         observed.check(state.step + 1, total_steps)?;
-        let log = open_folder(out, &text, &origin, &state)?;
+        let questions = match (config.validation, &data.validation) {
+            (Some(validation), Some(samples)) => {
+                Questions::open(&validation, &samples.rows, config.data.form, question, model.config(), &data.dataset)?
+            }
+            _ => None,
+        };
+        let (log, left_out) = open_folder(out, &text, &origin, &state)?;
+        forget_after(out, state.step)?;
+        if let Origin::Resumed(checkpoint) = &origin {
+            note(format_args!(
+                "goes on from {}, behind step {} of {total_steps}",
+                checkpoint.folder().display(),
+                state.step
+            ));
+        }
         let plan = feed_plan(config, &model, rule, &state);
         let (sizes, learning) = learning(&config.model, &sizes)?;
         let (card, is_tf32) = (device_name(device).ok(), config.compute.matmul == Matmul::Tf32);
         let peak = peak(observed.profile.as_ref(), card.as_deref(), config.compute.precision, is_tf32);
         let saved = (state.step > 0).then_some(state.step);
+        let checkpoints = Checkpoints::new(&config.checkpoint, out, saved);
         Ok(Run {
             staging: Staging::new(device)?,
             numbers: ScalarRing::default(),
             open_step: None,
             costs: Costs { sizes, learning, policy: settled.policy, peak },
             memory,
+            questions,
             clip: config.optimizer.clip,
             trace: observed.trace,
+            left_out,
             skipped_in_a_row: 0,
             max_skipped: config.step.max_skipped,
             seed: config.seed,
-            saved,
+            checkpoints,
             _lock: lock,
             device,
             augmentation: config.step.augmentation,
@@ -317,31 +340,71 @@ impl Run {
             return Ok(());
         }
         // The run goes on from behind these steps, where it would otherwise meet them again.
-        self.finish_step()?;
-        self.save_checkpoint()?;
+        self.save_last_checkpoint()?;
         Err(self.diverged(step, loss))
     }
 
-    /// Writes `step-N/` of the last finished step.
+    /// Begins to write `step-N/` of the last finished step.
     ///
     /// # Errors
-    /// Weights that are not finite; the system refuses to write.
+    /// Weights that are not finite; the system refuses to write, too often.
     pub(super) fn save_checkpoint(&mut self) -> Result<(), TrainerError> {
-        let is_finite = |(_, tensor): &(String, Tensor)| tensor.isfinite().all().int64_value(&[]) == 1;
-        if !self.trainable.iter().all(is_finite) {
-            return Err(self.diverged(self.state.step, self.log.steps.last().map_or(f64::NAN, |step| step.loss)));
+        // A run that goes on from it finds the step in the log.
+        self.finish_step()?;
+        self.check_weights()?;
+        let snapshot = self.snapshot()?;
+        self.checkpoints.begin(self.state.step, snapshot)
+    }
+
+    /// Writes `step-N/` of the last finished step, where it is not there yet, and waits until it is whole.
+    ///
+    /// # Errors
+    /// As [`Run::save_checkpoint`].
+    pub(super) fn save_last_checkpoint(&mut self) -> Result<(), TrainerError> {
+        self.finish_step()?;
+        if self.state.step == 0 {
+            return Ok(());
         }
+        self.check_weights()?;
+        let snapshot = self.snapshot()?;
+        self.checkpoints.write(self.state.step, &snapshot)
+    }
+
+    /// A problem of the data, after the steps before it were saved: who mends it goes on from there.
+    pub(super) fn saved_before(&mut self, problem: FeedError) -> TrainerError {
+        if let Err(other) = self.save_last_checkpoint() {
+            note(format_args!("WARNING: {other}"));
+        }
+        problem.into()
+    }
+
+    /// Whether this step was left out before the run was resumed from a checkpoint that precedes it. It is left out again,
+    /// uncomputed: sums without a fixed order might come out finite.
+    pub(super) fn is_left_out(&self, step: u64) -> bool {
+        self.left_out.contains(&step)
+    }
+
+    /// # Errors
+    /// Weights that are not finite.
+    fn check_weights(&mut self) -> Result<(), TrainerError> {
+        let is_finite = |(_, tensor): &(String, Tensor)| tensor.isfinite().all().int64_value(&[]) == 1;
+        if self.trainable.iter().all(is_finite) {
+            return Ok(());
+        }
+        Err(self.diverged(self.state.step, self.log.steps.last().map_or(f64::NAN, |step| step.loss)))
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, TrainerError> {
         let training = Some((&self.state, self.optimizer.state().tensors));
         let inputs = self.data.dataset.index().inputs.clone();
-        let contents = Contents { model: &self.model, tokenizers: self.tokenizers.clone(), inputs, training };
-        snapshot(&contents, HostTensors::Copied)?.write(&folder_of(&self.out, self.state.step))?;
-        self.saved = Some(self.state.step);
-        Ok(())
+        snapshot(&Contents { model: &self.model, tokenizers: self.tokenizers.clone(), inputs, training })
     }
 
     /// The error of a step whose numbers are not finite.
-    pub(super) fn diverged(&self, step: u64, loss: f64) -> TrainerError {
-        TrainerError::diverged(step, loss, self.saved)
+    pub(super) fn diverged(&mut self, step: u64, loss: f64) -> TrainerError {
+        // One that can't be written is not there to go on from; what failed here is told.
+        let _ = self.checkpoints.settle();
+        TrainerError::diverged(step, loss, self.checkpoints.last())
     }
 
     /// The last steps in a few words, for the progress bar.
@@ -400,18 +463,21 @@ fn trained((name, tensor, own): (String, Tensor, Tuning), kind: Kind, config: &O
     Trained { rate: share * rates.rate_of(&tensor), decay: rates.decay_of(&tensor), name, tensor, kind }
 }
 
-/// Makes the folder this run's: its configuration, and a log of the steps before `state`.
+/// Makes the folder this run's: its configuration, and a log of the steps before `state`. Gives the later steps that the log
+/// calls left out, too.
 fn open_folder(
     out: &Path,
     text: &str,
     origin: &Origin,
     state: &TrainState,
-) -> Result<StepLog<TrainStep>, TrainerError> {
+) -> Result<(StepLog<TrainStep>, BTreeSet<u64>), TrainerError> {
     let path = out.join("train.jsonl");
-    let steps = if matches!(origin, Origin::Resumed(_)) { log::read(&path, state.step)? } else { Vec::new() };
+    let logged: Vec<TrainStep> = if matches!(origin, Origin::Resumed(_)) { log::read(&path)? } else { Vec::new() };
+    let (steps, later): (Vec<_>, Vec<_>) = logged.into_iter().partition(|line| line.step <= state.step);
+    let left_out = later.into_iter().filter(|line| line.skipped).map(|line| line.step).collect();
     fs::create_dir_all(out).map_err(FileError::of(out, "create"))?;
     put_whole(&out.join("train.toml"), text.as_bytes())?;
-    StepLog::create(&path, steps)
+    Ok((StepLog::create(&path, steps)?, left_out))
 }
 
 /// What is computed at once and again; found where the configuration leaves it open.

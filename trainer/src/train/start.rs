@@ -9,11 +9,11 @@ use med2e3_shards::Dataset;
 use tch::{Device, Kind};
 
 use super::data::TrainData;
-use super::optimizer::{AdamW, AdamWState, OptimizerError};
+use super::optimizer::AdamW;
 use super::resume::resumable;
 use crate::TrainerError;
 use crate::config::{ModelConfig, Start, TrainConfig};
-use crate::files::checkpoint::{CarriedFile, Checkpoint, MOMENTS, Tokenizers, TrainState};
+use crate::files::checkpoint::{CarriedFile, Checkpoint, Tokenizers, TrainState};
 use crate::files::model_files::ModelFiles;
 use crate::fit::{self, Learned, expect};
 use crate::machine::check_memory;
@@ -155,7 +155,7 @@ impl Origin {
                 skipped: Vec::new(),
             });
         };
-        let (state, tensors) = checkpoint.state()?;
+        let (state, moments) = checkpoint.state()?;
         if state.selection != selection {
             return Err(TrainerError::Config {
                 key: "data".into(),
@@ -163,9 +163,7 @@ impl Origin {
                 found: "others; the dataset or its subset has changed".into(),
             });
         }
-        let path = checkpoint.folder().join(MOMENTS);
-        let named = |error: OptimizerError| TrainerError::Part { path, source: Box::new(error.into()) };
-        optimizer.load_state(AdamWState { updates: state.updates(), tensors }).map_err(named)?;
+        optimizer.load_state(&moments).map_err(|problem| moments.named(problem))?;
         Ok(state)
     }
 }

@@ -45,6 +45,11 @@ impl StepSums {
         self.correct_count = added(self.correct_count.take(), output.correct_count.detach());
         self.tasks.add(tasks);
         self.work.add(work);
+        self.leave_out(batch);
+    }
+
+    /// Counts a micro-batch of a step that is left out, of which nothing is computed.
+    pub(super) fn leave_out(&mut self, batch: &HostBatch) {
         self.samples.extend(batch.texts.iter().map(|text| text.sample_id));
         self.share = batch.share.clone();
     }

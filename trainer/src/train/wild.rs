@@ -28,7 +28,7 @@ name = "wild"
 seed = 1
 device = "cpu"
 threads = 1
-checkpoint_every = 1
+checkpoint = { every_steps = 1 }
 validation = { every = 1, batches = 1 }
 [data]
 dataset = "DATASET"

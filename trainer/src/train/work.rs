@@ -81,7 +81,7 @@ impl Costs {
             texts: work.texts,
             tokens: work.tokens,
             volumes: work.volumes,
-            padding_share: 1.0 - work.tokens as f64 / work.computed.max(1) as f64,
+            padding_share: (work.computed - work.tokens) as f64 / work.computed.max(1) as f64,
             texts_per_second: per_second(work.texts as f64),
             tokens_per_second: per_second(work.tokens as f64),
             volumes_per_second: per_second(work.volumes as f64),
@@ -198,7 +198,9 @@ mod tests {
         let logged = costs(Recompute::None).logged(&twice, 2.0, 0.5, Some(7));
         assert_eq!((logged.texts, logged.texts_per_second, logged.volumes_per_second), (4, 2.0, 2.0));
         assert_eq!((logged.tokens_per_second, logged.wait_share), (kept.tokens as f64, 0.25));
-        assert_eq!(logged.padding_share, 1.0 - kept.tokens as f64 / kept.computed as f64);
+        assert_eq!(logged.padding_share, (kept.computed - kept.tokens) as f64 / kept.computed as f64);
+        // Of a step that is left out nothing is computed.
+        assert_eq!(costs(Recompute::None).logged(&Work::default(), 1.0, 1.0, None).padding_share, 0.0);
         assert_eq!((logged.mfu, logged.hfu), (Some(kept.model_flops / 1e15), Some(kept.hardware_flops / 1e15)));
         assert_eq!(logged.peak_bytes, Some(7));
         let unknown = Costs { peak: None, ..costs(Recompute::None) }.logged(&twice, 0.0, 0.0, None);

@@ -9,7 +9,7 @@ use tch::Device;
 
 use crate::TrainerError;
 use crate::files::checkpoint::{
-    CarriedFile, Checkpoint, Contents, HostTensors, TOKENIZER_CONFIG, Tokenizers, inputs_in, inputs_of, snapshot,
+    CarriedFile, Checkpoint, Contents, TOKENIZER_CONFIG, Tokenizers, inputs_in, inputs_of, snapshot,
 };
 use crate::files::json::to_json;
 use crate::files::model_files::{ModelFiles, ModelPaths, Tables};
@@ -97,7 +97,7 @@ pub fn import(import: &Import<'_>) -> Result<Exchanged, TrainerError> {
     };
     let is_stated = inputs.is_some();
     let contents = Contents { model: &loaded.model, tokenizers: tokenizers.clone(), inputs, training: None };
-    snapshot(&contents, HostTensors::Shared)?.write_new(import.out)?;
+    snapshot(&contents)?.write_new(import.out)?;
     Ok(Exchanged {
         config: files.config().clone(),
         inferred: files.inferred(),
@@ -134,7 +134,7 @@ pub fn export(path: &Path, precision: Precision, out: &Path) -> Result<Exchanged
     }
     let is_stated = inputs.is_some();
     let contents = Contents { model: &model, tokenizers: tokenizers.clone(), inputs, training: None };
-    snapshot(&contents, HostTensors::Shared)?.with_tokenizer_of_llm().write_new(out)?;
+    snapshot(&contents)?.with_tokenizer_of_llm().write_new(out)?;
     Ok(Exchanged {
         config: model.config().clone(),
         inferred: None,

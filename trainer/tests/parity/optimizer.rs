@@ -103,7 +103,7 @@ fn adamw_equals_torch_and_resumes_exactly() {
         let kept: Vec<(&str, Tensor)> = first.iter().map(|(name, tensor)| (name.as_str(), tensor.copy())).collect();
         let second = leaves(&kept);
         let mut resumed = optimizer_of(&second);
-        resumed.load_state(AdamWState { updates: 3, tensors: everything(&optimizer, &Vec::new()) }).unwrap();
+        resumed.load_state(&AdamWState { updates: 3, tensors: everything(&optimizer, &Vec::new()) }).unwrap();
         for (optimizer, named) in [(&mut optimizer, &first), (&mut resumed, &second)] {
             (4..=6).for_each(|number| step(optimizer, named, number));
             for (name, moment) in optimizer.state().tensors.iter().filter(|(name, _)| !name.starts_with("remainder/")) {
@@ -285,7 +285,7 @@ fn a_state_of_other_weights_is_an_error_that_names_them() {
     };
     let state = |kind| optimizer(kind).state().tensors;
     let load = |kind, tensors: Named| {
-        optimizer(kind).load_state(AdamWState { updates: 1, tensors }).err().map(|error| error.to_string())
+        optimizer(kind).load_state(&AdamWState { updates: 1, tensors }).err().map(|error| error.to_string())
     };
     assert_eq!(load(Kind::Float, state(Kind::Float)), None);
     assert_eq!(load(Kind::BFloat16, state(Kind::BFloat16)), None);

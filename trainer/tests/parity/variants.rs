@@ -2,7 +2,7 @@
 //! transformers. Expected numbers: `golden/variants.py`.
 
 use med2e3_trainer::device::DeviceChoice;
-use med2e3_trainer::files::checkpoint::{Contents, HostTensors, Tokenizers, snapshot};
+use med2e3_trainer::files::checkpoint::{Contents, Tokenizers, snapshot};
 use med2e3_trainer::generate::{Decoding, Until, generate};
 use med2e3_trainer::model::{
     ConnectorKind, Initializer, LanguageModelConfig, Med2e3, Med2e3Config, ModelInput, Part, Preset, TextFeature,
@@ -201,7 +201,7 @@ fn each_preset_fails_against_every_others_reference() {
     for (name, preset) in &presets {
         let model = model(&golden, name, variant(&golden, *preset));
         let contents = Contents { model: &model, tokenizers: Tokenizers::default(), inputs: None, training: None };
-        snapshot(&contents, HostTensors::Shared).unwrap().write(&folder.path().join(name)).unwrap();
+        snapshot(&contents).unwrap().write(&folder.path().join(name)).unwrap();
         // What it computes is what torch does: the tests above.
         let input = batch_of(&golden, &model.config().variant);
         let (visual, lengths) = (model.visual(&input).unwrap(), golden.get("lengths"));

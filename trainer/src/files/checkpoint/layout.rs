@@ -29,7 +29,9 @@ pub(super) struct Manifest {
     pub(super) files: BTreeMap<String, String>,
 }
 
-/// A file's blake3, as hex.
+/// A file's blake3, as hex; all cores hash it.
 pub(super) fn hash_of(path: &Path) -> Result<String, TrainerError> {
-    Ok(blake3::hash(MappedFile::open(path)?.as_ref()).to_hex().to_string())
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_rayon(MappedFile::open(path)?.as_ref());
+    Ok(hasher.finalize().to_hex().to_string())
 }

@@ -2,8 +2,10 @@
 //! what training goes on from.
 //!
 //! # Layout
-//! - `snapshot`: a model and a run's state, to host memory
+//! - `snapshot`: a model and a run's state of one moment
 //! - `write`: a snapshot to a folder, whole, in an earlier one's stead
+//! - `prune`: the newest stay
+//! - `moments`: the optimizer's state, a tensor at a time
 //! - `inputs`: how the model's inputs were made
 //! - `carried`: files of published models that go along unread
 //! - `layout`: the names of the files; `state`: what training goes on from in addition to weights and moments
@@ -13,6 +15,8 @@
 mod carried;
 mod inputs;
 mod layout;
+mod moments;
+mod prune;
 mod snapshot;
 mod state;
 mod write;
@@ -21,7 +25,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use med2e3_store::whole::without_earlier;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind};
 
 use crate::TrainerError;
 use crate::files::json::read_json;
@@ -34,7 +38,9 @@ pub use carried::CarriedFile;
 pub(crate) use carried::TOKENIZER_CONFIG;
 pub use inputs::{inputs_in, inputs_of};
 pub(crate) use layout::MOMENTS;
-pub use snapshot::{Contents, HostTensors, Snapshot, Tokenizers, clip_snapshot, snapshot};
+pub use moments::StoredMoments;
+pub use prune::{note_latest, remove_earlier};
+pub use snapshot::{Contents, Snapshot, Tokenizers, clip_snapshot, snapshot};
 pub use state::TrainState;
 
 const OWN_JSON: &str = "JSON as this program writes it";
@@ -110,13 +116,14 @@ impl Checkpoint {
         Ok(files.load(device, Kind::Float)?.model)
     }
 
-    /// What training goes on from, with the optimizer's state by name, on the CPU.
+    /// What training goes on from, with the optimizer's state, which is read a tensor at a time.
     ///
     /// # Errors
     /// A checkpoint without a state, or one that does not read.
-    pub fn state(&self) -> Result<(TrainState, Vec<(String, Tensor)>), TrainerError> {
+    pub fn state(&self) -> Result<(TrainState, StoredMoments), TrainerError> {
         let state: TrainState = read_json(&self.folder.join(STATE), OWN_JSON)?;
-        let moments = WeightsFile::open(&self.folder.join(MOMENTS))?.tensors(Device::Cpu, None)?;
+        let file = WeightsFile::open(&self.folder.join(MOMENTS))?;
+        let moments = StoredMoments { updates: state.updates(), file };
         Ok((state, moments))
     }
 }
@@ -193,8 +200,9 @@ fn checkpoints(run: &Path) -> Vec<(u64, PathBuf)> {
 mod tests {
     use super::*;
     use crate::model::{Med2e3Config, Part};
+    use crate::train::optimizer::StoredState;
     use safetensors::SafeTensors;
-    use tch::no_grad;
+    use tch::{Tensor, no_grad};
 
     /// A small random model.
     fn small() -> Med2e3 {
@@ -225,8 +233,8 @@ mod tests {
         };
         let training = Some((&state, vec![("exp_avg/x".to_owned(), moment.shallow_clone())]));
         let contents = Contents { model: &model, tokenizers: Tokenizers::default(), inputs: None, training };
-        let copied = snapshot(&contents, HostTensors::Copied).unwrap();
-        let shared = snapshot(&contents, HostTensors::Shared).unwrap();
+        let copied = snapshot(&contents).unwrap().copied();
+        let shared = snapshot(&contents).unwrap();
         is_send(&copied);
 
         for (_, tensor) in Part::ALL.into_iter().flat_map(|part| model.parameters(part)) {
@@ -238,7 +246,8 @@ mod tests {
         assert_eq!(checkpoint.folder(), run.path().join("step-7"));
         let (found_state, moments) = checkpoint.state().unwrap();
         assert_eq!((found_state.updates(), &found_state), (6, &state));
-        assert_eq!(Vec::<f32>::try_from(&moments[0].1).unwrap(), [1.0, 2.0]);
+        let moment = moments.tensor("exp_avg/x").unwrap();
+        assert_eq!(Vec::<f32>::try_from(&moment).unwrap(), [1.0, 2.0]);
         let found = checkpoint.model(Device::Cpu).unwrap();
         for (part, before) in Part::ALL.into_iter().zip(&before) {
             assert!(
@@ -259,7 +268,7 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let contents = Contents { model: &small(), tokenizers: Tokenizers::default(), inputs: None, training: None };
         let folder = folder_of(run.path(), 1);
-        snapshot(&contents, HostTensors::Shared).unwrap().write(&folder).unwrap();
+        snapshot(&contents).unwrap().write(&folder).unwrap();
         for name in ["llm/model-00002.safetensors", "adapters/adapter_model.bin", "tokenizer.json"] {
             let path = folder.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -39,16 +39,8 @@ pub struct Tokenizers {
     pub carried: Vec<CarriedFile>,
 }
 
-/// What a snapshot does with tensors that are on the host already. Those of another device are always copied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HostTensors {
-    /// Copied, so that the snapshot keeps the values of its moment while training goes on.
-    Copied,
-    /// Shared with the model, which must not change until the snapshot is written: a large model is not in memory twice.
-    Shared,
-}
-
-/// Everything that a checkpoint's folder will hold; `Send`, so that another thread may write it.
+/// Everything that a checkpoint's folder will hold. It shares its tensors with the model, which must not change until it is
+/// written or [copied](Snapshot::copied). `Send`, so that another thread may write it.
 pub struct Snapshot {
     /// By path in the folder, in the order of writing.
     pub(super) files: Vec<(String, FileContents)>,
@@ -57,25 +49,22 @@ pub struct Snapshot {
 /// A file before it is written.
 pub(super) enum FileContents {
     Bytes(Vec<u8>),
-    /// Tensors on the host, for a safetensors file.
+    /// Tensors of any device, for a safetensors file.
     Tensors(Vec<(String, Tensor)>),
 }
 
-/// Brings a checkpoint's tensors to the host and reads its tokenizers' files. Waits for the model's device.
+/// A checkpoint of the model and its run as they are, with its tokenizers' files.
 ///
 /// # Errors
 /// A tokenizer's file can't be read.
-pub fn snapshot(contents: &Contents<'_>, host_tensors: HostTensors) -> Result<Snapshot, TrainerError> {
+pub fn snapshot(contents: &Contents<'_>) -> Result<Snapshot, TrainerError> {
     let (model, mut files) = (contents.model, Vec::new());
-    let tensors = |named: Vec<(String, Tensor)>| {
-        FileContents::Tensors(named.into_iter().map(|(name, tensor)| (name, on_host(&tensor, host_tensors))).collect())
-    };
     for part in Part::ALL {
         let parameters = model.parameters(part);
         if parameters.is_empty() {
             continue;
         }
-        files.push((format!("{part}/{WEIGHTS}"), tensors(parameters)));
+        files.push((format!("{part}/{WEIGHTS}"), shared(parameters)));
         if let Some(config) = model.config().published(part) {
             files.push((format!("{part}/{SIZES}"), FileContents::Bytes(to_json(&config))));
         }
@@ -85,12 +74,12 @@ pub fn snapshot(contents: &Contents<'_>, host_tensors: HostTensors) -> Result<Sn
     }
     if let Some(lora) = &model.config().lora {
         let adapters = adapters::of(model, lora);
-        files.push((format!("{ADAPTERS}/{}", adapters::WEIGHTS), tensors(adapters.weights)));
+        files.push((format!("{ADAPTERS}/{}", adapters::WEIGHTS), shared(adapters.weights)));
         files.push((format!("{ADAPTERS}/{}", adapters::CONFIG), FileContents::Bytes(to_json(&adapters.config))));
     }
     if let Some((state, moments)) = &contents.training {
         let moments = moments.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
-        files.push((MOMENTS.to_owned(), tensors(moments)));
+        files.push((MOMENTS.to_owned(), shared(moments)));
         files.push((STATE.to_owned(), FileContents::Bytes(to_json(state))));
     }
     if let Some(inputs) = &contents.inputs {
@@ -109,8 +98,7 @@ pub fn snapshot(contents: &Contents<'_>, host_tensors: HostTensors) -> Result<Sn
     Ok(Snapshot { files })
 }
 
-/// A snapshot of an M3D-CLIP in training: weights and config.json as it is published, with its tokenizer next to them. Waits for
-/// the model's device.
+/// A snapshot of an M3D-CLIP in training: weights and config.json as it is published, with its tokenizer next to them.
 ///
 /// # Errors
 /// The tokenizer's file can't be read.
@@ -120,16 +108,12 @@ pub fn clip_snapshot(
     inputs: Option<&Inputs>,
     (state, moments): (&TrainState, Vec<(String, Tensor)>),
 ) -> Result<Snapshot, TrainerError> {
-    let tensors = |named: Vec<(String, Tensor)>| {
-        let on_host = |(name, tensor): (String, Tensor)| (name, on_host(&tensor, HostTensors::Copied));
-        FileContents::Tensors(named.into_iter().map(on_host).collect())
-    };
     let tokenizer = fs::read(tokenizer).map_err(FileError::of(tokenizer, "read"))?;
     let mut files = vec![
-        (WEIGHTS.to_owned(), tensors(clip.parameters())),
+        (WEIGHTS.to_owned(), shared(clip.parameters())),
         (SIZES.to_owned(), FileContents::Bytes(to_json(&clip.config().to_published()))),
         (TOKENIZER.to_owned(), FileContents::Bytes(tokenizer)),
-        (MOMENTS.to_owned(), tensors(moments)),
+        (MOMENTS.to_owned(), shared(moments)),
         (STATE.to_owned(), FileContents::Bytes(to_json(state))),
     ];
     files.extend(inputs.map(|inputs| (INPUTS.to_owned(), FileContents::Bytes(to_json(inputs)))));
@@ -137,6 +121,34 @@ pub fn clip_snapshot(
 }
 
 impl Snapshot {
+    /// Bytes of its tensors.
+    pub fn tensor_bytes(&self) -> u64 {
+        let bytes = |(_, tensor): &(String, Tensor)| (tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64;
+        self.tensors().map(bytes).sum()
+    }
+
+    /// The same with tensors of its own on the host: it keeps the values of this moment while training goes on. Waits for the
+    /// tensors' device.
+    pub fn copied(mut self) -> Snapshot {
+        for (_, contents) in &mut self.files {
+            let FileContents::Tensors(tensors) = contents else { continue };
+            for (_, tensor) in tensors {
+                *tensor = match tensor.device() {
+                    Device::Cpu => tensor.copy(),
+                    _ => tensor.to_device(Device::Cpu),
+                };
+            }
+        }
+        self
+    }
+
+    fn tensors(&self) -> impl Iterator<Item = &(String, Tensor)> {
+        self.files.iter().flat_map(|(_, contents)| match contents {
+            FileContents::Tensors(tensors) => tensors.as_slice(),
+            FileContents::Bytes(_) => &[],
+        })
+    }
+
     /// Puts the tokenizer's files, which are at the top, next to the language model too, where transformers looks for them.
     pub fn with_tokenizer_of_llm(mut self) -> Snapshot {
         let is_of_tokenizer = |path: &str| !path.contains('/') && ![CONFIG, INPUTS, TEXT_TOKENIZER].contains(&path);
@@ -152,13 +164,7 @@ impl Snapshot {
     }
 }
 
-fn on_host(tensor: &Tensor, host_tensors: HostTensors) -> Tensor {
-    let tensor = tensor.detach();
-    if tensor.device() != Device::Cpu {
-        return tensor.to_device(Device::Cpu);
-    }
-    match host_tensors {
-        HostTensors::Copied => tensor.copy(),
-        HostTensors::Shared => tensor,
-    }
+/// A file of these tensors, which share their storage with whoever has them.
+fn shared(named: Vec<(String, Tensor)>) -> FileContents {
+    FileContents::Tensors(named.into_iter().map(|(name, tensor)| (name, tensor.detach())).collect())
 }

@@ -1,12 +1,16 @@
 //! A snapshot to a folder that appears whole, and its replacement of an earlier one.
 
+use std::collections::VecDeque;
 use std::fs;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use med2e3_store::whole::{earlier, undo_interrupted};
 use med2e3_store::{FileError, WholeFolder, put_whole};
 
-use super::layout::{MANIFEST, Manifest, hash_of};
+use super::layout::{MANIFEST, Manifest};
 use super::snapshot::{FileContents, Snapshot};
 use crate::TrainerError;
 use crate::files::json::write_json;
@@ -45,20 +49,64 @@ impl Snapshot {
         written
     }
 
-    /// The files, then the manifest.
+    /// The files, then the manifest. Two threads write: one hashes while the other waits for the disk.
     fn write_files(&self, folder: &Path) -> Result<(), TrainerError> {
-        let mut manifest = Manifest { files: Default::default() };
-        for (relative, contents) in &self.files {
+        for (relative, _) in &self.files {
             let path = folder.join(relative);
             let parent = path.parent().expect("the path has the folder above it");
             fs::create_dir_all(parent).map_err(FileError::of(parent, "create"))?;
-            match contents {
-                FileContents::Bytes(bytes) => put_whole(&path, bytes)?,
-                FileContents::Tensors(tensors) => write_tensors(&path, tensors)?,
-            }
-            manifest.files.insert(relative.clone(), hash_of(&path)?);
         }
-        write_json(&folder.join(MANIFEST), &manifest)
+        let files = self.files.iter().map(|(path, contents)| (path.as_str(), contents.shared()));
+        let next = Mutex::new(files.collect::<VecDeque<_>>());
+        let writer = || {
+            let mut hashes = Vec::new();
+            loop {
+                // What a writer holds is let go of here, or the other would wait for it.
+                let taken = lock(&next).pop_front();
+                let Some((relative, contents)) = taken else { return Ok(hashes) };
+                let written = contents.write(&folder.join(relative));
+                if written.is_err() {
+                    // No further file is begun.
+                    lock(&next).clear();
+                }
+                hashes.push((relative.to_owned(), written?));
+            }
+        };
+        let hashes = thread::scope(|scope| {
+            let other = scope.spawn(writer);
+            let own: Result<Vec<(String, blake3::Hash)>, TrainerError> = writer();
+            (own, other.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        let hashes = hashes.0?.into_iter().chain(hashes.1?);
+        let files = hashes.map(|(relative, hash)| (relative, hash.to_hex().to_string())).collect();
+        write_json(&folder.join(MANIFEST), &Manifest { files })
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl FileContents {
+    /// The same; tensors share their storage.
+    fn shared(&self) -> FileContents {
+        match self {
+            FileContents::Bytes(bytes) => FileContents::Bytes(bytes.clone()),
+            FileContents::Tensors(tensors) => FileContents::Tensors(
+                tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect(),
+            ),
+        }
+    }
+
+    /// Writes the file, durably, and gives the blake3 of its bytes.
+    fn write(&self, path: &Path) -> Result<blake3::Hash, TrainerError> {
+        match self {
+            FileContents::Bytes(bytes) => {
+                put_whole(path, bytes)?;
+                Ok(blake3::hash(bytes))
+            }
+            FileContents::Tensors(tensors) => write_tensors(path, tensors),
+        }
     }
 }
 

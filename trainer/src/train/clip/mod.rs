@@ -14,11 +14,11 @@ mod run;
 
 use std::path::Path;
 
-use med2e3_program::{Progress, Stopwatch};
+use med2e3_program::{Progress, StopSignal, Stopwatch};
 use med2e3_schemas::report::{ClipStep, TrainClipReport};
 
 use super::start::Existing;
-use super::{epoch_of, seed};
+use super::{Ended, STOPPING, StoppedRun, epoch_of, seed};
 use crate::TrainerError;
 use crate::config::TrainClipConfig;
 use run::ClipRun;
@@ -27,13 +27,18 @@ use run::ClipRun;
 ///
 /// # Errors
 /// A configuration, dataset or checkpoint that does not fit; a loss or gradient that is not finite.
-pub fn train_clip(config: &TrainClipConfig, out: &Path, existing: Existing) -> Result<TrainClipReport, TrainerError> {
+pub fn train_clip(
+    config: &TrainClipConfig,
+    out: &Path,
+    existing: Existing,
+) -> Result<Ended<TrainClipReport>, TrainerError> {
     let watch = Stopwatch::start();
     let mut run = ClipRun::open(config, out, existing)?;
     let mut feed = run.feed()?;
     let progress = Progress::new(run.total_steps, run.state.step, "steps");
+    let stop = StopSignal::listen(STOPPING);
 
-    while run.state.step < run.total_steps {
+    while run.state.step < run.total_steps && !stop.is_asked() {
         let step_watch = Stopwatch::start();
         let Some(batch) = feed.next_batch() else { break };
         let batch = batch?;
@@ -74,12 +79,17 @@ pub fn train_clip(config: &TrainClipConfig, out: &Path, existing: Existing) -> R
             let loss = run.validation_loss(config, validation.pairs)?;
             run.state.validation.push((step, loss));
         }
-        if is_last || config.checkpoint_every.is_some_and(|every| step.is_multiple_of(every)) {
+        if run.checkpoints.is_due(step) {
             run.save_checkpoint()?;
         }
+        run.checkpoints.look()?;
         progress.set_message(run.summary());
         progress.add_timed(step_watch.seconds());
     }
+    run.save_last_checkpoint()?;
     progress.finish();
-    run.report(config, watch.seconds())
+    if run.state.step < run.total_steps && stop.is_asked() {
+        return Ok(Ended::Stopped(StoppedRun { stopped_after: run.state.step, steps: run.total_steps }));
+    }
+    Ok(Ended::Finished(run.report(config, watch.seconds())?))
 }

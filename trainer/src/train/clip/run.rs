@@ -18,17 +18,18 @@ use super::pairs::{Draws, Pairs};
 use crate::TrainerError;
 use crate::config::{ClipStart, ClipStepConfig, OptimizerConfig, TrainClipConfig};
 use crate::device_batch::row_key;
-use crate::files::checkpoint::{Checkpoint, TrainState, clip_snapshot, folder_of};
+use crate::files::checkpoint::{Checkpoint, Snapshot, TrainState, clip_snapshot};
 use crate::files::m3d_clip;
 use crate::fit::{self, ClipKeys, expect};
 use crate::machine::check_memory;
 use crate::model::draws::purpose_key;
 use crate::model::{M3dClip, M3dClipConfig};
 use crate::text_tokenizer::TextTokenizer;
+use crate::train::checkpoints::Checkpoints;
 use crate::train::data::total_steps;
 use crate::train::lock::RunLock;
 use crate::train::log::{self, StepLog};
-use crate::train::optimizer::{AdamW, AdamWConfig, AdamWState, Rates, Trained};
+use crate::train::optimizer::{AdamW, AdamWConfig, Rates, Trained};
 use crate::train::resume::resumable;
 use crate::train::schedule::CosineSchedule;
 use crate::train::start::Existing;
@@ -53,8 +54,7 @@ pub(super) struct ClipRun {
     /// The feed from the state that the run was opened with.
     plan: FeedPlan,
     seed: u64,
-    /// The step of the last checkpoint.
-    saved: Option<u64>,
+    pub(super) checkpoints: Checkpoints,
     _lock: RunLock,
     out: PathBuf,
 }
@@ -114,7 +114,7 @@ impl ClipRun {
         Ok(ClipRun {
             tokenizer_path: if given.is_dir() { given.join("tokenizer.json") } else { given.clone() },
             schedule: CosineSchedule::with_warmup_ratio(total_steps, config.optimizer.warmup_ratio),
-            saved: (state.step > 0).then_some(state.step),
+            checkpoints: Checkpoints::new(&config.checkpoint, out, (state.step > 0).then_some(state.step)),
             seed: config.seed,
             out: out.to_owned(),
             _lock: lock,
@@ -179,7 +179,7 @@ impl ClipRun {
     ///
     /// # Errors
     /// Data that can't be fed; a loss that is not finite.
-    pub(super) fn validation_loss(&self, config: &TrainClipConfig, pairs: usize) -> Result<f64, TrainerError> {
+    pub(super) fn validation_loss(&mut self, config: &TrainClipConfig, pairs: usize) -> Result<f64, TrainerError> {
         let Some(samples) = &self.validation else {
             return Ok(f64::NAN);
         };
@@ -206,26 +206,41 @@ impl ClipRun {
         if loss.is_finite() { Ok(loss) } else { Err(self.diverged(self.state.step, loss)) }
     }
 
-    /// Writes `step-N/` of the last finished step.
+    /// Begins to write `step-N/` of the last finished step.
     ///
     /// # Errors
-    /// Weights that are not finite; the system refuses to write.
+    /// Weights that are not finite; the system refuses to write, too often.
     pub(super) fn save_checkpoint(&mut self) -> Result<(), TrainerError> {
+        let snapshot = self.snapshot()?;
+        self.checkpoints.begin(self.state.step, snapshot)
+    }
+
+    /// Writes `step-N/` of the last finished step, where it is not there yet, and waits until it is whole.
+    ///
+    /// # Errors
+    /// As [`ClipRun::save_checkpoint`].
+    pub(super) fn save_last_checkpoint(&mut self) -> Result<(), TrainerError> {
+        if self.state.step == 0 {
+            return Ok(());
+        }
+        let snapshot = self.snapshot()?;
+        self.checkpoints.write(self.state.step, &snapshot)
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot, TrainerError> {
         let is_finite = |tensor: &tch::Tensor| tensor.isfinite().all().int64_value(&[]) == 1;
         if !self.clip.parameters().iter().all(|(_, tensor)| is_finite(tensor)) {
             return Err(self.diverged(self.state.step, self.log.steps.last().map_or(f64::NAN, |step| step.loss)));
         }
         let training = (&self.state, self.optimizer.state().tensors);
-        let inputs = self.dataset.index().inputs.as_ref();
-        let snapshot = clip_snapshot(&self.clip, &self.tokenizer_path, inputs, training)?;
-        snapshot.write(&folder_of(&self.out, self.state.step))?;
-        self.saved = Some(self.state.step);
-        Ok(())
+        clip_snapshot(&self.clip, &self.tokenizer_path, self.dataset.index().inputs.as_ref(), training)
     }
 
     /// The error of a step whose numbers are not finite.
-    pub(super) fn diverged(&self, step: u64, loss: f64) -> TrainerError {
-        TrainerError::diverged(step, loss, self.saved)
+    pub(super) fn diverged(&mut self, step: u64, loss: f64) -> TrainerError {
+        // One that can't be written is not there to go on from; what failed here is told.
+        let _ = self.checkpoints.settle();
+        TrainerError::diverged(step, loss, self.checkpoints.last())
     }
 
     /// The last steps in a few words, for the progress bar.
@@ -316,11 +331,11 @@ fn state(resumed: Option<&Checkpoint>, samples: &Samples, optimizer: &mut AdamW)
             skipped: Vec::new(),
         });
     };
-    let (state, tensors) = checkpoint.state()?;
+    let (state, moments) = checkpoint.state()?;
     let expected = "the captions that the run began with".into();
     let found = "others; the dataset or its subset has changed".into();
     expect("data", state.selection == selection, expected, found)?;
-    optimizer.load_state(AdamWState { updates: state.updates(), tensors })?;
+    optimizer.load_state(&moments).map_err(|problem| moments.named(problem))?;
     Ok(state)
 }
 
@@ -332,7 +347,8 @@ fn open_folder(
     state: &TrainState,
 ) -> Result<StepLog<ClipStep>, TrainerError> {
     let path = out.join("train.jsonl");
-    let steps = if is_resumed { log::read(&path, state.step)? } else { Vec::new() };
+    let mut steps: Vec<ClipStep> = if is_resumed { log::read(&path)? } else { Vec::new() };
+    steps.retain(|line| line.step <= state.step);
     fs::create_dir_all(out).map_err(FileError::of(out, "create"))?;
     let text = toml::to_string(config).expect("a parsed configuration can be written");
     put_whole(&out.join("train.toml"), text.as_bytes())?;

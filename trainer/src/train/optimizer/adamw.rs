@@ -64,6 +64,14 @@ pub struct StepScalars {
     pub skipped: Tensor,
 }
 
+impl StepScalars {
+    /// Of a step that was left out without being computed.
+    pub fn left_out() -> StepScalars {
+        let [norm, skipped] = [f32::NAN, 1.0].map(|value| Tensor::from_slice(&[value]).squeeze());
+        StepScalars { norm, skipped }
+    }
+}
+
 /// The optimizer of a list of named weights.
 pub struct AdamW {
     config: AdamWConfig,

@@ -14,5 +14,5 @@ mod trained;
 
 pub use adamw::{AdamW, AdamWConfig, OptimizerError, StepScalars};
 pub use master::{Master, combine};
-pub use state::AdamWState;
+pub use state::{AdamWState, StoredState};
 pub use trained::{Rates, Trained};

@@ -1,0 +1,272 @@
+//! Checkpoints of `med2e3 train` from the outside: killed, told to stop, on a full disk, resumed in another way.
+
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use med2e3_tests::fault::{Fault, Faults};
+use med2e3_tests::program::{rounds, run_to};
+use med2e3_tests::tiny::{dataset, train};
+use serde_json::Value;
+
+/// Everything that is drawn.
+const DRAWS: [&str; 3] = ["step.augmentation=m3d", "data.order={ group_by_volume = 2 }", "step.batch=4"];
+
+/// A run of so many steps, with all draws.
+fn drawn(folder: &Path, out: &str, steps: u64, more: &[&str]) -> Command {
+    let steps = format!("data.max_steps={steps}");
+    train(folder, out, &[&DRAWS[..], &["data.epochs=1000", &steps], more].concat())
+}
+
+/// Files of the last step of a run, by which runs are compared.
+fn weights(run: &Path, step: u64) -> Vec<Vec<u8>> {
+    let step = run.join(format!("step-{step}"));
+    let files = ["llm/model.safetensors", "vision2d_model/model.safetensors", "state/optimizer.safetensors"];
+    files.map(|file| fs::read(step.join(file)).unwrap()).into()
+}
+
+fn losses(run: &Path) -> Vec<f64> {
+    let report: Value = serde_json::from_str(&fs::read_to_string(run.join("report.json")).unwrap()).unwrap();
+    report["steps"].as_array().unwrap().iter().map(|step| step["loss"].as_f64().unwrap()).collect()
+}
+
+fn steps(run: &Path) -> Vec<u64> {
+    let names = fs::read_dir(run).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut steps: Vec<u64> = names.filter_map(|name| name.strip_prefix("step-")?.parse().ok()).collect();
+    steps.sort_unstable();
+    steps
+}
+
+/// Starts a command and gives the lines of its standard error as they come.
+fn started(command: &mut Command) -> (Child, impl Iterator<Item = String> + use<>) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    (child, lines)
+}
+
+fn send(child: &Child, signal: &str) {
+    run_to(0, Command::new("kill").args([signal, &child.id().to_string()]));
+}
+
+/// The step that a line announces as written.
+fn written(line: &str) -> Option<u64> {
+    line.strip_prefix("checkpoint step-")?.split_once(" is written")?.0.parse().ok()
+}
+
+#[test]
+fn a_killed_run_has_the_last_announced_checkpoint_and_ends_like_an_unbroken_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    let kills = rounds(12, 200) as u64;
+    let total = 12 * kills;
+    let often = ["checkpoint.every_steps=1", "checkpoint.keep=2"];
+    let (mut announced, mut steps_done) = (0, 0);
+    for kill in 0..kills {
+        let (mut child, lines) = started(drawn(folder, "killed", total, &often).arg("--resume"));
+        // Each kill at another place of a step: a few checkpoints later, and then after a fraction of one.
+        let (mut after, mut resumed) = (1 + kill % 3, None);
+        for line in lines {
+            if let Some(rest) = line.strip_prefix("goes on from ") {
+                let step = rest.split_once("behind step ").unwrap().1.split_once(' ').unwrap().0;
+                resumed = step.parse::<u64>().ok();
+            }
+            let Some(step) = written(&line) else { continue };
+            (announced, after) = (step, after - 1);
+            if after == 0 {
+                break;
+            }
+        }
+        assert!(resumed.unwrap_or(0) >= steps_done, "{resumed:?} of {steps_done}");
+        thread::sleep(Duration::from_micros(kill * 7919 % 60_000));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        steps_done = announced;
+    }
+    assert!(*steps(&folder.join("killed")).last().unwrap() >= announced && announced >= kills);
+    run_to(0, &mut drawn(folder, "whole", total, &[]));
+    run_to(0, drawn(folder, "killed", total, &[]).arg("--resume"));
+    assert!(losses(&folder.join("whole")) == losses(&folder.join("killed")));
+    assert!(weights(&folder.join("whole"), total) == weights(&folder.join("killed"), total));
+}
+
+#[test]
+fn a_run_that_is_told_to_stop_saves_and_goes_on_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    let without = ["checkpoint.every_steps=1000000"];
+    run_to(0, &mut drawn(folder, "whole", 30, &without));
+    for signal in ["-TERM", "-INT", "-HUP"] {
+        let out = format!("stopped{signal}");
+        let (child, lines) = started(&mut drawn(folder, &out, 30, &["checkpoint.every_steps=3"]));
+        let mut said = Vec::new();
+        for line in lines {
+            if written(&line) == Some(3) {
+                send(&child, signal);
+            }
+            said.push(line);
+        }
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{said:?}");
+        assert!(said.iter().any(|line| line.contains("told to stop")), "{said:?}");
+        let stopped: Value = serde_json::from_slice(&ended.stdout).unwrap();
+        let step = stopped["stopped_after"].as_u64().unwrap();
+        assert!((3..30).contains(&step) && stopped["steps"] == 30, "{stopped}");
+        assert_eq!(steps(&folder.join(&out)).last(), Some(&step));
+        // With other readers, another depth, another interval.
+        let more = ["data.readers=2", "data.depth=3", "checkpoint.every_steps=7"];
+        let said = run_to(0, drawn(folder, &out, 30, &more).arg("--resume"));
+        assert!(said.err.contains(&format!("behind step {step} of 30")), "{}", said.err);
+        assert!(said.err.contains("note: data.readers is ") && said.err.contains(" there, 2 here"), "{}", said.err);
+        assert!(losses(&folder.join("whole")) == losses(&folder.join(&out)), "{signal}");
+        assert!(weights(&folder.join("whole"), 30) == weights(&folder.join(&out), 30), "{signal}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_a_run_at_once_and_an_ignored_one_does_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    // A step of some seconds.
+    let slow = ["step.batch=3000", "data.order=shuffled"];
+    let (mut child, mut lines) = started(&mut drawn(folder, "run", 5, &slow));
+    thread::sleep(Duration::from_secs(1));
+    send(&child, "-INT");
+    let is_told = lines.any(|line| line.contains("told to stop"));
+    // Where the first came before anybody listened, it ended the run by itself.
+    if is_told {
+        send(&child, "-INT");
+    }
+    assert_eq!(child.wait().unwrap().code(), None, "a signal ends it");
+    assert!(!folder.join("run/report.json").exists());
+
+    let mut command = drawn(folder, "ignored", 6, &[]);
+    let program = command.get_program().to_owned();
+    let given: Vec<_> = command.get_args().map(|arg| arg.to_owned()).collect();
+    let mut shell = Command::new("sh");
+    shell.current_dir(command.current_dir(med2e3_tests::program::root()).get_current_dir().unwrap());
+    shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(program).args(given);
+    let (child, lines) = started(&mut shell);
+    for line in lines {
+        if written(&line).is_some() {
+            let _ = Command::new("kill").args(["-HUP", &child.id().to_string()]).output();
+        }
+        assert!(!line.contains("told to stop"), "{line}");
+    }
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+    assert_eq!(steps(&folder.join("ignored")), [3, 6]);
+}
+
+#[test]
+fn the_newest_checkpoints_stay_and_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    run_to(0, &mut train(folder, "run", &["checkpoint.every_steps=1", "checkpoint.keep=2"]));
+    assert_eq!(steps(&folder.join("run")), [5, 6]);
+    assert_eq!(fs::read_to_string(folder.join("run/latest")).unwrap(), "step-6\n");
+    // By time alone: each step is later than so few minutes.
+    run_to(0, &mut train(folder, "often", &["checkpoint.every_steps=1000", "checkpoint.every_minutes=1e-9"]));
+    let often = steps(&folder.join("often"));
+    assert!(often.len() > 1 && often.last() == Some(&6), "{often:?}");
+    for (key, found) in [("checkpoint.keep=0", "found 0"), ("checkpoint.every_minutes=-1", "found -1")] {
+        let said = run_to(2, &mut train(folder, "other", &[key]));
+        assert!(said.err.contains(key.split_once('=').unwrap().0) && said.err.contains(found), "{}", said.err);
+    }
+}
+
+#[test]
+fn a_checkpoint_that_can_not_be_written_is_tried_again_and_costs_no_step() {
+    const ENOSPC: i32 = 28;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    let faults = Faults::build(folder);
+    run_to(0, &mut train(folder, "whole", &[]));
+    // The first two are refused; the third, of the last step, is written at the second try.
+    let every = ["checkpoint.every_steps=2"];
+    let prefix = folder.join("run/step-");
+    let fault = |times| Fault { operation: "write", number: ENOSPC, times, first: 1, prefix: &prefix };
+    let said = run_to(0, faults.with(&mut train(folder, "run", &every), fault(3)));
+    assert_eq!(said.err.matches("is not written").count(), 3, "{}", said.err);
+    assert!(said.err.contains("step-2 is not written") && said.err.contains("the disk is full"), "{}", said.err);
+    assert_eq!(steps(&folder.join("run")), [6]);
+    assert!(weights(&folder.join("whole"), 6) == weights(&folder.join("run"), 6));
+
+    // A disk that stays full ends the run after the stated number, and leaves what was whole.
+    fs::remove_dir_all(folder.join("run")).unwrap();
+    run_to(0, &mut train(folder, "run", &["data.max_steps=2", "checkpoint.every_steps=2"]));
+    let more = ["checkpoint.every_steps=1", "checkpoint.max_failed=2", "data.max_steps=1000", "data.epochs=1000"];
+    let said = run_to(2, faults.with(train(folder, "run", &more).arg("--resume"), fault(1_000_000)));
+    assert!(said.err.contains("3 checkpoints in a row could not be written"), "{}", said.err);
+    assert!(said.err.contains("the checkpoint step-2 is kept"), "{}", said.err);
+    assert_eq!(steps(&folder.join("run")), [2]);
+    run_to(0, train(folder, "run", &every).arg("--resume"));
+    assert!(losses(&folder.join("run")).len() == 6);
+}
+
+#[test]
+fn data_that_fails_mid_run_costs_no_finished_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    let volumes = folder.join("dataset/volumes");
+    // Bytes of every shard's middle are changed once the run is known to go: what fails is a page, and its row is named.
+    let shard = fs::read_dir(&volumes).unwrap().map(|entry| entry.unwrap().path()).min().unwrap();
+    let whole = fs::read(&shard).unwrap();
+    let (mut child, lines) = started(&mut drawn(folder, "run", 1_000_000, &["checkpoint.every_steps=1000000"]));
+    thread::sleep(Duration::from_secs(3));
+    let file = OpenOptions::new().write(true).open(&shard).unwrap();
+    let part = whole.len() / 8;
+    file.write_all_at(&vec![0xff; 6 * part], part as u64).unwrap();
+    let said: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(2), "{said:?}");
+    let name = shard.file_name().unwrap().to_str().unwrap();
+    assert!(said.iter().any(|line| line.contains(name)), "{said:?}");
+    let saved = *steps(&folder.join("run")).last().unwrap_or_else(|| panic!("{said:?}"));
+    file.write_all_at(&whole, 0).unwrap();
+    let said = run_to(0, drawn(folder, "run", saved + 2, &[]).arg("--resume"));
+    assert!(said.err.contains(&format!("behind step {saved} of")), "{}", said.err);
+}
+
+#[test]
+fn another_cut_of_a_step_changes_a_resumed_run_by_rounding_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    let plain = ["data.max_steps=6", "step.batch=4", "model.start.fresh.variant.score_dropout=0.0"];
+    run_to(0, &mut train(folder, "whole", &plain));
+    run_to(0, &mut train(folder, "run", &plain));
+    fs::remove_dir_all(folder.join("run/step-6")).unwrap();
+    let other = [&plain[..], &["step.micro_batch={ tokens = 500, volumes = 1 }", "step.recompute=full"]].concat();
+    let said = run_to(0, train(folder, "run", &other).arg("--resume"));
+    assert!(said.err.contains("step.micro_batch") && said.err.contains("step.recompute"), "{}", said.err);
+    let [whole, run] = ["whole", "run"].map(|out| losses(&folder.join(out)));
+    assert_eq!(whole.len(), run.len());
+    for (whole, run) in whole.iter().zip(&run) {
+        assert!((whole - run).abs() <= 1e-5 * whole, "{whole} {run}");
+    }
+}
+
+#[test]
+fn keys_of_earlier_versions_are_read_and_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    let said = run_to(0, &mut train(folder, "run", &["data.batch_size=3", "checkpoint_every=2"]));
+    assert!(said.err.contains("data.batch_size of earlier versions is read as step.batch"), "{}", said.err);
+    assert_eq!(steps(&folder.join("run")), [2, 4, 6]);
+    let text = fs::read_to_string(folder.join("run/train.toml")).unwrap();
+    assert!(text.contains("batch = 3") && text.contains("every_steps = 2"), "{text}");
+    // The folder of an earlier version's run is gone on from.
+    let earlier = text.replace("batch = 3\n", "").replace("[data]\n", "[data]\nbatch_size = 3\n");
+    assert!(earlier != text);
+    fs::write(folder.join("run/train.toml"), earlier).unwrap();
+    run_to(0, train(folder, "run", &["step.batch=3", "checkpoint.every_steps=2", "data.max_steps=8"]).arg("--resume"));
+}
