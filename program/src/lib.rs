@@ -10,7 +10,7 @@
 //! - [`schema`]: what the configurations may hold; `reference`: the same as a page
 //! - [`machine`]: how many threads a run may have
 //! - `signals`: which thread takes them, and work that stops in good order
-//! - [`progress`]: a bar or lines, and the only clocks
+//! - [`progress`]: a bar or lines, and the only clocks; [`pace`]: how long is left
 //!
 //! Nothing here knows datasets or models.
 
@@ -19,6 +19,7 @@ pub mod frame;
 pub mod machine;
 pub mod manual;
 pub mod output;
+pub mod pace;
 pub mod progress;
 mod reference;
 pub mod run_args;

@@ -112,6 +112,47 @@ mod number_or_null {
     }
 }
 
+/// The loss of one task's targets.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskLoss {
+    /// Mean cross-entropy of the task's targets in nats, each counting the same. Null in a file where it is not a number.
+    #[serde(with = "number_or_null")]
+    pub loss: f64,
+    /// Targets of the task.
+    pub targets: u64,
+}
+
+/// What a training step computed, how fast, and in how much memory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepWork {
+    /// Texts of the step.
+    pub texts: u64,
+    /// Tokens of the language model, visual ones included, padding left out.
+    pub tokens: u64,
+    /// Volumes that went through the encoders; one that texts of several micro-batches show counts in each.
+    pub volumes: u64,
+    /// Share of the computed tokens that are padding, 0 to 1.
+    pub padding_share: f64,
+    /// Texts of a second.
+    pub texts_per_second: f64,
+    /// Tokens of a second.
+    pub tokens_per_second: f64,
+    /// Volumes of a second.
+    pub volumes_per_second: f64,
+    /// Share of the step's seconds that it waited for data, 0 to 1.
+    pub wait_share: f64,
+    /// Model FLOPs utilization: the FLOPs of forward and backward pass, without padding and recomputation, a second, over the
+    /// device's peak. Absent where the peak is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mfu: Option<f64>,
+    /// Hardware FLOPs utilization: the same with padding and recomputation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hfu: Option<f64>,
+    /// The most bytes that tensors held on the device at one time of the step. Absent where nothing counts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_bytes: Option<u64>,
+}
+
 /// One line of `train.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainStep {
@@ -123,6 +164,9 @@ pub struct TrainStep {
     /// Null in the log where it is not a number.
     #[serde(with = "number_or_null")]
     pub loss: f64,
+    /// Loss and targets of each task that has a target in the step; empty in logs of earlier versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_task: BTreeMap<Task, TaskLoss>,
     /// Share of targets whose most likely token is right.
     pub token_accuracy: f64,
     /// Learning rate of this step.
@@ -130,6 +174,10 @@ pub struct TrainStep {
     /// Norm of all gradients before clipping. Null in the log where it is not a number.
     #[serde(with = "number_or_null")]
     pub gradient_norm: f64,
+    /// The same after clipping; the same number where nothing is clipped. Null where it is not a number, absent in logs of earlier
+    /// versions.
+    #[serde(default)]
+    pub clipped_norm: Option<f64>,
     /// Targets of the step.
     pub targets: u64,
     /// Loss groups of the step without a target, by their place in it; they count 0.
@@ -138,10 +186,14 @@ pub struct TrainStep {
     /// Whether the step changed no weight, since its gradients were not finite.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub skipped: bool,
-    /// Seconds that the step took.
+    /// Seconds that the step took. A GPU is heard of one step later: there the first step after a start, a measurement or a
+    /// checkpoint looks shorter than it was, and the last one before has the rest.
     pub seconds: f64,
     /// Of these, seconds spent waiting for the batch.
     pub wait_seconds: f64,
+    /// What it computed and how fast; none in logs of earlier versions.
+    #[serde(flatten)]
+    pub work: Option<StepWork>,
 }
 
 /// `report.json` of `med2e3 train`.
@@ -251,6 +303,20 @@ pub struct Answer {
 
 fn first_turn() -> u32 {
     1
+}
+
+/// `validation/step-N.json` of a training run: what was measured after step N.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Validation {
+    /// The step, from 1.
+    pub step: u64,
+    /// Mean cross-entropy over all targets that were measured, in nats. Null where it is not a number.
+    #[serde(with = "number_or_null")]
+    pub loss: f64,
+    /// The same of each task that has targets among them.
+    pub by_task: BTreeMap<Task, TaskLoss>,
+    /// The most likely answers to a few samples, the same ones each time.
+    pub answers: Vec<Answer>,
 }
 
 /// One row of the result table.
@@ -415,4 +481,42 @@ pub struct AccuracyAndChance {
     pub chance: f64,
     /// Samples.
     pub count: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_of_earlier_versions_are_read() {
+        let old = r#"{"step":3,"epoch":0,"loss":null,"token_accuracy":0.5,"learning_rate":0.001,"gradient_norm":2.0,"targets":7,"skipped":true,"seconds":1.5,"wait_seconds":0.25}"#;
+        let step: TrainStep = serde_json::from_str(old).unwrap();
+        assert!(step.loss.is_nan() && step.by_task.is_empty() && step.clipped_norm.is_none() && step.work.is_none());
+        let work = StepWork {
+            texts: 4,
+            tokens: 100,
+            volumes: 2,
+            padding_share: 0.25,
+            texts_per_second: 2.0,
+            tokens_per_second: 50.0,
+            volumes_per_second: 1.0,
+            wait_share: 0.125,
+            mfu: None,
+            hfu: Some(0.5),
+            peak_bytes: Some(1 << 40),
+        };
+        let by_task = BTreeMap::from([
+            (Task::Caption, TaskLoss { loss: 1.5, targets: 3 }),
+            (Task::ClosedVqa, TaskLoss { loss: f64::NAN, targets: 4 }),
+        ]);
+        let new = TrainStep { loss: 1.25, by_task, clipped_norm: Some(1.0), work: Some(work), ..step };
+        let line = serde_json::to_string(&new).unwrap();
+        assert!(line.contains(r#""by_task":{"caption":{"loss":1.5,"targets":3},"closed_vqa":{"loss":null"#), "{line}");
+        assert!(line.contains(r#""texts":4"#) && !line.contains("mfu"), "{line}");
+        let mut back: TrainStep = serde_json::from_str(&line).unwrap();
+        assert!(back.by_task.remove(&Task::ClosedVqa).unwrap().loss.is_nan());
+        let mut expected = new;
+        expected.by_task.remove(&Task::ClosedVqa);
+        assert_eq!(back, expected);
+    }
 }

@@ -36,6 +36,9 @@ pub use step::{MicroBatch, StepConfig, Within};
 /// Slices of one picture at most.
 pub(crate) const MOST_SLICES: usize = 1024;
 
+/// Samples that are answered after a measurement at most: they are answered at once.
+const MOST_ANSWERS: usize = 64;
+
 /// `med2e3 train`.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -82,11 +85,21 @@ impl TrainConfig {
         let positive = [("data.readers", readers), ("data.depth", depth)];
         let counts = [("data.epochs", Some(self.data.epochs)), ("data.max_steps", self.data.max_steps)];
         let counts = counts.into_iter().filter_map(|(key, count)| Some((key, count? as usize)));
-        let validation =
-            self.validation.map(|v| [("validation.every", v.every as usize), ("validation.batches", v.batches)]);
+        let validation = self.validation.map(|v| {
+            let batches = ("validation.batches", v.batches);
+            [("validation.every", v.every as usize), batches, ("validation.answer_tokens", v.answer_tokens)]
+        });
         check_positive(positive.into_iter().chain(counts).chain(validation.into_iter().flatten()))?;
         if let DataOrder::GroupByVolume(texts) = self.data.order {
             check_positive([("data.order.group_by_volume", texts)])?;
+        }
+        if let Some(ValidationConfig { answers, .. }) = self.validation {
+            expect(
+                "validation.answers",
+                answers <= MOST_ANSWERS,
+                format!("at most {MOST_ANSWERS}"),
+                answers.to_string(),
+            )?;
         }
         check_tasks("data.tasks", &self.data.tasks)?;
         check_threads([("threads", self.threads), ("data.readers", readers)])?;
@@ -295,6 +308,18 @@ pub struct ValidationConfig {
     /// Batches of one measurement, the same ones each time.
     #[schemars(range(min = 1))]
     pub batches: usize,
+    /// Samples of the validation split that are answered after each measurement, the same ones each time, of each task in turn.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(range(max = MOST_ANSWERS))]
+    pub answers: usize,
+    /// Most tokens of such an answer.
+    #[serde(default = "answer_tokens")]
+    #[schemars(range(min = 1))]
+    pub answer_tokens: usize,
+}
+
+fn answer_tokens() -> usize {
+    64
 }
 
 /// `med2e3 evaluate`.

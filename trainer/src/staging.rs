@@ -99,13 +99,14 @@ pub struct ScalarRing {
 }
 
 impl ScalarRing {
-    /// Sends the numbers of a step, one-element tensors of one device, on their way to the host, and returns those that were sent
-    /// before, in their order; none the first time.
+    /// Sends the numbers of a step, scalars and rows of numbers of one device, on their way to the host, and returns those that were
+    /// sent before, in their order; none the first time.
     ///
     /// # Errors
     /// The system gives no memory; the device reports a failed computation.
-    pub fn push(&mut self, scalars: &[&Tensor]) -> Result<Option<Vec<f64>>, LibtorchError> {
-        let flat: Vec<Tensor> = scalars.iter().map(|scalar| scalar.detach().view([1]).to_kind(Kind::Double)).collect();
+    pub fn push(&mut self, numbers: &[&Tensor]) -> Result<Option<Vec<f64>>, LibtorchError> {
+        let flat: Vec<Tensor> =
+            numbers.iter().map(|numbers| numbers.detach().view([-1]).to_kind(Kind::Double)).collect();
         let next = Download::start(&Tensor::cat(&flat, 0))?;
         self.arriving.replace(next).map(values).transpose()
     }

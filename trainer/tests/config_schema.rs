@@ -9,7 +9,7 @@ use std::fs;
 
 use med2e3_schemas::config::parse;
 use med2e3_trainer::config::{EvaluateConfig, ExplainConfig, RetrieveConfig, TrainClipConfig, TrainConfig};
-use med2e3_trainer::train::Existing;
+use med2e3_trainer::train::{Existing, Observed};
 use schemas::{configs, holds, schema, value, violation};
 
 #[test]
@@ -94,7 +94,8 @@ fn numbers_out_of_the_range_are_refused_by_both() {
         ("model.start.fresh.vision3d.in_channels", "17"),
     ] {
         let config: TrainConfig = parse("pretrain", &text, &[format!("{key}={bad}")]).unwrap();
-        let refused = med2e3_trainer::train::train(&config, &folder.path().join("run"), Existing::Refuse);
+        let refused =
+            med2e3_trainer::train::train(&config, &folder.path().join("run"), Existing::Refuse, &Observed::default());
         let error = refused.err().unwrap().to_string();
         assert!(error.contains(key.rsplit('.').next().unwrap()), "{key}: {error}");
         let found = violation(&schema, &value(&toml::to_string(&config).unwrap())).unwrap_or_default();

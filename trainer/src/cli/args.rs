@@ -61,6 +61,12 @@ pub(super) enum Verb {
         /// Go on from the last checkpoint of the run in --out
         #[arg(long)]
         resume: bool,
+        /// Record this step with libtorch's profiler into trace-step-N.json of --out, for chrome://tracing and Perfetto
+        #[arg(long, value_name = "N")]
+        trace: Option<u64>,
+        /// Rates of the device, as `bench parts --json` writes them, by which utilization is stated
+        #[arg(long, value_name = "FILE")]
+        profile: Option<PathBuf>,
     },
     /// Train M3D-CLIP on a prepared dataset's volumes and captions
     TrainClip {

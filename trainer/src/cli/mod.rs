@@ -19,7 +19,7 @@ use crate::config::{EvaluateConfig, ExplainConfig, MOVED, RetrieveConfig, TrainC
 use crate::plan::estimate::Estimate;
 use crate::plan::profile::DeviceProfile;
 use crate::report::{self, ReportPaths};
-use crate::train::{Ended, Existing, train, train_clip};
+use crate::train::{Ended, Existing, Observed, train, train_clip};
 use crate::verb::ask::{Question, ask};
 use crate::verb::evaluate::evaluate;
 use crate::verb::exchange::{self, Import};
@@ -36,9 +36,10 @@ pub fn main() -> ExitCode {
 
 fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
     match verb {
-        Verb::Train { run, resume } => {
+        Verb::Train { run, resume, trace, profile } => {
             let existing = if resume { Existing::Resume } else { Existing::Refuse };
-            let ended = train(&run.read_moved_config(&MOVED)?, &run.out, existing)?;
+            let observed = Observed { trace, profile: profile.as_deref().map(DeviceProfile::read).transpose()? };
+            let ended = train(&run.read_moved_config(&MOVED)?, &run.out, existing, &observed)?;
             print_ended(out, &run, &ended, summary::trained)?;
         }
         Verb::TrainClip { run, resume } => {

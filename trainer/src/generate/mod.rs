@@ -6,11 +6,12 @@
 //! # Layout
 //! - [`answerer`]: a checkpoint that is ready to answer, with its tokenizers
 //! - `decoding`: how tokens are chosen; `sample`, `beam`: two of the ways
-//! - `rows`: the growing rows
+//! - `rows`: the growing rows; `judged`: an answer with its metrics
 
 pub mod answerer;
 mod beam;
 mod decoding;
+pub(crate) mod judged;
 mod rows;
 mod sample;
 

@@ -1,12 +1,15 @@
 //! libtorch's CUDA half, loaded on request, and what it finds.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_char, c_int};
+
+use tch::Device;
 
 use super::call::{LibtorchError, check};
 
 unsafe extern "C" {
     fn med2e3_open_cuda() -> c_int;
     fn med2e3_driver_version(version: *mut c_int) -> c_int;
+    fn med2e3_device_name(index: c_int, name: *mut c_char, size: c_int) -> c_int;
     fn med2e3_cuda_devices(version: *mut c_int, count: *mut c_int) -> c_int;
 }
 
@@ -55,6 +58,21 @@ pub fn driver_version() -> Result<CudaVersion, LibtorchError> {
     // SAFETY: `version` is written before the call returns; the driver's library is loaded as libtorch would load it.
     check(unsafe { med2e3_driver_version(&mut version) })?;
     Ok(CudaVersion(version))
+}
+
+/// The name of a GPU as its driver has it, such as `NVIDIA H100 80GB HBM3`.
+///
+/// # Errors
+/// The device is no GPU; there is no driver, or none that tells.
+pub fn device_name(device: Device) -> Result<String, LibtorchError> {
+    let Device::Cuda(index) = device else {
+        return Err(LibtorchError::of("only a GPU's driver tells its name"));
+    };
+    let mut name = [0 as c_char; 256];
+    // SAFETY: the driver writes a C string of at most so many bytes.
+    check(unsafe { med2e3_device_name(index as c_int, name.as_mut_ptr(), name.len() as c_int - 1) })?;
+    // SAFETY: zeroed before, so that it ends within the array.
+    Ok(unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned())
 }
 
 /// The GPUs. [`open_cuda`] comes first.

@@ -42,7 +42,7 @@ pub use attention::{AttentionInputs, KeptAttention};
 pub use call::LibtorchError;
 pub use capacity::{DeviceCapacity, device_capacity};
 pub use context::{Context, FirstAttention, set_context};
-pub use cuda::{CudaDevices, CudaVersion, cuda_devices, driver_version, open_cuda};
+pub use cuda::{CudaDevices, CudaVersion, cuda_devices, device_name, driver_version, open_cuda};
 pub use gradient_buffer::{gradient_writes, put_gradient};
 #[cfg(test)]
 pub(crate) use gradients::taken_gradient;

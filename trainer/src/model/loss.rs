@@ -23,6 +23,8 @@ pub struct TokenLoss {
     pub weighted: Tensor,
     /// The plain sum, in nats, f32 scalar without a graph.
     pub sum: Tensor,
+    /// f32, (R): each target's cross-entropy in nats, without a graph.
+    pub each_r: Tensor,
     /// Targets whose most likely token is right, i64 scalar on the device.
     pub correct_count: Tensor,
 }
@@ -38,15 +40,17 @@ fn chunked_loss(weight_ve: &Tensor, hidden_bte: &Tensor, targets: &Targets, logi
     if targets.ids_r.size()[0] == 0 {
         let scalar = |kind| Tensor::zeros([0i64; 0].as_slice(), (kind, hidden_bte.device()));
         let weighted = (hidden_bte * 0.0).sum(Kind::Float);
-        return TokenLoss { weighted, sum: scalar(Kind::Float), correct_count: scalar(Kind::Int64) };
+        let each_r = Tensor::zeros([0], (Kind::Float, hidden_bte.device()));
+        return TokenLoss { weighted, sum: scalar(Kind::Float), each_r, correct_count: scalar(Kind::Int64) };
     }
     let hidden_re = hidden_bte.flatten(0, 1).index_select(0, targets.positions_r);
     let has_graph = autograd_enabled();
     let needs = |tensor: &Tensor| has_graph && tensor.requires_grad();
     let wanted = [needs(&hidden_re), needs(weight_ve)];
     let sums = no_grad(|| Sums::of(weight_ve, &hidden_re, targets, wanted, logits_at_once));
+    let each_r = Tensor::cat(&sums.each, 0);
     if wanted == [false; 2] {
-        return TokenLoss { weighted: sums.weighted, sum: sums.sum, correct_count: sums.correct_count };
+        return TokenLoss { weighted: sums.weighted, sum: sums.sum, each_r, correct_count: sums.correct_count };
     }
     let hidden_grad = (!sums.hidden_grads.is_empty()).then(|| Tensor::cat(&sums.hidden_grads, 0));
     let (weight, weight_grad) = (weight_ve.shallow_clone(), sums.weight_grad);
@@ -57,13 +61,15 @@ fn chunked_loss(weight_ve: &Tensor, hidden_bte: &Tensor, targets: &Targets, logi
         Ok(vec![of_hidden.transpose()?, of_weight.transpose()?.flatten()])
     });
     let weighted = weighted.expect("gradients have the shapes of their inputs");
-    TokenLoss { weighted, sum: sums.sum, correct_count: sums.correct_count }
+    TokenLoss { weighted, sum: sums.sum, each_r, correct_count: sums.correct_count }
 }
 
 /// The sums over all chunks.
 struct Sums {
     weighted: Tensor,
     sum: Tensor,
+    /// Of every chunk.
+    each: Vec<Tensor>,
     correct_count: Tensor,
     hidden_grads: Vec<Tensor>,
     /// (V, E), in f32 whatever the matrix's kind, as the sum that it is added to.
@@ -79,6 +85,7 @@ impl Sums {
         let mut sums = Sums {
             weighted: scalar(Kind::Float),
             sum: scalar(Kind::Float),
+            each: Vec::new(),
             correct_count: scalar(Kind::Int64),
             hidden_grads: Vec::new(),
             weight_grad: wanted[1].then(|| Tensor::zeros(weight_ve.size(), (Kind::Float, device))),
@@ -93,6 +100,7 @@ impl Sums {
             let of_targets_r1 = log_probabilities_rv.gather(1, &ids_r1, false);
             sums.weighted -= (&of_targets_r1 * &weights_r1).sum(Kind::Float);
             sums.sum -= of_targets_r1.sum(Kind::Float);
+            sums.each.push(-of_targets_r1.squeeze_dim(1));
             sums.correct_count += log_probabilities_rv.argmax(-1, false).eq_tensor(&ids_r).sum(Kind::Int64);
             if wanted == [false; 2] {
                 continue;
@@ -145,6 +153,7 @@ mod tests {
             let correct = logits.argmax(-1, false).eq_tensor(&ids_r).sum(Kind::Int64);
             assert!((&found.weighted - &weighted).abs().double_value(&[]) < 1e-5);
             assert!((&found.sum - each.sum(Kind::Float)).abs().double_value(&[]) < 1e-5);
+            assert!(!found.each_r.requires_grad() && found.each_r.allclose(&each.detach(), 1e-6, 1e-6, false));
             assert_eq!(found.correct_count.int64_value(&[]), correct.int64_value(&[]));
             for (found, expected) in grads.iter().zip([hidden2.grad(), weight2.grad()]) {
                 assert!((found - expected).abs().max().double_value(&[]) < 1e-5);

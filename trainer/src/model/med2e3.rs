@@ -27,6 +27,8 @@ pub struct ModelOutput {
     pub loss: Tensor,
     /// The plain sum of the targets' cross-entropy, in nats, f32 scalar on the device, without a graph.
     pub loss_sum: Tensor,
+    /// f32, (R): each target's cross-entropy in nats, row by row of the batch, without a graph.
+    pub target_losses_r: Tensor,
     /// Targets in the batch, after cutting.
     pub target_count: i64,
     /// Targets whose most likely token is right, i64 scalar on the device.
@@ -260,6 +262,7 @@ impl Med2e3 {
             Ok(ModelOutput {
                 loss: loss.weighted,
                 loss_sum: loss.sum,
+                target_losses_r: loss.each_r,
                 target_count: placed.splice.target_ids.len() as i64,
                 correct_count: loss.correct_count,
                 scores_mn: visual.scores_mn.detach(),

@@ -5,6 +5,7 @@
 //! - [`learning`]: which weights learn, and the bytes of their states
 //! - [`flops`]: FLOPs of each module over a micro-batch
 //! - [`memory`]: what is kept for the backward pass, and the peak
+//! - `peak`: what a card computes in a second at most
 //! - [`profile`]: rates of a device; [`time`]: seconds of a micro-batch and of a step
 //! - [`choice`]: the fastest recomputation and micro-batch that a device's memory holds
 //! - [`work`]: the lengths of a run's texts, and the micro-batches that they become
@@ -20,6 +21,7 @@ pub mod flops;
 mod in_words;
 pub mod learning;
 pub mod memory;
+pub(crate) mod peak;
 pub mod profile;
 mod shape;
 pub mod time;

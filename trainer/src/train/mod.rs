@@ -11,21 +11,27 @@
 //! - `lock`: one writer of a folder; `resume`: whether a folder holds this run
 //! - `rows`: what is known of the samples' lengths and ids before the first step
 //! - `settle`: what a configuration leaves open of a step, found within the device's memory
-//! - `step_sums`: what the micro-batches of a step add up to
-//! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `seed`: of dropout
+//! - `step_sums`: what the micro-batches of a step add up to: `tasks`: losses by task; `work`: how much, how fast, in what memory
+//! - `recent`: the last steps in words
+//! - `observed`: a trace of a step, and by which peak utilization is stated
+//! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `events`: TensorBoard's files; `seed`: of dropout
 //! - `clip`: M3D-CLIP's own training
-//! - `validate`: the validation loss
+//! - `validate`: the validation loss, and `questions`: what is answered with it
 //! - [`optimizer`]: clipping and AdamW over flat buffers; [`schedule`]: the learning rate
 
 mod checkpoints;
 mod clip;
 mod data;
+mod events;
 mod lock;
 mod log;
+mod observed;
 pub mod optimizer;
 mod outlook;
+mod questions;
 #[cfg(test)]
 mod reads;
+mod recent;
 mod resume;
 mod rows;
 mod run;
@@ -34,9 +40,11 @@ mod seed;
 mod settle;
 mod start;
 mod step_sums;
+mod tasks;
 mod validate;
 #[cfg(test)]
 mod wild;
+mod work;
 
 use std::path::Path;
 
@@ -53,6 +61,7 @@ use run::Run;
 use step_sums::StepSums;
 
 pub use clip::train_clip;
+pub use observed::Observed;
 pub(crate) use outlook::{Planned, planned};
 pub(crate) use settle::profile_of;
 pub use start::Existing;
@@ -83,9 +92,14 @@ pub struct StoppedRun {
 /// # Errors
 /// A configuration, dataset or checkpoint that does not fit; more steps in a row than the configuration allows whose gradients are
 /// not finite, or checkpoints in a row that can't be written; data that does not read, once the steps before it are saved.
-pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Ended<TrainReport>, TrainerError> {
+pub fn train(
+    config: &TrainConfig,
+    out: &Path,
+    existing: Existing,
+    observed: &Observed,
+) -> Result<Ended<TrainReport>, TrainerError> {
     let watch = Stopwatch::start();
-    let mut run = Run::open(config, out, existing)?;
+    let mut run = Run::open(config, out, existing, observed)?;
     let mut feed = run.feed()?;
     let progress = Progress::new(run.total_steps, run.state.step, "steps");
     let stop = StopSignal::listen(STOPPING);
@@ -93,6 +107,7 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<End
     'steps: while run.state.step < run.total_steps && !stop.is_asked() {
         let step_watch = Stopwatch::start();
         let step = run.state.step + 1;
+        let trace = run.trace_of(step)?;
         let is_left_out = run.is_left_out(step);
         // Whatever is drawn depends on seed and step, so a resumed run draws what an unbroken one would.
         let seed = seed::seed_of(config.seed, step);
@@ -105,12 +120,12 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<End
             if is_left_out {
                 sums.leave_out(&batch);
             } else {
-                let output = run.forward(&batch, seed)?;
-                if output.loss.requires_grad() {
-                    libtorch::backward(&output.loss)?;
+                let computed = run.forward(&batch, seed)?;
+                if computed.output.loss.requires_grad() {
+                    libtorch::backward(&computed.output.loss)?;
                     sums.has_graph = true;
                 }
-                sums.add(&batch, &output);
+                sums.add(&batch, &computed);
             }
             cursor = batch.cursor;
             feed.recycle(batch);
@@ -127,9 +142,9 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<End
         run.optimizer.zero_grad()?;
         (run.state.step, run.state.cursor) = (step, cursor);
         // The device's numbers are read one step later, when they have long arrived.
-        let line = sums.line(step, epoch_of(&cursor), learning_rate, step_watch.seconds(), wait_seconds);
-        let (loss, correct) = sums.numbers();
-        run.note_step(line, sums.samples, &[&loss, &correct, &found.norm, &found.skipped])?;
+        let line = sums.line(step, epoch_of(&cursor), learning_rate, wait_seconds);
+        run.note_step(line, sums, &found, step_watch)?;
+        run.end_trace(trace)?;
 
         let is_last = step == run.total_steps;
         if let Some(validation) = config.validation.filter(|v| is_last || step.is_multiple_of(v.every)) {
@@ -141,7 +156,7 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<End
         }
         run.checkpoints.look()?;
         progress.set_message(run.summary());
-        progress.add(1);
+        progress.add_timed(step_watch.seconds());
     }
     run.save_last_checkpoint()?;
     progress.finish();

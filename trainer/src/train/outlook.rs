@@ -114,7 +114,7 @@ pub(super) fn outlook(
 ///
 /// # Errors
 /// Keys of `model.train` that contradict each other or the model.
-fn learning(config: &ModelConfig, sizes: &Med2e3Config) -> Result<(Med2e3Config, Learning), TrainerError> {
+pub(super) fn learning(config: &ModelConfig, sizes: &Med2e3Config) -> Result<(Med2e3Config, Learning), TrainerError> {
     let mut sizes = sizes.clone();
     sizes.lora = config.lora.clone().or(sizes.lora);
     let llm = LlmKind { has_adapters: sizes.lora.is_some(), is_tied: sizes.llm.tie_word_embeddings };

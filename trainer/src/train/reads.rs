@@ -3,7 +3,7 @@
 use med2e3_schemas::config::parse;
 
 use super::wild::{BASE, write_dataset};
-use super::{Existing, train};
+use super::{Existing, Observed, train};
 use crate::config::TrainConfig;
 use crate::libtorch::HostReads;
 
@@ -19,7 +19,7 @@ fn reads(steps: u64, set: &[&str]) -> u64 {
     let set: Vec<String> = set.iter().map(ToString::to_string).chain(["data.epochs=4".into()]).collect();
     let config: TrainConfig = parse("run.toml", &text, &set).unwrap();
     let counter = HostReads::start().unwrap();
-    train(&config, &folder.path().join("out"), Existing::Refuse).unwrap();
+    train(&config, &folder.path().join("out"), Existing::Refuse, &Observed::default()).unwrap();
     counter.count()
 }
 

@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use med2e3_feed::{Feed, FeedError, FeedPlan, HostBatch, StepRule};
-use med2e3_program::note;
 use med2e3_program::output::write_report;
+use med2e3_program::{Stopwatch, note};
 use med2e3_schemas::Id;
 use med2e3_schemas::report::{TrainReport, TrainStep};
+use med2e3_schemas::sample::Task;
 use med2e3_store::{FileError, put_whole};
 use tch::{Device, Kind, Tensor};
 
@@ -16,24 +17,33 @@ use super::checkpoints::Checkpoints;
 use super::data::TrainData;
 use super::lock::RunLock;
 use super::log::{self, StepLog};
-use super::optimizer::{AdamW, AdamWConfig, Master, Rates, Trained};
-use super::outlook::{Outlook, Planned, check_disk, outlook};
+use super::observed::{self, Observed};
+use super::optimizer::{AdamW, AdamWConfig, Master, Rates, StepScalars, Trained};
+use super::outlook::{Outlook, Planned, check_disk, learning, outlook};
+use super::questions::Questions;
+use super::recent;
 use super::schedule::CosineSchedule;
 use super::settle::profile_of;
 use super::start::{Existing, Origin};
+use super::step_sums::{Computed, StepSums};
+use super::tasks::{TaskSums, TaskTargets};
+use super::validate::forget_after;
+use super::work::{Costs, PeakMemory, Work};
 use crate::TrainerError;
 use crate::augmentation::{self, Augmentation, Draw};
-use crate::config::{OptimizerConfig, TrainConfig, by_part};
+use crate::config::{Matmul, OptimizerConfig, TrainConfig, by_part};
 use crate::device_batch::{codes_part, row_key, texts, weights};
 use crate::files::checkpoint::{Contents, Snapshot, Tokenizers, TrainState, snapshot};
 use crate::fit::{self, expect};
 use crate::host_array::HostArray;
+use crate::libtorch::{Trace, device_name};
 use crate::machine::check_memory;
 use crate::model::batch_plan::width_multiple;
 use crate::model::draws::draw_key;
 use crate::model::piece::Tuning;
-use crate::model::{Med2e3, ModelOutput, Part};
+use crate::model::{Med2e3, Part};
 use crate::plan::BlockPolicy;
+use crate::plan::peak::peak;
 use crate::staging::{self, ScalarRing, Staging};
 
 /// Samples of a step that was left out, in its message at most.
@@ -58,8 +68,17 @@ pub(super) struct Run {
     staging: Staging,
     /// Numbers of the last step, on their way from the device.
     numbers: ScalarRing,
-    /// The last step, which the log lacks, and its samples.
-    open_step: Option<(TrainStep, Vec<Id>)>,
+    /// The last step, which the log lacks.
+    open_step: Option<OpenStep>,
+    /// What work is counted by.
+    costs: Costs,
+    memory: PeakMemory,
+    /// What is answered after each measurement.
+    pub(super) questions: Option<Questions>,
+    /// The largest norm of gradients.
+    clip: Option<f64>,
+    /// The step that is recorded.
+    trace: Option<u64>,
     /// Steps behind the state that were left out before the run was resumed.
     left_out: BTreeSet<u64>,
     skipped_in_a_row: usize,
@@ -70,17 +89,33 @@ pub(super) struct Run {
     _lock: RunLock,
     /// What is trained, in words.
     trained: Vec<String>,
-    out: PathBuf,
+    pub(super) out: PathBuf,
+}
+
+/// A step that was computed and whose numbers are on their way.
+struct OpenStep {
+    line: TrainStep,
+    samples: Vec<Id>,
+    tasks: TaskSums,
+    work: Work,
+    peak_bytes: Option<u64>,
 }
 
 impl Run {
     /// # Errors
-    /// A configuration, dataset or checkpoint that does not fit; a folder that holds something else.
-    pub(super) fn open(config: &TrainConfig, out: &Path, existing: Existing) -> Result<Run, TrainerError> {
+    /// A configuration, dataset or checkpoint that does not fit; a folder that holds something else; a step to record that the run
+    /// does not take.
+    pub(super) fn open(
+        config: &TrainConfig,
+        out: &Path,
+        existing: Existing,
+        observed: &Observed,
+    ) -> Result<Run, TrainerError> {
         config.check()?;
         let lock = RunLock::take(out)?;
         let device = config.device.open(config.threads)?;
         config.compute.apply(device)?;
+        let memory = PeakMemory::start(device, observed.trace.is_some())?;
         let data = TrainData::open(&config.data, config.validation.is_some())?;
         config.step.augmentation.check(data.dataset.voxels().shape_dhw)?;
         let total_steps = data.total_steps(&config.data, config.step.batch)?;
@@ -116,7 +151,20 @@ impl Run {
 
         let trained = tunings.names();
         let state = origin.state(&data, &trained, &mut optimizer)?;
+        observed.check(state.step + 1, total_steps)?;
+        let questions = match (config.validation, &data.validation) {
+            (Some(validation), Some(samples)) => Questions::open(
+                &validation,
+                &samples.rows,
+                config.data.form,
+                fit::question_form(model.config()),
+                model.config(),
+                &data.dataset,
+            )?,
+            _ => None,
+        };
         let (log, left_out) = open_folder(out, &text, &origin, &state)?;
+        forget_after(out, state.step)?;
         if let Origin::Resumed(checkpoint) = &origin {
             note(format_args!(
                 "goes on from {}, behind step {} of {total_steps}",
@@ -125,12 +173,20 @@ impl Run {
             ));
         }
         let plan = feed_plan(config, &model, rule, &state);
+        let (sizes, learning) = learning(&config.model, &sizes)?;
+        let (card, is_tf32) = (device_name(device).ok(), config.compute.matmul == Matmul::Tf32);
+        let peak = peak(observed.profile.as_ref(), card.as_deref(), config.compute.precision, is_tf32);
         let saved = (state.step > 0).then_some(state.step);
         let checkpoints = Checkpoints::new(&config.checkpoint, out, saved);
         Ok(Run {
             staging: Staging::new(device)?,
             numbers: ScalarRing::default(),
             open_step: None,
+            costs: Costs { sizes, learning, policy: estimate.choice.policy, peak },
+            memory,
+            questions,
+            clip: config.optimizer.clip,
+            trace: observed.trace,
             left_out,
             skipped_in_a_row: 0,
             max_skipped: config.step.max_skipped,
@@ -167,37 +223,68 @@ impl Run {
     ///
     /// # Errors
     /// A batch that does not fit the model; the device reports a failed computation.
-    pub(super) fn forward(&mut self, batch: &HostBatch, seed: u64) -> Result<ModelOutput, TrainerError> {
+    pub(super) fn forward(&mut self, batch: &HostBatch, seed: u64) -> Result<Computed, TrainerError> {
         let format = self.data.dataset.voxels();
         let draws: Vec<Draw> = batch.volume_ids.iter().map(|id| self.augmentation.draw(row_key(seed, *id))).collect();
         let intensity: Vec<f32> = draws.iter().flat_map(|draw| draw.intensity(format)).collect();
         let plan = self.model.plan_training(&texts(batch, seed), &weights(batch), batch.volume_ids.len())?;
 
-        let mut parts = vec![codes_part(batch, format)];
+        let rows = &self.data.samples.rows;
+        let tasks: Vec<Task> = batch.texts.iter().map(|text| rows[text.sample as usize].task).collect();
+        let tasks = TaskTargets::new(&tasks, &plan.splice.target_rows);
+        let mut parts = vec![codes_part(batch, format), tasks.part()];
         parts.push(staging::Part { array: HostArray::F32(&intensity), shape: vec![draws.len() as i64, 2] });
         parts.extend(plan.parts());
         let mut arrived = self.staging.upload(&parts)?.into_iter();
         let mut next = || arrived.next().expect("as many tensors as parts");
-        let voxels_vcdhw = augmentation::values(&next(), &draws, &next());
+        let (codes_vcdhw, others_kr) = (next(), next());
+        let voxels_vcdhw = augmentation::values(&codes_vcdhw, &draws, &next());
         let placed = plan.place(|_, _| next());
         let of_micro_batch = draw_key(&[seed, batch.share.micro_batch as u64]);
-        Ok(self.model.forward_placed(&voxels_vcdhw, &placed, Some(of_micro_batch))?)
+        let output = self.model.forward_placed(&voxels_vcdhw, &placed, Some(of_micro_batch))?;
+        let tasks = tasks.sums(&output.target_losses_r, &others_kr);
+        Ok(Computed { output, tasks, work: self.costs.of(batch, &plan.splice) })
     }
 
-    /// Takes note of a step that was computed: `line` lacks what the device will state, which `numbers` bring one step later. The
-    /// step before goes to the log now.
+    /// The trace of a step, where it is the one to record.
+    ///
+    /// # Errors
+    /// As [`Run::finish_step`]; another trace is running.
+    pub(super) fn trace_of(&mut self, step: u64) -> Result<Option<Trace>, TrainerError> {
+        if self.trace != Some(step) {
+            return Ok(None);
+        }
+        self.finish_step()?;
+        observed::record(self.device).map(Some)
+    }
+
+    /// Writes the trace of the step that was just computed.
+    ///
+    /// # Errors
+    /// The system refuses to write.
+    pub(super) fn end_trace(&self, trace: Option<Trace>) -> Result<(), TrainerError> {
+        trace.map_or(Ok(()), |trace| observed::write(trace, self.device, &self.out, self.state.step))
+    }
+
+    /// Takes note of a step that was computed: `line` lacks what the device will state, which comes one step later. The step before
+    /// goes to the log now. `watch` started with the step.
     ///
     /// # Errors
     /// As [`Run::finish_step`].
     pub(super) fn note_step(
         &mut self,
-        line: TrainStep,
-        samples: Vec<Id>,
-        numbers: &[&Tensor],
+        mut line: TrainStep,
+        sums: StepSums,
+        found: &StepScalars,
+        watch: Stopwatch,
     ) -> Result<(), TrainerError> {
-        let arrived = self.numbers.push(numbers)?;
-        let before = self.open_step.replace((line, samples));
-        match (before, arrived) {
+        let [loss, correct, tasks] = sums.numbers();
+        let arrived = self.numbers.push(&[&loss, &correct, &found.norm, &found.skipped, &tasks])?;
+        // Once the step before has arrived: a device that is behind holds the host up here.
+        line.seconds = watch.seconds();
+        let StepSums { samples, tasks, work, .. } = sums;
+        let open = OpenStep { line, samples, tasks, work, peak_bytes: self.memory.take()? };
+        match (self.open_step.replace(open), arrived) {
             (Some(before), Some(arrived)) => self.log_step(before, &arrived),
             _ => Ok(()),
         }
@@ -209,17 +296,26 @@ impl Run {
     /// More steps in a row than the configuration allows were left out, since their gradients were not finite: a checkpoint is
     /// then written first. The system refuses to write.
     pub(super) fn finish_step(&mut self) -> Result<(), TrainerError> {
+        let watch = Stopwatch::start();
         match (self.open_step.take(), self.numbers.take()?) {
-            (Some(open), Some(arrived)) => self.log_step(open, &arrived),
+            (Some(mut open), Some(arrived)) => {
+                open.line.seconds += watch.seconds();
+                self.log_step(open, &arrived)
+            }
             _ => Ok(()),
         }
     }
 
-    fn log_step(&mut self, (mut line, samples): (TrainStep, Vec<Id>), numbers: &[f64]) -> Result<(), TrainerError> {
-        let &[loss, correct, norm, skipped] = numbers else { unreachable!("four numbers a step") };
+    fn log_step(&mut self, open: OpenStep, numbers: &[f64]) -> Result<(), TrainerError> {
+        let OpenStep { mut line, samples, tasks, work, peak_bytes } = open;
+        let &[loss, correct, norm, skipped, ref losses @ ..] = numbers else { unreachable!("four numbers a step") };
         (line.loss, line.gradient_norm) = (loss, norm);
+        // As the optimizer scales them.
+        line.clipped_norm = Some(self.clip.map_or(norm, |clip| norm / ((norm + 1e-6) / clip).max(1.0)));
+        line.by_task = tasks.by_task(losses);
         line.token_accuracy = correct / line.targets.max(1) as f64;
         line.skipped = skipped != 0.0;
+        line.work = Some(self.costs.logged(&work, line.seconds, line.wait_seconds, peak_bytes));
         let step = line.step;
         let is_skipped = line.skipped;
         self.log.append(line)?;
@@ -312,15 +408,7 @@ impl Run {
 
     /// The last steps in a few words, for the progress bar.
     pub(super) fn summary(&self) -> String {
-        let steps = &self.log.steps;
-        let recent = steps[steps.len().saturating_sub(20)..].iter().filter(|step| !step.skipped);
-        let count = recent.clone().count().max(1) as f64;
-        let mean = |get: fn(&TrainStep) -> f64| recent.clone().map(get).sum::<f64>() / count;
-        let (seconds, wait) = (mean(|s| s.seconds), mean(|s| s.wait_seconds));
-        let share = 100.0 * wait / seconds.max(1e-9);
-        let validation =
-            self.state.validation.last().map_or(String::new(), |(_, loss)| format!(", validation {loss:.3}"));
-        format!("loss {:.3}{validation}, {seconds:.2} s/step, waiting for data {share:.1} %", mean(|s| s.loss))
+        recent::summary(&self.log.steps, self.state.validation.last().map(|(_, loss)| *loss))
     }
 
     /// Writes `report.json` and returns it.

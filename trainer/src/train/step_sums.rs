@@ -5,13 +5,29 @@ use med2e3_schemas::Id;
 use med2e3_schemas::report::TrainStep;
 use tch::{Device, Kind, Tensor};
 
+use super::tasks::TaskSums;
+use super::work::Work;
 use crate::model::ModelOutput;
+
+/// A micro-batch after its forward pass.
+pub(super) struct Computed {
+    /// Loss and scores, with a graph.
+    pub(super) output: ModelOutput,
+    /// The losses by task.
+    pub(super) tasks: TaskSums,
+    /// What went through the model.
+    pub(super) work: Work,
+}
 
 /// The sums of a step so far; tensors stay on the device.
 #[derive(Default)]
 pub(super) struct StepSums {
     loss: Option<Tensor>,
     correct_count: Option<Tensor>,
+    /// The losses by task.
+    pub(super) tasks: TaskSums,
+    /// What went through the model.
+    pub(super) work: Work,
     /// Whether the loss of any micro-batch depends on a trained weight.
     pub(super) has_graph: bool,
     /// The samples of the micro-batches so far.
@@ -22,10 +38,13 @@ pub(super) struct StepSums {
 
 impl StepSums {
     /// Adds a micro-batch, whose gradients were added to the weights' already.
-    pub(super) fn add(&mut self, batch: &HostBatch, output: &ModelOutput) {
+    pub(super) fn add(&mut self, batch: &HostBatch, computed: &Computed) {
+        let Computed { output, tasks, work } = computed;
         let added = |sum: Option<Tensor>, value: Tensor| Some(sum.map_or_else(|| value.copy(), |sum| sum + &value));
         self.loss = added(self.loss.take(), output.loss.detach());
         self.correct_count = added(self.correct_count.take(), output.correct_count.detach());
+        self.tasks.add(tasks);
+        self.work.add(work);
         self.leave_out(batch);
     }
 
@@ -40,29 +59,30 @@ impl StepSums {
         !self.samples.is_empty() && self.share.ends_step()
     }
 
-    /// The step's loss and its right targets, scalars on the device.
-    pub(super) fn numbers(&self) -> (Tensor, Tensor) {
-        let of = |sum: &Option<Tensor>| {
-            sum.as_ref()
-                .map_or_else(|| Tensor::zeros([0i64; 0].as_slice(), (Kind::Float, Device::Cpu)), Tensor::shallow_clone)
-        };
-        (of(&self.loss), of(&self.correct_count))
+    /// The step's loss, its right targets, and the sums of its losses by task, on the device.
+    pub(super) fn numbers(&self) -> [Tensor; 3] {
+        [self.loss.as_ref(), self.correct_count.as_ref(), self.tasks.losses()].map(|sum| {
+            sum.map_or_else(|| Tensor::zeros([0i64; 0].as_slice(), (Kind::Float, Device::Cpu)), Tensor::shallow_clone)
+        })
     }
 
     /// The step's line of the log, without what the device has yet to state.
-    pub(super) fn line(&self, step: u64, epoch: u64, learning_rate: f64, seconds: f64, wait_seconds: f64) -> TrainStep {
+    pub(super) fn line(&self, step: u64, epoch: u64, learning_rate: f64, wait_seconds: f64) -> TrainStep {
         TrainStep {
             step,
             epoch,
             loss: f64::NAN,
+            by_task: Default::default(),
             token_accuracy: f64::NAN,
             learning_rate,
             gradient_norm: f64::NAN,
+            clipped_norm: None,
             targets: self.share.targets as u64,
             targetless_groups: self.share.targetless_groups.clone(),
             skipped: false,
-            seconds,
+            seconds: 0.0,
             wait_seconds,
+            work: None,
         }
     }
 }

@@ -1,49 +1,135 @@
-//! The loss over the first batches of the validation split.
+//! What is measured on the validation split while a run goes on: the loss over its first batches, by task, and answers to a few
+//! fixed samples.
+
+use std::fs;
+use std::path::Path;
 
 use med2e3_feed::order::Order;
-use med2e3_feed::{Feed, FeedCursor, FeedPlan};
+use med2e3_feed::{Feed, FeedCursor, FeedPlan, HostBatch};
 use med2e3_program::note;
+use med2e3_schemas::report::Validation;
+use med2e3_schemas::sample::{SampleRow, Task};
+use med2e3_store::FileError;
+use tch::{Device, Kind};
 
 use super::run::Run;
+use super::tasks::{TaskSums, TaskTargets};
 use crate::TrainerError;
 use crate::config::ValidationConfig;
 use crate::device_batch::to_device;
+use crate::files::json::write_json;
+
+/// The folder of a run's measurements, one `step-N.json` each.
+pub(crate) const FOLDER: &str = "validation";
+
+/// Removes the measurements after a step, which a run that goes on from there makes again.
+///
+/// # Errors
+/// The system refuses.
+pub(super) fn forget_after(out: &Path, step: u64) -> Result<(), TrainerError> {
+    let folder = out.join(FOLDER);
+    let Ok(entries) = fs::read_dir(&folder) else { return Ok(()) };
+    let of_later = |path: &Path| step_of(path).is_some_and(|own| own > step);
+    for path in entries.flatten().map(|entry| entry.path()).filter(|path| of_later(path)) {
+        fs::remove_file(&path).map_err(FileError::of(&path, "remove"))?;
+    }
+    Ok(())
+}
+
+/// The step of a measurement's file.
+pub(crate) fn step_of(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix("step-")?.strip_suffix(".json")?.parse().ok()
+}
 
 impl Run {
-    /// Measures the loss and keeps it in the run's state. One that is not finite is said and not kept: the steps go on, as they do
-    /// after a step whose gradients are not finite.
+    /// Measures the loss and keeps it in the run's state, and all that was measured in a file. A loss that is not finite is said and
+    /// not kept: the steps go on, as they do after a step whose gradients are not finite.
     ///
     /// # Errors
-    /// Data that can't be fed, once the steps so far are saved; a batch that does not fit the model.
+    /// Data that can't be fed, once the steps so far are saved; a batch that does not fit the model; the system refuses to write.
     pub(super) fn validate(&mut self, config: &ValidationConfig) -> Result<(), TrainerError> {
         let step = self.state.step;
-        match self.validation_loss(config) {
-            Ok(loss) if loss.is_finite() => self.state.validation.push((step, loss)),
-            Ok(loss) => note(format_args!("WARNING: step {step}: the validation loss is {loss}")),
+        let found = match self.measured(config) {
+            Ok(found) => found,
             Err(TrainerError::Feed(problem)) => return Err(self.saved_before(problem)),
             Err(other) => return Err(other),
+        };
+        if found.loss.is_finite() {
+            self.state.validation.push((step, found.loss));
+        } else {
+            note(format_args!("WARNING: step {step}: the validation loss is {}", found.loss));
         }
-        Ok(())
+        let by_task = found.by_task.iter().map(|(task, own)| (format!("validation/loss/{task}"), own.loss));
+        let scalars: Vec<_> = std::iter::once(("validation/loss".to_owned(), found.loss)).chain(by_task).collect();
+        self.log.measured(step, &scalars)?;
+        let folder = self.out.join(FOLDER);
+        fs::create_dir_all(&folder).map_err(FileError::of(&folder, "create"))?;
+        write_json(&folder.join(format!("step-{step}.json")), &found)
     }
 
-    /// Mean loss in nats per target, over all targets of the batches; NaN where the run has no validation samples.
-    fn validation_loss(&self, config: &ValidationConfig) -> Result<f64, TrainerError> {
+    /// Mean loss in nats per target over all targets of the batches, and over those of each task; NaN where the run has no
+    /// validation samples. Then the answers.
+    fn measured(&self, config: &ValidationConfig) -> Result<Validation, TrainerError> {
+        let mut found =
+            Validation { step: self.state.step, loss: f64::NAN, by_task: Default::default(), answers: Vec::new() };
         let Some(samples) = &self.data.validation else {
-            return Ok(f64::NAN);
+            return Ok(found);
         };
         let plan = FeedPlan { order: Order::ById, epochs: 1, start: FeedCursor::default(), ..self.plan.clone() };
         let mut feed = Feed::start(self.data.dataset.clone(), samples.clone(), plan)?;
-        let (mut sum, mut targets, mut steps) = (0.0, 0, 0);
+        let (mut sum, mut targets, mut steps, mut tasks) = (0.0, 0, 0, TaskSums::default());
         while steps < config.batches {
             let Some(batch) = feed.next_batch() else { break };
             let batch = batch?;
-            let input = to_device(&batch, self.data.dataset.voxels(), self.device, self.seed);
-            let output = self.model.forward(&input, None)?;
-            sum += output.loss_sum.double_value(&[]);
-            targets += output.target_count;
+            let (own_sum, own_targets, own_tasks) = self.loss_of(&batch, &samples.rows)?;
+            sum += own_sum;
+            targets += own_targets;
+            tasks.add(&own_tasks);
             steps += usize::from(batch.share.ends_step());
             feed.recycle(batch);
         }
-        Ok(sum / targets.max(1) as f64)
+        found.loss = sum / targets.max(1) as f64;
+        if let Some(losses_k) = tasks.losses() {
+            let losses_k = losses_k.to_device(Device::Cpu).to_kind(Kind::Double);
+            found.by_task = tasks.by_task(&Vec::<f64>::try_from(losses_k).expect("a flat f64 tensor on the CPU"));
+        }
+        if let Some(questions) = &self.questions {
+            found.answers = questions.answers(&self.model, &self.data.dataset, self.device, self.seed)?;
+        }
+        Ok(found)
+    }
+
+    /// The sum of a batch's losses, its targets, and both by task.
+    fn loss_of(&self, batch: &HostBatch, rows: &[SampleRow]) -> Result<(f64, i64, TaskSums), TrainerError> {
+        let input = to_device(batch, self.data.dataset.voxels(), self.device, self.seed);
+        let plan = self.model.plan(&input, self.model.config().variant.max_length, false)?;
+        let placed = plan.place(|array, shape| array.place(shape, self.device));
+        let output = self.model.forward_placed(&input.voxels_vcdhw, &placed, None)?;
+        let tasks: Vec<Task> = batch.texts.iter().map(|text| rows[text.sample as usize].task).collect();
+        let tasks = TaskTargets::new(&tasks, &plan.splice.target_rows);
+        let part = tasks.part();
+        let others_kr = part.array.place(&part.shape, self.device);
+        let sums = tasks.sums(&output.target_losses_r, &others_kr);
+        Ok((output.loss_sum.double_value(&[]), output.target_count, sums))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measurements_after_a_step_are_forgotten() {
+        let out = tempfile::tempdir().unwrap();
+        forget_after(out.path(), 0).unwrap();
+        let folder = out.path().join(FOLDER);
+        fs::create_dir(&folder).unwrap();
+        for name in ["step-3.json", "step-6.json", "step-12.json", "notes.txt"] {
+            fs::write(folder.join(name), "{}").unwrap();
+        }
+        forget_after(out.path(), 6).unwrap();
+        let mut left: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["notes.txt", "step-3.json", "step-6.json"]);
     }
 }

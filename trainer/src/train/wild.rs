@@ -16,7 +16,7 @@ use med2e3_shards::{PageLayout, ShardWriter, write_index};
 use toml::{Table, Value};
 
 use super::run::Run;
-use super::{Existing, train};
+use super::{Existing, Observed, train};
 use crate::config::TrainConfig;
 
 /// Configurations that are drawn.
@@ -359,9 +359,13 @@ fn no_configuration_panics() {
             let is_short = config.data.max_steps.is_some_and(|steps| steps <= 2);
             let validates = config.validation.is_none_or(|validation| validation.batches <= 4);
             if is_short && validates {
-                train(&config, &out, Existing::Refuse).map(|_| true).map_err(|error| error.to_string())
+                train(&config, &out, Existing::Refuse, &Observed::default())
+                    .map(|_| true)
+                    .map_err(|error| error.to_string())
             } else {
-                Run::open(&config, &out, Existing::Refuse).map(|_| false).map_err(|error| error.to_string())
+                Run::open(&config, &out, Existing::Refuse, &Observed::default())
+                    .map(|_| false)
+                    .map_err(|error| error.to_string())
             }
         }));
         match outcome.unwrap_or_else(|_| panic!("a panic in {}", what())) {

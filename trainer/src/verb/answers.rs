@@ -5,14 +5,13 @@ use std::sync::Arc;
 use med2e3_feed::{Feed, FeedPlan, TextForm};
 use med2e3_program::Progress;
 use med2e3_schemas::report::Answer;
-use med2e3_schemas::sample::SampleRow;
 use med2e3_shards::{Dataset, Samples};
 
 use crate::TrainerError;
 use crate::device_batch::{texts, voxels};
 use crate::generate::Decoding;
-use crate::generate::answerer::{Answerer, Reply};
-use crate::metric::{Judged, measure};
+use crate::generate::answerer::Answerer;
+use crate::generate::judged::judged;
 
 /// How answers are made.
 #[derive(Clone, Copy)]
@@ -56,23 +55,4 @@ pub(super) fn answers(
     progress.finish();
     assert_eq!(answers.len(), samples.rows.len(), "a feed that ends early ends with an error");
     Ok(answers)
-}
-
-/// An answer with its metrics.
-fn judged(sample: &SampleRow, reply: Reply) -> Answer {
-    let choice = sample.answer_choice.as_deref();
-    let judged = Judged { answer: &reply.answer, expected: &sample.answer, choice, task: sample.task };
-    Answer {
-        metrics: measure(&judged),
-        sample_id: sample.sample_id.to_string(),
-        volume_id: sample.volume_ids.first().map(ToString::to_string).unwrap_or_default(),
-        task: sample.task,
-        topic: sample.topic,
-        turn: 1,
-        question: sample.question.clone(),
-        expected: sample.answer.clone(),
-        answer_choice: sample.answer_choice.clone(),
-        answer: reply.answer,
-        scores: reply.scores,
-    }
 }

@@ -84,7 +84,7 @@ pub fn train_clip(
         }
         run.checkpoints.look()?;
         progress.set_message(run.summary());
-        progress.add(1);
+        progress.add_timed(step_watch.seconds());
     }
     run.save_last_checkpoint()?;
     progress.finish();

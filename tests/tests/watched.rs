@@ -1,0 +1,179 @@
+//! What a training shows of itself: its log, TensorBoard's event files, a trace of a step, and what is measured meanwhile.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use med2e3_tests::program::run_to;
+use med2e3_tests::tiny::{dataset, train};
+use serde_json::Value;
+
+/// CRC-32C bit by bit, as RFC 3720 defines it.
+fn checksum(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
+        }
+    }
+    let crc = !crc;
+    ((crc >> 15) | (crc << 17)).wrapping_add(0xa282_ead8)
+}
+
+fn varint(bytes: &mut &[u8]) -> u64 {
+    let (mut number, mut shift) = (0, 0);
+    loop {
+        let (first, rest) = bytes.split_first().unwrap();
+        *bytes = rest;
+        number |= u64::from(first & 0x7f) << shift;
+        shift += 7;
+        if first & 0x80 == 0 {
+            return number;
+        }
+    }
+}
+
+/// The fields of a message of protocol buffers: number and bytes; a number's bytes are those of a u64.
+fn fields(mut bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
+    let mut fields = Vec::new();
+    while !bytes.is_empty() {
+        let key = varint(&mut bytes);
+        let size = match key & 7 {
+            0 => {
+                fields.push((key >> 3, varint(&mut bytes).to_le_bytes().to_vec()));
+                continue;
+            }
+            1 => 8,
+            2 => varint(&mut bytes) as usize,
+            5 => 4,
+            kind => panic!("a field of kind {kind}"),
+        };
+        let (field, rest) = bytes.split_at(size);
+        bytes = rest;
+        fields.push((key >> 3, field.to_vec()));
+    }
+    fields
+}
+
+/// Every scalar of a folder's event files by step and tag, none of which may stand twice; and how many files there are.
+fn scalars(folder: &Path) -> (BTreeMap<(u64, String), f32>, usize) {
+    let (mut found, mut files) = (BTreeMap::new(), 0);
+    for entry in fs::read_dir(folder).unwrap() {
+        let bytes = fs::read(entry.unwrap().path()).unwrap();
+        files += 1;
+        let mut at = 0;
+        while at < bytes.len() {
+            let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+            let size = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
+            assert_eq!(number(at + 8), checksum(&bytes[at..at + 8]));
+            let event = &bytes[at + 12..at + 12 + size];
+            assert_eq!(number(at + 12 + size), checksum(event));
+            at += 16 + size;
+            let event = fields(event);
+            let step = event.iter().find(|(field, _)| *field == 2);
+            let step = step.map_or(0, |(_, bytes)| u64::from_le_bytes(bytes[..].try_into().unwrap()));
+            for (_, value) in event.iter().filter(|(field, _)| *field == 5).flat_map(|(_, summary)| fields(summary)) {
+                let value: BTreeMap<u64, Vec<u8>> = fields(&value).into_iter().collect();
+                let tag = String::from_utf8(value[&1].clone()).unwrap();
+                let number = f32::from_le_bytes(value[&2][..].try_into().unwrap());
+                assert!(found.insert((step, tag.clone()), number).is_none(), "{tag} of step {step} stands twice");
+            }
+        }
+    }
+    (found, files)
+}
+
+fn log(run: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(run.join("train.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+const MEASURED: &str = "validation={ every = 3, batches = 1, answers = 2, answer_tokens = 4 }";
+
+#[test]
+fn every_number_of_a_step_is_logged_and_a_resumed_run_repeats_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    let tasks = "data.tasks=[\"caption\", \"open_vqa\", \"closed_vqa\"]";
+    let more = ["optimizer.clip=0.01", tasks, MEASURED];
+    run_to(0, train(folder, "run", &more).args(["--trace", "2"]));
+    let run = folder.join("run");
+    let trace: Value = serde_json::from_str(&fs::read_to_string(run.join("trace-step-2.json")).unwrap()).unwrap();
+    assert!(trace["traceEvents"].as_array().unwrap().iter().any(|event| event["name"] == "aten::addmm"));
+
+    // As if killed after the first checkpoint.
+    fs::remove_dir_all(run.join("step-6")).unwrap();
+    fs::remove_file(run.join("report.json")).unwrap();
+    run_to(0, train(folder, "run", &more).arg("--resume"));
+    let (found, files) = scalars(&run.join("events"));
+    assert_eq!(files, 2);
+    let lines = log(&run);
+    assert_eq!(lines.len(), 6);
+    for line in &lines {
+        let step = line["step"].as_u64().unwrap();
+        let is = |tag: &str, expected: &Value| {
+            let expected = expected.as_f64().unwrap_or_else(|| panic!("{tag}: {line}")) as f32;
+            assert_eq!(found[&(step, tag.to_owned())], expected, "{tag} of step {step}");
+        };
+        is("loss", &line["loss"]);
+        is("gradient_norm", &line["gradient_norm"]);
+        is("rate/tokens_per_second", &line["tokens_per_second"]);
+        let tasks = line["by_task"].as_object().unwrap();
+        tasks.iter().for_each(|(task, own)| is(&format!("loss/{task}"), &own["loss"]));
+        let sum = |of: fn(&Value) -> f64| tasks.values().map(of).sum::<f64>();
+        assert_eq!(sum(|own| own["targets"].as_f64().unwrap()), line["targets"].as_f64().unwrap());
+        // All targets count the same in this run, so the step's loss is the mean over its tasks' targets.
+        let mean = sum(|own| own["loss"].as_f64().unwrap() * own["targets"].as_f64().unwrap())
+            / line["targets"].as_f64().unwrap();
+        assert!((mean / line["loss"].as_f64().unwrap() - 1.0).abs() < 1e-4, "{line}");
+        assert!((line["clipped_norm"].as_f64().unwrap() - 0.01).abs() < 1e-6, "{line}");
+        assert!(line["texts"] == 2 && line["tokens"].as_u64().unwrap() > 0 && line["volumes"].as_u64().unwrap() > 0);
+        assert!((0.0..1.0).contains(&line["padding_share"].as_f64().unwrap()), "{line}");
+        // No peak of this processor is known, so no utilization is stated.
+        assert!(line.get("mfu").is_none() && line.get("hfu").is_none(), "{line}");
+    }
+    let seen = |task: &str| lines.iter().any(|line| line["by_task"].get(task).is_some());
+    assert!(["caption", "open_vqa"].into_iter().all(seen), "{lines:?}");
+    // libtorch has one observer of a thread: the run with a trace counted no memory, the one that went on did.
+    let peak = |line: &Value| line.get("peak_bytes").and_then(Value::as_u64);
+    assert!(lines[..3].iter().all(|line| peak(line).is_none()) && lines[3..].iter().all(|line| peak(line) > Some(0)));
+
+    for step in [3, 6] {
+        let path = run.join(format!("validation/step-{step}.json"));
+        let measured: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        assert_eq!(measured["loss"].as_f64().unwrap() as f32, found[&(step, "validation/loss".to_owned())]);
+        assert_eq!(measured["answers"].as_array().unwrap().len(), 2, "{measured}");
+    }
+}
+
+#[test]
+fn a_step_that_is_not_taken_and_answers_without_room_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    let said = run_to(2, train(folder, "run", &[]).args(["--trace", "7"])).err;
+    assert!(said.contains("--trace: expected a step that this run takes, 1 to 6, found 7"), "{said}");
+    let said = run_to(2, &mut train(folder, "run", &["validation={ every = 1, batches = 1, answers = 65 }"])).err;
+    assert!(said.contains("validation.answers: expected at most 64, found 65"), "{said}");
+    assert!(!folder.join("run").exists());
+}
+
+#[test]
+fn a_measured_profile_gives_the_utilization() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    let profile = folder.join("profile.json");
+    let reached = r#"{"llm":0.5,"vision2d":0.5,"vision3d":0.5,"connector":0.5}"#;
+    let text = format!(
+        r#"{{"name":"made up","memory":1e9,"peak_bf16":1e10,"peak_f32":2e10,"reached":{reached},"attention_forward":1e9,"attention_backward":1e9,"bandwidth":1e9,"copy":1e9,"fused_norms":false,"overhead":0.0}}"#
+    );
+    fs::write(&profile, text).unwrap();
+    run_to(0, train(folder, "run", &["data.max_steps=2", "step.recompute=\"full\""]).arg("--profile").arg(&profile));
+    for line in log(&folder.join("run")) {
+        let share = |key: &str| line[key].as_f64().unwrap();
+        assert!(share("mfu") > 0.0 && share("hfu") > share("mfu"), "{line}");
+    }
+}

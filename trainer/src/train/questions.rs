@@ -1,0 +1,181 @@
+//! A few fixed samples of the validation split that a run answers after each measurement, so that a person sees what it learned.
+
+use std::path::Path;
+
+use med2e3_feed::step_plan::PlannedText;
+use med2e3_feed::{HostBatch, QuestionForm, Splicing, TextForm};
+use med2e3_input::text::Tokenizer;
+use med2e3_schemas::report::Answer;
+use med2e3_schemas::sample::{IGNORED, IMAGE3D, SampleRow, Task};
+use med2e3_shards::Dataset;
+use tch::{Device, Kind};
+
+use crate::TrainerError;
+use crate::config::ValidationConfig;
+use crate::device_batch::{row_key, voxels};
+use crate::fit::expect;
+use crate::generate::answerer::Reply;
+use crate::generate::judged::judged;
+use crate::generate::{Decoding, Until, generate};
+use crate::model::{Med2e3, Med2e3Config, ModelInput, TargetWeights, TextInput};
+
+/// What is asked, and until when an answer goes on.
+pub(super) struct Questions {
+    rows: Vec<SampleRow>,
+    form: TextForm,
+    question: QuestionForm,
+    tokenizer: Tokenizer,
+    until: Until,
+}
+
+impl Questions {
+    /// Chooses among the rows of the validation split; none where the configuration asks nothing, or there are no rows.
+    ///
+    /// # Errors
+    /// A tokenizer that can't be read; prompts that leave no room for an answer; nothing that would end one.
+    pub(super) fn open(
+        config: &ValidationConfig,
+        rows: &[SampleRow],
+        form: TextForm,
+        question: QuestionForm,
+        sizes: &Med2e3Config,
+        dataset: &Dataset,
+    ) -> Result<Option<Questions>, TrainerError> {
+        let rows: Vec<SampleRow> = chosen(rows, config.answers).into_iter().map(|at| rows[at].clone()).collect();
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let tokenizer = Tokenizer::load(Path::new(&dataset.tokenizer()))?;
+        let ends = dataset.index().end_token.into_iter().chain(tokenizer.end_token().map(|end| end.id));
+        let mut stop_ids: Vec<i64> = ends.map(i64::from).chain(sizes.llm.special_ids.end.iter().copied()).collect();
+        stop_ids.sort_unstable();
+        stop_ids.dedup();
+        let splicing = Splicing { visual_tokens: sizes.visual_token_count() as usize, max_length: usize::MAX };
+        let prompts = rows.iter().filter_map(|row| Some(splicing.of(row, form)?.before_target));
+        let (longest, most) = (prompts.max().unwrap_or(0), sizes.llm.max_position_embeddings);
+        expect(
+            "validation.answer_tokens",
+            longest.saturating_add(config.answer_tokens) <= most,
+            format!(
+                "at most {}, behind prompts of up to {longest} of the model's {most} positions",
+                most.saturating_sub(longest)
+            ),
+            config.answer_tokens.to_string(),
+        )?;
+        let until = Until { max_new_tokens: config.answer_tokens, stop_ids };
+        Ok(Some(Questions { rows, form, question, tokenizer, until }))
+    }
+
+    /// The most likely answers of a model, in the order of the rows. `seed` is of what a scorer draws.
+    ///
+    /// # Errors
+    /// A volume that can't be read; the device reports a failed computation.
+    pub(super) fn answers(
+        &self,
+        model: &Med2e3,
+        dataset: &Dataset,
+        device: Device,
+        seed: u64,
+    ) -> Result<Vec<Answer>, TrainerError> {
+        let planned = (0..self.rows.len()).map(|at| PlannedText { position: at as u32, target_weight: 0.0 });
+        let mut batch = HostBatch::default();
+        batch.fill(dataset, &self.rows, &planned.collect::<Vec<_>>(), self.form, self.question)?;
+        let texts: Vec<TextInput> = batch
+            .texts
+            .iter()
+            .map(|text| prompt(&text.ids, &text.labels, text.volumes.clone()))
+            .zip(&batch.texts)
+            .map(|(prompt, text)| TextInput {
+                question_ids: text.question_ids.clone(),
+                key: row_key(seed, text.sample_id),
+                ..prompt
+            })
+            .collect();
+        let voxels_vcdhw = voxels(&batch.voxels, batch.volume_ids.len() as i64, dataset.voxels(), device);
+        let input = ModelInput { voxels_vcdhw, texts, weights: TargetWeights::Mean };
+        let generated = generate(model, &input, Decoding::Greedy, &self.until)?;
+        let scores_mn = generated.scores_mn.to_device(Device::Cpu).to_kind(Kind::Float);
+        let mut mention = 0;
+        let mut answers = Vec::with_capacity(self.rows.len());
+        for ((row, text), ids) in self.rows.iter().zip(&input.texts).zip(&generated.ids) {
+            let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+            let answer = self.tokenizer.decode(&ids)?.trim().to_owned();
+            let scores = || Vec::try_from(scores_mn.get(mention)).expect("a flat f32 tensor on the CPU");
+            let reply = Reply { answer, scores: if text.volumes.is_empty() { Vec::new() } else { scores() } };
+            mention += text.volumes.len() as i64;
+            answers.push(judged(row, reply));
+        }
+        // The first stage asks nothing: what follows the volume is its caption.
+        if self.form == TextForm::Pretrain {
+            answers.iter_mut().for_each(|answer| answer.question.clear());
+        }
+        Ok(answers)
+    }
+}
+
+/// A text up to its first target, with the volumes that it shows until there.
+fn prompt(ids: &[i64], labels: &[i64], mut volumes: Vec<usize>) -> TextInput {
+    // The first token has none before it that could predict it.
+    let end = labels.iter().skip(1).position(|label| *label != IGNORED).map_or(ids.len(), |at| at + 1);
+    let ids = ids[..end].to_vec();
+    volumes.truncate(ids.iter().filter(|id| **id == i64::from(IMAGE3D)).count());
+    TextInput { ids, labels: Vec::new(), volumes, question_ids: Vec::new(), key: 0 }
+}
+
+/// Places of so many rows: of each task in turn the next, so that every task is among them.
+fn chosen(rows: &[SampleRow], count: usize) -> Vec<usize> {
+    let of_task = |task: Task| rows.iter().enumerate().filter(move |(_, row)| row.task == task).map(|(at, _)| at);
+    let mut each: Vec<_> = Task::ALL.iter().copied().map(of_task).collect();
+    let (mut chosen, mut before) = (Vec::new(), usize::MAX);
+    while chosen.len() < count && chosen.len() != before {
+        before = chosen.len();
+        chosen.extend(each.iter_mut().filter_map(Iterator::next));
+    }
+    chosen.truncate(count);
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use med2e3_schemas::Id;
+    use med2e3_schemas::sample::Split;
+
+    #[test]
+    fn every_task_is_among_the_chosen() {
+        let row = |task| SampleRow {
+            sample_id: Id::of_volume("row"),
+            volume_ids: Vec::new(),
+            task,
+            topic: None,
+            split: Split::Validation,
+            case_id: String::new(),
+            question: String::new(),
+            answer: String::new(),
+            choices: None,
+            answer_choice: None,
+            ids: vec![1],
+            target_spans: Vec::new(),
+            pretrain_ids: None,
+            question_ids_llm: vec![1],
+            question_ids_bert: None,
+            truncated: false,
+        };
+        let rows = [Task::Caption, Task::Caption, Task::Caption, Task::OpenVqa, Task::ClosedVqa].map(row);
+        assert_eq!(chosen(&rows, 4), [0, 3, 4, 1]);
+        assert_eq!(chosen(&rows, 2), [0, 3]);
+        assert_eq!(chosen(&rows, 9), [0, 3, 4, 1, 2]);
+        assert!(chosen(&rows, 0).is_empty() && chosen(&[], 3).is_empty());
+    }
+
+    #[test]
+    fn a_prompt_ends_where_the_first_target_begins() {
+        let (v, x) = (i64::from(IMAGE3D), IGNORED);
+        let told = prompt(&[1, v, 5, 6, v, 7], &[x, x, x, 6, x, 7], vec![0, 1]);
+        assert_eq!((told.ids, told.volumes), (vec![1, v, 5], vec![0]));
+        let captioned = prompt(&[v, 5, 6], &[x, 5, 6], vec![0]);
+        assert_eq!((captioned.ids, captioned.volumes), (vec![v], vec![0]));
+        assert_eq!(prompt(&[4, 5], &[4, 5], vec![]).ids, [4]);
+        assert_eq!(prompt(&[4, 5], &[x, x], vec![]).ids, [4, 5]);
+    }
+}
