@@ -12,7 +12,7 @@
 //! - `rows`: what is known of the samples' lengths and ids before the first step
 //! - `settle`: what a configuration leaves open of a step, found within the device's memory
 //! - `step_sums`: what the micro-batches of a step add up to
-//! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `seed`: of dropout
+//! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`
 //! - `clip`: M3D-CLIP's own training
 //! - `validate`: the validation loss
 //! - [`optimizer`]: clipping and AdamW over flat buffers; [`schedule`]: the learning rate
@@ -30,8 +30,9 @@ mod resume;
 mod rows;
 mod run;
 pub mod schedule;
-mod seed;
 mod settle;
+#[cfg(test)]
+mod skipped;
 mod start;
 mod step_sums;
 mod validate;
@@ -48,6 +49,7 @@ use serde::Serialize;
 use crate::TrainerError;
 use crate::config::TrainConfig;
 use crate::libtorch;
+use crate::model::draws::draw_key;
 use optimizer::StepScalars;
 use run::Run;
 use step_sums::StepSums;
@@ -95,7 +97,7 @@ pub fn train(config: &TrainConfig, out: &Path, existing: Existing) -> Result<End
         let step = run.state.step + 1;
         let is_left_out = run.is_left_out(step);
         // Whatever is drawn depends on seed and step, so a resumed run draws what an unbroken one would.
-        let seed = seed::seed_of(config.seed, step);
+        let seed = draw_key(&[config.seed, step]);
         let (mut sums, mut cursor, mut wait_seconds) = (StepSums::default(), run.state.cursor, 0.0);
         while !sums.is_whole() {
             let wait_watch = Stopwatch::start();

@@ -30,7 +30,7 @@ use crate::files::checkpoint::{Contents, Snapshot, Tokenizers, TrainState, snaps
 use crate::fit::{self, expect};
 use crate::host_array::HostArray;
 use crate::machine::check_memory;
-use crate::model::batch_plan::width_multiple;
+use crate::model::batch_plan::{Purpose, width_multiple};
 use crate::model::draws::draw_key;
 use crate::model::piece::Tuning;
 use crate::model::{Med2e3, Med2e3Config, ModelOutput, Part};
@@ -86,7 +86,6 @@ impl Run {
         let data = TrainData::open(&config.data, config.validation.is_some())?;
         config.step.augmentation.check(data.dataset.voxels().shape_dhw)?;
         let total_steps = data.total_steps(&config.data, config.step.batch)?;
-        data.check_memory(&config.data, &config.step)?;
 
         let text = toml::to_string(config).expect("a parsed configuration can be written");
         let origin = Origin::find(config, &data.dataset, out, existing)?;
@@ -95,6 +94,7 @@ impl Run {
         let tokenizers = origin.tokenizers(config, &data.dataset)?;
         let question = fit::question_form(&sizes);
         let settled = settled(config, &sizes, &data, device)?;
+        data.check_memory(&config.data, config.step.batch, settled.budget.volumes)?;
         let rule = step_rule(&config.step, settled.budget, &sizes, device);
         rows::check(&data.samples.rows, config.data.form, question, &sizes, &rule)?;
         if let (Some(samples), Some(validation)) = (&data.validation, config.validation) {
@@ -174,20 +174,41 @@ impl Run {
     /// # Errors
     /// A batch that does not fit the model; the device reports a failed computation.
     pub(super) fn forward(&mut self, batch: &HostBatch, seed: u64) -> Result<ModelOutput, TrainerError> {
-        let format = self.data.dataset.voxels();
         let draws: Vec<Draw> = batch.volume_ids.iter().map(|id| self.augmentation.draw(row_key(seed, *id))).collect();
+        let of_micro_batch = draw_key(&[seed, batch.share.micro_batch as u64]);
+        self.computed(batch, &draws, Purpose::Training, seed, Some(of_micro_batch))
+    }
+
+    /// The same without a graph, and with nothing dropped or changed, for the loss alone.
+    ///
+    /// # Errors
+    /// As [`Run::forward`].
+    pub(super) fn measure(&mut self, batch: &HostBatch) -> Result<ModelOutput, TrainerError> {
+        let unchanged = vec![Draw::default(); batch.volume_ids.len()];
+        self.computed(batch, &unchanged, Purpose::Loss, self.seed, None)
+    }
+
+    fn computed(
+        &mut self,
+        batch: &HostBatch,
+        draws: &[Draw],
+        purpose: Purpose,
+        seed: u64,
+        train: Option<u64>,
+    ) -> Result<ModelOutput, TrainerError> {
+        let format = self.data.dataset.voxels();
         let intensity: Vec<f32> = draws.iter().flat_map(|draw| draw.intensity(format)).collect();
-        let plan = self.model.plan_training(&texts(batch, seed), &weights(batch), batch.volume_ids.len())?;
+        let volumes = batch.volume_ids.len();
+        let plan = self.model.plan_texts(&texts(batch, seed), &weights(batch), volumes, purpose)?;
 
         let mut parts = vec![codes_part(batch, format)];
         parts.push(staging::Part { array: HostArray::F32(&intensity), shape: vec![draws.len() as i64, 2] });
         parts.extend(plan.parts());
         let mut arrived = self.staging.upload(&parts)?.into_iter();
         let mut next = || arrived.next().expect("as many tensors as parts");
-        let voxels_vcdhw = augmentation::values(&next(), &draws, &next());
+        let voxels_vcdhw = augmentation::values(&next(), draws, &next());
         let placed = plan.place(|_, _| next());
-        let of_micro_batch = draw_key(&[seed, batch.share.micro_batch as u64]);
-        Ok(self.model.forward_placed(&voxels_vcdhw, &placed, Some(of_micro_batch))?)
+        Ok(self.model.forward_placed(&voxels_vcdhw, &placed, train)?)
     }
 
     /// Takes note of a step that was computed: `line` lacks what the device will state, which `numbers` bring one step later. The
@@ -258,6 +279,8 @@ impl Run {
     /// # Errors
     /// Weights that are not finite; the system refuses to write, too often.
     pub(super) fn save_checkpoint(&mut self) -> Result<(), TrainerError> {
+        // Whether this step was left out is part of the state, as its line is of the log.
+        self.finish_step()?;
         self.check_weights()?;
         let snapshot = self.snapshot()?;
         self.checkpoints.begin(self.state.step, snapshot)

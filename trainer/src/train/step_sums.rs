@@ -3,7 +3,7 @@
 use med2e3_feed::{HostBatch, StepShare};
 use med2e3_schemas::Id;
 use med2e3_schemas::report::TrainStep;
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use crate::model::ModelOutput;
 
@@ -40,12 +40,10 @@ impl StepSums {
         !self.samples.is_empty() && self.share.ends_step()
     }
 
-    /// The step's loss and its right targets, scalars on the device.
+    /// The step's loss and its right targets, scalars on the device; NaN where nothing was computed.
     pub(super) fn numbers(&self) -> (Tensor, Tensor) {
-        let of = |sum: &Option<Tensor>| {
-            sum.as_ref()
-                .map_or_else(|| Tensor::zeros([0i64; 0].as_slice(), (Kind::Float, Device::Cpu)), Tensor::shallow_clone)
-        };
+        let unknown = || Tensor::from(f32::NAN);
+        let of = |sum: &Option<Tensor>| sum.as_ref().map_or_else(unknown, Tensor::shallow_clone);
         (of(&self.loss), of(&self.correct_count))
     }
 

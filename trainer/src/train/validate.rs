@@ -7,7 +7,6 @@ use med2e3_program::note;
 use super::run::Run;
 use crate::TrainerError;
 use crate::config::ValidationConfig;
-use crate::device_batch::to_device;
 
 impl Run {
     /// Measures the loss and keeps it in the run's state. One that is not finite is said and not kept: the steps go on, as they do
@@ -27,18 +26,17 @@ impl Run {
     }
 
     /// Mean loss in nats per target, over all targets of the batches; NaN where the run has no validation samples.
-    fn validation_loss(&self, config: &ValidationConfig) -> Result<f64, TrainerError> {
-        let Some(samples) = &self.data.validation else {
+    fn validation_loss(&mut self, config: &ValidationConfig) -> Result<f64, TrainerError> {
+        let Some(samples) = self.data.validation.clone() else {
             return Ok(f64::NAN);
         };
         let plan = FeedPlan { order: Order::ById, epochs: 1, start: FeedCursor::default(), ..self.plan.clone() };
-        let mut feed = Feed::start(self.data.dataset.clone(), samples.clone(), plan)?;
+        let mut feed = Feed::start(self.data.dataset.clone(), samples, plan)?;
         let (mut sum, mut targets, mut steps) = (0.0, 0, 0);
         while steps < config.batches {
             let Some(batch) = feed.next_batch() else { break };
             let batch = batch?;
-            let input = to_device(&batch, self.data.dataset.voxels(), self.device, self.seed);
-            let output = self.model.forward(&input, None)?;
+            let output = self.measure(&batch)?;
             sum += output.loss_sum.double_value(&[]);
             targets += output.target_count;
             steps += usize::from(batch.share.ends_step());

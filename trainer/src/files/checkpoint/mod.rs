@@ -200,6 +200,7 @@ fn checkpoints(run: &Path) -> Vec<(u64, PathBuf)> {
 mod tests {
     use super::*;
     use crate::model::{Med2e3Config, Part};
+    use crate::train::optimizer::StoredState;
     use safetensors::SafeTensors;
     use tch::{Tensor, no_grad};
 
