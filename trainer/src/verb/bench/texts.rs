@@ -118,11 +118,12 @@ impl StepTexts {
         cut
     }
 
-    /// What each micro-batch holds, for the model of costs.
-    pub(super) fn shapes(&self, budget: Budget) -> Vec<MicroBatch> {
+    /// What each micro-batch holds, for the model of costs, its width a multiple of this number.
+    pub(super) fn shapes(&self, budget: Budget, width_multiple: usize) -> Vec<MicroBatch> {
         let shape = |texts: &Vec<usize>| {
             let width = texts.iter().map(|text| self.lengths[*text].tokens).max().unwrap_or(0);
             let targets = texts.iter().map(|text| self.lengths[*text].targets).sum();
+            let width = width.next_multiple_of(width_multiple);
             MicroBatch::of_width(texts.len(), width, self.volumes_of(texts).len() as f64, targets)
         };
         self.cut(budget).iter().map(shape).collect()
@@ -210,9 +211,10 @@ mod tests {
         let mut all: Vec<usize> = texts.cut(budget).into_iter().flatten().collect();
         all.sort_unstable();
         assert_eq!(all, (0..21).collect::<Vec<_>>());
-        for shape in texts.shapes(budget) {
-            assert!(shape.rows.len() * shape.rows[0].next_multiple_of(WIDTHS) <= 512 && shape.volumes <= 2.0);
+        for shape in texts.shapes(budget, WIDTHS) {
+            assert!(shape.tokens() <= 512 && shape.rows[0] % WIDTHS == 0 && shape.volumes <= 2.0);
         }
+        assert!(texts.shapes(budget, 1).iter().any(|shape| shape.rows[0] % WIDTHS != 0));
         let inputs = texts.micro_batches(budget);
         let placed: Vec<ModelInput> = inputs.iter().map(|input| input.place(Device::Cpu)).collect();
         assert_eq!(placed.iter().map(|input| input.texts.len()).sum::<usize>(), 21);
