@@ -213,8 +213,11 @@ impl BatchPlan {
 
 /// Widths of padded batches are multiples of it. On a GPU cuDNN prepares itself for each new shape, which takes tens of ms.
 pub(crate) fn width_multiple(device: Device) -> usize {
-    if device.is_cuda() { 64 } else { 1 }
+    if device.is_cuda() { WIDTHS } else { 1 }
 }
+
+/// That multiple: as many tokens as the attention kernels take at once.
+pub(crate) const WIDTHS: usize = 64;
 
 impl Questions {
     /// Padded on the right by 0, which is an id of every vocabulary; at least one token wide.

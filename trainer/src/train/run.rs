@@ -41,6 +41,10 @@ use crate::staging::{self, ScalarRing, Staging};
 /// Samples of a step that was left out, in its message at most.
 const SAMPLES_NAMED: usize = 8;
 
+/// Said of a model whose questions are read by a text encoder: the released training left it in training mode.
+const NOTHING_DROPPED: &str =
+    "note: the text encoder drops nothing; the released training had step.text_encoder_dropout = 0.1";
+
 /// Everything that the loop needs.
 pub(super) struct Run {
     pub(super) device: Device,
@@ -107,6 +111,9 @@ impl Run {
         let drops = model.set_text_encoder_dropout(dropout);
         let expected = "0 for a model that reads no question by a text encoder".into();
         expect("step.text_encoder_dropout", drops || dropout == 0.0, expected, dropout.to_string())?;
+        if drops && dropout == 0.0 {
+            note(format_args!("{NOTHING_DROPPED}"));
+        }
         for (part, BlockPolicy { recompute, blocks }) in by_part(&settled.policy) {
             model.set_recompute(part, recompute, usize::try_from(blocks).ok().filter(|_| blocks < i64::MAX))?;
         }
