@@ -6,8 +6,8 @@
 #
 # MED2E3_BIN is the program (else target/release/med2e3 or target/debug/med2e3), PYTHON a Python with torch 2.11 (else python3),
 # OUT the folder for the numbers (else a new one). A program that was built without a GPU takes libtorch's CUDA half from that
-# Python's torch. Every part has its own limit of time and goes on if another fails. Ends with one table; 0 only where every part
-# ran and every comparison held.
+# Python's torch. Every part has its own limit of time, which together are the script's, and goes on if another fails. Ends with one
+# table; 0 only where every part ran and every comparison held.
 set -uo pipefail
 
 device=cuda sizes=published
@@ -34,21 +34,23 @@ out=${OUT:-$(mktemp -d)}
 mkdir -p "$out"
 
 if [ "$device" = cuda ]; then
-    limit=355 texts=16 micro=8 shared=8 steps=4 warmup=2 threads=0 compile=inductor
+    limit=355 slack=1 texts=16 micro=8 shared=8 steps=4 warmup=2 threads=0 compile=inductor
     libraries=$("$python" -c 'import os, torch; print(os.path.join(os.path.dirname(torch.__file__), "lib"))') &&
         export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 else
     # Graphs are captured, but no compiler is asked for.
-    # Some 100 s on two cores, most of them for loading torch five times; the limit leaves a busy machine time.
-    limit=240 texts=4 micro=2 shared=2 steps=1 warmup=1 threads=1 compile=eager
+    # Some 100 s on two cores, most of them for loading torch five times; a busy machine has more time for each part.
+    limit=240 slack=3 texts=4 micro=2 shared=2 steps=1 warmup=1 threads=1 compile=eager
 fi
 # Without it cuBLAS has no fixed order of its sums, which the interrupted run of `bench check` needs.
 export CUBLAS_WORKSPACE_CONFIG=:4096:8
+# Less memory lies unused between tensors of different sizes, for the program and for its peer alike.
+export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
 : > "$out/parts.tsv"
 
 # part NAME SECONDS COMMAND..: its output to a file and to the terminal.
 part() {
-    local name=$1 most=$2 left=$((limit - SECONDS)) start=$SECONDS code
+    local name=$1 most=$(($2 * slack)) left=$((limit - SECONDS)) start=$SECONDS code
     shift 2
     [ "$most" -lt "$left" ] || most=$left
     echo "== $name"
@@ -99,20 +101,21 @@ PYTHON
 export -f environment
 export program python device
 
-part environment 30 bash -c environment
-part check 60 "$program" bench check --device "$device" --threads "$threads" --json "$out/check.json"
-part parts 40 "$program" bench parts --device "$device" --threads "$threads" --sizes "$sizes" --json "$out/parts.json"
+# What is compared comes first: the limits add up to the script's, so that none takes another's time.
+part environment 15 bash -c environment
+part check 30 "$program" bench check --device "$device" --threads "$threads" --json "$out/check.json"
+part parts 30 "$program" bench parts --device "$device" --threads "$threads" --sizes "$sizes" --json "$out/parts.json"
 # What was measured is what the steps are planned by.
 rates=()
 [ -s "$out/parts.json" ] && rates=(--profile "$out/parts.json")
-step full 60 --stage 2 --tune full --policy auto
-step full-shared 40 --stage 2 --tune full --policy auto --texts-per-volume "$shared"
-step lora 45 --stage 2 --tune lora --policy auto
-step first-stage 40 --stage 1 --policy auto
-steps=1 warmup=1 step traced 45 --stage 2 --tune full --policy auto --trace "$out/trace.json"
-peer peer-eager 60 --stage 2
-peer peer-first-stage 50 --stage 1
-peer peer-compiled 110 --stage 2 --compile "$compile"
+step full 40 --stage 2 --tune full --policy auto
+peer peer-compiled 85 --stage 2 --compile "$compile"
+peer peer-eager 35 --stage 2
+step full-shared 25 --stage 2 --tune full --policy auto --texts-per-volume "$shared"
+step lora 25 --stage 2 --tune lora --policy auto
+step first-stage 20 --stage 1 --policy auto
+peer peer-first-stage 25 --stage 1
+steps=1 warmup=1 step traced 25 --stage 2 --tune full --policy auto --trace "$out/trace.json"
 
 echo "== table"
 "$python" "$root/scripts/gpu_check_table.py" "$out" "$device"

@@ -24,6 +24,8 @@ fn main() {
         .flag(&include)
         .opt_level(1)
         .debug(false)
+        // As libtorch itself was built: without it some of its classes have a member more than in the library.
+        .define("NDEBUG", None)
         .files(cpp_files())
         .compile("med2e3_libtorch");
 

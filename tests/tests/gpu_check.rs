@@ -34,6 +34,21 @@ fn every_part_runs_on_a_cpu_and_every_comparison_holds() {
     assert!(!said.out.contains("missed"), "{}", said.out);
 }
 
+/// The seconds that each part may take on a GPU, of the script's lines, and those of the whole script.
+#[test]
+fn the_parts_have_no_more_time_than_the_script() {
+    let script = fs::read_to_string(root().join("scripts/gpu-check.sh")).unwrap();
+    let seconds = |line: &str| {
+        let words: Vec<&str> = line.split(' ').skip_while(|word| word.contains('=')).collect();
+        let is_part = ["part", "step", "peer"].contains(words.first()?);
+        if is_part { words.get(2)?.parse::<u32>().ok() } else { None }
+    };
+    let parts: Vec<u32> = script.lines().filter_map(seconds).collect();
+    assert_eq!(parts.len(), 11);
+    let limit = script.split("limit=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    assert!(parts.iter().sum::<u32>() <= limit.parse().unwrap(), "{parts:?} of {limit}");
+}
+
 /// A program that ends with 1 at once: each of its parts is named, the others go on.
 #[test]
 fn a_part_that_fails_is_named_and_the_others_go_on() {

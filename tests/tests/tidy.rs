@@ -191,28 +191,6 @@ fn unsafe_code_is_in_three_places() {
 }
 
 #[test]
-fn no_step_waits_for_the_device() {
-    Confined {
-        words: &["double_value", "int64_value", "Vec::try_from", "to_device("],
-        part: Part::Product,
-        within: &["trainer/src/train/mod.rs", "trainer/src/model"],
-        allowed: &[
-            // Weights are made, loaded and merged before or after the steps.
-            "trainer/src/model/layers/init.rs",
-            "trainer/src/model/weights",
-            "trainer/src/model/lora.rs",
-            // Tensors of the host, which no device has to be asked for.
-            "trainer/src/model/input.rs",
-            "trainer/src/model/text_encoder/host_texts.rs",
-            // A comparison with a reference.
-            "trainer/src/model/logits.rs",
-        ],
-        planted: ("trainer/src/model/loss.rs", "let loss = loss.double_value(&[]);"),
-    }
-    .holds();
-}
-
-#[test]
 fn randomness_comes_from_a_seed() {
     Confined {
         words: &["thread_rng", "rand::rng", "rand::random", "from_os_rng", "from_entropy", "OsRng", "getrandom"],

@@ -7,19 +7,9 @@ use tch::{Device, Kind, Tensor};
 
 use crate::augmentation::{self, Draw};
 use crate::host_array::HostArray;
-use crate::model::{ModelInput, TargetWeights, TextInput};
+use crate::model::draws::key_of;
+use crate::model::{TargetWeights, TextInput};
 use crate::staging::Part;
-
-/// The model's input for a batch, volumes as they are. Texts stay on the host, where they are planned; voxels are copied to the
-/// device as codes, one to four bytes each, and become values there. `seed` is of what is drawn for the texts, which depends on
-/// it and on each sample's own id.
-pub fn to_device(batch: &HostBatch, format: &VoxelFormat, device: Device, seed: u64) -> ModelInput {
-    ModelInput {
-        voxels_vcdhw: voxels(&batch.voxels, batch.volume_ids.len() as i64, format, device),
-        texts: texts(batch, seed),
-        weights: weights(batch),
-    }
-}
 
 /// What each target of a batch's texts counts.
 pub(crate) fn weights(batch: &HostBatch) -> TargetWeights {
@@ -47,12 +37,7 @@ pub(crate) fn texts(batch: &HostBatch, seed: u64) -> Vec<TextInput> {
 
 /// The key of what is drawn for a sample or a volume.
 pub(crate) fn row_key(seed: u64, sample: Id) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&seed.to_le_bytes());
-    hasher.update(&sample.0);
-    let hash = hasher.finalize();
-    let (first, _) = hash.as_bytes().as_chunks::<8>();
-    u64::from_le_bytes(first[0])
+    key_of(seed, &sample.0)
 }
 
 /// Cells of `count` volumes as f32 values, (B, 1, D, H, W), in the unit of the format: 0..1 or Hounsfield units.

@@ -23,7 +23,7 @@ pub enum LossGroup {
 }
 
 /// The most that is computed at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Budget {
     /// Tokens of a micro-batch: its texts times the width of the longest.
     pub tokens: usize,

@@ -77,21 +77,30 @@ impl ComputeConfig {
         expect("compute.attention", ordered, expected.into(), self.attention.as_str().into())
     }
 
-    /// Sets it for everything that the process computes from now on.
+    /// Whether it can be had on the device.
     ///
     /// # Errors
-    /// What is asked for can't be had on the device.
-    pub(crate) fn apply(&self, device: Device) -> Result<(), TrainerError> {
+    /// It can't.
+    pub(crate) fn check_on(&self, device: Device) -> Result<(), TrainerError> {
         if device.is_cuda() {
             let is_fused = self.attention == Attention::Auto || self.precision != Precision::F32;
             let expected =
                 "auto with compute.precision = \"f32\" on a GPU, where flash and cuDNN attention take 16 bits alone";
             expect("compute.attention", is_fused, expected.into(), self.attention.as_str().into())?;
         }
-        let deterministic = self.algorithms == Algorithms::Deterministic;
-        if deterministic {
+        if self.algorithms == Algorithms::Deterministic {
             check_workspace(device)?;
         }
+        Ok(())
+    }
+
+    /// Sets it for everything that the process computes from now on.
+    ///
+    /// # Errors
+    /// As [`ComputeConfig::check_on`].
+    pub(crate) fn apply(&self, device: Device) -> Result<(), TrainerError> {
+        self.check_on(device)?;
+        let deterministic = self.algorithms == Algorithms::Deterministic;
         let attention = match self.attention {
             Attention::Auto => FirstAttention::Own,
             Attention::Flash => FirstAttention::Flash,

@@ -1,4 +1,4 @@
-// How often the host reads a device's numbers, and so waits for it.
+// How often the host waits for a device: reads of its numbers, and copies between both that are not queued.
 
 #include <ATen/record_function.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
@@ -34,11 +34,12 @@ thread_local int exempt = 0;
 
 struct Left : at::ObserverContext {};
 
+// From a device to the host or from the host to a device.
 bool is_blocking_copy(const at::RecordFunction& function) {
     const auto inputs = function.inputs();
     if (inputs.size() < 3 || !inputs[0].isTensor() || !inputs[1].isTensor()) return false;
-    const bool to_host = inputs[0].toTensor().is_cpu() && !inputs[1].toTensor().is_cpu();
-    return to_host && !(inputs[2].isBool() && inputs[2].toBool());
+    const bool crosses = inputs[0].toTensor().is_cpu() != inputs[1].toTensor().is_cpu();
+    return crosses && !(inputs[2].isBool() && inputs[2].toBool());
 }
 
 std::unique_ptr<at::ObserverContext> enter(const at::RecordFunction& function) {
@@ -83,7 +84,7 @@ int med2e3_host_reads_start(HostReads** out) {
     });
 }
 
-uint64_t med2e3_host_reads_count(HostReads* reads) { 
+uint64_t med2e3_host_reads_count(HostReads* reads) {
     return reads->count->reads.load(std::memory_order_relaxed) - reads->before;
 }
 

@@ -1,4 +1,4 @@
-//! How often the host reads numbers of a device.
+//! How often the host waits for a device.
 
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
@@ -12,8 +12,8 @@ unsafe extern "C" {
 }
 
 /// Counts the host's reads of tensors while it lives: of this thread's operations and of those of its backward passes. Counted
-/// are a number read off a tensor, a comparison of whole tensors, results whose size depends on values, and copies from a device
-/// to the host that wait.
+/// are a number read off a tensor, a comparison of whole tensors, results whose size depends on values, and copies that wait, from a
+/// device to the host or from the host to a device.
 ///
 /// A read of a tensor of the CPU counts too, so that a test without a GPU finds what would wait on one. Not seen is a CPU tensor
 /// that is copied to a `Vec`: that is no operation of libtorch.

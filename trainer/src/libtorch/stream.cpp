@@ -97,10 +97,6 @@ int med2e3_download(at::Tensor* source, at::Tensor** out, c10::Event** done) {
     });
 }
 
-int med2e3_event_query(c10::Event* event, int* is_done) {
-    return guarded([&] { *is_done = event->query() ? 1 : 0; });
-}
-
 int med2e3_event_wait(c10::Event* event) {
     return guarded([&] { event->synchronize(); });
 }

@@ -27,7 +27,6 @@ unsafe extern "C" {
         done: *mut EventPtr,
     ) -> c_int;
     fn med2e3_download(source: TensorPtr, out: *mut TensorPtr, done: *mut EventPtr) -> c_int;
-    fn med2e3_event_query(event: EventPtr, is_done: *mut c_int) -> c_int;
     fn med2e3_event_wait(event: EventPtr) -> c_int;
     fn med2e3_event_close(event: EventPtr);
 }
@@ -62,19 +61,6 @@ impl Event {
     /// A moment that has passed.
     fn passed() -> Event {
         Event { event: null_mut() }
-    }
-
-    /// Whether it has passed.
-    ///
-    /// # Errors
-    /// The device reports a failed computation.
-    pub fn is_done(&self) -> Result<bool, LibtorchError> {
-        let mut is_done = 1;
-        if !self.event.is_null() {
-            // SAFETY: a live event that this value owns; the flag is written before the call returns.
-            check(unsafe { med2e3_event_query(self.event, &mut is_done) })?;
-        }
-        Ok(is_done == 1)
     }
 
     /// Waits for it.
@@ -242,14 +228,6 @@ impl Download {
         Ok(Download { tensor, event: Event { event } })
     }
 
-    /// Whether it has arrived.
-    ///
-    /// # Errors
-    /// The device reports a failed computation.
-    pub fn is_done(&self) -> Result<bool, LibtorchError> {
-        self.event.is_done()
-    }
-
     /// The tensor on the CPU; waits for it.
     ///
     /// # Errors
@@ -273,7 +251,6 @@ mod tests {
         block.write(0, &[7i64]);
         block.write(8, &[1.5f32, -2.0]);
         let (bytes, event) = stream.upload(&block, 16).unwrap();
-        assert!(event.is_done().unwrap());
         event.wait().unwrap();
         assert_eq!(bytes.narrow(0, 0, 8).view_dtype(Kind::Int64), Tensor::from_slice(&[7i64]));
         assert_eq!(bytes.narrow(0, 8, 8).view_dtype(Kind::Float), Tensor::from_slice(&[1.5f32, -2.0]));
@@ -284,7 +261,6 @@ mod tests {
         let mut tensor = Tensor::from_slice(&[1f64, 2.0]);
         let download = Download::start(&tensor).unwrap();
         let _ = tensor.zero_();
-        assert!(download.is_done().unwrap());
         assert_eq!(download.finish().unwrap(), Tensor::from_slice(&[1f64, 2.0]));
     }
 

@@ -40,6 +40,27 @@ struct Questions {
     width: i64,
 }
 
+/// What a batch is computed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Gradients: with dropouts, and widths as [`width_multiple`] states.
+    Training,
+    /// A loss: without dropouts, the widths the same.
+    Loss,
+    /// What is asked for by position, so that rows are as wide as the longest; without dropouts.
+    Positions,
+}
+
+impl Purpose {
+    fn drops(self) -> bool {
+        self == Purpose::Training
+    }
+
+    fn width_multiple(self, device: Device) -> usize {
+        if self == Purpose::Positions { 1 } else { width_multiple(device) }
+    }
+}
+
 /// How a batch is planned.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlanRule {
@@ -47,8 +68,8 @@ pub(crate) struct PlanRule {
     pub(crate) volumes: usize,
     /// Tokens after which a text is cut.
     pub(crate) max_length: usize,
-    /// Whether it is computed for training: dropouts are on, and widths are as [`width_multiple`] states.
-    pub(crate) train: bool,
+    /// What it is computed for.
+    pub(crate) purpose: Purpose,
 }
 
 /// The plan's arrays where the model computes.
@@ -86,7 +107,7 @@ impl BatchPlan {
         let ids: Vec<&[i64]> = texts.iter().map(|text| text.ids.as_slice()).collect();
         let labels: Vec<&[i64]> = texts.iter().map(|text| text.labels.as_slice()).collect();
         check_ids("ids", config.llm.vocab_size, ids.iter().copied().flatten().filter(|id| **id != VOLUME_ID))?;
-        let multiple = if rule.train { width_multiple(model.device()) } else { 1 };
+        let multiple = rule.purpose.width_multiple(model.device());
         let visual_tokens = config.visual_token_count() as usize;
         let splice = Splice::plan_wide(&ids, &labels, visual_tokens, rule.max_length, multiple);
 
@@ -109,7 +130,8 @@ impl BatchPlan {
         }
         let of_question = |text: &TextInput| purpose_key(text.key, "text encoder dropout");
         let question_keys: Vec<u64> = texts.iter().map(of_question).collect();
-        let question_keys = encoder.and_then(|encoder| encoder.place_keys(rule.train.then_some(&question_keys)));
+        let question_keys =
+            encoder.and_then(|encoder| encoder.place_keys(rule.purpose.drops().then_some(&question_keys)));
         let target_weights = match weights {
             TargetWeights::Mean => vec![1.0 / splice.target_ids.len().max(1) as f32; splice.target_ids.len()],
             TargetWeights::PerText(weights) => splice.target_rows.iter().map(|row| weights[*row]).collect(),
@@ -120,7 +142,8 @@ impl BatchPlan {
         };
         let (scored, dropout) = (variant.needs_2d() && variant.uses_scores(), variant.score_dropout);
         let mask = |key: u64| dropout_mask(key, "score dropout", slices, dropout);
-        let score_mask = (scored && rule.train && dropout > 0.0).then(|| keys().into_iter().flat_map(mask).collect());
+        let is_masked = scored && rule.purpose.drops() && dropout > 0.0;
+        let score_mask = is_masked.then(|| keys().into_iter().flat_map(mask).collect());
         let score_draws = (scored && variant.scorer == Scorer::Random)
             .then(|| keys().into_iter().flat_map(|key| normal_draws(key, slices)).collect());
         Ok(BatchPlan {
@@ -190,8 +213,11 @@ impl BatchPlan {
 
 /// Widths of padded batches are multiples of it. On a GPU cuDNN prepares itself for each new shape, which takes tens of ms.
 pub(crate) fn width_multiple(device: Device) -> usize {
-    if device.is_cuda() { 64 } else { 1 }
+    if device.is_cuda() { WIDTHS } else { 1 }
 }
+
+/// That multiple: as many tokens as the attention kernels take at once.
+pub(crate) const WIDTHS: usize = 64;
 
 impl Questions {
     /// Padded on the right by 0, which is an id of every vocabulary; at least one token wide.
@@ -215,4 +241,16 @@ fn check_ids<'a>(what: &'static str, expected: i64, mut ids: impl Iterator<Item 
 
 fn expect_volumes(expected: usize, found: usize) -> Result<(), ModelError> {
     if expected == found { Ok(()) } else { Err(ModelError::VolumeCount { expected, found }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_widths_occur_on_a_gpu_but_where_positions_are_asked_for() {
+        let of = |purpose: Purpose| [Device::Cpu, Device::Cuda(0)].map(|device| purpose.width_multiple(device));
+        assert_eq!([Purpose::Training, Purpose::Loss, Purpose::Positions].map(of), [[1, 64], [1, 64], [1, 1]]);
+        assert_eq!([Purpose::Training, Purpose::Loss, Purpose::Positions].map(Purpose::drops), [true, false, false]);
+    }
 }

@@ -6,16 +6,23 @@ pub(crate) fn draw_key(parts: &[u64]) -> u64 {
     for part in parts {
         hasher.update(&part.to_le_bytes());
     }
-    let hash = hasher.finalize();
-    let (first, _) = hash.as_bytes().as_chunks::<8>();
-    u64::from_le_bytes(first[0])
+    first_word(&hasher)
 }
 
 /// The key of one purpose.
 pub(crate) fn purpose_key(key: u64, purpose: &str) -> u64 {
-    let hash = blake3::Hasher::new().update(&key.to_le_bytes()).update(purpose.as_bytes()).finalize();
-    let (first, _) = hash.as_bytes().as_chunks::<8>();
-    u64::from_le_bytes(first[0])
+    key_of(key, purpose.as_bytes())
+}
+
+/// The key of what these bytes name.
+pub(crate) fn key_of(key: u64, name: &[u8]) -> u64 {
+    first_word(blake3::Hasher::new().update(&key.to_le_bytes()).update(name))
+}
+
+fn first_word(hasher: &blake3::Hasher) -> u64 {
+    let hash = hasher.finalize();
+    let (words, _) = hash.as_bytes().as_chunks::<8>();
+    u64::from_le_bytes(words[0])
 }
 
 /// The mask of a dropout for one key: 0 with probability `p`, else 1 / (1 - p).
@@ -71,6 +78,16 @@ mod tests {
         for (counter, expected) in expected.into_iter().enumerate() {
             assert_eq!(mixed(1234567, counter as u64), expected);
         }
+    }
+
+    /// Runs that are resumed draw what they drew before.
+    #[test]
+    fn a_key_is_the_first_word_of_the_hash_of_its_parts() {
+        let first = |bytes: &[u8]| u64::from_le_bytes(blake3::hash(bytes).as_bytes()[..8].try_into().unwrap());
+        let bytes = [7u64, 513].map(u64::to_le_bytes).concat();
+        assert_eq!(draw_key(&[7, 513]), first(&bytes));
+        assert_eq!(purpose_key(7, "score dropout"), first(&[&bytes[..8], b"score dropout"].concat()));
+        assert_eq!(key_of(7, &513u64.to_le_bytes()), draw_key(&[7, 513]));
     }
 
     #[test]

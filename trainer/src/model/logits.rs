@@ -2,6 +2,7 @@
 
 use tch::{Device, Kind, Tensor, no_grad};
 
+use super::batch_plan::Purpose;
 use super::error::{ModelError, expect_shape};
 use super::input::ModelInput;
 use super::med2e3::Med2e3;
@@ -28,7 +29,7 @@ impl Med2e3 {
         mask_bt: Option<&Tensor>,
     ) -> Result<(Tensor, SplicedPositions), ModelError> {
         no_grad(|| {
-            let plan = self.plan(input, self.config().variant.max_length, false)?;
+            let plan = self.plan(input, self.config().variant.max_length, Purpose::Positions)?;
             let placed = plan.place(|array, shape| array.place(shape, self.device()));
             let visual = self.visual_features(&input.voxels_vcdhw, &placed)?;
             let splice = &plan.splice;

@@ -3,7 +3,7 @@
 
 use tch::{Device, Kind, Tensor, no_grad};
 
-use super::batch_plan::{BatchPlan, PlacedPlan, PlanRule};
+use super::batch_plan::{BatchPlan, PlacedPlan, PlanRule, Purpose};
 use super::config::{Med2e3Config, VisualTokens};
 use super::connector::Connector;
 use super::encoder2d::Encoder2d;
@@ -234,7 +234,8 @@ impl Med2e3 {
     /// # Errors
     /// Shapes differ from the config's, or ids and volumes do not agree in number.
     pub fn forward(&self, input: &ModelInput, train: Option<u64>) -> Result<ModelOutput, ModelError> {
-        let plan = self.plan(input, self.config.variant.max_length, train.is_some())?;
+        let purpose = if train.is_some() { Purpose::Training } else { Purpose::Loss };
+        let plan = self.plan(input, self.config.variant.max_length, purpose)?;
         let placed = plan.place(|array, shape| array.place(shape, self.device()));
         self.forward_placed(&input.voxels_vcdhw, &placed, train)
     }
@@ -275,23 +276,29 @@ impl Med2e3 {
     ///
     /// # Errors
     /// As [`Med2e3::forward`].
-    pub(crate) fn plan(&self, input: &ModelInput, max_length: usize, train: bool) -> Result<BatchPlan, ModelError> {
+    pub(crate) fn plan(
+        &self,
+        input: &ModelInput,
+        max_length: usize,
+        purpose: Purpose,
+    ) -> Result<BatchPlan, ModelError> {
         let volumes = input.voxels_vcdhw.size().first().map_or(0, |count| *count as usize);
-        BatchPlan::new(self, &input.texts, &input.weights, PlanRule { volumes, max_length, train })
+        BatchPlan::new(self, &input.texts, &input.weights, PlanRule { volumes, max_length, purpose })
     }
 
-    /// The plan of texts that show so many distinct volumes, for training.
+    /// The plan of texts that show so many distinct volumes.
     ///
     /// # Errors
     /// As [`Med2e3::forward`].
-    pub(crate) fn plan_training(
+    pub(crate) fn plan_texts(
         &self,
         texts: &[TextInput],
         weights: &TargetWeights,
         volumes: usize,
+        purpose: Purpose,
     ) -> Result<BatchPlan, ModelError> {
         let max_length = self.config.variant.max_length;
-        BatchPlan::new(self, texts, weights, PlanRule { volumes, max_length, train: true })
+        BatchPlan::new(self, texts, weights, PlanRule { volumes, max_length, purpose })
     }
 
     /// Visual tokens and slice scores of the batch, without a graph and without dropout.
@@ -300,7 +307,7 @@ impl Med2e3 {
     /// As [`Med2e3::forward`].
     pub fn visual(&self, input: &ModelInput) -> Result<VisualFeatures, ModelError> {
         no_grad(|| {
-            let plan = self.plan(input, self.config.variant.max_length, false)?;
+            let plan = self.plan(input, self.config.variant.max_length, Purpose::Positions)?;
             let placed = plan.place(|array, shape| array.place(shape, self.device()));
             let visual = self.visual_features(&input.voxels_vcdhw, &placed)?;
             Ok(VisualFeatures {
@@ -328,7 +335,7 @@ impl Med2e3 {
     /// generation starts from. Without a graph and without cutting.
     pub(crate) fn prompt(&self, input: &ModelInput) -> Result<(Tensor, Vec<usize>, Tensor), ModelError> {
         no_grad(|| {
-            let plan = self.plan(input, usize::MAX, false)?;
+            let plan = self.plan(input, usize::MAX, Purpose::Positions)?;
             let placed = plan.place(|array, shape| array.place(shape, self.device()));
             let visual = self.visual_features(&input.voxels_vcdhw, &placed)?;
             Ok((self.embed(&placed, &visual.tokens_mse), plan.splice.lengths.clone(), visual.scores_mn))

@@ -1,5 +1,6 @@
 //! The fastest recomputation and micro-batch that a device's memory holds: what `auto` means.
 
+pub use med2e3_feed::Budget;
 use serde::Serialize;
 
 use super::learning::{self, Learning, Learns, StateBytes, Weights};
@@ -9,6 +10,7 @@ use super::time::{self, Seconds};
 use super::{BlockPolicy, MicroBatch, Policy};
 use crate::TrainerError;
 use crate::machine::gib;
+use crate::model::batch_plan;
 use crate::model::recompute::Recompute;
 use crate::model::{LoraConfig, Med2e3Config};
 use crate::precision::Precision;
@@ -30,8 +32,8 @@ pub struct Texts {
     pub most_volumes: usize,
 }
 
-/// Tokens up to a multiple of which a row is padded: as many as the attention kernels take at once, so that few widths occur.
-pub const WIDTHS: usize = 64;
+/// Tokens up to a multiple of which a row is padded, so that few widths occur.
+pub const WIDTHS: usize = batch_plan::WIDTHS;
 
 impl Texts {
     /// The widest padded row.
@@ -53,15 +55,6 @@ impl Texts {
     fn volume_budget(&self, texts: f64) -> usize {
         (self.volumes_of(texts).ceil() as usize).max(self.most_volumes).max(1)
     }
-}
-
-/// What one micro-batch may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Budget {
-    /// Padded tokens.
-    pub tokens: usize,
-    /// Distinct volumes.
-    pub volumes: usize,
 }
 
 /// A policy and a budget, and what they cost.

@@ -7,7 +7,7 @@ use med2e3_schemas::sample::{SampleRow, Split};
 use med2e3_shards::{Dataset, Samples, Selection};
 
 use crate::TrainerError;
-use crate::config::{DataConfig, StepConfig};
+use crate::config::DataConfig;
 use crate::machine::check_memory;
 
 /// An open dataset and what is selected from it.
@@ -35,22 +35,31 @@ impl TrainData {
         total_steps(self.samples.rows.len(), batch, config.epochs, config.max_steps)
     }
 
-    /// Whether the batches that wait on the host fit the machine's memory.
+    /// Whether the micro-batches that wait on the host fit the machine's memory, of so many texts a step and so many volumes at
+    /// once. While the validation loss is measured its own wait beside those of training.
     ///
     /// # Errors
     /// They do not.
-    pub(super) fn check_memory(&self, config: &DataConfig, step: &StepConfig) -> Result<(), TrainerError> {
-        let rows = &self.samples.rows;
-        let most = |of: fn(&SampleRow) -> usize| rows.iter().map(of).max().unwrap_or(0) as u128;
-        let texts = step.batch.min(rows.len()) as u128;
-        let volumes = (texts * most(|row| row.volume_ids.len()))
-            .min(step.micro_batch.stated().map_or(usize::MAX, |budget| budget.volumes) as u128);
-        // Ids and labels, 8 bytes each.
-        let ids = texts * 16 * most(|row| row.ids.len());
-        let batch = volumes.saturating_mul(self.dataset.voxels().cell_bytes() as u128) + ids;
-        let batches = config.readers as u128 * (config.depth as u128 + 2);
-        let what = format!("{batches} batches in {} readers", config.readers);
-        check_memory("data.depth", batches.saturating_mul(batch), &what)
+    pub(super) fn check_memory(&self, config: &DataConfig, batch: usize, volumes: usize) -> Result<(), TrainerError> {
+        let (batches, bytes) = self.waiting(config, batch, volumes);
+        let what = format!("{batches} micro-batches in {} readers", config.readers);
+        check_memory("data.depth", bytes, &what)
+    }
+
+    /// Micro-batches that wait at most, and their bytes.
+    fn waiting(&self, config: &DataConfig, batch: usize, volumes: usize) -> (u128, u128) {
+        let of_feed = config.readers as u128 * (config.depth as u128 + 2);
+        let cell = self.dataset.voxels().cell_bytes() as u128;
+        let feeds = std::iter::once(&self.samples).chain(&self.validation);
+        let batches = feeds.clone().count() as u128 * of_feed;
+        let bytes_of = |samples: &Arc<Samples>| {
+            let most = |of: fn(&SampleRow) -> usize| samples.rows.iter().map(of).max().unwrap_or(0) as u128;
+            let texts = batch.min(samples.rows.len()) as u128;
+            let volumes = (texts * most(|row| row.volume_ids.len())).min(volumes as u128);
+            // Ids and labels, 8 bytes each.
+            volumes.saturating_mul(cell) + texts * 16 * most(|row| row.ids.len())
+        };
+        (batches, feeds.map(bytes_of).fold(0, |sum: u128, bytes| sum.saturating_add(of_feed.saturating_mul(bytes))))
     }
 
     /// Identity of the selected samples, as hex.
@@ -82,4 +91,29 @@ fn selection(dataset: &Dataset, config: &DataConfig, split: Split) -> Selection 
     // A subset is drawn from the training split, and the validation split is used as it is; a new split has both.
     let subset = config.subset.clone().filter(|name| split == config.split || dataset.is_resplit(name));
     Selection { split, tasks: config.tasks.clone(), subset }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TrainConfig;
+    use crate::train::wild::{BASE, write_dataset};
+    use med2e3_schemas::config::parse;
+
+    #[test]
+    fn what_waits_are_micro_batches_of_both_feeds() {
+        let folder = tempfile::tempdir().unwrap();
+        write_dataset(folder.path());
+        let text = BASE.replace("DATASET", folder.path().to_str().unwrap());
+        let set = ["data.readers=3", "data.depth=2"].map(String::from);
+        let config: TrainConfig = parse("run.toml", &text, &set).unwrap();
+        let waiting = |is_validated: bool, volumes: usize| {
+            TrainData::open(&config.data, is_validated).unwrap().waiting(&config.data, 4, volumes)
+        };
+        // Cells of 128 bytes, six ids and labels a text.
+        let batch = |volumes: u128| volumes * 128 + 4 * 16 * 6;
+        assert_eq!(waiting(false, 1), (12, 12 * batch(1)));
+        assert_eq!(waiting(false, usize::MAX), (12, 12 * batch(4)));
+        assert_eq!(waiting(true, 2), (24, 24 * batch(2)));
+    }
 }

@@ -14,7 +14,7 @@
 //! - `step_sums`: what the micro-batches of a step add up to: `tasks`: losses by task; `work`: how much, how fast, in what memory
 //! - `recent`: the last steps in words
 //! - `observed`: a trace of a step, and by which peak utilization is stated
-//! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `events`: TensorBoard's files; `seed`: of dropout
+//! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `events`: TensorBoard's files
 //! - `clip`: M3D-CLIP's own training
 //! - `validate`: the validation loss, and `questions`: what is answered with it
 //! - [`optimizer`]: clipping and AdamW over flat buffers; [`schedule`]: the learning rate
@@ -36,8 +36,9 @@ mod resume;
 mod rows;
 mod run;
 pub mod schedule;
-mod seed;
 mod settle;
+#[cfg(test)]
+mod skipped;
 mod start;
 mod step_sums;
 mod tasks;
@@ -56,6 +57,7 @@ use serde::Serialize;
 use crate::TrainerError;
 use crate::config::TrainConfig;
 use crate::libtorch;
+use crate::model::draws::draw_key;
 use optimizer::StepScalars;
 use run::Run;
 use step_sums::StepSums;
@@ -110,7 +112,7 @@ pub fn train(
         let trace = run.trace_of(step)?;
         let is_left_out = run.is_left_out(step);
         // Whatever is drawn depends on seed and step, so a resumed run draws what an unbroken one would.
-        let seed = seed::seed_of(config.seed, step);
+        let seed = draw_key(&[config.seed, step]);
         let (mut sums, mut cursor, mut wait_seconds) = (StepSums::default(), run.state.cursor, 0.0);
         while !sums.is_whole() {
             let wait_watch = Stopwatch::start();

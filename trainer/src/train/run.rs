@@ -9,7 +9,7 @@ use med2e3_program::output::write_report;
 use med2e3_program::{Stopwatch, note};
 use med2e3_schemas::Id;
 use med2e3_schemas::report::{TrainReport, TrainStep};
-use med2e3_schemas::sample::Task;
+use med2e3_schemas::sample::{SampleRow, Task};
 use med2e3_store::{FileError, put_whole};
 use tch::{Device, Kind, Tensor};
 
@@ -38,7 +38,7 @@ use crate::fit::{self, expect};
 use crate::host_array::HostArray;
 use crate::libtorch::{Trace, device_name};
 use crate::machine::check_memory;
-use crate::model::batch_plan::width_multiple;
+use crate::model::batch_plan::{Purpose, width_multiple};
 use crate::model::draws::draw_key;
 use crate::model::piece::Tuning;
 use crate::model::{Med2e3, Part};
@@ -48,6 +48,10 @@ use crate::staging::{self, ScalarRing, Staging};
 
 /// Samples of a step that was left out, in its message at most.
 const SAMPLES_NAMED: usize = 8;
+
+/// Said of a model whose questions are read by a text encoder: the released training left it in training mode.
+const NOTHING_DROPPED: &str =
+    "note: the text encoder drops nothing; the released training had step.text_encoder_dropout = 0.1";
 
 /// Everything that the loop needs.
 pub(super) struct Run {
@@ -119,7 +123,6 @@ impl Run {
         let data = TrainData::open(&config.data, config.validation.is_some())?;
         config.step.augmentation.check(data.dataset.voxels().shape_dhw)?;
         let total_steps = data.total_steps(&config.data, config.step.batch)?;
-        data.check_memory(&config.data, &config.step)?;
 
         let text = toml::to_string(config).expect("a parsed configuration can be written");
         let origin = Origin::find(config, &data.dataset, out, existing)?;
@@ -130,12 +133,16 @@ impl Run {
         let Outlook { rule, estimate } = outlook(config, &sizes, &data, &tokenizers, &planned, out)?;
         check_disk(&estimate, out)?;
         estimate.lines().iter().for_each(note);
+        data.check_memory(&config.data, config.step.batch, rule.budget.volumes)?;
         let kind = config.compute.precision.kind();
         let (mut model, tunings) = origin.model(&config.model, config.seed, device, kind)?;
         let dropout = config.step.text_encoder_dropout;
         let drops = model.set_text_encoder_dropout(dropout);
         let expected = "0 for a model that reads no question by a text encoder".into();
         expect("step.text_encoder_dropout", drops || dropout == 0.0, expected, dropout.to_string())?;
+        if drops && dropout == 0.0 {
+            note(format_args!("{NOTHING_DROPPED}"));
+        }
         for (part, BlockPolicy { recompute, blocks }) in by_part(&estimate.choice.policy) {
             model.set_recompute(part, recompute, usize::try_from(blocks).ok().filter(|_| blocks < i64::MAX))?;
         }
@@ -224,12 +231,35 @@ impl Run {
     /// # Errors
     /// A batch that does not fit the model; the device reports a failed computation.
     pub(super) fn forward(&mut self, batch: &HostBatch, seed: u64) -> Result<Computed, TrainerError> {
-        let format = self.data.dataset.voxels();
         let draws: Vec<Draw> = batch.volume_ids.iter().map(|id| self.augmentation.draw(row_key(seed, *id))).collect();
-        let intensity: Vec<f32> = draws.iter().flat_map(|draw| draw.intensity(format)).collect();
-        let plan = self.model.plan_training(&texts(batch, seed), &weights(batch), batch.volume_ids.len())?;
+        let of_micro_batch = draw_key(&[seed, batch.share.micro_batch as u64]);
+        let samples = self.data.samples.clone();
+        self.computed(batch, &samples.rows, &draws, Purpose::Training, seed, Some(of_micro_batch))
+    }
 
-        let rows = &self.data.samples.rows;
+    /// The same without a graph, and with nothing dropped or changed, for the loss alone.
+    ///
+    /// # Errors
+    /// As [`Run::forward`].
+    pub(super) fn measure(&mut self, batch: &HostBatch, rows: &[SampleRow]) -> Result<Computed, TrainerError> {
+        let unchanged = vec![Draw::default(); batch.volume_ids.len()];
+        self.computed(batch, rows, &unchanged, Purpose::Loss, self.seed, None)
+    }
+
+    fn computed(
+        &mut self,
+        batch: &HostBatch,
+        rows: &[SampleRow],
+        draws: &[Draw],
+        purpose: Purpose,
+        seed: u64,
+        train: Option<u64>,
+    ) -> Result<Computed, TrainerError> {
+        let format = self.data.dataset.voxels();
+        let intensity: Vec<f32> = draws.iter().flat_map(|draw| draw.intensity(format)).collect();
+        let volumes = batch.volume_ids.len();
+        let plan = self.model.plan_texts(&texts(batch, seed), &weights(batch), volumes, purpose)?;
+
         let tasks: Vec<Task> = batch.texts.iter().map(|text| rows[text.sample as usize].task).collect();
         let tasks = TaskTargets::new(&tasks, &plan.splice.target_rows);
         let mut parts = vec![codes_part(batch, format), tasks.part()];
@@ -238,10 +268,9 @@ impl Run {
         let mut arrived = self.staging.upload(&parts)?.into_iter();
         let mut next = || arrived.next().expect("as many tensors as parts");
         let (codes_vcdhw, others_kr) = (next(), next());
-        let voxels_vcdhw = augmentation::values(&codes_vcdhw, &draws, &next());
+        let voxels_vcdhw = augmentation::values(&codes_vcdhw, draws, &next());
         let placed = plan.place(|_, _| next());
-        let of_micro_batch = draw_key(&[seed, batch.share.micro_batch as u64]);
-        let output = self.model.forward_placed(&voxels_vcdhw, &placed, Some(of_micro_batch))?;
+        let output = self.model.forward_placed(&voxels_vcdhw, &placed, train)?;
         let tasks = tasks.sums(&output.target_losses_r, &others_kr);
         Ok(Computed { output, tasks, work: self.costs.of(batch, &plan.splice) })
     }

@@ -3,7 +3,7 @@
 use med2e3_feed::{HostBatch, StepShare};
 use med2e3_schemas::Id;
 use med2e3_schemas::report::TrainStep;
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use super::tasks::TaskSums;
 use super::work::Work;
@@ -59,11 +59,11 @@ impl StepSums {
         !self.samples.is_empty() && self.share.ends_step()
     }
 
-    /// The step's loss, its right targets, and the sums of its losses by task, on the device.
+    /// The step's loss, its right targets, and the sums of its losses by task, on the device; NaN where nothing was computed.
     pub(super) fn numbers(&self) -> [Tensor; 3] {
-        [self.loss.as_ref(), self.correct_count.as_ref(), self.tasks.losses()].map(|sum| {
-            sum.map_or_else(|| Tensor::zeros([0i64; 0].as_slice(), (Kind::Float, Device::Cpu)), Tensor::shallow_clone)
-        })
+        let unknown = || Tensor::from(f32::NAN);
+        [self.loss.as_ref(), self.correct_count.as_ref(), self.tasks.losses()]
+            .map(|sum| sum.map_or_else(unknown, Tensor::shallow_clone))
     }
 
     /// The step's line of the log, without what the device has yet to state.

@@ -5,18 +5,16 @@ use std::fs;
 use std::path::Path;
 
 use med2e3_feed::order::Order;
-use med2e3_feed::{Feed, FeedCursor, FeedPlan, HostBatch};
+use med2e3_feed::{Feed, FeedCursor, FeedPlan};
 use med2e3_program::note;
 use med2e3_schemas::report::Validation;
-use med2e3_schemas::sample::{SampleRow, Task};
 use med2e3_store::FileError;
 use tch::{Device, Kind};
 
 use super::run::Run;
-use super::tasks::{TaskSums, TaskTargets};
+use super::tasks::TaskSums;
 use crate::TrainerError;
 use crate::config::ValidationConfig;
-use crate::device_batch::to_device;
 use crate::files::json::write_json;
 
 /// The folder of a run's measurements, one `step-N.json` each.
@@ -69,10 +67,10 @@ impl Run {
 
     /// Mean loss in nats per target over all targets of the batches, and over those of each task; NaN where the run has no
     /// validation samples. Then the answers.
-    fn measured(&self, config: &ValidationConfig) -> Result<Validation, TrainerError> {
+    fn measured(&mut self, config: &ValidationConfig) -> Result<Validation, TrainerError> {
         let mut found =
             Validation { step: self.state.step, loss: f64::NAN, by_task: Default::default(), answers: Vec::new() };
-        let Some(samples) = &self.data.validation else {
+        let Some(samples) = self.data.validation.clone() else {
             return Ok(found);
         };
         let plan = FeedPlan { order: Order::ById, epochs: 1, start: FeedCursor::default(), ..self.plan.clone() };
@@ -81,10 +79,10 @@ impl Run {
         while steps < config.batches {
             let Some(batch) = feed.next_batch() else { break };
             let batch = batch?;
-            let (own_sum, own_targets, own_tasks) = self.loss_of(&batch, &samples.rows)?;
-            sum += own_sum;
-            targets += own_targets;
-            tasks.add(&own_tasks);
+            let computed = self.measure(&batch, &samples.rows)?;
+            sum += computed.output.loss_sum.double_value(&[]);
+            targets += computed.output.target_count;
+            tasks.add(&computed.tasks);
             steps += usize::from(batch.share.ends_step());
             feed.recycle(batch);
         }
@@ -97,20 +95,6 @@ impl Run {
             found.answers = questions.answers(&self.model, &self.data.dataset, self.device, self.seed)?;
         }
         Ok(found)
-    }
-
-    /// The sum of a batch's losses, its targets, and both by task.
-    fn loss_of(&self, batch: &HostBatch, rows: &[SampleRow]) -> Result<(f64, i64, TaskSums), TrainerError> {
-        let input = to_device(batch, self.data.dataset.voxels(), self.device, self.seed);
-        let plan = self.model.plan(&input, self.model.config().variant.max_length, false)?;
-        let placed = plan.place(|array, shape| array.place(shape, self.device));
-        let output = self.model.forward_placed(&input.voxels_vcdhw, &placed, None)?;
-        let tasks: Vec<Task> = batch.texts.iter().map(|text| rows[text.sample as usize].task).collect();
-        let tasks = TaskTargets::new(&tasks, &plan.splice.target_rows);
-        let part = tasks.part();
-        let others_kr = part.array.place(&part.shape, self.device);
-        let sums = tasks.sums(&output.target_losses_r, &others_kr);
-        Ok((output.loss_sum.double_value(&[]), output.target_count, sums))
     }
 }
 

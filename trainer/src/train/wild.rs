@@ -109,17 +109,22 @@ clip = 1.0
 
 /// Three volumes with a caption and a question each, in both splits.
 pub(super) fn write_dataset(root: &Path) {
+    let format = VoxelFormat::unit_range([2, 8, 8], VoxelCode::U8);
+    write_dataset_of(root, format, |n| (0..format.cell_bytes()).map(|at| (at * (n + 1)) as u8).collect());
+}
+
+/// The same of volumes of [2, 8, 8] voxels in this format, each a number's cell.
+pub(super) fn write_dataset_of(root: &Path, format: VoxelFormat, cell: impl Fn(usize) -> Vec<u8>) {
     for folder in ["volumes", "samples"] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
     let tokenizer = Tokenizer::train_bpe(std::iter::once("a b".to_owned()), 260, &["<|endoftext|>"]).unwrap();
     fs::write(root.join("tokenizer.json"), tokenizer.to_json().unwrap()).unwrap();
-    let format = VoxelFormat::unit_range([2, 8, 8], VoxelCode::U8);
     let id = |n: usize| Id::of_volume(&format!("volume {n}"));
     let rows: Vec<VolumeRow> = (0..3)
         .map(|n| VolumeRow {
             volume_id: id(n),
-            voxels: (0..format.cell_bytes()).map(|at| (at * (n + 1)) as u8).collect(),
+            voxels: cell(n),
             source_path: None,
             content_hash: [n as u8; 32],
             perceptual_hash: [0; 64],

@@ -6,6 +6,7 @@ use super::cache::LayerCache;
 use super::config::LanguageModelConfig;
 use super::projections::{self, Maps, Projections, Role};
 use super::rope::Angles;
+use crate::model::draws::draw_key;
 use crate::model::layers::{AdaptedLinear, AttentionMask, Init, RmsNorm, Tape};
 
 /// Pre-norm causal attention and gated MLP, each added to its input.
@@ -64,7 +65,7 @@ impl Block {
         tape: &mut Tape,
         cache: Option<&mut LayerCache>,
     ) -> Tensor {
-        let dropout_seed = pass.dropout_seed.map(|seed| projections::seed_of(seed, self.layer as u64));
+        let dropout_seed = pass.dropout_seed.map(|seed| draw_key(&[seed, self.layer as u64]));
         let mut maps = Maps { tape, dropout_seed };
         let normed_bte = self.attention_norm.forward(hidden_bte);
         let [q_btae, k_btae, v_btae] = self.projections.heads(&normed_bte, &pass.angles, &mut maps);

@@ -4,6 +4,7 @@ use tch::Tensor;
 
 use super::config::{Family, LanguageModelConfig};
 use super::rope::Angles;
+use crate::model::draws::draw_key;
 use crate::model::layers::{AdaptedLinear, Init, Tape, gated, gated_halves};
 
 /// What a block does between its norms and its sums, whatever the layout of its weights.
@@ -42,17 +43,8 @@ impl Maps<'_> {
     }
 
     fn seed_of(&self, role: Role) -> Option<u64> {
-        self.dropout_seed.map(|seed| seed_of(seed, role as u64))
+        self.dropout_seed.map(|seed| draw_key(&[seed, role as u64]))
     }
-}
-
-/// A seed for each number of a seed's own.
-pub(super) fn seed_of(seed: u64, number: u64) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&seed.to_le_bytes()).update(&number.to_le_bytes());
-    let hash = hasher.finalize();
-    let (words, _) = hash.as_bytes().as_chunks::<8>();
-    u64::from_le_bytes(words[0])
 }
 
 /// What a map of a block is for.

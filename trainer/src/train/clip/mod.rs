@@ -18,9 +18,10 @@ use med2e3_program::{Progress, StopSignal, Stopwatch};
 use med2e3_schemas::report::{ClipStep, TrainClipReport};
 
 use super::start::Existing;
-use super::{Ended, STOPPING, StoppedRun, epoch_of, seed};
+use super::{Ended, STOPPING, StoppedRun, epoch_of};
 use crate::TrainerError;
 use crate::config::TrainClipConfig;
+use crate::model::draws::draw_key;
 use run::ClipRun;
 
 /// Trains as `config` states and writes log, checkpoints and report to `out`.
@@ -46,7 +47,7 @@ pub fn train_clip(
         let step = run.state.step + 1;
 
         // What is drawn depends on seed, step and sample alone, so a resumed run draws what an unbroken one would.
-        let pairs = run.pairs(&batch, seed::seed_of(config.seed, step), &config.step)?;
+        let pairs = run.pairs(&batch, draw_key(&[config.seed, step]), &config.step)?;
         let logit_scale = run.clip.logit_scale().copy();
         let contrast = run.clip.add_gradients(pairs.parts(), |part| pairs.part(part))?;
         let count = pairs.count() as u64;

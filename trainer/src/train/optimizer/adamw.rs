@@ -107,9 +107,10 @@ impl AdamW {
 
     /// One step with this learning rate, of which every weight takes its own share. The host waits for nothing.
     ///
-    /// A weight to whose gradient nothing was added since [`AdamW::zero_grad`] stays as it is, moments included, though the count
-    /// of updates moves on for all: as torch's AdamW treats a parameter without a gradient. (A gradient of zeros that was
-    /// added is one: it lets moments decay.) A step whose norm is not finite changes nothing: weights, moments and the count
+    /// A weight to whose gradient nothing was added since [`AdamW::zero_grad`] stays as it is, moments included, as a parameter
+    /// without a gradient does in torch's AdamW. (A gradient of zeros that was added is one: it lets moments decay.) The count of
+    /// updates moves on for all, where torch counts for each parameter alone: the moments of a weight that some steps left as it is
+    /// are corrected as if all had moved it. A step whose norm is not finite changes nothing: weights, moments and the count
     /// of updates keep every bit.
     ///
     /// # Errors

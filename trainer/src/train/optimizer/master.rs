@@ -68,8 +68,9 @@ impl Values {
             Values::Split { remainder } => split(values, &mut weight, &mut range(remainder)),
             Values::Full { copy } => {
                 range(copy).copy_(&values);
-                let mut unused = weight.zeros_like().to_kind(Kind::Int16);
-                split(values.copy(), &mut weight, &mut unused);
+                // As `split` rounds, without the rest: half a step up in size, then the upper 16 bits.
+                let bits = values.view_dtype(Kind::Int) + (1 << 15);
+                weight.copy_(&bits.bitwise_and(-(1 << 16)).view_dtype(Kind::Float));
             }
         }
     }

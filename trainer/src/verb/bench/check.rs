@@ -98,6 +98,9 @@ fn tolerance(precision: Precision) -> f64 {
 /// No such device; what the model refuses.
 pub fn bench_check(choice: DeviceChoice, threads: usize) -> Result<CheckReport, TrainerError> {
     let device = choice.open(threads)?;
+    // The last part needs it, and what the others found would be lost with an error then.
+    let deterministic = ComputeConfig { algorithms: Algorithms::Deterministic, ..ComputeConfig::default() };
+    deterministic.check_on(device)?;
     let batches = StepTexts::new(Sizes::Tiny, TEXTS, TEXTS_PER_VOLUME).micro_batches(BUDGET);
     let mut compared = Vec::new();
     for precision in Precision::ALL {
@@ -119,7 +122,7 @@ pub fn bench_check(choice: DeviceChoice, threads: usize) -> Result<CheckReport, 
         }
     }
     // What has to be equal to the last bit is computed by sums in one order.
-    ComputeConfig { algorithms: Algorithms::Deterministic, ..ComputeConfig::default() }.apply(device)?;
+    deterministic.apply(device)?;
     for precision in Precision::ALL {
         for tune in Tune::ALL {
             let (sizes, stage) = (Sizes::Tiny, Stage::Second);

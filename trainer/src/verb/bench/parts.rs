@@ -83,6 +83,8 @@ impl PartsReport {
 /// No such device.
 pub fn bench_parts(asked: &BenchParts) -> Result<PartsReport, TrainerError> {
     let device = asked.device.open(asked.threads)?;
+    // Before anything is measured: what libtorch keeps of it for later counts as taken.
+    let estimated = profile_of(device);
     let (kind, shapes) = (asked.precision.kind(), Shapes::of(asked.sizes));
     let options = (kind, device);
     let (mut forward, mut backward) = (Vec::new(), Vec::new());
@@ -103,7 +105,6 @@ pub fn bench_parts(asked: &BenchParts) -> Result<PartsReport, TrainerError> {
     let products: Vec<Part> = shapes.products.iter().map(|shape| product(shape, options)).collect();
     let moves = vec![elementwise(&shapes, options), copy(&shapes, device)];
 
-    let estimated = profile_of(device);
     let peak = |precision: Precision| match (device, precision == asked.precision) {
         // Nobody states a processor's: the best product is it.
         (Device::Cpu, true) => products.iter().map(|part| part.rate).fold(0.0, f64::max),

@@ -14,6 +14,7 @@ use crate::TrainerError;
 use crate::config::check_positive;
 use crate::device::DeviceChoice;
 use crate::libtorch::{MemoryCounter, device_memory, reset_device_peak};
+use crate::model::batch_plan::width_multiple;
 use crate::model::recompute::Recompute;
 use crate::plan::choice::{Choice, Search, of_policy};
 use crate::plan::flops::of_micro_batch;
@@ -119,7 +120,12 @@ pub fn bench_step(asked: &BenchStep<'_>) -> Result<StepReport, TrainerError> {
     let device = asked.device.open(asked.threads)?;
     let (sizes, stage, tune, precision) = (asked.sizes, asked.stage, asked.tune, asked.precision);
     let texts = StepTexts::new(sizes, asked.texts, asked.texts_per_volume);
-    let profile = asked.profile.clone().unwrap_or_else(|| profile_of(device));
+    // Rates are a card's; how much of its memory is free is another matter at each start.
+    let own = profile_of(device);
+    let profile = match &asked.profile {
+        Some(rates) => DeviceProfile { memory: own.memory, ..rates.clone() },
+        None => own,
+    };
     let mut config = sizes.config();
     config.lora = tune.lora();
     let learning = Learning::of_parts(stage.parts(), config.lora.is_some());
@@ -178,7 +184,7 @@ pub fn bench_step(asked: &BenchStep<'_>) -> Result<StepReport, TrainerError> {
         profile: profile.name.clone(),
         wait_share: waits / measured,
         peak_bytes,
-        planned_bytes: planned_peak(&search, &texts, &choice),
+        planned_bytes: planned_peak(&search, &texts, &choice, device),
         planned_seconds: choice.step_seconds,
         losses,
         traced,
@@ -203,8 +209,12 @@ fn chosen(search: &Search<'_>, wanted: Wanted, memory: f64) -> Result<Choice, Tr
 }
 
 /// The peak of the micro-batches that there are, not of the fullest that the budget allows.
-fn planned_peak(search: &Search<'_>, texts: &StepTexts, choice: &Choice) -> f64 {
-    texts.shapes(choice.budget).iter().map(|batch| search.peak(batch, &choice.policy)).fold(0.0, f64::max)
+fn planned_peak(search: &Search<'_>, texts: &StepTexts, choice: &Choice, device: Device) -> f64 {
+    texts
+        .shapes(choice.budget, width_multiple(device))
+        .iter()
+        .map(|batch| search.peak(batch, &choice.policy))
+        .fold(0.0, f64::max)
 }
 
 fn model_flops(config: &crate::model::Med2e3Config, learning: &Learning, texts: &StepTexts) -> f64 {

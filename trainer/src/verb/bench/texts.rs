@@ -1,6 +1,9 @@
 //! Texts of the lengths that training sees, about made-up volumes. `tests/peers/step.py` makes texts of the same lengths.
 
-use med2e3_schemas::sample::IGNORED;
+use med2e3_feed::step_plan::PlannedText;
+use med2e3_feed::{Splicing, StepRule, TextForm};
+use med2e3_schemas::Id;
+use med2e3_schemas::sample::{IGNORED, IMAGE3D, SampleRow, Split, Task};
 use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
 use tch::Device;
 
@@ -90,39 +93,49 @@ impl StepTexts {
         self.lengths.len().div_ceil(self.texts_per_volume).max(1)
     }
 
-    /// Cut by a budget: volumes by their longest text, the longest first, all texts of a volume together.
+    /// Cut by a budget as a run's feed cuts a step, from ids alone.
     fn cut(&self, budget: Budget) -> Vec<Vec<usize>> {
-        let mut volumes: Vec<Vec<usize>> =
-            (0..self.lengths.len()).collect::<Vec<_>>().chunks(self.texts_per_volume).map(<[usize]>::to_vec).collect();
-        let longest = |texts: &[usize]| texts.iter().map(|text| self.lengths[*text].tokens).max().unwrap_or(0);
-        volumes.sort_by_key(|texts| std::cmp::Reverse(longest(texts)));
-        let mut cut: Vec<Vec<usize>> = Vec::new();
-        let (mut width, mut shown) = (0, 0);
-        for texts in volumes {
-            let mut is_new = true;
-            for text in texts {
-                let wide = width.max(self.lengths[text].tokens).next_multiple_of(WIDTHS);
-                let fits = cut.last().is_some_and(|open| {
-                    (open.len() + 1) * wide <= budget.tokens && shown + usize::from(is_new) <= budget.volumes
-                });
-                if !fits {
-                    cut.push(Vec::new());
-                    (width, shown, is_new) = (0, 0, true);
-                }
-                width = width.max(self.lengths[text].tokens);
-                shown += usize::from(is_new);
-                is_new = false;
-                cut.last_mut().expect("one was pushed").push(text);
-            }
-        }
-        cut
+        let visual_tokens = self.config.visual_token_count() as usize;
+        let splicing = Splicing { visual_tokens, max_length: usize::MAX };
+        let rule = StepRule { splicing, budget, width_multiple: WIDTHS, ..StepRule::WHOLE };
+        let rows: Vec<SampleRow> = (0..self.lengths.len()).map(|text| self.row(text)).collect();
+        let positions: Vec<u32> = (0..).take(rows.len()).collect();
+        let plan = rule.plan(&rows, &positions, TextForm::Conversation).expect("every text is a conversation");
+        let texts = |batch: Vec<PlannedText>| batch.into_iter().map(|text| text.position as usize).collect();
+        plan.micro_batches.into_iter().map(texts).collect()
     }
 
-    /// What each micro-batch holds, for the model of costs.
-    pub(super) fn shapes(&self, budget: Budget) -> Vec<MicroBatch> {
+    /// What a dataset would say of a text, as far as lengths and volumes go.
+    fn row(&self, text: usize) -> SampleRow {
+        let visual = self.config.visual_token_count() as usize;
+        let mut ids = vec![0; self.lengths[text].tokens - visual + 1];
+        ids[0] = IMAGE3D;
+        SampleRow {
+            sample_id: Id::of_volume(&format!("text {text}")),
+            volume_ids: vec![Id::of_volume(&format!("volume {}", text / self.texts_per_volume))],
+            task: Task::Caption,
+            topic: None,
+            split: Split::Train,
+            case_id: String::new(),
+            question: String::new(),
+            answer: String::new(),
+            choices: None,
+            answer_choice: None,
+            ids,
+            target_spans: Vec::new(),
+            pretrain_ids: None,
+            question_ids_llm: Vec::new(),
+            question_ids_bert: None,
+            truncated: false,
+        }
+    }
+
+    /// What each micro-batch holds, for the model of costs, its width a multiple of this number.
+    pub(super) fn shapes(&self, budget: Budget, width_multiple: usize) -> Vec<MicroBatch> {
         let shape = |texts: &Vec<usize>| {
             let width = texts.iter().map(|text| self.lengths[*text].tokens).max().unwrap_or(0);
             let targets = texts.iter().map(|text| self.lengths[*text].targets).sum();
+            let width = width.next_multiple_of(width_multiple);
             MicroBatch::of_width(texts.len(), width, self.volumes_of(texts).len() as f64, targets)
         };
         self.cut(budget).iter().map(shape).collect()
@@ -210,9 +223,10 @@ mod tests {
         let mut all: Vec<usize> = texts.cut(budget).into_iter().flatten().collect();
         all.sort_unstable();
         assert_eq!(all, (0..21).collect::<Vec<_>>());
-        for shape in texts.shapes(budget) {
-            assert!(shape.rows.len() * shape.rows[0].next_multiple_of(WIDTHS) <= 512 && shape.volumes <= 2.0);
+        for shape in texts.shapes(budget, WIDTHS) {
+            assert!(shape.tokens() <= 512 && shape.rows[0] % WIDTHS == 0 && shape.volumes <= 2.0);
         }
+        assert!(texts.shapes(budget, 1).iter().any(|shape| shape.rows[0] % WIDTHS != 0));
         let inputs = texts.micro_batches(budget);
         let placed: Vec<ModelInput> = inputs.iter().map(|input| input.place(Device::Cpu)).collect();
         assert_eq!(placed.iter().map(|input| input.texts.len()).sum::<usize>(), 21);
