@@ -5,10 +5,11 @@ use med2e3_schemas::Id;
 use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
 use tch::{Device, Kind, Tensor};
 
+use crate::TrainerError;
 use crate::augmentation::{self, Draw};
 use crate::host_array::HostArray;
-use crate::model::{ModelInput, TargetWeights, TextInput};
-use crate::staging::Part;
+use crate::model::{Med2e3, ModelInput, ModelOutput, TargetWeights, TextInput};
+use crate::staging::{Part, Staging};
 
 /// The model's input for a batch, volumes as they are. Texts stay on the host, where they are planned; voxels are copied to the
 /// device as codes, one to four bytes each, and become values there. `seed` is of what is drawn for the texts, which depends on
@@ -21,16 +22,53 @@ pub fn to_device(batch: &HostBatch, format: &VoxelFormat, device: Device, seed: 
     }
 }
 
+/// A micro-batch on the host, whole, as a training gives it to the model.
+pub(crate) struct Staged<'a> {
+    /// Codes of the volumes, one cell after another.
+    pub(crate) cells: &'a [u8],
+    /// How they are stored.
+    pub(crate) format: &'a VoxelFormat,
+    /// What happens to each volume.
+    pub(crate) draws: &'a [Draw],
+    /// The texts.
+    pub(crate) texts: &'a [TextInput],
+    /// What each target of a text counts.
+    pub(crate) weights: &'a TargetWeights,
+}
+
+impl Staged<'_> {
+    /// Loss and scores, with a graph; `train` keys what adapters drop. Everything goes to the device in one copy, and nothing is
+    /// read back; `sent` is called when it is on its way.
+    ///
+    /// # Errors
+    /// A batch that does not fit the model; the device reports a failed computation.
+    pub(crate) fn forward(
+        &self,
+        model: &Med2e3,
+        staging: &mut Staging,
+        train: u64,
+        sent: impl FnOnce(),
+    ) -> Result<ModelOutput, TrainerError> {
+        let Staged { cells, format, draws, texts, weights } = *self;
+        let intensity: Vec<f32> = draws.iter().flat_map(|draw| draw.intensity(format)).collect();
+        let plan = model.plan_training(texts, weights, draws.len())?;
+        let [depth, height, width] = format.shape_dhw.map(|n| n as i64);
+        let shape = vec![draws.len() as i64, 1, depth, height, width];
+        let mut parts = vec![Part { array: HostArray::Codes(cells, kind(format)), shape }];
+        parts.push(Part { array: HostArray::F32(&intensity), shape: vec![draws.len() as i64, 2] });
+        parts.extend(plan.parts());
+        let mut arrived = staging.upload(&parts)?.into_iter();
+        sent();
+        let mut next = || arrived.next().expect("as many tensors as parts");
+        let voxels_vcdhw = augmentation::values(&next(), draws, &next());
+        let placed = plan.place(|_, _| next());
+        Ok(model.forward_placed(&voxels_vcdhw, &placed, Some(train))?)
+    }
+}
+
 /// What each target of a batch's texts counts.
 pub(crate) fn weights(batch: &HostBatch) -> TargetWeights {
     TargetWeights::PerText(batch.texts.iter().map(|text| text.target_weight).collect())
-}
-
-/// The voxel codes of a batch, (V, 1, D, H, W), on their way to the device.
-pub(crate) fn codes_part<'a>(batch: &'a HostBatch, format: &VoxelFormat) -> Part<'a> {
-    let [depth, height, width] = format.shape_dhw.map(|n| n as i64);
-    let shape = vec![batch.volume_ids.len() as i64, 1, depth, height, width];
-    Part { array: HostArray::Codes(&batch.voxels, kind(format)), shape }
 }
 
 /// The texts of a batch, each with the key of what is drawn for it.

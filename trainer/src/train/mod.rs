@@ -17,6 +17,8 @@
 //! - [`optimizer`]: clipping and AdamW over flat buffers; [`schedule`]: the learning rate
 
 mod clip;
+#[cfg(test)]
+mod cost;
 mod data;
 mod lock;
 mod log;

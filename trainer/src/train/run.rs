@@ -21,19 +21,18 @@ use super::schedule::CosineSchedule;
 use super::settle::profile_of;
 use super::start::{Existing, Origin};
 use crate::TrainerError;
-use crate::augmentation::{self, Augmentation, Draw};
+use crate::augmentation::{Augmentation, Draw};
 use crate::config::{OptimizerConfig, TrainConfig, by_part};
-use crate::device_batch::{codes_part, row_key, texts, weights};
+use crate::device_batch::{Staged, row_key, texts, weights};
 use crate::files::checkpoint::{Contents, HostTensors, Tokenizers, TrainState, folder_of, snapshot};
 use crate::fit::{self, expect};
-use crate::host_array::HostArray;
 use crate::machine::check_memory;
 use crate::model::batch_plan::width_multiple;
 use crate::model::draws::draw_key;
 use crate::model::piece::Tuning;
 use crate::model::{Med2e3, ModelOutput, Part};
 use crate::plan::BlockPolicy;
-use crate::staging::{self, ScalarRing, Staging};
+use crate::staging::{ScalarRing, Staging};
 
 /// Samples of a step that was left out, in its message at most.
 const SAMPLES_NAMED: usize = 8;
@@ -159,18 +158,10 @@ impl Run {
     pub(super) fn forward(&mut self, batch: &HostBatch, seed: u64) -> Result<ModelOutput, TrainerError> {
         let format = self.data.dataset.voxels();
         let draws: Vec<Draw> = batch.volume_ids.iter().map(|id| self.augmentation.draw(row_key(seed, *id))).collect();
-        let intensity: Vec<f32> = draws.iter().flat_map(|draw| draw.intensity(format)).collect();
-        let plan = self.model.plan_training(&texts(batch, seed), &weights(batch), batch.volume_ids.len())?;
-
-        let mut parts = vec![codes_part(batch, format)];
-        parts.push(staging::Part { array: HostArray::F32(&intensity), shape: vec![draws.len() as i64, 2] });
-        parts.extend(plan.parts());
-        let mut arrived = self.staging.upload(&parts)?.into_iter();
-        let mut next = || arrived.next().expect("as many tensors as parts");
-        let voxels_vcdhw = augmentation::values(&next(), &draws, &next());
-        let placed = plan.place(|_, _| next());
         let of_micro_batch = draw_key(&[seed, batch.share.micro_batch as u64]);
-        Ok(self.model.forward_placed(&voxels_vcdhw, &placed, Some(of_micro_batch))?)
+        let (texts, weights) = (texts(batch, seed), weights(batch));
+        let staged = Staged { cells: &batch.voxels, format, draws: &draws, texts: &texts, weights: &weights };
+        staged.forward(&self.model, &mut self.staging, of_micro_batch, || {})
     }
 
     /// Takes note of a step that was computed: `line` lacks what the device will state, which `numbers` bring one step later. The

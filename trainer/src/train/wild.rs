@@ -109,12 +109,17 @@ clip = 1.0
 
 /// Three volumes with a caption and a question each, in both splits.
 pub(super) fn write_dataset(root: &Path) {
+    write_sized(root, [2, 8, 8], 0);
+}
+
+/// The same with volumes of this shape, and texts that are so many words longer, each by some more.
+pub(super) fn write_sized(root: &Path, shape: [usize; 3], words: usize) {
     for folder in ["volumes", "samples"] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
     let tokenizer = Tokenizer::train_bpe(std::iter::once("a b".to_owned()), 260, &["<|endoftext|>"]).unwrap();
     fs::write(root.join("tokenizer.json"), tokenizer.to_json().unwrap()).unwrap();
-    let format = VoxelFormat::unit_range([2, 8, 8], VoxelCode::U8);
+    let format = VoxelFormat::unit_range(shape, VoxelCode::U8);
     let id = |n: usize| Id::of_volume(&format!("volume {n}"));
     let rows: Vec<VolumeRow> = (0..3)
         .map(|n| VolumeRow {
@@ -127,9 +132,9 @@ pub(super) fn write_dataset(root: &Path) {
             series: None,
             plane: None,
             orientation: None,
-            source_shape: [2, 8, 8],
+            source_shape: shape.map(|size| size as u32),
             crop_start: [0; 3],
-            crop_stop: [2, 8, 8],
+            crop_stop: shape.map(|size| size as u32),
             spacing_mm: None,
             hu_known: false,
             value_min: 0.0,
@@ -138,6 +143,7 @@ pub(super) fn write_dataset(root: &Path) {
             notes: vec![],
         })
         .collect();
+    let longer = |n: usize| words + words * n / 24;
     let samples: Vec<SampleRow> = (0..12)
         .map(|n| SampleRow {
             sample_id: Id::of_volume(&format!("sample {n}")),
@@ -150,8 +156,8 @@ pub(super) fn write_dataset(root: &Path) {
             answer: "b".into(),
             choices: None,
             answer_choice: None,
-            ids: vec![1, IMAGE3D, 2, 3 + n as i32, 5, 0],
-            target_spans: vec![(4, 6)],
+            ids: [vec![1, IMAGE3D, 2, 3 + n as i32], vec![7; longer(n)], vec![5, 0]].concat(),
+            target_spans: vec![(4 + longer(n) as u32, 6 + longer(n) as u32)],
             pretrain_ids: (n % 2 == 0).then(|| vec![IMAGE3D, 5]),
             question_ids_llm: vec![2, 3],
             question_ids_bert: None,
@@ -170,7 +176,7 @@ pub(super) fn write_dataset(root: &Path) {
         recipe_hash: String::new(),
         voxels: format,
         inputs: None,
-        visual_tokens: 16,
+        visual_tokens: (shape.iter().product::<usize>() / 8) as u32,
         tokenizer: Some("tokenizer.json".into()),
         end_token: Some(0),
         volumes,
