@@ -111,7 +111,7 @@ fn the_peak_of_every_twin_is_the_planned_one() {
                 ("\"whole\"", "none"),
                 ("\"whole\"", "selective"),
                 ("\"whole\"", "full"),
-                ("{tokens=600,volumes=2}", "none"),
+                ("{tokens=900,volumes=2}", "none"),
                 ("\"auto\"", "auto"),
             ] {
                 let place = format!("{name} {precision} {recompute} {}", cut.replace(['"', '{', '}'], ""));

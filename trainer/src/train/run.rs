@@ -14,7 +14,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::data::TrainData;
 use super::lock::RunLock;
-use super::log::{self, StepLog};
+use super::log::{self, StepLog, note_left_out};
 use super::optimizer::{AdamW, AdamWConfig, Master, Rates, Trained};
 use super::outlook::{Outlook, Planned, check_disk, outlook};
 use super::schedule::CosineSchedule;
@@ -33,9 +33,6 @@ use crate::model::piece::Tuning;
 use crate::model::{Med2e3, ModelOutput, Part};
 use crate::plan::BlockPolicy;
 use crate::staging::{ScalarRing, Staging};
-
-/// Samples of a step that was left out, in its message at most.
-const SAMPLES_NAMED: usize = 8;
 
 /// Everything that the loop needs.
 pub(super) struct Run {
@@ -209,16 +206,7 @@ impl Run {
         }
         self.state.skipped.push(step);
         self.skipped_in_a_row += 1;
-        let names: Vec<String> = samples.iter().take(SAMPLES_NAMED).map(ToString::to_string).collect();
-        let more = if samples.len() > names.len() {
-            format!(" and {} more", samples.len() - names.len())
-        } else {
-            String::new()
-        };
-        note(format_args!(
-            "step {step} is left out: its loss {loss} or its gradients are not finite; samples {}{more}",
-            names.join(", ")
-        ));
+        note_left_out(step, loss, &samples);
         if self.skipped_in_a_row <= self.max_skipped {
             return Ok(());
         }
