@@ -242,6 +242,9 @@ pub struct ClipStep {
     pub gradient_norm: f64,
     /// Pairs of the step.
     pub pairs: u64,
+    /// Whether the step changed no weight, since its gradients were not finite.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skipped: bool,
     /// Seconds that the step took.
     pub seconds: f64,
     /// Of these, seconds spent waiting for the batch.

@@ -145,6 +145,30 @@ fn a_run_begins_with_another_ones_weights_and_its_scale_may_act_by_its_exponenti
 }
 
 #[test]
+fn steps_without_finite_gradients_change_nothing_and_too_many_in_a_row_end_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    // The second step throws the weights so far that no later one has a finite loss.
+    let far = ["optimizer.learning_rate=1e30", "step.max_skipped=2", "optimizer.weight_decay=0.0"];
+    let said = run_to(2, &mut train_clip(folder, "far", &far)).err;
+    let log = fs::read_to_string(folder.join("far/train.jsonl")).unwrap();
+    let steps: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let skipped: Vec<u64> =
+        steps.iter().filter(|step| step["skipped"] == true).map(|step| step["step"].as_u64().unwrap()).collect();
+    let last = steps.len() as u64;
+    assert!(last > 3 && skipped == [last - 2, last - 1, last], "{skipped:?} of {last}");
+    for step in &skipped {
+        assert!(said.contains(&format!("step {step} is left out")), "{said}");
+    }
+    assert!(said.contains(&format!("error: step {last}: loss")), "{said}");
+    // A run that goes on begins behind them.
+    let state = fs::read_to_string(folder.join(format!("far/step-{last}/state/state.json"))).unwrap();
+    let state: Value = serde_json::from_str(&state).unwrap();
+    assert_eq!((&state["step"], &state["skipped"]), (&Value::from(last), &Value::from(skipped)));
+}
+
+#[test]
 fn what_does_not_fit_is_named_before_the_first_step() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -7,20 +7,61 @@ use tch::{Device, Kind, Tensor};
 
 use crate::augmentation::{self, Draw};
 use crate::host_array::HostArray;
+use crate::libtorch::LibtorchError;
+use crate::model::batch_plan::{BatchPlan, PlacedPlan};
 use crate::model::draws::key_of;
 use crate::model::{TargetWeights, TextInput};
-use crate::staging::Part;
+use crate::staging::{Part, Staging};
+
+/// A planned micro-batch on the host, as a training gives it to the model.
+pub(crate) struct Planned<'a> {
+    /// Codes of the volumes, one cell after another.
+    pub(crate) cells: &'a [u8],
+    /// How they are stored.
+    pub(crate) format: &'a VoxelFormat,
+    /// What happens to each volume.
+    pub(crate) draws: &'a [Draw],
+    /// The texts, planned.
+    pub(crate) plan: &'a BatchPlan,
+}
+
+/// The same on the device.
+pub(crate) struct Arrived<'a> {
+    /// Values of the volumes, changed as their draws say.
+    pub(crate) voxels_vcdhw: Tensor,
+    /// The texts.
+    pub(crate) plan: PlacedPlan<'a>,
+    /// What else went along, in its order.
+    pub(crate) beside: Vec<Tensor>,
+}
+
+impl<'a> Planned<'a> {
+    /// Brings all of it, and what goes along, to the device in one copy, for which nobody waits.
+    ///
+    /// # Errors
+    /// The system gives no memory; the device reports a failed computation.
+    pub(crate) fn upload(&self, staging: &mut Staging, beside: Vec<Part<'_>>) -> Result<Arrived<'a>, LibtorchError> {
+        let Planned { cells, format, draws, plan } = *self;
+        let intensity: Vec<f32> = draws.iter().flat_map(|draw| draw.intensity(format)).collect();
+        let [depth, height, width] = format.shape_dhw.map(|n| n as i64);
+        let count = draws.len() as i64;
+        let shape = vec![count, 1, depth, height, width];
+        let mut parts = vec![Part { array: HostArray::Codes(cells, kind(format)), shape }];
+        parts.push(Part { array: HostArray::F32(&intensity), shape: vec![count, 2] });
+        let beside_count = beside.len();
+        parts.extend(beside);
+        parts.extend(plan.parts());
+        let mut arrived = staging.upload(&parts)?.into_iter();
+        let mut next = || arrived.next().expect("as many tensors as parts");
+        let voxels_vcdhw = augmentation::values(&next(), draws, &next());
+        let beside = (0..beside_count).map(|_| next()).collect();
+        Ok(Arrived { voxels_vcdhw, plan: plan.place(|_, _| next()), beside })
+    }
+}
 
 /// What each target of a batch's texts counts.
 pub(crate) fn weights(batch: &HostBatch) -> TargetWeights {
     TargetWeights::PerText(batch.texts.iter().map(|text| text.target_weight).collect())
-}
-
-/// The voxel codes of a batch, (V, 1, D, H, W), on their way to the device.
-pub(crate) fn codes_part<'a>(batch: &'a HostBatch, format: &VoxelFormat) -> Part<'a> {
-    let [depth, height, width] = format.shape_dhw.map(|n| n as i64);
-    let shape = vec![batch.volume_ids.len() as i64, 1, depth, height, width];
-    Part { array: HostArray::Codes(&batch.voxels, kind(format)), shape }
 }
 
 /// The texts of a batch, each with the key of what is drawn for it.

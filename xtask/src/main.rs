@@ -7,6 +7,7 @@
 //! - `test`: the whole test suite
 //! - `bench_prepare`: preparation next to its peers
 //! - `bench_step`: a training step next to PyTorch eager
+//! - `bench_train`: a training through the feed next to PyTorch, and the optimizer's update
 //! - `python`: the Python of the tests, with torch
 //! - `peers`: a Python with the peers that a benchmark runs
 //! - `reference`: `docs/configuration.md`
@@ -14,6 +15,7 @@
 
 mod bench_prepare;
 mod bench_step;
+mod bench_train;
 mod command;
 mod demo;
 mod peers;
@@ -43,6 +45,8 @@ Verbs:
            Measure preparation next to isal and MONAI; makes its data and a virtual environment in .bench/
   bench-step
            Measure a training step next to PyTorch eager; makes its weights and a virtual environment in .bench/
+  bench-train
+           Measure a training of the demo's model through the feed, and the optimizer, next to PyTorch; after `demo`
   reference
            Write docs/configuration.md from what the programs say of their configurations
   help     Print this text
@@ -61,6 +65,10 @@ Options of bench-step:
   --python PATH   Use this Python, which has einops, monai, safetensors, torch and transformers, instead
   --threads N     Threads of either side, 2 where not given
 
+Options of bench-train:
+  --python PATH   Use this Python, which has torch and pyarrow, instead
+  --threads N     Threads of either side, 1 where not given
+
 Options of test:
   --thorough   Raise the number of generated cases and run the slow tests
 ";
@@ -76,6 +84,7 @@ enum Verb {
     Reference,
     BenchPrepare { python: Option<PathBuf> },
     BenchStep { python: Option<PathBuf>, threads: usize },
+    BenchTrain { python: Option<PathBuf>, threads: usize },
 }
 
 fn main() -> ExitCode {
@@ -102,6 +111,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Reference => reference::reference(&repository()),
         Verb::BenchPrepare { python } => bench_prepare::bench_prepare(&repository(), python),
         Verb::BenchStep { python, threads } => bench_step::bench_step(&repository(), python, threads),
+        Verb::BenchTrain { python, threads } => bench_train::bench_train(&repository(), python, threads),
     }
 }
 
@@ -124,7 +134,14 @@ fn parse(args: &[String]) -> Result<Verb> {
         ["reference"] => Ok(Verb::Reference),
         ["bench-prepare"] => Ok(Verb::BenchPrepare { python: None }),
         ["bench-prepare", "--python", path] => Ok(Verb::BenchPrepare { python: Some(path.into()) }),
-        ["bench-step", options @ ..] => bench_step_options(options),
+        ["bench-step", options @ ..] => {
+            let (python, threads) = peer_options("bench-step", options)?;
+            Ok(Verb::BenchStep { python, threads: threads.unwrap_or(2) })
+        }
+        ["bench-train", options @ ..] => {
+            let (python, threads) = peer_options("bench-train", options)?;
+            Ok(Verb::BenchTrain { python, threads: threads.unwrap_or(1) })
+        }
         [verb @ ("setup" | "demo" | "test" | "reference" | "bench-prepare"), rest @ ..] => {
             bail!("`{verb}` does not take `{}`; `cargo xtask help` lists the options", rest.join(" "))
         }
@@ -133,13 +150,14 @@ fn parse(args: &[String]) -> Result<Verb> {
     }
 }
 
-fn bench_step_options(mut options: &[&str]) -> Result<Verb> {
-    let (mut python, mut threads) = (None, 2);
+/// A Python with the peers, and the threads of either side.
+fn peer_options(verb: &str, mut options: &[&str]) -> Result<(Option<PathBuf>, Option<usize>)> {
+    let (mut python, mut threads) = (None, None);
     while let [option, value, rest @ ..] = options {
         match *option {
             "--python" => python = Some(value.into()),
             "--threads" => match value.parse() {
-                Ok(count) if count > 0 => threads = count,
+                Ok(count) if count > 0 => threads = Some(count),
                 _ => bail!("`--threads` takes a whole number from 1, not `{value}`"),
             },
             _ => break,
@@ -147,8 +165,8 @@ fn bench_step_options(mut options: &[&str]) -> Result<Verb> {
         options = rest;
     }
     match options {
-        [] => Ok(Verb::BenchStep { python, threads }),
-        rest => bail!("`bench-step` does not take `{}`; `cargo xtask help` lists the options", rest.join(" ")),
+        [] => Ok((python, threads)),
+        rest => bail!("`{verb}` does not take `{}`; `cargo xtask help` lists the options", rest.join(" ")),
     }
 }
 
@@ -187,6 +205,8 @@ mod tests {
         let python = Some("python3".into());
         assert_eq!(parsed("bench-step --threads 4 --python python3").unwrap(), Verb::BenchStep { python, threads: 4 });
         assert_eq!(parsed("bench-step").unwrap(), Verb::BenchStep { python: None, threads: 2 });
+        assert_eq!(parsed("bench-train").unwrap(), Verb::BenchTrain { python: None, threads: 1 });
+        assert!(parsed("bench-train --seed 1").unwrap_err().to_string().contains("`bench-train` does not take"));
         assert!(parsed("bench-step --threads 0").unwrap_err().to_string().contains("from 1"));
         assert!(parsed("bench-step --seed 1").unwrap_err().to_string().contains("`--seed 1`"));
         assert_eq!(parsed("demo --help").unwrap(), Verb::Help);

@@ -120,6 +120,10 @@ pub struct ClipStepConfig {
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(range(min = 0, max = 1))]
     pub text_encoder_dropout: f64,
+    /// Steps in a row that may be left out since their gradients are not finite; with one more the run ends, after a checkpoint from
+    /// which it goes on behind them. None where absent.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub max_skipped: usize,
 }
 
 /// When the validation loss is measured.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use med2e3_feed::feed::batches_per_epoch;
-use med2e3_schemas::sample::{SampleRow, Split};
+use med2e3_schemas::sample::{SampleRow, Split, Task};
 use med2e3_shards::{Dataset, Samples, Selection};
 
 use crate::TrainerError;
@@ -21,7 +21,9 @@ pub(super) struct TrainData {
 impl TrainData {
     pub(super) fn open(config: &DataConfig, is_validated: bool) -> Result<TrainData, TrainerError> {
         let dataset = Arc::new(Dataset::open(&config.dataset)?);
-        let select = |split: Split| dataset.select(&selection(&dataset, config, split)).map(Arc::new);
+        let DataConfig { split: own, subset, tasks, .. } = config;
+        let of = |split: Split| selection(&dataset, *own, subset.as_deref(), tasks, split);
+        let select = |split: Split| dataset.select(&of(split)).map(Arc::new);
         let samples = select(config.split)?;
         let validation = is_validated.then(|| select(Split::Validation)).transpose()?;
         Ok(TrainData { dataset, samples, validation })
@@ -64,7 +66,7 @@ impl TrainData {
 
     /// Identity of the selected samples, as hex.
     pub(super) fn selection_hash(&self) -> String {
-        self.samples.hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        selection_hash(&self.samples)
     }
 }
 
@@ -87,10 +89,22 @@ pub(super) fn total_steps(
     Ok(max_steps.map_or(all, |most| all.min(most)))
 }
 
-fn selection(dataset: &Dataset, config: &DataConfig, split: Split) -> Selection {
+/// What is selected of a split by a run on the split `own`.
+pub(super) fn selection(
+    dataset: &Dataset,
+    own: Split,
+    subset: Option<&str>,
+    tasks: &[Task],
+    split: Split,
+) -> Selection {
     // A subset is drawn from the training split, and the validation split is used as it is; a new split has both.
-    let subset = config.subset.clone().filter(|name| split == config.split || dataset.is_resplit(name));
-    Selection { split, tasks: config.tasks.clone(), subset }
+    let subset = subset.filter(|name| split == own || dataset.is_resplit(name)).map(str::to_owned);
+    Selection { split, tasks: tasks.to_vec(), subset }
+}
+
+/// Identity of selected samples, as hex.
+pub(super) fn selection_hash(samples: &Samples) -> String {
+    samples.hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@
 
 mod checkpoints;
 mod clip;
+#[cfg(test)]
+mod cost;
 mod data;
 mod events;
 mod lock;

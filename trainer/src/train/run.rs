@@ -16,7 +16,7 @@ use tch::{Device, Kind, Tensor};
 use super::checkpoints::Checkpoints;
 use super::data::TrainData;
 use super::lock::RunLock;
-use super::log::{self, StepLog};
+use super::log::{self, StepLog, note_left_out};
 use super::observed::{self, Observed};
 use super::optimizer::{AdamW, AdamWConfig, Master, Rates, StepScalars, Trained};
 use super::outlook::{Outlook, Planned, check_disk, learning, outlook};
@@ -30,12 +30,11 @@ use super::tasks::{TaskSums, TaskTargets};
 use super::validate::forget_after;
 use super::work::{Costs, PeakMemory, Work};
 use crate::TrainerError;
-use crate::augmentation::{self, Augmentation, Draw};
+use crate::augmentation::{Augmentation, Draw};
 use crate::config::{Matmul, OptimizerConfig, TrainConfig, by_part};
-use crate::device_batch::{codes_part, row_key, texts, weights};
+use crate::device_batch::{self, row_key, texts, weights};
 use crate::files::checkpoint::{Contents, Snapshot, Tokenizers, TrainState, snapshot};
 use crate::fit::{self, expect};
-use crate::host_array::HostArray;
 use crate::libtorch::{Trace, device_name};
 use crate::machine::check_memory;
 use crate::model::batch_plan::{Purpose, width_multiple};
@@ -44,10 +43,7 @@ use crate::model::piece::Tuning;
 use crate::model::{Med2e3, Part};
 use crate::plan::BlockPolicy;
 use crate::plan::peak::peak;
-use crate::staging::{self, ScalarRing, Staging};
-
-/// Samples of a step that was left out, in its message at most.
-const SAMPLES_NAMED: usize = 8;
+use crate::staging::{ScalarRing, Staging};
 
 /// Said of a model whose questions are read by a text encoder: the released training left it in training mode.
 const NOTHING_DROPPED: &str =
@@ -256,22 +252,15 @@ impl Run {
         train: Option<u64>,
     ) -> Result<Computed, TrainerError> {
         let format = self.data.dataset.voxels();
-        let intensity: Vec<f32> = draws.iter().flat_map(|draw| draw.intensity(format)).collect();
         let volumes = batch.volume_ids.len();
         let plan = self.model.plan_texts(&texts(batch, seed), &weights(batch), volumes, purpose)?;
 
         let tasks: Vec<Task> = batch.texts.iter().map(|text| rows[text.sample as usize].task).collect();
         let tasks = TaskTargets::new(&tasks, &plan.splice.target_rows);
-        let mut parts = vec![codes_part(batch, format), tasks.part()];
-        parts.push(staging::Part { array: HostArray::F32(&intensity), shape: vec![draws.len() as i64, 2] });
-        parts.extend(plan.parts());
-        let mut arrived = self.staging.upload(&parts)?.into_iter();
-        let mut next = || arrived.next().expect("as many tensors as parts");
-        let (codes_vcdhw, others_kr) = (next(), next());
-        let voxels_vcdhw = augmentation::values(&codes_vcdhw, draws, &next());
-        let placed = plan.place(|_, _| next());
-        let output = self.model.forward_placed(&voxels_vcdhw, &placed, train)?;
-        let tasks = tasks.sums(&output.target_losses_r, &others_kr);
+        let input = device_batch::Planned { cells: &batch.voxels, format, draws, plan: &plan };
+        let arrived = input.upload(&mut self.staging, vec![tasks.part()])?;
+        let output = self.model.forward_placed(&arrived.voxels_vcdhw, &arrived.plan, train)?;
+        let tasks = tasks.sums(&output.target_losses_r, &arrived.beside[0]);
         Ok(Computed { output, tasks, work: self.costs.of(batch, &plan.splice) })
     }
 
@@ -354,16 +343,7 @@ impl Run {
         }
         self.state.skipped.push(step);
         self.skipped_in_a_row += 1;
-        let names: Vec<String> = samples.iter().take(SAMPLES_NAMED).map(ToString::to_string).collect();
-        let more = if samples.len() > names.len() {
-            format!(" and {} more", samples.len() - names.len())
-        } else {
-            String::new()
-        };
-        note(format_args!(
-            "step {step} is left out: its loss {loss} or its gradients are not finite; samples {}{more}",
-            names.join(", ")
-        ));
+        note_left_out(step, loss, &samples);
         if self.skipped_in_a_row <= self.max_skipped {
             return Ok(());
         }

@@ -109,12 +109,26 @@ clip = 1.0
 
 /// Three volumes with a caption and a question each, in both splits.
 pub(super) fn write_dataset(root: &Path) {
-    let format = VoxelFormat::unit_range([2, 8, 8], VoxelCode::U8);
-    write_dataset_of(root, format, |n| (0..format.cell_bytes()).map(|at| (at * (n + 1)) as u8).collect());
+    write_of(root, VoxelFormat::unit_range([2, 8, 8], VoxelCode::U8), 0, counted);
 }
 
-/// The same of volumes of [2, 8, 8] voxels in this format, each a number's cell.
+/// The same with volumes of this shape, and texts that are so many words longer, each by some more.
+pub(super) fn write_sized(root: &Path, shape: [usize; 3], words: usize) {
+    write_of(root, VoxelFormat::unit_range(shape, VoxelCode::U8), words, counted);
+}
+
+/// The same of volumes in this format, each a number's cell.
 pub(super) fn write_dataset_of(root: &Path, format: VoxelFormat, cell: impl Fn(usize) -> Vec<u8>) {
+    write_of(root, format, 0, |n, _| cell(n));
+}
+
+/// A number's cell of so many bytes.
+fn counted(n: usize, bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|at| (at * (n + 1)) as u8).collect()
+}
+
+fn write_of(root: &Path, format: VoxelFormat, words: usize, cell: impl Fn(usize, usize) -> Vec<u8>) {
+    let shape = format.shape_dhw;
     for folder in ["volumes", "samples"] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
@@ -124,7 +138,7 @@ pub(super) fn write_dataset_of(root: &Path, format: VoxelFormat, cell: impl Fn(u
     let rows: Vec<VolumeRow> = (0..3)
         .map(|n| VolumeRow {
             volume_id: id(n),
-            voxels: cell(n),
+            voxels: cell(n, format.cell_bytes()),
             source_path: None,
             content_hash: [n as u8; 32],
             perceptual_hash: [0; 64],
@@ -132,9 +146,9 @@ pub(super) fn write_dataset_of(root: &Path, format: VoxelFormat, cell: impl Fn(u
             series: None,
             plane: None,
             orientation: None,
-            source_shape: [2, 8, 8],
+            source_shape: shape.map(|size| size as u32),
             crop_start: [0; 3],
-            crop_stop: [2, 8, 8],
+            crop_stop: shape.map(|size| size as u32),
             spacing_mm: None,
             hu_known: false,
             value_min: 0.0,
@@ -143,6 +157,7 @@ pub(super) fn write_dataset_of(root: &Path, format: VoxelFormat, cell: impl Fn(u
             notes: vec![],
         })
         .collect();
+    let longer = |n: usize| words + words * n / 24;
     let samples: Vec<SampleRow> = (0..12)
         .map(|n| SampleRow {
             sample_id: Id::of_volume(&format!("sample {n}")),
@@ -155,8 +170,8 @@ pub(super) fn write_dataset_of(root: &Path, format: VoxelFormat, cell: impl Fn(u
             answer: "b".into(),
             choices: None,
             answer_choice: None,
-            ids: vec![1, IMAGE3D, 2, 3 + n as i32, 5, 0],
-            target_spans: vec![(4, 6)],
+            ids: [vec![1, IMAGE3D, 2, 3 + n as i32], vec![7; longer(n)], vec![5, 0]].concat(),
+            target_spans: vec![(4 + longer(n) as u32, 6 + longer(n) as u32)],
             pretrain_ids: (n % 2 == 0).then(|| vec![IMAGE3D, 5]),
             question_ids_llm: vec![2, 3],
             question_ids_bert: None,
@@ -175,7 +190,7 @@ pub(super) fn write_dataset_of(root: &Path, format: VoxelFormat, cell: impl Fn(u
         recipe_hash: String::new(),
         voxels: format,
         inputs: None,
-        visual_tokens: 16,
+        visual_tokens: (shape.iter().product::<usize>() / 8) as u32,
         tokenizer: Some("tokenizer.json".into()),
         end_token: Some(0),
         volumes,

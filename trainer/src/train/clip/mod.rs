@@ -27,7 +27,8 @@ use run::ClipRun;
 /// Trains as `config` states and writes log, checkpoints and report to `out`.
 ///
 /// # Errors
-/// A configuration, dataset or checkpoint that does not fit; a loss or gradient that is not finite.
+/// A configuration, dataset or checkpoint that does not fit; more steps in a row than the configuration allows whose gradients are
+/// not finite, or checkpoints in a row that can't be written.
 pub fn train_clip(
     config: &TrainClipConfig,
     out: &Path,
@@ -52,31 +53,31 @@ pub fn train_clip(
         let contrast = run.clip.add_gradients(pairs.parts(), |part| pairs.part(part))?;
         let count = pairs.count() as u64;
         let learning_rate = config.optimizer.learning_rate * run.schedule.factor(run.state.step);
-        let norm = run.optimizer.step(learning_rate)?.norm.double_value(&[]);
-
-        // Reading norm and loss waits for the device. Neither may spoil the weights that a checkpoint keeps.
-        let loss = contrast.loss.double_value(&[]);
-        if !(loss.is_finite() && norm.is_finite()) {
-            return Err(run.diverged(step, loss));
-        }
+        let samples = batch.texts.iter().map(|text| text.sample_id).collect();
+        let found = run.optimizer.step(learning_rate)?;
         run.optimizer.zero_grad()?;
         (run.state.step, run.state.cursor) = (step, batch.cursor);
-        run.log.append(ClipStep {
+        // The device's numbers are read one step later, when they have long arrived.
+        let line = ClipStep {
             step,
             epoch: epoch_of(&batch.cursor),
-            loss,
-            accuracy: contrast.correct_count.int64_value(&[]) as f64 / count as f64,
-            logit_scale: logit_scale.double_value(&[]),
+            loss: f64::NAN,
+            accuracy: f64::NAN,
+            logit_scale: f64::NAN,
             learning_rate,
-            gradient_norm: norm,
+            gradient_norm: f64::NAN,
             pairs: count,
+            skipped: false,
             seconds: step_watch.seconds(),
             wait_seconds,
-        })?;
+        };
+        let numbers = [&contrast.loss, &contrast.correct_count, &logit_scale, &found.norm, &found.skipped];
         feed.recycle(batch);
+        run.note_step(line, samples, &numbers)?;
 
         let is_last = step == run.total_steps;
         if let Some(validation) = config.validation.filter(|v| is_last || step.is_multiple_of(v.every)) {
+            run.finish_step()?;
             let loss = run.validation_loss(config, validation.pairs)?;
             run.state.validation.push((step, loss));
         }

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use med2e3_feed::order::Order;
 use med2e3_feed::{Feed, FeedCursor, FeedPlan, HostBatch, HostText, QuestionForm, TextForm};
 use med2e3_program::output::write_report;
+use med2e3_schemas::Id;
 use med2e3_schemas::report::{ClipStep, TrainClipReport};
 use med2e3_schemas::sample::{Split, Task};
-use med2e3_shards::{Dataset, Samples, Selection};
+use med2e3_shards::{Dataset, Samples};
 use med2e3_store::{FileError, put_whole};
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 use super::captions::ids_of;
 use super::pairs::{Draws, Pairs};
 use crate::TrainerError;
-use crate::config::{ClipStart, ClipStepConfig, OptimizerConfig, TrainClipConfig};
+use crate::config::{ClipDataConfig, ClipStart, ClipStepConfig, OptimizerConfig, TrainClipConfig};
 use crate::device_batch::row_key;
 use crate::files::checkpoint::{Checkpoint, Snapshot, TrainState, clip_snapshot};
 use crate::files::m3d_clip;
@@ -24,11 +25,12 @@ use crate::fit::{self, ClipKeys, expect};
 use crate::machine::check_memory;
 use crate::model::draws::purpose_key;
 use crate::model::{M3dClip, M3dClipConfig};
+use crate::staging::ScalarRing;
 use crate::text_tokenizer::TextTokenizer;
 use crate::train::checkpoints::Checkpoints;
-use crate::train::data::total_steps;
+use crate::train::data::{selection, selection_hash, total_steps};
 use crate::train::lock::RunLock;
-use crate::train::log::{self, StepLog};
+use crate::train::log::{self, StepLog, note_left_out};
 use crate::train::optimizer::{AdamW, AdamWConfig, Rates, Trained};
 use crate::train::resume::resumable;
 use crate::train::schedule::CosineSchedule;
@@ -53,6 +55,12 @@ pub(super) struct ClipRun {
     pub(super) log: StepLog<ClipStep>,
     /// The feed from the state that the run was opened with.
     plan: FeedPlan,
+    /// Numbers of the last step, on their way from the device.
+    numbers: ScalarRing,
+    /// The last step, which the log lacks, and its samples.
+    open_step: Option<(ClipStep, Vec<Id>)>,
+    skipped_in_a_row: usize,
+    max_skipped: usize,
     seed: u64,
     pub(super) checkpoints: Checkpoints,
     _lock: RunLock,
@@ -115,6 +123,10 @@ impl ClipRun {
             tokenizer_path: if given.is_dir() { given.join("tokenizer.json") } else { given.clone() },
             schedule: CosineSchedule::with_warmup_ratio(total_steps, config.optimizer.warmup_ratio),
             checkpoints: Checkpoints::new(&config.checkpoint, out, (state.step > 0).then_some(state.step)),
+            numbers: ScalarRing::default(),
+            open_step: None,
+            skipped_in_a_row: 0,
+            max_skipped: config.step.max_skipped,
             seed: config.seed,
             out: out.to_owned(),
             _lock: lock,
@@ -206,11 +218,64 @@ impl ClipRun {
         if loss.is_finite() { Ok(loss) } else { Err(self.diverged(self.state.step, loss)) }
     }
 
+    /// Takes note of a step that was computed: `line` lacks what the device will state, which `numbers` bring one step later. The
+    /// step before goes to the log now.
+    ///
+    /// # Errors
+    /// As [`ClipRun::finish_step`].
+    pub(super) fn note_step(
+        &mut self,
+        line: ClipStep,
+        samples: Vec<Id>,
+        numbers: &[&Tensor],
+    ) -> Result<(), TrainerError> {
+        let arrived = self.numbers.push(numbers)?;
+        match (self.open_step.replace((line, samples)), arrived) {
+            (Some(before), Some(arrived)) => self.log_step(before, &arrived),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for the last step's numbers and logs it, where that was not done yet.
+    ///
+    /// # Errors
+    /// More steps in a row than the configuration allows were left out, since their gradients were not finite: a checkpoint is
+    /// then written first. The system refuses to write.
+    pub(super) fn finish_step(&mut self) -> Result<(), TrainerError> {
+        match (self.open_step.take(), self.numbers.take()?) {
+            (Some(open), Some(arrived)) => self.log_step(open, &arrived),
+            _ => Ok(()),
+        }
+    }
+
+    fn log_step(&mut self, (mut line, samples): (ClipStep, Vec<Id>), numbers: &[f64]) -> Result<(), TrainerError> {
+        let &[loss, correct, logit_scale, norm, skipped] = numbers else { unreachable!("five numbers a step") };
+        (line.loss, line.logit_scale, line.gradient_norm) = (loss, logit_scale, norm);
+        line.accuracy = correct / line.pairs.max(1) as f64;
+        line.skipped = skipped != 0.0;
+        let (step, is_skipped) = (line.step, line.skipped);
+        self.log.append(line)?;
+        if !is_skipped {
+            self.skipped_in_a_row = 0;
+            return Ok(());
+        }
+        self.state.skipped.push(step);
+        self.skipped_in_a_row += 1;
+        note_left_out(step, loss, &samples);
+        if self.skipped_in_a_row <= self.max_skipped {
+            return Ok(());
+        }
+        // The run goes on from behind these steps, where it would otherwise meet them again.
+        self.save_last_checkpoint()?;
+        Err(self.diverged(step, loss))
+    }
+
     /// Begins to write `step-N/` of the last finished step.
     ///
     /// # Errors
     /// Weights that are not finite; the system refuses to write, too often.
     pub(super) fn save_checkpoint(&mut self) -> Result<(), TrainerError> {
+        self.finish_step()?;
         let snapshot = self.snapshot()?;
         self.checkpoints.begin(self.state.step, snapshot)
     }
@@ -220,6 +285,7 @@ impl ClipRun {
     /// # Errors
     /// As [`ClipRun::save_checkpoint`].
     pub(super) fn save_last_checkpoint(&mut self) -> Result<(), TrainerError> {
+        self.finish_step()?;
         if self.state.step == 0 {
             return Ok(());
         }
@@ -228,7 +294,7 @@ impl ClipRun {
     }
 
     fn snapshot(&mut self) -> Result<Snapshot, TrainerError> {
-        let is_finite = |tensor: &tch::Tensor| tensor.isfinite().all().int64_value(&[]) == 1;
+        let is_finite = |tensor: &Tensor| tensor.isfinite().all().int64_value(&[]) == 1;
         if !self.clip.parameters().iter().all(|(_, tensor)| is_finite(tensor)) {
             return Err(self.diverged(self.state.step, self.log.steps.last().map_or(f64::NAN, |step| step.loss)));
         }
@@ -278,9 +344,8 @@ impl ClipRun {
 
 /// The captions of a split, each of one volume.
 fn select(dataset: &Dataset, config: &TrainClipConfig, split: Split) -> Result<Arc<Samples>, TrainerError> {
-    // A subset is drawn from the training split, and the validation split is used as it is; a new split has both.
-    let subset = config.data.subset.clone().filter(|name| split == config.data.split || dataset.is_resplit(name));
-    let samples = dataset.select(&Selection { split, tasks: vec![Task::Caption], subset })?;
+    let ClipDataConfig { split: own, subset, .. } = &config.data;
+    let samples = dataset.select(&selection(dataset, *own, subset.as_deref(), &[Task::Caption], split))?;
     if let Some(row) = samples.rows.iter().find(|row| row.volume_ids.len() != 1) {
         let found = format!("{} in {}", row.volume_ids.len(), row.sample_id);
         expect("data.dataset", false, "captions of one volume each".into(), found)?;
@@ -320,7 +385,7 @@ fn optimizer(clip: &M3dClip, config: &OptimizerConfig) -> Result<AdamW, TrainerE
 
 /// The first state; that of a resumed run, whose moments the optimizer then has.
 fn state(resumed: Option<&Checkpoint>, samples: &Samples, optimizer: &mut AdamW) -> Result<TrainState, TrainerError> {
-    let selection: String = samples.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let selection = selection_hash(samples);
     let Some(checkpoint) = resumed else {
         return Ok(TrainState {
             step: 0,

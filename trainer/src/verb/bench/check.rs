@@ -154,9 +154,9 @@ impl Found {
             learner.set_policy(&Policy::all(recompute))?;
             Ok(learner)
         };
-        let first = learner()?;
+        let mut first = learner()?;
         for batch in batches {
-            let _ = first.gradients(&batch.place(setup.device), SEED)?;
+            let _ = first.gradients(batch, SEED)?;
         }
         let gradients = first.trained().into_iter().map(|(name, weight)| (name, host(&weight.grad()))).collect();
         let mut learner = learner()?;

@@ -8,9 +8,10 @@ use super::texts::HostMicroBatch;
 use crate::TrainerError;
 use crate::config::by_part;
 use crate::libtorch::backward;
-use crate::model::{Med2e3, ModelInput, Part};
+use crate::model::{Med2e3, Part};
 use crate::plan::{BlockPolicy, Policy};
 use crate::precision::Precision;
+use crate::staging::Staging;
 use crate::train::optimizer::{AdamW, AdamWConfig, Rates, Trained};
 
 /// Deviation of drawn weights.
@@ -31,6 +32,7 @@ pub(super) struct Setup {
 pub(super) struct Learner {
     pub(super) model: Med2e3,
     optimizer: AdamW,
+    staging: Staging,
     device: Device,
 }
 
@@ -71,7 +73,7 @@ impl Learner {
         model.set_trainable(setup.stage.parts());
         let trained = Trained::all(model.trainable(), setup.kind(), Rates::default());
         let optimizer = AdamW::new(trained, AdamWConfig::default())?;
-        Ok(Learner { model, optimizer, device: setup.device })
+        Ok(Learner { model, optimizer, staging: Staging::new(setup.device)?, device: setup.device })
     }
 
     /// Computes blocks again as the policy states.
@@ -86,21 +88,24 @@ impl Learner {
         Ok(())
     }
 
-    /// Loss and gradients of one micro-batch, which are added to those that are there.
-    pub(super) fn gradients(&self, input: &ModelInput, seed: u64) -> Result<Tensor, TrainerError> {
-        let loss = self.model.forward(input, Some(seed))?.loss;
+    /// Loss and gradients of one micro-batch, which are added to those that are there, and the seconds in which the host made its
+    /// inputs and sent them: in one copy, as a training does.
+    pub(super) fn gradients(&mut self, batch: &HostMicroBatch, seed: u64) -> Result<(Tensor, f64), TrainerError> {
+        let watch = Stopwatch::start();
+        let plan = batch.plan(&self.model)?;
+        let arrived = batch.planned(&plan).upload(&mut self.staging, Vec::new())?;
+        let waited = watch.seconds();
+        let loss = self.model.forward_placed(&arrived.voxels_vcdhw, &arrived.plan, Some(seed))?.loss;
         backward(&loss)?;
-        Ok(loss.detach())
+        Ok((loss.detach(), waited))
     }
 
     /// One optimizer step over micro-batches. Reads the loss, and so waits for the device.
     pub(super) fn step(&mut self, batches: &[HostMicroBatch], step: u64) -> Result<StepNumbers, TrainerError> {
         let (mut loss, mut waited): (Option<Tensor>, f64) = (None, 0.0);
         for (place, batch) in batches.iter().enumerate() {
-            let watch = Stopwatch::start();
-            let input = batch.place(self.device);
-            waited += watch.seconds();
-            let of_batch = self.gradients(&input, step * 1000 + place as u64)?;
+            let (of_batch, seconds) = self.gradients(batch, step * 1000 + place as u64)?;
+            waited += seconds;
             loss = Some(loss.map_or_else(|| of_batch.copy(), |sum| sum + &of_batch));
         }
         self.optimizer.step(LEARNING_RATE)?;

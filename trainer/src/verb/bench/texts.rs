@@ -5,12 +5,15 @@ use med2e3_feed::{Splicing, StepRule, TextForm};
 use med2e3_schemas::Id;
 use med2e3_schemas::sample::{IGNORED, IMAGE3D, SampleRow, Split, Task};
 use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
-use tch::Device;
 
 use super::sizes::Sizes;
-use crate::device_batch::voxels;
+use crate::augmentation::Draw;
+use crate::device_batch::Planned;
+use crate::model::Med2e3;
+use crate::model::ModelError;
+use crate::model::batch_plan::{BatchPlan, Purpose};
 use crate::model::splice::VOLUME_ID;
-use crate::model::{Med2e3Config, ModelInput, TargetWeights, TextInput};
+use crate::model::{Med2e3Config, TargetWeights, TextInput};
 use crate::plan::MicroBatch;
 use crate::plan::choice::{Budget, Texts, WIDTHS};
 
@@ -55,9 +58,10 @@ pub(super) struct StepTexts {
 /// A micro-batch on the host: volumes as codes, texts as ids.
 pub(super) struct HostMicroBatch {
     codes: Vec<u8>,
-    volumes: i64,
+    /// What happens to each volume: nothing.
+    draws: Vec<Draw>,
     texts: Vec<TextInput>,
-    weights: Vec<f32>,
+    weights: TargetWeights,
     format: VoxelFormat,
 }
 
@@ -162,9 +166,9 @@ impl StepTexts {
             };
             HostMicroBatch {
                 codes,
-                volumes: volumes.len() as i64,
+                draws: vec![Draw::default(); volumes.len()],
                 texts: texts.iter().map(text).collect(),
-                weights: vec![weight; texts.len()],
+                weights: TargetWeights::PerText(vec![weight; texts.len()]),
                 format,
             }
         };
@@ -191,13 +195,14 @@ fn codes(volume: usize, bytes: usize) -> impl Iterator<Item = u8> {
 }
 
 impl HostMicroBatch {
-    /// The model's input; volumes are copied to the device.
-    pub(super) fn place(&self, device: Device) -> ModelInput {
-        ModelInput {
-            voxels_vcdhw: voxels(&self.codes, self.volumes, &self.format, device),
-            texts: self.texts.clone(),
-            weights: TargetWeights::PerText(self.weights.clone()),
-        }
+    /// How the model takes its texts.
+    pub(super) fn plan(&self, model: &Med2e3) -> Result<BatchPlan, ModelError> {
+        model.plan_texts(&self.texts, &self.weights, self.draws.len(), Purpose::Training)
+    }
+
+    /// For the copy to the device.
+    pub(super) fn planned<'a>(&'a self, plan: &'a BatchPlan) -> Planned<'a> {
+        Planned { cells: &self.codes, format: &self.format, draws: &self.draws, plan }
     }
 }
 
@@ -228,8 +233,9 @@ mod tests {
         }
         assert!(texts.shapes(budget, 1).iter().any(|shape| shape.rows[0] % WIDTHS != 0));
         let inputs = texts.micro_batches(budget);
-        let placed: Vec<ModelInput> = inputs.iter().map(|input| input.place(Device::Cpu)).collect();
-        assert_eq!(placed.iter().map(|input| input.texts.len()).sum::<usize>(), 21);
-        assert!(placed.iter().all(|input| input.voxels_vcdhw.size()[0] <= 2));
+        assert_eq!(inputs.iter().map(|input| input.texts.len()).sum::<usize>(), 21);
+        let cell = texts.config.vision3d.img_size.iter().product::<i64>() as usize;
+        let is_whole = |input: &HostMicroBatch| input.draws.len() <= 2 && input.codes.len() == input.draws.len() * cell;
+        assert!(inputs.iter().all(is_whole));
     }
 }
