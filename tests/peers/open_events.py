@@ -1,7 +1,7 @@
 """Reads a run's event files as TensorBoard does and compares every scalar with the run's `train.jsonl`.
 
     python3 -m pip install tensorboard
-    python3 tests/peers/tensorboard.py RUN
+    python3 tests/peers/open_events.py RUN
 
 First file by file with TensorBoard's record reader, which checks every checksum: no step stands twice in all files together.
 Then the whole folder with its EventAccumulator, from which its pages are made. Ends with 1 where a number differs.
