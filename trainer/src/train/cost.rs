@@ -7,7 +7,7 @@ use med2e3_schemas::config::parse;
 
 use super::run::Run;
 use super::wild::{BASE, write_sized};
-use super::{Existing, train};
+use super::{Existing, Observed, train};
 use crate::config::TrainConfig;
 use crate::libtorch::{MemoryCounter, backward};
 use crate::plan::checkpoint::NAMES;
@@ -76,13 +76,13 @@ fn config(dataset: &Path, more: &[&str]) -> TrainConfig {
 /// The most that tensors hold while an open run trains, its states included.
 fn measured(config: &TrainConfig, out: &Path) -> f64 {
     let mut counter = MemoryCounter::start().unwrap();
-    let mut run = Run::open(config, out, Existing::Refuse).unwrap();
+    let mut run = Run::open(config, out, Existing::Refuse, &Observed::default()).unwrap();
     counter.reset_peak();
     let mut feed = run.feed().unwrap();
     for step in 0..2 {
         loop {
             let batch = feed.next_batch().unwrap().unwrap();
-            backward(&run.forward(&batch, step).unwrap().loss).unwrap();
+            backward(&run.forward(&batch, step).unwrap().output.loss).unwrap();
             let is_whole = batch.share.ends_step();
             feed.recycle(batch);
             if is_whole {
@@ -155,7 +155,7 @@ fn a_checkpoint_takes_what_was_planned() {
             let config = config(&dataset, &more);
             let out = folder.path().join(format!("{name} {precision}"));
             let planned = planned(&config).checkpoint.one();
-            train(&config, &out, Existing::Refuse).unwrap();
+            train(&config, &out, Existing::Refuse, &Observed::default()).unwrap();
             let found = bytes_below(&out.join("step-1"));
             // Room for names is planned, and they are short here.
             assert!(found <= planned && found >= planned - NAMES, "{name} {precision}: {found} instead of {planned}");
