@@ -223,6 +223,13 @@ pub struct TrainReport {
     pub checkpoint: String,
 }
 
+/// `run.json` of a training: what is known before its first step and its log does not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunLength {
+    /// Steps of the whole run.
+    pub steps: u64,
+}
+
 /// One step of contrastive training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClipStep {

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use med2e3_tests::fault::{Fault, Faults};
-use med2e3_tests::program::{rounds, run_to};
+use med2e3_tests::program::{program, rounds, run_to};
 use med2e3_tests::tiny::{dataset, train};
 use serde_json::Value;
 
@@ -118,6 +118,8 @@ fn a_run_that_is_told_to_stop_saves_and_goes_on_to_the_same_bits() {
         let step = stopped["stopped_after"].as_u64().unwrap();
         assert!((3..30).contains(&step) && stopped["steps"] == 30, "{stopped}");
         assert_eq!(steps(&folder.join(&out)).last(), Some(&step));
+        let said = run_to(0, program("med2e3").arg("runs").arg(folder.join(&out)));
+        assert!(said.out.contains("stopped") && said.out.contains(&format!("{step}/30")), "{}", said.out);
         // With other readers, another depth, another interval.
         let more = ["data.readers=2", "data.depth=3", "checkpoint.every_steps=7"];
         let said = run_to(0, drawn(folder, &out, 30, &more).arg("--resume"));
@@ -171,6 +173,11 @@ fn the_newest_checkpoints_stay_and_are_named() {
     run_to(0, &mut train(folder, "run", &["checkpoint.every_steps=1", "checkpoint.keep=2"]));
     assert_eq!(steps(&folder.join("run")), [5, 6]);
     assert_eq!(fs::read_to_string(folder.join("run/latest")).unwrap(), "step-6\n");
+    let mut list = program("med2e3");
+    let runs: Value = serde_json::from_str(&run_to(0, list.args(["runs", "--json"]).arg(folder)).out).unwrap();
+    let run = &runs.as_array().unwrap()[0];
+    assert!(run["state"] == "finished" && run["step"] == 6 && run["steps"] == 6 && run["checkpoint"] == 6, "{runs}");
+    assert!(run["name"] == "pretrain" && run["loss"].is_f64() && run["bytes"].as_u64().unwrap() > 1000, "{runs}");
     // By time alone: each step is later than so few minutes.
     run_to(0, &mut train(folder, "often", &["checkpoint.every_steps=1000", "checkpoint.every_minutes=1e-9"]));
     let often = steps(&folder.join("often"));

@@ -96,6 +96,14 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// List the trainings below a folder: how far each is, and whether it runs
+    Runs {
+        /// The folder; runs are looked for down to three folders below it
+        folder: PathBuf,
+        /// Print the runs as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Answer a split's samples and score the answers
     Evaluate(RunArgs),
     /// Answer one question about one volume: a NIfTI file or a folder of slices

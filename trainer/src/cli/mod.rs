@@ -26,6 +26,7 @@ use crate::verb::exchange::{self, Import};
 use crate::verb::explain::explain;
 use crate::verb::plan::{PlanFor, plan};
 use crate::verb::retrieve::retrieve;
+use crate::verb::runs::{runs, table};
 use crate::verb::verify::{Verification, verify};
 use args::{Args, Verb};
 
@@ -52,6 +53,7 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             let plan_for = PlanFor { profile, gpu_memory, out: folder };
             print(out, json, &plan(&read_moved_config(&config, &set, &MOVED)?, plan_for)?, Estimate::table)?;
         }
+        Verb::Runs { folder, json } => print(out, json, &runs(&folder)?, |runs| table(runs))?,
         Verb::Bench(what) => return bench::run(what, out),
         Verb::Evaluate(run) => {
             let report = evaluate(&run.read_config()?, &run.out)?;

@@ -44,6 +44,11 @@ impl RunLock {
     }
 }
 
+/// Whether a process trains into a folder.
+pub(crate) fn is_training(out: &Path) -> bool {
+    File::open(out).is_ok_and(|folder| matches!(folder.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 impl Drop for RunLock {
     /// A run that wrote nothing leaves no folder behind.
     fn drop(&mut self) {
@@ -65,7 +70,9 @@ mod tests {
         let lock = RunLock::take(&out).unwrap();
         let error = RunLock::take(&out).err().unwrap().to_string();
         assert!(error.contains("another process") && out.is_dir(), "{error}");
+        assert!(is_training(&out));
         drop(lock);
+        assert!(!is_training(&out));
         assert!(!out.exists());
 
         let lock = RunLock::take(&out).unwrap();

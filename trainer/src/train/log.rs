@@ -74,6 +74,9 @@ fn owned(scalars: Vec<(&str, f64)>) -> impl Iterator<Item = (String, f64)> {
     scalars.into_iter().map(|(tag, number)| (tag.to_owned(), number))
 }
 
+/// The file of a run's folder that states its length.
+pub(crate) const LENGTH: &str = "run.json";
+
 /// The log, open for appending, and the steps in it.
 pub(super) struct StepLog<S> {
     path: PathBuf,

@@ -65,6 +65,8 @@ use run::Run;
 use step_sums::StepSums;
 
 pub use clip::train_clip;
+pub(crate) use lock::is_training;
+pub(crate) use log::LENGTH;
 pub use observed::Observed;
 pub(crate) use outlook::{Planned, planned};
 pub(crate) use settle::profile_of;

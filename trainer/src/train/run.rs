@@ -8,7 +8,7 @@ use med2e3_feed::{Feed, FeedError, FeedPlan, HostBatch, StepRule};
 use med2e3_program::output::write_report;
 use med2e3_program::{Stopwatch, note};
 use med2e3_schemas::Id;
-use med2e3_schemas::report::{TrainReport, TrainStep};
+use med2e3_schemas::report::{RunLength, TrainReport, TrainStep};
 use med2e3_schemas::sample::{SampleRow, Task};
 use med2e3_store::{FileError, put_whole};
 use tch::{Device, Kind, Tensor};
@@ -34,6 +34,7 @@ use crate::augmentation::{Augmentation, Draw};
 use crate::config::{Matmul, OptimizerConfig, TrainConfig, by_part};
 use crate::device_batch::{self, row_key, texts, weights};
 use crate::files::checkpoint::{Contents, Snapshot, Tokenizers, TrainState, snapshot};
+use crate::files::json::write_json;
 use crate::fit::{self, expect};
 use crate::libtorch::{Trace, device_name};
 use crate::machine::check_memory;
@@ -167,6 +168,7 @@ impl Run {
             _ => None,
         };
         let (log, left_out) = open_folder(out, &text, &origin, &state)?;
+        write_json(&out.join(log::LENGTH), &RunLength { steps: total_steps })?;
         forget_after(out, state.step)?;
         if let Origin::Resumed(checkpoint) = &origin {
             note(format_args!(

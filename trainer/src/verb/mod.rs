@@ -8,7 +8,7 @@
 //! - [`exchange`]: published weights in, weights for transformers out
 //! - [`verify`]: a checkpoint against a reference implementation
 //! - [`mod@bench`]: a training step measured, compared between devices, and taken apart
-//! - [`plan`]: what a run will cost
+//! - [`plan`]: what a run will cost; [`runs`]: the runs below a folder
 //! - `answers`: answers to a dataset's samples, for the first two; `turns`: later turns of conversations as questions
 
 mod answers;
@@ -19,5 +19,6 @@ pub mod exchange;
 pub mod explain;
 pub mod plan;
 pub mod retrieve;
+pub mod runs;
 mod turns;
 pub mod verify;

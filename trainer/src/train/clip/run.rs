@@ -8,7 +8,7 @@ use med2e3_feed::order::Order;
 use med2e3_feed::{Feed, FeedCursor, FeedPlan, HostBatch, HostText, QuestionForm, TextForm};
 use med2e3_program::output::write_report;
 use med2e3_schemas::Id;
-use med2e3_schemas::report::{ClipStep, TrainClipReport};
+use med2e3_schemas::report::{ClipStep, RunLength, TrainClipReport};
 use med2e3_schemas::sample::{Split, Task};
 use med2e3_shards::{Dataset, Samples};
 use med2e3_store::{FileError, put_whole};
@@ -20,6 +20,7 @@ use crate::TrainerError;
 use crate::config::{ClipDataConfig, ClipStart, ClipStepConfig, OptimizerConfig, TrainClipConfig};
 use crate::device_batch::row_key;
 use crate::files::checkpoint::{Checkpoint, Snapshot, TrainState, clip_snapshot};
+use crate::files::json::write_json;
 use crate::files::m3d_clip;
 use crate::fit::{self, ClipKeys, expect};
 use crate::machine::check_memory;
@@ -110,6 +111,7 @@ impl ClipRun {
         let mut optimizer = optimizer(&clip, &config.optimizer)?;
         let state = state(resumed.as_ref(), &samples, &mut optimizer)?;
         let log = open_folder(config, out, resumed.is_some(), &state)?;
+        write_json(&out.join(log::LENGTH), &RunLength { steps: total_steps })?;
         let plan = FeedPlan {
             order: Order::Shuffled { seed: config.seed },
             epochs: config.data.epochs,
