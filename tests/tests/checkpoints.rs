@@ -100,10 +100,10 @@ fn a_run_that_is_told_to_stop_saves_and_goes_on_to_the_same_bits() {
     let folder = folder.path();
     dataset(folder, &[]);
     let without = ["checkpoint.every_steps=1000000"];
-    run_to(0, &mut drawn(folder, "whole", 30, &without));
+    run_to(0, &mut drawn(folder, "whole", 300, &without));
     for signal in ["-TERM", "-INT", "-HUP"] {
         let out = format!("stopped{signal}");
-        let (child, lines) = started(&mut drawn(folder, &out, 30, &["checkpoint.every_steps=3"]));
+        let (child, lines) = started(&mut drawn(folder, &out, 300, &["checkpoint.every_steps=3"]));
         let mut said = Vec::new();
         for line in lines {
             if written(&line) == Some(3) {
@@ -116,17 +116,17 @@ fn a_run_that_is_told_to_stop_saves_and_goes_on_to_the_same_bits() {
         assert!(said.iter().any(|line| line.contains("told to stop")), "{said:?}");
         let stopped: Value = serde_json::from_slice(&ended.stdout).unwrap();
         let step = stopped["stopped_after"].as_u64().unwrap();
-        assert!((3..30).contains(&step) && stopped["steps"] == 30, "{stopped}");
+        assert!((3..300).contains(&step) && stopped["steps"] == 300, "{stopped}");
         assert_eq!(steps(&folder.join(&out)).last(), Some(&step));
         let said = run_to(0, program("med2e3").arg("runs").arg(folder.join(&out)));
-        assert!(said.out.contains("stopped") && said.out.contains(&format!("{step}/30")), "{}", said.out);
+        assert!(said.out.contains("stopped") && said.out.contains(&format!("{step}/300")), "{}", said.out);
         // With other readers, another depth, another interval.
         let more = ["data.readers=2", "data.depth=3", "checkpoint.every_steps=7"];
-        let said = run_to(0, drawn(folder, &out, 30, &more).arg("--resume"));
-        assert!(said.err.contains(&format!("behind step {step} of 30")), "{}", said.err);
+        let said = run_to(0, drawn(folder, &out, 300, &more).arg("--resume"));
+        assert!(said.err.contains(&format!("behind step {step} of 300")), "{}", said.err);
         assert!(said.err.contains("note: data.readers is ") && said.err.contains(" there, 2 here"), "{}", said.err);
         assert!(losses(&folder.join("whole")) == losses(&folder.join(&out)), "{signal}");
-        assert!(weights(&folder.join("whole"), 30) == weights(&folder.join(&out), 30), "{signal}");
+        assert!(weights(&folder.join("whole"), 300) == weights(&folder.join(&out), 300), "{signal}");
     }
 }
 
@@ -135,18 +135,20 @@ fn a_second_signal_ends_a_run_at_once_and_an_ignored_one_does_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     dataset(folder, &[]);
-    // A step of some seconds.
-    let slow = ["step.batch=3000", "data.order=shuffled"];
-    let (mut child, mut lines) = started(&mut drawn(folder, "run", 5, &slow));
-    thread::sleep(Duration::from_secs(1));
-    send(&child, "-INT");
-    let is_told = lines.any(|line| line.contains("told to stop"));
-    // Where the first came before anybody listened, it ended the run by itself.
-    if is_told {
-        send(&child, "-INT");
-    }
-    assert_eq!(child.wait().unwrap().code(), None, "a signal ends it");
-    assert!(!folder.join("run/report.json").exists());
+    // Sent at once behind the first; now and then the run has ended by the first before the second comes.
+    let is_ended_at_once = |attempt: usize| {
+        let out = format!("run-{attempt}");
+        let (child, mut lines) = started(&mut drawn(folder, &out, 1_000_000, &["checkpoint.every_steps=3"]));
+        assert!(lines.any(|line| written(&line).is_some()));
+        let both = format!("kill -INT {0}; kill -TERM {0}", child.id());
+        run_to(0, Command::new("sh").args(["-c", &both]));
+        let said: Vec<String> = lines.collect();
+        assert!(said.iter().any(|line| line.contains("told to stop")), "{said:?}");
+        let ended = child.wait_with_output().unwrap().status.code();
+        assert!(ended.is_none() || ended == Some(0), "{ended:?} {said:?}");
+        ended.is_none()
+    };
+    assert!((0..30).any(is_ended_at_once));
 
     let mut command = drawn(folder, "ignored", 6, &[]);
     let program = command.get_program().to_owned();
@@ -196,14 +198,14 @@ fn a_checkpoint_that_can_not_be_written_is_tried_again_and_costs_no_step() {
     dataset(folder, &[]);
     let faults = Faults::build(folder);
     run_to(0, &mut train(folder, "whole", &[]));
-    // The first two are refused; the third, of the last step, is written at the second try.
+    // Of the first one a file or two are refused, for two threads write.
     let every = ["checkpoint.every_steps=2"];
     let prefix = folder.join("run/step-");
     let fault = |times| Fault { operation: "write", number: ENOSPC, times, first: 1, prefix: &prefix };
-    let said = run_to(0, faults.with(&mut train(folder, "run", &every), fault(3)));
-    assert_eq!(said.err.matches("is not written").count(), 3, "{}", said.err);
+    let said = run_to(0, faults.with(&mut train(folder, "run", &every), fault(2)));
+    assert!((1..=2).contains(&said.err.matches("is not written").count()), "{}", said.err);
     assert!(said.err.contains("step-2 is not written") && said.err.contains("the disk is full"), "{}", said.err);
-    assert_eq!(steps(&folder.join("run")), [6]);
+    assert!(steps(&folder.join("run")).ends_with(&[6]));
     assert!(weights(&folder.join("whole"), 6) == weights(&folder.join("run"), 6));
 
     // A disk that stays full ends the run after the stated number, and leaves what was whole.

@@ -157,7 +157,8 @@ fn steps_without_finite_gradients_change_nothing_and_too_many_in_a_row_end_the_r
     let skipped: Vec<u64> =
         steps.iter().filter(|step| step["skipped"] == true).map(|step| step["step"].as_u64().unwrap()).collect();
     let last = steps.len() as u64;
-    assert!(last > 3 && skipped == [last - 2, last - 1, last], "{skipped:?} of {last}");
+    // The third in a row is known one step later, which is left out too.
+    assert!(skipped.len() == 4 && skipped == [last - 3, last - 2, last - 1, last], "{skipped:?} of {last}");
     for step in &skipped {
         assert!(said.contains(&format!("step {step} is left out")), "{said}");
     }

@@ -63,7 +63,7 @@ impl Checkpoints {
     ///
     /// # Errors
     /// More checkpoints in a row than the configuration allows could not be written.
-    pub(super) fn begin(&mut self, step: u64, shared: Snapshot) -> Result<(), TrainerError> {
+    pub(super) fn begin(&mut self, step: u64, shared: &Snapshot) -> Result<(), TrainerError> {
         self.settle()?;
         self.since = Stopwatch::start();
         self.due_seconds = 60.0 * self.config.every_minutes;
@@ -78,22 +78,21 @@ impl Checkpoints {
                     "note: training waits for each checkpoint: a copy of {bytes} does not fit the {available} of free memory"
                 ));
             }
-            return self.ended(step, write(&shared, &out, step, keep));
+            return self.ended(step, write(shared, &out, step, keep));
         }
         let snapshot = shared.copied();
-        let write = move || write(&snapshot, &out, step, keep);
-        match thread::Builder::new().name("checkpoint".into()).spawn(write) {
-            Ok(thread) => self.writing = Some((step, thread)),
-            Err(error) => {
-                let problem = TrainerError::File {
-                    path: folder_of(&self.out, step),
-                    expected: "a thread that writes it".into(),
-                    found: error.to_string(),
-                };
-                return self.ended(step, Err(problem));
+        let beside = move || write(&snapshot, &out, step, keep);
+        match thread::Builder::new().name("checkpoint".into()).spawn(beside) {
+            Ok(thread) => {
+                self.writing = Some((step, thread));
+                Ok(())
+            }
+            // The system gives no thread: this one writes.
+            Err(_) => {
+                let written = write(shared, &self.out, step, keep);
+                self.ended(step, written)
             }
         }
-        Ok(())
     }
 
     /// Writes the state after a step, and waits until it is written, in as many tries as the configuration allows.

@@ -9,7 +9,7 @@ use super::run::Run;
 use super::wild::{BASE, write_sized};
 use super::{Existing, Observed, train};
 use crate::config::TrainConfig;
-use crate::libtorch::{MemoryCounter, backward};
+use crate::libtorch::backward;
 use crate::plan::checkpoint::NAMES;
 use crate::plan::estimate::Estimate;
 use crate::verb::plan::{PlanFor, plan};
@@ -75,9 +75,8 @@ fn config(dataset: &Path, more: &[&str]) -> TrainConfig {
 
 /// The most that tensors hold while an open run trains, its states included.
 fn measured(config: &TrainConfig, out: &Path) -> f64 {
-    let mut counter = MemoryCounter::start().unwrap();
     let mut run = Run::open(config, out, Existing::Refuse, &Observed::default()).unwrap();
-    counter.reset_peak();
+    run.memory.take().unwrap();
     let mut feed = run.feed().unwrap();
     for step in 0..2 {
         loop {
@@ -92,7 +91,7 @@ fn measured(config: &TrainConfig, out: &Path) -> f64 {
         run.optimizer.step(1e-3).unwrap();
         run.optimizer.zero_grad().unwrap();
     }
-    counter.read().peak as f64
+    run.memory.take().unwrap().unwrap() as f64
 }
 
 fn planned(config: &TrainConfig) -> Estimate {
@@ -175,13 +174,14 @@ fn steps_and_checkpoints_are_counted_and_said_in_ten_lines() {
     assert_eq!((once.steps, once.batch, estimate.steps, estimate.batch), (5, 6, 15, 2));
     assert_eq!((estimate.work.texts, estimate.work.laid_out_steps), (6, 15));
     assert!((estimate.run_flops / once.run_flops - 1.0).abs() < 0.5, "{} {}", estimate.run_flops, once.run_flops);
-    // Saved each step, two are kept beside the one that is written.
-    assert_eq!(estimate.checkpoint.at_once, 3);
-    assert_eq!(of(&["checkpoint_every=3"]).checkpoint.at_once, 1);
+    // Three are kept beside the one that is written, unless there are fewer steps.
+    assert_eq!(estimate.checkpoint.at_once, 4);
+    assert_eq!(of(&["checkpoint.keep=1"]).checkpoint.at_once, 2);
+    assert_eq!(of(&["data.max_steps=1"]).checkpoint.at_once, 1);
     let lines = estimate.lines();
     assert!(lines.len() <= 10 && lines.iter().all(|line| !line.contains('\n')), "{lines:?}");
     for words in
-        ["llm.blocks full", "vision3d_model frozen", "15 of 2 texts", "padding", "at 40 and 50 %", "3 at a time"]
+        ["llm.blocks full", "vision3d_model frozen", "15 of 2 texts", "padding", "at 40 and 50 %", "4 at a time"]
     {
         assert!(lines.iter().any(|line| line.contains(words)), "{words}: {lines:?}");
     }

@@ -135,14 +135,14 @@ mod tests {
 
     #[test]
     fn only_what_is_learned_tells_runs_apart() {
-        let text = "seed = 1\nthreads = 1\ncheckpoint_every = 3\n[data]\ndataset = \"a\"\nreaders = 1\nepochs = 2\n\
+        let text = "seed = 1\nthreads = 1\ncheckpoint = { every_steps = 3 }\n[data]\ndataset = \"a\"\nreaders = 1\nepochs = 2\n\
                     [step]\nmicro_batch = \"whole\"\n[validation]\nevery = 5\n";
         let there: Table = text.parse().unwrap();
         let after = |from: &str, to: &str| differences(there.clone(), &text.replace(from, to).parse().unwrap());
         for (from, to) in [
             ("threads = 1", "threads = 2"),
-            ("checkpoint_every = 3\n", ""),
-            ("checkpoint_every = 3\n", "checkpoint = { keep = 9 }\n"),
+            ("checkpoint = { every_steps = 3 }\n", ""),
+            ("checkpoint = { every_steps = 3 }\n", "checkpoint = { keep = 9 }\n"),
             ("dataset = \"a\"", "dataset = \"b\""),
             ("readers = 1", "readers = 3"),
             ("epochs = 2", "epochs = 4"),

@@ -73,7 +73,7 @@ pub(super) struct Run {
     open_step: Option<OpenStep>,
     /// What work is counted by.
     costs: Costs,
-    memory: PeakMemory,
+    pub(super) memory: PeakMemory,
     /// What is answered after each measurement.
     pub(super) questions: Option<Questions>,
     /// The largest norm of gradients.
@@ -363,7 +363,7 @@ impl Run {
         self.finish_step()?;
         self.check_weights()?;
         let snapshot = self.snapshot()?;
-        self.checkpoints.begin(self.state.step, snapshot)
+        self.checkpoints.begin(self.state.step, &snapshot)
     }
 
     /// Writes `step-N/` of the last finished step, where it is not there yet, and waits until it is whole.

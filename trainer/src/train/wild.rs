@@ -291,9 +291,10 @@ impl Draws {
             Value::Integer(_) => Value::Integer(self.integer()),
             Value::Float(_) => Value::Float(self.float()),
             Value::Boolean(is) => Value::Boolean(!is),
+            Value::Array(values) if values.is_empty() => Value::Array(vec![Value::String(self.word())]),
             Value::Array(values) => {
                 let count = self.below(values.len() + 2);
-                Value::Array((0..count).map(|at| self.wild(&values[at % values.len().max(1)])).collect())
+                Value::Array((0..count).map(|at| self.wild(&values[at % values.len()])).collect())
             }
             Value::Table(_) if self.below(3) > 0 => Value::String(self.word()),
             Value::Table(_) => self.connector(),

@@ -129,17 +129,12 @@ impl Snapshot {
 
     /// The same with tensors of its own on the host: it keeps the values of this moment while training goes on. Waits for the
     /// tensors' device.
-    pub fn copied(mut self) -> Snapshot {
-        for (_, contents) in &mut self.files {
-            let FileContents::Tensors(tensors) = contents else { continue };
-            for (_, tensor) in tensors {
-                *tensor = match tensor.device() {
-                    Device::Cpu => tensor.copy(),
-                    _ => tensor.to_device(Device::Cpu),
-                };
-            }
-        }
-        self
+    pub fn copied(&self) -> Snapshot {
+        let own = |tensor: &Tensor| match tensor.device() {
+            Device::Cpu => tensor.copy(),
+            _ => tensor.to_device(Device::Cpu),
+        };
+        Snapshot { files: self.files.iter().map(|(path, contents)| (path.clone(), contents.with(own))).collect() }
     }
 
     fn tensors(&self) -> impl Iterator<Item = &(String, Tensor)> {
@@ -161,6 +156,18 @@ impl Snapshot {
         let more: Vec<_> = of_tokenizer.collect();
         self.files.extend(more);
         self
+    }
+}
+
+impl FileContents {
+    /// The same with other tensors in the place of its own.
+    pub(super) fn with(&self, other: impl Fn(&Tensor) -> Tensor) -> FileContents {
+        match self {
+            FileContents::Bytes(bytes) => FileContents::Bytes(bytes.clone()),
+            FileContents::Tensors(tensors) => {
+                FileContents::Tensors(tensors.iter().map(|(name, tensor)| (name.clone(), other(tensor))).collect())
+            }
+        }
     }
 }
 

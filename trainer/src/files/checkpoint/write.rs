@@ -9,6 +9,7 @@ use std::thread;
 
 use med2e3_store::whole::{earlier, undo_interrupted};
 use med2e3_store::{FileError, WholeFolder, put_whole};
+use tch::Tensor;
 
 use super::layout::{MANIFEST, Manifest};
 use super::snapshot::{FileContents, Snapshot};
@@ -56,7 +57,7 @@ impl Snapshot {
             let parent = path.parent().expect("the path has the folder above it");
             fs::create_dir_all(parent).map_err(FileError::of(parent, "create"))?;
         }
-        let files = self.files.iter().map(|(path, contents)| (path.as_str(), contents.shared()));
+        let files = self.files.iter().map(|(path, contents)| (path.as_str(), contents.with(Tensor::shallow_clone)));
         let next = Mutex::new(files.collect::<VecDeque<_>>());
         let writer = || {
             let mut hashes = Vec::new();
@@ -73,12 +74,15 @@ impl Snapshot {
             }
         };
         let hashes = thread::scope(|scope| {
-            let other = scope.spawn(writer);
+            // Where the system gives no thread, this one writes all.
+            let other = thread::Builder::new().spawn_scoped(scope, writer).ok();
             let own: Result<Vec<(String, blake3::Hash)>, TrainerError> = writer();
-            (own, other.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            let other = other.map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            [Some(own), other]
         });
-        let hashes = hashes.0?.into_iter().chain(hashes.1?);
-        let files = hashes.map(|(relative, hash)| (relative, hash.to_hex().to_string())).collect();
+        let hashes = hashes.into_iter().flatten().collect::<Result<Vec<_>, _>>()?;
+        let files =
+            hashes.into_iter().flatten().map(|(relative, hash)| (relative, hash.to_hex().to_string())).collect();
         write_json(&folder.join(MANIFEST), &Manifest { files })
     }
 }
@@ -88,16 +92,6 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl FileContents {
-    /// The same; tensors share their storage.
-    fn shared(&self) -> FileContents {
-        match self {
-            FileContents::Bytes(bytes) => FileContents::Bytes(bytes.clone()),
-            FileContents::Tensors(tensors) => FileContents::Tensors(
-                tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect(),
-            ),
-        }
-    }
-
     /// Writes the file, durably, and gives the blake3 of its bytes.
     fn write(&self, path: &Path) -> Result<blake3::Hash, TrainerError> {
         match self {

@@ -279,7 +279,7 @@ impl ClipRun {
     pub(super) fn save_checkpoint(&mut self) -> Result<(), TrainerError> {
         self.finish_step()?;
         let snapshot = self.snapshot()?;
-        self.checkpoints.begin(self.state.step, snapshot)
+        self.checkpoints.begin(self.state.step, &snapshot)
     }
 
     /// Writes `step-N/` of the last finished step, where it is not there yet, and waits until it is whole.
