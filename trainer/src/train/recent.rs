@@ -119,7 +119,7 @@ mod tests {
         other.by_task = BTreeMap::from([(Task::OpenVqa, TaskLoss { loss: 1.0, targets: 5 })]);
         other.clipped_norm = Some(2.0);
         let bad = TrainStep { skipped: true, ..step(f64::NAN, 9.0, None) };
-        assert_eq!(summary(&[bad.clone()], None), "1 left out");
+        assert_eq!(summary(std::slice::from_ref(&bad), None), "1 left out");
         let line = summary(&[step(3.0, 1.0, Some(0.6)), bad, other], None);
         for part in ["(caption 3.000, open_vqa 1.000)", "norm 2.00,", "MFU 30.0 %, HFU 45.0 %", "1 left out"] {
             assert!(line.contains(part), "{part}: {line}");
