@@ -177,7 +177,7 @@ fn steps_and_checkpoints_are_counted_and_said_in_ten_lines() {
     assert!((estimate.run_flops / once.run_flops - 1.0).abs() < 0.5, "{} {}", estimate.run_flops, once.run_flops);
     // Three are kept beside the one that is written, unless there are fewer steps.
     assert_eq!(estimate.checkpoint.at_once, 4);
-    assert_eq!(of(&["checkpoint.keep=1", "step.batch=2", "data.epochs=5"]).checkpoint.at_once, 2);
+    assert_eq!(of(&["checkpoint.keep=1", "step.batch=2", "data.epochs=5", "data.max_steps=100"]).checkpoint.at_once, 2);
     assert_eq!(of(&["data.max_steps=1"]).checkpoint.at_once, 1);
     let lines = estimate.lines();
     assert!(lines.len() <= 10 && lines.iter().all(|line| !line.contains('\n')), "{lines:?}");
