@@ -160,6 +160,28 @@ fn span_fields() -> Fields {
 }
 
 impl SampleRow {
+    /// A row that states ids and volumes alone, as far as steps are planned by it: an open question of the training split.
+    pub fn of_ids(sample_id: Id, volume_ids: Vec<Id>, ids: Vec<i32>, target_spans: Vec<(u32, u32)>) -> SampleRow {
+        SampleRow {
+            sample_id,
+            volume_ids,
+            task: Task::OpenVqa,
+            topic: None,
+            split: Split::Train,
+            case_id: String::new(),
+            question: String::new(),
+            answer: String::new(),
+            choices: None,
+            answer_choice: None,
+            ids,
+            target_spans,
+            pretrain_ids: None,
+            question_ids_llm: Vec::new(),
+            question_ids_bert: None,
+            truncated: false,
+        }
+    }
+
     /// What no program writes: marks that are not as many as the volumes, spans out of order or beyond the ids, negative ids.
     pub fn problem(&self) -> Option<String> {
         let marks = |ids: &[i32]| ids.iter().filter(|id| **id == IMAGE3D).count();

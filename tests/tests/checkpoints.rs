@@ -1,11 +1,11 @@
 //! Checkpoints of `med2e3 train` from the outside: killed, told to stop, on a full disk, resumed in another way.
 
 use std::fs::{self, OpenOptions};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use med2e3_tests::fault::{Fault, Faults};
@@ -41,11 +41,21 @@ fn steps(run: &Path) -> Vec<u64> {
     steps
 }
 
-/// Starts a command and gives the lines of its standard error as they come.
-fn started(command: &mut Command) -> (Child, impl Iterator<Item = String> + use<>) {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+/// Starts a command: the lines of its standard error as they come, and a thread that takes its standard output, so that it never
+/// waits for a reader. Signals that this test was started to ignore, as by `nohup`, are not ignored by it.
+fn started(command: &mut Command) -> (Child, impl Iterator<Item = String> + use<>, JoinHandle<Vec<u8>>) {
+    let mut own = Command::new("env");
+    own.args(["--default-signal=HUP,INT,TERM"]).arg(command.get_program()).args(command.get_args());
+    own.current_dir(command.get_current_dir().unwrap()).env_remove("COLUMNS");
+    let mut child = own.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    (child, lines)
+    let mut stdout = child.stdout.take().unwrap();
+    let out = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        stdout.read_to_end(&mut bytes).unwrap();
+        bytes
+    });
+    (child, lines, out)
 }
 
 fn send(child: &Child, signal: &str) {
@@ -67,7 +77,7 @@ fn a_killed_run_has_the_last_announced_checkpoint_and_ends_like_an_unbroken_one(
     let often = ["checkpoint.every_steps=1", "checkpoint.keep=2"];
     let (mut announced, mut steps_done) = (0, 0);
     for kill in 0..kills {
-        let (mut child, lines) = started(drawn(folder, "killed", total, &often).arg("--resume"));
+        let (mut child, lines, _) = started(drawn(folder, "killed", total, &often).arg("--resume"));
         // Each kill at another place of a step: a few checkpoints later, and then after a fraction of one.
         let (mut after, mut resumed) = (1 + kill % 3, None);
         for line in lines {
@@ -103,7 +113,7 @@ fn a_run_that_is_told_to_stop_saves_and_goes_on_to_the_same_bits() {
     run_to(0, &mut drawn(folder, "whole", 300, &without));
     for signal in ["-TERM", "-INT", "-HUP"] {
         let out = format!("stopped{signal}");
-        let (child, lines) = started(&mut drawn(folder, &out, 300, &["checkpoint.every_steps=3"]));
+        let (mut child, lines, out_bytes) = started(&mut drawn(folder, &out, 300, &["checkpoint.every_steps=3"]));
         let mut said = Vec::new();
         for line in lines {
             if written(&line) == Some(3) {
@@ -111,10 +121,9 @@ fn a_run_that_is_told_to_stop_saves_and_goes_on_to_the_same_bits() {
             }
             said.push(line);
         }
-        let ended = child.wait_with_output().unwrap();
-        assert_eq!(ended.status.code(), Some(0), "{said:?}");
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{said:?}");
         assert!(said.iter().any(|line| line.contains("told to stop")), "{said:?}");
-        let stopped: Value = serde_json::from_slice(&ended.stdout).unwrap();
+        let stopped: Value = serde_json::from_slice(&out_bytes.join().unwrap()).unwrap();
         let step = stopped["stopped_after"].as_u64().unwrap();
         assert!((3..300).contains(&step) && stopped["steps"] == 300, "{stopped}");
         assert_eq!(steps(&folder.join(&out)).last(), Some(&step));
@@ -138,13 +147,13 @@ fn a_second_signal_ends_a_run_at_once_and_an_ignored_one_does_nothing() {
     // Sent at once behind the first; now and then the run has ended by the first before the second comes.
     let is_ended_at_once = |attempt: usize| {
         let out = format!("run-{attempt}");
-        let (child, mut lines) = started(&mut drawn(folder, &out, 1_000_000, &["checkpoint.every_steps=3"]));
+        let (mut child, mut lines, _) = started(&mut drawn(folder, &out, 1_000_000, &["checkpoint.every_steps=3"]));
         assert!(lines.any(|line| written(&line).is_some()));
         let both = format!("kill -INT {0}; kill -TERM {0}", child.id());
         run_to(0, Command::new("sh").args(["-c", &both]));
         let said: Vec<String> = lines.collect();
         assert!(said.iter().any(|line| line.contains("told to stop")), "{said:?}");
-        let ended = child.wait_with_output().unwrap().status.code();
+        let ended = child.wait().unwrap().code();
         assert!(ended.is_none() || ended == Some(0), "{ended:?} {said:?}");
         ended.is_none()
     };
@@ -156,14 +165,14 @@ fn a_second_signal_ends_a_run_at_once_and_an_ignored_one_does_nothing() {
     let mut shell = Command::new("sh");
     shell.current_dir(command.current_dir(med2e3_tests::program::root()).get_current_dir().unwrap());
     shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(program).args(given);
-    let (child, lines) = started(&mut shell);
+    let (mut child, lines, _) = started(&mut shell);
     for line in lines {
         if written(&line).is_some() {
             let _ = Command::new("kill").args(["-HUP", &child.id().to_string()]).output();
         }
         assert!(!line.contains("told to stop"), "{line}");
     }
-    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(steps(&folder.join("ignored")), [3, 6]);
 }
 
@@ -229,7 +238,7 @@ fn data_that_fails_mid_run_costs_no_finished_step() {
     // Bytes of every shard's middle are changed once the run is known to go: what fails is a page, and its row is named.
     let shard = fs::read_dir(&volumes).unwrap().map(|entry| entry.unwrap().path()).min().unwrap();
     let whole = fs::read(&shard).unwrap();
-    let (mut child, lines) = started(&mut drawn(folder, "run", 1_000_000, &["checkpoint.every_steps=1000000"]));
+    let (mut child, lines, _) = started(&mut drawn(folder, "run", 1_000_000, &["checkpoint.every_steps=1000000"]));
     thread::sleep(Duration::from_secs(3));
     let file = OpenOptions::new().write(true).open(&shard).unwrap();
     let part = whole.len() / 8;

@@ -11,7 +11,7 @@ use med2e3_program::note;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use tch::Device;
+use tch::{Cuda, Device};
 
 use crate::libtorch::{self, CudaDevices, CudaVersion, LibtorchError};
 
@@ -229,6 +229,13 @@ impl JsonSchema for DeviceChoice {
             }
         });
         json_schema!({ "oneOf": choices })
+    }
+}
+
+/// Waits until a device has done all that it was given; on the CPU there is nothing to wait for.
+pub(crate) fn wait(device: Device) {
+    if let Device::Cuda(index) = device {
+        Cuda::synchronize(index as i64);
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use med2e3_feed::order::{Order, permutation};
 use med2e3_feed::{Budget, LossGroup, Spliced, Splicing, StepRule, TextForm};
 use med2e3_schemas::Id;
-use med2e3_schemas::sample::{IMAGE3D, SampleRow, Split, Task};
+use med2e3_schemas::sample::{IMAGE3D, SampleRow};
 use proptest::prelude::*;
 
 const SPLICING: Splicing = Splicing { visual_tokens: 5, max_length: 30 };
@@ -15,24 +15,9 @@ fn sample(number: usize, volumes: &[usize], before: usize, targets: usize) -> Sa
     let mut ids = vec![IMAGE3D; volumes.len()];
     ids.extend(vec![7; before + targets]);
     let end = ids.len() as u32;
-    SampleRow {
-        sample_id: Id::of_volume(&format!("sample {number}")),
-        volume_ids: volumes.iter().map(|volume| Id::of_volume(&format!("volume {volume}"))).collect(),
-        task: Task::OpenVqa,
-        topic: None,
-        split: Split::Train,
-        case_id: String::new(),
-        question: String::new(),
-        answer: String::new(),
-        choices: None,
-        answer_choice: None,
-        target_spans: vec![(end - targets as u32, end)],
-        ids,
-        pretrain_ids: None,
-        question_ids_llm: Vec::new(),
-        question_ids_bert: None,
-        truncated: false,
-    }
+    let sample_id = Id::of_volume(&format!("sample {number}"));
+    let volume_ids = volumes.iter().map(|volume| Id::of_volume(&format!("volume {volume}"))).collect();
+    SampleRow::of_ids(sample_id, volume_ids, ids, vec![(end - targets as u32, end)])
 }
 
 fn rows(count: usize) -> Vec<SampleRow> {

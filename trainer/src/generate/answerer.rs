@@ -20,7 +20,7 @@ use crate::files::checkpoint::Checkpoint;
 use crate::fit::{self, Learned};
 use crate::generate::{Decoding, Until, generate};
 use crate::model::splice::VOLUME_ID;
-use crate::model::{Med2e3, ModelInput, TargetWeights, TextInput};
+use crate::model::{LanguageModelConfig, Med2e3, ModelInput, TargetWeights, TextInput};
 
 /// A checkpoint's model on its device, with its tokenizers.
 pub struct Answerer {
@@ -80,11 +80,7 @@ impl Answerer {
         let text = inputs.as_ref().and_then(|inputs| inputs.text.as_ref());
         let template = text.map_or(Ok(UNSTATED_TEMPLATE), |text| Template::of_word(&text.template))?;
         let model = checkpoint.model(device)?;
-        let mut stop_ids = model.config().llm.special_ids.end.clone();
-        let stated = text.and_then(|text| text.end_token);
-        stop_ids.extend(stated.into_iter().chain(tokenizer.end_token().map(|end| end.id)).map(i64::from));
-        stop_ids.sort_unstable();
-        stop_ids.dedup();
+        let stop_ids = stop_ids(&model.config().llm, text.and_then(|text| text.end_token), &tokenizer);
         if stop_ids.is_empty() {
             let (expected, found) = ("an end token, or one in the language model's special_ids".into(), "none".into());
             return Err(TrainerError::File { path: tokenizer_file, expected, found });
@@ -272,16 +268,39 @@ impl Answerer {
         let (voxels_vcdhw, weights) = (voxels_vcdhw.to_device(self.device), TargetWeights::Mean);
         let input = ModelInput { voxels_vcdhw, texts, weights };
         let until = Until { max_new_tokens, stop_ids: self.stop_ids.clone() };
-        let generated = generate(&self.model, &input, decoding, &until)?;
-        let scores_mn = generated.scores_mn.to_device(Device::Cpu).to_kind(Kind::Float);
-        let (mut mention, mut replies) = (0, Vec::with_capacity(input.texts.len()));
-        for (text, ids) in input.texts.iter().zip(&generated.ids) {
-            let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-            let answer = self.tokenizer.decode(&ids)?.trim().to_owned();
-            let scores = || Vec::try_from(scores_mn.get(mention)).expect("a flat f32 tensor on the CPU");
-            replies.push(Reply { answer, scores: if text.volumes.is_empty() { Vec::new() } else { scores() } });
-            mention += text.volumes.len() as i64;
-        }
-        Ok(replies)
+        replies(&self.model, &self.tokenizer, &input, decoding, &until)
     }
+}
+
+/// The tokens that end an answer, sorted: the stated one, the tokenizer's, and those that the language model was published with.
+pub(crate) fn stop_ids(llm: &LanguageModelConfig, stated: Option<i32>, tokenizer: &Tokenizer) -> Vec<i64> {
+    let mut ids = llm.special_ids.end.clone();
+    ids.extend(stated.into_iter().chain(tokenizer.end_token().map(|end| end.id)).map(i64::from));
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// Answers the texts of an input, in their order. Blocks until all have ended.
+///
+/// # Errors
+/// As [`generate`].
+pub(crate) fn replies(
+    model: &Med2e3,
+    tokenizer: &Tokenizer,
+    input: &ModelInput,
+    decoding: Decoding,
+    until: &Until,
+) -> Result<Vec<Reply>, TrainerError> {
+    let generated = generate(model, input, decoding, until)?;
+    let scores_mn = generated.scores_mn.to_device(Device::Cpu).to_kind(Kind::Float);
+    let (mut mention, mut replies) = (0, Vec::with_capacity(input.texts.len()));
+    for (text, ids) in input.texts.iter().zip(&generated.ids) {
+        let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+        let answer = tokenizer.decode(&ids)?.trim().to_owned();
+        let scores = || Vec::try_from(scores_mn.get(mention)).expect("a flat f32 tensor on the CPU");
+        replies.push(Reply { answer, scores: if text.volumes.is_empty() { Vec::new() } else { scores() } });
+        mention += text.volumes.len() as i64;
+    }
+    Ok(replies)
 }

@@ -154,6 +154,7 @@ mod tests {
     use crate::model::{LoraConfig, Part, Preset};
     use crate::plan::QUESTION_TOKENS;
     use crate::plan::choice::{Budget, Texts};
+    use crate::plan::flops::tests::{Counted, golden};
 
     const STAGE1: [Part; 2] = [Part::Vision2dConnector, Part::Vision3dConnector];
     const STAGE2: [Part; 4] = [Part::Llm, Part::Vision2dModel, Part::Vision2dConnector, Part::Vision3dConnector];
@@ -211,30 +212,13 @@ mod tests {
         Estimate::new(asked, &search)
     }
 
-    /// Forward and backward FLOPs of one text of stage 2 as torch counts them in a model of plain modules, with the lower half of
-    /// causal attention alone and a backward pass of each module that learns.
-    #[derive(serde::Deserialize)]
-    struct Golden {
-        flops: Counted,
-    }
-
-    #[derive(serde::Deserialize)]
-    struct Counted {
-        tokens: usize,
-        targets: usize,
-        trained: f64,
-        forward: std::collections::BTreeMap<String, f64>,
-        backward: f64,
-    }
-
     fn near(what: &str, found: f64, expected: f64) {
         assert!((found / expected - 1.0).abs() < 0.03, "{what}: {found} instead of {expected}");
     }
 
     #[test]
     fn a_plan_at_published_sizes_is_what_torch_counts() {
-        let golden: Golden = serde_json::from_str(include_str!("../../tests/golden/plan.json")).unwrap();
-        let Counted { tokens, targets, trained, forward, backward } = golden.flops;
+        let Counted { tokens, targets, trained, forward, backward } = golden();
         let full = of(&STAGE2, None, tokens, targets, 1);
         near("weights that learn", full.weights.iter().map(|group| group.learning).sum(), trained);
         // torch counts both halves of causal attention: 32 layers, 2 products of 3072 numbers a pair, once forward, twice backward.

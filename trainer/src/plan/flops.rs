@@ -263,7 +263,7 @@ pub(super) fn elementwise_bytes(block: &Block, element: f64) -> [f64; 3] {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::{Part, Preset};
 
@@ -274,16 +274,18 @@ mod tests {
         flops: Counted,
     }
 
+    /// One text of stage 2: its lengths, the weights that learn, and the FLOPs of both passes as torch counts them, which are those
+    /// of both halves of causal attention.
     #[derive(serde::Deserialize)]
-    struct Counted {
-        tokens: usize,
-        targets: usize,
-        trained: f64,
-        forward: std::collections::BTreeMap<String, f64>,
-        backward: f64,
+    pub(in crate::plan) struct Counted {
+        pub(in crate::plan) tokens: usize,
+        pub(in crate::plan) targets: usize,
+        pub(in crate::plan) trained: f64,
+        pub(in crate::plan) forward: std::collections::BTreeMap<String, f64>,
+        pub(in crate::plan) backward: f64,
     }
 
-    fn golden() -> Counted {
+    pub(in crate::plan) fn golden() -> Counted {
         let text = include_str!("../../tests/golden/plan.json");
         serde_json::from_str::<Golden>(text).unwrap().flops
     }

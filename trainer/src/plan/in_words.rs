@@ -68,7 +68,7 @@ impl Estimate {
         let stall = duration(self.snapshot_seconds);
         match self.host_memory {
             Some(memory) if taken > memory as f64 => format!(
-                "{}, more than the host's memory of {}: a training that saves needs more, or fewer weights that learn",
+                "{}, more than the host's memory of {}: each checkpoint is written without a copy, and training waits",
                 bytes(taken),
                 bytes(memory as f64)
             ),

@@ -182,26 +182,14 @@ mod tests {
     use super::*;
     use med2e3_feed::{Budget, LossGroup, Splicing};
     use med2e3_schemas::Id;
-    use med2e3_schemas::sample::{SampleRow, Split, Task};
+    use med2e3_schemas::sample::SampleRow;
 
     fn samples(lengths: &[usize]) -> Samples {
-        let row = |(number, length): (usize, &usize)| SampleRow {
-            sample_id: Id::of_volume(&format!("{number:04}")),
-            volume_ids: vec![Id::of_volume(&(number / 2).to_string())],
-            task: Task::OpenVqa,
-            topic: None,
-            split: Split::Train,
-            case_id: String::new(),
-            question: String::new(),
-            answer: String::new(),
-            choices: None,
-            answer_choice: None,
-            ids: vec![1; *length],
-            target_spans: vec![(*length as u32 - 1, *length as u32)],
-            pretrain_ids: None,
-            question_ids_llm: vec![3],
-            question_ids_bert: None,
-            truncated: false,
+        let row = |(number, length): (usize, &usize)| {
+            let (volume, end) = (Id::of_volume(&(number / 2).to_string()), *length as u32);
+            let sample_id = Id::of_volume(&format!("{number:04}"));
+            let row = SampleRow::of_ids(sample_id, vec![volume], vec![1; *length], vec![(end - 1, end)]);
+            SampleRow { question_ids_llm: vec![3], ..row }
         };
         Samples { rows: lengths.iter().enumerate().map(row).collect(), without_volume: 0, hash: [0; 32] }
     }

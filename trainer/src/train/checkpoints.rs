@@ -95,13 +95,21 @@ impl Checkpoints {
         }
     }
 
+    /// Whether the state after this step is written; waits for the checkpoint that is being written.
+    ///
+    /// # Errors
+    /// As [`Checkpoints::begin`].
+    pub(super) fn has(&mut self, step: u64) -> Result<bool, TrainerError> {
+        self.settle()?;
+        Ok(self.last == Some(step))
+    }
+
     /// Writes the state after a step, and waits until it is written, in as many tries as the configuration allows.
     ///
     /// # Errors
     /// It could not be written.
     pub(super) fn write(&mut self, step: u64, shared: &Snapshot) -> Result<(), TrainerError> {
-        self.settle()?;
-        while self.last != Some(step) {
+        while !self.has(step)? {
             if self.failed_in_a_row > 0 {
                 thread::sleep(LAST_RETRY);
             }

@@ -1,7 +1,6 @@
 //! What a plan says of a run, against what the run takes: memory while it trains, its checkpoint, its disk.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use med2e3_schemas::config::parse;
 
@@ -13,6 +12,7 @@ use crate::libtorch::backward;
 use crate::plan::checkpoint::NAMES;
 use crate::plan::estimate::Estimate;
 use crate::verb::plan::{PlanFor, plan};
+use crate::verb::runs::bytes_below;
 
 /// Sizes at which what is planned outweighs a list of ids: a million weights, texts of some hundred tokens.
 const SIZES: [&str; 12] = [
@@ -134,16 +134,6 @@ fn the_peak_of_every_twin_is_the_planned_one() {
     assert!(failed.is_empty(), "\n{}", failed.join("\n"));
 }
 
-/// Bytes of all files below a folder.
-fn bytes_below(folder: &Path) -> f64 {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let of = |path: PathBuf| match path.is_dir() {
-        true => bytes_below(&path),
-        false => path.metadata().unwrap().len() as f64,
-    };
-    entries.map(of).sum()
-}
-
 #[test]
 fn a_checkpoint_takes_what_was_planned() {
     let folder = tempfile::tempdir().unwrap();
@@ -156,7 +146,7 @@ fn a_checkpoint_takes_what_was_planned() {
             let out = folder.path().join(format!("{name} {precision}"));
             let planned = planned(&config).checkpoint.one();
             train(&config, &out, Existing::Refuse, &Observed::default()).unwrap();
-            let found = bytes_below(&out.join("step-1"));
+            let found = bytes_below(&out.join("step-1")) as f64;
             // Room for names is planned, and they are short here.
             assert!(found <= planned && found >= planned - NAMES, "{name} {precision}: {found} instead of {planned}");
         }

@@ -4,8 +4,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use med2e3_program::note;
-use med2e3_schemas::Id;
 use med2e3_schemas::report::{ClipStep, TrainStep};
 use med2e3_store::{FileError, put_whole};
 use serde::Serialize;
@@ -117,20 +115,4 @@ pub(super) fn read<S: DeserializeOwned>(path: &Path) -> Result<Vec<S>, TrainerEr
 
 fn line<S: Serialize>(step: &S) -> String {
     serde_json::to_string(step).expect("a step is plain data") + "\n"
-}
-
-/// Samples of a step that was left out, in its message at most.
-const SAMPLES_NAMED: usize = 8;
-
-/// Says on standard error that a step changed no weight, and whose texts it was made of.
-pub(super) fn note_left_out(step: u64, loss: f64, samples: &[Id]) {
-    let names: Vec<String> = samples.iter().take(SAMPLES_NAMED).map(ToString::to_string).collect();
-    let more = match samples.len() - names.len() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    note(format_args!(
-        "step {step} is left out: its loss {loss} or its gradients are not finite; samples {}{more}",
-        names.join(", ")
-    ));
 }

@@ -12,7 +12,7 @@
 //! - `rows`: what is known of the samples' lengths and ids before the first step
 //! - `settle`: what a configuration leaves open of a step, found within the device's memory
 //! - `step_sums`: what the micro-batches of a step add up to: `tasks`: losses by task; `work`: how much, how fast, in what memory
-//! - `recent`: the last steps in words
+//! - `recent`: the last steps in words; `left_out`: steps that changed nothing
 //! - `observed`: a trace of a step, and by which peak utilization is stated
 //! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `events`: TensorBoard's files
 //! - `clip`: M3D-CLIP's own training
@@ -25,6 +25,7 @@ mod clip;
 mod cost;
 mod data;
 mod events;
+mod left_out;
 mod lock;
 mod log;
 mod observed;
@@ -90,6 +91,13 @@ pub struct StoppedRun {
     pub stopped_after: u64,
     /// The steps of the whole run.
     pub steps: u64,
+}
+
+impl StoppedRun {
+    /// Where a run stopped that a signal asked to; `None` where it has all its steps, or was not asked.
+    fn of(step: u64, steps: u64, stop: &StopSignal) -> Option<StoppedRun> {
+        (step < steps && stop.is_asked()).then_some(StoppedRun { stopped_after: step, steps })
+    }
 }
 
 /// Trains as `config` states and writes log, checkpoints and report to `out`. A signal that asks the program to end lets it
@@ -166,10 +174,10 @@ pub fn train(
     }
     run.save_last_checkpoint()?;
     progress.finish();
-    if run.state.step < run.total_steps && stop.is_asked() {
-        return Ok(Ended::Stopped(StoppedRun { stopped_after: run.state.step, steps: run.total_steps }));
+    match StoppedRun::of(run.state.step, run.total_steps, &stop) {
+        Some(stopped) => Ok(Ended::Stopped(stopped)),
+        None => Ok(Ended::Finished(run.report(config, watch.seconds())?)),
     }
-    Ok(Ended::Finished(run.report(config, watch.seconds())?))
 }
 
 /// The epoch that the batch before this cursor belongs to.

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use tch::{Cuda, Device};
+use tch::Device;
 
 use crate::TrainerError;
+use crate::device::wait;
 use crate::fit::expect;
 use crate::libtorch::Trace;
 use crate::plan::profile::DeviceProfile;
@@ -47,12 +48,6 @@ pub(super) fn record(device: Device) -> Result<Trace, TrainerError> {
 pub(super) fn write(trace: Trace, device: Device, out: &Path, step: u64) -> Result<(), TrainerError> {
     wait(device);
     Ok(trace.write(&out.join(format!("trace-step-{step}.json")))?)
-}
-
-fn wait(device: Device) {
-    if let Device::Cuda(index) = device {
-        Cuda::synchronize(index as i64);
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::settle::{settle, texts_of};
 use super::start::Origin;
 use crate::TrainerError;
 use crate::config::{ModelConfig, TrainConfig};
-use crate::files::checkpoint::Tokenizers;
+use crate::files::checkpoint::{Tokenizers, step_of};
 use crate::fit::{self, expect};
 use crate::machine::{gib, memory_bytes};
 use crate::model::Med2e3Config;
@@ -37,6 +37,10 @@ pub(crate) struct Planned {
 pub(super) struct Outlook {
     /// How its steps are cut.
     pub(super) rule: StepRule,
+    /// The model's sizes, adapters included.
+    pub(super) sizes: Med2e3Config,
+    /// Which weights learn.
+    pub(super) learning: Learning,
     /// What it will cost.
     pub(super) estimate: Estimate,
 }
@@ -107,14 +111,15 @@ pub(super) fn outlook(
         disk_free: free_bytes(out).ok(),
         host_memory: memory_bytes(),
     };
-    Ok(Outlook { rule, estimate: Estimate::new(asked, &search) })
+    let estimate = Estimate::new(asked, &search);
+    Ok(Outlook { rule, estimate, sizes, learning })
 }
 
 /// The sizes with the adapters that are added, and which weights learn.
 ///
 /// # Errors
 /// Keys of `model.train` that contradict each other or the model.
-pub(super) fn learning(config: &ModelConfig, sizes: &Med2e3Config) -> Result<(Med2e3Config, Learning), TrainerError> {
+fn learning(config: &ModelConfig, sizes: &Med2e3Config) -> Result<(Med2e3Config, Learning), TrainerError> {
     let mut sizes = sizes.clone();
     sizes.lora = config.lora.clone().or(sizes.lora);
     let llm = LlmKind { has_adapters: sizes.lora.is_some(), is_tied: sizes.llm.tie_word_embeddings };
@@ -149,9 +154,6 @@ pub(super) fn check_disk(estimate: &Estimate, out: &Path) -> Result<(), TrainerE
 
 /// Checkpoints that a folder holds.
 fn checkpoints_in(out: &Path) -> u64 {
-    let names = fs::read_dir(out).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    let is_checkpoint = |name: &std::ffi::OsString| {
-        name.to_str().and_then(|name| name.strip_prefix("step-")).is_some_and(|step| step.parse::<u64>().is_ok())
-    };
-    names.filter(is_checkpoint).count() as u64
+    let entries = fs::read_dir(out).into_iter().flatten().flatten();
+    entries.filter(|entry| step_of(&entry.path()).is_some()).count() as u64
 }

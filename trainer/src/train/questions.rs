@@ -8,15 +8,15 @@ use med2e3_input::text::Tokenizer;
 use med2e3_schemas::report::Answer;
 use med2e3_schemas::sample::{IGNORED, IMAGE3D, SampleRow, Task};
 use med2e3_shards::Dataset;
-use tch::{Device, Kind};
+use tch::Device;
 
 use crate::TrainerError;
 use crate::config::ValidationConfig;
 use crate::device_batch::{row_key, voxels};
 use crate::fit::expect;
-use crate::generate::answerer::Reply;
+use crate::generate::answerer::{replies, stop_ids};
 use crate::generate::judged::judged;
-use crate::generate::{Decoding, Until, generate};
+use crate::generate::{Decoding, Until};
 use crate::model::{Med2e3, Med2e3Config, ModelInput, TargetWeights, TextInput};
 
 /// What is asked, and until when an answer goes on.
@@ -46,10 +46,7 @@ impl Questions {
             return Ok(None);
         }
         let tokenizer = Tokenizer::load(Path::new(&dataset.tokenizer()))?;
-        let ends = dataset.index().end_token.into_iter().chain(tokenizer.end_token().map(|end| end.id));
-        let mut stop_ids: Vec<i64> = ends.map(i64::from).chain(sizes.llm.special_ids.end.iter().copied()).collect();
-        stop_ids.sort_unstable();
-        stop_ids.dedup();
+        let stop_ids = stop_ids(&sizes.llm, dataset.index().end_token, &tokenizer);
         let splicing = Splicing { visual_tokens: sizes.visual_token_count() as usize, max_length: usize::MAX };
         let prompts = rows.iter().filter_map(|row| Some(splicing.of(row, form)?.before_target));
         let (longest, most) = (prompts.max().unwrap_or(0), sizes.llm.max_position_embeddings);
@@ -93,18 +90,8 @@ impl Questions {
             .collect();
         let voxels_vcdhw = voxels(&batch.voxels, batch.volume_ids.len() as i64, dataset.voxels(), device);
         let input = ModelInput { voxels_vcdhw, texts, weights: TargetWeights::Mean };
-        let generated = generate(model, &input, Decoding::Greedy, &self.until)?;
-        let scores_mn = generated.scores_mn.to_device(Device::Cpu).to_kind(Kind::Float);
-        let mut mention = 0;
-        let mut answers = Vec::with_capacity(self.rows.len());
-        for ((row, text), ids) in self.rows.iter().zip(&input.texts).zip(&generated.ids) {
-            let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-            let answer = self.tokenizer.decode(&ids)?.trim().to_owned();
-            let scores = || Vec::try_from(scores_mn.get(mention)).expect("a flat f32 tensor on the CPU");
-            let reply = Reply { answer, scores: if text.volumes.is_empty() { Vec::new() } else { scores() } };
-            mention += text.volumes.len() as i64;
-            answers.push(judged(row, reply));
-        }
+        let replies = replies(model, &self.tokenizer, &input, Decoding::Greedy, &self.until)?;
+        let mut answers: Vec<Answer> = self.rows.iter().zip(replies).map(|(row, reply)| judged(row, reply)).collect();
         // The first stage asks nothing: what follows the volume is its caption.
         if self.form == TextForm::Pretrain {
             answers.iter_mut().for_each(|answer| answer.question.clear());
@@ -144,22 +131,10 @@ mod tests {
     #[test]
     fn every_task_is_among_the_chosen() {
         let row = |task| SampleRow {
-            sample_id: Id::of_volume("row"),
-            volume_ids: Vec::new(),
             task,
-            topic: None,
             split: Split::Validation,
-            case_id: String::new(),
-            question: String::new(),
-            answer: String::new(),
-            choices: None,
-            answer_choice: None,
-            ids: vec![1],
-            target_spans: Vec::new(),
-            pretrain_ids: None,
             question_ids_llm: vec![1],
-            question_ids_bert: None,
-            truncated: false,
+            ..SampleRow::of_ids(Id::of_volume("row"), Vec::new(), vec![1], Vec::new())
         };
         let rows = [Task::Caption, Task::Caption, Task::Caption, Task::OpenVqa, Task::ClosedVqa].map(row);
         assert_eq!(chosen(&rows, 4), [0, 3, 4, 1]);

@@ -8,11 +8,11 @@ use med2e3_schemas::sample::Task;
 /// Steps that the line is about.
 const RECENT: usize = 20;
 
-/// Means over those of the last steps that were not left out, the most telling first; `validation` is the last measured loss.
-pub(super) fn summary(steps: &[TrainStep], validation: Option<f64>) -> String {
+/// Means over those of the last steps that were not left out, the most telling first; `skipped` were left out in the whole run, and
+/// `validation` is the last measured loss.
+pub(super) fn summary(steps: &[TrainStep], skipped: usize, validation: Option<f64>) -> String {
     let recent = steps[steps.len().saturating_sub(RECENT)..].iter().filter(|step| !step.skipped);
     let recent: Vec<&TrainStep> = recent.collect();
-    let skipped = steps.iter().filter(|step| step.skipped).count();
     let left_out = (skipped > 0).then(|| format!("{skipped} left out"));
     let Some(last) = recent.last() else { return left_out.unwrap_or_default() };
     let mean = |get: fn(&TrainStep) -> f64| recent.iter().copied().map(get).sum::<f64>() / recent.len() as f64;
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_line_says_how_it_goes() {
         assert_eq!(
-            summary(&[step(3.0, 1.0, None), step(2.0, 3.0, None)], Some(2.5)),
+            summary(&[step(3.0, 1.0, None), step(2.0, 3.0, None)], 0, Some(2.5)),
             "loss 2.500, validation 2.500, norm 2.00 clipped to 1.00, rate 1.00e-3, 2.00 s/step, 2.0 texts/s, 50 tokens/s, \
              1.0 volumes/s, padding 25.0 %, peak 1.50 GiB, waiting for data 5.0 %"
         );
@@ -119,14 +119,17 @@ mod tests {
         other.by_task = BTreeMap::from([(Task::OpenVqa, TaskLoss { loss: 1.0, targets: 5 })]);
         other.clipped_norm = Some(2.0);
         let bad = TrainStep { skipped: true, ..step(f64::NAN, 9.0, None) };
-        assert_eq!(summary(std::slice::from_ref(&bad), None), "1 left out");
-        let line = summary(&[step(3.0, 1.0, Some(0.6)), bad, other], None);
+        assert_eq!(summary(std::slice::from_ref(&bad), 1, None), "1 left out");
+        let line = summary(&[step(3.0, 1.0, Some(0.6)), bad, other], 1, None);
         for part in ["(caption 3.000, open_vqa 1.000)", "norm 2.00,", "MFU 30.0 %, HFU 45.0 %", "1 left out"] {
             assert!(line.contains(part), "{part}: {line}");
         }
         // Logs of earlier versions, and none at all.
         let old = TrainStep { by_task: BTreeMap::new(), clipped_norm: None, work: None, ..step(3.0, 1.0, None) };
-        assert_eq!(summary(&[old], None), "loss 3.000, norm 2.00, rate 1.00e-3, 1.00 s/step, waiting for data 10.0 %");
-        assert_eq!(summary(&[], None), "");
+        assert_eq!(
+            summary(&[old], 0, None),
+            "loss 3.000, norm 2.00, rate 1.00e-3, 1.00 s/step, waiting for data 10.0 %"
+        );
+        assert_eq!(summary(&[], 0, None), "");
     }
 }

@@ -15,11 +15,12 @@ use tch::{Device, Kind, Tensor};
 
 use super::checkpoints::Checkpoints;
 use super::data::TrainData;
+use super::left_out::LeftOut;
 use super::lock::RunLock;
-use super::log::{self, StepLog, note_left_out};
+use super::log::{self, StepLog};
 use super::observed::{self, Observed};
-use super::optimizer::{AdamW, AdamWConfig, Master, Rates, StepScalars, Trained};
-use super::outlook::{Outlook, Planned, check_disk, learning, outlook};
+use super::optimizer::{AdamW, AdamWConfig, Master, Rates, StepScalars, Trained, clipped_norm};
+use super::outlook::{Outlook, Planned, check_disk, outlook};
 use super::questions::Questions;
 use super::recent;
 use super::schedule::CosineSchedule;
@@ -82,8 +83,7 @@ pub(super) struct Run {
     trace: Option<u64>,
     /// Steps behind the state that were left out before the run was resumed.
     left_out: BTreeSet<u64>,
-    skipped_in_a_row: usize,
-    max_skipped: usize,
+    left_out_in_a_row: LeftOut,
     /// The run's seed.
     pub(super) seed: u64,
     pub(super) checkpoints: Checkpoints,
@@ -127,7 +127,7 @@ impl Run {
         fit::check(&sizes, &data.dataset)?;
         let tokenizers = origin.tokenizers(config, &data.dataset)?;
         let planned = Planned { profile: profile_of(device), width_multiple: width_multiple(device) };
-        let Outlook { rule, estimate } = outlook(config, &sizes, &data, &tokenizers, &planned, out)?;
+        let Outlook { rule, estimate, sizes, learning } = outlook(config, &sizes, &data, &tokenizers, &planned, out)?;
         check_disk(&estimate, out)?;
         estimate.lines().iter().for_each(note);
         data.check_memory(&config.data, config.step.batch, rule.budget.volumes)?;
@@ -178,7 +178,6 @@ impl Run {
             ));
         }
         let plan = feed_plan(config, &model, rule, &state);
-        let (sizes, learning) = learning(&config.model, &sizes)?;
         let (card, is_tf32) = (device_name(device).ok(), config.compute.matmul == Matmul::Tf32);
         let peak = peak(observed.profile.as_ref(), card.as_deref(), config.compute.precision, is_tf32);
         let saved = (state.step > 0).then_some(state.step);
@@ -193,8 +192,7 @@ impl Run {
             clip: config.optimizer.clip,
             trace: observed.trace,
             left_out,
-            skipped_in_a_row: 0,
-            max_skipped: config.step.max_skipped,
+            left_out_in_a_row: LeftOut::new(config.step.max_skipped),
             seed: config.seed,
             checkpoints,
             _lock: lock,
@@ -330,23 +328,18 @@ impl Run {
         let OpenStep { mut line, samples, tasks, work, peak_bytes } = open;
         let &[loss, correct, norm, skipped, ref losses @ ..] = numbers else { unreachable!("four numbers a step") };
         (line.loss, line.gradient_norm) = (loss, norm);
-        // As the optimizer scales them.
-        line.clipped_norm = Some(self.clip.map_or(norm, |clip| norm / ((norm + 1e-6) / clip).max(1.0)));
+        line.clipped_norm = Some(clipped_norm(norm, self.clip));
         line.by_task = tasks.by_task(losses);
         line.token_accuracy = correct / line.targets.max(1) as f64;
         line.skipped = skipped != 0.0;
         line.work = Some(self.costs.logged(&work, line.seconds, line.wait_seconds, peak_bytes));
-        let step = line.step;
-        let is_skipped = line.skipped;
+        let (step, is_skipped) = (line.step, line.skipped);
         self.log.append(line)?;
         if !is_skipped {
-            self.skipped_in_a_row = 0;
+            self.left_out_in_a_row.reset();
             return Ok(());
         }
-        self.state.skipped.push(step);
-        self.skipped_in_a_row += 1;
-        note_left_out(step, loss, &samples);
-        if self.skipped_in_a_row <= self.max_skipped {
+        if self.left_out_in_a_row.add(&mut self.state, step, loss, &samples) {
             return Ok(());
         }
         // The run goes on from behind these steps, where it would otherwise meet them again.
@@ -372,7 +365,7 @@ impl Run {
     /// As [`Run::save_checkpoint`].
     pub(super) fn save_last_checkpoint(&mut self) -> Result<(), TrainerError> {
         self.finish_step()?;
-        if self.state.step == 0 {
+        if self.state.step == 0 || self.checkpoints.has(self.state.step)? {
             return Ok(());
         }
         self.check_weights()?;
@@ -419,7 +412,7 @@ impl Run {
 
     /// The last steps in a few words, for the progress bar.
     pub(super) fn summary(&self) -> String {
-        recent::summary(&self.log.steps, self.state.validation.last().map(|(_, loss)| *loss))
+        recent::summary(&self.log.steps, self.state.skipped.len(), self.state.validation.last().map(|(_, loss)| *loss))
     }
 
     /// Writes `report.json` and returns it.

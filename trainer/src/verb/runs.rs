@@ -104,7 +104,6 @@ fn run(folder: &Path) -> FoundRun {
         (false, false) => RunState::Stopped,
     };
     let length: Option<RunLength> = read_json(&folder.join(LENGTH), "JSON as this program writes it").ok();
-    let step_of = |path: PathBuf| path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok();
     FoundRun {
         path: folder.to_owned(),
         name: text.and_then(|text| toml::from_str::<Named>(&text).ok()).map(|named| named.name),
@@ -112,7 +111,7 @@ fn run(folder: &Path) -> FoundRun {
         step: last.as_ref().map_or(0, |line| line.step),
         steps: length.map(|length| length.steps),
         loss: last.and_then(|line| line.loss),
-        checkpoint: checkpoint::last(folder).and_then(step_of),
+        checkpoint: checkpoint::last(folder).and_then(|last| checkpoint::step_of(&last)),
         bytes: bytes_below(folder),
     }
 }
@@ -128,7 +127,7 @@ fn last_line(path: &Path) -> Option<Line> {
 }
 
 /// Bytes of the regular files in a folder; what goes away meanwhile counts nothing.
-fn bytes_below(folder: &Path) -> u64 {
+pub(crate) fn bytes_below(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let of = |entry: fs::DirEntry| match entry.file_type() {
         Ok(kind) if kind.is_dir() => bytes_below(&entry.path()),

@@ -3,7 +3,7 @@
 
 use med2e3_feed::{Budget, LossGroup, Splicing, StepRule, TextForm};
 use med2e3_schemas::Id;
-use med2e3_schemas::sample::{SampleRow, Split, Task};
+use med2e3_schemas::sample::SampleRow;
 use med2e3_trainer::model::{Med2e3, ModelInput, Part, TargetWeights, TextInput};
 use tch::{Device, Kind, Tensor};
 
@@ -14,24 +14,9 @@ fn rows(texts: &[TextInput], volumes: &[i64]) -> Vec<SampleRow> {
     let row = |(number, (text, volume)): (usize, (&TextInput, &i64))| {
         let targets = text.labels.iter().filter(|label| **label != -100).count() as u32;
         let end = text.ids.len() as u32;
-        SampleRow {
-            sample_id: Id::of_volume(&format!("text {number}")),
-            volume_ids: vec![Id::of_volume(&volume.to_string())],
-            task: Task::OpenVqa,
-            topic: None,
-            split: Split::Train,
-            case_id: String::new(),
-            question: String::new(),
-            answer: String::new(),
-            choices: None,
-            answer_choice: None,
-            ids: text.ids.iter().map(|id| *id as i32).collect(),
-            target_spans: vec![(end - targets, end)],
-            pretrain_ids: None,
-            question_ids_llm: Vec::new(),
-            question_ids_bert: None,
-            truncated: false,
-        }
+        let volume_ids = vec![Id::of_volume(&volume.to_string())];
+        let ids = text.ids.iter().map(|id| *id as i32).collect();
+        SampleRow::of_ids(Id::of_volume(&format!("text {number}")), volume_ids, ids, vec![(end - targets, end)])
     };
     texts.iter().zip(volumes).enumerate().map(row).collect()
 }

@@ -169,7 +169,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 
 /// The last whole checkpoint before this one in the same run.
 fn whole_before(folder: &Path) -> Option<PathBuf> {
-    let step: u64 = folder.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()?;
+    let step = step_of(folder)?;
     let mut earlier: Vec<_> = checkpoints(folder.parent()?).into_iter().filter(|(other, _)| *other < step).collect();
     earlier.sort();
     earlier.into_iter().rev().map(|(_, path)| path).find(|path| check_files(path).is_ok())
@@ -178,6 +178,11 @@ fn whole_before(folder: &Path) -> Option<PathBuf> {
 /// The folder of a run's checkpoint.
 pub fn folder_of(run: &Path, step: u64) -> PathBuf {
     run.join(format!("step-{step}"))
+}
+
+/// The step that a checkpoint's folder is named by.
+pub fn step_of(folder: &Path) -> Option<u64> {
+    folder.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()
 }
 
 /// The run's checkpoint with the highest step.
@@ -203,6 +208,14 @@ mod tests {
     use crate::train::optimizer::StoredState;
     use safetensors::SafeTensors;
     use tch::{Tensor, no_grad};
+
+    /// What is in a folder, sorted.
+    pub(super) fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
 
     /// A small random model.
     fn small() -> Med2e3 {

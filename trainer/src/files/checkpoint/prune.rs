@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use med2e3_store::{FileError, put_whole};
 
 use super::layout::MANIFEST;
-use super::{checkpoints, write};
+use super::{checkpoints, step_of, write};
 use crate::TrainerError;
 
 /// The file of a run that names its newest checkpoint, for people and other programs; nothing here reads it.
@@ -38,8 +38,7 @@ pub fn remove_earlier(run: &Path, keep: usize) -> Result<(), TrainerError> {
     }
     let entries = fs::read_dir(run).into_iter().flatten().flatten().map(|entry| entry.path());
     let is_rest = |path: &PathBuf| {
-        let step = path.file_name().and_then(|name| name.to_str()?.strip_prefix("step-")?.parse::<u64>().ok());
-        step.is_some_and(|step| step < newest) && path.is_dir() && write::complete(path).is_none()
+        step_of(path).is_some_and(|step| step < newest) && path.is_dir() && write::complete(path).is_none()
     };
     entries.filter(is_rest).try_for_each(|path| remove(&path))
 }
@@ -51,13 +50,7 @@ fn remove(folder: &Path) -> Result<(), TrainerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn names(run: &Path) -> Vec<String> {
-        let mut names: Vec<String> =
-            fs::read_dir(run).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
+    use crate::files::checkpoint::tests::names;
 
     #[test]
     fn the_newest_stay_and_nothing_else_is_touched() {

@@ -114,6 +114,7 @@ pub(super) fn complete(folder: &Path) -> Option<PathBuf> {
 mod tests {
     use super::*;
     use crate::files::checkpoint::last;
+    use crate::files::checkpoint::tests::names;
 
     fn snapshot(text: &str) -> Snapshot {
         Snapshot { files: vec![("a/text".to_owned(), FileContents::Bytes(text.as_bytes().to_vec()))] }
@@ -121,13 +122,6 @@ mod tests {
 
     fn text(folder: &Path) -> String {
         fs::read_to_string(folder.join("a/text")).unwrap()
-    }
-
-    fn names(run: &Path) -> Vec<String> {
-        let mut names: Vec<String> =
-            fs::read_dir(run).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
     }
 
     /// Every state that a kill during a replacement may leave, with or without an exchange of names: the folders, and the

@@ -90,8 +90,8 @@ pub fn train_clip(
     }
     run.save_last_checkpoint()?;
     progress.finish();
-    if run.state.step < run.total_steps && stop.is_asked() {
-        return Ok(Ended::Stopped(StoppedRun { stopped_after: run.state.step, steps: run.total_steps }));
+    match StoppedRun::of(run.state.step, run.total_steps, &stop) {
+        Some(stopped) => Ok(Ended::Stopped(stopped)),
+        None => Ok(Ended::Finished(run.report(config, watch.seconds())?)),
     }
-    Ok(Ended::Finished(run.report(config, watch.seconds())?))
 }

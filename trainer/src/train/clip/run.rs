@@ -30,8 +30,9 @@ use crate::staging::ScalarRing;
 use crate::text_tokenizer::TextTokenizer;
 use crate::train::checkpoints::Checkpoints;
 use crate::train::data::{selection, selection_hash, total_steps};
+use crate::train::left_out::LeftOut;
 use crate::train::lock::RunLock;
-use crate::train::log::{self, StepLog, note_left_out};
+use crate::train::log::{self, StepLog};
 use crate::train::optimizer::{AdamW, AdamWConfig, Rates, Trained};
 use crate::train::resume::resumable;
 use crate::train::schedule::CosineSchedule;
@@ -60,8 +61,7 @@ pub(super) struct ClipRun {
     numbers: ScalarRing,
     /// The last step, which the log lacks, and its samples.
     open_step: Option<(ClipStep, Vec<Id>)>,
-    skipped_in_a_row: usize,
-    max_skipped: usize,
+    left_out_in_a_row: LeftOut,
     seed: u64,
     pub(super) checkpoints: Checkpoints,
     _lock: RunLock,
@@ -127,8 +127,7 @@ impl ClipRun {
             checkpoints: Checkpoints::new(&config.checkpoint, out, (state.step > 0).then_some(state.step)),
             numbers: ScalarRing::default(),
             open_step: None,
-            skipped_in_a_row: 0,
-            max_skipped: config.step.max_skipped,
+            left_out_in_a_row: LeftOut::new(config.step.max_skipped),
             seed: config.seed,
             out: out.to_owned(),
             _lock: lock,
@@ -258,13 +257,10 @@ impl ClipRun {
         let (step, is_skipped) = (line.step, line.skipped);
         self.log.append(line)?;
         if !is_skipped {
-            self.skipped_in_a_row = 0;
+            self.left_out_in_a_row.reset();
             return Ok(());
         }
-        self.state.skipped.push(step);
-        self.skipped_in_a_row += 1;
-        note_left_out(step, loss, &samples);
-        if self.skipped_in_a_row <= self.max_skipped {
+        if self.left_out_in_a_row.add(&mut self.state, step, loss, &samples) {
             return Ok(());
         }
         // The run goes on from behind these steps, where it would otherwise meet them again.
@@ -288,7 +284,7 @@ impl ClipRun {
     /// As [`ClipRun::save_checkpoint`].
     pub(super) fn save_last_checkpoint(&mut self) -> Result<(), TrainerError> {
         self.finish_step()?;
-        if self.state.step == 0 {
+        if self.state.step == 0 || self.checkpoints.has(self.state.step)? {
             return Ok(());
         }
         let snapshot = self.snapshot()?;

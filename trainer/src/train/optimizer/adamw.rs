@@ -64,6 +64,14 @@ pub struct StepScalars {
     pub skipped: Tensor,
 }
 
+/// Added to a norm before it is clipped, as torch's `clip_grad_norm_` does.
+const BESIDE_NORM: f64 = 1e-6;
+
+/// The norm of gradients of this norm after [`AdamWConfig::clip`].
+pub fn clipped_norm(norm: f64, clip: Option<f64>) -> f64 {
+    clip.map_or(norm, |clip| norm / ((norm + BESIDE_NORM) / clip).max(1.0))
+}
+
 impl StepScalars {
     /// Of a step that was left out without being computed.
     pub fn left_out() -> StepScalars {
@@ -121,8 +129,8 @@ impl AdamW {
             let applied = norm.isfinite().to_kind(Kind::Float);
             let skipped = 1.0 - &applied;
             self.updates += &applied;
-            // The same small term as torch has; gradients are divided by it, so it is the reciprocal of torch's factor.
-            let grad_scale = self.config.clip.map(|clip| ((&norm + 1e-6) / clip).clamp_min(1.0));
+            // Gradients are divided by it, so it is the reciprocal of torch's factor.
+            let grad_scale = self.config.clip.map(|clip| ((&norm + BESIDE_NORM) / clip).clamp_min(1.0));
             let AdamWConfig { beta1, beta2, eps, .. } = self.config;
             let scalars =
                 AdamWScalars { step: &self.updates, grad_scale: grad_scale.as_ref(), found_inf: Some(&skipped) };

@@ -12,7 +12,7 @@ mod master;
 mod state;
 mod trained;
 
-pub use adamw::{AdamW, AdamWConfig, OptimizerError, StepScalars};
+pub use adamw::{AdamW, AdamWConfig, OptimizerError, StepScalars, clipped_norm};
 pub use master::{Master, combine};
 pub use state::{AdamWState, StoredState};
 pub use trained::{Rates, Trained};

@@ -136,10 +136,3 @@ impl Learner {
         self.optimizer.load_state(&state)
     }
 }
-
-/// Waits until a device has done all that it was given.
-pub(super) fn wait(device: Device) {
-    if let Device::Cuda(index) = device {
-        tch::Cuda::synchronize(index as i64);
-    }
-}

@@ -4,12 +4,12 @@ use med2e3_program::Stopwatch;
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
-use super::learner::wait;
 use super::sizes::Sizes;
 use super::step::in_words;
 use crate::TrainerError;
 use crate::config::{Attention as Attends, ComputeConfig};
 use crate::device::DeviceChoice;
+use crate::device::wait;
 use crate::plan::profile::{DeviceProfile, Reached};
 use crate::precision::Precision;
 use crate::train::profile_of;

@@ -6,13 +6,14 @@ use med2e3_program::Stopwatch;
 use serde::Serialize;
 use tch::Device;
 
-use super::learner::{Learner, Setup, wait};
+use super::learner::{Learner, Setup};
 use super::sizes::{Policy as Wanted, Sizes, Stage, Tune};
 use super::texts::StepTexts;
 use super::trace::{self, Traced};
 use crate::TrainerError;
 use crate::config::check_positive;
 use crate::device::DeviceChoice;
+use crate::device::wait;
 use crate::libtorch::{MemoryCounter, device_memory, reset_device_peak};
 use crate::model::batch_plan::width_multiple;
 use crate::model::recompute::Recompute;

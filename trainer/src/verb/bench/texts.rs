@@ -3,7 +3,7 @@
 use med2e3_feed::step_plan::PlannedText;
 use med2e3_feed::{Splicing, StepRule, TextForm};
 use med2e3_schemas::Id;
-use med2e3_schemas::sample::{IGNORED, IMAGE3D, SampleRow, Split, Task};
+use med2e3_schemas::sample::{IGNORED, IMAGE3D, SampleRow};
 use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
 
 use super::sizes::Sizes;
@@ -114,24 +114,8 @@ impl StepTexts {
         let visual = self.config.visual_token_count() as usize;
         let mut ids = vec![0; self.lengths[text].tokens - visual + 1];
         ids[0] = IMAGE3D;
-        SampleRow {
-            sample_id: Id::of_volume(&format!("text {text}")),
-            volume_ids: vec![Id::of_volume(&format!("volume {}", text / self.texts_per_volume))],
-            task: Task::Caption,
-            topic: None,
-            split: Split::Train,
-            case_id: String::new(),
-            question: String::new(),
-            answer: String::new(),
-            choices: None,
-            answer_choice: None,
-            ids,
-            target_spans: Vec::new(),
-            pretrain_ids: None,
-            question_ids_llm: Vec::new(),
-            question_ids_bert: None,
-            truncated: false,
-        }
+        let volume = Id::of_volume(&format!("volume {}", text / self.texts_per_volume));
+        SampleRow::of_ids(Id::of_volume(&format!("text {text}")), vec![volume], ids, Vec::new())
     }
 
     /// What each micro-batch holds, for the model of costs, its width a multiple of this number.

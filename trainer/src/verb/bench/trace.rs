@@ -7,9 +7,10 @@ use med2e3_store::FileError;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use super::learner::{Learner, wait};
+use super::learner::Learner;
 use super::texts::HostMicroBatch;
 use crate::TrainerError;
+use crate::device::wait;
 use crate::libtorch::Trace;
 
 /// Lines of a table.
