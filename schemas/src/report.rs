@@ -1,4 +1,4 @@
-//! What each program says about its run: one JSON file a run, read by people's scripts and joined by `med2e3 report`.
+//! What each program says about its run: one JSON file a run, read by people's scripts and shown by `med2e3 report`.
 
 use std::collections::BTreeMap;
 
@@ -307,6 +307,10 @@ pub struct Answer {
     pub answer_choice: Option<String>,
     /// Metric by name: `bleu1`, `rouge1` or `correct`, `correct_strict`.
     pub metrics: BTreeMap<String, f64>,
+    /// Whether it was ended by the most tokens that were allowed, not by an end token; in reports of earlier versions that is not
+    /// known, and false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_cut: bool,
     /// The slice scores, one a slice.
     pub scores: Vec<f32>,
 }
@@ -368,6 +372,9 @@ pub struct EvaluateReport {
     /// Later turns of conversations that were not asked.
     #[serde(default)]
     pub turns_not_asked: u64,
+    /// Answers that the most tokens that were allowed ended.
+    #[serde(default)]
+    pub answers_cut: u64,
     /// Every answer.
     pub answers: Vec<Answer>,
     /// Wall seconds.
@@ -459,38 +466,52 @@ pub struct DemoSetReport {
     pub broken: Vec<String>,
 }
 
-/// The JSON file next to the joined HTML report.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct JoinedReport {
-    /// Sum over volumes and texts.
-    pub manifest_rows: u64,
-    /// Sum over volumes and texts.
-    pub rows: u64,
-    /// Sum over volumes and texts, by reason.
-    pub quarantined: BTreeMap<String, u64>,
-    /// Sum over volumes and texts.
-    pub duplicates: u64,
-    /// The table of volumes.
-    pub volumes: TableCounts,
-    /// The table of texts.
-    pub texts: TableCounts,
-    /// Accuracy and chance by topic of the closed questions.
-    pub closed_accuracy: BTreeMap<String, AccuracyAndChance>,
-    /// Loss curves by run.
-    pub losses: BTreeMap<String, Vec<(u64, f64)>>,
-    /// Wall seconds by stage.
-    pub seconds: BTreeMap<String, f64>,
+/// What a training does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    /// A process trains into its folder.
+    Running,
+    /// Its report is written.
+    Finished,
+    /// Neither: `--resume` goes on.
+    Stopped,
 }
 
-/// A closed topic's result.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AccuracyAndChance {
-    /// Share of right answers.
-    pub accuracy: f64,
-    /// One over the number of choices.
-    pub chance: f64,
-    /// Samples.
-    pub count: u64,
+/// The JSON file next to the HTML page of `med2e3 report`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JoinedReport {
+    /// The runs, in the order in which they were given.
+    pub runs: Vec<JoinedRun>,
+}
+
+/// One run of a joined report; `path` is its folder, as it was given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the fields are those of the runs' own reports")]
+pub enum JoinedRun {
+    /// `med2e3-data demo-set`.
+    DemoSet { path: String, demo_set: DemoSetReport },
+    /// `med2e3-data prepare`.
+    Dataset { path: String, volumes: TableCounts, texts: TableCounts, seconds: f64 },
+    /// `med2e3 train` or `train-clip`. `step` is the last one of its log, `steps` those of the whole run, where it is known.
+    /// `losses` and `validation` are pairs of step and loss; losses that are not finite are left out.
+    Training {
+        path: String,
+        name: String,
+        state: RunState,
+        step: u64,
+        steps: Option<u64>,
+        losses: Vec<(u64, f64)>,
+        validation: Vec<(u64, f64)>,
+        seconds: f64,
+    },
+    /// `med2e3 evaluate`.
+    Evaluation { path: String, split: Split, checkpoint: String, scores: Vec<Score>, seconds: f64 },
+    /// `med2e3 explain`.
+    Explanation { path: String, checkpoint: String, questions: u64, seconds: f64 },
+    /// `med2e3 retrieve`.
+    Retrieval { path: String, retrieval: RetrieveReport },
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
-use med2e3_tests::program::run_to;
+use med2e3_tests::program::{program, run_to};
 use med2e3_tests::tiny::{dataset, train};
 use serde_json::Value;
 
@@ -180,4 +182,53 @@ fn a_measured_profile_gives_the_utilization() {
         let share = |key: &str| line[key].as_f64().unwrap();
         assert!(share("mfu") > 0.0 && share("hfu") > share("mfu"), "{line}");
     }
+}
+
+#[test]
+fn a_page_shows_any_runs_and_follows_one_until_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    run_to(0, &mut train(folder, "ended", &[MEASURED]));
+    // A name without a folder is a file here.
+    let here = |words: &[&str]| {
+        let mut command = program("med2e3");
+        command.current_dir(folder).arg("report").args(words);
+        command
+    };
+    run_to(0, &mut here(&["ended", "dataset", "--out", "own.html"]));
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    let page = read("own.html");
+    for part in ["<b>finished</b>, step 6 of 6", "Answers after step 6", "volumes prepared", "norm of the gradients"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let joined: Value = serde_json::from_str(&read("own.json")).unwrap();
+    let kinds: Vec<&str> = joined["runs"].as_array().unwrap().iter().map(|run| run["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["training", "dataset"]);
+    assert_eq!(joined["runs"][0]["losses"].as_array().unwrap().len(), 6);
+
+    // A process of this test holds a third run as a training does, and lets go of it while the page follows.
+    let going = folder.join("going");
+    fs::create_dir(&going).unwrap();
+    for name in ["train.toml", "run.json", "train.jsonl"] {
+        fs::copy(folder.join("ended").join(name), going.join(name)).unwrap();
+    }
+    let lock = fs::File::open(&going).unwrap();
+    lock.lock().unwrap();
+    let mut following = here(&["going", "ended", "--out", "both.html", "--every", "1"]).spawn().unwrap();
+    let is_there = || folder.join("both.html").exists();
+    while !is_there() && following.try_wait().unwrap().is_none() {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let page = read("both.html");
+    let reload = "http-equiv=\"refresh\"";
+    assert!(page.contains(reload) && page.contains("<b>running</b>, step 6 of 6"), "{page}");
+    drop(lock);
+    assert!(following.wait().unwrap().success());
+    let page = read("both.html");
+    assert!(!page.contains(reload) && page.contains("<b>stopped</b>"), "{page}");
+
+    let said = run_to(2, &mut here(&["study", "--out", "none.html"])).err;
+    assert!(said.contains("study: expected the folder of a run, found none of demo-set.json, dataset.json"), "{said}");
+    assert!(run_to(2, &mut here(&["--out", "none.html"])).err.contains("<RUN>"));
 }

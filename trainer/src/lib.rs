@@ -7,7 +7,7 @@
 //! - [`model`]: Med-2E3, its parts, its loss, its published weight names
 //! - [`files`]: checkpoints, adapters and published weights on disk
 //! - [`metric`]: BLEU@1, ROUGE@1, closed accuracy, recalls of retrieval
-//! - [`report`]: all runs of a demo as one page
+//! - [`report`]: runs as one page, also while they go on
 //! - [`plan`]: what a step costs, before it is run: FLOPs, memory, time, and the fastest policy that fits
 //! - [`config`]: what the TOML file of a run may hold
 //! - [`trained_parts`]: what of a model learns, as a configuration states it
@@ -16,6 +16,7 @@
 //! - [`host_array`], [`staging`]: arrays on their way to the device and numbers on their way back, without a wait
 //! - `text_tokenizer`: captions to the ids of a text encoder
 //! - `fit`: whether a model was made for a dataset; `machine`: what a configuration may ask of the machine
+//! - `differences`: whether a folder holds the run that a configuration describes; `lock`: one writer of it
 //! - [`words`]: choices by name, for configurations and the command line
 //! - [`libtorch`]: what tch lacks, through C++ functions; the only `unsafe` code of the crate
 //! - [`cli`]: the command line
@@ -64,8 +65,10 @@ pub mod config;
 pub mod augmentation;
 pub mod device;
 pub mod device_batch;
+mod differences;
 mod fit;
 pub mod host_array;
+mod lock;
 mod machine;
 pub mod precision;
 pub mod staging;

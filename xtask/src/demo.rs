@@ -33,13 +33,9 @@ const STAGES: [Stage; 8] = [
     Stage { name: "finetune", command: "med2e3 train configs/demo/finetune.toml",              out: ".demo/finetune",    accepted: 0, seeded: true },
     Stage { name: "evaluate", command: "med2e3 evaluate configs/demo/evaluate.toml",           out: ".demo/evaluate",    accepted: 0, seeded: false },
     Stage { name: "explain",  command: "med2e3 explain configs/demo/explain.toml",             out: ".demo/explain",     accepted: 0, seeded: false },
-    Stage { name: "report",   command: "med2e3 report --demo-set .demo/m3d --dataset .demo/dataset --pretrain .demo/pretrain \
-                                        --finetune .demo/finetune --evaluate .demo/evaluate --explain .demo/explain \
-                                        --seconds .demo/seconds.json",                         out: ".demo/report.html", accepted: 0, seeded: false },
+    Stage { name: "report",   command: "med2e3 report .demo/m3d .demo/dataset .demo/pretrain .demo/finetune \
+                                        .demo/evaluate .demo/explain",                         out: ".demo/report.html", accepted: 0, seeded: false },
 ];
-
-/// What each stage took, for the report: `{"NAME": SECONDS, ...}`.
-const SECONDS: &str = ".demo/seconds.json";
 
 /// The CT, of the TotalSegmentator package (Apache-2.0): a head at 1 mm, 1.2 MB.
 const CT: &str = ".demo/ct_brain_atlas_1mm.nii.gz";
@@ -54,18 +50,16 @@ pub(crate) fn demo(repository: &Path, seed: Option<u64>) -> Result<()> {
     build(repository)?;
     fetch_ct(repository)?;
 
-    for out in STAGES.iter().map(|stage| stage.out).chain([SECONDS]) {
+    for out in STAGES.iter().map(|stage| stage.out) {
         remove(&repository.join(out))?;
     }
-    let mut seconds = Vec::new();
+    let begun = Instant::now();
     for (index, stage) in STAGES.iter().enumerate() {
-        write_seconds(&repository.join(SECONDS), &seconds)?;
         let mut command = stage.command(repository, seed)?;
         eprintln!("\n[{}/{}] {}: {}", index + 1, STAGES.len(), stage.name, stage.command);
         let started = Instant::now();
         let code =
             run(&mut command, &[stage.accepted]).with_context(|| format!("the demo stopped at {}", stage.name))?;
-        seconds.push((stage.name, started.elapsed().as_secs_f64()));
         eprintln!("{} took {:.1} s", stage.name, started.elapsed().as_secs_f64());
         if code == 1 {
             eprintln!("it ended with rejects, as it must: some inputs are broken on purpose");
@@ -73,7 +67,7 @@ pub(crate) fn demo(repository: &Path, seed: Option<u64>) -> Result<()> {
     }
 
     let report = STAGES.last().map_or("", |stage| stage.out);
-    let total: f64 = seconds.iter().map(|(_, seconds)| seconds).sum();
+    let total = begun.elapsed().as_secs_f64();
     eprintln!("\nthe demo took {total:.0} s after the build; its report:");
     println!("{}", repository.join(report).display());
     Ok(())
@@ -132,15 +126,6 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn write_seconds(path: &Path, seconds: &[(&str, f64)]) -> Result<()> {
-    fs::write(path, json(seconds)).with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn json(seconds: &[(&str, f64)]) -> String {
-    let lines: Vec<String> = seconds.iter().map(|(name, seconds)| format!("  \"{name}\": {seconds:.3}")).collect();
-    format!("{{\n{}\n}}\n", lines.join(",\n"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,11 +157,6 @@ mod tests {
         for stage in STAGES.iter().filter(|stage| !["sample", "report"].contains(&stage.name)) {
             assert!(report.contains(stage.out), "the report leaves out {}", stage.name);
         }
-    }
-
-    #[test]
-    fn seconds_are_json() {
-        assert_eq!(json(&[("a", 1.5), ("b", 0.25)]), "{\n  \"a\": 1.500,\n  \"b\": 0.250\n}\n");
     }
 
     #[test]

@@ -13,7 +13,6 @@ use crate::machine::bytes_of;
 use crate::model::weights::TextProjection;
 use crate::model::{Part, Preset};
 use crate::precision::Precision;
-use crate::report::ReportPaths;
 use crate::verb::bench::sizes::{Policy, Sizes, Stage, Tune};
 use crate::verb::verify::DEFAULT_TOLERANCE;
 
@@ -177,8 +176,21 @@ pub(super) enum Verb {
     /// Measure a training step on made-up texts and volumes, check a device against the CPU, measure its parts
     #[command(subcommand)]
     Bench(Bench),
-    /// Join the reports of a demo's runs to one HTML page and one JSON file
-    Report(ReportArgs),
+    /// Show runs on one HTML page: datasets, trainings that go on or have ended, evaluations, explanations, retrieval
+    ///
+    /// Next to the page, with .json, are its numbers, and with .svg a figure of one explained volume, where a run explained an open
+    /// question. A training that goes on may be followed: with --every 30 the page is written again and reloads itself.
+    Report {
+        /// Folders of demo-set, prepare, train, train-clip, evaluate, explain and retrieve
+        #[arg(required = true, value_name = "RUN")]
+        runs: Vec<PathBuf>,
+        /// The page to write
+        #[arg(long)]
+        out: PathBuf,
+        /// Write it again after so many seconds, as long as a training goes on
+        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+        every: Option<u64>,
+    },
     /// Print a script by which a shell completes verbs, options and words
     ///
     /// For bash: med2e3 completions bash > ~/.local/share/bash-completion/completions/med2e3
@@ -333,42 +345,6 @@ impl ImportArgs {
 
     pub(super) fn tokenizers(&self) -> Tokenizers {
         Tokenizers { llm: self.tokenizer.clone(), text: self.text_tokenizer.clone(), ..Tokenizers::default() }
-    }
-}
-
-/// The folders of a demo's runs, and the page.
-#[derive(Debug, ClapArgs)]
-pub(super) struct ReportArgs {
-    /// Folder of `med2e3-data demo-set`
-    #[arg(long)]
-    demo_set: PathBuf,
-    /// Folder of `med2e3-data prepare`
-    #[arg(long)]
-    dataset: PathBuf,
-    /// Folder of the first training stage
-    #[arg(long)]
-    pretrain: PathBuf,
-    /// Folder of the second training stage
-    #[arg(long)]
-    finetune: PathBuf,
-    /// Folder of `med2e3 evaluate`
-    #[arg(long)]
-    evaluate: PathBuf,
-    /// Folder of `med2e3 explain`
-    #[arg(long)]
-    explain: PathBuf,
-    /// Seconds by stage, as JSON
-    #[arg(long)]
-    seconds: PathBuf,
-    /// The page to write; next to it, with .json and .svg, its numbers and a figure of one explained volume
-    #[arg(long)]
-    out: PathBuf,
-}
-
-impl From<ReportArgs> for ReportPaths {
-    fn from(args: ReportArgs) -> ReportPaths {
-        let ReportArgs { demo_set, dataset, pretrain, finetune, evaluate, explain, seconds, out } = args;
-        ReportPaths { demo_set, dataset, pretrain, finetune, evaluate, explain, seconds, out }
     }
 }
 

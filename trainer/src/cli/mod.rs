@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::config::{EvaluateConfig, ExplainConfig, MOVED, RetrieveConfig, TrainClipConfig, TrainConfig};
 use crate::plan::estimate::Estimate;
 use crate::plan::profile::DeviceProfile;
-use crate::report::{self, ReportPaths};
+use crate::report;
 use crate::train::{Ended, Existing, Observed, train, train_clip};
 use crate::verb::ask::{Question, ask};
 use crate::verb::evaluate::evaluate;
@@ -104,10 +104,9 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             print(out, json, &report, summary::verified)?;
             return Ok(Ending::of(!report.passes()));
         }
-        Verb::Report(args) => {
-            let paths = ReportPaths::from(args);
-            report::join(&paths)?;
-            writeln!(out, "{}", paths.out.display())?;
+        Verb::Report { runs, out: page, every } => {
+            report::join(&runs, &page, every)?;
+            writeln!(out, "{}", page.display())?;
         }
         Verb::Completions(shell) => shell.print::<Args>(out)?,
         Verb::Man(pages) => pages.run::<Args>(out)?,

@@ -12,8 +12,9 @@ use tch::{Kind, Tensor};
 use crate::TrainerError;
 use crate::libtorch::HostBytes;
 
-/// Bytes that are hashed and written at once: what is hashed is still in the processor's cache when it is written.
-const CHUNK: usize = 1 << 20;
+/// Bytes that are hashed and written at the same time, by two threads: few enough that the later one finds them in a cache, so
+/// many that they are worth a second thread.
+const CHUNK: usize = 8 << 20;
 
 const KINDS: [(Kind, Dtype); 6] = [
     (Kind::Float, Dtype::F32),
@@ -70,8 +71,9 @@ struct HashedFile {
 impl HashedFile {
     fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
         for chunk in bytes.chunks(CHUNK) {
-            self.hasher.update(chunk);
-            self.file.write_all(chunk).map_err(FileError::of(self.file.path(), "write"))?;
+            let HashedFile { file, hasher } = self;
+            let (_, written) = rayon::join(|| hasher.update(chunk), || file.write_all(chunk));
+            written.map_err(FileError::of(self.file.path(), "write"))?;
         }
         Ok(())
     }

@@ -30,6 +30,8 @@ pub struct Answerer {
     tokenizer_file: PathBuf,
     /// The checkpoint's folder.
     folder: PathBuf,
+    /// See [`Checkpoint::identity`].
+    identity: String,
     /// How its inputs were made, where it states it.
     inputs: Option<Inputs>,
     template: Template,
@@ -63,6 +65,8 @@ pub struct Reply {
     /// How much each slice of the prompt's first volume counted, between 0 and 1; empty for a prompt without a volume, and
     /// where the model makes no 2D tokens.
     pub scores: Vec<f32>,
+    /// Whether it was ended by the most tokens that were allowed, not by an end token.
+    pub is_cut: bool,
 }
 
 impl Answerer {
@@ -87,8 +91,9 @@ impl Answerer {
         }
         let question_file = checkpoint.tokenizers().text.filter(|_| model.reads_questions_as_text());
         let question_tokenizer = question_file.map(|file| QuestionTokenizer::load(&file)).transpose()?;
-        let folder = checkpoint.folder().to_owned();
+        let (folder, identity) = (checkpoint.folder().to_owned(), checkpoint.identity()?);
         Ok(Answerer {
+            identity,
             model,
             device,
             tokenizer,
@@ -99,6 +104,11 @@ impl Answerer {
             question_tokenizer,
             stop_ids,
         })
+    }
+
+    /// What tells its checkpoint from any other.
+    pub fn identity(&self) -> &str {
+        &self.identity
     }
 
     /// The shape of the volumes that the model takes, D H W.
@@ -299,7 +309,9 @@ pub(crate) fn replies(
         let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
         let answer = tokenizer.decode(&ids)?.trim().to_owned();
         let scores = || Vec::try_from(scores_mn.get(mention)).expect("a flat f32 tensor on the CPU");
-        replies.push(Reply { answer, scores: if text.volumes.is_empty() { Vec::new() } else { scores() } });
+        let scores = if text.volumes.is_empty() { Vec::new() } else { scores() };
+        // The token that ends an answer is none of its ids.
+        replies.push(Reply { answer, scores, is_cut: ids.len() >= until.max_new_tokens });
         mention += text.volumes.len() as i64;
     }
     Ok(replies)

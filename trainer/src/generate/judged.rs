@@ -21,6 +21,7 @@ pub(crate) fn judged(sample: &SampleRow, reply: Reply) -> Answer {
         expected: sample.answer.clone(),
         answer_choice: sample.answer_choice.clone(),
         answer: reply.answer,
+        is_cut: reply.is_cut,
         scores: reply.scores,
     }
 }

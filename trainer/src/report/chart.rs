@@ -7,18 +7,32 @@ const ORANGE: RGBColor = RGBColor(208, 110, 30);
 const RED: RGBColor = RGBColor(200, 40, 40);
 const GREY: RGBColor = RGBColor(120, 126, 134);
 
-/// A loss curve: each step faint, a running mean on top, validation as points.
-pub(super) fn loss(steps: &[(u64, f64)], validation: &[(u64, f64)]) -> String {
-    let (steps, validation) = (drawable(steps), drawable(validation));
+/// What is drawn over the steps of a training.
+pub(super) struct Curve<'a> {
+    /// What it is, and its unit.
+    pub(super) what: &'a str,
+    /// A number each step, drawn faint, with a running mean on top.
+    pub(super) steps: &'a [(u64, f64)],
+    /// Numbers of a few steps, drawn as points.
+    pub(super) measured: &'a [(u64, f64)],
+    /// Width and height in pixels.
+    pub(super) size: (u32, u32),
+}
+
+pub(super) fn curve(curve: &Curve<'_>) -> String {
+    let (steps, measured) = (drawable(curve.steps), drawable(curve.measured));
     // No point may be beyond the axis, on which it would have no place.
-    let last = steps.iter().chain(&validation).map(|(step, _)| *step).max().unwrap_or(1).max(1);
-    let all = steps.iter().chain(&validation).map(|(_, loss)| *loss);
-    let highest = all.fold(0.1, f64::max) * 1.05;
-    draw((620, 260), |area| {
+    let last = steps.iter().chain(&measured).map(|(step, _)| *step).max().unwrap_or(1).max(1);
+    let all = steps.iter().chain(&measured).map(|(_, number)| *number);
+    let highest = match all.fold(0.0, f64::max) {
+        0.0 => 1.0,
+        highest => highest * 1.05,
+    };
+    draw(curve.size, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(10)
             .x_label_area_size(34)
-            .y_label_area_size(44)
+            .y_label_area_size(64)
             .build_cartesian_2d(0..last, 0.0..highest)?;
         chart
             .configure_mesh()
@@ -27,15 +41,29 @@ pub(super) fn loss(steps: &[(u64, f64)], validation: &[(u64, f64)]) -> String {
             .bold_line_style(GREY.mix(0.2))
             .axis_style(GREY)
             .x_desc("step")
-            .y_desc("loss (nats per token)")
+            .y_desc(curve.what)
+            .x_labels(6)
+            .y_labels(5)
             .label_style(("sans-serif", 12))
-            .y_label_formatter(&|loss| format!("{loss:.1}"))
+            .y_label_formatter(&|number| label(*number, highest))
             .draw()?;
         chart.draw_series(LineSeries::new(steps.iter().copied(), BLUE.mix(0.25)))?;
         chart.draw_series(LineSeries::new(running_mean(&steps), BLUE.stroke_width(2)))?;
-        chart.draw_series(validation.iter().map(|point| Circle::new(*point, 4, ORANGE.filled())))?;
+        chart.draw_series(measured.iter().map(|point| Circle::new(*point, 4, ORANGE.filled())))?;
         Ok(())
     })
+}
+
+/// A number of an axis that ends at `highest`.
+fn label(number: f64, highest: f64) -> String {
+    match highest {
+        _ if number == 0.0 => "0".to_owned(),
+        ..0.01 => format!("{number:.1e}"),
+        ..1.0 => format!("{number:.2}"),
+        ..100.0 => format!("{number:.1}"),
+        ..1e6 => format!("{number:.0}"),
+        _ => format!("{number:.1e}"),
+    }
 }
 
 /// The largest number that a chart draws: what a report states beyond it is drawn there.
@@ -53,7 +81,7 @@ fn place(number: f64) -> f64 {
     if number.is_nan() { 0.0 } else { number.clamp(0.0, LARGEST) }
 }
 
-/// Points of a curve at most; a page is 620 pixels wide.
+/// Points of a curve at most; a page is some 1,000 pixels wide.
 const MOST_POINTS: usize = 20_000;
 
 /// One bar a slice, and a dashed line where all slices would count the same.
@@ -113,9 +141,23 @@ fn draw(size: (u32, u32), draw: impl FnOnce(&DrawingArea<SVGBackend<'_>, plotter
 mod tests {
     use super::*;
 
+    fn drawn(steps: &[(u64, f64)], measured: &[(u64, f64)]) -> String {
+        curve(&Curve { what: "loss", steps, measured, size: (620, 260) })
+    }
+
+    #[test]
+    fn numbers_on_an_axis_are_short() {
+        assert_eq!(label(0.0, 1e-5), "0");
+        assert_eq!(label(5e-5, 1e-4), "5.0e-5");
+        assert_eq!(label(0.25, 0.9), "0.25");
+        assert_eq!(label(2.5, 10.0), "2.5");
+        assert_eq!(label(2500.0, 3000.0), "2500");
+        assert_eq!(label(2.5e7, 3e7), "2.5e7");
+    }
+
     #[test]
     fn charts_hold_what_they_are_given() {
-        let svg = loss(&[(1, 3.0), (2, 2.0), (3, 1.0)], &[(3, 1.5)]);
+        let svg = drawn(&[(1, 3.0), (2, 2.0), (3, 1.0)], &[(3, 1.5)]);
         assert_eq!(svg.matches("<circle").count(), 1);
         assert!(svg.matches("<polyline").count() >= 2);
         let svg = scores(&[0.25; 4]);
@@ -125,7 +167,7 @@ mod tests {
     #[test]
     fn numbers_that_no_run_has_are_drawn_at_the_border() {
         let wild = [(0, -1e308), (1, 1e308), (u64::MAX, 0.0), (3, f64::NAN)];
-        assert!(loss(&wild, &wild).contains("<svg") && loss(&[], &[]).contains("<svg"));
+        assert!(drawn(&wild, &wild).contains("<svg") && drawn(&[], &[]).contains("<svg"));
         assert!(scores(&[f32::MAX, -1.0, f32::NAN, f32::INFINITY]).contains("<svg") && scores(&[]).contains("<svg"));
     }
 

@@ -86,6 +86,7 @@ mod tests {
             answer: "Axial".into(),
             answer_choice: None,
             metrics: BTreeMap::new(),
+            is_cut: false,
             scores: scores.to_vec(),
         };
         let slices = scores.len() as u32;

@@ -17,6 +17,10 @@ const RETRY_SECONDS: f64 = 60.0;
 /// Seconds between tries where the run can't go on without.
 const LAST_RETRY: Duration = Duration::from_secs(1);
 
+/// What a thread gives back that wrote: how it went, and the copy, which is let go of where it was made, by the loop's thread: only
+/// so is it counted to the end of what tensors hold.
+type Written = (Result<f64, TrainerError>, Snapshot);
+
 /// The checkpoints of a run.
 pub(super) struct Checkpoints {
     out: PathBuf,
@@ -26,7 +30,7 @@ pub(super) struct Checkpoints {
     /// Seconds after which the next one is due, whatever the step.
     due_seconds: f64,
     /// The one that is being written.
-    writing: Option<(u64, JoinHandle<Result<f64, TrainerError>>)>,
+    writing: Option<(u64, JoinHandle<Written>)>,
     /// The step of the last whole one.
     last: Option<u64>,
     failed_in_a_row: usize,
@@ -81,7 +85,7 @@ impl Checkpoints {
             return self.ended(step, write(shared, &out, step, keep));
         }
         let snapshot = shared.copied();
-        let beside = move || write(&snapshot, &out, step, keep);
+        let beside = move || (write(&snapshot, &out, step, keep), snapshot);
         match thread::Builder::new().name("checkpoint".into()).spawn(beside) {
             Ok(thread) => {
                 self.writing = Some((step, thread));
@@ -136,13 +140,12 @@ impl Checkpoints {
     /// As [`Checkpoints::begin`].
     pub(super) fn settle(&mut self) -> Result<(), TrainerError> {
         let Some((step, thread)) = self.writing.take() else { return Ok(()) };
-        let written = thread.join().unwrap_or_else(|_| {
-            Err(TrainerError::File {
-                path: folder_of(&self.out, step),
-                expected: "a checkpoint".into(),
-                found: "a thread that panicked while it wrote".into(),
-            })
-        });
+        let panicked = || TrainerError::File {
+            path: folder_of(&self.out, step),
+            expected: "a checkpoint".into(),
+            found: "a thread that panicked while it wrote".into(),
+        };
+        let written = thread.join().map_or_else(|_| Err(panicked()), |(written, _)| written);
         self.ended(step, written)
     }
 

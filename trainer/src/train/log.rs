@@ -108,7 +108,7 @@ impl<S: Logged> StepLog<S> {
 }
 
 /// The logged steps. A killed run may have logged steps after its last checkpoint, the last of them in part: that line is none.
-pub(super) fn read<S: DeserializeOwned>(path: &Path) -> Result<Vec<S>, TrainerError> {
+pub(crate) fn read<S: DeserializeOwned>(path: &Path) -> Result<Vec<S>, TrainerError> {
     let text = fs::read_to_string(path).map_err(FileError::of(path, "read"))?;
     Ok(text.lines().filter_map(|line| serde_json::from_str::<S>(line).ok()).collect())
 }

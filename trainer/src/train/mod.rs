@@ -26,7 +26,6 @@ mod cost;
 mod data;
 mod events;
 mod left_out;
-mod lock;
 mod log;
 mod observed;
 pub mod optimizer;
@@ -66,8 +65,7 @@ use run::Run;
 use step_sums::StepSums;
 
 pub use clip::train_clip;
-pub(crate) use lock::is_training;
-pub(crate) use log::LENGTH;
+pub(crate) use log::{LENGTH, read as read_log};
 pub use observed::Observed;
 pub(crate) use outlook::{Planned, planned};
 pub(crate) use settle::profile_of;

@@ -1,6 +1,5 @@
 //! Whether a folder holds the run that a configuration describes, and the checkpoint to go on from.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -8,11 +7,12 @@ use med2e3_program::note;
 use med2e3_program::output::{OutputError, is_occupied};
 use med2e3_schemas::config::moved_values;
 use serde::Serialize;
-use toml::{Table, Value};
+use toml::Table;
 
 use super::start::Existing;
 use crate::TrainerError;
 use crate::config::MOVED;
+use crate::differences::{Difference, Differences, differences};
 use crate::files::checkpoint::Checkpoint;
 
 /// Keys that may change when a run goes on: where, how fast, in which pieces and how long it goes, what it writes, and where its
@@ -58,9 +58,9 @@ pub(super) fn resumable<C: Serialize>(
     }
     let found = fs::read_to_string(out.join("train.toml")).ok().and_then(|text| text.parse::<Table>().ok());
     let own = Table::try_from(config).expect("a parsed configuration can be written");
-    let (problem, hint) = match (found.map(|found| differences(found, &own)), existing) {
+    let (problem, hint) = match (found.map(|found| changes(found, &own)), existing) {
         (Some(found), Existing::Resume) if found.binding.is_empty() => {
-            found.free.iter().for_each(|changed| note(format_args!("note: {changed}")));
+            found.free.iter().for_each(|changed| note(format_args!("note: {}", words(changed))));
             let last = Checkpoint::open_last(out)?;
             if last.is_none() {
                 note(format_args!("note: no checkpoint found in {}: beginning at step 1", out.display()));
@@ -71,7 +71,7 @@ pub(super) fn resumable<C: Serialize>(
             ("holds this run already".to_owned(), "--resume goes on from its last checkpoint")
         }
         (Some(found), _) => (
-            format!("holds another run than this one: {}", found.binding.join("; ")),
+            format!("holds another run than this one: {}", found.binding_words()),
             "state what it began with, or give another --out",
         ),
         (None, _) => ("holds something else than a run".to_owned(), "give another --out"),
@@ -79,53 +79,18 @@ pub(super) fn resumable<C: Serialize>(
     Err(OutputError::Occupied { path: out.to_owned(), problem, hint: hint.into() }.into())
 }
 
-/// Keys in which two configurations differ, each with both values, in words.
-struct Differences {
-    /// Of runs that are not the same.
-    binding: Vec<String>,
-    /// Of one run that goes on in another way.
-    free: Vec<String>,
-}
-
-fn differences(mut there: Table, here: &Table) -> Differences {
+/// What a run that goes on may change, and what not.
+fn changes(mut there: Table, here: &Table) -> Differences {
     // A run of an earlier version. Where both keys are there, the later one is this version's.
     let _ = moved_values(&mut there, &MOVED);
-    let [there, here] = [&there, here].map(|table| {
-        let mut values = BTreeMap::new();
-        flatten("", table, &mut values);
-        values
-    });
-    let keys: BTreeSet<&String> = there.keys().chain(here.keys()).collect();
-    let differing = keys.into_iter().filter(|key| there.get(*key) != here.get(*key));
-    let (mut binding, mut free) = (Vec::new(), Vec::new());
-    for key in differing {
-        let word =
-            |values: &BTreeMap<String, &Value>| values.get(key).map_or("absent".into(), |value| value.to_string());
-        let both = format!("{key} is {} there, {} here", word(&there), word(&here));
-        match is_free(key) {
-            true if LENGTH.contains(&key.as_str()) => {
-                free.push(format!("{both}: the learning rate falls over the new length"))
-            }
-            true => free.push(both),
-            false => binding.push(both),
-        }
-    }
-    Differences { binding, free }
+    differences(&there, here, &FREE)
 }
 
-fn is_free(key: &str) -> bool {
-    FREE.iter().any(|free| key.strip_prefix(free).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
-}
-
-fn flatten<'a>(prefix: &str, table: &'a Table, values: &mut BTreeMap<String, &'a Value>) {
-    for (key, value) in table {
-        let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-        match value {
-            Value::Table(inner) => flatten(&path, inner, values),
-            _ => {
-                values.insert(path, value);
-            }
-        }
+/// A change in words.
+fn words(changed: &Difference) -> String {
+    match LENGTH.contains(&changed.key.as_str()) {
+        true => format!("{changed}: the learning rate falls over the new length"),
+        false => changed.to_string(),
     }
 }
 
@@ -138,7 +103,7 @@ mod tests {
         let text = "seed = 1\nthreads = 1\ncheckpoint = { every_steps = 3 }\n[data]\ndataset = \"a\"\nreaders = 1\nepochs = 2\n\
                     [step]\nmicro_batch = \"whole\"\n[validation]\nevery = 5\n";
         let there: Table = text.parse().unwrap();
-        let after = |from: &str, to: &str| differences(there.clone(), &text.replace(from, to).parse().unwrap());
+        let after = |from: &str, to: &str| changes(there.clone(), &text.replace(from, to).parse().unwrap());
         for (from, to) in [
             ("threads = 1", "threads = 2"),
             ("checkpoint = { every_steps = 3 }\n", ""),
@@ -155,16 +120,16 @@ mod tests {
             assert!(found.binding.is_empty() && !found.free.is_empty(), "{to}");
         }
         let found = after("readers = 1\nepochs = 2", "readers = 3\nepochs = 4");
-        assert_eq!(found.free[0], "data.epochs is 2 there, 4 here: the learning rate falls over the new length");
-        assert_eq!(found.free[1], "data.readers is 1 there, 3 here");
-        // Every key that differs is named.
-        let found = after("seed = 1\nthreads = 1", "seed = 2\nthreads = 1\nother = true");
-        assert_eq!(found.binding, ["other is absent there, true here", "seed is 1 there, 2 here"]);
-        assert_eq!(after("seed = 1", "seed = 1").binding.len() + after("seed = 1", "seed = 1").free.len(), 0);
+        assert_eq!(
+            words(&found.free[0]),
+            "data.epochs is 2 there, 4 here: the learning rate falls over the new length"
+        );
+        assert_eq!(words(&found.free[1]), "data.readers is 1 there, 3 here");
+        assert_eq!(after("seed = 1", "seed = 2").binding_words(), "seed is 1 there, 2 here");
         // A run of an earlier version.
         let earlier: Table = "checkpoint_every = 3\n[data]\nbatch_size = 2\n".parse().unwrap();
         let now: Table = "checkpoint = { every_steps = 3 }\n[data]\n[step]\nbatch = 2\n".parse().unwrap();
-        let found = differences(earlier, &now);
+        let found = changes(earlier, &now);
         assert!(found.binding.is_empty() && found.free.is_empty(), "{:?}", found.binding);
     }
 }

@@ -16,7 +16,6 @@ use tch::{Device, Kind, Tensor};
 use super::checkpoints::Checkpoints;
 use super::data::TrainData;
 use super::left_out::LeftOut;
-use super::lock::RunLock;
 use super::log::{self, StepLog};
 use super::observed::{self, Observed};
 use super::optimizer::{AdamW, AdamWConfig, Master, Rates, StepScalars, Trained, clipped_norm};
@@ -38,6 +37,7 @@ use crate::files::checkpoint::{Contents, Snapshot, Tokenizers, TrainState, snaps
 use crate::files::json::write_json;
 use crate::fit::{self, expect};
 use crate::libtorch::{Trace, device_name};
+use crate::lock::RunLock;
 use crate::machine::check_memory;
 use crate::model::batch_plan::{Purpose, width_multiple};
 use crate::model::draws::draw_key;

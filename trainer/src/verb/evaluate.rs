@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use med2e3_program::output::{claim, write_report};
+use med2e3_program::output::write_report;
 use med2e3_program::{Stopwatch, note};
 use med2e3_schemas::report::{Answer, EvaluateReport, Score};
 use med2e3_schemas::sample::{SampleRow, Task, Topic};
@@ -15,13 +15,15 @@ use crate::config::{EvaluateConfig, check_positive, check_tasks, check_threads};
 use crate::generate::answerer::Answerer;
 use crate::metric::Averages;
 use crate::metric::closed_accuracy::chance_of;
+use crate::verb::answers::log::{AnswerLog, Answered};
 use crate::verb::answers::{Way, answers};
-use crate::verb::turns::{Asked, asked};
+use crate::verb::turns::asked;
 
-/// Answers every sample of the split, scores the answers, and writes `report.json` to `out`.
+/// Answers every sample of the split, scores the answers, and writes `report.json` to `out`. Answers are in `answers.jsonl` as they
+/// come; where a run was killed, the same call goes on with those that are missing.
 ///
 /// # Errors
-/// A checkpoint or dataset that does not read or does not fit.
+/// A checkpoint or dataset that does not read or does not fit; a folder that holds something else than this run's beginning.
 pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, TrainerError> {
     let watch = Stopwatch::start();
     check_positive([("batch_size", config.batch_size), ("max_new_tokens", config.max_new_tokens)])?;
@@ -32,24 +34,27 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
     let answerer = Answerer::open(&config.checkpoint, config.device, config.threads)?;
     answerer.check_fit(&dataset, config.other_inputs)?;
     let selection = Selection { split: config.split, tasks: config.tasks.clone(), subset: config.subset.clone() };
-    let Asked { samples, turns, not_asked } = asked(dataset.select(&selection)?, config.turns, answerer.tokenizer())?;
-    if not_asked > 0 {
+    let asked = asked(dataset.select(&selection)?, config.turns, answerer.tokenizer())?;
+    if asked.not_asked > 0 {
+        let not_asked = asked.not_asked;
         note(format_args!(
             "note: only the first turn of a conversation is asked, not {not_asked} later ones; turns = \"every\" asks each"
         ));
     }
-    let samples = Arc::new(samples);
-    claim(out, "evaluate.toml", config)?;
-    let EvaluateConfig { batch_size, decoding, max_new_tokens, .. } = *config;
-    let way = Way { batch_size, decoding, max_new_tokens, seed: config.seed };
-    let mut answers = answers(&answerer, &dataset, &samples, way)?;
-    answers.iter_mut().zip(turns).for_each(|(answer, turn)| answer.turn = turn);
+    let selection = blake3::Hash::from_bytes(asked.samples.hash).to_hex().to_string();
+    let answered = Answered { checkpoint: answerer.identity().into(), selection };
+    let mut log = AnswerLog::open(out, config, &answered, &asked)?;
+    let EvaluateConfig { batch_size, decoding, max_new_tokens, seed, .. } = *config;
+    let way = Way { batch_size, decoding, max_new_tokens, seed };
+    answers(&answerer, &dataset, log.open_questions(&asked), way, |answer| log.append(answer))?;
+    let answers = log.in_order(&asked);
     let report = EvaluateReport {
         split: config.split,
         checkpoint: config.checkpoint.display().to_string(),
-        samples_without_volume: samples.without_volume,
-        turns_not_asked: not_asked,
-        scores: table(&answers, &samples.rows),
+        samples_without_volume: asked.samples.without_volume,
+        turns_not_asked: asked.not_asked,
+        answers_cut: answers.iter().filter(|answer| answer.is_cut).count() as u64,
+        scores: table(&answers, &asked.samples.rows),
         answers,
         seconds: watch.seconds(),
     };

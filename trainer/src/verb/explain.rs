@@ -23,6 +23,7 @@ use crate::fit::expect;
 use crate::generate::Decoding;
 use crate::generate::answerer::Answerer;
 use crate::verb::answers::{Way, answers};
+use crate::verb::turns::Asked;
 
 /// Prompts answered together.
 const BATCH: usize = 8;
@@ -50,7 +51,7 @@ pub fn explain(config: &ExplainConfig, out: &Path) -> Result<ExplainReport, Trai
         "one whose language model gets 3D tokens alone".into(),
     )?;
     let selection = Selection { split: config.split, tasks: Task::ALL.to_vec(), subset: None };
-    let samples = Arc::new(first_volumes(dataset.select(&selection)?, config.volumes));
+    let samples = first_volumes(dataset.select(&selection)?, config.volumes);
     let later: usize = samples.rows.iter().map(|row| row.target_spans.len().saturating_sub(1)).sum();
     if later > 0 {
         note(format_args!("note: only the first turn of a conversation is asked, not {later} later ones"));
@@ -58,10 +59,15 @@ pub fn explain(config: &ExplainConfig, out: &Path) -> Result<ExplainReport, Trai
     claim(out, "explain.toml", config)?;
 
     let way = Way { batch_size: BATCH, decoding: Decoding::Greedy, max_new_tokens: config.max_new_tokens, seed: 0 };
-    let mut answers = answers(&answerer, &dataset, &samples, way)?;
-    answers.sort_by(|a, b| (&a.volume_id, a.task, a.topic).cmp(&(&b.volume_id, b.task, b.topic)));
-    let mut explanations = Vec::with_capacity(answers.len());
-    for answer in answers {
+    let turns = vec![1; samples.rows.len()];
+    let (asked, mut found) = (Asked { samples, turns, not_asked: later as u64 }, Vec::new());
+    answers(&answerer, &dataset, asked, way, |answer| {
+        found.push(answer);
+        Ok(())
+    })?;
+    found.sort_by(|a, b| (&a.volume_id, a.task, a.topic).cmp(&(&b.volume_id, b.task, b.topic)));
+    let mut explanations = Vec::with_capacity(found.len());
+    for answer in found {
         let picture = format!("{}.png", answer.volume_id);
         let shown = write_slices(&dataset, &answer.volume_id, config.slices, &out.join(&picture))?;
         let slices = dataset.voxels().shape_dhw[0] as u32;

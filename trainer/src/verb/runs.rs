@@ -4,31 +4,20 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use med2e3_schemas::report::RunLength;
+use med2e3_schemas::report::{RunLength, RunState};
 use med2e3_store::FileError;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainerError;
 use crate::files::checkpoint;
 use crate::files::json::read_json;
-use crate::train::{LENGTH, is_training};
+use crate::lock::is_held;
+use crate::train::LENGTH;
 
 /// Folders below the given one in which runs are looked for.
 const DEPTH: usize = 3;
 /// Bytes at a log's end in which its last whole line is looked for; a line of many tasks has some hundred.
 const TAIL: u64 = 1 << 16;
-
-/// What a run does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RunState {
-    /// A process trains into its folder.
-    Running,
-    /// Its report is written.
-    Finished,
-    /// Neither: `--resume` goes on.
-    Stopped,
-}
 
 /// One run.
 #[derive(Clone, Debug, Serialize)]
@@ -95,10 +84,11 @@ struct Named {
     name: String,
 }
 
-fn run(folder: &Path) -> FoundRun {
+/// The run in a folder.
+pub(crate) fn run(folder: &Path) -> FoundRun {
     let last = last_line(&folder.join("train.jsonl"));
     let text = fs::read_to_string(folder.join("train.toml")).ok();
-    let state = match (is_training(folder), folder.join("report.json").is_file()) {
+    let state = match (is_held(folder), folder.join("report.json").is_file()) {
         (true, _) => RunState::Running,
         (false, true) => RunState::Finished,
         (false, false) => RunState::Stopped,

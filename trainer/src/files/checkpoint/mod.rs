@@ -87,6 +87,14 @@ impl Checkpoint {
         &self.folder
     }
 
+    /// What tells this checkpoint from any other: the hash of its manifest, which has the hash of every file.
+    ///
+    /// # Errors
+    /// The manifest does not read.
+    pub fn identity(&self) -> Result<String, TrainerError> {
+        hash_of(&self.folder.join(MANIFEST))
+    }
+
     /// Its tokenizers' files, those that are there.
     pub fn tokenizers(&self) -> Tokenizers {
         let there = |name: &str| Some(self.folder.join(name)).filter(|path| path.is_file());

@@ -10,7 +10,7 @@ use med2e3_store::FileError;
 use crate::TrainerError;
 
 /// A run's folder, kept from other runs until this is dropped. The system lets go of it when the process ends, however it ends.
-pub(super) struct RunLock {
+pub(crate) struct RunLock {
     _folder: File,
     /// The folder, where it was not there before.
     created: Option<PathBuf>,
@@ -20,8 +20,8 @@ impl RunLock {
     /// Makes the folder, where it is not there, and locks it.
     ///
     /// # Errors
-    /// Another process trains into it; the system refuses.
-    pub(super) fn take(out: &Path) -> Result<RunLock, TrainerError> {
+    /// Another process writes into it; the system refuses.
+    pub(crate) fn take(out: &Path) -> Result<RunLock, TrainerError> {
         let created = (!out.exists()).then(|| out.to_owned());
         fs::create_dir_all(out).map_err(FileError::of(out, "create"))?;
         let folder = File::open(out).map_err(FileError::of(out, "open"))?;
@@ -30,7 +30,7 @@ impl RunLock {
             Err(TryLockError::WouldBlock) => {
                 return Err(OutputError::Occupied {
                     path: out.to_owned(),
-                    problem: "another process trains into this folder".into(),
+                    problem: "another process writes into this folder".into(),
                     hint: "wait for it, or give another --out".into(),
                 }
                 .into());
@@ -44,8 +44,8 @@ impl RunLock {
     }
 }
 
-/// Whether a process trains into a folder.
-pub(crate) fn is_training(out: &Path) -> bool {
+/// Whether a process writes a run into a folder.
+pub(crate) fn is_held(out: &Path) -> bool {
     File::open(out).is_ok_and(|folder| matches!(folder.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
@@ -70,9 +70,9 @@ mod tests {
         let lock = RunLock::take(&out).unwrap();
         let error = RunLock::take(&out).err().unwrap().to_string();
         assert!(error.contains("another process") && out.is_dir(), "{error}");
-        assert!(is_training(&out));
+        assert!(is_held(&out));
         drop(lock);
-        assert!(!is_training(&out));
+        assert!(!is_held(&out));
         assert!(!out.exists());
 
         let lock = RunLock::take(&out).unwrap();

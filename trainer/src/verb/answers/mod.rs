@@ -1,0 +1,112 @@
+//! Answers to a dataset's samples: the feed, the answerer and the metrics joined.
+//!
+//! - `log`: answers on disk as they come, so that a run that was killed goes on
+
+pub(super) mod log;
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use med2e3_feed::{Feed, FeedPlan, TextForm};
+use med2e3_program::Progress;
+use med2e3_schemas::Id;
+use med2e3_schemas::report::Answer;
+use med2e3_schemas::sample::SampleRow;
+use med2e3_shards::{Dataset, Samples};
+
+use crate::TrainerError;
+use crate::device_batch::{texts, voxels};
+use crate::generate::Decoding;
+use crate::generate::answerer::Answerer;
+use crate::generate::judged::judged;
+use crate::verb::turns::Asked;
+
+/// How answers are made.
+#[derive(Clone, Copy)]
+pub(super) struct Way {
+    /// Prompts answered together.
+    pub(super) batch_size: usize,
+    pub(super) decoding: Decoding,
+    /// Tokens of an answer at most.
+    pub(super) max_new_tokens: usize,
+    /// Of what a scorer draws.
+    pub(super) seed: u64,
+}
+
+/// Answers every question that is asked. `each` hears of an answer as soon as its batch has ended: questions about one volume come
+/// one after another, so that the volume is read and encoded once for a batch of them.
+///
+/// # Errors
+/// Prompts that leave no room for an answer; data that can't be fed; what `each` fails with; otherwise as [`Answerer::answer`].
+pub(super) fn answers(
+    answerer: &Answerer,
+    dataset: &Arc<Dataset>,
+    asked: Asked,
+    way: Way,
+    mut each: impl FnMut(Answer) -> Result<(), TrainerError>,
+) -> Result<(), TrainerError> {
+    let Way { batch_size, decoding, max_new_tokens, seed } = way;
+    answerer.check_room(&asked.samples.rows, max_new_tokens)?;
+    let (samples, turns) = by_volume(asked);
+    let samples = Arc::new(samples);
+    let plan = FeedPlan::one_pass(TextForm::Prompt, answerer.question_form(), batch_size);
+    let mut feed = Feed::start(dataset.clone(), samples.clone(), plan)?;
+    let progress = Progress::new(samples.rows.len() as u64, 0, "answers");
+    let mut count = 0;
+    while let Some(batch) = feed.next_batch() {
+        let batch = batch?;
+        let volumes = batch.volume_ids.len() as i64;
+        let voxels_vcdhw = voxels(&batch.voxels, volumes, dataset.voxels(), answerer.device());
+        let replies = answerer.answer_batch(&voxels_vcdhw, texts(&batch, seed), decoding, max_new_tokens)?;
+        for (text, reply) in batch.texts.iter().zip(replies) {
+            let place = text.sample as usize;
+            each(Answer { turn: turns[place], ..judged(&samples.rows[place], reply) })?;
+        }
+        count += batch.texts.len();
+        progress.add(batch.texts.len() as u64);
+        feed.recycle(batch);
+    }
+    progress.finish();
+    assert_eq!(count, samples.rows.len(), "a feed that ends early ends with an error");
+    Ok(())
+}
+
+/// The questions in the order in which they are answered, each with its turn: those about one volume together, volumes and their
+/// questions with the longest prompts first, so that a batch is of alike lengths and a lack of memory shows at once.
+fn by_volume(asked: Asked) -> (Samples, Vec<u32>) {
+    let Asked { samples, turns, .. } = asked;
+    let length = |row: &SampleRow| row.target_spans.first().map_or(row.ids.len(), |span| span.0 as usize);
+    let mut longest: HashMap<Option<Id>, usize> = HashMap::new();
+    for row in &samples.rows {
+        let most = longest.entry(row.volume_ids.first().copied()).or_default();
+        *most = length(row).max(*most);
+    }
+    let mut rows: Vec<(SampleRow, u32)> = samples.rows.into_iter().zip(turns).collect();
+    rows.sort_by_cached_key(|(row, turn)| {
+        let volume = row.volume_ids.first().copied();
+        (Reverse(longest[&volume]), volume, Reverse(length(row)), row.sample_id, *turn)
+    });
+    let (rows, turns) = rows.into_iter().unzip();
+    (Samples { rows, ..samples }, turns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_about_a_volume_are_answered_together_the_longest_first() {
+        let row = |number: usize, volume: usize, length: usize| {
+            let [id, volume] =
+                [format!("sample {number}"), format!("volume {volume}")].map(|name| Id::of_volume(&name));
+            SampleRow::of_ids(id, vec![volume], vec![7; length + 2], vec![(length as u32, length as u32 + 2)])
+        };
+        let rows = vec![row(0, 0, 3), row(1, 1, 9), row(2, 0, 5), row(3, 1, 2), row(4, 2, 4)];
+        let samples = Samples { rows: rows.clone(), without_volume: 0, hash: [0; 32] };
+        let (sorted, turns) = by_volume(Asked { samples, turns: vec![1, 2, 3, 4, 5], not_asked: 0 });
+        assert_eq!(turns, [2, 4, 3, 1, 5]);
+        let expected: Vec<Id> = turns.iter().map(|turn| rows[*turn as usize - 1].sample_id).collect();
+        assert_eq!(sorted.rows.iter().map(|row| row.sample_id).collect::<Vec<_>>(), expected);
+    }
+}
