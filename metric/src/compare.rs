@@ -386,10 +386,12 @@ mod tests {
 
     const BOOTSTRAP: Bootstrap = Bootstrap { seed: 3, threads: 2 };
 
-    fn golden() -> (Cases, impl Fn(fn(&Row) -> f64) -> Vec<f64>) {
-        let rows = statistics().rows;
-        let cases = Cases::of(rows.iter().map(|row| (row.case.as_str(), row.topic.as_str()))).unwrap();
-        (cases, move |of| rows.iter().map(of).collect())
+    fn cases() -> Cases {
+        Cases::of(statistics().rows.iter().map(|row| (row.case.as_str(), row.topic.as_str()))).unwrap()
+    }
+
+    fn column(of: fn(&Row) -> f64) -> Vec<f64> {
+        statistics().rows.iter().map(of).collect()
     }
 
     fn near(found: f64, expected: f64, tolerance: f64) {
@@ -414,7 +416,7 @@ mod tests {
 
     #[test]
     fn differences_equal_numpys() {
-        let (values, (cases, column)) = (statistics().values, golden());
+        let (values, cases) = (statistics().values, cases());
         let (a, b, x, y) = (column(|row| row.a), column(|row| row.b), column(|row| row.x), column(|row| row.y));
         let shares = compare(&cases, &[&a], &[&b], BOOTSTRAP);
         near(shares.p, values.sign_flips_a_b, 1e-15);
@@ -456,7 +458,7 @@ mod tests {
 
     #[test]
     fn what_never_differs_has_an_interval_too() {
-        let (cases, column) = golden();
+        let cases = cases();
         let a = column(|row| row.a);
         let found = compare(&cases, &[&a], &[&a], BOOTSTRAP);
         let [low, high] = found.micro.interval;
@@ -466,7 +468,7 @@ mod tests {
 
     #[test]
     fn seeds_widen_an_interval() {
-        let (cases, column) = golden();
+        let cases = cases();
         let x = column(|row| row.x);
         let (low, high): (Vec<f64>, Vec<f64>) = x.iter().map(|x| (0.8 * x, 0.8 * x + 0.2)).unzip();
         let (one, _) = over_seeds(&cases, &[&x], BOOTSTRAP);

@@ -82,7 +82,6 @@ mod tests {
             let closed = Expected::Closed { right: Some(&reference), choices: &choices };
             for expected in [Expected::Caption(&reference), closed] {
                 for (name, score) in measure(&answer, expected) {
-                    // A product of roundings may lie one step above 1.
                     prop_assert!((0.0..=1.0).contains(&score), "{} {}", name, score);
                 }
             }
