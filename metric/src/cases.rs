@@ -20,7 +20,7 @@ type Lanes = [f64; LANES];
 pub struct Bootstrap {
     /// Decides which cases are drawn.
     pub seed: u64,
-    /// At least 1.
+    /// 0 counts as 1.
     pub threads: usize,
 }
 

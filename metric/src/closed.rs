@@ -40,13 +40,13 @@ fn letter(choice: &str) -> Option<char> {
     choice.trim().chars().next()
 }
 
-/// Reads an answer. `choices` are the texts of A, B, and so on, `None` for one that is not offered; where a question states none at
-/// all, the letters A to D are read.
+/// Reads an answer. `choices` are the texts of A, B, and so on, `None` for one that is not offered; where a question
+/// states none at all, the letters A to D are read.
 ///
-/// A choice is read where the answer, after "The answer is", "Option" and the like and after opening marks, begins with an offered
-/// letter in either case that ends there: the answer ends, a closing mark comes (`. ) : , ] * " '`), a point, colon or dash comes after space, or
-/// the choice's own text and nothing else. Otherwise, and before that where the answer is word for word a choice ("A mass"), the choice
-/// whose text the whole answer is, if there is exactly one; case, quotes around it and a point behind it do not matter.
+/// The choice whose text the whole answer is counts first, if there is exactly one ("A mass"); case, marks around it and a
+/// point behind it do not matter. Else a choice is read where the answer, after "The answer is", "Option" and the like and
+/// after opening marks, begins with an offered letter in either case that ends there: the answer ends, one of
+/// `. ) : , ] * " '` comes, a point, colon or dash comes after space, or the choice's own text and nothing else.
 pub fn read(prediction: &str, choices: &[Option<&str>]) -> Reading {
     let offered = Offered(if choices.is_empty() { &[Some(""); 4] } else { choices });
     let first = offered.whole(prediction).or_else(|| offered.letter(prediction));

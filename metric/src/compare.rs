@@ -196,10 +196,12 @@ impl Comparison {
     /// What may be said, `p` having been adjusted by [`holm`] for all comparisons of its table.
     pub fn verdict(&self, p: f64) -> Verdict {
         let [low, high] = self.micro.interval;
-        match () {
-            () if p < LEVEL && low > 0.0 => Verdict::SecondIsBetter,
-            () if p < LEVEL && high < 0.0 => Verdict::FirstIsBetter,
-            () => Verdict::CannotBeToldApart,
+        if p < LEVEL && low > 0.0 {
+            Verdict::SecondIsBetter
+        } else if p < LEVEL && high < 0.0 {
+            Verdict::FirstIsBetter
+        } else {
+            Verdict::CannotBeToldApart
         }
     }
 }
@@ -434,7 +436,7 @@ mod tests {
         near(scores.micro.interval[1], high, 0.03);
         near(scores.macro_mean.first, values.macro_x, 1e-15);
         assert_eq!((scores.verdict(scores.p), scores.mcnemar), (Verdict::FirstIsBetter, None));
-        // By one of 20 tests like this one nothing is shown.
+        // Where it is one of 20 comparisons, nothing is shown.
         assert_eq!(scores.verdict(20.0 * scores.p), Verdict::CannotBeToldApart);
         assert_eq!(compare(&cases, &[&y], &[&x], BOOTSTRAP).verdict(0.0), Verdict::SecondIsBetter);
     }

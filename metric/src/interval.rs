@@ -167,7 +167,7 @@ mod tests {
         near(percentiles(drawn[1].micro.clone()).unwrap(), values.percentiles_micro_x, 1e-14);
         near(percentiles(drawn[1].macro_mean.clone()).unwrap(), values.percentiles_macro_x, 1e-14);
         near(percentiles(drawn[2].micro.clone()).unwrap(), values.percentiles_micro_y_minus_x, 1e-14);
-        // Other draws than numpy's: 203 of them place a percentile within a seventh of a standard error or so.
+        // Other draws than numpy's, of which there are only 203.
         let own = means(&cases, &[&x], BOOTSTRAP).remove(0);
         near(own.micro.interval, values.percentiles_micro_x, 0.03);
         near(own.macro_mean.interval, values.percentiles_macro_x, 0.03);
