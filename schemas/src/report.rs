@@ -305,7 +305,7 @@ pub struct Answer {
     pub answer: String,
     /// The right letter.
     pub answer_choice: Option<String>,
-    /// Metric by name: `bleu1`, `rouge1` or `correct`, `correct_strict`.
+    /// Metric by name: `bleu1`, `bleu4` of captions, `rouge1`, `rouge2`, `rougeL`, `rougeLsum`, or `correct`, `correct_strict`.
     pub metrics: BTreeMap<String, f64>,
     /// Whether it was ended by the most tokens that were allowed, not by an end token; in reports of earlier versions that is not
     /// known, and false.
@@ -344,18 +344,27 @@ pub struct Score {
     pub metric: String,
     /// Samples.
     pub count: u64,
+    /// Cases that have these samples; 0 in reports that do not state it.
+    #[serde(default)]
+    pub cases: u64,
     /// Mean over the samples (micro).
     pub micro: f64,
     /// Mean over the topics' means (macro); equal to `micro` in a topic's own row.
     pub macro_mean: f64,
-    /// Half of the 95 % confidence interval of `micro`: of the normal distribution, or where all values are equal, of Wilson's
-    /// score interval, which then is not around `micro`.
+    /// Half the width of `interval`, which need not lie evenly around `micro`.
     pub half_interval: f64,
-    /// The ends of that interval, within 0 to 1.
+    /// The ends of the 95 % confidence interval of `micro`, within 0 to 1: of cases, not of rows, which depend on each other.
     #[serde(default)]
     pub interval: [f64; 2],
+    /// The ends of the same of `macro_mean`.
+    #[serde(default)]
+    pub macro_interval: [f64; 2],
     /// What guessing reaches, where that is known: one over the number of choices.
     pub chance: Option<f64>,
+    /// Shares of samples that the mean does not tell of: `unread` (no choice can be read from the answer) and `several` (it lists several
+    /// letters) of closed questions; `empty` (answer or expected text) of others, `short` (either has under 4 tokens) of `bleu4`.
+    #[serde(default)]
+    pub shares: BTreeMap<String, f64>,
 }
 
 /// `report.json` of `med2e3 evaluate`.
@@ -517,6 +526,14 @@ pub enum JoinedRun {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scores_of_earlier_versions_are_read() {
+        let old = r#"{"task":"caption","topic":null,"metric":"bleu1","count":2,"micro":0.5,"macro_mean":0.5,"half_interval":0.1,"interval":[0.4,0.6],"chance":null}"#;
+        let score: Score = serde_json::from_str(old).unwrap();
+        assert_eq!((score.cases, score.macro_interval, score.interval[1]), (0, [0.0; 2], 0.6));
+        assert!(score.shares.is_empty());
+    }
 
     #[test]
     fn logs_of_earlier_versions_are_read() {

@@ -52,3 +52,16 @@ pub fn train(folder: &Path, out: &str, more: &[&str]) -> Command {
     }
     command
 }
+
+/// `med2e3 evaluate` of the run `folder/RUN` on the dataset `folder/DATA`, into `folder/OUT`.
+pub fn evaluate(folder: &Path, run: &str, data: &str, out: &str, more: &[&str]) -> Command {
+    let path = |name: &str| format!("{:?}", folder.join(name).display().to_string());
+    let mut command = program("med2e3");
+    command.args(["evaluate", "configs/demo/evaluate.toml", "--json", "--out"]).arg(folder.join(out));
+    let sets = [format!("dataset={}", path(data)), format!("checkpoint={}", path(run))];
+    let fixed = ["device=cpu", "threads=1", "max_new_tokens=6"];
+    for set in sets.iter().map(String::as_str).chain(fixed).chain(more.iter().copied()) {
+        command.args(["--set", set]);
+    }
+    command
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use med2e3_tests::program::{program, run_to};
-use med2e3_tests::tiny::{dataset, train};
+use med2e3_tests::tiny::{dataset, evaluate, train};
 use serde_json::Value;
 
 fn losses(report: &Path) -> Vec<f64> {
@@ -251,19 +251,6 @@ fn a_run_goes_on_after_changes_that_nothing_learns_from() {
     let path = format!("data.dataset={:?}", data.display().to_string());
     let said = run_to(2, train(folder, "run", &["optimizer.learning_rate=1e-4", &path]).arg("--resume"));
     assert!(said.err.contains("optimizer.learning_rate") && !said.err.contains("remove"), "{}", said.err);
-}
-
-/// A checkpoint's verb on the dataset, with overrides.
-fn evaluate(folder: &Path, run: &str, data: &str, out: &str, more: &[&str]) -> std::process::Command {
-    let path = |name: &str| format!("{:?}", folder.join(name).display().to_string());
-    let mut command = program("med2e3");
-    command.args(["evaluate", "configs/demo/evaluate.toml", "--json", "--out"]).arg(folder.join(out));
-    let sets = [format!("dataset={}", path(data)), format!("checkpoint={}", path(run))];
-    let fixed = ["device=cpu", "threads=1", "max_new_tokens=6"];
-    for set in sets.iter().map(String::as_str).chain(fixed).chain(more.iter().copied()) {
-        command.args(["--set", set]);
-    }
-    command
 }
 
 const PERCENTILES: &str = r#"volume.recipe={ct={intensity={percentile={low=2,high=98}},crop="none"}}"#;

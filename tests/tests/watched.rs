@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
@@ -155,6 +156,17 @@ fn every_number_of_a_step_is_logged_and_a_resumed_run_repeats_none() {
 }
 
 #[test]
+fn checkpoints_leave_no_memory_behind_that_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    run_to(0, &mut train(folder, "run", &["data.max_steps=60", "checkpoint.every_steps=1"]));
+    let peaks: Vec<u64> = log(&folder.join("run")).iter().map(|line| line["peak_bytes"].as_u64().unwrap()).collect();
+    let most = |steps: &[u64]| *steps.iter().max().unwrap();
+    assert!(most(&peaks[50..]) <= most(&peaks[..20]) * 3 / 2, "{peaks:?}");
+}
+
+#[test]
 fn a_step_that_is_not_taken_and_answers_without_room_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
@@ -215,7 +227,8 @@ fn a_page_shows_any_runs_and_follows_one_until_it_ends() {
     }
     let lock = fs::File::open(&going).unwrap();
     lock.lock().unwrap();
-    let mut following = here(&["going", "ended", "--out", "both.html", "--every", "1"]).spawn().unwrap();
+    let mut following =
+        here(&["going", "ended", "--out", "both.html", "--every", "1"]).stdout(Stdio::null()).spawn().unwrap();
     let is_there = || folder.join("both.html").exists();
     while !is_there() && following.try_wait().unwrap().is_none() {
         thread::sleep(Duration::from_millis(20));

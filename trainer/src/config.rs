@@ -349,7 +349,7 @@ pub struct EvaluateConfig {
     /// Most tokens of an answer.
     #[schemars(range(min = 1))]
     pub max_new_tokens: usize,
-    /// Seed of what a scorer draws; each sample's draws depend on it and on the sample alone.
+    /// Seed of what a scorer draws, for each sample by itself, and of the cases that are drawn for intervals.
     #[serde(default)]
     pub seed: u64,
     /// Which turns of a conversation are asked.

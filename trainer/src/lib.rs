@@ -6,7 +6,6 @@
 //! - [`generate`]: answers: greedy, sampled, by beam search; its `answerer` is a checkpoint that is ready to answer
 //! - [`model`]: Med-2E3, its parts, its loss, its published weight names
 //! - [`files`]: checkpoints, adapters and published weights on disk
-//! - [`metric`]: BLEU@1, ROUGE@1, closed accuracy, recalls of retrieval
 //! - [`report`]: runs as one page, also while they go on
 //! - [`plan`]: what a step costs, before it is run: FLOPs, memory, time, and the fastest policy that fits
 //! - [`config`]: what the TOML file of a run may hold
@@ -55,7 +54,6 @@ pub mod model;
 
 pub mod files;
 
-pub mod metric;
 pub mod report;
 
 pub mod plan;

@@ -1,5 +1,6 @@
 //! What a run did, as text for a person.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -72,6 +73,18 @@ pub(super) fn evaluated(report: &EvaluateReport) -> String {
             100.0 * score.micro,
             100.0 * score.half_interval
         );
+    }
+    let of_all = report.scores.iter().filter(|score| score.topic.is_none());
+    for (task, shares) in of_all.map(|score| (score.task, &score.shares)).collect::<BTreeMap<_, _>>() {
+        for (name, share) in shares.iter().filter(|(_, share)| **share > 0.0) {
+            let meaning = match name.as_str() {
+                "unread" => "name no choice",
+                "several" => "list several choices",
+                "empty" => "or what was expected of them are empty",
+                _ => continue,
+            };
+            text += &format!("{}: {:.2} % of the answers {meaning}\n", task.as_str(), 100.0 * share);
+        }
     }
     text
 }

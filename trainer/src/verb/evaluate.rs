@@ -1,22 +1,20 @@
 //! FLOW 4: generate -> metrics -> table, on one page.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use med2e3_metric::cases::Bootstrap;
 use med2e3_program::output::write_report;
 use med2e3_program::{Stopwatch, note};
-use med2e3_schemas::report::{Answer, EvaluateReport, Score};
-use med2e3_schemas::sample::{SampleRow, Task, Topic};
+use med2e3_schemas::report::EvaluateReport;
 use med2e3_shards::{Dataset, Selection};
 
 use crate::TrainerError;
 use crate::config::{EvaluateConfig, check_positive, check_tasks, check_threads};
 use crate::generate::answerer::Answerer;
-use crate::metric::Averages;
-use crate::metric::closed_accuracy::chance_of;
 use crate::verb::answers::log::{AnswerLog, Answered};
 use crate::verb::answers::{Way, answers};
+use crate::verb::score_table::score_table;
 use crate::verb::turns::asked;
 
 /// Answers every sample of the split, scores the answers, and writes `report.json` to `out`. Answers are in `answers.jsonl` as they
@@ -54,52 +52,10 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
         samples_without_volume: asked.samples.without_volume,
         turns_not_asked: asked.not_asked,
         answers_cut: answers.iter().filter(|answer| answer.is_cut).count() as u64,
-        scores: table(&answers, &asked.samples.rows),
+        scores: score_table(&answers, &asked.samples.rows, Bootstrap { seed: config.seed, threads: config.threads }),
         answers,
         seconds: watch.seconds(),
     };
     write_report(out, &report)?;
     Ok(report)
-}
-
-/// A sample's question type and one of its metrics.
-type ByTopic = (Option<Topic>, f64);
-
-/// The result table: for each task and metric one row over all, then one row a topic.
-fn table(answers: &[Answer], samples: &[SampleRow]) -> Vec<Score> {
-    let mut values: BTreeMap<(Task, &str), Vec<ByTopic>> = BTreeMap::new();
-    for answer in answers {
-        for (metric, &value) in &answer.metrics {
-            values.entry((answer.task, metric)).or_default().push((answer.topic, value));
-        }
-    }
-    let mut scores = Vec::new();
-    for ((task, metric), values) in values {
-        let mut topics: Vec<Option<Topic>> = values.iter().map(|(topic, _)| *topic).filter(Option::is_some).collect();
-        topics.sort();
-        topics.dedup();
-        for topic in std::iter::once(None).chain(topics) {
-            let chosen = values.iter().filter(|(of, _)| topic.is_none() || *of == topic);
-            let named = chosen.map(|(of, value)| (of.map_or("all", Topic::as_str), *value));
-            let Some(averages) = Averages::of(named) else { continue };
-            scores.push(Score {
-                task,
-                topic,
-                metric: metric.to_owned(),
-                count: averages.rows as u64,
-                micro: averages.micro_mean,
-                macro_mean: averages.macro_mean,
-                half_interval: averages.half_interval,
-                interval: averages.interval,
-                chance: if task == Task::ClosedVqa { chance(samples, topic) } else { None },
-            });
-        }
-    }
-    scores
-}
-
-/// The expected accuracy of guessing at a topic's questions.
-fn chance(samples: &[SampleRow], topic: Option<Topic>) -> Option<f64> {
-    let asked = samples.iter().filter(|sample| topic.is_none() || sample.topic == topic);
-    chance_of(asked.filter_map(|sample| sample.choices.as_deref()))
 }

@@ -9,7 +9,8 @@
 //! - [`verify`]: a checkpoint against a reference implementation
 //! - [`mod@bench`]: a training step measured, compared between devices, and taken apart
 //! - [`plan`]: what a run will cost; [`runs`]: the runs below a folder
-//! - `answers`: answers to a dataset's samples, for the first two; `turns`: later turns of conversations as questions
+//! - `answers`: answers to a dataset's samples, for the first two; `turns`: later turns of conversations as questions;
+//!   `score_table`: what metrics of answers come to
 
 mod answers;
 pub mod ask;
@@ -20,5 +21,6 @@ pub mod explain;
 pub mod plan;
 pub mod retrieve;
 pub mod runs;
+mod score_table;
 mod turns;
 pub mod verify;

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use med2e3_metric::retrieval::{groups_by_text, recall_at};
 use med2e3_program::Stopwatch;
 use med2e3_program::output::{claim, write_report};
 use med2e3_schemas::report::{Recalls, RetrievalScores, RetrieveReport};
@@ -23,7 +24,6 @@ use crate::config::{RetrieveConfig, check_positive, check_threads};
 use crate::files::csv::to_csv;
 use crate::files::m3d_clip;
 use crate::fit::{self, ClipKeys};
-use crate::metric::retrieval::{groups_by_text, recall_at};
 use crate::text_tokenizer::TextTokenizer;
 use encode::{encode_captions, encode_volumes};
 use search::{Ranked, search};

@@ -1,9 +1,9 @@
 //! Ranks of all items for each query.
 
+use med2e3_metric::retrieval::{best, ranks};
 use tch::{Device, Tensor};
 
 use super::encode::Features;
-use crate::metric::retrieval::{best, ranks};
 
 /// Queries compared with all items at once: a block of similarities, never the whole matrix, is in memory.
 const BLOCK: usize = 256;

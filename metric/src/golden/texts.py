@@ -1,22 +1,23 @@
-"""Makes metrics.json: BLEU@1 and ROUGE@1 of single answers by the reference implementations.
+"""Makes texts.json: BLEU and ROUGE of single answers by the reference implementations.
 
     pip install sacrebleu==2.6.0 rouge-score==0.1.2
-    python3 metrics.py > metrics.json
+    python3 texts.py > texts.json
 
 Hugging Face's `bleu` is sacrebleu's tokenizer 13a (its copy splits where sacrebleu joins by spaces) and the formula
-of `bleu1` below, of tensorflow/nmt's bleu.py for order 1 without smoothing. It fails on an empty text; there the score
+of `bleu` below, of tensorflow/nmt's bleu.py without smoothing. It fails on an empty text; there the score
 is 0. Predictions and references are stripped before they are scored.
 """
 
 import json
 import math
+import random
 from collections import Counter
 
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
 tokenize = Tokenizer13a()
-scorer = RougeScorer(["rouge1"], use_stemmer=False)
+scorer = RougeScorer(["rouge1", "rouge2", "rougeL", "rougeLsum"], use_stemmer=False)
 
 CASES = [
     # Plain answers: equal, disjoint, partly right, another order, repeated words.
@@ -83,28 +84,59 @@ CASES = [
         "CT shows a hypodense lesion in segment VII of the liver, measuring 2.3 x 1.9 cm, with no enhancement.",
         "Axial CT demonstrates a 2.3 x 1.9 cm hypodense lesion within segment VII of the liver; no enhancement is seen.",
     ),
+    # Lines: other order, empty ones, lines without a word, words that two lines share, ties on the way back.
+    ("c d\na b", "a b\nc d"),
+    ("the liver\n\n...\nis large", "the liver is large\n"),
+    ("a b c\nb c d\nc d e", "b c d e\na b c"),
+    ("a b a b\nb a b a", "b b a a\na b b a\n a"),
+    ("x\nx\nx", "x x\nx x"),
+    ("Findings: mass.\r\nImpression: mass.", "Findings: mass.\nImpression: none."),
+    ("one line", "two\nlines one"),
+    # Four tokens and more.
+    ("a b c", "a b c"),
+    ("the liver is large and the spleen is large", "the spleen is large and the liver is large"),
+    ("no focal lesion of the liver is seen", "no focal lesion of the liver"),
+    ("no focal lesion of the liver", "no focal lesion of the liver is seen"),
 ]
 
 
-def bleu1(prediction, reference):
+def long_text(words, lines, seed):
+    """Few distinct words, so that there are many longest common subsequences; more than 64 words, so that rows have several parts."""
+    draw = random.Random(seed)
+    texts = [draw.choices(["the", "liver", "is", "large", "mass", "no", "2.5", "cm,"], k=words // lines) for _ in range(lines)]
+    return "\n".join(" ".join(text) for text in texts)
+
+
+CASES += [(long_text(*one, 2 * i), long_text(*other, 2 * i + 1)) for i, (one, other) in enumerate([
+    ((200, 1), (150, 1)), ((64, 1), (64, 1)), ((65, 1), (128, 1)), ((260, 2), (140, 2)), ((90, 6), (120, 5)), ((30, 10), (300, 3)),
+])]
+
+
+def bleu(prediction, reference, order):
     prediction, reference = tokenize(prediction).split(), tokenize(reference).split()
-    matches = sum((Counter(prediction) & Counter(reference)).values())
-    if matches == 0:
+    runs = lambda tokens, n: Counter(tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1))
+    precisions = []
+    for n in range(1, order + 1):
+        possible = max(len(prediction) - n + 1, 0)
+        matches = sum((runs(prediction, n) & runs(reference, n)).values())
+        precisions.append(matches / possible if possible else 0.0)
+    if min(precisions) == 0 or not reference:
         return 0.0
-    precision = matches / len(prediction)
     ratio = len(prediction) / len(reference)
     brevity = 1.0 if ratio > 1.0 else math.exp(1 - 1.0 / ratio)
-    return math.exp(math.log(precision)) * brevity
+    return math.exp(sum(math.log(precision) / order for precision in precisions)) * brevity
 
 
 def case(prediction, reference):
     stripped, target = prediction.strip(), reference.strip()
+    scores = scorer.score(target, stripped)
     return {
         "prediction": prediction,
         "reference": reference,
         "tokens": tokenize(prediction).split(),
-        "bleu1": bleu1(stripped, target),
-        "rouge1": scorer.score(target, stripped)["rouge1"].fmeasure,
+        "bleu1": bleu(stripped, target, 1),
+        "bleu4": bleu(stripped, target, 4),
+        **{name: score.fmeasure for name, score in scores.items()},
     }
 
 

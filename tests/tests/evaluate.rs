@@ -1,0 +1,112 @@
+//! `med2e3 evaluate` from the outside: answers on disk as they come, a run that goes on, and what it refuses.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use med2e3_tests::program::{rounds, run_to};
+use med2e3_tests::tiny::{dataset, evaluate, train};
+use serde_json::Value;
+
+const TRAIN: [&str; 2] = ["split=\"train\"", "tasks=[\"caption\", \"open_vqa\", \"closed_vqa\"]"];
+
+/// A dataset and a trained model.
+fn made() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    dataset(folder.path(), &[]);
+    run_to(0, &mut train(folder.path(), "run", &["data.tasks=[\"caption\", \"open_vqa\"]"]));
+    folder
+}
+
+/// A run's report without what differs from run to run.
+fn report(out: &Path) -> Value {
+    let mut report: Value = serde_json::from_str(&fs::read_to_string(out.join("report.json")).unwrap()).unwrap();
+    report.as_object_mut().unwrap().remove("seconds").unwrap();
+    report
+}
+
+fn lines(out: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(out.join("answers.jsonl")).unwrap();
+    assert!(text.ends_with('\n'), "{text}");
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn what_a_kill_leaves_goes_on_to_the_same_report() {
+    let folder = made();
+    let folder = folder.path();
+    run_to(0, &mut evaluate(folder, "run", "dataset", "whole", &TRAIN));
+    let whole = report(&folder.join("whole"));
+    let answers = whole["answers"].as_array().unwrap();
+    assert!(answers.len() > 8, "{} answers", answers.len());
+    assert_eq!(lines(&folder.join("whole")).len(), answers.len());
+
+    // Wherever the log was cut, in a line too.
+    let log = fs::read(folder.join("whole/answers.jsonl")).unwrap();
+    let out = folder.join("cut");
+    let count = rounds(6, 50);
+    for round in 0..count {
+        let _ = fs::remove_dir_all(&out);
+        fs::create_dir(&out).unwrap();
+        for name in ["evaluate.toml", "answered.json"] {
+            fs::copy(folder.join("whole").join(name), out.join(name)).unwrap();
+        }
+        let at = log.len() * round / count + round % 3;
+        fs::write(out.join("answers.jsonl"), &log[..at]).unwrap();
+        let there = log[..at].iter().filter(|byte| **byte == b'\n').count();
+        // Device, threads and batch may change; a question's answer depends on none of them.
+        let mut again = evaluate(folder, "run", "dataset", "cut", &[TRAIN[0], TRAIN[1], "batch_size=3"]);
+        let said = run_to(0, &mut again).err;
+        let told = format!("{there} of {} answers are there already", answers.len());
+        assert_eq!(said.contains(&told), there > 0, "{said}");
+        assert!(said.contains("batch_size is 16 there, 3 here"), "{said}");
+        assert_eq!(report(&out), whole, "cut at byte {at}");
+        assert_eq!(lines(&out).len(), answers.len());
+    }
+
+    // And a process that is killed indeed, whatever it was doing.
+    for round in 0..rounds(2, 50) {
+        let out = format!("killed-{round}");
+        let mut command = evaluate(folder, "run", "dataset", &out, &TRAIN);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(40 * (round as u64 % 12) + 60));
+        child.kill().unwrap();
+        let ended = child.wait().unwrap().success();
+        if !ended {
+            run_to(0, &mut evaluate(folder, "run", "dataset", &out, &TRAIN));
+        }
+        assert_eq!(report(&folder.join(out)), whole);
+    }
+}
+
+#[test]
+fn a_folder_of_another_run_is_refused_with_what_differs() {
+    let folder = made();
+    let folder = folder.path();
+    run_to(0, &mut evaluate(folder, "run", "dataset", "out", &TRAIN));
+    let refused = |more: &[&str], run: &str, words: &str| {
+        let said = run_to(2, &mut evaluate(folder, run, "dataset", "out", more)).err;
+        assert!(said.contains(words), "{words}: {said}");
+    };
+    refused(&TRAIN, "run", "which has ended");
+    fs::remove_file(folder.join("out/report.json")).unwrap();
+    refused(&[TRAIN[0], TRAIN[1], "max_new_tokens=7"], "run", "max_new_tokens is 6 there, 7 here");
+    run_to(0, &mut train(folder, "other", &["seed=5"]));
+    refused(&TRAIN, "other", "the checkpoint's hash is ");
+
+    let log = folder.join("out/answers.jsonl");
+    let text = fs::read_to_string(&log).unwrap();
+    let first = text.lines().next().unwrap();
+    fs::write(&log, format!("{text}{first}\n")).unwrap();
+    refused(&TRAIN, "run", "an answer in line");
+    let mut stranger: Value = serde_json::from_str(first).unwrap();
+    stranger["sample_id"] = "ffffffffffffffffffffffffffffffff".into();
+    fs::write(&log, format!("{text}{stranger}\n")).unwrap();
+    refused(&TRAIN, "run", "1 of questions that are not asked");
+    fs::write(&log, format!("{{\"a\n{text}")).unwrap();
+    refused(&TRAIN, "run", "an answer in line 1");
+    fs::write(&log, &text).unwrap();
+    run_to(0, &mut evaluate(folder, "run", "dataset", "out", &TRAIN));
+}
