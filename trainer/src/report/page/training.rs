@@ -97,7 +97,7 @@ fn curves(training: &Training) -> Markup {
         })))
         div.three {
             @for (what, steps) in smaller.iter().filter(|(_, steps)| !steps.is_empty()) {
-                (PreEscaped(chart::curve(&Curve { what, steps, measured: &[], size: (420, 200) })))
+                (PreEscaped(chart::curve(&Curve { what, steps, measured: &[], size: (330, 190) })))
             }
         }
     }
