@@ -1,0 +1,3 @@
+//! Scores of generated texts: texts in, numbers out.
+
+pub mod meteor;
