@@ -5,6 +5,8 @@
 //! WordNet 3.0. Which of the prediction's words are aligned depends on the release of NLTK, a [`Release`].
 
 mod align;
+#[cfg(test)]
+mod golden;
 pub mod porter;
 mod wordnet;
 mod words;

@@ -323,16 +323,24 @@ impl File {
 struct Names {
     text: String,
     ends: Vec<u32>,
-    /// 0, or a name's number and 1. At most half are taken.
-    slots: Vec<u32>,
+    /// At most half are taken.
+    slots: Vec<Slot>,
     /// Bytes of the longest.
     longest: usize,
+}
+
+/// A name's number and 1, or 0; with half of the name's hash, which spares most comparisons.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    number: u32,
+    hash: u32,
 }
 
 impl Default for Names {
     fn default() -> Names {
         // WordNet 3.0 has 150,000 lemmas and 60,000 names that are written otherwise.
-        Names { text: String::with_capacity(3 << 20), ends: Vec::new(), slots: vec![0; 1 << 19], longest: 0 }
+        let slots = vec![Slot::default(); 1 << 19];
+        Names { text: String::with_capacity(3 << 20), ends: Vec::with_capacity(1 << 18), slots, longest: 0 }
     }
 }
 
@@ -346,18 +354,23 @@ impl Names {
         (0..self.ends.len()).map(|number| self.get(number))
     }
 
-    /// The slot that has the name or should have it.
-    fn slot(&self, name: &str) -> usize {
-        let mask = self.slots.len() - 1;
-        let mut slot = xxh3_64(name.as_bytes()) as usize & mask;
-        while self.slots[slot] != 0 && self.get(self.slots[slot] as usize - 1) != name {
-            slot = (slot + 1) & mask;
+    /// Where the name is or should be, and half of its hash.
+    fn place(&self, name: &str) -> (usize, u32) {
+        let hash = xxh3_64(name.as_bytes());
+        let (mut place, half) = (hash as usize, (hash >> 32) as u32);
+        let differs = |slot: Slot| slot.hash != half || self.get(slot.number as usize - 1) != name;
+        loop {
+            place &= self.slots.len() - 1;
+            let slot = self.slots[place];
+            if slot.number == 0 || !differs(slot) {
+                return (place, half);
+            }
+            place += 1;
         }
-        slot
     }
 
     fn find(&self, name: &str) -> Option<u32> {
-        (name.len() <= self.longest).then(|| self.slots[self.slot(name)]).and_then(|number| number.checked_sub(1))
+        (name.len() <= self.longest).then(|| self.slots[self.place(name).0].number).and_then(|number| number.checked_sub(1))
     }
 
     fn find_joined(&self, first: &str, second: &str) -> Option<u32> {
@@ -369,21 +382,22 @@ impl Names {
 
     /// The name's number, a new one where it has none.
     fn number(&mut self, name: &str) -> u32 {
-        let slot = self.slot(name);
-        if let Some(number) = self.slots[slot].checked_sub(1) {
+        let (place, hash) = self.place(name);
+        if let Some(number) = self.slots[place].number.checked_sub(1) {
             return number;
         }
+        let number = self.ends.len() as u32;
         self.text.push_str(name);
         self.ends.push(self.text.len() as u32);
         self.longest = self.longest.max(name.len());
-        self.slots[slot] = self.ends.len() as u32;
+        self.slots[place] = Slot { number: number + 1, hash };
         if self.ends.len() * 2 > self.slots.len() {
-            self.slots = vec![0; self.slots.len() * 2];
+            self.slots = vec![Slot::default(); self.slots.len() * 2];
             for number in 0..self.ends.len() {
-                let slot = self.slot(self.get(number));
-                self.slots[slot] = number as u32 + 1;
+                let (place, hash) = self.place(self.get(number));
+                self.slots[place] = Slot { number: number as u32 + 1, hash };
             }
         }
-        self.ends.len() as u32 - 1
+        number
     }
 }
