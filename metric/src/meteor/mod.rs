@@ -1,13 +1,13 @@
 //! METEOR (Banerjee and Lavie, 2005) as NLTK computes it: the words of both texts are aligned, and their harmonic mean, in which
 //! recall weighs nine times as much, is lowered by how often the order changes.
 //!
-//! Equal to `nltk.translate.meteor_score.single_meteor_score` over `nltk.word_tokenize`, which Hugging Face's `meteor` calls, with
-//! WordNet 3.0. Which of the prediction's words are aligned depends on the release of NLTK, a [`Release`].
+//! Equal to `nltk.translate.meteor_score.single_meteor_score` over `nltk.word_tokenize`, which Hugging Face's `meteor` calls,
+//! with WordNet 3.0. Which words are aligned depends on the release of NLTK, a [`Release`].
 
 mod align;
-#[cfg(test)]
-mod golden;
 pub mod porter;
+#[cfg(test)]
+mod tests;
 mod wordnet;
 mod words;
 

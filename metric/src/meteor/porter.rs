@@ -218,7 +218,8 @@ impl Word {
     }
 
     fn ends(&self, suffix: &str) -> bool {
-        suffix.len() <= self.letters.len() && suffix.chars().rev().eq(self.letters.iter().rev().copied().take(suffix.len()))
+        suffix.len() <= self.letters.len()
+            && suffix.chars().rev().eq(self.letters.iter().rev().copied().take(suffix.len()))
     }
 
     /// Whether the word had the suffix, which is then replaced.

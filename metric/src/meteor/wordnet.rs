@@ -26,7 +26,8 @@ struct Part {
 #[rustfmt::skip]
 const PARTS: [Part; 4] = [
     Part { file: "noun", lemmas: 117_798, meanings: 82_115, suffixes: &[
-        ("s", ""), ("ses", "s"), ("ves", "f"), ("xes", "x"), ("zes", "z"), ("ches", "ch"), ("shes", "sh"), ("men", "man"), ("ies", "y"),
+        ("s", ""), ("ses", "s"), ("ves", "f"), ("xes", "x"), ("zes", "z"), ("ches", "ch"), ("shes", "sh"), ("men", "man"),
+        ("ies", "y"),
     ] },
     Part { file: "verb", lemmas: 11_529, meanings: 13_767, suffixes: &[
         ("s", ""), ("ies", "y"), ("es", "e"), ("es", ""), ("ed", "e"), ("ed", ""), ("ing", "e"), ("ing", ""),
@@ -370,7 +371,9 @@ impl Names {
     }
 
     fn find(&self, name: &str) -> Option<u32> {
-        (name.len() <= self.longest).then(|| self.slots[self.place(name).0].number).and_then(|number| number.checked_sub(1))
+        (name.len() <= self.longest)
+            .then(|| self.slots[self.place(name).0].number)
+            .and_then(|number| number.checked_sub(1))
     }
 
     fn find_joined(&self, first: &str, second: &str) -> Option<u32> {

@@ -1,6 +1,9 @@
-"""The digests of mod.rs over every single word of WordNet, by the NLTK that is importable and finds its data: lexicon.py WORDNET
+"""The digests of tests.rs over every single word of WordNet, by the NLTK that is importable and finds its data:
 
-One line a word, sorted by code points: the word, a tab, and its stems in three modes, or the names among which METEOR looks for synonyms.
+    lexicon.py WORDNET
+
+One line a word, sorted by code points: the word, a tab, and its stems in three modes, or the names among which METEOR looks
+for synonyms.
 """
 import hashlib, sys
 from pathlib import Path

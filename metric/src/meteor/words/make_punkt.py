@@ -1,7 +1,7 @@
 """Writes punkt.txt from what the crate `punkt` ships: make_punkt.py ENGLISH_JSON OUT
 
-ENGLISH_JSON is src/data/english.json of https://crates.io/crates/punkt/1.0.5 (MIT or Apache-2.0, Ferris Tseng and the Rust project's
-developers). Every list is sorted by bytes, for a binary search.
+ENGLISH_JSON is src/data/english.json of https://crates.io/crates/punkt/1.0.5 (MIT or Apache-2.0, Ferris Tseng and the Rust
+project's developers). Every list is sorted by bytes, for a binary search.
 """
 import json, sys
 

@@ -28,7 +28,8 @@ pub(super) struct Words {
 impl Words {
     /// The words of a text.
     pub(super) fn of(text: &str, release: Release) -> Words {
-        let mut words = Words { text: String::with_capacity(text.len() + 16), places: Vec::with_capacity(text.len() / 4) };
+        let mut words =
+            Words { text: String::with_capacity(text.len() + 16), places: Vec::with_capacity(text.len() / 4) };
         for_each_word(text, release, |word| words.push(word));
         words
     }

@@ -45,8 +45,16 @@ const HOLDS: [u16; 256] = {
 };
 
 /// Words that are cut in two, at the bar. All but the last need an end of a word behind them, the last white space.
-const CONTRACTIONS: [(&str, &str); 8] =
-    [("can", "not"), ("d", "'ye"), ("gim", "me"), ("gon", "na"), ("got", "ta"), ("lem", "me"), ("more", "'n"), ("wan", "na")];
+const CONTRACTIONS: [(&str, &str); 8] = [
+    ("can", "not"),
+    ("d", "'ye"),
+    ("gim", "me"),
+    ("gon", "na"),
+    ("got", "ta"),
+    ("lem", "me"),
+    ("more", "'n"),
+    ("wan", "na"),
+];
 /// The same behind a space.
 const AFTER_SPACE: [(&str, &str); 2] = [("'t", "is"), ("'t", "was")];
 
@@ -112,13 +120,17 @@ impl Rules {
             self.rewrite(|text, out| pad_each(text, out, |c| matches!(c, '?' | '!')));
         }
         if has(holds::APOSTROPHE) {
-            self.rewrite(|text, out| endings(text, out, |before| before != '\'', |rest| rest.starts_with("' ").then_some(1)));
+            self.rewrite(|text, out| {
+                endings(text, out, |before| before != '\'', |rest| rest.starts_with("' ").then_some(1))
+            });
         }
         if has(holds::STAR) {
             self.rewrite(|text, out| pad_each(text, out, |c| c == '*'));
         }
         if has(holds::BRACKET) {
-            self.rewrite(|text, out| pad_each(text, out, |c| matches!(c, '[' | ']' | '(' | ')' | '{' | '}' | '<' | '>')));
+            self.rewrite(|text, out| {
+                pad_each(text, out, |c| matches!(c, '[' | ']' | '(' | ')' | '{' | '}' | '<' | '>'))
+            });
         }
         if has(holds::DASH) {
             self.rewrite(|text, out| pad_all(text, out, "--", " -- "));
@@ -193,7 +205,11 @@ fn pad_runs(text: &str, out: &mut String, is: impl Fn(char) -> bool, mark: char,
         let run = rest.bytes().take_while(|byte| *byte == mark as u8).count();
         let length = if run == 0 { rest.chars().next().map_or(0, char::len_utf8) } else { run };
         let (piece, after) = rest.split_at(length);
-        if run == 0 || run >= least { out.extend([" ", piece, " "]) } else { out.push_str(piece) }
+        if run == 0 || run >= least {
+            out.extend([" ", piece, " "])
+        } else {
+            out.push_str(piece)
+        }
         rest = after;
     }
     out.push_str(rest);
@@ -249,9 +265,8 @@ fn part_apostrophe(text: &str, out: &mut String, release: Release) {
 
 /// The point that ends the sentence, marks that close and white space behind it at most; at first `curly` ones and spaces too.
 fn last_point(text: &str, out: &mut String, release: Release, curly: bool) {
-    let closing = |c: char| {
-        matches!(c, ']' | ')' | '}' | '>' | '"' | '\'') || curly && matches!(c, '»' | '”' | '’' | ' ')
-    };
+    let closing =
+        |c: char| matches!(c, ']' | ')' | '}' | '>' | '"' | '\'') || curly && matches!(c, '»' | '”' | '’' | ' ');
     let found = text.rsplit_once('.').filter(|(before, after)| {
         let rest = after.trim_start_matches(closing);
         !before.is_empty() && !before.ends_with('.') && rest.chars().all(|c| release.is_space(c))
@@ -376,5 +391,6 @@ fn strip_letters<'a>(text: &'a str, letters: &str) -> Option<&'a str> {
         's' => matches!(c, 's' | 'S' | 'ſ'),
         _ => c.eq_ignore_ascii_case(&letter),
     };
-    letters.chars().all(|letter| characters.next().is_some_and(|c| same(letter, c))).then(|| characters.as_str())
+    let begins = letters.chars().all(|letter| characters.next().is_some_and(|c| same(letter, c)));
+    begins.then_some(characters.as_str())
 }

@@ -1,7 +1,7 @@
 //! What NLTK makes of 320 generated pairs and of every word of WordNet, beside what is made of them here.
 //!
-//! `pairs.json` is written by `make_golden.py`, `lexicon.py` gives the digests. Tests in `with_wordnet` read the folder that
-//! `MED2E3_WORDNET` names, or `.wordnet/` of the checkout, which `cargo xtask setup --wordnet` makes.
+//! `golden/make_golden.py` writes `golden/pairs.json`, `golden/lexicon.py` gives the digests. Tests in `with_wordnet` read the
+//! folder that `MED2E3_WORDNET` names, or `.wordnet/` of the checkout, which `cargo xtask setup --wordnet` makes.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const RELEASES: [(Release, &str); 2] = [(Release::V3_8_1, "3.8.1"), (Release::V3
 const MODES: [Mode; 3] = [Mode::Nltk, Mode::Martin, Mode::Original];
 
 fn golden() -> Value {
-    serde_json::from_str(include_str!("pairs.json")).unwrap()
+    serde_json::from_str(include_str!("golden/pairs.json")).unwrap()
 }
 
 /// Both texts, and what the release made of them; the later one is noted where it differs.
@@ -84,7 +84,10 @@ mod with_wordnet {
             let meteor = Meteor::new(open(), release);
             for (texts, made) in rows(&golden, name) {
                 let score = meteor.score(texts[0], texts[1]);
-                assert_eq!(serde_json::json!([score.aligned, score.chunks]), serde_json::json!([made["aligned"], made["chunks"]]));
+                assert_eq!(
+                    serde_json::json!([score.aligned, score.chunks]),
+                    serde_json::json!([made["aligned"], made["chunks"]])
+                );
                 let off = score.value - made["meteor"].as_f64().unwrap();
                 assert!(off.abs() < 1e-9, "{texts:?} is off by {off} from {name}");
                 stages = [0, 1, 2].map(|stage| stages[stage] + score.aligned[stage]);
@@ -150,8 +153,9 @@ mod with_wordnet {
         let started = Instant::now();
         #[rustfmt::skip]
         let pieces = [
-            "a ", "a. ", ". ", ".", "!", "a!", "a.\n", "'", "''", "\"", "`", "x' ", "'a ", "-", "- ", "es", "eded ", "y", "cannot", "cannot ",
-            "n't ", "more'n ", "U.S. ", "5. ", "tumour ", "neoplasm mass. ", "liver, ", "(", ") ", ":", ",", "é", "é'", "\u{2003}", "”.", ".\u{a0}",
+            "a ", "a. ", ". ", ".", "!", "a!", "a.\n", "'", "''", "\"", "`", "x' ", "'a ", "-", "- ", "es", "eded ",
+            "y", "cannot", "cannot ", "n't ", "more'n ", "U.S. ", "5. ", "tumour ", "neoplasm mass. ", "liver, ",
+            "(", ") ", ":", ",", "é", "é'", "\u{2003}", "”.", ".\u{a0}",
         ];
         for piece in pieces {
             let long = piece.repeat(100_000 / piece.chars().count());
@@ -171,7 +175,8 @@ mod with_wordnet {
         let folder = tempfile::tempdir().unwrap();
         for entry in fs::read_dir(&*WORDNET).unwrap() {
             let entry = entry.unwrap();
-            std::os::unix::fs::symlink(entry.path().canonicalize().unwrap(), folder.path().join(entry.file_name())).unwrap();
+            std::os::unix::fs::symlink(entry.path().canonicalize().unwrap(), folder.path().join(entry.file_name()))
+                .unwrap();
         }
         let path = folder.path().join(name);
         let text = fs::read_to_string(&path).unwrap();
@@ -188,7 +193,8 @@ mod with_wordnet {
 
     #[test]
     fn another_version_and_damage_are_named() {
-        let version = said("index.verb", |text| text.replace("WordNet 3.0 Copyright 2006", "WordNet 3.1 Copyright 2011"));
+        let version =
+            said("index.verb", |text| text.replace("WordNet 3.0 Copyright 2006", "WordNet 3.1 Copyright 2011"));
         assert_eq!(version, "index.verb: WordNet 3.0 is needed, this is WordNet 3.1");
         let none = said("data.adv", |text| text.lines().skip(29).map(|line| format!("{line}\n")).collect());
         assert_eq!(none, "data.adv: WordNet 3.0 is needed, this is a file without its licence");
