@@ -29,8 +29,9 @@ fn pairs(file: Option<String>) -> Vec<[String; 2]> {
     let Some(file) = file else {
         let golden: Value = serde_json::from_str(include_str!("../src/meteor/golden/pairs.json")).expect("it is JSON");
         let text = |row: &Value, side: &str| row[side].as_str().expect("a text").to_string();
-        let rows = golden["pairs"].as_array().expect("a list").iter();
-        return rows.map(|row| ["prediction", "reference"].map(|side| text(row, side))).collect::<Vec<_>>().repeat(6);
+        let rows = golden["pairs"].as_array().expect("a list");
+        let rows = rows.iter().cycle().take(6 * rows.len());
+        return rows.map(|row| ["prediction", "reference"].map(|side| text(row, side))).collect();
     };
     serde_json::from_slice(&fs::read(file).expect("the pairs can be read")).expect("a list of pairs of texts")
 }

@@ -28,6 +28,19 @@ pub enum Release {
     V3_10,
 }
 
+impl Release {
+    /// The default first.
+    pub const ALL: [Release; 2] = [Release::V3_8_1, Release::V3_10];
+
+    /// As NLTK writes it, `3.8.1`; of 3.10, what its minor releases have in common.
+    pub fn name(self) -> &'static str {
+        match self {
+            Release::V3_8_1 => "3.8.1",
+            Release::V3_10 => "3.10",
+        }
+    }
+}
+
 /// METEOR of one release of NLTK. Scoring changes nothing in it, so that threads may share one.
 pub struct Meteor {
     wordnet: WordNet,

@@ -12,7 +12,6 @@ use super::porter::{Mode, stem};
 use super::words::characters::is_space;
 use super::*;
 
-const RELEASES: [(Release, &str); 2] = [(Release::V3_8_1, "3.8.1"), (Release::V3_10, "3.10")];
 const MODES: [Mode; 3] = [Mode::Nltk, Mode::Martin, Mode::Original];
 
 fn golden() -> Value {
@@ -20,21 +19,21 @@ fn golden() -> Value {
 }
 
 /// Both texts, and what the release made of them; the later one is noted where it differs.
-fn rows<'a>(golden: &'a Value, release: &str) -> Vec<([&'a str; 2], &'a Value)> {
+fn rows<'a>(golden: &'a Value, release: Release) -> Vec<([&'a str; 2], &'a Value)> {
     let texts = |row: &'a Value| ["prediction", "reference"].map(|side| row[side].as_str().unwrap());
     let rows = golden["pairs"].as_array().unwrap().iter();
-    rows.map(|row| (texts(row), row.get(release).unwrap_or(&row["3.8.1"]))).collect()
+    rows.map(|row| (texts(row), row.get(release.name()).unwrap_or(&row["3.8.1"]))).collect()
 }
 
 #[test]
 fn words_are_those_of_nltk() {
     let golden = golden();
-    for (release, name) in RELEASES {
-        let rows = rows(&golden, name);
+    for release in Release::ALL {
+        let rows = rows(&golden, release);
         assert!(rows.len() > 300);
         for (texts, made) in rows {
             let words = texts.map(|text| word_tokenize(text.trim_matches(is_space), release));
-            assert_eq!(serde_json::json!(words), made["tokens"], "{texts:?} by {name}");
+            assert_eq!(serde_json::json!(words), made["tokens"], "{texts:?} by {}", release.name());
         }
     }
 }
@@ -80,16 +79,16 @@ mod with_wordnet {
     fn pairs_score_as_in_nltk() {
         let golden = golden();
         let mut stages = [0; 3];
-        for (release, name) in RELEASES {
+        for release in Release::ALL {
             let meteor = Meteor::new(open(), release);
-            for (texts, made) in rows(&golden, name) {
+            for (texts, made) in rows(&golden, release) {
                 let score = meteor.score(texts[0], texts[1]);
                 assert_eq!(
                     serde_json::json!([score.aligned, score.chunks]),
                     serde_json::json!([made["aligned"], made["chunks"]])
                 );
                 let off = score.value - made["meteor"].as_f64().unwrap();
-                assert!(off.abs() < 1e-9, "{texts:?} is off by {off} from {name}");
+                assert!(off.abs() < 1e-9, "{texts:?} is off by {off} from {}", release.name());
                 stages = [0, 1, 2].map(|stage| stages[stage] + score.aligned[stage]);
             }
         }
@@ -149,7 +148,7 @@ mod with_wordnet {
 
     #[test]
     fn a_text_of_100_000_characters_takes_no_time() {
-        let meteor = [Release::V3_8_1, Release::V3_10].map(|release| Meteor::new(open(), release));
+        let meteor = Release::ALL.map(|release| Meteor::new(open(), release));
         let started = Instant::now();
         #[rustfmt::skip]
         let pieces = [

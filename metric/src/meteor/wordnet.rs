@@ -97,7 +97,7 @@ pub enum Reason {
     NoMeaning(u32),
 }
 
-/// WordNet 3.0 in memory, about 20 MB.
+/// WordNet 3.0 in memory, some 15 MB.
 pub struct WordNet {
     /// Lemmas, names in meanings, and irregular forms.
     names: Names,
