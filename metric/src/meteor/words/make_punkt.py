@@ -10,7 +10,7 @@ HEAD = """\
 # Licence of the crate: MIT or Apache-2.0 (Copyright 2016 The Rust Project Developers; author Ferris Tseng).
 """
 learned = json.load(open(sys.argv[1], encoding="utf8"))
-order = lambda lines: sorted(lines, key=lambda line: line.split("\t")[1:] and [part.encode() for part in line.split("\t")[1:]])
+order = lambda lines: sorted(lines, key=lambda line: [word.encode() for word in line.split("\t")[1:]])
 with open(sys.argv[2], "w", encoding="utf8", newline="\n") as out:
     out.write(HEAD)
     for kind, lines in (

@@ -319,3 +319,31 @@ fn begins_no_word(c: char) -> bool {
 fn is_curly(c: char) -> bool {
     matches!(c, '‘' | '’' | '“' | '”' | '«' | '»')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_learned_is_whole_and_sorted() {
+        let Learned { abbreviations, collocations, starters, contexts } = &*LEARNED;
+        assert_eq!([abbreviations.len(), collocations.len(), starters.len(), contexts.len()], [156, 37, 39, 20_366]);
+        assert!(abbreviations.is_sorted() && collocations.is_sorted() && starters.is_sorted());
+        assert!(contexts.is_sorted_by_key(|(word, _)| word));
+    }
+
+    #[test]
+    fn sentences_end_where_punkt_says() {
+        let sentences = |text: &str, release| {
+            let mut found = Vec::new();
+            for_each_sentence(text, release, |place| found.push(text[place].to_string()));
+            found
+        };
+        for release in Release::ALL {
+            assert_eq!(sentences("Seen by Dr. Li at 5 p.m. today. No mass.", release).len(), 2);
+            assert_eq!(sentences("(No mass.) A cyst?! Yes", release), ["(No mass.)", "A cyst?!", "Yes"]);
+        }
+        assert_eq!(sentences("“No mass.” A cyst.", Release::V3_8_1), ["“No mass.” A cyst."]);
+        assert_eq!(sentences("“No mass.” A cyst.", Release::V3_10), ["“No mass.”", "A cyst."]);
+    }
+}
