@@ -376,6 +376,9 @@ pub struct EvaluateReport {
     pub checkpoint: String,
     /// Samples left out because their volume is in quarantine.
     pub samples_without_volume: u64,
+    /// Which METEOR was computed; absent where none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meteor: Option<String>,
     /// The result table.
     pub scores: Vec<Score>,
     /// Later turns of conversations that were not asked.

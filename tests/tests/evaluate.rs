@@ -110,3 +110,23 @@ fn a_folder_of_another_run_is_refused_with_what_differs() {
     fs::write(&log, &text).unwrap();
     run_to(0, &mut evaluate(folder, "run", "dataset", "out", &TRAIN));
 }
+
+#[test]
+fn with_wordnet_meteor_is_computed_and_without_it_is_said() {
+    let folder = made();
+    let folder = folder.path();
+    let said = run_to(0, &mut evaluate(folder, "run", "dataset", "without", &TRAIN));
+    assert!(!said.out.contains("meteor"), "{}", said.out);
+    let wordnet = std::env::var("MED2E3_WORDNET").unwrap_or_else(|_| ".wordnet".into());
+    let meteor = format!("meteor={{ wordnet = {wordnet:?}, nltk = \"3.10\" }}");
+    run_to(0, &mut evaluate(folder, "run", "dataset", "with", &[TRAIN[0], TRAIN[1], &meteor]));
+    let report = report(&folder.join("with"));
+    assert_eq!(report["meteor"], "nltk 3.10, WordNet 3.0");
+    for answer in report["answers"].as_array().unwrap() {
+        assert_eq!(answer["metrics"]["meteor"].is_number(), answer["task"] != "closed_vqa", "{answer}");
+    }
+    assert!(report["scores"].as_array().unwrap().iter().any(|score| score["metric"] == "meteor"));
+    let none = format!("meteor={{ wordnet = {:?} }}", folder.join("study").display().to_string());
+    let said = run_to(2, &mut evaluate(folder, "run", "dataset", "none", &[TRAIN[0], TRAIN[1], &none])).err;
+    assert!(said.contains("study/") && said.contains("no such file"), "{said}");
+}

@@ -7,6 +7,7 @@ use std::path::Path;
 use med2e3_schemas::report::{
     ClipStep, EvaluateReport, ExplainReport, RetrieveReport, TrainClipReport, TrainReport, TrainStep,
 };
+use med2e3_schemas::sample::Task;
 
 use crate::files::model_files::Tables;
 use crate::model::Preset;
@@ -85,6 +86,16 @@ pub(super) fn evaluated(report: &EvaluateReport) -> String {
             };
             text += &format!("{}: {:.2} % of the answers {meaning}\n", task.as_str(), 100.0 * share);
         }
+    }
+    if report.answers_cut > 0 {
+        text += &format!("{} answers were cut at the most tokens that the run allows\n", report.answers_cut);
+    }
+    match &report.meteor {
+        Some(meteor) => text += &format!("meteor: as {meteor}\n"),
+        None if report.scores.iter().any(|score| score.task != Task::ClosedVqa) => {
+            text += "meteor: not computed; it needs WordNet (cargo xtask setup --wordnet) and meteor = { wordnet = FOLDER }\n";
+        }
+        None => {}
     }
     text
 }

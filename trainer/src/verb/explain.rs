@@ -58,7 +58,13 @@ pub fn explain(config: &ExplainConfig, out: &Path) -> Result<ExplainReport, Trai
     }
     claim(out, "explain.toml", config)?;
 
-    let way = Way { batch_size: BATCH, decoding: Decoding::Greedy, max_new_tokens: config.max_new_tokens, seed: 0 };
+    let way = Way {
+        batch_size: BATCH,
+        decoding: Decoding::Greedy,
+        max_new_tokens: config.max_new_tokens,
+        seed: 0,
+        meteor: None,
+    };
     let turns = vec![1; samples.rows.len()];
     let (asked, mut found) = (Asked { samples, turns, not_asked: later as u64 }, Vec::new());
     answers(&answerer, &dataset, asked, way, |answer| {

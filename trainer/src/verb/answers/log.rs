@@ -30,7 +30,7 @@ const CONFIG: &str = "evaluate.toml";
 
 /// Keys of the configuration that may change between starts: where and how fast, and what paths lead to; what lies there is
 /// compared by its hash.
-const FREE: [&str; 5] = ["device", "threads", "batch_size", "checkpoint", "dataset"];
+const FREE: [&str; 6] = ["device", "threads", "batch_size", "checkpoint", "dataset", "meteor.wordnet"];
 
 /// What the answers are of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
