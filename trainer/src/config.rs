@@ -353,6 +353,10 @@ pub struct EvaluateConfig {
     /// Seed of what a scorer draws, for each sample by itself, and of the cases that are drawn for intervals.
     #[serde(default)]
     pub seed: u64,
+    /// On how many samples of each task the answers are controlled: asked again about another volume, about none, with other letters.
+    /// 2048 where absent.
+    #[serde(default)]
+    pub controls: Controls,
     /// With it METEOR is computed too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meteor: Option<MeteorConfig>,
@@ -362,6 +366,40 @@ pub struct EvaluateConfig {
     /// What becomes of a dataset whose inputs are made in another way than those that the checkpoint learned from.
     #[serde(default)]
     pub other_inputs: OtherInputs,
+}
+
+/// On how many samples an evaluation is controlled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged, expecting = "expected \"all\" or a number of samples of each task")]
+pub enum Controls {
+    /// At most so many of each task, drawn by the seed; 0 for none.
+    Samples(usize),
+    /// On all of them.
+    Word(All),
+}
+
+words! {
+    /// No bound.
+    pub enum All {
+        /// All of them.
+        All = "all",
+    }
+}
+
+impl Default for Controls {
+    fn default() -> Controls {
+        Controls::Samples(2048)
+    }
+}
+
+impl Controls {
+    /// Samples of each task at most.
+    pub(crate) fn most(self) -> usize {
+        match self {
+            Controls::Samples(most) => most,
+            Controls::Word(All::All) => usize::MAX,
+        }
+    }
 }
 
 /// METEOR.

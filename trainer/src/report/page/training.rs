@@ -1,7 +1,7 @@
 //! Trainings on the page: how far each is, its curves, what it answers.
 
 use maud::{Markup, PreEscaped, html};
-use med2e3_schemas::report::RunState;
+use med2e3_schemas::joined::RunState;
 
 use super::{duration, percent};
 use crate::report::chart::{self, Curve};

@@ -34,6 +34,16 @@ pub(super) struct Way<'a> {
     /// Of what a scorer draws.
     pub(super) seed: u64,
     pub(super) meteor: Option<&'a Meteor>,
+    pub(super) shown: Shown,
+}
+
+/// What a model is shown of a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// Its voxels.
+    Voxels,
+    /// Zeros.
+    Zeros,
 }
 
 /// Answers every question that is asked. `each` hears of an answer as soon as its batch has ended: questions about one volume come
@@ -48,7 +58,7 @@ pub(super) fn answers(
     way: Way<'_>,
     mut each: impl FnMut(Answer) -> Result<(), TrainerError>,
 ) -> Result<(), TrainerError> {
-    let Way { batch_size, decoding, max_new_tokens, seed, meteor } = way;
+    let Way { batch_size, decoding, max_new_tokens, seed, meteor, shown } = way;
     answerer.check_room(&asked.samples.rows, max_new_tokens)?;
     let (samples, turns) = by_volume(asked);
     let samples = Arc::new(samples);
@@ -60,6 +70,10 @@ pub(super) fn answers(
         let batch = batch?;
         let volumes = batch.volume_ids.len() as i64;
         let voxels_vcdhw = voxels(&batch.voxels, volumes, dataset.voxels(), answerer.device());
+        let voxels_vcdhw = match shown {
+            Shown::Voxels => voxels_vcdhw,
+            Shown::Zeros => voxels_vcdhw.zeros_like(),
+        };
         let replies = answerer.answer_batch(&voxels_vcdhw, texts(&batch, seed), decoding, max_new_tokens)?;
         for (text, reply) in batch.texts.iter().zip(replies) {
             let place = text.sample as usize;
