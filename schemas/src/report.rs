@@ -228,6 +228,19 @@ pub struct TrainReport {
 pub struct RunLength {
     /// Steps of the whole run.
     pub steps: u64,
+    /// What `micro_batch = "auto"` came to; absent where the configuration states it, and in runs of earlier versions. A run that goes
+    /// on keeps it, since the draws of adapters' dropout depend on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<SettledBudget>,
+}
+
+/// The most that is computed at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettledBudget {
+    /// Tokens of a micro-batch.
+    pub tokens: usize,
+    /// Distinct volumes of a micro-batch.
+    pub volumes: usize,
 }
 
 /// One step of contrastive training.
