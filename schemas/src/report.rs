@@ -384,7 +384,8 @@ pub struct Score {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ControlScore {
     /// `shuffled`: about a volume of another case; `blank`: about a volume of zeros; `question_only`: without a volume;
-    /// `choices_rotated`: each choice by the letter before its own; `majority`: the most frequent answer of the training split,
+    /// `choices_rotated`: each choice by the letter before its own; `scores_uniform`, `scores_of_other_question`,
+    /// `scores_of_other_volume`, `scores_top_1`: slices counting in another way; `majority`: the most frequent answer of the training split,
     /// without a model.
     pub control: String,
     /// Kind of pair.

@@ -142,7 +142,17 @@ fn controls_take_away_what_answers_may_rest_on() {
         let scores = report["controls"].as_array().unwrap();
         scores.iter().filter(|score| score["control"] == control).cloned().collect()
     };
-    for control in ["shuffled", "blank", "question_only", "choices_rotated", "majority"] {
+    for control in [
+        "shuffled",
+        "blank",
+        "question_only",
+        "choices_rotated",
+        "scores_uniform",
+        "scores_of_other_question",
+        "scores_of_other_volume",
+        "scores_top_1",
+        "majority",
+    ] {
         let scores = of(&all, control);
         assert!(!scores.is_empty(), "{control}");
         for score in &scores {

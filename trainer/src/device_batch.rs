@@ -72,6 +72,7 @@ pub(crate) fn texts(batch: &HostBatch, seed: u64) -> Vec<TextInput> {
         volumes: text.volumes.clone(),
         question_ids: text.question_ids.clone(),
         key: row_key(seed, text.sample_id),
+        scores: Vec::new(),
     };
     batch.texts.iter().map(text).collect()
 }

@@ -157,6 +157,11 @@ impl Answerer {
         self.model.encoder2d().is_some()
     }
 
+    /// Whether slices count by scores, so that other scores give another answer.
+    pub fn weighs_slices(&self) -> bool {
+        self.scores_slices() && self.model.config().variant.uses_scores()
+    }
+
     /// The tokens in which the slice scorer reads a question.
     pub fn question_form(&self) -> QuestionForm {
         fit::question_form(self.model.config())
@@ -266,6 +271,7 @@ impl Answerer {
                 volumes: (first..volumes).collect(),
                 question_ids: prompt.question_ids.clone(),
                 key: prompt.key,
+                scores: Vec::new(),
             }
         };
         self.answer_batch(voxels_bcdhw, prompts.iter().map(text).collect(), decoding, max_new_tokens)

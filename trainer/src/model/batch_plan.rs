@@ -29,6 +29,8 @@ pub struct BatchPlan {
     score_mask: Option<Vec<f32>>,
     /// (M, N): normal draws, where the scorer takes any.
     score_draws: Option<Vec<f32>>,
+    /// (M, N): scores in place of the scorer's, where the texts state some.
+    given_scores: Option<Vec<f32>>,
 }
 
 /// The texts' questions, padded.
@@ -91,11 +93,12 @@ pub(crate) struct PlacedPlan<'a> {
     pub(crate) mentions: PlacedMentions<'a>,
     pub(crate) score_mask_mn: Option<Tensor>,
     pub(crate) score_draws_mn: Option<Tensor>,
+    pub(crate) given_scores_mn: Option<Tensor>,
 }
 
 impl BatchPlan {
     /// # Errors
-    /// An id without an embedding; texts whose ids and volumes do not agree, or that name a volume that is not in the batch.
+    /// An id without an embedding; scores of a part of the texts; texts whose ids and volumes do not agree, or that name a volume that is not in the batch.
     pub(crate) fn new(
         model: &Med2e3,
         texts: &[TextInput],
@@ -146,7 +149,14 @@ impl BatchPlan {
         let score_mask = is_masked.then(|| keys().into_iter().flat_map(mask).collect());
         let score_draws = (scored && variant.scorer == Scorer::Random)
             .then(|| keys().into_iter().flat_map(|key| normal_draws(key, slices)).collect());
+        let given: Vec<f32> = texts.iter().flat_map(|text| text.scores.iter().copied()).collect();
+        let of_text = |text: &&TextInput| text.scores.len() != text.volumes.len() * slices;
+        if let Some(text) = texts.iter().find(of_text).filter(|_| !given.is_empty()) {
+            let expected = format!("{slices} for each of {} volumes", text.volumes.len());
+            return Err(ModelError::config("scores of a text", expected, text.scores.len()));
+        }
         Ok(BatchPlan {
+            given_scores: (!given.is_empty()).then_some(given),
             slices: slices as i64,
             splice,
             mentions,
@@ -191,7 +201,8 @@ impl BatchPlan {
         let score_shape = [mentions.count(), self.slices];
         let mut of_scores =
             |values: &'a Option<Vec<f32>>| values.as_ref().map(|values| place(HostArray::F32(values), &score_shape));
-        let [score_mask_mn, score_draws_mn] = [&self.score_mask, &self.score_draws].map(&mut of_scores);
+        let [score_mask_mn, score_draws_mn, given_scores_mn] =
+            [&self.score_mask, &self.score_draws, &self.given_scores].map(&mut of_scores);
         PlacedPlan {
             splice,
             text_ids,
@@ -207,6 +218,7 @@ impl BatchPlan {
             mentions: PlacedMentions { plan: mentions, texts_m, volumes_m, slots_m },
             score_mask_mn,
             score_draws_mn,
+            given_scores_mn,
         }
     }
 }

@@ -31,6 +31,9 @@ pub struct TextInput {
     pub question_ids: Vec<i64>,
     /// What is drawn for the text comes from its key alone, whatever the batch.
     pub key: u64,
+    /// Scores to take in place of the scorer's, one a slice of each volume that the text shows; empty for the scorer's own. All texts
+    /// of a batch that show a volume have some, or none has.
+    pub scores: Vec<f32>,
 }
 
 /// What a target counts in the loss.
@@ -87,6 +90,7 @@ impl PaddedTexts<'_> {
                 volumes: (first..volumes).collect(),
                 question_ids: question_ids.map(|(id, _)| id).collect(),
                 key: row as u64,
+                scores: Vec::new(),
             }
         };
         Ok((0..self.lengths_b.len()).map(&mut text).collect())

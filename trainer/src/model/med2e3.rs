@@ -389,6 +389,9 @@ impl Med2e3 {
     fn score(&self, placed: &PlacedPlan, tokens3d_vpe: Option<&Tensor>, slices: &SliceTokens) -> Tensor {
         let (variant, device, slice_count) = (&self.config.variant, self.device(), self.config.slice_count());
         let mentions = placed.mentions.plan.count();
+        if let Some(given_mn) = &placed.given_scores_mn {
+            return given_mn.shallow_clone();
+        }
         if !variant.uses_scores() {
             return Tensor::full([mentions, slice_count], 1.0 / slice_count as f64, (Kind::Float, device));
         }

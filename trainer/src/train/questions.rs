@@ -107,7 +107,7 @@ fn prompt(ids: &[i64], labels: &[i64], mut volumes: Vec<usize>) -> TextInput {
     let end = labels.iter().skip(1).position(|label| *label != IGNORED).map_or(ids.len(), |at| at + 1);
     let ids = ids[..end].to_vec();
     volumes.truncate(ids.iter().filter(|id| **id == i64::from(IMAGE3D)).count());
-    TextInput { ids, labels: Vec::new(), volumes, question_ids: Vec::new(), key: 0 }
+    TextInput { ids, labels: Vec::new(), volumes, question_ids: Vec::new(), key: 0, scores: Vec::new() }
 }
 
 /// Places of so many rows: of each task in turn the next, so that every task is among them.

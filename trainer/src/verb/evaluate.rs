@@ -47,7 +47,7 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
     let folder = AnswerFolder::claim(out, config, &answered)?;
     let EvaluateConfig { batch_size, decoding, max_new_tokens, seed, .. } = *config;
     let (meteor, shown) = (meteor.as_ref(), Shown::Voxels);
-    let way = Way { batch_size, decoding, max_new_tokens, seed, meteor, shown };
+    let way = Way { batch_size, decoding, max_new_tokens, seed, meteor, shown, scores: None };
     let mut log = folder.log(&asked)?;
     answers(&answerer, &dataset, log.open_questions(&asked), way, |answer| log.append(answer))?;
     let answers = log.in_order(&asked);

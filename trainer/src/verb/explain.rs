@@ -65,6 +65,7 @@ pub fn explain(config: &ExplainConfig, out: &Path) -> Result<ExplainReport, Trai
         seed: 0,
         meteor: None,
         shown: Shown::Voxels,
+        scores: None,
     };
     let turns = vec![1; samples.rows.len()];
     let (asked, mut found) = (Asked { samples, turns, not_asked: later as u64 }, Vec::new());

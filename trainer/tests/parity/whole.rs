@@ -173,6 +173,7 @@ fn several_volumes_in_a_row_and_rows_of_text_alone() {
         volumes: volumes.to_vec(),
         question_ids: question_ids.to_vec(),
         key: 0,
+        scores: Vec::new(),
     };
     let mut mixed = again(&input);
     mixed.texts = vec![
@@ -194,6 +195,32 @@ fn several_volumes_in_a_row_and_rows_of_text_alone() {
     let output = model.forward(&mixed, Some(0)).unwrap();
     assert_eq!((output.target_count, output.loss.double_value(&[])), (0, 0.0));
     output.loss.backward();
+}
+
+#[test]
+fn scores_that_texts_state_take_the_place_of_the_scorers() {
+    let (_, model, mut input) = whole();
+    let own = model.visual(&input).unwrap();
+    let scores: Vec<f32> = Vec::try_from(own.scores_mn.flatten(0, -1)).unwrap();
+    let slices = own.scores_mn.size()[1] as usize;
+    let with = |input: &mut ModelInput, given: &[f32]| {
+        let mut given = given.chunks(slices);
+        for text in &mut input.texts {
+            text.scores = (0..text.volumes.len()).flat_map(|_| given.next().unwrap().to_vec()).collect();
+        }
+        model.visual(input)
+    };
+    let same = with(&mut input, &scores).unwrap();
+    assert!(same.tokens_mse.equal(&own.tokens_mse) && same.scores_mn.equal(&own.scores_mn));
+    // Each volume has the scores of the next one.
+    let mut turned = scores.clone();
+    turned.rotate_left(slices);
+    let other = with(&mut input, &turned).unwrap();
+    assert!(!other.tokens_mse.equal(&own.tokens_mse));
+    assert_eq!(Vec::<f32>::try_from(other.scores_mn.flatten(0, -1)).unwrap(), turned);
+    input.texts[0].scores.clear();
+    let error = model.visual(&input).err().unwrap().to_string();
+    assert!(error.contains("scores of a text"), "{error}");
 }
 
 /// The published sizes, by shape alone: no weight is made.

@@ -35,6 +35,8 @@ pub(super) struct Way<'a> {
     pub(super) seed: u64,
     pub(super) meteor: Option<&'a Meteor>,
     pub(super) shown: Shown,
+    /// Scores of slices to take in place of the scorer's, by sample.
+    pub(super) scores: Option<&'a HashMap<Id, Vec<f32>>>,
 }
 
 /// What a model is shown of a volume.
@@ -58,7 +60,7 @@ pub(super) fn answers(
     way: Way<'_>,
     mut each: impl FnMut(Answer) -> Result<(), TrainerError>,
 ) -> Result<(), TrainerError> {
-    let Way { batch_size, decoding, max_new_tokens, seed, meteor, shown } = way;
+    let Way { batch_size, decoding, max_new_tokens, seed, meteor, shown, scores } = way;
     answerer.check_room(&asked.samples.rows, max_new_tokens)?;
     let (samples, turns) = by_volume(asked);
     let samples = Arc::new(samples);
@@ -74,7 +76,11 @@ pub(super) fn answers(
             Shown::Voxels => voxels_vcdhw,
             Shown::Zeros => voxels_vcdhw.zeros_like(),
         };
-        let replies = answerer.answer_batch(&voxels_vcdhw, texts(&batch, seed), decoding, max_new_tokens)?;
+        let mut texts = texts(&batch, seed);
+        for (text, of_batch) in texts.iter_mut().zip(&batch.texts) {
+            text.scores = scores.and_then(|scores| scores.get(&of_batch.sample_id)).cloned().unwrap_or_default();
+        }
+        let replies = answerer.answer_batch(&voxels_vcdhw, texts, decoding, max_new_tokens)?;
         for (text, reply) in batch.texts.iter().zip(replies) {
             let place = text.sample as usize;
             each(Answer { turn: turns[place], ..judged(&samples.rows[place], reply, meteor) })?;

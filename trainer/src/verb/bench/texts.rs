@@ -169,7 +169,7 @@ impl StepTexts {
         let is_target = |at: usize| at + length.targets >= count && ids[at] != VOLUME_ID;
         let labels = (0..count).map(|at| if is_target(at) { ids[at] } else { IGNORED }).collect();
         let question_ids = (0..QUESTION).map(|at| id(1000 + at)).collect();
-        TextInput { labels, ids, volumes: vec![volume], question_ids, key: index as u64 }
+        TextInput { labels, ids, volumes: vec![volume], question_ids, key: index as u64, scores: Vec::new() }
     }
 }
 

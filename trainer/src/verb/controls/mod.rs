@@ -36,8 +36,24 @@ words! {
         QuestionOnly = "question_only",
         /// Each choice by the letter before its own.
         ChoicesRotated = "choices_rotated",
+        /// All slices counting the same.
+        ScoresUniform = "scores_uniform",
+        /// Slices counting as for another question about the volume.
+        ScoresOfOtherQuestion = "scores_of_other_question",
+        /// Slices counting as for the same topic's question about a volume of another case.
+        ScoresOfOtherVolume = "scores_of_other_volume",
+        /// The slice alone that counts most.
+        ScoresTopOne = "scores_top_1",
         /// The most frequent answer of the training split to the same question, without a model.
         Majority = "majority",
+    }
+}
+
+impl Control {
+    /// Whether slices count by other scores than the model's own.
+    fn gives_scores(self) -> bool {
+        use Control::{ScoresOfOtherQuestion, ScoresOfOtherVolume, ScoresTopOne, ScoresUniform};
+        matches!(self, ScoresUniform | ScoresOfOtherQuestion | ScoresOfOtherVolume | ScoresTopOne)
     }
 }
 
@@ -108,8 +124,13 @@ impl Controlled<'_> {
     /// The answers to the questions that a control can ask in its way, each with its row.
     fn ask(&self, control: Control, chosen: &[usize]) -> Result<Vec<(SampleRow, Answer)>, TrainerError> {
         let rows: Vec<&SampleRow> = chosen.iter().map(|&at| self.row(at)).collect();
-        let rows = questions::of(control, &rows, self.answerer, self.way.seed)?;
-        if rows.is_empty() {
+        let given = control.gives_scores().then(|| {
+            let own: Vec<&[f32]> = chosen.iter().map(|&at| self.answers[at].scores.as_slice()).collect();
+            questions::scores(control, &rows, &own, self.way.seed)
+        });
+        let mut rows = questions::of(control, &rows, self.answerer, self.way.seed)?;
+        rows.retain(|row| given.as_ref().is_none_or(|given| given.contains_key(&row.sample_id)));
+        if rows.is_empty() || (given.is_some() && !self.answerer.weighs_slices()) {
             return Ok(Vec::new());
         }
         note(format_args!("control {}: {} questions", control.as_str(), rows.len()));
@@ -118,7 +139,8 @@ impl Controlled<'_> {
         let shown = if control == Control::Blank { Shown::Zeros } else { Shown::Voxels };
         let mut log = self.folder.log_of_control(control.as_str(), &asked)?;
         let open = log.open_questions(&asked);
-        answers(self.answerer, self.dataset, open, Way { shown, ..self.way }, |answer| log.append(answer))?;
+        let way = Way { shown, scores: given.as_ref(), ..self.way };
+        answers(self.answerer, self.dataset, open, way, |answer| log.append(answer))?;
         let answers = log.in_order(&asked);
         Ok(asked.samples.rows.into_iter().zip(answers).collect())
     }

@@ -1,6 +1,6 @@
 //! How a control asks the questions of an evaluation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use med2e3_feed::QuestionForm;
 use med2e3_input::text::prompt::{LETTERS, closed_answer, closed_question};
@@ -30,6 +30,11 @@ pub(super) fn of(
             let turned = rows.iter().filter(|row| row.task == Task::ClosedVqa).map(|row| rotated(row, answerer));
             turned.filter_map(Result::transpose).collect()
         }
+        // Asked as they were, with other scores.
+        Control::ScoresUniform
+        | Control::ScoresOfOtherQuestion
+        | Control::ScoresOfOtherVolume
+        | Control::ScoresTopOne => Ok(rows.iter().map(|row| (*row).clone()).collect()),
         Control::Majority => Ok(Vec::new()),
     }
 }
@@ -43,24 +48,75 @@ pub(super) fn drawn(seed: u64, id: &Id) -> [u8; 16] {
     hasher.finalize().as_bytes()[..16].try_into().expect("a hash has 32 bytes")
 }
 
-/// Each row with the volumes of the next one of another case among those of its task and topic, in a drawn order, so that no volume
-/// is given more often than another where all cases have as many rows. A row without such a partner is left out.
-fn shuffled(rows: &[&SampleRow], seed: u64) -> Vec<SampleRow> {
-    let mut groups: BTreeMap<(&str, &str, usize), Vec<usize>> = BTreeMap::new();
-    for (at, row) in rows.iter().enumerate().filter(|(_, row)| !row.volume_ids.is_empty()) {
-        let topic = row.topic.map_or("", |topic| topic.as_str());
-        groups.entry((row.task.as_str(), topic, row.volume_ids.len())).or_default().push(at);
+/// For each row another one of its group that `differs` from it: the next one in a drawn order, so that no row is taken more often
+/// than another where all are alike. A row alone has none.
+fn partners<Group: Ord>(
+    rows: &[&SampleRow],
+    seed: u64,
+    group: impl Fn(&SampleRow) -> Group,
+    differs: impl Fn(&SampleRow, &SampleRow) -> bool,
+) -> Vec<Option<usize>> {
+    let mut groups: BTreeMap<Group, Vec<usize>> = BTreeMap::new();
+    for (at, row) in rows.iter().enumerate() {
+        groups.entry(group(row)).or_default().push(at);
     }
-    let mut found: Vec<Option<SampleRow>> = vec![None; rows.len()];
+    let mut found = vec![None; rows.len()];
     for mut group in groups.into_values() {
         group.sort_by_cached_key(|at| drawn(seed, &rows[*at].sample_id));
         for (place, &at) in group.iter().enumerate() {
-            let others = group[place + 1..].iter().chain(&group[..place]);
-            let partner = others.map(|other| rows[*other]).find(|other| other.case_id != rows[at].case_id);
-            found[at] = partner.map(|other| SampleRow { volume_ids: other.volume_ids.clone(), ..rows[at].clone() });
+            let mut others = group[place + 1..].iter().chain(&group[..place]);
+            found[at] = others.find(|other| differs(rows[at], rows[**other])).copied();
         }
     }
-    found.into_iter().flatten().collect()
+    found
+}
+
+/// For each row one of its task and topic about a volume of another case.
+fn of_another_case(rows: &[&SampleRow], seed: u64) -> Vec<Option<usize>> {
+    let topic = |row: &SampleRow| row.topic.map_or("", |topic| topic.as_str());
+    let group = |row: &SampleRow| (row.task.as_str(), topic(row), row.volume_ids.len());
+    partners(rows, seed, group, |one, other| one.case_id != other.case_id)
+}
+
+/// Each row with the volumes of another case.
+fn shuffled(rows: &[&SampleRow], seed: u64) -> Vec<SampleRow> {
+    let partners = of_another_case(rows, seed).into_iter().zip(rows);
+    let with = |(partner, row): (Option<usize>, &&SampleRow)| {
+        let volume_ids = rows[partner?].volume_ids.clone();
+        (!volume_ids.is_empty()).then(|| SampleRow { volume_ids, ..(*row).clone() })
+    };
+    partners.filter_map(with).collect()
+}
+
+/// The scores of slices that a control gives to rows about one volume, by their keys, made of those that the model's own scorer gave:
+/// `own` are these, row by row. Rows for which the control has none are left out.
+pub(super) fn scores(control: Control, rows: &[&SampleRow], own: &[&[f32]], seed: u64) -> HashMap<Id, Vec<f32>> {
+    let partners = match control {
+        Control::ScoresOfOtherQuestion => {
+            let volume = |row: &SampleRow| row.volume_ids.first().copied();
+            partners(rows, seed, volume, |one, other| one.question != other.question)
+        }
+        Control::ScoresOfOtherVolume => of_another_case(rows, seed),
+        _ => (0..rows.len()).map(Some).collect(),
+    };
+    let given = |(row, partner): (&&SampleRow, Option<usize>)| {
+        let scores = own[partner?];
+        let is_scored = row.volume_ids.len() == 1 && !scores.is_empty();
+        is_scored.then(|| (row.sample_id, changed(control, scores)))
+    };
+    rows.iter().zip(partners).filter_map(given).collect()
+}
+
+/// The scores as a control changes them.
+fn changed(control: Control, scores: &[f32]) -> Vec<f32> {
+    match control {
+        Control::ScoresUniform => vec![1.0 / scores.len() as f32; scores.len()],
+        Control::ScoresTopOne => {
+            let most = (0..scores.len()).max_by(|a, b| scores[*a].total_cmp(&scores[*b]));
+            (0..scores.len()).map(|at| if Some(at) == most { 1.0 } else { 0.0 }).collect()
+        }
+        _ => scores.to_vec(),
+    }
 }
 
 /// Rows that show as many volumes as before, all of them one: what is shown of it are zeros, read and encoded once.
@@ -163,6 +219,31 @@ mod tests {
         // One case alone has no partner.
         let alone: Vec<SampleRow> = (0..3).map(|number| row(number, 0, None)).collect();
         assert!(shuffled(&alone.iter().collect::<Vec<_>>(), 7).is_empty());
+    }
+
+    #[test]
+    fn scores_are_swapped_between_questions_and_volumes() {
+        let mut rows: Vec<SampleRow> = (0..8).map(|number| row(number, number / 2, None)).collect();
+        for (number, row) in rows.iter_mut().enumerate() {
+            row.question = format!("question {}", number % 2);
+        }
+        let own: Vec<[f32; 2]> = (0..8).map(|number| [number as f32 / 10.0, 1.0 - number as f32 / 10.0]).collect();
+        let own: Vec<&[f32]> = own.iter().map(|scores| scores.as_slice()).collect();
+        let rows: Vec<&SampleRow> = rows.iter().collect();
+        let of = |control| scores(control, &rows, &own, 3);
+        let (question, volume) = (of(Control::ScoresOfOtherQuestion), of(Control::ScoresOfOtherVolume));
+        assert_eq!((question.len(), volume.len()), (8, 8));
+        for (number, row) in rows.iter().enumerate() {
+            // Two questions a volume: the other one.
+            assert_eq!(question[&row.sample_id], own[number ^ 1]);
+            let given = own.iter().position(|scores| *scores == volume[&row.sample_id]).unwrap();
+            assert_ne!(given / 2, number / 2);
+        }
+        assert!(of(Control::ScoresUniform).values().all(|scores| *scores == [0.5, 0.5]));
+        assert_eq!(of(Control::ScoresTopOne)[&rows[1].sample_id], [0.0, 1.0]);
+        assert_eq!(of(Control::ScoresTopOne)[&rows[7].sample_id], [1.0, 0.0]);
+        // Without scores, as of a model that has none.
+        assert!(scores(Control::ScoresUniform, &rows, &[[].as_slice(); 8], 3).is_empty());
     }
 
     #[test]
