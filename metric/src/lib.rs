@@ -10,12 +10,14 @@
 //! - [`meteor`]: of both, where WordNet is at hand
 //! - [`closed`]: of questions with lettered choices
 //! - [`retrieval`]: ranks and recalls, of volumes and their captions
+//! - [`focus`]: how scores are spread over slices
 //! - [`cases`]: rows in cases, and the bootstrap over these; [`interval`]: means with intervals; [`compare`]: two systems, several seeds
 
 pub mod bleu;
 pub mod cases;
 pub mod closed;
 pub mod compare;
+pub mod focus;
 #[cfg(test)]
 mod golden;
 pub mod interval;

@@ -408,6 +408,48 @@ pub struct ControlScore {
     pub changed: f64,
 }
 
+/// Over how many slices scores are spread.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TopicFocus {
+    /// Question type, or `None` for all questions.
+    pub topic: Option<Topic>,
+    /// Answers with scores.
+    pub count: u64,
+    /// Cases that they are of.
+    pub cases: u64,
+    /// Mean over answers of `exp` of the scores' entropy: from 1, one slice alone, to the number of slices, all the same.
+    pub effective_slices: f64,
+    /// The ends of its 95 % confidence interval, over cases.
+    pub interval: [f64; 2],
+    /// Mean share of the five highest scores.
+    pub highest_5: f64,
+}
+
+/// How far the scores of two answers lie apart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScoreDistance {
+    /// `other_form`: the same topic asked for openly and with choices; `other_question`: another question about the volume;
+    /// `other_volume`: the same topic's question about another case.
+    pub between: String,
+    /// Pairs of answers.
+    pub count: u64,
+    /// Mean Jensen-Shannon divergence in bits: from 0, the same slices count, to 1, none counts in both.
+    pub bits: f64,
+    /// The ends of its 95 % confidence interval, over cases.
+    pub interval: [f64; 2],
+}
+
+/// How the scores of slices are spread over an evaluation's answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScoreFocus {
+    /// Slices of a volume.
+    pub slices: u64,
+    /// All questions, then those of each topic.
+    pub topics: Vec<TopicFocus>,
+    /// Distances of pairs.
+    pub distances: Vec<ScoreDistance>,
+}
+
 /// `report.json` of `med2e3 evaluate`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluateReport {
@@ -425,6 +467,9 @@ pub struct EvaluateReport {
     /// The controls, each on a part of the samples or all.
     #[serde(default)]
     pub controls: Vec<ControlScore>,
+    /// How the scores of slices are spread; absent where the model has none, and in reports of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub focus: Option<ScoreFocus>,
     /// Later turns of conversations that were not asked.
     #[serde(default)]
     pub turns_not_asked: u64,

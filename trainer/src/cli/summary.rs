@@ -88,6 +88,19 @@ pub(super) fn evaluated(report: &EvaluateReport) -> String {
         }
     }
     text += &controls(report);
+    if let Some(focus) = &report.focus {
+        for topic in &focus.topics {
+            let name = topic.topic.map_or("all", |topic| topic.as_str());
+            let [low, high] = topic.interval;
+            text += &format!(
+                "scores, {name}: spread over {:.1} of {} slices ({low:.1} to {high:.1})\n",
+                topic.effective_slices, focus.slices
+            );
+        }
+        for distance in &focus.distances {
+            text += &format!("scores, to {}: {:.4} bits apart\n", distance.between, distance.bits);
+        }
+    }
     if report.answers_cut > 0 {
         text += &format!("{} answers were cut at the most tokens that the run allows\n", report.answers_cut);
     }
@@ -109,13 +122,13 @@ fn controls(report: &EvaluateReport) -> String {
         return String::new();
     }
     let mut text = format!(
-        "{:<16}{:<12}{:<9}{:>7}{:>9}{:>9}{:>9}{:>18}{:>10}\n",
+        "{:<26}{:<12}{:<9}{:>7}{:>9}{:>9}{:>9}{:>18}{:>10}\n",
         "control", "task", "metric", "count", "real %", "control", "less", "95 %", "changed %"
     );
     for score in shown {
         let [low, high] = score.interval.map(|end| 100.0 * end);
         text += &format!(
-            "{:<16}{:<12}{:<9}{:>7}{:>9.2}{:>9.2}{:>9.2}{:>18}{:>10.1}\n",
+            "{:<26}{:<12}{:<9}{:>7}{:>9.2}{:>9.2}{:>9.2}{:>18}{:>10.1}\n",
             score.control,
             score.task.as_str(),
             score.metric,

@@ -84,18 +84,17 @@ fn place(number: f64) -> f64 {
 /// Points of a curve at most; a page is some 1,000 pixels wide.
 const MOST_POINTS: usize = 20_000;
 
-/// One bar a slice, and a dashed line where all slices would count the same.
-pub(super) fn scores(scores: &[f32]) -> String {
+/// One bar a slice in times an even share, and a dashed line at 1, where all slices would count the same. Charts of one `highest`
+/// have one axis, see [`highest`].
+pub(super) fn scores(scores: &[f32], highest: f64) -> String {
     let scores = &scores[..scores.len().min(MOST_POINTS)];
     let count = scores.len().max(1);
-    let uniform = 1.0 / count as f64;
-    let highest = scores.iter().copied().fold(0.0f32, f32::max).clamp(1.6 / count as f32, LARGEST as f32) * 1.05;
     draw((1040, 110), |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(4)
             .x_label_area_size(18)
             .y_label_area_size(40)
-            .build_cartesian_2d(0.0..count as f64, 0.0..f64::from(highest))?;
+            .build_cartesian_2d(0.0..count as f64, 0.0..place(highest).max(1.6) * 1.05)?;
         chart
             .configure_mesh()
             .disable_mesh()
@@ -104,16 +103,22 @@ pub(super) fn scores(scores: &[f32]) -> String {
             .x_labels(9)
             .y_labels(3)
             .x_label_formatter(&|slice| format!("{slice:.0}"))
-            .y_label_formatter(&|score| format!("{score:.3}"))
+            .y_label_formatter(&|share| format!("{share:.1}"))
             .draw()?;
         chart.draw_series(scores.iter().enumerate().map(|(slice, &score)| {
             let (left, right) = (slice as f64 + 0.12, slice as f64 + 0.88);
-            Rectangle::new([(left, 0.0), (right, place(score.into()))], BLUE.filled())
+            Rectangle::new([(left, 0.0), (right, place(f64::from(score) * count as f64))], BLUE.filled())
         }))?;
-        let line = [(0.0, uniform), (count as f64, uniform)];
+        let line = [(0.0, 1.0), (count as f64, 1.0)];
         chart.draw_series(DashedLineSeries::new(line, 6, 4, RED.stroke_width(1)))?;
         Ok(())
     })
+}
+
+/// The highest score of several lists in times an even share.
+pub(super) fn highest<'a>(lists: impl Iterator<Item = &'a [f32]>) -> f64 {
+    let of = |scores: &[f32]| scores.iter().copied().fold(0.0f32, f32::max) * scores.len() as f32;
+    lists.map(|scores| f64::from(of(scores))).fold(0.0, f64::max)
 }
 
 /// Means over a window that follows the curve.
@@ -160,7 +165,7 @@ mod tests {
         let svg = drawn(&[(1, 3.0), (2, 2.0), (3, 1.0)], &[(3, 1.5)]);
         assert_eq!(svg.matches("<circle").count(), 1);
         assert!(svg.matches("<polyline").count() >= 2);
-        let svg = scores(&[0.25; 4]);
+        let svg = scores(&[0.25; 4], 1.0);
         assert_eq!(svg.matches("<rect").count(), 4);
     }
 
@@ -168,7 +173,10 @@ mod tests {
     fn numbers_that_no_run_has_are_drawn_at_the_border() {
         let wild = [(0, -1e308), (1, 1e308), (u64::MAX, 0.0), (3, f64::NAN)];
         assert!(drawn(&wild, &wild).contains("<svg") && drawn(&[], &[]).contains("<svg"));
-        assert!(scores(&[f32::MAX, -1.0, f32::NAN, f32::INFINITY]).contains("<svg") && scores(&[]).contains("<svg"));
+        let wild = [f32::MAX, -1.0, f32::NAN, f32::INFINITY];
+        assert!(scores(&wild, highest([wild.as_slice()].into_iter())).contains("<svg"));
+        assert!(scores(&[], highest(std::iter::empty())).contains("<svg"));
+        assert_eq!(highest([[0.25f32, 0.75].as_slice(), &[1.0]].into_iter()), 1.5);
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub(super) fn svg(explanations: &[Explanation], strips: &BTreeMap<String, String
     let height = first + questions.len() * QUESTION_HEIGHT + MARGIN / 2;
     let left = MARGIN + BARS_LEFT;
     let middle = |place: usize| left + (2 * place + 1) * BARS_WIDTH / (2 * shown.len().max(1));
+    let highest_of_all = chart::highest(questions.iter().map(|question| question.answer.scores.as_slice()));
     let drawn = html! {
         svg xmlns="http://www.w3.org/2000/svg" width=(WIDTH) height=(height) viewBox={ "0 0 " (WIDTH) " " (height) }
             font-family="system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif" fill="#1d2733" {
@@ -54,7 +55,7 @@ pub(super) fn svg(explanations: &[Explanation], strips: &BTreeMap<String, String
                     ", truth " tspan font-weight="600" fill="#1d2733" { (line(&question.answer.expected)) }
                 }
                 g transform={ "translate(" (MARGIN) " " (top + 44) ")" } {
-                    (PreEscaped(chart::scores(&question.answer.scores)))
+                    (PreEscaped(chart::scores(&question.answer.scores, highest_of_all)))
                 }
             }
         }

@@ -15,6 +15,7 @@ use crate::generate::answerer::Answerer;
 use crate::verb::answers::log::{AnswerFolder, Answered};
 use crate::verb::answers::{Shown, Way, answers};
 use crate::verb::controls::Controlled;
+use crate::verb::focus::focus;
 use crate::verb::score_table::score_table;
 use crate::verb::turns::asked;
 use crate::words::Word;
@@ -64,6 +65,7 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
         meteor: config.meteor.as_ref().map(|meteor| format!("nltk {}, WordNet 3.0", meteor.nltk.as_str())),
         scores: score_table(&answers, &asked.samples.rows, bootstrap),
         controls,
+        focus: focus(&answers, &asked.samples.rows, bootstrap),
         answers,
         seconds: watch.seconds(),
     };

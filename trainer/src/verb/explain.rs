@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use image::GrayImage;
 use med2e3_input::slices::AxialSlices;
+use med2e3_metric::focus::{effective, share_of_highest};
 use med2e3_program::output::{claim, write_report};
 use med2e3_program::{Stopwatch, note};
 use med2e3_schemas::Id;
@@ -115,15 +116,22 @@ fn write_slices(dataset: &Dataset, volume: &str, count: usize, path: &Path) -> R
     Ok(shown.into_iter().map(|slice| slice as u32).collect())
 }
 
-/// One line a question: its keys, then one score a slice.
+/// One line a question: its keys and texts, over how many slices its scores are spread, then one score a slice.
 fn scores_csv(explanations: &[Explanation]) -> Vec<u8> {
     let slices = explanations.first().map_or(0, |explanation| explanation.slices);
-    let keys = ["sample_id", "volume_id", "task", "topic"].map(str::to_owned);
+    let keys =
+        ["sample_id", "volume_id", "task", "topic", "question", "expected", "answer", "effective_slices", "highest_5"];
+    let keys = keys.map(str::to_owned);
     let mut rows = vec![keys.into_iter().chain((0..slices).map(|slice| format!("slice_{slice}"))).collect::<Vec<_>>()];
     for Explanation { answer, .. } in explanations {
         let topic = answer.topic.map_or("", |topic| topic.as_str());
-        let keys = [&answer.sample_id, &answer.volume_id, answer.task.as_str(), topic].map(str::to_owned);
-        rows.push(keys.into_iter().chain(answer.scores.iter().map(f32::to_string)).collect());
+        let texts = [&answer.sample_id, &answer.volume_id, answer.task.as_str(), topic];
+        let texts =
+            texts.into_iter().chain([answer.question.as_str(), &answer.expected, &answer.answer]).map(str::to_owned);
+        let spread =
+            [effective(&answer.scores), share_of_highest(&answer.scores, 5)].map(|number| format!("{number:.4}"));
+        let keys = texts.chain(spread);
+        rows.push(keys.chain(answer.scores.iter().map(f32::to_string)).collect());
     }
     to_csv(rows)
 }

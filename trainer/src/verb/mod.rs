@@ -10,7 +10,8 @@
 //! - [`mod@bench`]: a training step measured, compared between devices, and taken apart
 //! - [`plan`]: what a run will cost; [`runs`]: the runs below a folder
 //! - `answers`: answers to a dataset's samples, for the first two; `turns`: later turns of conversations as questions;
-//!   `score_table`: what metrics of answers come to; `controls`: the same questions asked in other ways
+//!   `score_table`: what metrics of answers come to; `controls`: the same questions asked in other ways;
+//!   `focus`: over how many slices scores are spread; `partners`: rows paired with others like them
 
 mod answers;
 pub mod ask;
@@ -19,6 +20,8 @@ mod controls;
 pub mod evaluate;
 pub mod exchange;
 pub mod explain;
+mod focus;
+mod partners;
 pub mod plan;
 pub mod retrieve;
 pub mod runs;

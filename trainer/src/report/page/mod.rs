@@ -3,6 +3,7 @@
 mod training;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use med2e3_metric::focus::effective;
 use med2e3_schemas::report::{
     Answer, DemoSetReport, EvaluateReport, Explanation, RetrievalScores, RetrieveReport, TableCounts,
 };
@@ -23,7 +24,7 @@ h1 { font-size: 28px; margin: 0 0 4px; } h2 { font-size: 20px; margin: 40px 0 8p
 p { margin: 4px 0 12px; color: var(--soft); max-width: 74ch; }
 section { background: white; border: 1px solid var(--line); border-radius: 8px; padding: 16px 20px; margin: 8px 0; }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: 4px 12px 4px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-th { font-weight: 600; color: var(--soft); font-size: 13px; } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+th { font-weight: 600; color: var(--soft); font-size: 13px; } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } td.n { white-space: nowrap; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(160px, 1fr)); gap: 12px; margin: 20px 0; }
 .tile { background: white; border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px; }
 .tile b { display: block; font-size: 24px; } .tile span { color: var(--soft); font-size: 13px; }
@@ -71,6 +72,7 @@ pub(super) fn html(runs: &[Run], reload: Option<u64>) -> String {
                 @for (run, report) in of(runs, |what| if let What::Evaluation(found) = what { Some(found) } else { None }) {
                     (metrics(run, report, demo_set))
                     (controls(report))
+                    (focus(report))
                     (answers(report))
                 }
                 @for (run, explained) in of(runs, |what| if let What::Explanation(found) = what { Some(found) } else { None }) {
@@ -212,14 +214,63 @@ fn controls(report: &EvaluateReport) -> Markup {
         section { table {
             tr {
                 th { "control" } th { "task" } th { "metric" } th.n { "samples" } th.n { "real" } th.n { "control" } th.n { "difference" }
-                th.n { "95 % interval" } th.n { "answers changed" }
+                th.n { "95 % interval" } th { "-25 to 100 %" } th.n { "answers changed" }
             }
-            @for score in &report.controls {
+            @for score in report.controls.iter().filter(|score| SHOWN_OF_CONTROLS.contains(&score.metric.as_str())) {
                 @let [low, high] = score.interval;
                 tr {
                     td { (score.control) } td { (score.task) } td { (score.metric) } td.n { (score.count) } td.n { (percent(score.real)) }
                     td.n { (percent(score.control_mean)) } td.n { (percent(score.difference)) }
-                    td.n { (percent(low)) " to " (percent(high)) } td.n { (percent(score.changed)) }
+                    td.n { (percent(low)) " to " (percent(high)) } td { (whisker(score.difference, score.interval)) }
+                    td.n { (percent(score.changed)) }
+                }
+            }
+        } }
+    }
+}
+
+/// The metrics whose controls are shown; the evaluation's `report.json` has all.
+const SHOWN_OF_CONTROLS: [&str; 2] = ["correct", "rouge1"];
+
+/// A difference as a dot on its interval, with a line at 0.
+fn whisker(difference: f64, interval: [f64; 2]) -> Markup {
+    let x = |share: f64| format!("{:.1}", 200.0 * (share.clamp(-0.25, 1.0) + 0.25) / 1.25);
+    let [low, high] = interval.map(x);
+    html! {
+        svg viewBox="-4 0 208 14" width="208" height="14" role="img" {
+            title { "difference and its interval" }
+            line x1=(x(0.0)) x2=(x(0.0)) y1="0" y2="14" stroke="#b3362b" {}
+            line x1=(low) x2=(high) y1="7" y2="7" stroke="#26629e" stroke-width="2" {}
+            circle cx=(x(difference)) cy="7" r="4" fill="#26629e" {}
+        }
+    }
+}
+
+fn focus(report: &EvaluateReport) -> Markup {
+    let Some(focus) = &report.focus else { return html! {} };
+    html! {
+        h3 { "Over how many slices the scores are spread" }
+        p { "Effective slices: 1 where one slice counts alone, " (focus.slices) " where all count the same. Distance: 0 bits where the same slices "
+            "count for two answers, 1 where none counts for both." }
+        section { div.two {
+            table {
+                tr { th { "topic" } th.n { "answers" } th.n { "effective slices" } th.n { "95 % interval" } th.n { "five highest" } }
+                @for topic in &focus.topics {
+                    @let [low, high] = topic.interval;
+                    tr {
+                        td { (topic.topic.map_or("all", |topic| topic.as_str())) } td.n { (topic.count) }
+                        td.n { (format!("{:.1}", topic.effective_slices)) } td.n { (format!("{low:.1} to {high:.1}")) } td.n { (percent(topic.highest_5)) }
+                    }
+                }
+            }
+            table {
+                tr { th { "distance to" } th.n { "pairs" } th.n { "bits" } th.n { "95 % interval" } }
+                @for distance in &focus.distances {
+                    @let [low, high] = distance.interval;
+                    tr {
+                        td { (distance.between) } td.n { (distance.count) } td.n { (format!("{:.4}", distance.bits)) }
+                        td.n { (format!("{low:.4} to {high:.4}")) }
+                    }
                 }
             }
         } }
@@ -256,23 +307,52 @@ fn explanations(run: &Run, explained: &Explained) -> Markup {
         explained.report.explanations.chunk_by(|a, b| a.answer.volume_id == b.answer.volume_id).collect();
     html! {
         (heading("Where it looks", run))
-        p { "For each question, how much each of the volume's slices counts when their 2D features are joined. The dashed line is where all "
-            "slices would count the same; each picture is above the bars of its own and its neighbours' slices." }
+        p { "For each question, how much each of the volume's slices counts when their 2D features are joined, in times an even share: at the "
+            "dashed line, 1, all count the same. The table has a row a question and a column a slice, the darker the more; bars of one volume have "
+            "one axis. Each picture is above the bars of its own and its neighbours' slices." }
         @for questions in volumes {
             section {
                 @let first = &questions[0];
+                @let highest = chart::highest(questions.iter().map(|question| question.answer.scores.as_slice()));
                 figure.strip {
                     img src=(explained.strips.get(&first.picture).map_or("", String::as_str)) alt="slices of the volume";
                     ol style={ "grid-template-columns:repeat(" (first.shown.len()) ",1fr)" } { @for slice in &first.shown { li { (slice) } } }
                 }
+                (matrix(questions, highest))
                 @for question in questions { div.question {
                     h3 { (question.answer.question) }
                     p { "expected " b { (question.answer.expected) } ", answered " b { (question.answer.answer) } }
-                    (PreEscaped(chart::scores(&question.answer.scores)))
+                    (PreEscaped(chart::scores(&question.answer.scores, highest)))
                 } }
             }
         }
     }
+}
+
+/// Questions by slices: how much each counts, the darker the more.
+fn matrix(questions: &[Explanation], highest: f64) -> Markup {
+    let slices = questions.iter().map(|question| question.answer.scores.len()).max().unwrap_or(0).max(1);
+    let (left, width, height) = (44, 992, 18);
+    let opacity = |score: f32| (f64::from(score) * slices as f64 / highest.max(1e-9)).clamp(0.0, 1.0);
+    html! {
+        svg viewBox={ "0 0 1040 " (height * questions.len() + 4) } width="1040" height=(height * questions.len() + 4) role="img" {
+            title { "Questions by slices" }
+            @for (row, question) in questions.iter().enumerate() {
+                text x=(left - 8) y=(row * height + 14) text-anchor="end" font-size="12" fill="#5b6673" { (row + 1) }
+                @for (slice, &score) in question.answer.scores.iter().enumerate() {
+                    rect x=(left + slice * width / slices) y=(row * height + 2) width=(width / slices) height=(height - 2) fill="#26629e"
+                        fill-opacity=(format!("{:.3}", opacity(score))) {}
+                }
+            }
+        }
+        ol.questions { @for question in questions { li { (question.answer.question) " \u{2014} " (spread(&question.answer.scores)) } } }
+    }
+}
+
+/// Over how many slices a question's scores are spread, in words.
+fn spread(scores: &[f32]) -> String {
+    let peak = (0..scores.len()).max_by(|a, b| scores[*a].total_cmp(&scores[*b])).unwrap_or(0);
+    format!("spread over {:.1} slices, most on slice {peak}", effective(scores))
 }
 
 fn retrieval(run: &Run, report: &RetrieveReport) -> Markup {

@@ -14,7 +14,7 @@ use med2e3_metric::closed::read;
 use med2e3_metric::compare::compare;
 use med2e3_program::note;
 use med2e3_schemas::report::{Answer, ControlScore};
-use med2e3_schemas::sample::{SampleRow, Task, Topic};
+use med2e3_schemas::sample::{SampleRow, Task};
 use med2e3_shards::{Dataset, Samples};
 
 use crate::TrainerError;
@@ -22,6 +22,7 @@ use crate::generate::answerer::Answerer;
 use crate::generate::judged::offered;
 use crate::verb::answers::log::AnswerFolder;
 use crate::verb::answers::{Shown, Way, answers};
+use crate::verb::partners::{drawn, topic};
 use crate::verb::turns::Asked;
 use crate::words::{Word, words};
 
@@ -105,7 +106,7 @@ impl Controlled<'_> {
         }
         let mut chosen = Vec::new();
         for mut places in by_task.into_values() {
-            places.sort_by_cached_key(|at| questions::drawn(seed, &self.row(*at).sample_id));
+            places.sort_by_cached_key(|at| drawn(seed, &self.row(*at).sample_id));
             places.truncate(most);
             chosen.extend(places);
         }
@@ -176,8 +177,7 @@ fn scores_of(control: Control, pairs: &[Pair<'_>], bootstrap: Bootstrap) -> Vec<
     let mut scores = Vec::new();
     for &task in Task::ALL {
         let pairs: Vec<&Pair<'_>> = pairs.iter().filter(|pair| pair.asked.task == task).collect();
-        let topic_of = |row: &SampleRow| row.topic.map_or("", Topic::as_str);
-        let rows = pairs.iter().map(|pair| (pair.asked.case_id.as_str(), topic_of(pair.asked)));
+        let rows = pairs.iter().map(|pair| (pair.asked.case_id.as_str(), topic(pair.asked)));
         let Some(cases) = Cases::of(rows) else { continue };
         let changed = pairs.iter().filter(|pair| pair.differs(control)).count() as f64 / pairs.len() as f64;
         for metric in pairs[0].real.metrics.keys().filter(|metric| pairs[0].control.metrics.contains_key(*metric)) {

@@ -1,6 +1,6 @@
 //! How a control asks the questions of an evaluation.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use med2e3_feed::QuestionForm;
 use med2e3_input::text::prompt::{LETTERS, closed_answer, closed_question};
@@ -11,6 +11,7 @@ use super::Control;
 use crate::TrainerError;
 use crate::generate::answerer::Answerer;
 use crate::generate::judged::offered;
+use crate::verb::partners::{of_another_case, of_another_question};
 
 /// The rows that a control can ask in its way, in their order.
 ///
@@ -39,45 +40,6 @@ pub(super) fn of(
     }
 }
 
-/// A number that depends on a seed and an id alone.
-pub(super) fn drawn(seed: u64, id: &Id) -> [u8; 16] {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(b"control");
-    hasher.update(&seed.to_le_bytes());
-    hasher.update(&id.0);
-    hasher.finalize().as_bytes()[..16].try_into().expect("a hash has 32 bytes")
-}
-
-/// For each row another one of its group that `differs` from it: the next one in a drawn order, so that no row is taken more often
-/// than another where all are alike. A row alone has none.
-fn partners<Group: Ord>(
-    rows: &[&SampleRow],
-    seed: u64,
-    group: impl Fn(&SampleRow) -> Group,
-    differs: impl Fn(&SampleRow, &SampleRow) -> bool,
-) -> Vec<Option<usize>> {
-    let mut groups: BTreeMap<Group, Vec<usize>> = BTreeMap::new();
-    for (at, row) in rows.iter().enumerate() {
-        groups.entry(group(row)).or_default().push(at);
-    }
-    let mut found = vec![None; rows.len()];
-    for mut group in groups.into_values() {
-        group.sort_by_cached_key(|at| drawn(seed, &rows[*at].sample_id));
-        for (place, &at) in group.iter().enumerate() {
-            let mut others = group[place + 1..].iter().chain(&group[..place]);
-            found[at] = others.find(|other| differs(rows[at], rows[**other])).copied();
-        }
-    }
-    found
-}
-
-/// For each row one of its task and topic about a volume of another case.
-fn of_another_case(rows: &[&SampleRow], seed: u64) -> Vec<Option<usize>> {
-    let topic = |row: &SampleRow| row.topic.map_or("", |topic| topic.as_str());
-    let group = |row: &SampleRow| (row.task.as_str(), topic(row), row.volume_ids.len());
-    partners(rows, seed, group, |one, other| one.case_id != other.case_id)
-}
-
 /// Each row with the volumes of another case.
 fn shuffled(rows: &[&SampleRow], seed: u64) -> Vec<SampleRow> {
     let partners = of_another_case(rows, seed).into_iter().zip(rows);
@@ -92,10 +54,7 @@ fn shuffled(rows: &[&SampleRow], seed: u64) -> Vec<SampleRow> {
 /// `own` are these, row by row. Rows for which the control has none are left out.
 pub(super) fn scores(control: Control, rows: &[&SampleRow], own: &[&[f32]], seed: u64) -> HashMap<Id, Vec<f32>> {
     let partners = match control {
-        Control::ScoresOfOtherQuestion => {
-            let volume = |row: &SampleRow| row.volume_ids.first().copied();
-            partners(rows, seed, volume, |one, other| one.question != other.question)
-        }
+        Control::ScoresOfOtherQuestion => of_another_question(rows, seed),
         Control::ScoresOfOtherVolume => of_another_case(rows, seed),
         _ => (0..rows.len()).map(Some).collect(),
     };
