@@ -24,7 +24,7 @@ h1 { font-size: 28px; margin: 0 0 4px; } h2 { font-size: 20px; margin: 40px 0 8p
 p { margin: 4px 0 12px; color: var(--soft); max-width: 74ch; }
 section { background: white; border: 1px solid var(--line); border-radius: 8px; padding: 16px 20px; margin: 8px 0; }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: 4px 12px 4px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-th { font-weight: 600; color: var(--soft); font-size: 13px; } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } td.n { white-space: nowrap; }
+th { font-weight: 600; color: var(--soft); font-size: 13px; } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } td.n { white-space: nowrap; } td.whisker { min-width: 180px; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(160px, 1fr)); gap: 12px; margin: 20px 0; }
 .tile { background: white; border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px; }
 .tile b { display: block; font-size: 24px; } .tile span { color: var(--soft); font-size: 13px; }
@@ -221,7 +221,7 @@ fn controls(report: &EvaluateReport) -> Markup {
                 tr {
                     td { (score.control) } td { (score.task) } td { (score.metric) } td.n { (score.count) } td.n { (percent(score.real)) }
                     td.n { (percent(score.control_mean)) } td.n { (percent(score.difference)) }
-                    td.n { (percent(low)) " to " (percent(high)) } td { (whisker(score.difference, score.interval)) }
+                    td.n { (percent(low)) " to " (percent(high)) } td.whisker { (whisker(score.difference, score.interval)) }
                     td.n { (percent(score.changed)) }
                 }
             }
@@ -278,19 +278,34 @@ fn focus(report: &EvaluateReport) -> Markup {
 }
 
 fn answers(report: &EvaluateReport) -> Markup {
-    let answers = &report.answers;
-    // Evenly over the answers, which are sorted by a hash, so that no one selected them.
-    let shown = answers.iter().step_by(answers.len().div_ceil(SHOWN_ANSWERS).max(1));
+    let (worst, rest) = shown(&report.answers);
     html! {
         h3 { "Answers next to the truth" }
-        p { "Every n-th of " (answers.len()) " answers in the order of their ids, right and wrong alike." }
+        p { "Of " (report.answers.len()) " answers: first " (worst.len()) " of the worst, then every n-th of the others in the order of their ids." }
         section { table.answers {
             tr { th { "question" } th { "expected" } th { "answered" } th.n { "metric" } }
-            @for answer in shown { tr {
+            @for answer in worst.into_iter().chain(rest) { tr {
                 td { (answer.question) } td { (answer.expected) } td { (answer.answer) } td.n { (verdict(answer)) }
             } }
         } }
     }
+}
+
+/// What is shown of the answers: up to half a page of those with the lowest scores below 1, then others evenly over all, which are
+/// sorted by a hash, so that no one selected them.
+fn shown(answers: &[Answer]) -> (Vec<&Answer>, Vec<&Answer>) {
+    let score = |answer: &Answer| {
+        let name = if answer.task == Task::ClosedVqa { "correct" } else { "rouge1" };
+        answer.metrics.get(name).copied().unwrap_or(0.0)
+    };
+    let mut order: Vec<&Answer> = answers.iter().collect();
+    order.sort_by(|a, b| score(a).total_cmp(&score(b)));
+    let wrong = order.iter().take_while(|answer| score(answer) < 1.0).count();
+    let mut rest = order.split_off(wrong.min(SHOWN_ANSWERS / 2));
+    rest.sort_by(|a, b| a.sample_id.cmp(&b.sample_id));
+    let room = SHOWN_ANSWERS - order.len();
+    let each = rest.len().div_ceil(room).max(1);
+    (order, rest.into_iter().step_by(each).collect())
 }
 
 fn verdict(answer: &Answer) -> Markup {
