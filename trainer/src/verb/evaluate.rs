@@ -40,7 +40,8 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
         ));
     }
     let selection = blake3::Hash::from_bytes(asked.samples.hash).to_hex().to_string();
-    let answered = Answered { checkpoint: answerer.identity().into(), selection };
+    let index = Some(dataset.index().xxh3.clone());
+    let answered = Answered { checkpoint: answerer.identity().into(), selection, dataset: index };
     let mut log = AnswerLog::open(out, config, &answered, &asked)?;
     let EvaluateConfig { batch_size, decoding, max_new_tokens, seed, .. } = *config;
     let way = Way { batch_size, decoding, max_new_tokens, seed };
