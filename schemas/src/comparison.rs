@@ -53,8 +53,8 @@ pub struct ComparedRun {
     pub decoding: Option<String>,
     /// How many answers there are.
     pub answers: u64,
-    /// Answers that the most tokens that were allowed ended.
-    pub answers_cut: u64,
+    /// Answers that the most tokens that were allowed ended; null where another program or an earlier version answered.
+    pub answers_cut: Option<u64>,
     /// Samples left out because their volume is in quarantine.
     pub samples_without_volume: u64,
     /// Later turns of conversations that were not asked.

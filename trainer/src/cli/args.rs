@@ -120,6 +120,9 @@ pub(super) enum Verb {
         /// The system that the others are compared with: a name of --system, or a RUN as it is given; the first one without it
         #[arg(long, value_name = "SYSTEM")]
         baseline: Option<String>,
+        /// Take one system too, for its tables alone
+        #[arg(long)]
+        tables: bool,
         /// Decides which cases are drawn for intervals
         #[arg(long, default_value_t = 0)]
         seed: u64,

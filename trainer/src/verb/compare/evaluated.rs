@@ -19,7 +19,7 @@ pub(super) struct Evaluated {
     pub(super) run: ComparedRun,
     /// Its report.
     pub(super) report: EvaluateReport,
-    /// What its folder should state and does not, or not readably, a sentence each.
+    /// What its folder does not state, or not readably, a sentence each.
     pub(super) notes: Vec<String>,
 }
 
@@ -54,7 +54,13 @@ impl Evaluated {
             return refused(&path, "one answer to a question", &format!("sample {sample}, turn {turn} twice"));
         }
         let mut notes = Vec::new();
-        let config = stated(folder, CONFIG, &mut notes, |path| {
+        let missing: Vec<&str> = [CONFIG, ANSWERED].into_iter().filter(|name| !folder.join(name).is_file()).collect();
+        if !missing.is_empty() {
+            let names = missing.join(" and no ");
+            let run = folder.display();
+            notes.push(format!("{run}: no {names}, so not all of decoding, dataset and selection is known."));
+        }
+        let config = stated(&folder.join(CONFIG), &mut notes, |path| {
             let parsed = toml::from_str::<EvaluateConfig>(&read_text(path)?);
             parsed.map_err(|error| TrainerError::File {
                 path: path.into(),
@@ -63,7 +69,9 @@ impl Evaluated {
             })
         });
         let answered: Option<Answered> =
-            stated(folder, ANSWERED, &mut notes, |path| read_json(path, "JSON as this program writes it"));
+            stated(&folder.join(ANSWERED), &mut notes, |path| read_json(path, "JSON as this program writes it"));
+        // Programs that do not count them, and earlier versions, leave no such file.
+        let answers_cut = (answered.is_some() || report.answers_cut > 0).then_some(report.answers_cut);
         let (checkpoint_hash, selection_hash, dataset_hash) = match answered {
             Some(answered) => (Some(answered.checkpoint), Some(answered.selection), answered.dataset),
             None => (None, None, None),
@@ -77,7 +85,7 @@ impl Evaluated {
             selection_hash,
             decoding: config.as_ref().map(|config| in_words(config.decoding, config.max_new_tokens)),
             answers: report.answers.len() as u64,
-            answers_cut: report.answers_cut,
+            answers_cut,
             samples_without_volume: report.samples_without_volume,
             turns_not_asked: report.turns_not_asked,
         };
@@ -85,19 +93,12 @@ impl Evaluated {
     }
 }
 
-/// What a file beside the report states; nothing, with a note, where it is not there or does not read.
-fn stated<T>(
-    folder: &Path,
-    name: &str,
-    notes: &mut Vec<String>,
-    read: impl FnOnce(&Path) -> Result<T, TrainerError>,
-) -> Option<T> {
-    let path = folder.join(name);
+/// What a file beside the report states; nothing where it is not there or, with a note, where it does not read.
+fn stated<T>(path: &Path, notes: &mut Vec<String>, read: impl FnOnce(&Path) -> Result<T, TrainerError>) -> Option<T> {
     if !path.is_file() {
-        notes.push(format!("{}: no {name}, so what it states is not known.", folder.display()));
         return None;
     }
-    read(&path).map_err(|error| notes.push(format!("{error}; what it states is not known."))).ok()
+    read(path).map_err(|error| notes.push(format!("{error}; what it states is not known."))).ok()
 }
 
 fn in_words(decoding: Decoding, max_new_tokens: usize) -> String {
@@ -134,7 +135,7 @@ mod tests {
         assert_eq!(refused(folder.path()), ": expected the folder of an evaluation, found no report.json");
         fs::write(folder.path().join(CONFIG), "").unwrap();
         assert!(refused(folder.path()).starts_with(": expected an evaluation that has ended"));
-        assert!(refused(&folder.path().join("nothing")).contains("list"));
+        assert!(refused(&folder.path().join("nothing")).contains("no such file or folder"));
 
         let whole = serde_json::to_string(&report(vec![answer("1", "c", Task::Caption, &[("bleu1", 0.5)])])).unwrap();
         let cut = refused(written(&whole[..whole.len() / 2]).path());
@@ -161,8 +162,9 @@ mod tests {
         let whole = serde_json::to_string(&report(vec![answer("1", "c", Task::Caption, &[("bleu1", 0.5)])])).unwrap();
         let folder = written(&whole);
         let found = Evaluated::read(folder.path()).unwrap();
-        assert_eq!((found.run.decoding, found.run.selection_hash, found.notes.len()), (None, None, 2));
-        assert!(found.notes[0].contains("no evaluate.toml, so what it states is not known."), "{:?}", found.notes);
+        assert_eq!((found.run.decoding, found.run.selection_hash, found.notes.len()), (None, None, 1));
+        assert!(found.notes[0].contains("no evaluate.toml and no answered.json, so not all of"), "{:?}", found.notes);
+        assert_eq!(found.run.answers_cut, None);
         fs::write(folder.path().join(CONFIG), "device = 3").unwrap();
         fs::write(folder.path().join(ANSWERED), r#"{"checkpoint":"c","selection":"s"}"#).unwrap();
         let found = Evaluated::read(folder.path()).unwrap();
@@ -172,6 +174,6 @@ mod tests {
         fs::copy(demo, folder.path().join(CONFIG)).unwrap();
         let found = Evaluated::read(folder.path()).unwrap();
         assert_eq!(found.run.decoding.as_deref(), Some("greedy, at most 32 tokens"));
-        assert!(found.notes.is_empty());
+        assert!(found.notes.is_empty() && found.run.answers_cut == Some(0));
     }
 }

@@ -5,11 +5,12 @@ use std::fmt::Write;
 use med2e3_schemas::comparison::{CompareReport, ComparedScore, SeedMean, SystemScore, Verdict};
 use med2e3_schemas::sample::Topic;
 
-use crate::tables::{Table, percent};
+use crate::tables::{Table, escaped, percent};
 
 /// What tells systems apart over all topics, a sentence each, with what a reader has to know before.
 pub fn for_a_terminal(report: &CompareReport) -> String {
-    let mut text = format!("split {}; each system against {}\n", report.split, report.baseline);
+    let way = if others(report).is_empty() { "alone, so that nothing is compared" } else { "the baseline of all" };
+    let mut text = format!("split {}; {} is {way}\n", report.split, report.baseline);
     for note in &report.notes {
         writeln!(text, "note: {note}").expect(ANY);
     }
@@ -48,6 +49,9 @@ pub fn for_a_terminal(report: &CompareReport) -> String {
             .expect(ANY);
         }
     }
+    if over_all.is_empty() {
+        return text;
+    }
     let by_topic = report.comparisons.len() - over_all.len();
     let apart = over_all.iter().filter(|score| score.verdict != Verdict::CannotBeToldApart).count();
     text += &format!("{apart} of {} comparisons tell systems apart", over_all.len());
@@ -59,13 +63,13 @@ const ANY: &str = "a string takes any text";
 
 /// The page.
 pub(super) fn page(report: &CompareReport) -> String {
-    let mut page = format!(
-        "# {} compared with {}\n\n",
-        crate::tables::escaped(&others(report)),
-        crate::tables::escaped(&report.baseline)
-    );
-    page += "Numbers are percent. Intervals hold 95 %: the bootstrap over cases, and over seeds where a system has several; of one run's\n";
-    page += "accuracy Wilson's. p is by sign flips of whole cases; Holm's adjustment is over the comparisons of a table.\n\n";
+    let title = [others(report), report.baseline.clone()].map(|name| escaped(&name));
+    let mut page = match title {
+        [others, baseline] if others.is_empty() => format!("# {baseline}\n\n"),
+        [others, baseline] => format!("# {others} compared with {baseline}\n\n"),
+    };
+    page += "Numbers are percent. Intervals hold 95 %: the bootstrap over cases, and over seeds where a system has several; of scores\n";
+    page += "of 0 and 1 of one run Wilson's. p is by sign flips of whole cases; Holm's adjustment is over the comparisons of a table.\n\n";
     let over_all = scores_table(report);
     let tables = [Some(over_all), differences(report, false), differences(report, true)];
     tables.into_iter().flatten().for_each(|table| page += &(table.markdown() + "\n"));
@@ -152,7 +156,7 @@ fn signed(difference: f64) -> String {
 
 /// A probability.
 fn chance(p: f64) -> String {
-    if p < 0.0001 { "under 0.0001".into() } else { format!("{p:.4}") }
+    if p < 0.000_05 { "under 0.0001".into() } else { format!("{p:.4}") }
 }
 
 fn verdict(report: &CompareReport, score: &ComparedScore) -> String {
@@ -210,7 +214,7 @@ mod tests {
     fn a_terminal_gets_sentences() {
         assert_eq!(
             for_a_terminal(&report()),
-            "split test; each system against old\nnote: Something is missing.\n\
+            "split test; old is the baseline of all\nnote: Something is missing.\n\
              closed_vqa correct (56 samples of 14 cases): new|er 62.50, old 50.00, difference +12.50 [2.00, 23.00], p 0.0120, \
              with Holm 0.0240: new|er is better\n  new|er alone has 9 right, old alone 2; McNemar's p under 0.0001, which ignores cases\n\
              1 of 1 comparisons tell systems apart; 1 more by topic are in compare.md\n"

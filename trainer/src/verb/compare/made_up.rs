@@ -50,7 +50,7 @@ pub(super) fn evaluated(path: &str, answers: Vec<Answer>) -> Evaluated {
         selection_hash: None,
         decoding: None,
         answers: answers.len() as u64,
-        answers_cut: 0,
+        answers_cut: None,
         samples_without_volume: 0,
         turns_not_asked: 0,
     };

@@ -31,21 +31,22 @@ use rows::same_data;
 use scored::{Found, Seeds, scored};
 
 pub use in_words::for_a_terminal;
-pub use system::{System, SystemError};
+pub use system::{System, SystemError, Wanted};
 
 /// Compares systems with the baseline, the first one where none is named, and writes `compare.json`, `compare.md` and, where there are
 /// captions or questions, `table1` and `table2` as `.md` and `.tex` to `out`. `seed` decides which cases are drawn.
 ///
 /// # Errors
-/// An output folder with something in it; what is no evaluation; fewer than two systems; runs of other samples.
+/// An output folder with something in it; what is no evaluation; fewer systems than are wanted; runs of other samples.
 pub fn compare(
     systems: &[System],
     baseline: Option<&str>,
+    wanted: Wanted,
     seed: u64,
     out: &Path,
 ) -> Result<CompareReport, TrainerError> {
     refuse_occupied(out)?;
-    let baseline = system::checked(systems, baseline)?;
+    let baseline = system::checked(systems, baseline, wanted)?;
     let read = |system: &System| system.runs.iter().map(|run| Evaluated::read(run)).collect();
     let runs: Vec<Vec<Evaluated>> = systems.iter().map(read).collect::<Result<_, TrainerError>>()?;
     let all: Vec<&Evaluated> = runs.iter().flatten().collect();
@@ -164,7 +165,7 @@ mod tests {
         };
         let systems = [system("a", 0.5), system("b", 0.75)];
         let out = folder.path().join("out");
-        let found = compare(&systems, None, 0, &out).unwrap();
+        let found = compare(&systems, None, Wanted::Comparison, 0, &out).unwrap();
         assert_eq!((found.comparisons.len(), found.comparisons[0].verdict), (1, Verdict::CannotBeToldApart));
         let there = |name: &str| out.join(name).is_file();
         assert!(
@@ -172,7 +173,9 @@ mod tests {
         );
         let read: CompareReport = serde_json::from_slice(&fs::read(out.join("compare.json")).unwrap()).unwrap();
         assert_eq!(read, found);
-        let again = compare(&systems, None, 0, &out).unwrap_err().to_string();
+        let again = compare(&systems, None, Wanted::Comparison, 0, &out).unwrap_err().to_string();
         assert!(again.contains("is not empty"), "{again}");
+        let alone = compare(&systems[..1], None, Wanted::Tables, 0, &folder.path().join("alone")).unwrap();
+        assert!(alone.comparisons.is_empty() && folder.path().join("alone/table1.tex").is_file());
     }
 }

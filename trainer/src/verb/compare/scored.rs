@@ -197,7 +197,8 @@ impl Place<'_> {
                 Flips::All => None,
                 Flips::Drawn(drawn) => Some(drawn as u64),
             },
-            mcnemar: comparison.mcnemar.map(|found| DiscordantAnswers {
+            // Scores of texts may all be 0 or 1 too, where nobody is right or wrong.
+            mcnemar: comparison.mcnemar.filter(|_| self.task == Task::ClosedVqa).map(|found| DiscordantAnswers {
                 baseline_alone: found.first_alone as u64,
                 system_alone: found.second_alone as u64,
                 p: found.p,

@@ -22,6 +22,15 @@ impl System {
     }
 }
 
+/// What is asked of evaluations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// What tells two or more systems apart, and the tables.
+    Comparison,
+    /// The tables at least, for which one system is enough.
+    Tables,
+}
+
 /// Words that are no `NAME=RUN,RUN`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected NAME=RUN or NAME=RUN,RUN,.., found `{0}`")]
@@ -45,13 +54,17 @@ impl FromStr for System {
 /// The place of the baseline: the named system, or the first one.
 ///
 /// # Errors
-/// Fewer than two systems, two of one name, a run given twice, a baseline that is none of them.
-pub(super) fn checked(systems: &[System], baseline: Option<&str>) -> Result<usize, TrainerError> {
+/// Fewer systems than are wanted, two of one name, a run given twice, a baseline that is none of them.
+pub(super) fn checked(systems: &[System], baseline: Option<&str>, wanted: Wanted) -> Result<usize, TrainerError> {
     let refused = |key: &str, expected: &str, found: String| {
         Err(TrainerError::Config { key: key.into(), expected: expected.into(), found })
     };
-    if systems.len() < 2 {
-        return refused("compare", "two or more systems", systems.len().to_string());
+    match (wanted, systems.len()) {
+        (Wanted::Comparison, count @ 0..2) => {
+            return refused("compare", "two or more systems, or one with --tables", count.to_string());
+        }
+        (Wanted::Tables, 0) => return refused("compare --tables", "a system", "none".into()),
+        _ => {}
     }
     let (mut names, mut folders) = (BTreeSet::new(), BTreeSet::new());
     for system in systems {
@@ -93,9 +106,13 @@ mod tests {
     #[test]
     fn what_can_not_be_compared_is_named() {
         let two = [system("a", &["x"]), system("b", &["y", "z"])];
+        let checked = |systems: &[System], baseline| checked(systems, baseline, Wanted::Comparison);
         assert_eq!((checked(&two, None).unwrap(), checked(&two, Some("b")).unwrap()), (0, 1));
         let refused = |systems: &[System], baseline| checked(systems, baseline).unwrap_err().to_string();
-        assert_eq!(refused(&two[..1], None), "compare: expected two or more systems, found 1");
+        assert_eq!(refused(&two[..1], None), "compare: expected two or more systems, or one with --tables, found 1");
+        assert_eq!(super::checked(&two[..1], None, Wanted::Tables).unwrap(), 0);
+        let none = super::checked(&[], None, Wanted::Tables).unwrap_err().to_string();
+        assert_eq!(none, "compare --tables: expected a system, found none");
         assert_eq!(refused(&two, Some("c")), "--baseline: expected one of a, b, found c");
         let again = [two[0].clone(), system("a", &["z"])];
         assert_eq!(refused(&again, None), "compare: expected a name of its own for each system, found a twice");
