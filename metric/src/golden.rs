@@ -21,6 +21,8 @@ pub(crate) struct Text {
     pub(crate) rouge_l: f64,
     #[serde(rename = "rougeLsum")]
     pub(crate) rouge_lsum: f64,
+    /// The four of ROUGE with stems.
+    pub(crate) stemmed: [f64; 4],
 }
 
 pub(crate) fn texts() -> Vec<Text> {

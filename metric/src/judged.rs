@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::bleu::bleu;
 use crate::closed::{is_correct, is_correct_strict};
+use crate::meteor::Meteor;
 use crate::rouge::{Words, rouge};
 
 /// What is expected of an answer.
@@ -23,8 +24,8 @@ pub enum Expected<'a> {
 }
 
 /// The scores that apply to an answer, each between 0 and 1, higher is better: `bleu1`, `rouge1`, `rouge2`, `rougeL` and `rougeLsum`
-/// of captions and open answers, `bleu4` of captions, `correct` and `correct_strict` of closed ones.
-pub fn measure(answer: &str, expected: Expected<'_>) -> BTreeMap<String, f64> {
+/// of captions and open answers, and with `meteor` also that, `bleu4` of captions, `correct` and `correct_strict` of closed ones.
+pub fn measure(answer: &str, expected: Expected<'_>, meteor: Option<&Meteor>) -> BTreeMap<String, f64> {
     let named = |scores: &[(&str, f64)]| scores.iter().map(|(name, score)| ((*name).to_owned(), *score)).collect();
     match expected {
         Expected::Caption(reference) | Expected::Open(reference) => {
@@ -36,6 +37,7 @@ pub fn measure(answer: &str, expected: Expected<'_>) -> BTreeMap<String, f64> {
                 ("rougeL", rouge.rouge_l),
                 ("rougeLsum", rouge.rouge_lsum),
             ]);
+            scores.extend(meteor.map(|meteor| ("meteor".to_owned(), meteor.score(answer, reference).value)));
             // Most open answers have under 4 tokens, of which BLEU-4 says nothing.
             if let Expected::Caption(_) = expected {
                 scores.insert("bleu4".into(), bleu.bleu4);
@@ -60,7 +62,7 @@ mod tests {
     #[test]
     fn each_task_has_its_scores() {
         let names = |expected| {
-            let scores = measure("A. liver", expected);
+            let scores = measure("A. liver", expected, None);
             scores.iter().map(|(name, value)| format!("{name} {value:.2}")).collect::<Vec<_>>().join(", ")
         };
         let open = "bleu1 0.72, rouge1 0.80, rouge2 0.00, rougeL 0.80, rougeLsum 0.80";
@@ -81,12 +83,12 @@ mod tests {
             let choices: Vec<Option<&str>> = choices.iter().map(Option::as_deref).collect();
             let closed = Expected::Closed { right: Some(&reference), choices: &choices };
             for expected in [Expected::Caption(&reference), closed] {
-                for (name, score) in measure(&answer, expected) {
+                for (name, score) in measure(&answer, expected, None) {
                     prop_assert!((0.0..=1.0).contains(&score), "{} {}", name, score);
                 }
             }
             // A text is equal to itself, where it has what is compared.
-            let same = measure(&answer, Expected::Caption(&answer));
+            let same = measure(&answer, Expected::Caption(&answer), None);
             prop_assert!([0.0, 1.0].contains(&same["bleu1"]) && [0.0, 1.0].contains(&same["rougeLsum"]));
         }
     }

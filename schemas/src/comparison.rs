@@ -51,6 +51,9 @@ pub struct ComparedRun {
     pub selection_hash: Option<String>,
     /// How answers' tokens were chosen and how many there could be, in words.
     pub decoding: Option<String>,
+    /// Which METEOR was computed.
+    #[serde(default)]
+    pub meteor: Option<String>,
     /// How many answers there are.
     pub answers: u64,
     /// Answers that the most tokens that were allowed ended; null where another program or an earlier version answered.

@@ -10,7 +10,7 @@
 //! - [`outcome`]: what became of one manifest range, in its shard's footer
 //! - [`index`]: the file `dataset.json`
 //! - [`inputs`]: how a model's inputs are made from volumes and texts
-//! - [`report`]: what each program says about its run, as JSON
+//! - [`report`]: what each program says about its run, as JSON; [`joined`]: several runs shown together
 //! - [`comparison`]: what tells evaluations apart, as JSON
 //! - [`config`]: TOML text plus overrides to a typed value
 //! - [`guarded`]: a library's panic on damaged bytes, as words
@@ -27,6 +27,7 @@ pub mod id;
 pub mod identity;
 pub mod index;
 pub mod inputs;
+pub mod joined;
 pub mod manifest;
 pub mod outcome;
 pub mod quarantine;

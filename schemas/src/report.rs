@@ -228,6 +228,19 @@ pub struct TrainReport {
 pub struct RunLength {
     /// Steps of the whole run.
     pub steps: u64,
+    /// What `micro_batch = "auto"` came to; absent where the configuration states it, and in runs of earlier versions. A run that goes
+    /// on keeps it, since the draws of adapters' dropout depend on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<SettledBudget>,
+}
+
+/// The most that is computed at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettledBudget {
+    /// Tokens of a micro-batch.
+    pub tokens: usize,
+    /// Distinct volumes of a micro-batch.
+    pub volumes: usize,
 }
 
 /// One step of contrastive training.
@@ -370,6 +383,33 @@ pub struct Score {
     pub shares: BTreeMap<String, f64>,
 }
 
+/// What an evaluation's answers come to where they are asked for in another way, and what that says of the evaluation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ControlScore {
+    /// `shuffled`: about a volume of another case; `blank`: about a volume of zeros; `question_only`: without a volume;
+    /// `choices_rotated`: each choice by the letter before its own; `majority`: the most frequent answer of the training split,
+    /// without a model.
+    pub control: String,
+    /// Kind of pair.
+    pub task: Task,
+    /// Metric's name.
+    pub metric: String,
+    /// Samples that were asked both ways.
+    pub count: u64,
+    /// Cases that they are of.
+    pub cases: u64,
+    /// Mean of the evaluation's own answers to them.
+    pub real: f64,
+    /// Mean of the control's answers.
+    pub control_mean: f64,
+    /// The former less the latter: how far the answers rest on what the control takes away.
+    pub difference: f64,
+    /// The ends of its 95 % confidence interval, over cases.
+    pub interval: [f64; 2],
+    /// Share of answers that differ from the evaluation's own; with `choices_rotated`, of those that name another choice.
+    pub changed: f64,
+}
+
 /// `report.json` of `med2e3 evaluate`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluateReport {
@@ -379,8 +419,14 @@ pub struct EvaluateReport {
     pub checkpoint: String,
     /// Samples left out because their volume is in quarantine.
     pub samples_without_volume: u64,
+    /// Which METEOR was computed; absent where none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meteor: Option<String>,
     /// The result table.
     pub scores: Vec<Score>,
+    /// The controls, each on a part of the samples or all.
+    #[serde(default)]
+    pub controls: Vec<ControlScore>,
     /// Later turns of conversations that were not asked.
     #[serde(default)]
     pub turns_not_asked: u64,
@@ -476,54 +522,6 @@ pub struct DemoSetReport {
     pub forms: BTreeMap<String, u64>,
     /// Inputs that are broken on purpose.
     pub broken: Vec<String>,
-}
-
-/// What a training does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RunState {
-    /// A process trains into its folder.
-    Running,
-    /// Its report is written.
-    Finished,
-    /// Neither: `--resume` goes on.
-    Stopped,
-}
-
-/// The JSON file next to the HTML page of `med2e3 report`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct JoinedReport {
-    /// The runs, in the order in which they were given.
-    pub runs: Vec<JoinedRun>,
-}
-
-/// One run of a joined report; `path` is its folder, as it was given.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the fields are those of the runs' own reports")]
-pub enum JoinedRun {
-    /// `med2e3-data demo-set`.
-    DemoSet { path: String, demo_set: DemoSetReport },
-    /// `med2e3-data prepare`.
-    Dataset { path: String, volumes: TableCounts, texts: TableCounts, seconds: f64 },
-    /// `med2e3 train` or `train-clip`. `step` is the last one of its log, `steps` those of the whole run, where it is known.
-    /// `losses` and `validation` are pairs of step and loss; losses that are not finite are left out.
-    Training {
-        path: String,
-        name: String,
-        state: RunState,
-        step: u64,
-        steps: Option<u64>,
-        losses: Vec<(u64, f64)>,
-        validation: Vec<(u64, f64)>,
-        seconds: f64,
-    },
-    /// `med2e3 evaluate`.
-    Evaluation { path: String, split: Split, checkpoint: String, scores: Vec<Score>, seconds: f64 },
-    /// `med2e3 explain`.
-    Explanation { path: String, checkpoint: String, questions: u64, seconds: f64 },
-    /// `med2e3 retrieve`.
-    Retrieval { path: String, retrieval: RetrieveReport },
 }
 
 #[cfg(test)]

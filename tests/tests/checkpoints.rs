@@ -217,10 +217,28 @@ fn a_checkpoint_that_can_not_be_written_is_tried_again_and_costs_no_step() {
     assert!(steps(&folder.join("run")).ends_with(&[6]));
     assert!(weights(&folder.join("whole"), 6) == weights(&folder.join("run"), 6));
 
+    // The log too: its lines wait, and stand in their order once there is room.
+    let log = folder.join("logged/train.jsonl");
+    let fault = |times| Fault { operation: "write", number: ENOSPC, times, first: 2, prefix: &log };
+    let said = run_to(0, faults.with(&mut train(folder, "logged", &every), fault(3)));
+    assert!(
+        said.err.contains("train.jsonl: write failed, the disk is full") && said.err.contains("is whole again"),
+        "{}",
+        said.err
+    );
+    assert!(said.err.contains("step-2 is not written"), "{}", said.err);
+    let text = |run: &str| fs::read_to_string(folder.join(run).join("train.jsonl")).unwrap();
+    let of = |run: &str| -> Vec<(Value, Value)> {
+        let line = |line: &str| -> Value { serde_json::from_str(line).unwrap() };
+        text(run).lines().map(line).map(|line| (line["step"].clone(), line["loss"].clone())).collect()
+    };
+    assert_eq!(of("logged"), of("whole"));
+
     // A disk that stays full ends the run after the stated number, and leaves what was whole.
     fs::remove_dir_all(folder.join("run")).unwrap();
     run_to(0, &mut train(folder, "run", &["data.max_steps=2", "checkpoint.every_steps=2"]));
     let more = ["checkpoint.every_steps=1", "checkpoint.max_failed=2", "data.max_steps=1000", "data.epochs=1000"];
+    let fault = |times| Fault { operation: "write", number: ENOSPC, times, first: 1, prefix: &prefix };
     let said = run_to(2, faults.with(train(folder, "run", &more).arg("--resume"), fault(1_000_000)));
     assert!(said.err.contains("3 checkpoints in a row could not be written"), "{}", said.err);
     assert!(said.err.contains("the checkpoint step-2 is kept"), "{}", said.err);
@@ -287,4 +305,31 @@ fn keys_of_earlier_versions_are_read_and_said() {
     assert!(earlier != text);
     fs::write(folder.join("run/train.toml"), earlier).unwrap();
     run_to(0, train(folder, "run", &["step.batch=3", "checkpoint.every_steps=2", "data.max_steps=8"]).arg("--resume"));
+}
+
+#[test]
+fn what_auto_came_to_is_kept_by_a_run_that_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    let auto = ["step.micro_batch=\"auto\""];
+    run_to(0, &mut train(folder, "run", &auto));
+    let noted = folder.join("run/run.json");
+    let mut known: Value = serde_json::from_str(&fs::read_to_string(&noted).unwrap()).unwrap();
+    assert!(known["micro_batch"]["tokens"].as_u64() > Some(0) && known["micro_batch"]["volumes"].as_u64() > Some(0));
+    // As if the device had had less memory when the run began.
+    known["micro_batch"] = serde_json::json!({ "tokens": 160, "volumes": 1 });
+    fs::write(&noted, known.to_string()).unwrap();
+    for gone in ["run/step-6", "run/report.json"] {
+        let path = folder.join(gone);
+        if path.is_dir() {
+            fs::remove_dir_all(path).unwrap()
+        } else {
+            fs::remove_file(path).unwrap()
+        };
+    }
+    let said = run_to(0, train(folder, "run", &auto).arg("--resume")).err;
+    assert!(said.contains("at once: at most 160 tokens and 1 volumes"), "{said}");
+    let again: Value = serde_json::from_str(&fs::read_to_string(&noted).unwrap()).unwrap();
+    assert_eq!(again, known);
 }

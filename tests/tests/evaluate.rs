@@ -110,3 +110,62 @@ fn a_folder_of_another_run_is_refused_with_what_differs() {
     fs::write(&log, &text).unwrap();
     run_to(0, &mut evaluate(folder, "run", "dataset", "out", &TRAIN));
 }
+
+#[test]
+fn with_wordnet_meteor_is_computed_and_without_it_is_said() {
+    let folder = made();
+    let folder = folder.path();
+    let said = run_to(0, &mut evaluate(folder, "run", "dataset", "without", &TRAIN));
+    assert!(!said.out.contains("meteor"), "{}", said.out);
+    let wordnet = std::env::var("MED2E3_WORDNET").unwrap_or_else(|_| ".wordnet".into());
+    let meteor = format!("meteor={{ wordnet = {wordnet:?}, nltk = \"3.10\" }}");
+    run_to(0, &mut evaluate(folder, "run", "dataset", "with", &[TRAIN[0], TRAIN[1], &meteor]));
+    let report = report(&folder.join("with"));
+    assert_eq!(report["meteor"], "nltk 3.10, WordNet 3.0");
+    for answer in report["answers"].as_array().unwrap() {
+        assert_eq!(answer["metrics"]["meteor"].is_number(), answer["task"] != "closed_vqa", "{answer}");
+    }
+    assert!(report["scores"].as_array().unwrap().iter().any(|score| score["metric"] == "meteor"));
+    let none = format!("meteor={{ wordnet = {:?} }}", folder.join("study").display().to_string());
+    let said = run_to(2, &mut evaluate(folder, "run", "dataset", "none", &[TRAIN[0], TRAIN[1], &none])).err;
+    assert!(said.contains("study/") && said.contains("no such file"), "{said}");
+}
+
+#[test]
+fn controls_take_away_what_answers_may_rest_on() {
+    let folder = made();
+    let folder = folder.path();
+    let config = [TRAIN[0], TRAIN[1], "controls=\"all\""];
+    run_to(0, &mut evaluate(folder, "run", "dataset", "all", &config));
+    let all = report(&folder.join("all"));
+    let of = |report: &Value, control: &str| -> Vec<Value> {
+        let scores = report["controls"].as_array().unwrap();
+        scores.iter().filter(|score| score["control"] == control).cloned().collect()
+    };
+    for control in ["shuffled", "blank", "question_only", "choices_rotated", "majority"] {
+        let scores = of(&all, control);
+        assert!(!scores.is_empty(), "{control}");
+        for score in &scores {
+            let number = |key: &str| score[key].as_f64().unwrap();
+            assert!((number("real") - number("control_mean") - number("difference")).abs() < 1e-12, "{score}");
+            assert!((0.0..=1.0).contains(&number("changed")) && number("count") >= 1.0, "{score}");
+            assert!(score["interval"][0].as_f64() <= score["interval"][1].as_f64(), "{score}");
+        }
+        assert_eq!(folder.join(format!("all/controls/{control}.jsonl")).exists(), control != "majority");
+    }
+    assert!(of(&all, "choices_rotated").iter().all(|score| score["task"] == "closed_vqa"));
+
+    // None, and a number; what was cut goes on here too.
+    run_to(0, &mut evaluate(folder, "run", "dataset", "none", &[TRAIN[0], TRAIN[1], "controls=0"]));
+    assert_eq!(report(&folder.join("none"))["controls"].as_array().unwrap().len(), 0);
+    let out = folder.join("all");
+    let log = out.join("controls/shuffled.jsonl");
+    let text = fs::read_to_string(&log).unwrap();
+    fs::write(&log, &text[..text.len() / 2]).unwrap();
+    fs::remove_file(out.join("report.json")).unwrap();
+    run_to(0, &mut evaluate(folder, "run", "dataset", "all", &config));
+    assert_eq!(report(&out), all);
+    let said =
+        run_to(2, &mut evaluate(folder, "run", "dataset", "bad", &[TRAIN[0], TRAIN[1], "controls=\"some\""])).err;
+    assert!(said.contains("\"all\" or a number of samples"), "{said}");
+}

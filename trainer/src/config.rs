@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use med2e3_feed::TextForm;
 use med2e3_feed::order::Order;
+use med2e3_metric::meteor::{Meteor, Release, WordNet};
 use med2e3_program::machine::most_threads;
 use med2e3_schemas::config::Moved;
 use med2e3_schemas::sample::{Split, Task};
@@ -352,12 +353,93 @@ pub struct EvaluateConfig {
     /// Seed of what a scorer draws, for each sample by itself, and of the cases that are drawn for intervals.
     #[serde(default)]
     pub seed: u64,
+    /// On how many samples of each task the answers are controlled: asked again about another volume, about none, with other letters.
+    /// 2048 where absent.
+    #[serde(default)]
+    pub controls: Controls,
+    /// With it METEOR is computed too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meteor: Option<MeteorConfig>,
     /// Which turns of a conversation are asked.
     #[serde(default)]
     pub turns: Turns,
     /// What becomes of a dataset whose inputs are made in another way than those that the checkpoint learned from.
     #[serde(default)]
     pub other_inputs: OtherInputs,
+}
+
+/// On how many samples an evaluation is controlled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged, expecting = "expected \"all\" or a number of samples of each task")]
+pub enum Controls {
+    /// At most so many of each task, drawn by the seed; 0 for none.
+    Samples(usize),
+    /// On all of them.
+    Word(All),
+}
+
+words! {
+    /// No bound.
+    pub enum All {
+        /// All of them.
+        All = "all",
+    }
+}
+
+impl Default for Controls {
+    fn default() -> Controls {
+        Controls::Samples(2048)
+    }
+}
+
+impl Controls {
+    /// Samples of each task at most.
+    pub(crate) fn most(self) -> usize {
+        match self {
+            Controls::Samples(most) => most,
+            Controls::Word(All::All) => usize::MAX,
+        }
+    }
+}
+
+/// METEOR.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MeteorConfig {
+    /// A folder with the dictionary files of WordNet 3.0; `cargo xtask setup --wordnet` makes `.wordnet`.
+    pub wordnet: PathBuf,
+    /// The release of nltk that it equals.
+    #[serde(default)]
+    pub nltk: NltkRelease,
+}
+
+impl MeteorConfig {
+    /// # Errors
+    /// No WordNet 3.0 there.
+    pub(crate) fn open(&self) -> Result<Meteor, TrainerError> {
+        Ok(Meteor::new(WordNet::open(&self.wordnet)?, self.nltk.release()))
+    }
+}
+
+words! {
+    /// A release of nltk.
+    #[derive(Default)]
+    pub enum NltkRelease {
+        /// That of published tables.
+        #[default]
+        V3_8_1 = "3.8.1",
+        /// Where dashes and curly quotes part words.
+        V3_10 = "3.10",
+    }
+}
+
+impl NltkRelease {
+    fn release(self) -> Release {
+        match self {
+            NltkRelease::V3_8_1 => Release::V3_8_1,
+            NltkRelease::V3_10 => Release::V3_10,
+        }
+    }
 }
 
 words! {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use med2e3_feed::FeedError;
 use med2e3_input::InputError;
 use med2e3_metric::compare::CompareError;
+use med2e3_metric::meteor::WordNetError;
 use med2e3_program::output::OutputError;
 use med2e3_schemas::SchemaError;
 use med2e3_schemas::sample::Task;
@@ -126,6 +127,9 @@ pub enum TrainerError {
     /// An input or a tokenizer that can't be read.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// WordNet, which METEOR reads.
+    #[error(transparent)]
+    WordNet(#[from] WordNetError),
     /// A model whose parts do not fit.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -1,6 +1,6 @@
 """Makes texts.json: BLEU and ROUGE of single answers by the reference implementations.
 
-    pip install sacrebleu==2.6.0 rouge-score==0.1.2
+    pip install sacrebleu==2.6.0 rouge-score==0.1.2 nltk==3.8.1
     python3 texts.py > texts.json
 
 Hugging Face's `bleu` is sacrebleu's tokenizer 13a (its copy splits where sacrebleu joins by spaces) and the formula
@@ -17,7 +17,8 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
 tokenize = Tokenizer13a()
-scorer = RougeScorer(["rouge1", "rouge2", "rougeL", "rougeLsum"], use_stemmer=False)
+NAMES = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
+scorer, stemming = RougeScorer(NAMES, use_stemmer=False), RougeScorer(NAMES, use_stemmer=True)
 
 CASES = [
     # Plain answers: equal, disjoint, partly right, another order, repeated words.
@@ -92,6 +93,10 @@ CASES = [
     ("x\nx\nx", "x x\nx x"),
     ("Findings: mass.\r\nImpression: mass.", "Findings: mass.\nImpression: none."),
     ("one line", "two\nlines one"),
+    # Stems, as rouge_score takes them on request.
+    ("enlarged lesions were calcified bilaterally", "enlargement of the lesion; bilateral calcifications"),
+    ("the dying its his kidneys' was flies", "die it kidney fly"),
+    ("pulmonary emphysematous changes", "emphysema of the pulmonary arteries changing"),
     # Four tokens and more.
     ("a b c", "a b c"),
     ("the liver is large and the spleen is large", "the spleen is large and the liver is large"),
@@ -137,6 +142,7 @@ def case(prediction, reference):
         "bleu1": bleu(stripped, target, 1),
         "bleu4": bleu(stripped, target, 4),
         **{name: score.fmeasure for name, score in scores.items()},
+        "stemmed": [score.fmeasure for score in stemming.score(target, stripped).values()],
     }
 
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use med2e3_schemas::report::{
     ClipStep, EvaluateReport, ExplainReport, RetrieveReport, TrainClipReport, TrainReport, TrainStep,
 };
+use med2e3_schemas::sample::Task;
 
 use crate::files::model_files::Tables;
 use crate::model::Preset;
@@ -86,8 +87,51 @@ pub(super) fn evaluated(report: &EvaluateReport) -> String {
             text += &format!("{}: {:.2} % of the answers {meaning}\n", task.as_str(), 100.0 * share);
         }
     }
+    text += &controls(report);
+    if report.answers_cut > 0 {
+        text += &format!("{} answers were cut at the most tokens that the run allows\n", report.answers_cut);
+    }
+    match &report.meteor {
+        Some(meteor) => text += &format!("meteor: as {meteor}\n"),
+        None if report.scores.iter().any(|score| score.task != Task::ClosedVqa) => {
+            text += "meteor: not computed; it needs WordNet (cargo xtask setup --wordnet) and meteor = { wordnet = FOLDER }\n";
+        }
+        None => {}
+    }
     text
 }
+
+/// One metric of each task under each control.
+fn controls(report: &EvaluateReport) -> String {
+    let shown: Vec<_> =
+        report.controls.iter().filter(|score| SHOWN_OF_CONTROLS.contains(&score.metric.as_str())).collect();
+    if shown.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(
+        "{:<16}{:<12}{:<9}{:>7}{:>9}{:>9}{:>9}{:>18}{:>10}\n",
+        "control", "task", "metric", "count", "real %", "control", "less", "95 %", "changed %"
+    );
+    for score in shown {
+        let [low, high] = score.interval.map(|end| 100.0 * end);
+        text += &format!(
+            "{:<16}{:<12}{:<9}{:>7}{:>9.2}{:>9.2}{:>9.2}{:>18}{:>10.1}\n",
+            score.control,
+            score.task.as_str(),
+            score.metric,
+            score.count,
+            100.0 * score.real,
+            100.0 * score.control_mean,
+            100.0 * score.difference,
+            format!("{low:.2} to {high:.2}"),
+            100.0 * score.changed
+        );
+    }
+    text
+}
+
+/// The metrics that a terminal shows of controls; the report has all.
+const SHOWN_OF_CONTROLS: [&str; 2] = ["correct", "rouge1"];
 
 pub(super) fn explained(report: &ExplainReport) -> String {
     format!("{} questions explained\n", report.explanations.len())

@@ -209,16 +209,23 @@ impl Answerer {
     /// # Errors
     /// A question that is too long, or a checkpoint without the text encoder's tokenizer where questions go through it.
     pub fn prompt(&self, question: &str) -> Result<Prompt, TrainerError> {
+        // Some templates lay out the instruction of a caption in another way.
+        let text = self.inputs.as_ref().and_then(|inputs| inputs.text.as_ref());
+        let is_caption = text.is_some_and(|text| text.caption_prompts.iter().any(|prompt| prompt == question.trim()));
+        self.prompt_of(if is_caption { Task::Caption } else { Task::OpenVqa }, question)
+    }
+
+    /// The same of a question whose task is known.
+    ///
+    /// # Errors
+    /// As [`Answerer::prompt`].
+    pub fn prompt_of(&self, task: Task, question: &str) -> Result<Prompt, TrainerError> {
         let config = self.model.config();
         let budget = LengthBudget {
             total: config.llm.max_position_embeddings,
             visual_tokens: config.visual_token_count() as usize,
             keep_end: false,
         };
-        // Some templates lay out the instruction of a caption in another way.
-        let text = self.inputs.as_ref().and_then(|inputs| inputs.text.as_ref());
-        let is_caption = text.is_some_and(|text| text.caption_prompts.iter().any(|prompt| prompt == question.trim()));
-        let task = if is_caption { Task::Caption } else { Task::OpenVqa };
         let turn = Turn { question: self.template.with_image(task, question), answer: None };
         let encoded = self.template.encode(&self.tokenizer, &[turn], &budget)?;
         let wide = |ids: Vec<i32>| ids.into_iter().map(i64::from).collect();

@@ -1,14 +1,15 @@
 //! A sample's answer with its metrics.
 
 use med2e3_input::text::pandas;
+use med2e3_metric::meteor::Meteor;
 use med2e3_metric::{Expected, measure};
 use med2e3_schemas::report::Answer;
 use med2e3_schemas::sample::{SampleRow, Task};
 
 use super::answerer::Reply;
 
-/// What is reported of a reply to a sample's first question.
-pub(crate) fn judged(sample: &SampleRow, reply: Reply) -> Answer {
+/// What is reported of a reply to a sample's first question; METEOR where it is given.
+pub(crate) fn judged(sample: &SampleRow, reply: Reply, meteor: Option<&Meteor>) -> Answer {
     let choices = offered(sample);
     let expected = match sample.task {
         Task::Caption => Expected::Caption(&sample.answer),
@@ -16,7 +17,7 @@ pub(crate) fn judged(sample: &SampleRow, reply: Reply) -> Answer {
         Task::ClosedVqa => Expected::Closed { right: sample.answer_choice.as_deref(), choices: &choices },
     };
     Answer {
-        metrics: measure(&reply.answer, expected),
+        metrics: measure(&reply.answer, expected, meteor),
         sample_id: sample.sample_id.to_string(),
         volume_id: sample.volume_ids.first().map(ToString::to_string).unwrap_or_default(),
         case_id: sample.case_id.clone(),

@@ -17,7 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use med2e3_program::visible;
-use med2e3_schemas::report::{JoinedReport, RunState};
+use med2e3_schemas::joined::{JoinedReport, RunState};
 use med2e3_store::put_whole;
 
 use crate::TrainerError;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use med2e3_schemas::joined::JoinedRun;
 use med2e3_schemas::quarantine::{self, QuarantineRecord};
-use med2e3_schemas::report::{DemoSetReport, EvaluateReport, ExplainReport, JoinedRun, PrepareReport, RetrieveReport};
+use med2e3_schemas::report::{DemoSetReport, EvaluateReport, ExplainReport, PrepareReport, RetrieveReport};
 use med2e3_shards::{Dataset, Members, ShardError, ShardReader};
 use serde::de::DeserializeOwned;
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use med2e3_schemas::report::{JoinedRun, RunState, StepWork, TaskLoss, Validation};
+use med2e3_schemas::joined::{JoinedRun, RunState};
+use med2e3_schemas::report::{StepWork, TaskLoss, Validation};
 use med2e3_schemas::sample::Task;
 use serde::Deserialize;
 

@@ -47,7 +47,7 @@ type Named = (&'static str, &'static str, &'static str);
 const OF_TEXTS: [Named; 4] = [
     ("B@1", "bleu1", "equal to bleu of evaluate 0.4.2 with max_order 1"),
     ("R@1", "rouge1", "equal to rouge_score 0.1.2 without its stemmer"),
-    ("M", "meteor", "METEOR as nltk computes it, with WordNet 3.0"),
+    ("M", "meteor", "METEOR of the version that stands with a run"),
     ("BERT", "bert_score", "F1 of BERTScore by layer 17 of roberta-large, not rescaled"),
 ];
 
@@ -183,8 +183,9 @@ fn provenance(report: &CompareReport, system: &ComparedSystem, run: &ComparedRun
     let ComparedRun { answers, samples_without_volume, .. } = run;
     let cut = run.answers_cut.map_or("it is not known how many".into(), |cut| cut.to_string());
     let of = if run.path == system.name { String::new() } else { format!(", run {}", run.path) };
+    let meteor = run.meteor.as_ref().map_or(String::new(), |meteor| format!(" METEOR as {meteor};"));
     format!(
-        "{}{of}: split {}; dataset {}; selection {}; decoding {}; {cut} of {answers} answers cut at the most tokens; \
+        "{}{of}: split {}; dataset {}; selection {}; decoding {};{meteor} {cut} of {answers} answers cut at the most tokens; \
          {samples_without_volume} samples without a volume left out.",
         system.name,
         report.split,
@@ -226,6 +227,7 @@ mod tests {
             dataset_hash: decoding.map(|_| "0123".into()),
             selection_hash: decoding.map(|_| "4567".into()),
             decoding: decoding.map(str::to_owned),
+            meteor: decoding.map(|_| "nltk 3.8.1, WordNet 3.0".into()),
             answers: 40,
             answers_cut: decoding.map(|_| 2),
             samples_without_volume: 3,
@@ -286,7 +288,7 @@ mod tests {
         let notes = questions(&report()).unwrap().notes.join("\n");
         for part in [
             "ours: no answers of open_vqa; 14 samples of closed_vqa, 7 cases; accuracy where a choice is read (correct_strict) 40.00/50.00; means over 2 seeds.",
-            "ours, run b: split test; dataset 0123; selection 4567; decoding greedy; 2 of 40 answers cut",
+            "ours, run b: split test; dataset 0123; selection 4567; decoding greedy; METEOR as nltk 3.8.1, WordNet 3.0; 2 of 40 answers cut",
             "theirs: split test; dataset not stated; selection not stated; decoding not stated; it is not known how many of 40",
             "Accuracy: correct, the published criterion",
             "Decoding differs.",

@@ -63,14 +63,22 @@ impl Checkpoints {
     }
 
     /// Writes the state after a step while training goes on; waits for the copy in memory, and for the checkpoint before. Where
-    /// the memory is short of a copy it waits until everything is written.
+    /// the memory is short of a copy it waits until everything is written. `before` writes what must be on the disk first.
     ///
     /// # Errors
     /// More checkpoints in a row than the configuration allows could not be written.
-    pub(super) fn begin(&mut self, step: u64, shared: &Snapshot) -> Result<(), TrainerError> {
+    pub(super) fn begin(
+        &mut self,
+        step: u64,
+        shared: &Snapshot,
+        before: impl FnOnce() -> Result<(), TrainerError>,
+    ) -> Result<(), TrainerError> {
         self.settle()?;
         self.since = Stopwatch::start();
         self.due_seconds = 60.0 * self.config.every_minutes;
+        if let Err(problem) = before() {
+            return self.ended(step, Err(problem));
+        }
         let (out, keep) = (self.out.clone(), self.config.keep);
         let bytes = shared.tensor_bytes();
         // A copy may not press what else runs out of memory.
@@ -108,16 +116,22 @@ impl Checkpoints {
         Ok(self.last == Some(step))
     }
 
-    /// Writes the state after a step, and waits until it is written, in as many tries as the configuration allows.
+    /// Writes the state after a step, and waits until it is written, in as many tries as the configuration allows. `before` as for
+    /// [`Checkpoints::begin`].
     ///
     /// # Errors
     /// It could not be written.
-    pub(super) fn write(&mut self, step: u64, shared: &Snapshot) -> Result<(), TrainerError> {
+    pub(super) fn write(
+        &mut self,
+        step: u64,
+        shared: &Snapshot,
+        mut before: impl FnMut() -> Result<(), TrainerError>,
+    ) -> Result<(), TrainerError> {
         while !self.has(step)? {
             if self.failed_in_a_row > 0 {
                 thread::sleep(LAST_RETRY);
             }
-            let written = write(shared, &self.out, step, self.config.keep);
+            let written = before().and_then(|()| write(shared, &self.out, step, self.config.keep));
             self.ended(step, written)?;
         }
         Ok(())

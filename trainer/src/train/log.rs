@@ -1,14 +1,14 @@
 //! `train.jsonl`: one line of JSON a step; the same numbers go to TensorBoard's event files.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
 use med2e3_schemas::report::{ClipStep, TrainStep};
 use med2e3_store::{FileError, put_whole};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::appended::AppendedFile;
 use super::events::EventFile;
 use crate::TrainerError;
 
@@ -77,8 +77,7 @@ pub(crate) const LENGTH: &str = "run.json";
 
 /// The log, open for appending, and the steps in it.
 pub(super) struct StepLog<S> {
-    path: PathBuf,
-    file: File,
+    file: AppendedFile,
     events: EventFile,
     pub(super) steps: Vec<S>,
 }
@@ -89,21 +88,29 @@ impl<S: Logged> StepLog<S> {
     pub(super) fn create(path: &Path, steps: Vec<S>) -> Result<StepLog<S>, TrainerError> {
         let lines: String = steps.iter().map(line).collect();
         put_whole(path, lines.as_bytes())?;
-        let file = OpenOptions::new().append(true).open(path).map_err(FileError::of(path, "open"))?;
         let events = EventFile::begin(&path.with_file_name("events"), steps.last().map_or(0, Logged::step))?;
-        Ok(StepLog { path: path.to_owned(), file, events, steps })
+        Ok(StepLog { file: AppendedFile::open(path)?, events, steps })
     }
 
-    pub(super) fn append(&mut self, step: S) -> Result<(), TrainerError> {
-        self.file.write_all(line(&step).as_bytes()).map_err(FileError::of(&self.path, "write"))?;
-        self.events.append(step.step(), &step.scalars())?;
+    /// Adds a step. What the disk refuses of it waits for [`StepLog::flush`].
+    pub(super) fn append(&mut self, step: S) {
+        self.file.append(line(&step).as_bytes());
+        self.events.append(step.step(), &step.scalars());
         self.steps.push(step);
-        Ok(())
     }
 
     /// What was measured after a step, for TensorBoard alone.
-    pub(super) fn measured(&mut self, step: u64, scalars: &[(String, f64)]) -> Result<(), TrainerError> {
-        self.events.append(step, scalars)
+    pub(super) fn measured(&mut self, step: u64, scalars: &[(String, f64)]) {
+        self.events.append(step, scalars);
+    }
+
+    /// Writes what waits.
+    ///
+    /// # Errors
+    /// The disk still refuses it.
+    pub(super) fn flush(&mut self) -> Result<(), TrainerError> {
+        self.file.flush()?;
+        self.events.flush()
     }
 }
 

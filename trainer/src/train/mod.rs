@@ -14,11 +14,12 @@
 //! - `step_sums`: what the micro-batches of a step add up to: `tasks`: losses by task; `work`: how much, how fast, in what memory
 //! - `recent`: the last steps in words; `left_out`: steps that changed nothing
 //! - `observed`: a trace of a step, and by which peak utilization is stated
-//! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `events`: TensorBoard's files
+//! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `events`: TensorBoard's files; `appended`: both, on a full disk
 //! - `clip`: M3D-CLIP's own training
 //! - `validate`: the validation loss, and `questions`: what is answered with it
 //! - [`optimizer`]: clipping and AdamW over flat buffers; [`schedule`]: the learning rate
 
+mod appended;
 mod checkpoints;
 mod clip;
 #[cfg(test)]

@@ -23,7 +23,7 @@ use super::outlook::{Outlook, Planned, check_disk, outlook};
 use super::questions::Questions;
 use super::recent;
 use super::schedule::CosineSchedule;
-use super::settle::profile_of;
+use super::settle::{kept, profile_of, settled};
 use super::start::{Existing, Origin};
 use super::step_sums::{Computed, StepSums};
 use super::tasks::{TaskSums, TaskTargets};
@@ -127,7 +127,14 @@ impl Run {
         fit::check(&sizes, &data.dataset)?;
         let tokenizers = origin.tokenizers(config, &data.dataset)?;
         let planned = Planned { profile: profile_of(device), width_multiple: width_multiple(device) };
-        let Outlook { rule, estimate, sizes, learning } = outlook(config, &sizes, &data, &tokenizers, &planned, out)?;
+        let of = |config: &TrainConfig| outlook(config, &sizes, &data, &tokenizers, &planned, out);
+        let Outlook { rule, estimate, sizes, learning } = match kept(config, &origin, out) {
+            Some(kept) => of(&kept).or_else(|problem| {
+                note(format_args!("note: what \"auto\" came to before does not fit here ({problem}): found anew"));
+                of(config)
+            })?,
+            None => of(config)?,
+        };
         check_disk(&estimate, out)?;
         estimate.lines().iter().for_each(note);
         data.check_memory(&config.data, config.step.batch, rule.budget.volumes)?;
@@ -168,7 +175,10 @@ impl Run {
             _ => None,
         };
         let (log, left_out) = open_folder(out, &text, &origin, &state)?;
-        write_json(&out.join(log::LENGTH), &RunLength { steps: total_steps })?;
+        write_json(
+            &out.join(log::LENGTH),
+            &RunLength { steps: total_steps, micro_batch: settled(config, rule.budget) },
+        )?;
         forget_after(out, state.step)?;
         if let Origin::Resumed(checkpoint) = &origin {
             note(format_args!(
@@ -334,7 +344,7 @@ impl Run {
         line.skipped = skipped != 0.0;
         line.work = Some(self.costs.logged(&work, line.seconds, line.wait_seconds, peak_bytes));
         let (step, is_skipped) = (line.step, line.skipped);
-        self.log.append(line)?;
+        self.log.append(line);
         if !is_skipped {
             self.left_out_in_a_row.reset();
             return Ok(());
@@ -356,7 +366,7 @@ impl Run {
         self.finish_step()?;
         self.check_weights()?;
         let snapshot = self.snapshot()?;
-        self.checkpoints.begin(self.state.step, &snapshot)
+        self.checkpoints.begin(self.state.step, &snapshot, || self.log.flush())
     }
 
     /// Writes `step-N/` of the last finished step, where it is not there yet, and waits until it is whole.
@@ -370,7 +380,7 @@ impl Run {
         }
         self.check_weights()?;
         let snapshot = self.snapshot()?;
-        self.checkpoints.write(self.state.step, &snapshot)
+        self.checkpoints.write(self.state.step, &snapshot, || self.log.flush())
     }
 
     /// A problem of the data, after the steps before it were saved: who mends it goes on from there.

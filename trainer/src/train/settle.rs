@@ -1,13 +1,18 @@
 //! What a configuration leaves to be found of a step: how much is computed again, and how much at once, within the device's memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use med2e3_feed::{Budget, Splicing, TextForm};
+use med2e3_schemas::report::{RunLength, SettledBudget};
 use med2e3_schemas::sample::SampleRow;
 use tch::Device;
 
+use super::log::LENGTH;
+use super::start::Origin;
 use crate::TrainerError;
-use crate::config::{DataOrder, StepConfig};
+use crate::config::{DataOrder, MicroBatch, StepConfig, TrainConfig, Within};
+use crate::files::json::read_json;
 use crate::libtorch::device_capacity;
 use crate::model::recompute::Recompute;
 use crate::plan::Policy;
@@ -58,6 +63,22 @@ pub(crate) fn settle(step: &StepConfig, search: &Search<'_>, memory: f64) -> Res
     };
     let choice::Budget { tokens, volumes } = found.budget;
     Ok(Settled { budget: step.micro_batch.stated().unwrap_or(Budget { tokens, volumes }), choice: found })
+}
+
+/// What a run that goes on keeps of what `auto` came to when it began; `None` where nothing was left open.
+pub(super) fn kept(config: &TrainConfig, origin: &Origin, out: &Path) -> Option<TrainConfig> {
+    let is_open = config.step.micro_batch == MicroBatch::Auto && matches!(origin, Origin::Resumed(_));
+    let earlier: Option<RunLength> =
+        is_open.then(|| read_json(&out.join(LENGTH), "JSON as this program writes it").ok())?;
+    let SettledBudget { tokens, volumes } = earlier?.micro_batch?;
+    let step = StepConfig { micro_batch: MicroBatch::Within(Within { tokens, volumes }), ..config.step.clone() };
+    Some(TrainConfig { step, ..config.clone() })
+}
+
+/// What is noted of it in the run's folder.
+pub(super) fn settled(config: &TrainConfig, budget: Budget) -> Option<SettledBudget> {
+    let Budget { tokens, volumes } = budget;
+    (config.step.micro_batch == MicroBatch::Auto).then_some(SettledBudget { tokens, volumes })
 }
 
 /// Rates of a device as they are estimated, and the memory that is free on it.

@@ -44,7 +44,7 @@ impl Run {
     /// not kept: the steps go on, as they do after a step whose gradients are not finite.
     ///
     /// # Errors
-    /// Data that can't be fed, once the steps so far are saved; a batch that does not fit the model; the system refuses to write.
+    /// Data that can't be fed, once the steps so far are saved; a batch that does not fit the model; answers that can't be made.
     pub(super) fn validate(&mut self, config: &ValidationConfig) -> Result<(), TrainerError> {
         let step = self.state.step;
         let found = match self.measured(config) {
@@ -59,10 +59,15 @@ impl Run {
         }
         let by_task = found.by_task.iter().map(|(task, own)| (format!("validation/loss/{task}"), own.loss));
         let scalars: Vec<_> = std::iter::once(("validation/loss".to_owned(), found.loss)).chain(by_task).collect();
-        self.log.measured(step, &scalars)?;
+        self.log.measured(step, &scalars);
         let folder = self.out.join(FOLDER);
-        fs::create_dir_all(&folder).map_err(FileError::of(&folder, "create"))?;
-        write_json(&folder.join(format!("step-{step}.json")), &found)
+        let written = fs::create_dir_all(&folder).map_err(|error| FileError::of(&folder, "create")(error).into());
+        let written = written.and_then(|()| write_json(&folder.join(format!("step-{step}.json")), &found));
+        if let Err(problem) = written {
+            // The steps that follow are worth more than its answers; the losses are kept with the run's state.
+            note(format_args!("WARNING: {problem}; what was measured after step {step} is not in {FOLDER}/"));
+        }
+        Ok(())
     }
 
     /// Mean loss in nats per target over all targets of the batches, and over those of each task; NaN where the run has no

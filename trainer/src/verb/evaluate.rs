@@ -1,4 +1,4 @@
-//! FLOW 4: generate -> metrics -> table, on one page.
+//! FLOW 4: generate -> metrics -> controls -> table, on one page.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,12 +10,14 @@ use med2e3_schemas::report::EvaluateReport;
 use med2e3_shards::{Dataset, Selection};
 
 use crate::TrainerError;
-use crate::config::{EvaluateConfig, check_positive, check_tasks, check_threads};
+use crate::config::{EvaluateConfig, MeteorConfig, check_positive, check_tasks, check_threads};
 use crate::generate::answerer::Answerer;
-use crate::verb::answers::log::{AnswerLog, Answered};
-use crate::verb::answers::{Way, answers};
+use crate::verb::answers::log::{AnswerFolder, Answered};
+use crate::verb::answers::{Shown, Way, answers};
+use crate::verb::controls::Controlled;
 use crate::verb::score_table::score_table;
 use crate::verb::turns::asked;
+use crate::words::Word;
 
 /// Answers every sample of the split, scores the answers, and writes `report.json` to `out`. Answers are in `answers.jsonl` as they
 /// come; where a run was killed, the same call goes on with those that are missing.
@@ -28,6 +30,7 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
     check_threads([("threads", config.threads)])?;
     check_tasks("tasks", &config.tasks)?;
     config.decoding.check()?;
+    let meteor = config.meteor.as_ref().map(MeteorConfig::open).transpose()?;
     let dataset = Arc::new(Dataset::open(&config.dataset)?);
     let answerer = Answerer::open(&config.checkpoint, config.device, config.threads)?;
     answerer.check_fit(&dataset, config.other_inputs)?;
@@ -42,18 +45,26 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
     let selection = blake3::Hash::from_bytes(asked.samples.hash).to_hex().to_string();
     let index = Some(dataset.index().xxh3.clone());
     let answered = Answered { checkpoint: answerer.identity().into(), selection, dataset: index };
-    let mut log = AnswerLog::open(out, config, &answered, &asked)?;
+    let folder = AnswerFolder::claim(out, config, &answered)?;
     let EvaluateConfig { batch_size, decoding, max_new_tokens, seed, .. } = *config;
-    let way = Way { batch_size, decoding, max_new_tokens, seed };
+    let (meteor, shown) = (meteor.as_ref(), Shown::Voxels);
+    let way = Way { batch_size, decoding, max_new_tokens, seed, meteor, shown };
+    let mut log = folder.log(&asked)?;
     answers(&answerer, &dataset, log.open_questions(&asked), way, |answer| log.append(answer))?;
     let answers = log.in_order(&asked);
+    let bootstrap = Bootstrap { seed, threads: config.threads };
+    let control =
+        Controlled { answerer: &answerer, dataset: &dataset, folder: &folder, asked: &asked, answers: &answers, way };
+    let controls = control.scores(config.controls.most(), bootstrap)?;
     let report = EvaluateReport {
         split: config.split,
         checkpoint: config.checkpoint.display().to_string(),
         samples_without_volume: asked.samples.without_volume,
         turns_not_asked: asked.not_asked,
         answers_cut: answers.iter().filter(|answer| answer.is_cut).count() as u64,
-        scores: score_table(&answers, &asked.samples.rows, Bootstrap { seed: config.seed, threads: config.threads }),
+        meteor: config.meteor.as_ref().map(|meteor| format!("nltk {}, WordNet 3.0", meteor.nltk.as_str())),
+        scores: score_table(&answers, &asked.samples.rows, bootstrap),
+        controls,
         answers,
         seconds: watch.seconds(),
     };

@@ -22,7 +22,7 @@ use crate::files::csv::to_csv;
 use crate::fit::expect;
 use crate::generate::Decoding;
 use crate::generate::answerer::Answerer;
-use crate::verb::answers::{Way, answers};
+use crate::verb::answers::{Shown, Way, answers};
 use crate::verb::turns::Asked;
 
 /// Prompts answered together.
@@ -58,7 +58,14 @@ pub fn explain(config: &ExplainConfig, out: &Path) -> Result<ExplainReport, Trai
     }
     claim(out, "explain.toml", config)?;
 
-    let way = Way { batch_size: BATCH, decoding: Decoding::Greedy, max_new_tokens: config.max_new_tokens, seed: 0 };
+    let way = Way {
+        batch_size: BATCH,
+        decoding: Decoding::Greedy,
+        max_new_tokens: config.max_new_tokens,
+        seed: 0,
+        meteor: None,
+        shown: Shown::Voxels,
+    };
     let turns = vec![1; samples.rows.len()];
     let (asked, mut found) = (Asked { samples, turns, not_asked: later as u64 }, Vec::new());
     answers(&answerer, &dataset, asked, way, |answer| {

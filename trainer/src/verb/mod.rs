@@ -11,12 +11,13 @@
 //! - [`mod@bench`]: a training step measured, compared between devices, and taken apart
 //! - [`plan`]: what a run will cost; [`runs`]: the runs below a folder
 //! - `answers`: answers to a dataset's samples, for the first two; `turns`: later turns of conversations as questions;
-//!   `score_table`: what metrics of answers come to
+//!   `score_table`: what metrics of answers come to; `controls`: the same questions asked in other ways
 
 mod answers;
 pub mod ask;
 pub mod bench;
 pub mod compare;
+mod controls;
 pub mod evaluate;
 pub mod exchange;
 pub mod explain;

@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use med2e3_schemas::report::{RunLength, RunState};
+use med2e3_schemas::joined::RunState;
+use med2e3_schemas::report::RunLength;
 use med2e3_store::FileError;
 use serde::{Deserialize, Serialize};
 

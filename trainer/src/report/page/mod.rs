@@ -70,6 +70,7 @@ pub(super) fn html(runs: &[Run], reload: Option<u64>) -> String {
                 (training::section(&of(runs, |what| if let What::Training(found) = what { Some(found) } else { None })))
                 @for (run, report) in of(runs, |what| if let What::Evaluation(found) = what { Some(found) } else { None }) {
                     (metrics(run, report, demo_set))
+                    (controls(report))
                     (answers(report))
                 }
                 @for (run, explained) in of(runs, |what| if let What::Explanation(found) = what { Some(found) } else { None }) {
@@ -193,6 +194,32 @@ fn metrics(run: &Run, report: &EvaluateReport, demo_set: Option<&DemoSetReport>)
                         i style={ "width:" (format!("{:.1}", 100.0 * score.micro)) "%" } {}
                         @if let Some(chance) = score.chance { u style={ "left:" (format!("{:.1}", 100.0 * chance)) "%" } {} }
                     } }
+                }
+            }
+        } }
+    }
+}
+
+fn controls(report: &EvaluateReport) -> Markup {
+    if report.controls.is_empty() {
+        return html! {};
+    }
+    html! {
+        h3 { "What the answers rest on" }
+        p { "The same questions about a volume of another case (" code { "shuffled" } "), about zeros (" code { "blank" } "), without a volume ("
+            code { "question_only" } "), with each choice by another letter (" code { "choices_rotated" } "), and the most frequent training answer ("
+            code { "majority" } "). A model that looks falls far with the first three." }
+        section { table {
+            tr {
+                th { "control" } th { "task" } th { "metric" } th.n { "samples" } th.n { "real" } th.n { "control" } th.n { "difference" }
+                th.n { "95 % interval" } th.n { "answers changed" }
+            }
+            @for score in &report.controls {
+                @let [low, high] = score.interval;
+                tr {
+                    td { (score.control) } td { (score.task) } td { (score.metric) } td.n { (score.count) } td.n { (percent(score.real)) }
+                    td.n { (percent(score.control_mean)) } td.n { (percent(score.difference)) }
+                    td.n { (percent(low)) " to " (percent(high)) } td.n { (percent(score.changed)) }
                 }
             }
         } }

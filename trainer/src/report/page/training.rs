@@ -1,7 +1,7 @@
 //! Trainings on the page: how far each is, its curves, what it answers.
 
 use maud::{Markup, PreEscaped, html};
-use med2e3_schemas::report::RunState;
+use med2e3_schemas::joined::RunState;
 
 use super::{duration, percent};
 use crate::report::chart::{self, Curve};
@@ -97,7 +97,7 @@ fn curves(training: &Training) -> Markup {
         })))
         div.three {
             @for (what, steps) in smaller.iter().filter(|(_, steps)| !steps.is_empty()) {
-                (PreEscaped(chart::curve(&Curve { what, steps, measured: &[], size: (420, 200) })))
+                (PreEscaped(chart::curve(&Curve { what, steps, measured: &[], size: (330, 190) })))
             }
         }
     }

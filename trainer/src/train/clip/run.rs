@@ -111,7 +111,7 @@ impl ClipRun {
         let mut optimizer = optimizer(&clip, &config.optimizer)?;
         let state = state(resumed.as_ref(), &samples, &mut optimizer)?;
         let log = open_folder(config, out, resumed.is_some(), &state)?;
-        write_json(&out.join(log::LENGTH), &RunLength { steps: total_steps })?;
+        write_json(&out.join(log::LENGTH), &RunLength { steps: total_steps, micro_batch: None })?;
         let plan = FeedPlan {
             order: Order::Shuffled { seed: config.seed },
             epochs: config.data.epochs,
@@ -255,7 +255,7 @@ impl ClipRun {
         line.accuracy = correct / line.pairs.max(1) as f64;
         line.skipped = skipped != 0.0;
         let (step, is_skipped) = (line.step, line.skipped);
-        self.log.append(line)?;
+        self.log.append(line);
         if !is_skipped {
             self.left_out_in_a_row.reset();
             return Ok(());
@@ -275,7 +275,7 @@ impl ClipRun {
     pub(super) fn save_checkpoint(&mut self) -> Result<(), TrainerError> {
         self.finish_step()?;
         let snapshot = self.snapshot()?;
-        self.checkpoints.begin(self.state.step, &snapshot)
+        self.checkpoints.begin(self.state.step, &snapshot, || self.log.flush())
     }
 
     /// Writes `step-N/` of the last finished step, where it is not there yet, and waits until it is whole.
@@ -288,7 +288,7 @@ impl ClipRun {
             return Ok(());
         }
         let snapshot = self.snapshot()?;
-        self.checkpoints.write(self.state.step, &snapshot)
+        self.checkpoints.write(self.state.step, &snapshot, || self.log.flush())
     }
 
     fn snapshot(&mut self) -> Result<Snapshot, TrainerError> {

@@ -10,13 +10,13 @@
 mod message;
 mod record;
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use med2e3_program::progress::WallClock;
 use med2e3_store::FileError;
 
+use super::appended::AppendedFile;
 use crate::TrainerError;
 
 /// What the names of the files hold, by which TensorBoard finds them.
@@ -24,8 +24,7 @@ const NAME: &str = "tfevents";
 
 /// An event file that grows.
 pub(super) struct EventFile {
-    path: PathBuf,
-    file: File,
+    file: AppendedFile,
     clock: WallClock,
 }
 
@@ -45,26 +44,30 @@ impl EventFile {
         let numbers = files.iter().filter_map(|path| number_of(path));
         let number = numbers.max().map_or(0, |most| most + 1).max(clock.seconds() as u64);
         let path = folder.join(format!("events.out.{NAME}.{number:010}.med2e3"));
-        let file = OpenOptions::new().append(true).create_new(true).open(&path);
-        let mut events = EventFile { file: file.map_err(FileError::of(&path, "create"))?, path, clock };
-        events.write(&message::version(events.clock.seconds()))?;
+        let mut events = EventFile { file: AppendedFile::create(&path)?, clock };
+        events.write(&message::version(events.clock.seconds()));
         if last > 0 {
             // A TensorBoard that has read what was cut off forgets it now.
-            events.write(&message::session_start(events.clock.seconds(), last + 1))?;
+            events.write(&message::session_start(events.clock.seconds(), last + 1));
         }
         Ok(events)
     }
 
-    /// Appends one step's numbers by tag.
-    ///
-    /// # Errors
-    /// The system refuses to write.
-    pub(super) fn append(&mut self, step: u64, scalars: &[(String, f64)]) -> Result<(), TrainerError> {
-        self.write(&message::scalars(self.clock.seconds(), step, scalars))
+    /// Appends one step's numbers by tag. What the disk refuses waits for [`EventFile::flush`].
+    pub(super) fn append(&mut self, step: u64, scalars: &[(String, f64)]) {
+        self.write(&message::scalars(self.clock.seconds(), step, scalars));
     }
 
-    fn write(&mut self, event: &[u8]) -> Result<(), TrainerError> {
-        Ok(self.file.write_all(&record::framed(event)).map_err(FileError::of(&self.path, "write"))?)
+    /// Writes what waits.
+    ///
+    /// # Errors
+    /// The disk still refuses it.
+    pub(super) fn flush(&mut self) -> Result<(), TrainerError> {
+        self.file.flush()
+    }
+
+    fn write(&mut self, event: &[u8]) {
+        self.file.append(&record::framed(event));
     }
 }
 
@@ -116,14 +119,14 @@ mod tests {
         let folder = folder.path().join("events");
         let mut first = EventFile::begin(&folder, 0).unwrap();
         for step in 1..=5 {
-            first.append(step, &tags(step as f64)).unwrap();
+            first.append(step, &tags(step as f64));
         }
         // As a kill leaves it.
-        first.file.write_all(&record::framed(b"torn")[..7]).unwrap();
+        first.file.append(&record::framed(b"torn")[..7]);
         assert_eq!(steps(&folder), [vec![0, 1, 2, 3, 4, 5]]);
 
         let mut second = EventFile::begin(&folder, 3).unwrap();
-        second.append(4, &tags(4.0)).unwrap();
+        second.append(4, &tags(4.0));
         assert_eq!(steps(&folder), [vec![0, 1, 2, 3], vec![0, 4, 4]]);
         // Nothing at all is left of the steps of a run that begins again; other files stay.
         fs::write(folder.join("notes.txt"), "mine").unwrap();

@@ -30,7 +30,7 @@ pub(in crate::verb) const CONFIG: &str = "evaluate.toml";
 
 /// Keys of the configuration that may change between starts: where and how fast, and what paths lead to; what lies there is
 /// compared by its hash.
-const FREE: [&str; 5] = ["device", "threads", "batch_size", "checkpoint", "dataset"];
+const FREE: [&str; 6] = ["device", "threads", "batch_size", "checkpoint", "dataset", "meteor.wordnet"];
 
 /// What the answers are of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,27 +47,23 @@ pub(in crate::verb) struct Answered {
 /// A question: its sample and its turn.
 type Key = (String, u32);
 
-/// The answers of a run's folder, open for more.
-pub(in crate::verb) struct AnswerLog {
-    path: PathBuf,
-    file: File,
-    answers: HashMap<Key, Answer>,
+/// The folder of an evaluation, kept from other processes until this is dropped.
+pub(in crate::verb) struct AnswerFolder {
+    out: PathBuf,
     _lock: RunLock,
 }
 
-impl AnswerLog {
-    /// Makes the folder this run's, or goes on in it where it holds the same run without a report: with a line on standard error.
+impl AnswerFolder {
+    /// Makes the folder this run's, or goes on in it where it holds the same run without a report.
     ///
     /// # Errors
     /// The folder holds something else, another run or one that has ended; another process writes to it; the system refuses.
-    pub(in crate::verb) fn open(
+    pub(in crate::verb) fn claim(
         out: &Path,
         config: &impl Serialize,
         answered: &Answered,
-        asked: &Asked,
-    ) -> Result<AnswerLog, TrainerError> {
+    ) -> Result<AnswerFolder, TrainerError> {
         let lock = RunLock::take(out)?;
-        let path = out.join(ANSWERS);
         if is_occupied(out) {
             check_same(out, config, answered)?;
         } else {
@@ -75,6 +71,37 @@ impl AnswerLog {
             write_json(&out.join(ANSWERED), answered)?;
             put_whole(&out.join(CONFIG), text.as_bytes())?;
         }
+        Ok(AnswerFolder { out: out.to_owned(), _lock: lock })
+    }
+
+    /// The log of answers to these questions; those that are there already are told on standard error.
+    ///
+    /// # Errors
+    /// A log that does not read, or that holds answers to other questions.
+    pub(in crate::verb) fn log(&self, asked: &Asked) -> Result<AnswerLog, TrainerError> {
+        AnswerLog::open(self.out.join(ANSWERS), asked)
+    }
+
+    /// The log of a control's answers.
+    ///
+    /// # Errors
+    /// As [`AnswerFolder::log`].
+    pub(in crate::verb) fn log_of_control(&self, name: &str, asked: &Asked) -> Result<AnswerLog, TrainerError> {
+        let folder = self.out.join("controls");
+        fs::create_dir_all(&folder).map_err(FileError::of(&folder, "create"))?;
+        AnswerLog::open(folder.join(format!("{name}.jsonl")), asked)
+    }
+}
+
+/// Answers on the disk, open for more.
+pub(in crate::verb) struct AnswerLog {
+    path: PathBuf,
+    file: File,
+    answers: HashMap<Key, Answer>,
+}
+
+impl AnswerLog {
+    fn open(path: PathBuf, asked: &Asked) -> Result<AnswerLog, TrainerError> {
         let answers = if path.is_file() { whole_lines(&path)? } else { HashMap::new() };
         let keys = asked.samples.rows.iter().zip(&asked.turns).map(|(row, turn)| (row.sample_id.to_string(), *turn));
         let count = keys.filter(|key| answers.contains_key(key)).count();
@@ -86,7 +113,7 @@ impl AnswerLog {
             note(format_args!("note: {}: {count} of {} answers are there already", path.display(), asked.turns.len()));
         }
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(FileError::of(&path, "open"))?;
-        Ok(AnswerLog { path, file, answers, _lock: lock })
+        Ok(AnswerLog { path, file, answers })
     }
 
     /// The questions that have no answer yet.

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use med2e3_feed::{Feed, FeedPlan, TextForm};
+use med2e3_metric::meteor::Meteor;
 use med2e3_program::Progress;
 use med2e3_schemas::Id;
 use med2e3_schemas::report::Answer;
@@ -22,9 +23,9 @@ use crate::generate::answerer::Answerer;
 use crate::generate::judged::judged;
 use crate::verb::turns::Asked;
 
-/// How answers are made.
+/// How answers are made, and measured.
 #[derive(Clone, Copy)]
-pub(super) struct Way {
+pub(super) struct Way<'a> {
     /// Prompts answered together.
     pub(super) batch_size: usize,
     pub(super) decoding: Decoding,
@@ -32,6 +33,17 @@ pub(super) struct Way {
     pub(super) max_new_tokens: usize,
     /// Of what a scorer draws.
     pub(super) seed: u64,
+    pub(super) meteor: Option<&'a Meteor>,
+    pub(super) shown: Shown,
+}
+
+/// What a model is shown of a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// Its voxels.
+    Voxels,
+    /// Zeros.
+    Zeros,
 }
 
 /// Answers every question that is asked. `each` hears of an answer as soon as its batch has ended: questions about one volume come
@@ -43,10 +55,10 @@ pub(super) fn answers(
     answerer: &Answerer,
     dataset: &Arc<Dataset>,
     asked: Asked,
-    way: Way,
+    way: Way<'_>,
     mut each: impl FnMut(Answer) -> Result<(), TrainerError>,
 ) -> Result<(), TrainerError> {
-    let Way { batch_size, decoding, max_new_tokens, seed } = way;
+    let Way { batch_size, decoding, max_new_tokens, seed, meteor, shown } = way;
     answerer.check_room(&asked.samples.rows, max_new_tokens)?;
     let (samples, turns) = by_volume(asked);
     let samples = Arc::new(samples);
@@ -58,10 +70,14 @@ pub(super) fn answers(
         let batch = batch?;
         let volumes = batch.volume_ids.len() as i64;
         let voxels_vcdhw = voxels(&batch.voxels, volumes, dataset.voxels(), answerer.device());
+        let voxels_vcdhw = match shown {
+            Shown::Voxels => voxels_vcdhw,
+            Shown::Zeros => voxels_vcdhw.zeros_like(),
+        };
         let replies = answerer.answer_batch(&voxels_vcdhw, texts(&batch, seed), decoding, max_new_tokens)?;
         for (text, reply) in batch.texts.iter().zip(replies) {
             let place = text.sample as usize;
-            each(Answer { turn: turns[place], ..judged(&samples.rows[place], reply) })?;
+            each(Answer { turn: turns[place], ..judged(&samples.rows[place], reply, meteor) })?;
         }
         count += batch.texts.len();
         progress.add(batch.texts.len() as u64);

@@ -1,7 +1,7 @@
 """Makes statistics.json: two systems on the same rows, rows in cases, and what numpy, scipy and statsmodels make of them.
 
     pip install numpy==2.4.6 scipy==1.17.1 statsmodels==0.15.0
-    python3 statistics.py > statistics.json
+    python3 make_statistics.py > statistics.json
 
 `a` and `b` are right or wrong, `grouped` too and nearly the same in all rows of a case, `x` and `y` are scores.
 """

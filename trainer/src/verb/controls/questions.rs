@@ -1,0 +1,182 @@
+//! How a control asks the questions of an evaluation.
+
+use std::collections::BTreeMap;
+
+use med2e3_feed::QuestionForm;
+use med2e3_input::text::prompt::{LETTERS, closed_answer, closed_question};
+use med2e3_schemas::Id;
+use med2e3_schemas::sample::{IMAGE3D, SampleRow, Task};
+
+use super::Control;
+use crate::TrainerError;
+use crate::generate::answerer::Answerer;
+use crate::generate::judged::offered;
+
+/// The rows that a control can ask in its way, in their order.
+///
+/// # Errors
+/// The tokenizer refuses a question.
+pub(super) fn of(
+    control: Control,
+    rows: &[&SampleRow],
+    answerer: &Answerer,
+    seed: u64,
+) -> Result<Vec<SampleRow>, TrainerError> {
+    match control {
+        Control::Shuffled => Ok(shuffled(rows, seed)),
+        Control::Blank => Ok(blank(rows)),
+        Control::QuestionOnly => Ok(rows.iter().map(|row| without_volume(row)).collect()),
+        Control::ChoicesRotated => {
+            let turned = rows.iter().filter(|row| row.task == Task::ClosedVqa).map(|row| rotated(row, answerer));
+            turned.filter_map(Result::transpose).collect()
+        }
+        Control::Majority => Ok(Vec::new()),
+    }
+}
+
+/// A number that depends on a seed and an id alone.
+pub(super) fn drawn(seed: u64, id: &Id) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"control");
+    hasher.update(&seed.to_le_bytes());
+    hasher.update(&id.0);
+    hasher.finalize().as_bytes()[..16].try_into().expect("a hash has 32 bytes")
+}
+
+/// Each row with the volumes of the next one of another case among those of its task and topic, in a drawn order, so that no volume
+/// is given more often than another where all cases have as many rows. A row without such a partner is left out.
+fn shuffled(rows: &[&SampleRow], seed: u64) -> Vec<SampleRow> {
+    let mut groups: BTreeMap<(&str, &str, usize), Vec<usize>> = BTreeMap::new();
+    for (at, row) in rows.iter().enumerate().filter(|(_, row)| !row.volume_ids.is_empty()) {
+        let topic = row.topic.map_or("", |topic| topic.as_str());
+        groups.entry((row.task.as_str(), topic, row.volume_ids.len())).or_default().push(at);
+    }
+    let mut found: Vec<Option<SampleRow>> = vec![None; rows.len()];
+    for mut group in groups.into_values() {
+        group.sort_by_cached_key(|at| drawn(seed, &rows[*at].sample_id));
+        for (place, &at) in group.iter().enumerate() {
+            let others = group[place + 1..].iter().chain(&group[..place]);
+            let partner = others.map(|other| rows[*other]).find(|other| other.case_id != rows[at].case_id);
+            found[at] = partner.map(|other| SampleRow { volume_ids: other.volume_ids.clone(), ..rows[at].clone() });
+        }
+    }
+    found.into_iter().flatten().collect()
+}
+
+/// Rows that show as many volumes as before, all of them one: what is shown of it are zeros, read and encoded once.
+fn blank(rows: &[&SampleRow]) -> Vec<SampleRow> {
+    let Some(one) = rows.iter().find_map(|row| row.volume_ids.first()) else { return Vec::new() };
+    let shown = rows.iter().filter(|row| !row.volume_ids.is_empty());
+    shown.map(|row| SampleRow { volume_ids: vec![*one; row.volume_ids.len()], ..(*row).clone() }).collect()
+}
+
+/// The row without the marks of volumes.
+fn without_volume(row: &SampleRow) -> SampleRow {
+    let before = |end: u32| row.ids[..end as usize].iter().filter(|id| **id == IMAGE3D).count() as u32;
+    let moved = |place: u32| place - before(place);
+    SampleRow {
+        volume_ids: Vec::new(),
+        target_spans: row.target_spans.iter().map(|(start, end)| (moved(*start), moved(*end))).collect(),
+        ids: row.ids.iter().copied().filter(|id| *id != IMAGE3D).collect(),
+        ..row.clone()
+    }
+}
+
+/// The row with each offered choice by the letter before its own, the first by the last letter. `None` where the question is not in
+/// M3D's wording, or is laid out in another way than this checkpoint lays it out.
+fn rotated(row: &SampleRow, answerer: &Answerer) -> Result<Option<SampleRow>, TrainerError> {
+    let choices = offered(row);
+    let count = choices.iter().take_while(|choice| choice.is_some()).count();
+    let all: Vec<&str> = row.choices.iter().flatten().map(String::as_str).collect();
+    let right = row.answer_choice.as_deref().and_then(letter_place).filter(|right| *right < count);
+    let (Some(right), true) = (right, count > 1 && all.len() <= LETTERS.len()) else { return Ok(None) };
+    let Some(stem) = row.question.strip_suffix(closed_question("", &all).as_str()) else { return Ok(None) };
+    let spliced = |question: &str| answerer.prompt_of(Task::ClosedVqa, question);
+    let start = row.target_spans.first().map_or(row.ids.len(), |span| span.0 as usize);
+    if !row.ids[..start].iter().map(|id| i64::from(*id)).eq(spliced(&row.question)?.ids) {
+        return Ok(None);
+    }
+    let mut turned = all.clone();
+    turned[..count].rotate_left(1);
+    let right = (right + count - 1) % count;
+    let question = closed_question(stem, &turned);
+    let prompt = spliced(&question)?;
+    let narrow = |ids: Vec<i64>| ids.into_iter().map(|id| id as i32).collect::<Vec<_>>();
+    let (mut ids, asked) = (narrow(prompt.ids), narrow(prompt.question_ids));
+    let start = ids.len() as u32;
+    // A row has an answer; this one is not read.
+    ids.push(row.ids[row.target_spans[0].0 as usize]);
+    let answer = closed_answer(LETTERS[right], turned[right]);
+    let mut changed = SampleRow {
+        question,
+        answer,
+        answer_choice: Some(LETTERS[right].into()),
+        choices: Some(turned.iter().map(|choice| (*choice).to_owned()).collect()),
+        target_spans: vec![(start, start + 1)],
+        ids,
+        ..row.clone()
+    };
+    match answerer.question_form() {
+        QuestionForm::Llm => changed.question_ids_llm = asked,
+        QuestionForm::Bert => changed.question_ids_bert = Some(asked),
+    }
+    Ok(Some(changed))
+}
+
+fn letter_place(choice: &str) -> Option<usize> {
+    LETTERS.iter().position(|letter| choice.trim().starts_with(letter))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn row(number: usize, case: usize, topic: Option<&str>) -> SampleRow {
+        SampleRow {
+            case_id: format!("case {case}"),
+            topic: topic.map(|topic| topic.parse().unwrap()),
+            ..SampleRow::of_ids(
+                Id::of_volume(&format!("sample {number}")),
+                vec![Id::of_volume(&format!("volume {case}"))],
+                vec![IMAGE3D, 5, 6, 7, 8],
+                vec![(3, 5)],
+            )
+        }
+    }
+
+    #[test]
+    fn a_shuffled_row_shows_another_case_of_its_topic() {
+        let rows: Vec<SampleRow> =
+            (0..40).map(|number| row(number, number / 4, Some(["organ", "plane"][number % 2]))).collect();
+        let rows: Vec<&SampleRow> = rows.iter().collect();
+        let found = shuffled(&rows, 7);
+        assert_eq!(found.len(), 40);
+        for (row, found) in rows.iter().zip(&found) {
+            assert_eq!((row.sample_id, &row.ids), (found.sample_id, &found.ids));
+            assert_ne!(row.volume_ids, found.volume_ids);
+        }
+        let volumes: BTreeSet<_> = found.iter().map(|row| &row.volume_ids).collect();
+        assert!(volumes.len() >= 8, "{}", volumes.len());
+        assert_eq!(found, shuffled(&rows, 7));
+        assert_ne!(found, shuffled(&rows, 8));
+        // One case alone has no partner.
+        let alone: Vec<SampleRow> = (0..3).map(|number| row(number, 0, None)).collect();
+        assert!(shuffled(&alone.iter().collect::<Vec<_>>(), 7).is_empty());
+    }
+
+    #[test]
+    fn without_a_volume_the_prompt_has_no_mark() {
+        let found = without_volume(&row(1, 1, None));
+        assert_eq!((found.ids, found.target_spans), (vec![5, 6, 7, 8], vec![(2, 4)]));
+        assert!(found.volume_ids.is_empty());
+        let rows = [row(1, 1, None), row(2, 2, None)];
+        let blank = blank(&rows.iter().collect::<Vec<_>>());
+        assert!(blank.iter().all(|row| row.volume_ids == rows[0].volume_ids));
+    }
+
+    #[test]
+    fn a_letter_has_a_place() {
+        assert_eq!(["A", "B.", " D", "E", ""].map(letter_place), [Some(0), Some(1), Some(3), None, None]);
+    }
+}
