@@ -23,7 +23,15 @@ impl Seeds<'_> {
     fn answers(&self, task: Task) -> impl Iterator<Item = &Answer> {
         self.runs.iter().flat_map(|run| &run.report.answers).filter(move |answer| answer.task == task)
     }
+
+    /// The versions of METEOR that its runs state.
+    fn meteor(&self) -> BTreeSet<Option<&str>> {
+        self.runs.iter().map(|run| run.report.meteor.as_deref()).collect()
+    }
 }
+
+/// The metric whose versions give other numbers.
+const METEOR: &str = "meteor";
 
 /// What systems come to.
 #[derive(Default)]
@@ -89,6 +97,12 @@ pub(super) fn scored(systems: &[Seeds<'_>], baseline: usize, bootstrap: Bootstra
                 let first = able.iter().position(|system| system.name == systems[baseline].name);
                 let Some(first) = first else { continue };
                 for (at, system) in able.iter().enumerate().filter(|(at, _)| *at != first) {
+                    if metric == METEOR && system.meteor() != able[first].meteor() {
+                        let words = "is not compared: another version, or one that is not stated, than that of";
+                        let note = format!("{}: {METEOR} of {task} {words} {}.", system.name, able[first].name);
+                        found.notes.extend(topic.is_none().then_some(note));
+                        continue;
+                    }
                     let comparison = compare(&aligned.cases, &columns[first], &columns[at], bootstrap);
                     compared.push((place.compared(system.name, &comparison), comparison));
                 }
@@ -306,6 +320,23 @@ mod tests {
         ] {
             assert!(notes.contains(part), "{part}\n{notes}");
         }
+    }
+
+    #[test]
+    fn other_versions_of_meteor_are_not_compared() {
+        let one = |name: &str, version: Option<&str>| {
+            let metrics = [("bleu1", 0.5), ("meteor", 0.5)];
+            let mut run = evaluated(name, vec![answer("1", "c", Task::Caption, &metrics)]);
+            run.report.meteor = version.map(str::to_owned);
+            run
+        };
+        let (a, b, c) = (one("a", Some("nltk 3.8.1")), one("b", Some("nltk 3.10")), one("c", Some("nltk 3.8.1")));
+        let found = scored(&[of_one(&a), of_one(&b), of_one(&c)], 0, BOOTSTRAP).unwrap();
+        let compared: Vec<(&str, &str)> =
+            found.comparisons.iter().map(|score| (score.system.as_str(), score.metric.as_str())).collect();
+        assert_eq!(compared, [("b", "bleu1"), ("c", "bleu1"), ("c", "meteor")]);
+        let note = "b: meteor of caption is not compared: another version, or one that is not stated, than that of a.";
+        assert_eq!((found.notes, found.scores.len()), (vec![note.to_owned()], 6));
     }
 
     #[test]
