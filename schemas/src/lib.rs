@@ -11,6 +11,7 @@
 //! - [`index`]: the file `dataset.json`
 //! - [`inputs`]: how a model's inputs are made from volumes and texts
 //! - [`report`]: what each program says about its run, as JSON; [`joined`]: several runs shown together
+//! - [`comparison`]: what tells evaluations apart, as JSON
 //! - [`config`]: TOML text plus overrides to a typed value
 //! - [`guarded`]: a library's panic on damaged bytes, as words
 //! - [`error`]: the crate's one error type
@@ -18,6 +19,7 @@
 //! This crate does no input or output and knows neither DataFusion nor libtorch.
 
 mod columns;
+pub mod comparison;
 pub mod config;
 pub mod error;
 pub mod guarded;

@@ -303,6 +303,9 @@ pub struct Answer {
     pub sample_id: String,
     /// Key of its volume.
     pub volume_id: String,
+    /// The case of its volume; empty in reports of earlier versions.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub case_id: String,
     /// Kind of pair.
     pub task: Task,
     /// Question type.

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use med2e3_feed::FeedError;
 use med2e3_input::InputError;
+use med2e3_metric::compare::CompareError;
 use med2e3_metric::meteor::WordNetError;
 use med2e3_program::output::OutputError;
 use med2e3_schemas::SchemaError;
+use med2e3_schemas::sample::Task;
 use med2e3_shards::ShardError;
 use med2e3_store::FileError;
 
@@ -104,6 +106,14 @@ pub enum TrainerError {
         kept: String,
         /// Why.
         problem: String,
+    },
+    /// Evaluations that are not of the same samples.
+    #[error("{task}: the runs do not answer the same samples")]
+    OtherSamples {
+        /// The kind of pair.
+        task: Task,
+        /// Which run lacks what.
+        source: CompareError,
     },
     /// A text of a schema that can't be read.
     #[error(transparent)]

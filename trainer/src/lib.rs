@@ -7,6 +7,7 @@
 //! - [`model`]: Med-2E3, its parts, its loss, its published weight names
 //! - [`files`]: checkpoints, adapters and published weights on disk
 //! - [`report`]: runs as one page, also while they go on
+//! - `tables`: the paper's tables of results, with rows of one's own
 //! - [`plan`]: what a step costs, before it is run: FLOPs, memory, time, and the fastest policy that fits
 //! - [`config`]: what the TOML file of a run may hold
 //! - [`trained_parts`]: what of a model learns, as a configuration states it
@@ -55,6 +56,8 @@ pub mod model;
 pub mod files;
 
 pub mod report;
+
+mod tables;
 
 pub mod plan;
 

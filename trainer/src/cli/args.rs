@@ -14,6 +14,7 @@ use crate::model::weights::TextProjection;
 use crate::model::{Part, Preset};
 use crate::precision::Precision;
 use crate::verb::bench::sizes::{Policy, Sizes, Stage, Tune};
+use crate::verb::compare::System;
 use crate::verb::verify::DEFAULT_TOLERANCE;
 
 /// Trains, evaluates and explains the Med-2E3 model on prepared datasets.
@@ -105,6 +106,33 @@ pub(super) enum Verb {
     },
     /// Answer a split's samples and score the answers
     Evaluate(RunArgs),
+    /// Compare evaluations of the same samples: differences with intervals and tests over cases, and the paper's tables
+    ///
+    /// Writes compare.json, compare.md, and table1 (captions) and table2 (questions) as .md and .tex into --out. Each system is compared with
+    /// the baseline. A run is a system of its own; several seeds are one system by --system NAME=RUN,RUN.
+    Compare {
+        /// Folders of evaluate, or of any other program that writes a report.json of its kind
+        #[arg(value_name = "RUN")]
+        runs: Vec<PathBuf>,
+        /// A system by name with the runs of its seeds, such as --system ours=seed1,seed2; may be given again
+        #[arg(long, value_name = "NAME=RUN,RUN")]
+        system: Vec<System>,
+        /// The system that the others are compared with: a name of --system, or a RUN as it is given; the first one without it
+        #[arg(long, value_name = "SYSTEM")]
+        baseline: Option<String>,
+        /// Take one system too, for its tables alone
+        #[arg(long)]
+        tables: bool,
+        /// Decides which cases are drawn for intervals
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// Folder for the results, new or empty
+        #[arg(long)]
+        out: PathBuf,
+        /// Print the comparison as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Answer one question about one volume: a NIfTI file or a folder of slices
     #[command(allow_negative_numbers = true)]
     Generate {

@@ -21,6 +21,7 @@ use crate::plan::profile::DeviceProfile;
 use crate::report;
 use crate::train::{Ended, Existing, Observed, train, train_clip};
 use crate::verb::ask::{Question, ask};
+use crate::verb::compare::{System, Wanted, compare, for_a_terminal};
 use crate::verb::evaluate::evaluate;
 use crate::verb::exchange::{self, Import};
 use crate::verb::explain::explain;
@@ -58,6 +59,12 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
         Verb::Evaluate(run) => {
             let report = evaluate(&run.read_config()?, &run.out)?;
             print_run(out, &run, &report, summary::evaluated)?;
+        }
+        Verb::Compare { runs, system, baseline, tables, seed, out: folder, json } => {
+            let wanted = if tables { Wanted::Tables } else { Wanted::Comparison };
+            let systems: Vec<System> = runs.iter().map(|run| System::of_run(run)).chain(system).collect();
+            let report = compare(&systems, baseline.as_deref(), wanted, seed, &folder)?;
+            print(out, json, &report, |report| format!("{}written: {}\n", for_a_terminal(report), folder.display()))?;
         }
         Verb::Explain(run) => {
             let report = explain(&run.read_config()?, &run.out)?;

@@ -20,6 +20,7 @@ pub(crate) fn judged(sample: &SampleRow, reply: Reply, meteor: Option<&Meteor>) 
         metrics: measure(&reply.answer, expected, meteor),
         sample_id: sample.sample_id.to_string(),
         volume_id: sample.volume_ids.first().map(ToString::to_string).unwrap_or_default(),
+        case_id: sample.case_id.clone(),
         task: sample.task,
         topic: sample.topic,
         turn: 1,

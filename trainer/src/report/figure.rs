@@ -79,6 +79,7 @@ mod tests {
         let answer = Answer {
             sample_id: format!("{volume}"),
             volume_id: format!("{volume}"),
+            case_id: String::new(),
             task,
             topic: None,
             turn: 1,

@@ -44,7 +44,8 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
         ));
     }
     let selection = blake3::Hash::from_bytes(asked.samples.hash).to_hex().to_string();
-    let answered = Answered { checkpoint: answerer.identity().into(), selection };
+    let index = Some(dataset.index().xxh3.clone());
+    let answered = Answered { checkpoint: answerer.identity().into(), selection, dataset: index };
     let folder = AnswerFolder::claim(out, config, &answered)?;
     let EvaluateConfig { batch_size, decoding, max_new_tokens, seed, .. } = *config;
     let (meteor, shown) = (meteor.as_ref(), Shown::Voxels);

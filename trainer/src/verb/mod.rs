@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - [`evaluate`]: answers a split and scores the answers
+//! - [`mod@compare`]: evaluations of the same samples: what tells them apart, and the paper's tables
 //! - [`explain`]: shows how much each slice counts for a question
 //! - [`ask`]: answers one question about one volume on disk
 //! - [`retrieve`]: captions by volume and volumes by caption, with M3D-CLIP
@@ -16,6 +17,7 @@
 mod answers;
 pub mod ask;
 pub mod bench;
+pub mod compare;
 mod controls;
 pub mod evaluate;
 pub mod exchange;

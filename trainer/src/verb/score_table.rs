@@ -112,6 +112,7 @@ mod tests {
         let answer = Answer {
             sample_id: "row".into(),
             volume_id: case.into(),
+            case_id: case.into(),
             task,
             topic,
             turn: 1,

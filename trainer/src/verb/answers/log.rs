@@ -24,9 +24,9 @@ use crate::verb::turns::Asked;
 /// The log's name.
 const ANSWERS: &str = "answers.jsonl";
 /// The file that says of what model and questions the answers are.
-const ANSWERED: &str = "answered.json";
+pub(in crate::verb) const ANSWERED: &str = "answered.json";
 /// The configuration's name.
-const CONFIG: &str = "evaluate.toml";
+pub(in crate::verb) const CONFIG: &str = "evaluate.toml";
 
 /// Keys of the configuration that may change between starts: where and how fast, and what paths lead to; what lies there is
 /// compared by its hash.
@@ -39,6 +39,9 @@ pub(in crate::verb) struct Answered {
     pub(in crate::verb) checkpoint: String,
     /// Hash of the selected samples.
     pub(in crate::verb) selection: String,
+    /// Hash of the dataset's index, for reports; another index may have the same samples. Absent in runs of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::verb) dataset: Option<String>,
 }
 
 /// A question: its sample and its turn.
