@@ -33,6 +33,7 @@ pub(super) fn report(answers: Vec<Answer>) -> EvaluateReport {
         samples_without_volume: 0,
         meteor: None,
         scores: vec![],
+        focus: None,
         controls: vec![],
         turns_not_asked: 0,
         answers_cut: 0,
