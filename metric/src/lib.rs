@@ -1,11 +1,12 @@
 //! Scores of answers against references, and of retrieval: texts or similarities in, numbers out; then what these numbers allow to
-//! say. Nothing here knows of tensors, files or other crates of the project.
+//! say. Nothing here knows of tensors, datasets or models; the only files are WordNet's, which METEOR takes.
 //!
 //! Each row is scored by itself and rows are averaged arithmetically; there is no corpus-level score.
 //!
 //! # Layout
 //! - [`measure`]: all scores of one answer by name, for what is [`Expected`] of it
 //! - [`bleu`], [`rouge`]: of captions and open questions; `text` is what they share, `lcs` finds common subsequences
+//! - [`meteor`]: of captions and open questions too, with words, stems and WordNet
 //! - [`closed`]: of questions with lettered choices
 //! - [`retrieval`]: ranks and recalls, of volumes and their captions
 //! - [`cases`]: rows in cases, and the bootstrap over these; [`interval`]: means with intervals; [`compare`]: two systems, several seeds
@@ -19,6 +20,7 @@ mod golden;
 pub mod interval;
 mod judged;
 mod lcs;
+pub mod meteor;
 pub mod retrieval;
 pub mod rouge;
 mod text;

@@ -71,8 +71,18 @@ pub fn repository() -> PathBuf {
 }
 
 /// Folders that are built, installed or made by a run.
-const LEFT_OUT: [&str; 9] =
-    [".git", "target", ".demo", ".bench", ".python", "fuzz/target", "fuzz/artifacts", "fuzz/coverage", "fuzz/found"];
+const LEFT_OUT: [&str; 10] = [
+    ".git",
+    "target",
+    ".demo",
+    ".bench",
+    ".python",
+    ".wordnet",
+    "fuzz/target",
+    "fuzz/artifacts",
+    "fuzz/coverage",
+    "fuzz/found",
+];
 
 /// Every text file of the repository, in order of paths, save what is built, installed or made by a run.
 pub fn sources() -> Vec<Source> {

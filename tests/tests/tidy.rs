@@ -384,7 +384,7 @@ fn the_repository_names_no_place_outside_itself() {
 const EDGES: [(&str, &[&str]); 11] = [
     ("med2e3-schemas", &[]),
     ("med2e3-store", &[]),
-    ("med2e3-metric", &[]),
+    ("med2e3-metric", &["med2e3-store"]),
     ("med2e3-input", &["med2e3-schemas"]),
     ("med2e3-shards", &["med2e3-schemas", "med2e3-store"]),
     ("med2e3-feed", &["med2e3-schemas", "med2e3-shards"]),

@@ -3,6 +3,7 @@
 //! # Layout
 //!
 //! - `setup`: libtorch into `.libtorch/`
+//! - `wordnet`: WordNet into `.wordnet/`
 //! - `demo`: the whole flow on one CT, from volume to report
 //! - `test`: the whole test suite
 //! - `bench_prepare`: preparation next to its peers
@@ -24,6 +25,7 @@ mod reference;
 mod setup;
 mod test;
 mod wheel;
+mod wordnet;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -54,6 +56,7 @@ Verbs:
 Options of setup:
   --cuda       Install the CUDA libraries too (3 GB more on disk)
   --python     Make the Python of the tests too, in .python/ (0.7 GB on disk); `test` does so by itself
+  --wordnet    Install WordNet 3.0 into .wordnet/ instead (30 MB on disk), which METEOR needs; `test` does so by itself
 
 Options of demo:
   --seed N     Train with seed N instead of the one in configs/demo/
@@ -79,6 +82,7 @@ enum Verb {
     Help,
     Setup { libtorch: Libtorch },
     Python,
+    WordNet,
     Demo { seed: Option<u64> },
     Test { thorough: bool },
     Reference,
@@ -106,6 +110,7 @@ fn run(verb: Verb) -> Result<()> {
         }
         Verb::Setup { libtorch } => setup::setup(&repository(), libtorch),
         Verb::Python => python::python(&repository()),
+        Verb::WordNet => wordnet::setup_wordnet(&repository()),
         Verb::Demo { seed } => demo::demo(&repository(), seed),
         Verb::Test { thorough } => test::test(&repository(), thorough),
         Verb::Reference => reference::reference(&repository()),
@@ -124,6 +129,7 @@ fn parse(args: &[String]) -> Result<Verb> {
         ["setup"] => Ok(Verb::Setup { libtorch: Libtorch::Cpu }),
         ["setup", "--cuda"] => Ok(Verb::Setup { libtorch: Libtorch::Cuda }),
         ["setup", "--python"] => Ok(Verb::Python),
+        ["setup", "--wordnet"] => Ok(Verb::WordNet),
         ["demo"] => Ok(Verb::Demo { seed: None }),
         ["demo", "--seed", seed] => match seed.parse() {
             Ok(seed) => Ok(Verb::Demo { seed: Some(seed) }),
@@ -198,6 +204,7 @@ mod tests {
     fn options_belong_to_their_verbs() {
         assert_eq!(parsed("setup --cuda").unwrap(), Verb::Setup { libtorch: Libtorch::Cuda });
         assert_eq!(parsed("setup --python").unwrap(), Verb::Python);
+        assert_eq!(parsed("setup --wordnet").unwrap(), Verb::WordNet);
         assert_eq!(parsed("demo --seed 7").unwrap(), Verb::Demo { seed: Some(7) });
         assert_eq!(parsed("test --thorough").unwrap(), Verb::Test { thorough: true });
         let python = Some("/usr/bin/python3".into());

@@ -6,12 +6,16 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::command::{cargo, line};
+use crate::command::{cargo, line, output};
 use crate::demo::build;
 use crate::python::python;
+use crate::wordnet::{WordNet, wordnet};
 
 /// Generated cases per property when thorough; proptest's own default is 256.
 const THOROUGH_CASES: &str = "4096";
+
+/// What the names of tests that read WordNet have in them.
+const WITH_WORDNET: &str = "with_wordnet";
 
 /// Runs every test of the workspace; `thorough` raises their counts through `MED2E3_THOROUGH` and `PROPTEST_CASES`.
 pub(crate) fn test(repository: &Path, thorough: bool) -> Result<()> {
@@ -19,14 +23,26 @@ pub(crate) fn test(repository: &Path, thorough: bool) -> Result<()> {
     python(repository)?;
     // Tests of the outside run the programs, and cargo builds those only for tests of their own package.
     build(repository)?;
+    // A folder of the user's own is taken as it is.
+    let without_wordnet = match std::env::var_os("MED2E3_WORDNET") {
+        Some(_) => None,
+        None => match wordnet(repository)? {
+            WordNet::InPlace => None,
+            WordNet::OutOfReach(reasons) => Some(reasons),
+        },
+    };
 
     let mut command = cargo(repository, &["test", "--workspace", "--no-fail-fast"]);
     if thorough {
         command.env("MED2E3_THOROUGH", "1").env("PROPTEST_CASES", THOROUGH_CASES);
     }
+    command.arg("--");
+    if without_wordnet.is_some() {
+        command.args(["--skip", WITH_WORDNET]);
+    }
     eprintln!("\ntesting: {}", line(&command));
     if std::io::stdout().is_terminal() {
-        command.args(["--", "--color=always"]);
+        command.arg("--color=always");
     }
     let mut child =
         command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start `{}`", line(&command)))?;
@@ -40,9 +56,20 @@ pub(crate) fn test(repository: &Path, thorough: bool) -> Result<()> {
 
     let Counts { programs, passed, failed, ignored } = counts;
     eprintln!("\n{passed} tests passed, {failed} failed, {ignored} ignored, in {programs} test programs");
+    if let Some(reasons) = without_wordnet {
+        let mut list =
+            cargo(repository, &["test", "--workspace", "--quiet", "--lib", "--bins", "--tests", "--", "--list"]);
+        let list = output(list.arg(WITH_WORDNET))?;
+        eprintln!("LEFT OUT, as WordNet cannot be fetched ({reasons}): {}", listed(&String::from_utf8_lossy(&list)));
+    }
     ensure!(status.success(), "`{}` failed with {status}", line(&command));
     ensure!(passed > 0, "no test ran");
     Ok(())
+}
+
+/// The tests of the lines `NAME: test`.
+fn listed(text: &str) -> String {
+    text.lines().filter_map(|line| line.strip_suffix(": test")).collect::<Vec<_>>().join(", ")
 }
 
 /// The sum of the lines `test result: ok. 3 passed; 0 failed; 0 ignored; ...`.
@@ -74,6 +101,14 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tests_that_are_left_out_are_named() {
+        assert_eq!(
+            listed("a::with_wordnet::b: test\nc: bench\na::with_wordnet::d: test\n\n2 tests"),
+            "a::with_wordnet::b, a::with_wordnet::d"
+        );
+    }
 
     #[test]
     fn results_add_up() {
