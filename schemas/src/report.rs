@@ -367,13 +367,41 @@ pub struct Score {
     pub shares: BTreeMap<String, f64>,
 }
 
-/// `report.json` of `med2e3 evaluate`.
+/// How predictions that other programs wrote were matched with samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Matched {
+    /// By the ids of samples.
+    Id,
+    /// By question and expected text, in order where several samples have the same.
+    Order,
+}
+
+impl std::fmt::Display for Matched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Matched::Id => "id",
+            Matched::Order => "order",
+        })
+    }
+}
+
+/// `report.json` of `med2e3 evaluate`, and of `med2e3 score` for predictions that other programs wrote.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluateReport {
     /// Part of the study.
     pub split: Split,
-    /// The checkpoint, as configured.
+    /// The checkpoint, as configured; of others' predictions their files.
     pub checkpoint: String,
+    /// How others' predictions were matched with samples; `None` for answers of a checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matched: Option<Matched>,
+    /// Samples without a prediction, which are in no score.
+    #[serde(default)]
+    pub samples_without_prediction: u64,
+    /// Predictions that are not there (empty, `null`, `nan` in a table), scored 0.
+    #[serde(default)]
+    pub predictions_missing: u64,
     /// Samples left out because their volume is in quarantine.
     pub samples_without_volume: u64,
     /// The result table.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use med2e3_feed::FeedError;
 use med2e3_input::InputError;
+use med2e3_metric::meteor::WordNetError;
 use med2e3_program::output::OutputError;
 use med2e3_schemas::SchemaError;
 use med2e3_shards::ShardError;
@@ -116,6 +117,9 @@ pub enum TrainerError {
     /// An input or a tokenizer that can't be read.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// A WordNet that can't be read.
+    #[error(transparent)]
+    WordNet(#[from] WordNetError),
     /// A model whose parts do not fit.
     #[error(transparent)]
     Model(#[from] ModelError),

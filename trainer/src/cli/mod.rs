@@ -10,6 +10,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use med2e3_program::frame::Ending;
+use med2e3_program::machine::cores;
 use med2e3_program::run_args::{print, read_moved_config};
 use med2e3_program::{Configuration, RunArgs, Stdout};
 use schemars::schema_for;
@@ -27,8 +28,10 @@ use crate::verb::explain::explain;
 use crate::verb::plan::{PlanFor, plan};
 use crate::verb::retrieve::retrieve;
 use crate::verb::runs::{runs, table};
+use crate::verb::score::pairs::{PairsConfig, score_pairs};
+use crate::verb::score::{ScoreConfig, score};
 use crate::verb::verify::{Verification, verify};
-use args::{Args, Verb};
+use args::{Args, ScoreArgs, Verb};
 
 /// Parses the arguments, runs the verb, prints errors with their causes.
 pub fn main() -> ExitCode {
@@ -59,6 +62,7 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             let report = evaluate(&run.read_config()?, &run.out)?;
             print_run(out, &run, &report, summary::evaluated)?;
         }
+        Verb::Score(args) => score_of(&args, out)?,
         Verb::Explain(run) => {
             let report = explain(&run.read_config()?, &run.out)?;
             print_run(out, &run, &report, summary::explained)?;
@@ -124,6 +128,31 @@ fn configurations() -> [Configuration; 5] {
         Configuration::new("explain", schema_for!(ExplainConfig).to_value()),
         Configuration::new("retrieve", schema_for!(RetrieveConfig).to_value()),
     ]
+}
+
+/// Scores pairs or predictions, and prints what they come to.
+fn score_of(args: &ScoreArgs, out: &mut Stdout) -> anyhow::Result<()> {
+    let ScoreArgs { json, out: path, .. } = args;
+    if let Some(pairs) = &args.pairs {
+        let (pairs, wordnet) = (pairs.clone(), args.wordnet.clone());
+        let config = PairsConfig { pairs, stemmed: args.stemmed, wordnet, nltk: args.nltk };
+        return print(out, *json, &score_pairs(&config, path)?, |report| summary::scored_pairs(report, path));
+    }
+    let given = args.format.zip(args.dataset.clone());
+    let (format, dataset) = given.expect("predictions require both");
+    let config = ScoreConfig {
+        predictions: args.predictions.clone(),
+        format,
+        dataset,
+        split: args.split,
+        tasks: args.tasks.clone(),
+        partial: args.partial,
+        seed: args.seed,
+        threads: cores(),
+    };
+    let summary =
+        |report: &_| format!("{}report: {}\n", summary::evaluated(report), path.join("report.json").display());
+    print(out, *json, &score(&config, path)?, summary)
 }
 
 /// Prints how a training ended.

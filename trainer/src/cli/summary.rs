@@ -12,6 +12,7 @@ use crate::files::model_files::Tables;
 use crate::model::Preset;
 use crate::train::StoppedRun;
 use crate::verb::exchange::Exchanged;
+use crate::verb::score::pairs::PairsReport;
 use crate::verb::verify::VerifyReport;
 use crate::words::Word;
 
@@ -60,6 +61,10 @@ pub(super) fn evaluated(report: &EvaluateReport) -> String {
         0 => String::new(),
         count => format!("{count} samples left out because their volume is missing\n"),
     };
+    if let Some(matched) = report.matched {
+        let (scored, without) = (report.answers.len(), report.samples_without_prediction);
+        text += &format!("{scored} predictions matched with samples by {matched}; {without} samples have none\n");
+    }
     text +=
         &format!("{:<12}{:<13}{:<16}{:>7}{:>9}{:>9}{:>9}\n", "task", "topic", "metric", "count", "%", "+-", "chance");
     for score in &report.scores {
@@ -87,6 +92,17 @@ pub(super) fn evaluated(report: &EvaluateReport) -> String {
         }
     }
     text
+}
+
+pub(super) fn scored_pairs(report: &PairsReport, out: &Path) -> String {
+    let mut text = format!("{} pairs, {} of them with an empty text\n", report.pairs, report.empty);
+    for (name, mean) in report.means.named() {
+        text += &format!("{name:<12}{:>9.2}\n", 100.0 * mean);
+    }
+    if report.nltk.is_none() {
+        text += "meteor       not computed: it needs --wordnet\n";
+    }
+    text + &format!("written: {}\n", out.display())
 }
 
 pub(super) fn explained(report: &ExplainReport) -> String {

@@ -29,7 +29,7 @@ pub(super) enum What {
     Dataset(Prepared),
     /// `med2e3 train` or `train-clip`, perhaps going on.
     Training(Training),
-    /// `med2e3 evaluate`.
+    /// `med2e3 evaluate` or `score`.
     Evaluation(EvaluateReport),
     /// `med2e3 explain`.
     Explanation(Explained),
@@ -54,8 +54,8 @@ pub(super) struct Explained {
 }
 
 /// The file by which each kind of run is known.
-const KNOWN_BY: [&str; 6] =
-    ["demo-set.json", "dataset.json", "train.toml", "evaluate.toml", "explain.toml", "retrieve.toml"];
+const KNOWN_BY: [&str; 7] =
+    ["demo-set.json", "dataset.json", "train.toml", "evaluate.toml", "score.toml", "explain.toml", "retrieve.toml"];
 
 impl Run {
     /// # Errors
@@ -66,7 +66,7 @@ impl Run {
             Some("demo-set.json") => What::DemoSet(read_report(&folder.join("demo-set.json"), REPORT)?),
             Some("dataset.json") => What::Dataset(prepared(folder)?),
             Some("train.toml") => What::Training(Training::read(folder)?),
-            Some("evaluate.toml") => What::Evaluation(ended(folder)?),
+            Some("evaluate.toml" | "score.toml") => What::Evaluation(ended(folder)?),
             Some("explain.toml") => What::Explanation(explained(folder)?),
             Some(_) => What::Retrieval(ended(folder)?),
             None => {

@@ -49,6 +49,9 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
     let report = EvaluateReport {
         split: config.split,
         checkpoint: config.checkpoint.display().to_string(),
+        matched: None,
+        samples_without_prediction: 0,
+        predictions_missing: 0,
         samples_without_volume: asked.samples.without_volume,
         turns_not_asked: asked.not_asked,
         answers_cut: answers.iter().filter(|answer| answer.is_cut).count() as u64,

@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - [`evaluate`]: answers a split and scores the answers
+//! - [`score`]: scores predictions that other programs wrote, and any pairs of texts
 //! - [`explain`]: shows how much each slice counts for a question
 //! - [`ask`]: answers one question about one volume on disk
 //! - [`retrieve`]: captions by volume and volumes by caption, with M3D-CLIP
@@ -21,6 +22,7 @@ pub mod explain;
 pub mod plan;
 pub mod retrieve;
 pub mod runs;
+pub mod score;
 mod score_table;
 mod turns;
 pub mod verify;
