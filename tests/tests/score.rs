@@ -8,10 +8,12 @@ use med2e3_tests::program::{Said, program, run, run_to};
 use med2e3_tests::tiny::{dataset, evaluate, train};
 use serde_json::{Value, json};
 
-/// A dataset, a trained model's answers to its training split, and the answers' folder.
+/// A dataset and a trained model's answers to its training split.
 struct Made {
     folder: tempfile::TempDir,
     report: Value,
+    /// Ids of samples in the order of the dataset's tables.
+    order: Vec<String>,
 }
 
 fn made() -> Made {
@@ -21,7 +23,12 @@ fn made() -> Made {
     let split = ["split=\"train\"", "tasks=[\"caption\", \"open_vqa\", \"closed_vqa\"]"];
     run_to(0, &mut evaluate(folder.path(), "run", "dataset", "answers", &split));
     let report = report(&folder.path().join("answers"));
-    Made { folder, report }
+    let query = "SELECT sample_id FROM manifest_texts ORDER BY ordinal";
+    let rows =
+        run_to(0, program("med2e3-data").arg("sql").arg(folder.path().join("dataset")).args([query, "--json"])).out;
+    let id = |row: &str| serde_json::from_str::<Value>(row).unwrap()["sample_id"].as_str().unwrap().to_owned();
+    let order = rows.lines().map(id).collect();
+    Made { folder, report, order }
 }
 
 fn report(out: &Path) -> Value {
@@ -42,10 +49,12 @@ impl Made {
         self.folder.path().join(name)
     }
 
-    /// The answers of a task, in the order of the tables, which that of their volumes' names is here.
+    /// The answers of a task, in the order of the tables.
     fn answers(&self, task: &str) -> Vec<&Value> {
         let all = self.report["answers"].as_array().unwrap();
-        all.iter().filter(|answer| answer["task"] == task).collect()
+        let mut of_task: Vec<&Value> = all.iter().filter(|answer| answer["task"] == task).collect();
+        of_task.sort_by_key(|answer| self.order.iter().position(|id| id == field(answer, "sample_id")));
+        of_task
     }
 
     fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
@@ -191,7 +200,7 @@ fn what_is_wrong_with_a_file_is_said() {
     let open = made.answers("open_vqa");
     let whole = m3d("open_vqa", &open);
     let ids: Vec<&str> = open.iter().map(|answer| field(answer, "sample_id")).collect();
-    let said = made.refused("m3d", "other.csv", whole.replacen("odd", "round", 1));
+    let said = made.refused("m3d", "other.csv", whole.replacen("\"odd\"", "\"round\"", 1));
     assert!(said.contains("`Answer` of row ") && said.contains("(line ") && said.contains("found `round`"), "{said}");
     let said = made.refused("m3d", "asked.csv", whole.replacen("Is the", "Was the", 1));
     assert!(said.contains("in `Question` of row 1 (line 2)") && said.contains("`Is the number even"), "{said}");

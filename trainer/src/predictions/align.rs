@@ -110,7 +110,19 @@ impl<'s> Alignment<'s> {
     }
 
     /// For each sample its answer, `None` where no row answers it, and how rows were matched. An answer that is not there is `None`, too.
-    pub fn end(self) -> (Vec<Option<Option<String>>>, Counts) {
+    ///
+    /// Samples that are not `scored` have rows as others have. Where several samples have the same texts and rows are not in their order,
+    /// nobody knows which row is to which of them: then no scored one stays without a row as long as one that is not scored has one.
+    pub fn end(mut self, scored: impl Fn(&SampleRow) -> bool) -> (Vec<Option<Option<String>>>, Counts) {
+        if self.counts.out_of_order > 0 {
+            for alike in self.by_texts.values() {
+                let (scored, others): (Vec<usize>, Vec<usize>) =
+                    alike.iter().partition(|at| scored(&self.samples[**at]));
+                let open: Vec<usize> = scored.into_iter().filter(|at| self.taken[*at].is_none()).collect();
+                let given: Vec<usize> = others.into_iter().filter(|at| self.taken[*at].is_some()).collect();
+                open.into_iter().zip(given).for_each(|(open, given)| self.taken.swap(open, given));
+            }
+        }
         (self.taken.into_iter().map(|taken| taken.map(|taken| taken.answer)).collect(), self.counts)
     }
 
@@ -178,7 +190,7 @@ impl<'s> Alignment<'s> {
         let last = alike.last().and_then(|at| self.taken[*at].as_ref()).map_or("", |taken| &taken.place);
         let expected = row.expected.as_deref().unwrap_or_default();
         let texts = match &row.question {
-            Some(text) => format!("`{question}` {} and `{}`", quoted(text), quoted(expected)),
+            Some(text) => format!("`{question}` {} and {}", quoted(text), quoted(expected)),
             None => quoted(expected),
         };
         Err(Unread::new(
@@ -279,7 +291,7 @@ mod tests {
     fn aligned(samples: &[SampleRow], files: Vec<Predictions>) -> Result<(Vec<Option<String>>, Counts), Unread> {
         let mut alignment = Alignment::new(samples);
         files.into_iter().try_for_each(|file| alignment.add(file))?;
-        let (answers, counts) = alignment.end();
+        let (answers, counts) = alignment.end(|sample| sample.case_id.is_empty());
         Ok((answers.into_iter().map(Option::flatten).collect(), counts))
     }
 
@@ -360,6 +372,19 @@ mod tests {
         let (answers, counts) =
             aligned(&samples, vec![of_ids(&[("7", Some("the liver")), ("8", Some("axial"))])]).unwrap();
         assert_eq!((texts(&answers), counts.in_order), (vec!["-", "answer 1", "-", "answer 0", "-"], 2));
+    }
+
+    #[test]
+    fn samples_that_are_not_scored_leave_no_other_without_a_row() {
+        let mut samples = samples();
+        samples[2].case_id = "not scored".into();
+        let (plane, organ) = (("Which plane?", "axial", "said"), ("Which organ?", "the liver", "x"));
+        // In order, a row is to the first.
+        let (answers, _) = aligned(&samples, vec![of_texts(None, &[plane, organ])]).unwrap();
+        assert_eq!(texts(&answers), ["-", "said", "-", "x", "-"]);
+        samples.swap(1, 2);
+        let (answers, counts) = aligned(&samples, vec![of_texts(None, &[organ, plane])]).unwrap();
+        assert_eq!((texts(&answers), counts.out_of_order), (vec!["-", "-", "said", "x", "-"], 1));
     }
 
     #[test]

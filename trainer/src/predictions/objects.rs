@@ -120,7 +120,7 @@ mod tests {
     fn what_is_wrong_is_named() {
         let said = |text: &str| objects(text).err().unwrap().to_string();
         let cut = "[{\"id\": \"a\"}, {\"id\": \"b";
-        let found = "expected a JSON object as row 2, found EOF while parsing a string at line 1 column 22";
+        let found = "expected a JSON object as row 2, found EOF while parsing a string at line 1 column 23";
         assert_eq!(said(cut), found);
         assert!(said("{\"a\": 1}\n{\"a\":").starts_with("expected a JSON object as row 2, found EOF"));
         // As Python writes what is no number.

@@ -38,27 +38,25 @@ impl Table {
             .flexible(true)
             .delimiter(delimiter)
             .from_reader(text.as_bytes().chain(END.as_bytes()));
-        let mut records = Vec::new();
+        let (mut records, mut lines) = (Vec::new(), Lines { text: text.as_bytes(), at: 0, line: 1 });
         for record in reader.records() {
-            records.push(record.map_err(|error| Unread::new("rows of a table", error.to_string()))?);
+            let record = record.map_err(|error| Unread::new("rows of a table", error.to_string()))?;
+            let line = lines.of(record.position().map_or(0, |position| position.byte() as usize));
+            records.push((line, record));
         }
-        let line = |record: &StringRecord| record.position().map_or(0, csv::Position::line);
-        let end = records.pop().unwrap_or_default();
+        let (line, end) = records.pop().unwrap_or_default();
         if end.len() != 1 || end[0] != END[1..] {
-            return Err(Unread::new(
-                format!("a quote that is closed in the row of line {}", line(&end)),
-                "the file's end",
-            ));
+            return Err(Unread::new(format!("a quote that is closed in the row of line {line}"), "the file's end"));
         }
         let is_blank = |record: &StringRecord| record.iter().all(|cell| cell.trim().is_empty());
-        let mut records = records.into_iter().filter(|record| !is_blank(record));
-        let header = records.next().ok_or_else(|| Unread::new("a table with a header", "nothing"))?;
+        let mut records = records.into_iter().filter(|(_, record)| !is_blank(record));
+        let (_, header) = records.next().ok_or_else(|| Unread::new("a table with a header", "nothing"))?;
         let header: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
         let mut rows = Vec::new();
-        for cells in records {
-            let place = format!("row {} (line {})", rows.len() + 1, line(&cells));
-            let more = cells.iter().skip(header.len());
-            if cells.len() < header.len() || more.clone().any(|cell| !cell.trim().is_empty()) {
+        for (line, cells) in records {
+            let place = format!("row {} (line {line})", rows.len() + 1);
+            let mut more = cells.iter().skip(header.len());
+            if cells.len() < header.len() || more.any(|cell| !cell.trim().is_empty()) {
                 return Err(Unread::new(
                     format!("{} cells in {place}, as the header has", header.len()),
                     format!("{}, of which the first is {}", cells.len(), quoted(&cells[0])),
@@ -115,6 +113,27 @@ impl Table {
     }
 }
 
+/// Numbers of lines, from 1, as an editor counts them.
+struct Lines<'t> {
+    text: &'t [u8],
+    at: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line of the row that begins at this byte or behind the ends of lines there; never before the last one that was asked for.
+    fn of(&mut self, start: usize) -> u64 {
+        let rest = self.text.get(start..).unwrap_or_default();
+        let ends = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let passed = self.text.get(self.at..start + ends).unwrap_or_default();
+        let next = passed.iter().skip(1).chain([&0]);
+        let is_end = |(byte, next): &(&u8, &u8)| **byte == b'\n' || (**byte == b'\r' && **next != b'\n');
+        self.line += passed.iter().zip(next).filter(is_end).count() as u64;
+        self.at = start + ends;
+        self.line
+    }
+}
+
 impl Row {
     /// The text of a column's cell.
     pub(super) fn text(&self, column: usize) -> String {
@@ -145,8 +164,8 @@ mod tests {
             ("row 2 (line 6)".to_owned(), vec!["2".to_owned(), String::new()]),
         ];
         assert_eq!(cells(text), expected);
-        assert_eq!(cells("a;b,c\r\n1;2\r\n"), [("row 1 (line 2)".to_owned(), vec!["1".to_owned(), "2".to_owned()])]);
-        assert_eq!(cells("a\tb\r1\t2\r")[0].1, ["1", "2"]);
+        assert_eq!(cells("a;b\r\n1;2\r\n"), [("row 1 (line 2)".to_owned(), vec!["1".to_owned(), "2".to_owned()])]);
+        assert_eq!(cells("a\tb\r1\t2\r"), [("row 1 (line 2)".to_owned(), vec!["1".to_owned(), "2".to_owned()])]);
         assert_eq!(cells("a,b\n1,2,,\n")[0].1.len(), 4);
     }
 

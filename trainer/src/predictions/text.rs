@@ -47,6 +47,6 @@ mod tests {
         assert!(said(&[0xff, 0xfe, 0, 0, 65, 0, 0, 0]).starts_with("UTF-32"));
         assert!(said(&[65, 0, 66, 0]).starts_with("UTF-16"), "without a mark");
         assert_eq!(said(&[0xff, 0xfe, 65, 0, 66]), "UTF-16 with half a character in it");
-        assert!(said(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n").contains("Git LFS"));
+        assert!(said(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n").contains("git-lfs"));
     }
 }

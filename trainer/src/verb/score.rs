@@ -69,8 +69,8 @@ pub fn score(config: &ScoreConfig, out: &Path) -> Result<EvaluateReport, Trainer
     for (path, predictions) in files {
         alignment.add(predictions).map_err(|unread| of_file(path, unread))?;
     }
-    let (given, counts) = alignment.end();
     let is_there = |sample: &SampleRow| sample.volume_ids.iter().all(|id| dataset.location(*id).is_some());
+    let (given, counts) = alignment.end(is_there);
     let (mut scored, mut missing, mut without_volume) = (Vec::new(), 0, 0_u64);
     for (sample, answer) in all.iter().zip(given) {
         match answer {
