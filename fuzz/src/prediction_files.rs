@@ -8,7 +8,8 @@ use super::predictions::{Format, Prediction, read};
 
 /// Reads the bytes behind the first one, which tells the format.
 pub fn predictions_file(bytes: &[u8]) {
-    const FORMATS: [Format; 5] = [Format::M3d, Format::Med2e3, Format::Radfm, Format::ThreeDRad, Format::Plain];
+    const FORMATS: [Format; 6] =
+        [Format::M3d, Format::Med2e3, Format::Radfm, Format::ThreeDRad, Format::Plain, Format::Own];
     let Some((first, bytes)) = bytes.split_first() else { return };
     let predictions = match read(FORMATS[usize::from(*first) % FORMATS.len()], bytes.to_vec()) {
         Ok(predictions) => predictions,

@@ -188,6 +188,21 @@ fn every_format_gives_the_table_of_evaluate() {
         let log = fs::read_to_string(made.path(&out).join("answers.jsonl")).unwrap();
         assert_eq!(log.lines().count(), found["answers"].as_array().unwrap().len());
     }
+    // Evaluate's own report as other programs' files, and those again.
+    for (form, names) in [
+        ("m3d", ["eval_caption.csv", "eval_open_vqa.csv", "eval_close_vqa.csv"]),
+        ("med2e3", ["m3d_cap_std.json", "m3d_vqa_open_std.json", "m3d_vqa_close_std.json"]),
+    ] {
+        let (out, again) = (format!("written-{form}"), format!("again-{form}"));
+        let own = [made.path("answers/report.json")];
+        run_to(0, made.command("own", &own, &out).args(["--write", form]));
+        let files = names.map(|name| made.path(&out).join(name));
+        run_to(0, &mut made.command(form, &files, &again));
+        for (name, matched) in [(&out, "id"), (&again, if form == "m3d" { "order" } else { "id" })] {
+            let found = report(&made.path(name));
+            assert_eq!((&found["scores"], &found["matched"]), (&made.report["scores"], &json!(matched)), "{name}");
+        }
+    }
     // The page of runs takes it as it takes an evaluation.
     let page = made.path("page.html");
     run_to(0, program("med2e3").arg("report").arg(made.path("score-0")).arg("--out").arg(&page));

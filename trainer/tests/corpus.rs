@@ -37,7 +37,7 @@ fn every_kept_file_of_predictions_is_read_or_refused() {
 proptest! {
     #[test]
     fn any_file_of_predictions_is_read_or_refused(
-        format in 0..5_u8,
+        format in 0..6_u8,
         parts in prop::collection::vec(prop::sample::select(&PARTS[..]), 0..24),
     ) {
         prediction_files::predictions_file(&[&[format], parts.concat().as_bytes()].concat());
@@ -45,13 +45,14 @@ proptest! {
 }
 
 /// What files of predictions are made of.
-const PARTS: [&str; 24] = [
+const PARTS: [&str; 25] = [
     "Question Type,Question,Answer,Pred\n",
     "Question,Ground Truth,Pred,belong_to\n",
     "Question Aspect,Question,Answer,Answer Choice,Pred,Correct\r\n",
     "id,prediction\n",
     "[{\"id\": \"a\", \"outputs\": \"b\", \"answers\": \"c\"}",
     "{\"id\": 1, \"prediction\": null}",
+    "{\"sample_id\": \"a\", \"question\": \"b\", \"expected\": \"c\", \"answer\": \"d\"}\n",
     ",",
     ";",
     "\n",

@@ -17,7 +17,7 @@ use crate::machine::bytes_of;
 use crate::model::weights::TextProjection;
 use crate::model::{Part, Preset};
 use crate::precision::Precision;
-use crate::predictions::Format;
+use crate::predictions::{Format, Written};
 use crate::verb::bench::sizes::{Policy, Sizes, Stage, Tune};
 use crate::verb::verify::DEFAULT_TOLERANCE;
 
@@ -312,6 +312,9 @@ pub(super) struct ScoreArgs {
     /// Score what is there although samples have no prediction
     #[arg(long, requires = "predictions")]
     pub(super) partial: bool,
+    /// Write answers and scores as another program's scripts do, too
+    #[arg(long, value_parser = words::<Written>(), requires = "predictions")]
+    pub(super) write: Option<Written>,
     /// Seed of the cases that are drawn for intervals
     #[arg(long, default_value_t = 0)]
     pub(super) seed: u64,

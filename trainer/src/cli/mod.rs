@@ -147,6 +147,7 @@ fn score_of(args: &ScoreArgs, out: &mut Stdout) -> anyhow::Result<()> {
         split: args.split,
         tasks: args.tasks.clone(),
         partial: args.partial,
+        write: args.write,
         seed: args.seed,
         threads: cores(),
     };

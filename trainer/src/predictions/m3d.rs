@@ -1,7 +1,11 @@
 //! The CSV files of M3D's `eval_caption.py` and `eval_vqa.py`, and of Med3DVLM's scripts, which have the same columns: `Question,
 //! Ground Truth, pred` of captions; `Question Type, Question, Answer, Pred` of open questions, with `Answer Choice` of closed ones.
 //! Scores in further columns are computed anew. Rows have no id.
+//!
+//! Written are M3D's names, columns and ends of lines.
 
+use csv::{Terminator, WriterBuilder};
+use med2e3_schemas::report::Answer;
 use med2e3_schemas::sample::Task;
 
 use super::table::Table;
@@ -16,6 +20,42 @@ pub(super) fn read(text: &str) -> Result<Predictions, Unread> {
         () => (Task::OpenVqa, "Answer"),
     };
     table.predictions(Some(task), expected)
+}
+
+/// The file of a task, as M3D's scripts name it.
+pub(super) fn write(task: Task, answers: &[&Answer]) -> (&'static str, Vec<u8>) {
+    let (name, header): (_, &[&str]) = match task {
+        Task::Caption => {
+            ("eval_caption.csv", &["Question", "Ground Truth", "pred", "bleu", "rouge1", "meteor", "bert_f1"])
+        }
+        Task::OpenVqa => (
+            "eval_open_vqa.csv",
+            &["Question Type", "Question", "Answer", "Pred", "bleu", "rouge1", "meteor", "bert_f1"],
+        ),
+        Task::ClosedVqa => {
+            ("eval_close_vqa.csv", &["Question Type", "Question", "Answer", "Answer Choice", "Pred", "Correct"])
+        }
+    };
+    let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::new());
+    let mut put = |cells: &[&str]| writer.write_record(cells).expect("memory takes any text");
+    put(header);
+    for answer in answers {
+        let kind = answer.topic.map(|topic| topic.number().to_string()).unwrap_or_default();
+        let texts = [kind.as_str(), &answer.question, &answer.expected];
+        let score = |name: &str| answer.metrics.get(name).map(|score| format!("{score:?}")).unwrap_or_default();
+        let scores = ["bleu1", "rouge1", "meteor", "bert_f1"].map(score);
+        let scores = scores.each_ref().map(String::as_str);
+        match task {
+            Task::Caption => put(&[&texts[1..], &[&answer.answer], &scores].concat()),
+            Task::OpenVqa => put(&[&texts, &[answer.answer.as_str()][..], &scores].concat()),
+            Task::ClosedVqa => {
+                let correct = if answer.metrics.get("correct") == Some(&1.0) { "1" } else { "0" };
+                let letter = answer.answer_choice.as_deref().unwrap_or_default();
+                put(&[&texts[..], &[letter, &answer.answer, correct]].concat());
+            }
+        }
+    }
+    (name, writer.into_inner().expect("memory takes any text"))
 }
 
 #[cfg(test)]

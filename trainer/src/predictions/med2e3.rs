@@ -1,7 +1,11 @@
 //! Med-2E3's JSON: `id` and `outputs`; or the `_std.json` files of its scripts, with `answers` and scores, which are computed anew.
 //! What `inference.py` writes has the places of rows (`idx`) alone, by which nothing can be checked: it is refused.
+//!
+//! Written are the names and keys of the `_std.json` files.
 
-use med2e3_schemas::sample::Task;
+use med2e3_schemas::report::Answer;
+use med2e3_schemas::sample::{Task, Topic};
+use serde::Serialize;
 
 use super::objects::objects;
 use super::{Prediction, Predictions, Unread};
@@ -32,6 +36,66 @@ pub(super) fn read(text: &str) -> Result<Predictions, Unread> {
         });
     }
     Ok(Predictions { rows, task, question: "question", expected: "answers" })
+}
+
+/// A row of an `_std.json` file.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Row<'a> {
+    Caption {
+        id: &'a str,
+        outputs: &'a str,
+        answers: &'a str,
+        #[serde(flatten)]
+        scores: Scores,
+    },
+    Open {
+        id: &'a str,
+        outputs: &'a str,
+        answers: &'a str,
+        question_type: Option<u8>,
+        #[serde(flatten)]
+        scores: Scores,
+    },
+    Closed {
+        id: &'a str,
+        outputs: &'a str,
+        answers: &'a str,
+        question_type: Option<u8>,
+        correct: bool,
+    },
+}
+
+#[derive(Serialize)]
+struct Scores {
+    bleu: Option<f64>,
+    rouge1: Option<f64>,
+    meteor: Option<f64>,
+    bert_f1: Option<f64>,
+}
+
+/// The file of a task, as Med-2E3's scripts name it.
+pub(super) fn write(task: Task, answers: &[&Answer]) -> (&'static str, Vec<u8>) {
+    let name = match task {
+        Task::Caption => "m3d_cap_std.json",
+        Task::OpenVqa => "m3d_vqa_open_std.json",
+        Task::ClosedVqa => "m3d_vqa_close_std.json",
+    };
+    let rows: Vec<Row<'_>> = answers.iter().map(|answer| row_of(task, answer)).collect();
+    (name, serde_json::to_vec(&rows).expect("plain data can be written as JSON"))
+}
+
+fn row_of(task: Task, answer: &Answer) -> Row<'_> {
+    let (id, outputs, answers) = (answer.sample_id.as_str(), answer.answer.as_str(), answer.expected.as_str());
+    let question_type = answer.topic.map(Topic::number);
+    let score = |name: &str| answer.metrics.get(name).copied();
+    let scores =
+        Scores { bleu: score("bleu1"), rouge1: score("rouge1"), meteor: score("meteor"), bert_f1: score("bert_f1") };
+    match task {
+        Task::Caption => Row::Caption { id, outputs, answers, scores },
+        Task::OpenVqa => Row::Open { id, outputs, answers, question_type, scores },
+        Task::ClosedVqa => Row::Closed { id, outputs, answers, question_type, correct: score("correct") == Some(1.0) },
+    }
 }
 
 #[cfg(test)]

@@ -2,21 +2,23 @@
 //!
 //! # Layout
 //! - `text`: the bytes of a file as text; `table`: rows of CSV by the names of their columns; `objects`: rows of JSON
-//! - `m3d`, `med2e3`, `radfm`, `three_d_rad`, `plain`: the formats
+//! - `m3d`, `med2e3`, `radfm`, `three_d_rad`, `plain`, `own`: the formats; the first two are written too
 //! - [`align`]: rows to samples, by id or by their texts in order
 //!
-//! Nothing here knows files, models or libtorch: bytes in, rows out.
+//! Nothing here knows files, models or libtorch: bytes in, rows out, and back.
 
 pub mod align;
 mod m3d;
 mod med2e3;
 pub mod objects;
+mod own;
 mod plain;
 mod radfm;
 mod table;
 pub mod text;
 mod three_d_rad;
 
+use med2e3_schemas::report::Answer;
 use med2e3_schemas::sample::Task;
 
 use crate::words::words;
@@ -34,6 +36,18 @@ words! {
         ThreeDRad = "3d-rad",
         /// CSV, JSON or JSON lines with id and prediction.
         Plain = "plain",
+        /// This program's own: report.json or answers.jsonl of evaluate or score.
+        Own = "own",
+    }
+}
+
+words! {
+    /// As whose program's scripts files are written.
+    pub enum Written {
+        /// M3D's: eval_caption.csv, eval_open_vqa.csv, eval_close_vqa.csv.
+        M3d = "m3d",
+        /// Med-2E3's: m3d_cap_std.json, m3d_vqa_open_std.json, m3d_vqa_close_std.json.
+        Med2e3 = "med2e3",
     }
 }
 
@@ -93,11 +107,26 @@ pub fn read(format: Format, bytes: Vec<u8>) -> Result<Predictions, Unread> {
         Format::Radfm => radfm::read(&text),
         Format::ThreeDRad => three_d_rad::read(&text),
         Format::Plain => plain::read(&text),
+        Format::Own => own::read(&text),
     }?;
     if predictions.rows.is_empty() {
         return Err(Unread::new("predictions", "none"));
     }
     Ok(predictions)
+}
+
+/// Answers as files of another program's scripts, a file each task that has any: its name and its bytes. Questions are without image
+/// tokens, and scores that were not computed are empty cells or `null`.
+pub fn written(form: Written, answers: &[&Answer]) -> Vec<(&'static str, Vec<u8>)> {
+    let file = |task: &Task| {
+        let of_task: Vec<&Answer> = answers.iter().copied().filter(|answer| answer.task == *task).collect();
+        let write = match form {
+            Written::M3d => m3d::write,
+            Written::Med2e3 => med2e3::write,
+        };
+        (!of_task.is_empty()).then(|| write(*task, &of_task))
+    };
+    Task::ALL.iter().filter_map(file).collect()
 }
 
 /// Names in a message, the first of them.
@@ -117,5 +146,75 @@ fn quoted(text: &str) -> String {
     match text.char_indices().nth(MOST) {
         Some((end, _)) => format!("`{}` ..", &text[..end]),
         None => format!("`{text}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use med2e3_schemas::sample::Topic;
+
+    fn answer(task: Task, topic: Option<Topic>, metrics: &[(&str, f64)]) -> Answer {
+        Answer {
+            sample_id: "s1".into(),
+            volume_id: "v1".into(),
+            task,
+            topic,
+            turn: 1,
+            question: "Where, and \"how\"?".into(),
+            expected: "left,\nthen right".into(),
+            answer: "left".into(),
+            answer_choice: (task == Task::ClosedVqa).then(|| "A".into()),
+            metrics: metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+            is_cut: false,
+            scores: vec![],
+        }
+    }
+
+    #[test]
+    fn what_is_written_has_the_columns_of_the_scripts_and_is_read_again() {
+        let answers = [
+            answer(Task::Caption, None, &[("bleu1", 1.0), ("rouge1", 0.25)]),
+            answer(Task::OpenVqa, Some(Topic::Location), &[("bleu1", 0.5), ("rouge1", 0.0)]),
+            answer(Task::ClosedVqa, Some(Topic::Plane), &[("correct", 1.0)]),
+        ];
+        let answers: Vec<&Answer> = answers.iter().collect();
+        let texts =
+            |form| written(form, &answers).into_iter().map(|(name, bytes)| (name, String::from_utf8(bytes).unwrap()));
+        let m3d = [
+            (
+                "eval_caption.csv",
+                "Question,Ground Truth,pred,bleu,rouge1,meteor,bert_f1\r\n\
+                 \"Where, and \"\"how\"\"?\",\"left,\nthen right\",left,1.0,0.25,,\r\n",
+            ),
+            (
+                "eval_open_vqa.csv",
+                "Question Type,Question,Answer,Pred,bleu,rouge1,meteor,bert_f1\r\n\
+                 5,\"Where, and \"\"how\"\"?\",\"left,\nthen right\",left,0.5,0.0,,\r\n",
+            ),
+            (
+                "eval_close_vqa.csv",
+                "Question Type,Question,Answer,Answer Choice,Pred,Correct\r\n\
+                 1,\"Where, and \"\"how\"\"?\",\"left,\nthen right\",A,left,1\r\n",
+            ),
+        ];
+        assert_eq!(texts(Written::M3d).collect::<Vec<_>>(), m3d.map(|(name, text)| (name, text.to_owned())));
+        let same = r#"{"id":"s1","outputs":"left","answers":"left,\nthen right","#;
+        let med2e3 = [
+            ("m3d_cap_std.json", r#""bleu":1.0,"rouge1":0.25,"meteor":null,"bert_f1":null}"#),
+            ("m3d_vqa_open_std.json", r#""question_type":5,"bleu":0.5,"rouge1":0.0,"meteor":null,"bert_f1":null}"#),
+            ("m3d_vqa_close_std.json", r#""question_type":1,"correct":true}"#),
+        ];
+        let med2e3 = med2e3.map(|(name, rest)| (name, format!("[{same}{rest}]")));
+        assert_eq!(texts(Written::Med2e3).collect::<Vec<_>>(), med2e3);
+        for (form, format) in [(Written::M3d, Format::M3d), (Written::Med2e3, Format::Med2e3)] {
+            for ((_, bytes), answer) in written(form, &answers).into_iter().zip(&answers) {
+                let again = read(format, bytes).unwrap();
+                assert_eq!((again.task, again.rows.len()), (Some(answer.task), 1));
+                assert_eq!(again.rows[0].expected.as_ref(), Some(&answer.expected));
+                assert_eq!(again.rows[0].answer.as_ref(), Some(&answer.answer));
+            }
+        }
+        assert!(written(Written::M3d, &answers[..1]).len() == 1);
     }
 }

@@ -84,6 +84,19 @@ impl Object {
         }
     }
 
+    /// The objects in a list that must be there.
+    ///
+    /// # Errors
+    /// It is not, or holds something else.
+    pub fn list(&self, key: &str) -> Result<Vec<Object>, Unread> {
+        let object = |(number, value): (usize, &Value)| {
+            let place = format!("row {} of `{key}`", number + 1);
+            value.as_object().map(|fields| Object { place, fields: fields.clone() })
+        };
+        let list = self.value(key)?.as_array().and_then(|list| list.iter().enumerate().map(object).collect());
+        list.ok_or_else(|| Unread::new(format!("a list of objects in `{key}` of {}", self.place), "something else"))
+    }
+
     /// The prediction of a key that must be there.
     ///
     /// # Errors

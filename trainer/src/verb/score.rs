@@ -4,6 +4,7 @@
 
 pub mod pairs;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use med2e3_metric::cases::Bootstrap;
@@ -20,7 +21,7 @@ use crate::config::{check_tasks, check_threads};
 use crate::generate::answerer::Reply;
 use crate::generate::judged::judged;
 use crate::predictions::align::{Alignment, Counts};
-use crate::predictions::{self, Format, Predictions, Unread};
+use crate::predictions::{self, Format, Predictions, Unread, Written, written};
 use crate::verb::score_table::score_table;
 use crate::verb::turns::later_turns;
 
@@ -42,6 +43,8 @@ pub struct ScoreConfig {
     pub tasks: Vec<Task>,
     /// Whether samples may lack a prediction.
     pub partial: bool,
+    /// As whose files answers and scores are written besides.
+    pub write: Option<Written>,
     /// Of the cases that are drawn for intervals.
     pub seed: u64,
     /// CPU threads of these draws, on which no number depends.
@@ -109,6 +112,13 @@ pub fn score(config: &ScoreConfig, out: &Path) -> Result<EvaluateReport, Trainer
     };
     claim(out, "score.toml", config)?;
     put_whole(&out.join("answers.jsonl"), &lines(&report.answers))?;
+    if let Some(form) = config.write {
+        let places: HashMap<String, usize> =
+            all.iter().enumerate().map(|(at, sample)| (sample.sample_id.to_string(), at)).collect();
+        let mut in_order: Vec<&Answer> = report.answers.iter().collect();
+        in_order.sort_by_key(|answer| places[&answer.sample_id]);
+        written(form, &in_order).iter().try_for_each(|(name, bytes)| put_whole(&out.join(name), bytes))?;
+    }
     write_report(out, &report)?;
     Ok(report)
 }
