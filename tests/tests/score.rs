@@ -240,6 +240,14 @@ fn what_is_wrong_with_a_file_is_said() {
     assert!(said.contains("key `prediction` of row 1"), "{said}");
     let said = made.refused("plain", "few.csv", format!("id,prediction\n{},a\n", ids[0]));
     assert!(said.contains("found none of") && said.contains("hint: --partial"), "{said}");
+    // Another task than the one that is asked for.
+    let file = made.write("open.csv", &whole);
+    let said = run_to(2, made.command("m3d", &[file], "refused").args(["--tasks", "caption"]));
+    assert!(
+        said.err.contains("open.csv: expected predictions of caption, as --tasks states, found those of open_vqa"),
+        "{}",
+        said.err
+    );
     // A folder of something else.
     let file = made.write("few.csv", format!("id,prediction\n{},a\n", ids[0]));
     let said = run_to(2, made.command("plain", std::slice::from_ref(&file), "run").arg("--partial"));

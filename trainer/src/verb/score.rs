@@ -64,6 +64,13 @@ pub fn score(config: &ScoreConfig, out: &Path) -> Result<EvaluateReport, Trainer
     let files: Vec<(&PathBuf, Predictions)> = files.collect::<Result<_, TrainerError>>()?;
     let tasks = if config.tasks.is_empty() { tasks_of(&files) } else { config.tasks.clone() };
     check_tasks("tasks", &tasks)?;
+    for (path, predictions) in &files {
+        if let Some(task) = predictions.task.filter(|task| !tasks.contains(task)) {
+            let words: Vec<&str> = tasks.iter().map(|task| task.as_str()).collect();
+            let expected = format!("predictions of {}, as --tasks states", words.join(" or "));
+            return Err(of_file(path, Unread { expected, found: format!("those of {task}") }));
+        }
+    }
     let dataset = Dataset::open(&config.dataset)?;
     let selected = dataset.select(&Selection { split: config.split, tasks: tasks.clone(), subset: None })?;
     let all = in_table_order(&dataset, config.split, &tasks)?;
