@@ -403,3 +403,17 @@ write("manifest", "mark", ("\ufeff[" + ",\n".join(rows)).encode())
 write("manifest", "half_pair", json.dumps(conversations).replace("Liver", "\\ud83d").replace('"question_type": 1', '"question_type": NaN').encode())
 write("manifest", "no_brace", json.dumps(conversations).replace('"question_type": 3}', '"question_type": 3').encode())
 write("manifest", "no_quote", json.dumps(captions).replace('Axial.npy"', "Axial.npy", 1).encode())
+
+# Predictions of other programs: a byte that tells the format (m3d, med2e3, radfm, 3d-rad, plain, own), then the file.
+asked = "<im_patch> Where is it?"
+table = f'Question Type,Question,Answer,Pred\r\n2,"{asked}",left,"on the\nleft"\r\n2,"{asked}",left,\r\n'
+write("predictions", "m3d_open", b"\0" + table.encode())
+write("predictions", "m3d_caption", b"\0" + "\ufeffQuestion;Ground Truth;pred\n<im_patch>Say it.;A disc.;nan\n".encode("utf-16-le"))
+write("predictions", "open_quote", b"\0" + table.replace('left"', "left").encode())
+write("predictions", "med2e3_std", b"\1" + json.dumps([{"id": 7, "outputs": None, "answers": "A. left", "correct": False}]).encode())
+write("predictions", "med2e3_cut", b"\1" + b'[{"id": "7", "outputs": "A. le')
+write("predictions", "radfm", b"\2" + b"Question,Ground Truth,Pred,belong_to\n\"['It\\'s?']\",['\\xe9'],\"[\"\"a\\nb\"\"]\",x\n")
+write("predictions", "rad", b"\3" + table.replace("Question Type", "Question Aspect").encode())
+write("predictions", "plain_lines", b"\4" + b'{"id": "a", "prediction": 3}\n{"id": "b", "prediction": null}\n')
+own = {"sample_id": "a", "turn": 1, "question": "Where?", "expected": "left", "answer": "right"}
+write("predictions", "own", b"\5" + json.dumps({"split": "test", "answers": [own, own | {"turn": 2}]}).encode())

@@ -1,7 +1,7 @@
 //! What is tried on arbitrary bytes: one function a target, which the replay tests of the crates call too.
 //!
 //! Prepare as a whole would bring DataFusion, so its manifest readers are compiled here from their own files; what they
-//! use of the rest is small. So are the trainer's readers of weights, which need nothing of libtorch.
+//! use of the rest is small. So are the trainer's readers of weights and of predictions, which need nothing of libtorch.
 
 #[path = "../../pipeline/prepare/src/config.rs"]
 pub mod config;
@@ -11,6 +11,9 @@ pub mod error;
 #[path = "../../pipeline/prepare/src/manifest/mod.rs"]
 pub mod manifest;
 pub mod manifest_rows;
+pub mod prediction_files;
+#[path = "../../trainer/src/predictions/mod.rs"]
+pub mod predictions;
 #[path = "../../pipeline/prepare/src/provenance.rs"]
 pub mod provenance;
 pub mod scrub_rules;
@@ -22,6 +25,8 @@ pub mod tokenizer_file;
 pub mod torch_weights;
 pub mod tree;
 pub mod volumes;
+#[path = "../../trainer/src/words.rs"]
+pub mod words;
 
 use crate as prepare;
 pub use error::PrepareError;

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::{DemoSetReport, RetrieveReport, Score, TableCounts};
+use crate::evaluation::Score;
+use crate::report::{DemoSetReport, RetrieveReport, TableCounts};
 use crate::sample::Split;
 
 /// What a training does.

@@ -127,9 +127,27 @@ fn desk() -> &'static Desk {
             copy(&m3d.join(format!("M3D-VQA/M3D_VQA_{part}.csv")), &format!(".demo/m3d/M3D_VQA_{part}.csv"));
         }
         copy(&m3d.join("M3D_Cap/ct_case/000001/Series_1.nii.gz"), "ct.nii.gz");
+        answered(&desk.path("data/lamed"));
+        let pair = r#"{"id": "1", "prediction": "A disc.", "reference": "A disc of size 1."}"#;
+        fs::write(desk.path("pairs.jsonl"), pair).unwrap();
         copy(&desk.path("ct.nii.gz"), ".demo/m3d/M3D_Cap/ct_case/000103/Axial_brain_window.nii.gz");
         desk
     })
+}
+
+/// Another program's answers to the test split's questions, as M3D's scripts write them.
+fn answered(folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    let question = "<im_patch> Is the number even, or odd?";
+    let open = ["even", "odd"].map(|answer| format!("1,\"{question}\",{answer},even,0,0,0,0\n")).concat();
+    let closed = ["A,A. even", "B,B. odd"].map(|choice| {
+        let (letter, answer) = choice.split_once(',').unwrap();
+        format!("1,\"{question} Choices: A. even B. odd C. NA D. NA\",{answer},{letter},A. even,1\n")
+    });
+    let open = format!("Question Type,Question,Answer,Pred,bleu,rouge1,meteor,bert_f1\n{open}");
+    fs::write(folder.join("eval_open_vqa.csv"), open).unwrap();
+    let closed = format!("Question Type,Question,Answer,Answer Choice,Pred,Correct\n{}", closed.concat());
+    fs::write(folder.join("eval_close_vqa.csv"), closed).unwrap();
 }
 
 /// Runs lines in turn on a desk of their own and gives those that end with neither 0 nor 1.

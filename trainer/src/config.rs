@@ -23,7 +23,7 @@ use crate::fit::expect;
 use crate::generate::Decoding;
 use crate::model::{LoraConfig, Med2e3Config};
 use crate::trained_parts::TrainedParts;
-use crate::words::words;
+use crate::words::{Word, words};
 
 pub use checkpoint::CheckpointConfig;
 pub use clip::{
@@ -418,6 +418,11 @@ impl MeteorConfig {
     /// No WordNet 3.0 there.
     pub(crate) fn open(&self) -> Result<Meteor, TrainerError> {
         Ok(Meteor::new(WordNet::open(&self.wordnet)?, self.nltk.release()))
+    }
+
+    /// What it equals, for reports.
+    pub(crate) fn in_words(&self) -> String {
+        format!("nltk {}, WordNet 3.0", self.nltk.as_str())
     }
 }
 

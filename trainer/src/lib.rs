@@ -6,6 +6,7 @@
 //! - [`generate`]: answers: greedy, sampled, by beam search; its `answerer` is a checkpoint that is ready to answer
 //! - [`model`]: Med-2E3, its parts, its loss, its published weight names
 //! - [`files`]: checkpoints, adapters and published weights on disk
+//! - [`predictions`]: others' files of predictions, read and matched with samples
 //! - [`report`]: runs as one page, also while they go on
 //! - `tables`: the paper's tables of results, with rows of one's own
 //! - [`plan`]: what a step costs, before it is run: FLOPs, memory, time, and the fastest policy that fits
@@ -54,6 +55,8 @@ pub mod generate;
 pub mod model;
 
 pub mod files;
+
+pub mod predictions;
 
 pub mod report;
 

@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand};
 use med2e3_program::{CompletionsArgs, ConfigArgs, ManArgs, RunArgs};
 
+use med2e3_schemas::sample::{Split, Task};
+
 use super::words::{Devices, words};
+use crate::config::NltkRelease;
 use crate::device::DeviceChoice;
 use crate::files::checkpoint::Tokenizers;
 use crate::generate::Decoding;
@@ -13,6 +17,7 @@ use crate::machine::bytes_of;
 use crate::model::weights::TextProjection;
 use crate::model::{Part, Preset};
 use crate::precision::Precision;
+use crate::predictions::{Format, Written};
 use crate::verb::bench::sizes::{Policy, Sizes, Stage, Tune};
 use crate::verb::compare::System;
 use crate::verb::verify::DEFAULT_TOLERANCE;
@@ -133,6 +138,8 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Score predictions that other programs wrote, or any pairs of texts
+    Score(ScoreArgs),
     /// Answer one question about one volume: a NIfTI file or a folder of slices
     #[command(allow_negative_numbers = true)]
     Generate {
@@ -209,7 +216,7 @@ pub(super) enum Verb {
     /// Next to the page, with .json, are its numbers, and with .svg a figure of one explained volume, where a run explained an open
     /// question. A training that goes on may be followed: with --every 30 the page is written again and reloads itself.
     Report {
-        /// Folders of demo-set, prepare, train, train-clip, evaluate, explain and retrieve
+        /// Folders of demo-set, prepare, train, train-clip, evaluate, score, explain and retrieve
         #[arg(required = true, value_name = "RUN")]
         runs: Vec<PathBuf>,
         /// The page to write
@@ -306,6 +313,63 @@ pub(super) struct BenchStepArgs {
     pub(super) trace: Option<PathBuf>,
     #[command(flatten)]
     pub(super) place: PlaceArgs,
+}
+
+/// What is scored: pairs of texts, or predictions beside a dataset.
+#[derive(Debug, ClapArgs)]
+#[command(group = ArgGroup::new("what").required(true).args(["pairs", "predictions"]))]
+pub(super) struct ScoreArgs {
+    /// JSON lines of any pairs: id, prediction, reference
+    #[arg(long, value_name = "FILE")]
+    pub(super) pairs: Option<PathBuf>,
+    /// Files of one program, such as M3D's one a task
+    #[arg(long, value_name = "FILE", num_args = 1.., requires_all = ["format", "dataset"])]
+    pub(super) predictions: Vec<PathBuf>,
+    /// Whose program wrote the predictions
+    #[arg(long, value_parser = words::<Format>(), requires = "predictions")]
+    pub(super) format: Option<Format>,
+    /// The dataset that has what is expected of each sample
+    #[arg(long, requires = "predictions")]
+    pub(super) dataset: Option<PathBuf>,
+    /// Part of the study
+    #[arg(long, value_parser = listed(Split::ALL, Split::as_str), default_value = "test")]
+    pub(super) split: Split,
+    /// Kinds of pair; those that the files are about without it
+    #[arg(long, value_delimiter = ',', value_parser = listed(Task::ALL, Task::as_str), requires = "predictions")]
+    pub(super) tasks: Vec<Task>,
+    /// Score what is there although samples have no prediction
+    #[arg(long, requires = "predictions")]
+    pub(super) partial: bool,
+    /// Write answers and scores as another program's scripts do, too
+    #[arg(long, value_parser = words::<Written>(), requires = "predictions")]
+    pub(super) write: Option<Written>,
+    /// Seed of the cases that are drawn for intervals
+    #[arg(long, default_value_t = 0)]
+    pub(super) seed: u64,
+    /// Compare stems in ROUGE, as rouge_score with use_stemmer; published evaluations of reports do not
+    #[arg(long, requires = "pairs")]
+    pub(super) stemmed: bool,
+    /// The folder of WordNet 3.0, such as /usr/share/wordnet; METEOR is not computed without it
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) wordnet: Option<PathBuf>,
+    /// The release of NLTK whose METEOR is computed
+    #[arg(long, value_name = "RELEASE", value_parser = words::<NltkRelease>(), default_value = "3.8.1")]
+    pub(super) nltk: NltkRelease,
+    /// Of pairs the file for their scores, a JSON line each; of predictions the folder for the results
+    #[arg(long)]
+    pub(super) out: PathBuf,
+    /// Print the report as JSON; of pairs the means
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// The parser of values with a name each.
+fn listed<T: Copy + Send + Sync + 'static>(
+    all: &'static [T],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(all.iter().map(|value| name(*value)))
+        .map(move |word| all.iter().copied().find(|value| name(*value) == word).expect("one of the listed words"))
 }
 
 /// What is imported, and from where.

@@ -10,12 +10,13 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use med2e3_program::frame::Ending;
+use med2e3_program::machine::cores;
 use med2e3_program::run_args::{print, read_moved_config};
 use med2e3_program::{Configuration, RunArgs, Stdout};
 use schemars::schema_for;
 use serde::Serialize;
 
-use crate::config::{EvaluateConfig, ExplainConfig, MOVED, RetrieveConfig, TrainClipConfig, TrainConfig};
+use crate::config::{EvaluateConfig, ExplainConfig, MOVED, MeteorConfig, RetrieveConfig, TrainClipConfig, TrainConfig};
 use crate::plan::estimate::Estimate;
 use crate::plan::profile::DeviceProfile;
 use crate::report;
@@ -28,8 +29,10 @@ use crate::verb::explain::explain;
 use crate::verb::plan::{PlanFor, plan};
 use crate::verb::retrieve::retrieve;
 use crate::verb::runs::{runs, table};
+use crate::verb::score::pairs::{PairsConfig, score_pairs};
+use crate::verb::score::{ScoreConfig, score};
 use crate::verb::verify::{Verification, verify};
-use args::{Args, Verb};
+use args::{Args, ScoreArgs, Verb};
 
 /// Parses the arguments, runs the verb, prints errors with their causes.
 pub fn main() -> ExitCode {
@@ -66,6 +69,7 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             let report = compare(&systems, baseline.as_deref(), wanted, seed, &folder)?;
             print(out, json, &report, |report| format!("{}written: {}\n", for_a_terminal(report), folder.display()))?;
         }
+        Verb::Score(args) => score_of(&args, out)?,
         Verb::Explain(run) => {
             let report = explain(&run.read_config()?, &run.out)?;
             print_run(out, &run, &report, summary::explained)?;
@@ -131,6 +135,33 @@ fn configurations() -> [Configuration; 5] {
         Configuration::new("explain", schema_for!(ExplainConfig).to_value()),
         Configuration::new("retrieve", schema_for!(RetrieveConfig).to_value()),
     ]
+}
+
+/// Scores pairs or predictions, and prints what they come to.
+fn score_of(args: &ScoreArgs, out: &mut Stdout) -> anyhow::Result<()> {
+    let ScoreArgs { json, out: path, .. } = args;
+    let meteor = args.wordnet.clone().map(|wordnet| MeteorConfig { wordnet, nltk: args.nltk });
+    if let Some(pairs) = &args.pairs {
+        let config = PairsConfig { pairs: pairs.clone(), stemmed: args.stemmed, meteor };
+        return print(out, *json, &score_pairs(&config, path)?, |report| summary::scored_pairs(report, path));
+    }
+    let given = args.format.zip(args.dataset.clone());
+    let (format, dataset) = given.expect("predictions require both");
+    let config = ScoreConfig {
+        predictions: args.predictions.clone(),
+        format,
+        dataset,
+        split: args.split,
+        tasks: args.tasks.clone(),
+        partial: args.partial,
+        meteor,
+        write: args.write,
+        seed: args.seed,
+        threads: cores(),
+    };
+    let summary =
+        |report: &_| format!("{}report: {}\n", summary::evaluated(report), path.join("report.json").display());
+    print(out, *json, &score(&config, path)?, summary)
 }
 
 /// Prints how a training ended.

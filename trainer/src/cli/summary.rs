@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use med2e3_schemas::report::{
-    ClipStep, EvaluateReport, ExplainReport, RetrieveReport, TrainClipReport, TrainReport, TrainStep,
-};
+use med2e3_schemas::evaluation::EvaluateReport;
+use med2e3_schemas::report::{ClipStep, ExplainReport, RetrieveReport, TrainClipReport, TrainReport, TrainStep};
 use med2e3_schemas::sample::Task;
 
 use crate::files::model_files::Tables;
 use crate::model::Preset;
 use crate::train::StoppedRun;
 use crate::verb::exchange::Exchanged;
+use crate::verb::score::pairs::PairsReport;
 use crate::verb::verify::VerifyReport;
 use crate::words::Word;
 
@@ -61,6 +61,10 @@ pub(super) fn evaluated(report: &EvaluateReport) -> String {
         0 => String::new(),
         count => format!("{count} samples left out because their volume is missing\n"),
     };
+    if let Some(matched) = report.matched {
+        let (scored, without) = (report.answers.len(), report.samples_without_prediction);
+        text += &format!("{scored} predictions matched with samples by {matched}; {without} samples have none\n");
+    }
     text +=
         &format!("{:<12}{:<13}{:<16}{:>7}{:>9}{:>9}{:>9}\n", "task", "topic", "metric", "count", "%", "+-", "chance");
     for score in &report.scores {
@@ -145,6 +149,17 @@ fn controls(report: &EvaluateReport) -> String {
 
 /// The metrics that a terminal shows of controls; the report has all.
 const SHOWN_OF_CONTROLS: [&str; 2] = ["correct", "rouge1"];
+
+pub(super) fn scored_pairs(report: &PairsReport, out: &Path) -> String {
+    let mut text = format!("{} pairs, {} of them with an empty text\n", report.pairs, report.empty);
+    for (name, mean) in report.means.named() {
+        text += &format!("{name:<12}{:>9.2}\n", 100.0 * mean);
+    }
+    if report.nltk.is_none() {
+        text += "meteor       not computed: it needs --wordnet\n";
+    }
+    text + &format!("written: {}\n", out.display())
+}
 
 pub(super) fn explained(report: &ExplainReport) -> String {
     format!("{} questions explained\n", report.explanations.len())

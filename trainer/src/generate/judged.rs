@@ -3,7 +3,7 @@
 use med2e3_input::text::pandas;
 use med2e3_metric::meteor::Meteor;
 use med2e3_metric::{Expected, measure};
-use med2e3_schemas::report::Answer;
+use med2e3_schemas::evaluation::Answer;
 use med2e3_schemas::sample::{SampleRow, Task};
 
 use super::answerer::Reply;

@@ -73,7 +73,7 @@ fn line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use med2e3_schemas::report::Answer;
+    use med2e3_schemas::evaluation::Answer;
 
     fn explanation(volume: u8, task: Task, question: &str, scores: &[f32]) -> Explanation {
         let answer = Answer {

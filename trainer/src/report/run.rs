@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use med2e3_schemas::evaluation::EvaluateReport;
 use med2e3_schemas::joined::JoinedRun;
 use med2e3_schemas::quarantine::{self, QuarantineRecord};
-use med2e3_schemas::report::{DemoSetReport, EvaluateReport, ExplainReport, PrepareReport, RetrieveReport};
+use med2e3_schemas::report::{DemoSetReport, ExplainReport, PrepareReport, RetrieveReport};
 use med2e3_shards::{Dataset, Members, ShardError, ShardReader};
 use serde::de::DeserializeOwned;
 
@@ -30,7 +31,7 @@ pub(super) enum What {
     Dataset(Prepared),
     /// `med2e3 train` or `train-clip`, perhaps going on.
     Training(Training),
-    /// `med2e3 evaluate`.
+    /// `med2e3 evaluate` or `score`.
     Evaluation(EvaluateReport),
     /// `med2e3 explain`.
     Explanation(Explained),
@@ -55,8 +56,8 @@ pub(super) struct Explained {
 }
 
 /// The file by which each kind of run is known.
-const KNOWN_BY: [&str; 6] =
-    ["demo-set.json", "dataset.json", "train.toml", "evaluate.toml", "explain.toml", "retrieve.toml"];
+const KNOWN_BY: [&str; 7] =
+    ["demo-set.json", "dataset.json", "train.toml", "evaluate.toml", "score.toml", "explain.toml", "retrieve.toml"];
 
 impl Run {
     /// # Errors
@@ -67,7 +68,7 @@ impl Run {
             Some("demo-set.json") => What::DemoSet(read_report(&folder.join("demo-set.json"), REPORT)?),
             Some("dataset.json") => What::Dataset(prepared(folder)?),
             Some("train.toml") => What::Training(Training::read(folder)?),
-            Some("evaluate.toml") => What::Evaluation(ended(folder)?),
+            Some("evaluate.toml" | "score.toml") => What::Evaluation(ended(folder)?),
             Some("explain.toml") => What::Explanation(explained(folder)?),
             Some(_) => What::Retrieval(ended(folder)?),
             None => {

@@ -5,7 +5,7 @@ use std::path::Path;
 use med2e3_feed::step_plan::PlannedText;
 use med2e3_feed::{HostBatch, QuestionForm, Splicing, TextForm};
 use med2e3_input::text::Tokenizer;
-use med2e3_schemas::report::Answer;
+use med2e3_schemas::evaluation::Answer;
 use med2e3_schemas::sample::{IGNORED, IMAGE3D, SampleRow, Task};
 use med2e3_shards::Dataset;
 use tch::Device;

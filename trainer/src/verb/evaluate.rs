@@ -6,7 +6,7 @@ use std::sync::Arc;
 use med2e3_metric::cases::Bootstrap;
 use med2e3_program::output::write_report;
 use med2e3_program::{Stopwatch, note};
-use med2e3_schemas::report::EvaluateReport;
+use med2e3_schemas::evaluation::EvaluateReport;
 use med2e3_shards::{Dataset, Selection};
 
 use crate::TrainerError;
@@ -18,7 +18,6 @@ use crate::verb::controls::Controlled;
 use crate::verb::focus::focus;
 use crate::verb::score_table::score_table;
 use crate::verb::turns::asked;
-use crate::words::Word;
 
 /// Answers every sample of the split, scores the answers, and writes `report.json` to `out`. Answers are in `answers.jsonl` as they
 /// come; where a run was killed, the same call goes on with those that are missing.
@@ -60,10 +59,13 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
     let report = EvaluateReport {
         split: config.split,
         checkpoint: config.checkpoint.display().to_string(),
+        matched: None,
+        samples_without_prediction: 0,
+        predictions_missing: 0,
         samples_without_volume: asked.samples.without_volume,
         turns_not_asked: asked.not_asked,
         answers_cut: answers.iter().filter(|answer| answer.is_cut).count() as u64,
-        meteor: config.meteor.as_ref().map(|meteor| format!("nltk {}, WordNet 3.0", meteor.nltk.as_str())),
+        meteor: config.meteor.as_ref().map(MeteorConfig::in_words),
         scores: score_table(&answers, &asked.samples.rows, bootstrap),
         controls,
         focus: focus(&answers, &asked.samples.rows, bootstrap),

@@ -3,7 +3,7 @@
 use med2e3_metric::cases::{Bootstrap, Cases};
 use med2e3_metric::focus::{effective, jensen_shannon, share_of_highest};
 use med2e3_metric::interval::{Mean, means};
-use med2e3_schemas::report::{Answer, ScoreDistance, ScoreFocus, TopicFocus};
+use med2e3_schemas::evaluation::{Answer, ScoreDistance, ScoreFocus, TopicFocus};
 use med2e3_schemas::sample::{SampleRow, Topic};
 
 use crate::verb::partners::{of_another_case, of_another_question, partners, topic};

@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`evaluate`]: answers a split and scores the answers
 //! - [`mod@compare`]: evaluations of the same samples: what tells them apart, and the paper's tables
+//! - [`score`]: scores predictions that other programs wrote, and any pairs of texts
 //! - [`explain`]: shows how much each slice counts for a question
 //! - [`ask`]: answers one question about one volume on disk
 //! - [`retrieve`]: captions by volume and volumes by caption, with M3D-CLIP
@@ -27,6 +28,7 @@ mod partners;
 pub mod plan;
 pub mod retrieve;
 pub mod runs;
+pub mod score;
 mod score_table;
 mod turns;
 pub mod verify;

@@ -6,7 +6,7 @@ use med2e3_metric::bleu::bleu;
 use med2e3_metric::cases::{Bootstrap, Cases};
 use med2e3_metric::closed::{Reading, chance_of, read};
 use med2e3_metric::interval::{Mean, means};
-use med2e3_schemas::report::{Answer, Score};
+use med2e3_schemas::evaluation::{Answer, Score};
 use med2e3_schemas::sample::{SampleRow, Task, Topic};
 
 use crate::generate::judged::offered;

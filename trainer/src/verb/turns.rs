@@ -22,7 +22,7 @@ pub(super) struct Asked {
 /// # Errors
 /// Ids that the tokenizer does not decode.
 pub(super) fn asked(samples: Samples, turns: Turns, tokenizer: &Tokenizer) -> Result<Asked, TrainerError> {
-    let later = samples.rows.iter().map(|row| row.target_spans.len().saturating_sub(1) as u64).sum();
+    let later = later_turns(&samples.rows);
     if turns == Turns::First || later == 0 {
         let turns = vec![1; samples.rows.len()];
         return Ok(Asked { samples, turns, not_asked: later });
@@ -47,6 +47,11 @@ pub(super) fn asked(samples: Samples, turns: Turns, tokenizer: &Tokenizer) -> Re
     let mut rows: Vec<Option<SampleRow>> = rows.into_iter().map(Some).collect();
     let rows = order.into_iter().filter_map(|at| rows[at].take()).collect();
     Ok(Asked { samples: Samples { rows, ..samples }, turns, not_asked })
+}
+
+/// How many turns there are behind first ones.
+pub(super) fn later_turns(rows: &[SampleRow]) -> u64 {
+    rows.iter().map(|row| row.target_spans.len().saturating_sub(1) as u64).sum()
 }
 
 /// The row that asks for one later turn's answer. The scorer reads the row's first question, as in training.

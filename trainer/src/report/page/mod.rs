@@ -4,9 +4,8 @@ mod training;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use med2e3_metric::focus::effective;
-use med2e3_schemas::report::{
-    Answer, DemoSetReport, EvaluateReport, Explanation, RetrievalScores, RetrieveReport, TableCounts,
-};
+use med2e3_schemas::evaluation::{Answer, EvaluateReport};
+use med2e3_schemas::report::{DemoSetReport, Explanation, RetrievalScores, RetrieveReport, TableCounts};
 use med2e3_schemas::sample::{Task, Topic};
 
 use super::chart;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use med2e3_program::note;
 use med2e3_program::output::{OutputError, is_occupied};
-use med2e3_schemas::report::Answer;
+use med2e3_schemas::evaluation::Answer;
 use med2e3_schemas::sample::SampleRow;
 use med2e3_shards::Samples;
 use med2e3_store::{FileError, put_whole};

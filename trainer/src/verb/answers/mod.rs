@@ -12,7 +12,7 @@ use med2e3_feed::{Feed, FeedPlan, TextForm};
 use med2e3_metric::meteor::Meteor;
 use med2e3_program::Progress;
 use med2e3_schemas::Id;
-use med2e3_schemas::report::Answer;
+use med2e3_schemas::evaluation::Answer;
 use med2e3_schemas::sample::SampleRow;
 use med2e3_shards::{Dataset, Samples};
 

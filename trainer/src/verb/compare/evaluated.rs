@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use med2e3_schemas::comparison::ComparedRun;
-use med2e3_schemas::report::{Answer, EvaluateReport};
+use med2e3_schemas::evaluation::{Answer, EvaluateReport};
 use med2e3_store::FileError;
 
 use crate::TrainerError;

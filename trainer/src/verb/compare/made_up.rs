@@ -1,7 +1,7 @@
 //! Evaluations of a few made-up answers, for tests.
 
 use med2e3_schemas::comparison::ComparedRun;
-use med2e3_schemas::report::{Answer, EvaluateReport};
+use med2e3_schemas::evaluation::{Answer, EvaluateReport};
 use med2e3_schemas::sample::{Split, Task};
 
 use super::evaluated::Evaluated;
@@ -33,6 +33,9 @@ pub(super) fn report(answers: Vec<Answer>) -> EvaluateReport {
         samples_without_volume: 0,
         meteor: None,
         scores: vec![],
+        matched: None,
+        samples_without_prediction: 0,
+        predictions_missing: 0,
         focus: None,
         controls: vec![],
         turns_not_asked: 0,

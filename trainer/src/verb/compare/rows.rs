@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use med2e3_metric::compare::{Aligned, Scored};
-use med2e3_schemas::report::Answer;
+use med2e3_schemas::evaluation::Answer;
 use med2e3_schemas::sample::{Task, Topic};
 
 use super::evaluated::{Evaluated, key};

@@ -6,7 +6,7 @@ use med2e3_metric::cases::{Bootstrap, Cases};
 use med2e3_metric::compare::{self, Comparison, Difference, Flips, OverSeeds, compare, holm, over_seeds};
 use med2e3_metric::interval::{Mean, means};
 use med2e3_schemas::comparison::{ComparedScore, DiscordantAnswers, MeanDifference, SeedMean, SystemScore, Verdict};
-use med2e3_schemas::report::Answer;
+use med2e3_schemas::evaluation::Answer;
 use med2e3_schemas::sample::{Task, Topic};
 
 use super::evaluated::Evaluated;

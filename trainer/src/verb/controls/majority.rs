@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use med2e3_program::note;
-use med2e3_schemas::report::Answer;
+use med2e3_schemas::evaluation::Answer;
 use med2e3_schemas::sample::{SampleRow, Split, Task};
 use med2e3_shards::{Selection, ShardError};
 

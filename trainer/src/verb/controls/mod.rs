@@ -13,7 +13,7 @@ use med2e3_metric::cases::{Bootstrap, Cases};
 use med2e3_metric::closed::read;
 use med2e3_metric::compare::compare;
 use med2e3_program::note;
-use med2e3_schemas::report::{Answer, ControlScore};
+use med2e3_schemas::evaluation::{Answer, ControlScore};
 use med2e3_schemas::sample::{SampleRow, Task};
 use med2e3_shards::{Dataset, Samples};
 
