@@ -8,12 +8,14 @@
 //! - `test`: the whole test suite
 //! - `bench_prepare`: preparation next to its peers
 //! - `bench_step`: a training step next to PyTorch eager
+//! - `bench_metrics`: metrics of texts next to the Python packages
 //! - `bench_train`: a training through the feed next to PyTorch, and the optimizer's update
 //! - `python`: the Python of the tests, with torch
 //! - `peers`: a Python with the peers that a benchmark runs
 //! - `reference`: `docs/configuration.md`
 //! - `command`: running a program, with an error that says what was run
 
+mod bench_metrics;
 mod bench_prepare;
 mod bench_step;
 mod bench_train;
@@ -49,6 +51,8 @@ Verbs:
            Measure a training step next to PyTorch eager; makes its weights and a virtual environment in .bench/
   bench-train
            Measure a training of the demo's model through the feed, and the optimizer, next to PyTorch; after `demo`
+  bench-metrics
+           Measure BLEU, ROUGE and METEOR next to the Python packages
   reference
            Write docs/configuration.md from what the programs say of their configurations
   help     Print this text
@@ -72,6 +76,9 @@ Options of bench-train:
   --python PATH   Use this Python, which has torch and pyarrow, instead
   --threads N     Threads of either side, 1 where not given
 
+Options of bench-metrics:
+  --python PATH   Use this Python, which has nltk 3.8.1, rouge-score and sacrebleu, instead
+
 Options of test:
   --thorough   Raise the number of generated cases and run the slow tests
 ";
@@ -86,6 +93,7 @@ enum Verb {
     Demo { seed: Option<u64> },
     Test { thorough: bool },
     Reference,
+    BenchMetrics { python: Option<PathBuf> },
     BenchPrepare { python: Option<PathBuf> },
     BenchStep { python: Option<PathBuf>, threads: usize },
     BenchTrain { python: Option<PathBuf>, threads: usize },
@@ -114,6 +122,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Demo { seed } => demo::demo(&repository(), seed),
         Verb::Test { thorough } => test::test(&repository(), thorough),
         Verb::Reference => reference::reference(&repository()),
+        Verb::BenchMetrics { python } => bench_metrics::bench_metrics(&repository(), python),
         Verb::BenchPrepare { python } => bench_prepare::bench_prepare(&repository(), python),
         Verb::BenchStep { python, threads } => bench_step::bench_step(&repository(), python, threads),
         Verb::BenchTrain { python, threads } => bench_train::bench_train(&repository(), python, threads),
@@ -138,6 +147,8 @@ fn parse(args: &[String]) -> Result<Verb> {
         ["test"] => Ok(Verb::Test { thorough: false }),
         ["test", "--thorough"] => Ok(Verb::Test { thorough: true }),
         ["reference"] => Ok(Verb::Reference),
+        ["bench-metrics"] => Ok(Verb::BenchMetrics { python: None }),
+        ["bench-metrics", "--python", path] => Ok(Verb::BenchMetrics { python: Some(path.into()) }),
         ["bench-prepare"] => Ok(Verb::BenchPrepare { python: None }),
         ["bench-prepare", "--python", path] => Ok(Verb::BenchPrepare { python: Some(path.into()) }),
         ["bench-step", options @ ..] => {
@@ -148,7 +159,7 @@ fn parse(args: &[String]) -> Result<Verb> {
             let (python, threads) = peer_options("bench-train", options)?;
             Ok(Verb::BenchTrain { python, threads: threads.unwrap_or(1) })
         }
-        [verb @ ("setup" | "demo" | "test" | "reference" | "bench-prepare"), rest @ ..] => {
+        [verb @ ("setup" | "demo" | "test" | "reference" | "bench-metrics" | "bench-prepare"), rest @ ..] => {
             bail!("`{verb}` does not take `{}`; `cargo xtask help` lists the options", rest.join(" "))
         }
         [verb, ..] => bail!("there is no verb `{verb}`; `cargo xtask help` lists them"),
@@ -211,6 +222,8 @@ mod tests {
         assert_eq!(parsed("bench-prepare --python /usr/bin/python3").unwrap(), Verb::BenchPrepare { python });
         let python = Some("python3".into());
         assert_eq!(parsed("bench-step --threads 4 --python python3").unwrap(), Verb::BenchStep { python, threads: 4 });
+        assert_eq!(parsed("bench-metrics").unwrap(), Verb::BenchMetrics { python: None });
+        assert!(parsed("bench-metrics --threads 2").unwrap_err().to_string().contains("`bench-metrics` does not take"));
         assert_eq!(parsed("bench-step").unwrap(), Verb::BenchStep { python: None, threads: 2 });
         assert_eq!(parsed("bench-train").unwrap(), Verb::BenchTrain { python: None, threads: 1 });
         assert!(parsed("bench-train --seed 1").unwrap_err().to_string().contains("`bench-train` does not take"));

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use blake3::Hasher;
 use med2e3_store::{FileError, WholeFile};
@@ -72,7 +74,19 @@ impl HashedFile {
     fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
         for chunk in bytes.chunks(CHUNK) {
             let HashedFile { file, hasher } = self;
-            let (_, written) = rayon::join(|| hasher.update(chunk), || file.write_all(chunk));
+            let hasher = Mutex::new(hasher);
+            let hash = || {
+                hasher.lock().unwrap_or_else(PoisonError::into_inner).update(chunk);
+            };
+            let written = thread::scope(|scope| {
+                // Where the system gives no thread, this one does both.
+                let other = thread::Builder::new().spawn_scoped(scope, hash);
+                let written = file.write_all(chunk);
+                if other.is_err() {
+                    hash();
+                }
+                written
+            });
             written.map_err(FileError::of(self.file.path(), "write"))?;
         }
         Ok(())

@@ -129,12 +129,15 @@ impl Controlled<'_> {
             let own: Vec<&[f32]> = chosen.iter().map(|&at| self.answers[at].scores.as_slice()).collect();
             questions::scores(control, &rows, &own, self.way.seed)
         });
-        let mut rows = questions::of(control, &rows, self.answerer, self.way.seed)?;
+        let mut rows = questions::of(control, &rows, self.answerer, self.way.seed);
         rows.retain(|row| given.as_ref().is_none_or(|given| given.contains_key(&row.sample_id)));
-        if rows.is_empty() || (given.is_some() && !self.answerer.weighs_slices()) {
+        if given.is_some() && !self.answerer.weighs_slices() {
             return Ok(Vec::new());
         }
-        note(format_args!("control {}: {} questions", control.as_str(), rows.len()));
+        note(format_args!("control {}: {} of {} questions", control.as_str(), rows.len(), chosen.len()));
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
         let turns = vec![1; rows.len()];
         let asked = Asked { samples: Samples { rows, ..self.asked.samples }, turns, not_asked: 0 };
         let shown = if control == Control::Blank { Shown::Zeros } else { Shown::Voxels };
