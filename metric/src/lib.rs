@@ -27,3 +27,4 @@ pub mod rouge;
 mod text;
 
 pub use judged::{Expected, measure};
+pub use text::strip;

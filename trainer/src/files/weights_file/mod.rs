@@ -109,6 +109,15 @@ impl WeightsFile {
         &self.path
     }
 
+    /// blake3 of the bytes of all files of tensors, in the order of their names.
+    pub fn hash(&self) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new();
+        for map in &self.maps {
+            hasher.update(map.as_ref());
+        }
+        hasher.finalize()
+    }
+
     /// The tensors' names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
