@@ -56,7 +56,7 @@ pub struct Prf {
 pub struct BertScores {
     /// One a pair, in their order. At most 1, and seldom below 0 where they are not rescaled.
     pub rows: Vec<Prf>,
-    /// Pairs of which a text has no token; they score 0.
+    /// Pairs of which a text has no token that counts; they score 0.
     pub empty: usize,
     /// Distinct texts that were cut to the encoder's length.
     pub cut: usize,
@@ -76,16 +76,12 @@ pub struct BertScore {
 
 /// A text's tokens.
 struct Text {
+    /// Start and end included.
     ids: Vec<i64>,
+    /// Whether no token is another than start and end, which bert_score scores as 0 too, if with a precision that is not a number.
+    is_empty: bool,
     /// The last group of pairs that has it.
     last_use: usize,
-}
-
-impl Text {
-    /// Whether there is nothing between start and end.
-    fn is_empty(&self) -> bool {
-        self.ids.len() == 2
-    }
 }
 
 /// An encoded text.
@@ -143,7 +139,9 @@ impl BertScore {
             .map_err(|(expected, found)| TrainerError::File { path: settings_file, expected, found })?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(sizes_text.as_bytes()).update(tokenizer.identity()?.as_bytes());
-        hasher.update(weights.hash().as_bytes());
+        weights.contents().for_each(|bytes| {
+            hasher.update(bytes);
+        });
         let rescaled = match baseline {
             None => String::new(),
             Some(StatedBaseline { precision, recall, f1 }) => format!(", rescaled by {precision}, {recall}, {f1}"),
@@ -166,7 +164,7 @@ impl BertScore {
     /// The scores of pairs of a prediction and a reference. Each distinct text is encoded once.
     ///
     /// # Errors
-    /// A text that the tokenizer refuses.
+    /// A text that the tokenizer refuses; an encoder that makes something else than numbers of one.
     pub fn scores(&self, pairs: &[(&str, &str)]) -> Result<BertScores, TrainerError> {
         let (mut texts, mut cut, mut known): (Vec<Text>, usize, HashMap<&str, usize>) = Default::default();
         let mut number_of = |text| -> Result<usize, TrainerError> {
@@ -176,13 +174,14 @@ impl BertScore {
             }
             let (ids, is_cut) = self.encode(text)?;
             cut += usize::from(is_cut);
-            texts.push(Text { ids, last_use: 0 });
+            let is_empty = ids.iter().all(|id| self.is_mark(*id));
+            texts.push(Text { ids, is_empty, last_use: 0 });
             known.insert(text, texts.len() - 1);
             Ok(texts.len() - 1)
         };
         let numbered = pairs.iter().map(|(prediction, reference)| Ok([number_of(prediction)?, number_of(reference)?]));
         let numbered = numbered.collect::<Result<Vec<[usize; 2]>, TrainerError>>()?;
-        let is_empty = |pair: &[usize; 2]| pair.iter().any(|text| texts[*text].is_empty());
+        let is_empty = |pair: &[usize; 2]| pair.iter().any(|text| texts[*text].is_empty);
         let empty = numbered.iter().filter(|pair| is_empty(pair)).count();
 
         let mut distinct = numbered.clone();
@@ -197,7 +196,11 @@ impl BertScore {
         let (mut vectors, mut found) = (HashMap::new(), HashMap::new());
         for (group, pairs) in distinct.chunks(PAIRS).enumerate() {
             self.encode_missing(&texts, pairs, &mut vectors)?;
-            found.extend(pairs.iter().copied().zip(raw_scores(pairs, &vectors)));
+            let raw = raw_scores(pairs, &vectors);
+            let are_numbers = raw.iter().all(|score| score.precision.is_finite() && score.recall.is_finite());
+            let others = "infinite or undefined ones".to_owned();
+            expect("bert_score.model", are_numbers, "an encoder whose vectors are numbers".into(), others)?;
+            found.extend(pairs.iter().copied().zip(raw));
             vectors.retain(|text, _| texts[*text].last_use > group);
             progress.add(pairs.len() as u64);
         }
@@ -248,10 +251,14 @@ impl BertScore {
         Ok(())
     }
 
-    /// How much each token counts. Not a number where none does, as in bert_score.
+    /// Whether a token is the start or the end, which count nothing.
+    fn is_mark(&self, id: i64) -> bool {
+        self.tokenizer.around().map(i64::from).contains(&id)
+    }
+
+    /// How much each token of a text that is not empty counts.
     fn weights(&self, ids: &[i64]) -> Tensor {
-        let around = self.tokenizer.around().map(i64::from);
-        let counts: Vec<f32> = ids.iter().map(|id| f32::from(u8::from(!around.contains(id)))).collect();
+        let counts: Vec<f32> = ids.iter().map(|id| f32::from(u8::from(!self.is_mark(*id)))).collect();
         let sum: f32 = counts.iter().sum();
         let weights: Vec<f32> = counts.iter().map(|count| count / sum).collect();
         Tensor::from_slice(&weights).to_device(self.device)
@@ -280,10 +287,9 @@ fn raw_scores(pairs: &[[usize; 2]], vectors: &HashMap<usize, Vectors>) -> Vec<Pr
     let both: Vec<Tensor> = pairs.iter().map(one).collect();
     let both: Vec<f32> = Vec::try_from(Tensor::cat(&both, 0)).expect("a flat f32 tensor");
     let of_pair = |both: &[f32]| {
-        // A text of start and end tokens alone has no mean.
-        let [precision, recall] = [both[0], both[1]].map(|mean| if mean.is_nan() { 0.0 } else { f64::from(mean) });
+        let [precision, recall] = [both[0], both[1]].map(f64::from);
         let f1 = 2.0 * precision * recall / (precision + recall);
-        Prf { precision, recall, f1: if f1.is_finite() { f1 } else { 0.0 } }
+        Prf { precision, recall, f1: if f1.is_nan() { 0.0 } else { f1 } }
     };
     both.chunks_exact(2).map(of_pair).collect()
 }

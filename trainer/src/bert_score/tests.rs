@@ -93,10 +93,9 @@ fn a_score_depends_on_its_pair_alone() {
         assert!(same, "{:?} and {alone:?}", together[at]);
     }
     assert_eq!(bert_score.scores(&[]).unwrap(), BertScores { rows: vec![], empty: 0, cut: 0 });
-    // What bert_score calls not a number.
     let bert = open(&config(golden("bert_tiny"), 1)).unwrap();
-    let marks = bert.scores(&[("[SEP]", "The liver")]).unwrap().rows[0];
-    assert_eq!((marks.precision, marks.f1), (0.0, 0.0));
+    let marks = bert.scores(&[("[SEP]", "The liver")]).unwrap();
+    assert_eq!((marks.rows[0], marks.empty), (Prf::default(), 1));
 }
 
 #[test]
@@ -113,7 +112,7 @@ fn the_tokenizer_in_one_file_is_that_in_two() {
     assert!(one.identity().starts_with("bert_score 0.3.13, roberta ") && one.identity().ends_with(", layer 2 of 3"));
     let pairs = [("It's a mass; the liver", "a <mask> of 3 mm")];
     assert_eq!(one.scores(&pairs).unwrap(), two.scores(&pairs).unwrap());
-    // Other weights have another name.
+    // Other weights have another hash.
     let weights = fs::read(folder.path().join("model.safetensors")).unwrap();
     let changed: Vec<u8> = weights[..weights.len() - 1].iter().copied().chain([0x3f]).collect();
     fs::write(folder.path().join("model.safetensors"), changed).unwrap();
@@ -181,4 +180,17 @@ fn a_layer_and_a_baseline_are_those_of_the_model() {
     let found = baseline(known, TextArchitecture::Roberta, 17, &large).unwrap();
     assert_eq!(found, Some(BASELINE_OF_LARGE));
     assert!(baseline(known, TextArchitecture::Roberta, 16, &large).is_err());
+}
+
+#[test]
+fn weights_that_are_not_numbers_give_no_score() {
+    let folder = copy("bert_tiny");
+    let path = folder.path().join("model.safetensors");
+    let mut bytes = fs::read(&path).unwrap();
+    let header = 8 + u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
+    bytes[header..].chunks_exact_mut(4).for_each(|value| value.copy_from_slice(&f32::NAN.to_le_bytes()));
+    fs::write(&path, bytes).unwrap();
+    let bert_score = open(&config(folder.path().into(), 1)).unwrap();
+    let said = bert_score.scores(&[("The liver", "The spleen")]).unwrap_err().to_string();
+    assert!(said.starts_with("bert_score.model: expected an encoder whose vectors are numbers"), "{said}");
 }

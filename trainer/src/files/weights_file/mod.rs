@@ -109,13 +109,9 @@ impl WeightsFile {
         &self.path
     }
 
-    /// blake3 of the bytes of all files of tensors, in the order of their names.
-    pub fn hash(&self) -> blake3::Hash {
-        let mut hasher = blake3::Hasher::new();
-        for map in &self.maps {
-            hasher.update(map.as_ref());
-        }
-        hasher.finalize()
+    /// The bytes of all files of tensors, in the order of their names.
+    pub fn contents(&self) -> impl Iterator<Item = &[u8]> {
+        self.maps.iter().map(AsRef::as_ref)
     }
 
     /// The tensors' names, sorted.

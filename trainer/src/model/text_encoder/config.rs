@@ -35,14 +35,10 @@ pub struct BertConfig {
     pub type_vocab_size: i64,
     /// Of every layer norm.
     pub layer_norm_eps: f64,
-    /// Row of the position table that a text's first token has: 0 in BERT, 2 in RoBERTa, whose padding has row 1.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    #[schemars(range(min = 0, max = ROWS))]
+    /// Row of the position table that a text's first token has: 0 in BERT, 2 in RoBERTa, whose padding has row 1. No
+    /// configuration states it: the text encoder of M3D-CLIP is a BERT.
+    #[serde(skip)]
     pub first_position: i64,
-}
-
-fn is_zero(number: &i64) -> bool {
-    *number == 0
 }
 
 words! {
