@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use med2e3_tests::program::{root, rounds, run_to};
+use med2e3_tests::program::{program, root, rounds, run_to};
 use med2e3_tests::tiny::{dataset, evaluate, train};
 use serde_json::Value;
 
@@ -147,6 +147,14 @@ fn with_an_encoder_bertscore_is_computed_and_without_it_is_said() {
         }
     }
     assert!(report["scores"].as_array().unwrap().iter().any(|score| score["metric"] == "bertscore_f1"));
+    let for_a_terminal = |out: &str, more: &[&str]| {
+        let command = evaluate(folder, "run", "dataset", out, &[&TRAIN[..], more].concat());
+        run_to(0, program("med2e3").args(command.get_args().filter(|argument| *argument != "--json"))).out
+    };
+    let said = for_a_terminal("without", &[]);
+    assert!(said.contains("bertscore: not computed; it needs a RoBERTa"), "{said}");
+    let said = for_a_terminal("computed", &[&bert_score]);
+    assert!(said.contains(&format!("bertscore: as {of}")), "{said}");
     let none = format!("bert_score={{ model = {:?} }}", folder.join("study").display().to_string());
     let said = run_to(2, &mut evaluate(folder, "run", "dataset", "none", &[TRAIN[0], TRAIN[1], &none])).err;
     assert!(said.contains("study/config.json") && said.contains("no such file"), "{said}");

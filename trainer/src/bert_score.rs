@@ -222,7 +222,7 @@ impl BertScore {
         Ok((ids.collect(), kept < inner.len()))
     }
 
-    /// Adds the vectors of the pairs' texts that have none yet, in batches of alike lengths.
+    /// Adds the vectors of the pairs' texts that have none yet, in batches of which at most an eighth is padding.
     fn encode_missing(
         &self,
         texts: &[Text],
@@ -235,7 +235,10 @@ impl BertScore {
         missing.dedup();
         let mut rest = missing.as_slice();
         while let Some(longest) = rest.first() {
-            let (batch, later) = rest.split_at(rest.len().min((BATCH_TOKENS / texts[*longest].ids.len()).max(1)));
+            let width = texts[*longest].ids.len();
+            let is_alike = |text: &&usize| texts[**text].ids.len() * 8 >= width * 7;
+            let most = (BATCH_TOKENS / width).max(1);
+            let (batch, later) = rest.split_at(rest.iter().take(most).take_while(is_alike).count());
             rest = later;
             let rows: Vec<Vec<i64>> = batch.iter().map(|text| texts[*text].ids.clone()).collect();
             let (ids_bt, mask_bt) = padded(&rows);
