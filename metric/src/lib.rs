@@ -29,3 +29,4 @@ pub mod rouge;
 mod text;
 
 pub use judged::{Expected, measure};
+pub use text::strip;

@@ -8,6 +8,11 @@ pub(crate) fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
+/// A text without the whitespace at its ends, as Python's `str.strip` gives it.
+pub fn strip(text: &str) -> &str {
+    text.trim_matches(is_space)
+}
+
 /// Numbers for tokens: the same one for equal tokens and for no others, counted from 0.
 #[derive(Default)]
 pub(crate) struct Numbers<Token>(HashMap<Token, u32>);

@@ -54,6 +54,9 @@ pub struct ComparedRun {
     /// Which METEOR was computed.
     #[serde(default)]
     pub meteor: Option<String>,
+    /// Which BERTScore was computed; absent where none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bert_score: Option<String>,
     /// How many answers there are.
     pub answers: u64,
     /// Answers that the most tokens that were allowed ended; null where another program or an earlier version answered.

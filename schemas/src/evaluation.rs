@@ -31,7 +31,8 @@ pub struct Answer {
     pub answer: String,
     /// The right letter.
     pub answer_choice: Option<String>,
-    /// Metric by name: `bleu1`, `bleu4` of captions, `rouge1`, `rouge2`, `rougeL`, `rougeLsum`, or `correct`, `correct_strict`.
+    /// Metric by name: `bleu1`, `bleu4` of captions, `rouge1`, `rouge2`, `rougeL`, `rougeLsum`, where asked for
+    /// `meteor`, `bertscore_p`, `bertscore_r` and `bertscore_f1`, or `correct`, `correct_strict`.
     pub metrics: BTreeMap<String, f64>,
     /// Whether it was ended by the most tokens that were allowed, not by an end token; in reports of earlier versions that is not
     /// known, and false.
@@ -189,6 +190,9 @@ pub struct EvaluateReport {
     /// Which METEOR was computed; absent where none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meteor: Option<String>,
+    /// Which BERTScore was computed, with the hash of its model and the layer; absent where none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bert_score: Option<String>,
     /// The result table.
     pub scores: Vec<Score>,
     /// The controls, each on a part of the samples or all.

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use med2e3_tests::program::{rounds, run_to};
+use med2e3_tests::program::{program, root, rounds, run_to};
 use med2e3_tests::tiny::{dataset, evaluate, train};
 use serde_json::Value;
 
@@ -129,6 +129,35 @@ fn with_wordnet_meteor_is_computed_and_without_it_is_said() {
     let none = format!("meteor={{ wordnet = {:?} }}", folder.join("study").display().to_string());
     let said = run_to(2, &mut evaluate(folder, "run", "dataset", "none", &[TRAIN[0], TRAIN[1], &none])).err;
     assert!(said.contains("study/") && said.contains("no such file"), "{said}");
+}
+
+#[test]
+fn with_an_encoder_bertscore_is_computed_and_without_it_is_said() {
+    let folder = made();
+    let folder = folder.path();
+    let model = root().join("trainer/tests/golden/roberta_tiny");
+    let bert_score = format!("bert_score={{ model = {model:?}, layer = 2 }}");
+    run_to(0, &mut evaluate(folder, "run", "dataset", "with", &[TRAIN[0], TRAIN[1], &bert_score]));
+    let report = report(&folder.join("with"));
+    let of = report["bert_score"].as_str().unwrap();
+    assert!(of.starts_with("bert_score 0.3.13, roberta ") && of.ends_with(", layer 2 of 3"), "{of}");
+    for answer in report["answers"].as_array().unwrap() {
+        for metric in ["bertscore_p", "bertscore_r", "bertscore_f1"] {
+            assert_eq!(answer["metrics"][metric].is_number(), answer["task"] != "closed_vqa", "{answer}");
+        }
+    }
+    assert!(report["scores"].as_array().unwrap().iter().any(|score| score["metric"] == "bertscore_f1"));
+    let for_a_terminal = |out: &str, more: &[&str]| {
+        let command = evaluate(folder, "run", "dataset", out, &[&TRAIN[..], more].concat());
+        run_to(0, program("med2e3").args(command.get_args().filter(|argument| *argument != "--json"))).out
+    };
+    let said = for_a_terminal("without", &[]);
+    assert!(said.contains("bertscore: not computed; it needs a RoBERTa"), "{said}");
+    let said = for_a_terminal("computed", &[&bert_score]);
+    assert!(said.contains(&format!("bertscore: as {of}")), "{said}");
+    let none = format!("bert_score={{ model = {:?} }}", folder.join("study").display().to_string());
+    let said = run_to(2, &mut evaluate(folder, "run", "dataset", "none", &[TRAIN[0], TRAIN[1], &none])).err;
+    assert!(said.contains("study/config.json") && said.contains("no such file"), "{said}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What the TOML file of a run may hold. One file is one complete run; an unknown key is an error.
 
+mod bert_score;
 mod checkpoint;
 mod clip;
 mod compute;
@@ -25,6 +26,7 @@ use crate::model::{LoraConfig, Med2e3Config};
 use crate::trained_parts::TrainedParts;
 use crate::words::{Word, words};
 
+pub use bert_score::{Baseline, BertScoreConfig, KnownBaseline, StatedBaseline};
 pub use checkpoint::CheckpointConfig;
 pub use clip::{
     ClipDataConfig, ClipModelConfig, ClipStart, ClipStepConfig, ClipValidationConfig, FreshClip, TrainClipConfig,
@@ -360,6 +362,9 @@ pub struct EvaluateConfig {
     /// With it METEOR is computed too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meteor: Option<MeteorConfig>,
+    /// With it BERTScore is computed too, of captions and open answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bert_score: Option<BertScoreConfig>,
     /// Which turns of a conversation are asked.
     #[serde(default)]
     pub turns: Turns,

@@ -4,6 +4,7 @@
 //! - [`train`]: FLOW 3; its `mod.rs` is the training loop on one page, the files next to it are what a run opens and writes
 //! - [`verb`]: the other commands, a file each; [`verb::evaluate`] is FLOW 4 on one page
 //! - [`generate`]: answers: greedy, sampled, by beam search; its `answerer` is a checkpoint that is ready to answer
+//! - [`bert_score`]: BERTScore, the metric that needs a model of its own
 //! - [`model`]: Med-2E3, its parts, its loss, its published weight names
 //! - [`files`]: checkpoints, adapters and published weights on disk
 //! - [`predictions`]: others' files of predictions, read and matched with samples
@@ -50,6 +51,7 @@
 pub mod train;
 pub mod verb;
 
+pub mod bert_score;
 pub mod generate;
 
 pub mod model;

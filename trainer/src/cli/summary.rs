@@ -108,12 +108,16 @@ pub(super) fn evaluated(report: &EvaluateReport) -> String {
     if report.answers_cut > 0 {
         text += &format!("{} answers were cut at the most tokens that the run allows\n", report.answers_cut);
     }
-    match &report.meteor {
-        Some(meteor) => text += &format!("meteor: as {meteor}\n"),
-        None if report.scores.iter().any(|score| score.task != Task::ClosedVqa) => {
-            text += "meteor: not computed; it needs WordNet (cargo xtask setup --wordnet) and meteor = { wordnet = FOLDER }\n";
+    let has_texts = report.scores.iter().any(|score| score.task != Task::ClosedVqa);
+    for (name, computed, needs) in [
+        ("meteor", &report.meteor, "WordNet (cargo xtask setup --wordnet) and meteor = { wordnet = FOLDER }"),
+        ("bertscore", &report.bert_score, "a RoBERTa, such as roberta-large, and bert_score = { model = FOLDER }"),
+    ] {
+        match computed {
+            Some(computed) => text += &format!("{name}: as {computed}\n"),
+            None if has_texts => text += &format!("{name}: not computed; it needs {needs}\n"),
+            None => {}
         }
-        None => {}
     }
     text
 }

@@ -14,7 +14,7 @@ pub(crate) mod csv;
 pub(crate) mod json;
 pub(crate) mod m3d_clip;
 pub mod model_files;
-mod names;
+pub(crate) mod names;
 mod tensors;
 pub mod weights_file;
 #[cfg(test)]

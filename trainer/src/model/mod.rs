@@ -10,7 +10,7 @@
 //! - [`scorer`], `slice_tokens`: 32 slices to the tokens of one
 //! - [`splice`]: visual tokens into text
 //! - [`language_model`]: Phi-3, Llama, Mistral, Qwen2; [`lora`]: adapters in it
-//! - [`text_encoder`] is BERT; [`m3d_clip`] joins it and the 3D encoder for retrieval, [`contrastive`] trains both
+//! - [`text_encoder`] is BERT and RoBERTa; [`m3d_clip`] joins it and the 3D encoder for retrieval, [`contrastive`] trains both
 //! - `layers`: the small layers of all parts
 //! - [`loss`]: next-token cross-entropy; [`logits`]: the logits themselves, to compare them
 //! - [`recompute`]: what blocks keep for their backward pass, and what they make again
@@ -65,4 +65,4 @@ pub use med2e3::{Med2e3, ModelOutput, VisualFeatures};
 pub use part::Part;
 pub use preset::Preset;
 pub use recompute::Recompute;
-pub use text_encoder::{Bert, BertConfig, TextFeatures};
+pub use text_encoder::{Bert, BertConfig, Embedder, TextArchitecture, TextFeatures};

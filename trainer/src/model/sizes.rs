@@ -126,6 +126,7 @@ pub(super) fn check_text(config: &BertConfig) -> Result<(), ModelError> {
         ("text_encoder.intermediate_size", config.intermediate_size, 1, WIDTH),
         ("text_encoder.max_position_embeddings", config.max_position_embeddings, 1, ROWS),
         ("text_encoder.type_vocab_size", config.type_vocab_size, 1, ROWS),
+        ("text_encoder.first_position", config.first_position, 0, ROWS),
     ])?;
     numbers([("text_encoder.layer_norm_eps", config.layer_norm_eps)])
 }

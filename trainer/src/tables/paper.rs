@@ -48,7 +48,11 @@ const OF_TEXTS: [Named; 4] = [
     ("B@1", "bleu1", "equal to bleu of evaluate 0.4.2 with max_order 1"),
     ("R@1", "rouge1", "equal to rouge_score 0.1.2 without its stemmer"),
     ("M", "meteor", "METEOR of the version that stands with a run"),
-    ("BERT", "bert_score", "F1 of BERTScore by layer 17 of roberta-large, not rescaled"),
+    (
+        "BERT",
+        "bertscore_f1",
+        "F1 of BERTScore; the paper's by layer 17 of roberta-large, not rescaled, a run's by the model that stands with it",
+    ),
 ];
 
 /// The column of closed questions.
@@ -183,9 +187,10 @@ fn provenance(report: &CompareReport, system: &ComparedSystem, run: &ComparedRun
     let ComparedRun { answers, samples_without_volume, .. } = run;
     let cut = run.answers_cut.map_or("it is not known how many".into(), |cut| cut.to_string());
     let of = if run.path == system.name { String::new() } else { format!(", run {}", run.path) };
-    let meteor = run.meteor.as_ref().map_or(String::new(), |meteor| format!(" METEOR as {meteor};"));
+    let version = |name: &str, of: &Option<String>| of.as_ref().map_or(String::new(), |of| format!(" {name} as {of};"));
+    let versions = version("METEOR", &run.meteor) + &version("BERTScore", &run.bert_score);
     format!(
-        "{}{of}: split {}; dataset {}; selection {}; decoding {};{meteor} {cut} of {answers} answers cut at the most tokens; \
+        "{}{of}: split {}; dataset {}; selection {}; decoding {};{versions} {cut} of {answers} answers cut at the most tokens; \
          {samples_without_volume} samples without a volume left out.",
         system.name,
         report.split,
@@ -228,6 +233,7 @@ mod tests {
             selection_hash: decoding.map(|_| "4567".into()),
             decoding: decoding.map(str::to_owned),
             meteor: decoding.map(|_| "nltk 3.8.1, WordNet 3.0".into()),
+            bert_score: None,
             answers: 40,
             answers_cut: decoding.map(|_| 2),
             samples_without_volume: 3,
@@ -259,8 +265,8 @@ mod tests {
     fn the_papers_numbers_are_whole() {
         let paper = paper();
         let names = |scores: &Percents| scores.keys().cloned().collect::<Vec<_>>();
-        let of_texts = ["bert_score", "bleu1", "meteor", "rouge1"];
-        let of_all = ["bert_score", "bleu1", "correct", "meteor", "rouge1"];
+        let of_texts = ["bertscore_f1", "bleu1", "meteor", "rouge1"];
+        let of_all = ["bertscore_f1", "bleu1", "correct", "meteor", "rouge1"];
         assert!(paper.captions.len() == 4 && paper.captions.iter().all(|row| names(&row.scores) == of_texts));
         let both = |row: &QuestionRow| {
             names(&row.macro_mean) == of_all && row.micro.as_ref().is_none_or(|micro| names(micro) == of_all)

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use med2e3_metric::cases::Bootstrap;
 use med2e3_program::output::write_report;
 use med2e3_program::{Stopwatch, note};
-use med2e3_schemas::evaluation::EvaluateReport;
+use med2e3_schemas::evaluation::{Answer, EvaluateReport};
+use med2e3_schemas::sample::Task;
 use med2e3_shards::{Dataset, Selection};
 
 use crate::TrainerError;
+use crate::bert_score::{BertScore, Prf};
 use crate::config::{EvaluateConfig, MeteorConfig, check_positive, check_tasks, check_threads};
 use crate::generate::answerer::Answerer;
 use crate::verb::answers::log::{AnswerFolder, Answered};
@@ -33,6 +35,7 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
     let meteor = config.meteor.as_ref().map(MeteorConfig::open).transpose()?;
     let dataset = Arc::new(Dataset::open(&config.dataset)?);
     let answerer = Answerer::open(&config.checkpoint, config.device, config.threads)?;
+    let bert_score = config.bert_score.as_ref().map(|of| BertScore::open(of, answerer.device())).transpose()?;
     answerer.check_fit(&dataset, config.other_inputs)?;
     let selection = Selection { split: config.split, tasks: config.tasks.clone(), subset: config.subset.clone() };
     let asked = asked(dataset.select(&selection)?, config.turns, answerer.tokenizer())?;
@@ -51,11 +54,14 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
     let way = Way { batch_size, decoding, max_new_tokens, seed, meteor, shown, scores: None };
     let mut log = folder.log(&asked)?;
     answers(&answerer, &dataset, log.open_questions(&asked), way, |answer| log.append(answer))?;
-    let answers = log.in_order(&asked);
+    let mut answers = log.in_order(&asked);
     let bootstrap = Bootstrap { seed, threads: config.threads };
     let control =
         Controlled { answerer: &answerer, dataset: &dataset, folder: &folder, asked: &asked, answers: &answers, way };
     let controls = control.scores(config.controls.most(), bootstrap)?;
+    if let Some(bert_score) = &bert_score {
+        add_bert_scores(bert_score, &mut answers)?;
+    }
     let report = EvaluateReport {
         split: config.split,
         checkpoint: config.checkpoint.display().to_string(),
@@ -66,6 +72,7 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
         turns_not_asked: asked.not_asked,
         answers_cut: answers.iter().filter(|answer| answer.is_cut).count() as u64,
         meteor: config.meteor.as_ref().map(MeteorConfig::in_words),
+        bert_score: bert_score.map(|bert_score| bert_score.identity().into()),
         scores: score_table(&answers, &asked.samples.rows, bootstrap),
         controls,
         focus: focus(&answers, &asked.samples.rows, bootstrap),
@@ -74,4 +81,27 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
     };
     write_report(out, &report)?;
     Ok(report)
+}
+
+/// Adds BERTScore to the answers that it is defined for.
+fn add_bert_scores(bert_score: &BertScore, answers: &mut [Answer]) -> Result<(), TrainerError> {
+    let is_text = |answer: &Answer| answer.task != Task::ClosedVqa;
+    let pairs = answers.iter().filter(|answer| is_text(answer));
+    let pairs: Vec<(&str, &str)> = pairs.map(|answer| (answer.answer.as_str(), answer.expected.as_str())).collect();
+    let scores = bert_score.scores(&pairs)?;
+    if scores.empty > 0 {
+        note(format_args!(
+            "note: BERTScore: {} answers, or what was expected of them, are empty; they score 0",
+            scores.empty
+        ));
+    }
+    if scores.cut > 0 {
+        note(format_args!("note: BERTScore: {} texts are longer than the encoder reads; they were cut", scores.cut));
+    }
+    for (answer, Prf { precision, recall, f1 }) in answers.iter_mut().filter(|answer| is_text(answer)).zip(scores.rows)
+    {
+        let named = [("bertscore_p", precision), ("bertscore_r", recall), ("bertscore_f1", f1)];
+        answer.metrics.extend(named.map(|(name, value)| (name.to_owned(), value)));
+    }
+    Ok(())
 }

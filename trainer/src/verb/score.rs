@@ -118,6 +118,7 @@ pub fn score(config: &ScoreConfig, out: &Path) -> Result<EvaluateReport, Trainer
         turns_not_asked: later_turns(&samples),
         answers_cut: 0,
         meteor: config.meteor.as_ref().map(MeteorConfig::in_words),
+        bert_score: None,
         controls: Vec::new(),
         focus: None,
         scores: score_table(&answers, &samples, Bootstrap { seed: config.seed, threads: config.threads }),

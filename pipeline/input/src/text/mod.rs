@@ -8,6 +8,7 @@
 //! - [`marks`]: the marks of images
 //! - [`budget`]: the length limit and truncation
 //! - [`tokenizer`], [`question_tokenizer`]: tokenizers of the language model and of the text encoder
+//! - [`encoder_tokenizer`]: tokenizers of encoders that compare texts
 //! - [`same_tokens`]: whether two tokenizers make the same ids
 //! - `special_tokens`: what a text that holds the words of special tokens becomes
 //! - [`scrub`]: dates, names, numbers and identifiers in texts, found and replaced
@@ -24,6 +25,7 @@ pub mod budget;
 pub mod conversation;
 pub mod marks;
 
+pub mod encoder_tokenizer;
 pub mod question_tokenizer;
 pub mod same_tokens;
 mod special_tokens;
@@ -35,6 +37,7 @@ pub mod scrub;
 
 pub use budget::LengthBudget;
 pub use conversation::EncodedText;
+pub use encoder_tokenizer::EncoderTokenizer;
 pub use prompt::CaptionPrompts;
 pub use question_tokenizer::QuestionTokenizer;
 pub use same_tokens::{TokenizerDifference, tokenizer_difference};

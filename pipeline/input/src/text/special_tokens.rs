@@ -183,7 +183,7 @@ const NORMALIZED_BYTES: usize = 4 << 20;
 const ANY_TEXT: usize = 1 << 14;
 
 /// Whether a normalizer leaves a text short enough: one character may become 18.
-fn expect_short(tokenizer: &Tokenizer, text: &str) -> Result<(), InputError> {
+pub(super) fn expect_short(tokenizer: &Tokenizer, text: &str) -> Result<(), InputError> {
     let Some(normalizer) = tokenizer.get_normalizer().filter(|_| text.len() > ANY_TEXT) else {
         return if text.len() > NORMALIZED_BYTES { Err(too_long(text.len())) } else { Ok(()) };
     };

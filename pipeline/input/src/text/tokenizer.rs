@@ -298,7 +298,7 @@ pub(super) fn load_inner(path: &Path) -> Result<tokenizers::Tokenizer, InputErro
     inner_of(&path.display().to_string(), &read_text(&path)?)
 }
 
-fn read_text(file: &Path) -> Result<String, InputError> {
+pub(super) fn read_text(file: &Path) -> Result<String, InputError> {
     tokenizer_file::read(file).map_err(|error| match error {
         InputError::NotFound { path } => InputError::TokenizerMissing { path },
         other => other,
@@ -306,7 +306,7 @@ fn read_text(file: &Path) -> Result<String, InputError> {
 }
 
 /// The library's tokenizer of a file's text, which is checked before.
-fn inner_of(location: &str, text: &str) -> Result<tokenizers::Tokenizer, InputError> {
+pub(super) fn inner_of(location: &str, text: &str) -> Result<tokenizers::Tokenizer, InputError> {
     if is_git_lfs_pointer(text.as_bytes()) {
         let (location, found) = (location.to_owned(), GIT_LFS_POINTER.to_owned());
         return Err(InputError::Tokenizer { location, expected: "a tokenizer.json", found });

@@ -109,6 +109,11 @@ impl WeightsFile {
         &self.path
     }
 
+    /// The bytes of all files of tensors, in the order of their names.
+    pub fn contents(&self) -> impl Iterator<Item = &[u8]> {
+        self.maps.iter().map(AsRef::as_ref)
+    }
+
     /// The tensors' names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)

@@ -109,6 +109,7 @@ mod tests {
             max_position_embeddings: 16,
             type_vocab_size: 2,
             layer_norm_eps: 1e-12,
+            first_position: 0,
         }
     }
 

@@ -12,12 +12,26 @@ impl Bert {
     /// rest. With `keys`, one a text, the reading is a training's, and what is dropped of a text depends on its key alone.
     ///
     /// # Errors
-    /// Shapes that differ, an id without an embedding, more than [`BertConfig::max_position_embeddings`](super::BertConfig::max_position_embeddings) tokens, a row
+    /// Shapes that differ, an id without an embedding, more than [`BertConfig::most_tokens`](super::BertConfig::most_tokens) tokens, a row
     /// without any token.
     ///
     /// # Panics
     /// There are not as many keys as texts.
     pub fn forward(&self, ids_bt: &Tensor, mask_bt: &Tensor, keys: Option<&[u64]>) -> Result<TextFeatures, ModelError> {
+        let (ids_bt, mask_bt) = self.on_device(ids_bt, mask_bt)?;
+        let keys_pb = self.place_keys(keys).map(|keys_pb| {
+            let rows = ids_bt.size()[0];
+            assert_eq!(keys.map(<[u64]>::len), Some(rows as usize), "as many keys as texts");
+            upload(&Tensor::from_slice(&keys_pb).view([-1, rows]), ids_bt.device())
+        });
+        Ok(self.read(&ids_bt, mask_bt.as_ref(), keys_pb.as_ref()))
+    }
+
+    /// Checked ids, and the mask where there is padding, on the device; of what [`Bert::forward`] takes.
+    ///
+    /// # Errors
+    /// As [`Bert::forward`].
+    pub(super) fn on_device(&self, ids_bt: &Tensor, mask_bt: &Tensor) -> Result<(Tensor, Option<Tensor>), ModelError> {
         expect_shape("text ids", ids_bt, &[-1, -1])?;
         expect_shape("text mask", mask_bt, &ids_bt.size())?;
         let mask_bt = mask_bt.ne(0);
@@ -26,11 +40,7 @@ impl Bert {
         let (rows, width) = ids_bt.size2().expect("two axes, as checked");
         self.check(&ids, &mask, [rows as usize, width as usize])?;
         let device = self.words.device();
-        let keys_pb = self.place_keys(keys).map(|keys_pb| {
-            assert_eq!(keys.map(<[u64]>::len), Some(rows as usize), "as many keys as texts");
-            upload(&Tensor::from_slice(&keys_pb).view([-1, rows]), device)
-        });
         let mask_bt = mask.contains(&false).then(|| upload(&mask_bt, device));
-        Ok(self.read(&upload(ids_bt, device), mask_bt.as_ref(), keys_pb.as_ref()))
+        Ok((upload(ids_bt, device), mask_bt))
     }
 }

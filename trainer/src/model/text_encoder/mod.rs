@@ -1,14 +1,17 @@
 //! BERT, M3D-CLIP's text half: post-norm blocks, exact GELU, learned positions, every token of type 0. Without dropout
-//! unless a training asks for it, see `dropout`.
+//! unless a training asks for it, see `dropout`. RoBERTa is the same with other positions ([`BertConfig::first_position`]); what
+//! compares texts token by token asks an [`Embedder`].
 
 mod block;
 mod config;
 mod dropout;
+mod embedder;
 mod host_texts;
 
 use tch::Tensor;
 
-pub use config::BertConfig;
+pub use config::{BertConfig, TextArchitecture};
+pub use embedder::Embedder;
 
 use super::error::ModelError;
 use super::layers::{AttentionMask, Init, LayerNorm, Linear};
@@ -75,10 +78,18 @@ impl Bert {
     /// Reads checked texts whose ids and mask are on the device: nothing is read back. The mask is None where there is no
     /// padding, the keys (places, B), see [`Bert::place_keys`], where nothing is dropped.
     pub(crate) fn read(&self, ids_bt: &Tensor, mask_bt: Option<&Tensor>, keys_pb: Option<&Tensor>) -> TextFeatures {
+        let hidden_bte = self.hidden(ids_bt, mask_bt, keys_pb);
+        let pooled_be = self.pooler.forward(&hidden_bte.select(1, 0)).tanh();
+        TextFeatures { hidden_bte, pooled_be }
+    }
+
+    /// The last block's output of what [`Bert::read`] reads.
+    fn hidden(&self, ids_bt: &Tensor, mask_bt: Option<&Tensor>, keys_pb: Option<&Tensor>) -> Tensor {
         let tokens = ids_bt.size()[1];
         let words_bte = Tensor::embedding(&self.words, ids_bt, -1, false, false);
         // One sum a position and type, so that the batch is walked through once less.
-        let positions_te = self.positions.narrow(0, 0, tokens) + self.token_types.narrow(0, 0, 1);
+        let positions_te =
+            self.positions.narrow(0, self.config.first_position, tokens) + self.token_types.narrow(0, 0, 1);
         let mut hidden_bte = self.embedding_norm.forward(&(words_bte + positions_te));
 
         // (B, A, queries, keys): every query attends to the tokens of its row.
@@ -95,14 +106,13 @@ impl Bert {
                 hidden_bte = block.forward(&hidden_bte, mask);
             }
         }
-        let pooled_be = self.pooler.forward(&hidden_bte.select(1, 0)).tanh();
-        TextFeatures { hidden_bte, pooled_be }
+        hidden_bte
     }
 
     /// Whether a batch of `rows` texts, each `width` wide, can be read. A wrong id would end the process inside libtorch, on
     /// CUDA past any recovery; an empty row would become NaN.
     pub(crate) fn check(&self, ids: &[i64], mask: &[bool], [rows, width]: [usize; 2]) -> Result<(), ModelError> {
-        let expected = self.config.max_position_embeddings as usize;
+        let expected = self.config.most_tokens() as usize;
         if width > expected {
             return Err(ModelError::TooLong { what: "text", expected, found: width });
         }

@@ -78,6 +78,7 @@ impl BertConfig {
             max_position_embeddings: positions,
             type_vocab_size: types,
             layer_norm_eps: stated("layer_norm_eps").and_then(Value::as_f64).unwrap_or(base.layer_norm_eps),
+            first_position: base.first_position,
         })
     }
 }

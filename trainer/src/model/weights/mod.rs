@@ -20,7 +20,7 @@ use super::layers::Init;
 pub use super::lora::Table;
 use super::piece::{How, Piece, Tuning, Tunings};
 use super::scorer::ScorerLayer;
-use super::{M3dClip, Med2e3, Med2e3Config, ModelError, Part};
+use super::{Embedder, M3dClip, Med2e3, Med2e3Config, ModelError, Part};
 use crate::words::words;
 pub use names::{connector_kind, is_idle, preset_of};
 use strict::Names;
@@ -291,6 +291,26 @@ impl M3dClip {
     /// As [`Med2e3::load_tensors`].
     pub fn load_tensors(&mut self, tensors: &[(String, Tensor)]) -> Result<Vec<String>, ModelError> {
         strict::load_tensors(&CLIP_NAMES, self.parameters(), tensors)
+    }
+}
+
+impl Embedder {
+    /// As [`Med2e3::load`], from a published BERT or RoBERTa. Later blocks, the pooler and heads are passed over.
+    ///
+    /// # Errors
+    /// As [`Med2e3::load`].
+    pub fn load<E: From<ModelError>>(
+        &mut self,
+        given: &[(String, Vec<i64>)],
+        read: impl FnMut(&str) -> Result<Tensor, E>,
+    ) -> Result<Vec<String>, E> {
+        let blocks = self.config().num_hidden_layers;
+        let names = Names {
+            part: "text_encoder",
+            published: &names::in_embedder,
+            is_foreign: &|name| names::is_foreign_in_embedder(name, blocks),
+        };
+        strict::load(&names, names::of_embedder(self), given, read)
     }
 }
 

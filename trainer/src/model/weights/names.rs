@@ -13,7 +13,7 @@ use crate::model::layers::{LayerNorm, Linear};
 use crate::model::lora::Table;
 use crate::model::piece::Piece;
 use crate::model::scorer::ScorerLayer;
-use crate::model::text_encoder::Bert;
+use crate::model::text_encoder::{Bert, Embedder};
 use crate::model::{LanguageModelConfig, M3dClip, Med2e3, Part, Preset};
 
 /// A growing list of names and tensors.
@@ -166,6 +166,28 @@ pub(super) fn of_bert(bert: &Bert) -> Vec<(String, Tensor)> {
     let mut named = Named::default();
     named.bert(bert);
     named.0
+}
+
+/// The weights of a text encoder without its pooler.
+pub(super) fn of_embedder(embedder: &Embedder) -> Vec<(String, Tensor)> {
+    let mut named = of_bert(&embedder.bert);
+    named.retain(|(name, _)| !name.contains(".pooler."));
+    named
+}
+
+/// As [`in_bert`] of a published RoBERTa too.
+pub(super) fn in_embedder(name: &str, own: &HashSet<&str>) -> Option<String> {
+    in_bert(name.strip_prefix("roberta.").unwrap_or(name), own)
+}
+
+/// Whether a published BERT or RoBERTa may hold the name although vectors of its first `blocks` blocks do not depend on it: later
+/// blocks, the pooler, heads, counters of older releases.
+pub(super) fn is_foreign_in_embedder(name: &str, blocks: i64) -> bool {
+    let bare = name.strip_prefix("roberta.").or(name.strip_prefix("bert.")).unwrap_or(name);
+    let block = bare.strip_prefix("encoder.layer.").and_then(|rest| rest.split('.').next()?.parse::<i64>().ok());
+    block.is_some_and(|block| block >= blocks)
+        || ["pooler.", "lm_head.", "classifier."].iter().any(|prefix| bare.starts_with(prefix))
+        || is_foreign_in_bert(name)
 }
 
 /// The name in M3D-CLIP of a published BERT's tensor: alone, below a model with heads, or with a norm's older names.

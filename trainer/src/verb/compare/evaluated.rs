@@ -85,6 +85,7 @@ impl Evaluated {
             selection_hash,
             decoding: config.as_ref().map(|config| in_words(config.decoding, config.max_new_tokens)),
             meteor: report.meteor.clone(),
+            bert_score: report.bert_score.clone(),
             answers: report.answers.len() as u64,
             answers_cut,
             samples_without_volume: report.samples_without_volume,

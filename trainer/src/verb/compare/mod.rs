@@ -99,6 +99,7 @@ fn unlike(runs: &[&ComparedRun]) -> Vec<String> {
     let found = [
         differs("decoding", |run| run.decoding.clone()),
         differs("METEOR", |run| run.meteor.clone()),
+        differs("BERTScore", |run| run.bert_score.clone()),
         differs("dataset", |run| run.dataset_hash.clone()),
         differs("number of samples without a volume", |run| Some(run.samples_without_volume.to_string())),
     ];

@@ -6,7 +6,7 @@ use med2e3_metric::cases::{Bootstrap, Cases};
 use med2e3_metric::compare::{self, Comparison, Difference, Flips, OverSeeds, compare, holm, over_seeds};
 use med2e3_metric::interval::{Mean, means};
 use med2e3_schemas::comparison::{ComparedScore, DiscordantAnswers, MeanDifference, SeedMean, SystemScore, Verdict};
-use med2e3_schemas::evaluation::Answer;
+use med2e3_schemas::evaluation::{Answer, EvaluateReport};
 use med2e3_schemas::sample::{Task, Topic};
 
 use super::evaluated::Evaluated;
@@ -19,19 +19,21 @@ pub(super) struct Seeds<'a> {
     pub(super) runs: Vec<&'a Evaluated>,
 }
 
-impl Seeds<'_> {
+impl<'a> Seeds<'a> {
     fn answers(&self, task: Task) -> impl Iterator<Item = &Answer> {
         self.runs.iter().flat_map(|run| &run.report.answers).filter(move |answer| answer.task == task)
     }
 
-    /// The versions of METEOR that its runs state.
-    fn meteor(&self) -> BTreeSet<Option<&str>> {
-        self.runs.iter().map(|run| run.report.meteor.as_deref()).collect()
+    /// The versions of a metric that its runs state, where versions of it give other numbers.
+    fn versions(&self, metric: &str) -> BTreeSet<Option<&str>> {
+        let version = |report: &'a EvaluateReport| match metric {
+            "meteor" => Some(report.meteor.as_deref()),
+            _ if metric.starts_with("bertscore_") => Some(report.bert_score.as_deref()),
+            _ => None,
+        };
+        self.runs.iter().filter_map(|run| version(&run.report)).collect()
     }
 }
-
-/// The metric whose versions give other numbers.
-const METEOR: &str = "meteor";
 
 /// What systems come to.
 #[derive(Default)]
@@ -97,9 +99,9 @@ pub(super) fn scored(systems: &[Seeds<'_>], baseline: usize, bootstrap: Bootstra
                 let first = able.iter().position(|system| system.name == systems[baseline].name);
                 let Some(first) = first else { continue };
                 for (at, system) in able.iter().enumerate().filter(|(at, _)| *at != first) {
-                    if metric == METEOR && system.meteor() != able[first].meteor() {
+                    if system.versions(metric) != able[first].versions(metric) {
                         let words = "is not compared: another version, or one that is not stated, than that of";
-                        let note = format!("{}: {METEOR} of {task} {words} {}.", system.name, able[first].name);
+                        let note = format!("{}: {metric} of {task} {words} {}.", system.name, able[first].name);
                         found.notes.extend(topic.is_none().then_some(note));
                         continue;
                     }
