@@ -4,7 +4,7 @@
 //! Tokens are those of mteval-v13a, the default there: entities are decoded, punctuation is split off except inside numbers,
 //! case is kept.
 
-use crate::text::{Numbers, is_space, shared_runs};
+use crate::text::{Numbers, is_space, shared_runs, strip};
 
 /// BLEU of one answer, each between 0 and 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -19,7 +19,7 @@ pub struct Bleu {
 
 /// Scores a prediction. Where a text is empty both are 0; the reference implementation fails there.
 pub fn bleu(prediction: &str, reference: &str) -> Bleu {
-    let (prediction, reference) = (spaced(prediction.trim_matches(is_space)), spaced(reference.trim_matches(is_space)));
+    let (prediction, reference) = (spaced(strip(prediction)), spaced(strip(reference)));
     let mut numbers = Numbers::default();
     let (prediction, reference) = (numbers.of(tokens(&prediction)), numbers.of(tokens(&reference)));
     let length = prediction.len() as f64;

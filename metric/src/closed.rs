@@ -1,7 +1,7 @@
 //! Answers to questions with lettered choices, judged in the published sense and in a strict one. Report both: the published
 //! one forgives an answer that lists several choices, and "A large mass" is no choice.
 
-use crate::text::is_space;
+use crate::text::{is_space, strip};
 
 /// What of an answer is read as a choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub fn read(prediction: &str, choices: &[Option<&str>]) -> Reading {
 
 /// What of a choice's text does not matter is gone: marks around it, the point behind it, case, and how wide space is.
 fn normal(text: &str) -> String {
-    let text = text.trim_matches(is_space).trim_matches(['"', '\'', '*']).trim_end_matches('.').trim_matches(is_space);
+    let text = strip(text).trim_matches(['"', '\'', '*']).trim_end_matches('.').trim_matches(is_space);
     let spaced = text.split(is_space).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     // Both ways, so that letters with two small forms or none alone are equal too.
     spaced.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
@@ -85,7 +85,7 @@ impl<'a> Offered<'a> {
 
     /// The letter that the answer begins with.
     fn letter(&self, prediction: &str) -> Option<char> {
-        let text = without_marks(prediction.trim_matches(is_space));
+        let text = without_marks(strip(prediction));
         let text = after_preamble(text).map_or(text, without_marks);
         let mut rest = text.chars();
         let first = rest.next()?.to_ascii_uppercase();

@@ -169,6 +169,21 @@ impl std::fmt::Display for Matched {
     }
 }
 
+/// The metric by which one number stands for the answers of a task.
+pub fn main_metric(task: Task) -> &'static str {
+    match task {
+        Task::Caption | Task::OpenVqa => "rouge1",
+        Task::ClosedVqa => "correct",
+    }
+}
+
+impl EvaluateReport {
+    /// The controls by the main metric of their task.
+    pub fn main_controls(&self) -> impl Iterator<Item = &ControlScore> {
+        self.controls.iter().filter(|score| score.metric == main_metric(score.task))
+    }
+}
+
 /// `report.json` of `med2e3 evaluate`, and of `med2e3 score` for predictions that other programs wrote.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluateReport {

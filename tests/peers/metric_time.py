@@ -13,7 +13,6 @@ import datetime
 import json
 import math
 import os
-import platform
 import random
 import shutil
 import subprocess
@@ -22,6 +21,8 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+
+from machine import processor
 
 ORGANS = "liver spleen left kidney right kidney aorta bladder colon lungs heart pelvis thyroid".split()
 FINDINGS = "mass cyst nodule tumour neoplasm haematoma calculus oedema fracture stones lesions masses".split()
@@ -91,12 +92,6 @@ def packages(punkt):
         "ROUGE-1, 2, L and Lsum": lambda prediction, reference: scorer.score(reference, prediction)["rougeLsum"].fmeasure,
         "METEOR": lambda prediction, reference: single_meteor_score(words(reference), words(prediction)),
     }
-
-
-def processor():
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
 
 
 def main():

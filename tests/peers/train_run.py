@@ -15,7 +15,6 @@ import argparse
 import datetime
 import json
 import os
-import platform
 import random
 import resource
 import statistics
@@ -26,6 +25,7 @@ import time
 from pathlib import Path
 
 import step as peer
+from machine import processor
 
 # configs/demo/pretrain.toml.
 BATCH = 8
@@ -175,12 +175,6 @@ def torch_peer(args, precision, is_compiled):
     command = [sys.executable, __file__, args.program, args.update_time, args.dataset, "--steps", args.steps, "--threads", args.threads]
     printed, _ = said([*command, "--peer", precision, *(["--compile"] if is_compiled else [])])
     return json.loads(printed.splitlines()[-1])
-
-
-def processor():
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
 
 
 def main():

@@ -13,7 +13,9 @@ use std::path::Path;
 
 use med2e3_input::text::EncoderTokenizer;
 use med2e3_metric::strip;
-use med2e3_program::Progress;
+use med2e3_program::{Progress, note};
+use med2e3_schemas::evaluation::Answer;
+use med2e3_schemas::sample::Task;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
@@ -207,6 +209,37 @@ impl BertScore {
         progress.finish();
         let rows = numbered.iter().map(|pair| self.rescaled(found.get(pair).copied().unwrap_or_default()));
         Ok(BertScores { rows: rows.collect(), empty, cut })
+    }
+
+    /// Adds its scores to the answers that it is defined for, captions and open ones: `bertscore_p`, `bertscore_r`, `bertscore_f1`. Empty
+    /// and cut texts are told on standard error.
+    ///
+    /// # Errors
+    /// As [`BertScore::scores`].
+    pub(crate) fn add_to(&self, answers: &mut [Answer]) -> Result<(), TrainerError> {
+        let is_text = |answer: &Answer| answer.task != Task::ClosedVqa;
+        let pairs = answers.iter().filter(|answer| is_text(answer));
+        let pairs: Vec<(&str, &str)> = pairs.map(|answer| (answer.answer.as_str(), answer.expected.as_str())).collect();
+        let scores = self.scores(&pairs)?;
+        if scores.empty > 0 {
+            note(format_args!(
+                "note: BERTScore: {} answers, or what was expected of them, are empty; they score 0",
+                scores.empty
+            ));
+        }
+        if scores.cut > 0 {
+            note(format_args!(
+                "note: BERTScore: {} texts are longer than the encoder reads; they were cut",
+                scores.cut
+            ));
+        }
+        for (answer, Prf { precision, recall, f1 }) in
+            answers.iter_mut().filter(|answer| is_text(answer)).zip(scores.rows)
+        {
+            let named = [("bertscore_p", precision), ("bertscore_r", recall), ("bertscore_f1", f1)];
+            answer.metrics.extend(named.map(|(name, value)| (name.to_owned(), value)));
+        }
+        Ok(())
     }
 
     /// A stripped text's ids, start and end included, and whether it was cut.

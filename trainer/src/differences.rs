@@ -2,8 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
+use std::path::Path;
 
+use med2e3_program::output::OutputError;
 use toml::{Table, Value};
+
+use crate::TrainerError;
 
 /// A key in which two configurations differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +58,17 @@ pub(crate) fn differences(there: &Table, here: &Table, free: &[&str]) -> Differe
     let found = differing.map(|key| Difference { key: key.clone(), there: word(&there, key), here: word(&here, key) });
     let (free, binding) = found.partition(|found| is_free(&found.key));
     Differences { binding, free }
+}
+
+/// Refuses a folder that holds another run: `differs` says in what.
+pub(crate) fn another_run(out: &Path, differs: &str) -> TrainerError {
+    let problem = format!("holds another run than this one: {differs}");
+    OutputError::Occupied {
+        path: out.to_owned(),
+        problem,
+        hint: "state what it began with, or give another --out".into(),
+    }
+    .into()
 }
 
 fn flatten<'a>(prefix: &str, table: &'a Table, values: &mut BTreeMap<String, &'a Value>) {

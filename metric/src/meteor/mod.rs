@@ -16,7 +16,8 @@ pub use words::word_tokenize;
 
 use align::align;
 use words::Words;
-use words::characters::is_space;
+
+use crate::text::strip;
 
 /// The release of NLTK whose words and morphology are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -67,7 +68,7 @@ impl Meteor {
     /// Scores a prediction against one reference, both without the white space at their ends. Takes time in proportion to
     /// their lengths.
     pub fn score(&self, prediction: &str, reference: &str) -> Score {
-        let words = |text: &str| Words::of(text.trim_matches(is_space), self.release);
+        let words = |text: &str| Words::of(strip(text), self.release);
         let (prediction, reference) = (words(prediction), words(reference));
         let alignment = align(&prediction, &reference, &self.wordnet, self.release);
         let (aligned, chunks) = (alignment.found, alignment.chunks());

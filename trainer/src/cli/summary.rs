@@ -124,8 +124,7 @@ pub(super) fn evaluated(report: &EvaluateReport) -> String {
 
 /// One metric of each task under each control.
 fn controls(report: &EvaluateReport) -> String {
-    let shown: Vec<_> =
-        report.controls.iter().filter(|score| SHOWN_OF_CONTROLS.contains(&score.metric.as_str())).collect();
+    let shown: Vec<_> = report.main_controls().collect();
     if shown.is_empty() {
         return String::new();
     }
@@ -150,9 +149,6 @@ fn controls(report: &EvaluateReport) -> String {
     }
     text
 }
-
-/// The metrics that a terminal shows of controls; the report has all.
-const SHOWN_OF_CONTROLS: [&str; 2] = ["correct", "rouge1"];
 
 pub(super) fn scored_pairs(report: &PairsReport, out: &Path) -> String {
     let mut text = format!("{} pairs, {} of them with an empty text\n", report.pairs, report.empty);

@@ -17,6 +17,8 @@ use crate::libtorch::HostBytes;
 /// Bytes that are hashed and written at the same time, by two threads: few enough that the later one finds them in a cache, so
 /// many that they are worth a second thread.
 const CHUNK: usize = 8 << 20;
+/// Bytes that are not worth a second thread: hashed in less time than one takes to begin.
+const SMALL: usize = 256 << 10;
 
 const KINDS: [(Kind, Dtype); 6] = [
     (Kind::Float, Dtype::F32),
@@ -74,6 +76,11 @@ impl HashedFile {
     fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
         for chunk in bytes.chunks(CHUNK) {
             let HashedFile { file, hasher } = self;
+            if chunk.len() <= SMALL {
+                hasher.update(chunk);
+                file.write_all(chunk).map_err(FileError::of(file.path(), "write"))?;
+                continue;
+            }
             let hasher = Mutex::new(hasher);
             let hash = || {
                 hasher.lock().unwrap_or_else(PoisonError::into_inner).update(chunk);

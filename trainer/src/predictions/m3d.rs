@@ -43,7 +43,7 @@ pub(super) fn write(task: Task, answers: &[&Answer]) -> (&'static str, Vec<u8>) 
         let kind = answer.topic.map(|topic| topic.number().to_string()).unwrap_or_default();
         let texts = [kind.as_str(), &answer.question, &answer.expected];
         let score = |name: &str| answer.metrics.get(name).map(|score| format!("{score:?}")).unwrap_or_default();
-        let scores = ["bleu1", "rouge1", "meteor", "bert_f1"].map(score);
+        let scores = ["bleu1", "rouge1", "meteor", "bertscore_f1"].map(score);
         let scores = scores.each_ref().map(String::as_str);
         match task {
             Task::Caption => put(&[&texts[1..], &[&answer.answer], &scores].concat()),

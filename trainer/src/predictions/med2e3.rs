@@ -89,8 +89,12 @@ fn row_of(task: Task, answer: &Answer) -> Row<'_> {
     let (id, outputs, answers) = (answer.sample_id.as_str(), answer.answer.as_str(), answer.expected.as_str());
     let question_type = answer.topic.map(Topic::number);
     let score = |name: &str| answer.metrics.get(name).copied();
-    let scores =
-        Scores { bleu: score("bleu1"), rouge1: score("rouge1"), meteor: score("meteor"), bert_f1: score("bert_f1") };
+    let scores = Scores {
+        bleu: score("bleu1"),
+        rouge1: score("rouge1"),
+        meteor: score("meteor"),
+        bert_f1: score("bertscore_f1"),
+    };
     match task {
         Task::Caption => Row::Caption { id, outputs, answers, scores },
         Task::OpenVqa => Row::Open { id, outputs, answers, question_type, scores },

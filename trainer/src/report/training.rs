@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::run::REPORT;
 use crate::TrainerError;
 use crate::files::json::read_report;
-use crate::train::read_log;
+use crate::train::{by_task, read_log};
 use crate::verb::runs::{FoundRun, run};
 
 /// Steps that stand for how it goes now.
@@ -145,7 +145,7 @@ impl Training {
         let texts: u64 = last.iter().filter_map(|step| step.work.as_ref()).map(|work| work.texts).sum();
         Some(Recent {
             loss: taken.iter().filter_map(|step| step.loss).sum::<f64>() / taken.len() as f64,
-            by_task: by_task(&taken),
+            by_task: by_task(taken.iter().map(|step| &step.by_task)),
             seconds: median,
             texts: (texts > 0).then(|| texts as f64 / all.max(1e-9)),
             waiting: last.iter().map(|step| step.wait_seconds).sum::<f64>() / all.max(1e-9),
@@ -182,17 +182,6 @@ impl Training {
             seconds: self.seconds(),
         }
     }
-}
-
-/// Means over targets; none where there is one task alone.
-fn by_task(steps: &[&Step]) -> Vec<(Task, f64)> {
-    let mut sums: BTreeMap<Task, (f64, u64)> = BTreeMap::new();
-    for (task, own) in steps.iter().flat_map(|step| &step.by_task) {
-        let sum = sums.entry(*task).or_default();
-        *sum = (sum.0 + own.loss * own.targets as f64, sum.1 + own.targets);
-    }
-    let means = sums.iter().map(|(task, (loss, targets))| (*task, loss / *targets as f64));
-    if sums.len() > 1 { means.collect() } else { Vec::new() }
 }
 
 /// What was measured up to a step, in the order of steps: a run that was resumed further back may have later ones.

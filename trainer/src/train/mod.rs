@@ -69,6 +69,7 @@ pub use clip::train_clip;
 pub(crate) use log::{LENGTH, read as read_log};
 pub use observed::Observed;
 pub(crate) use outlook::{Planned, planned};
+pub(crate) use recent::by_task;
 pub(crate) use settle::profile_of;
 pub use start::Existing;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use med2e3_schemas::report::{StepWork, TrainStep};
+use med2e3_schemas::report::{StepWork, TaskLoss, TrainStep};
 use med2e3_schemas::sample::Task;
 
 /// Steps that the line is about.
@@ -16,7 +16,7 @@ pub(super) fn summary(steps: &[TrainStep], skipped: usize, validation: Option<f6
     let left_out = (skipped > 0).then(|| format!("{skipped} left out"));
     let Some(last) = recent.last() else { return left_out.unwrap_or_default() };
     let mean = |get: fn(&TrainStep) -> f64| recent.iter().copied().map(get).sum::<f64>() / recent.len() as f64;
-    let mut words = vec![format!("loss {:.3}{}", mean(|step| step.loss), by_task(&recent))];
+    let mut words = vec![format!("loss {:.3}{}", mean(|step| step.loss), by_task_in_words(&recent))];
     words.extend(validation.map(|loss| format!("validation {loss:.3}")));
     words.push(match last.clipped_norm.filter(|after| *after < last.gradient_norm) {
         Some(after) => format!("norm {:.2} clipped to {after:.2}", last.gradient_norm),
@@ -31,18 +31,24 @@ pub(super) fn summary(steps: &[TrainStep], skipped: usize, validation: Option<f6
     words.join(", ")
 }
 
-/// The loss of each task over its targets; nothing where there is one task alone.
-fn by_task(steps: &[&TrainStep]) -> String {
+/// The mean loss of each task over its targets, in nats; none where there is one task alone.
+pub(crate) fn by_task<'a>(steps: impl Iterator<Item = &'a BTreeMap<Task, TaskLoss>>) -> Vec<(Task, f64)> {
     let mut sums: BTreeMap<Task, (f64, u64)> = BTreeMap::new();
-    for (task, own) in steps.iter().flat_map(|step| &step.by_task) {
+    for (task, own) in steps.flatten() {
         let sum = sums.entry(*task).or_default();
         *sum = (sum.0 + own.loss * own.targets as f64, sum.1 + own.targets);
     }
-    if sums.len() < 2 {
-        return String::new();
-    }
-    let each = sums.into_iter().map(|(task, (loss, targets))| format!("{task} {:.3}", loss / targets as f64));
-    format!(" ({})", each.collect::<Vec<_>>().join(", "))
+    let means = sums.iter().map(|(task, (loss, targets))| (*task, loss / *targets as f64));
+    if sums.len() > 1 { means.collect() } else { Vec::new() }
+}
+
+/// The same in words, with what stands around them.
+fn by_task_in_words(steps: &[&TrainStep]) -> String {
+    let each: Vec<String> = by_task(steps.iter().map(|step| &step.by_task))
+        .into_iter()
+        .map(|(task, loss)| format!("{task} {loss:.3}"))
+        .collect();
+    if each.is_empty() { String::new() } else { format!(" ({})", each.join(", ")) }
 }
 
 fn work(steps: &[&TrainStep], seconds: f64) -> Vec<String> {
@@ -74,7 +80,6 @@ fn work(steps: &[&TrainStep], seconds: f64) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use med2e3_schemas::report::TaskLoss;
 
     fn step(loss: f64, seconds: f64, mfu: Option<f64>) -> TrainStep {
         let work = StepWork {

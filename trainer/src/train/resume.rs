@@ -12,7 +12,7 @@ use toml::Table;
 use super::start::Existing;
 use crate::TrainerError;
 use crate::config::MOVED;
-use crate::differences::{Difference, Differences, differences};
+use crate::differences::{Difference, Differences, another_run, differences};
 use crate::files::checkpoint::Checkpoint;
 
 /// Keys that may change when a run goes on: where, how fast, in which pieces and how long it goes, what it writes, and where its
@@ -70,10 +70,7 @@ pub(super) fn resumable<C: Serialize>(
         (Some(found), Existing::Refuse) if found.binding.is_empty() => {
             ("holds this run already".to_owned(), "--resume goes on from its last checkpoint")
         }
-        (Some(found), _) => (
-            format!("holds another run than this one: {}", found.binding_words()),
-            "state what it began with, or give another --out",
-        ),
+        (Some(found), _) => return Err(another_run(out, &found.binding_words())),
         (None, _) => ("holds something else than a run".to_owned(), "give another --out"),
     };
     Err(OutputError::Occupied { path: out.to_owned(), problem, hint: hint.into() }.into())

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use med2e3_metric::cases::Bootstrap;
 use med2e3_program::output::write_report;
 use med2e3_program::{Stopwatch, note};
-use med2e3_schemas::evaluation::{Answer, EvaluateReport};
-use med2e3_schemas::sample::Task;
+use med2e3_schemas::evaluation::EvaluateReport;
 use med2e3_shards::{Dataset, Selection};
 
 use crate::TrainerError;
-use crate::bert_score::{BertScore, Prf};
+use crate::bert_score::BertScore;
 use crate::config::{EvaluateConfig, MeteorConfig, check_positive, check_tasks, check_threads};
 use crate::generate::answerer::Answerer;
 use crate::verb::answers::log::{AnswerFolder, Answered};
@@ -60,7 +59,7 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
         Controlled { answerer: &answerer, dataset: &dataset, folder: &folder, asked: &asked, answers: &answers, way };
     let controls = control.scores(config.controls.most(), bootstrap)?;
     if let Some(bert_score) = &bert_score {
-        add_bert_scores(bert_score, &mut answers)?;
+        bert_score.add_to(&mut answers)?;
     }
     let report = EvaluateReport {
         split: config.split,
@@ -81,27 +80,4 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
     };
     write_report(out, &report)?;
     Ok(report)
-}
-
-/// Adds BERTScore to the answers that it is defined for.
-fn add_bert_scores(bert_score: &BertScore, answers: &mut [Answer]) -> Result<(), TrainerError> {
-    let is_text = |answer: &Answer| answer.task != Task::ClosedVqa;
-    let pairs = answers.iter().filter(|answer| is_text(answer));
-    let pairs: Vec<(&str, &str)> = pairs.map(|answer| (answer.answer.as_str(), answer.expected.as_str())).collect();
-    let scores = bert_score.scores(&pairs)?;
-    if scores.empty > 0 {
-        note(format_args!(
-            "note: BERTScore: {} answers, or what was expected of them, are empty; they score 0",
-            scores.empty
-        ));
-    }
-    if scores.cut > 0 {
-        note(format_args!("note: BERTScore: {} texts are longer than the encoder reads; they were cut", scores.cut));
-    }
-    for (answer, Prf { precision, recall, f1 }) in answers.iter_mut().filter(|answer| is_text(answer)).zip(scores.rows)
-    {
-        let named = [("bertscore_p", precision), ("bertscore_r", recall), ("bertscore_f1", f1)];
-        answer.metrics.extend(named.map(|(name, value)| (name.to_owned(), value)));
-    }
-    Ok(())
 }

@@ -6,6 +6,7 @@
 use unicode_normalization::char::is_combining_mark;
 
 use crate::meteor::Release;
+use crate::text::is_space;
 
 /// The first of each run of ten decimal digits past ASCII: Unicode 17's category Nd holds nothing else.
 #[rustfmt::skip]
@@ -17,12 +18,6 @@ const DIGITS: [u32; 76] = [
     0x11DA0, 0x11DE0, 0x11F50, 0x16130, 0x16A60, 0x16AC0, 0x16B50, 0x16D70, 0x1CCF0, 0x1D7CE, 0x1D7D8, 0x1D7E2, 0x1D7EC,
     0x1D7F6, 0x1E140, 0x1E2F0, 0x1E4F0, 0x1E5F1, 0x1E950, 0x1FBF0,
 ];
-
-/// Python's `str.isspace`, by which `str.strip` and `str.split` go: Unicode's white space and the four separators U+001C
-/// to U+001F.
-pub(crate) fn is_space(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
-}
 
 /// `\d`, Unicode's decimal digits.
 pub(super) fn is_digit(c: char) -> bool {

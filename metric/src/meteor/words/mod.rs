@@ -4,6 +4,7 @@ pub(crate) mod characters;
 mod punkt;
 mod rules;
 
+use crate::text::is_space;
 use std::ops::Range;
 
 use super::Release;
@@ -59,6 +60,6 @@ fn for_each_word(text: &str, release: Release, mut word: impl FnMut(&str)) {
     let mut rules = Rules::new(release);
     punkt::for_each_sentence(text, release, |sentence| {
         let padded = rules.pad(&text[sentence]);
-        padded.split(characters::is_space).filter(|piece| !piece.is_empty()).for_each(&mut word);
+        padded.split(is_space).filter(|piece| !piece.is_empty()).for_each(&mut word);
     });
 }

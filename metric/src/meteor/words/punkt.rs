@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use super::characters::{is_digit, is_space};
+use super::characters::is_digit;
 use crate::meteor::Release;
+use crate::text::is_space;
 
 /// What stands for every number.
 const NUMBER: &str = "##number##";

@@ -4,7 +4,7 @@ mod training;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use med2e3_metric::focus::effective;
-use med2e3_schemas::evaluation::{Answer, EvaluateReport};
+use med2e3_schemas::evaluation::{Answer, EvaluateReport, main_metric};
 use med2e3_schemas::report::{DemoSetReport, Explanation, RetrievalScores, RetrieveReport, TableCounts};
 use med2e3_schemas::sample::{Task, Topic};
 
@@ -215,7 +215,7 @@ fn controls(report: &EvaluateReport) -> Markup {
                 th { "control" } th { "task" } th { "metric" } th.n { "samples" } th.n { "real" } th.n { "control" } th.n { "difference" }
                 th.n { "95 % interval" } th { "-25 to 100 %" } th.n { "answers changed" }
             }
-            @for score in report.controls.iter().filter(|score| SHOWN_OF_CONTROLS.contains(&score.metric.as_str())) {
+            @for score in report.main_controls() {
                 @let [low, high] = score.interval;
                 tr {
                     td { (score.control) } td { (score.task) } td { (score.metric) } td.n { (score.count) } td.n { (percent(score.real)) }
@@ -227,9 +227,6 @@ fn controls(report: &EvaluateReport) -> Markup {
         } }
     }
 }
-
-/// The metrics whose controls are shown; the evaluation's `report.json` has all.
-const SHOWN_OF_CONTROLS: [&str; 2] = ["correct", "rouge1"];
 
 /// A difference as a dot on its interval, with a line at 0.
 fn whisker(difference: f64, interval: [f64; 2]) -> Markup {
@@ -293,10 +290,7 @@ fn answers(report: &EvaluateReport) -> Markup {
 /// What is shown of the answers: up to half a page of those with the lowest scores below 1, then others evenly over all, which are
 /// sorted by a hash, so that no one selected them.
 fn shown(answers: &[Answer]) -> (Vec<&Answer>, Vec<&Answer>) {
-    let score = |answer: &Answer| {
-        let name = if answer.task == Task::ClosedVqa { "correct" } else { "rouge1" };
-        answer.metrics.get(name).copied().unwrap_or(0.0)
-    };
+    let score = |answer: &Answer| answer.metrics.get(main_metric(answer.task)).copied().unwrap_or(0.0);
     let mut order: Vec<&Answer> = answers.iter().collect();
     order.sort_by(|a, b| score(a).total_cmp(&score(b)));
     let wrong = order.iter().take_while(|answer| score(answer) < 1.0).count();

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use crate::TrainerError;
-use crate::differences::differences;
+use crate::differences::{another_run, differences};
 use crate::files::json::{read_json, write_json};
 use crate::lock::RunLock;
 use crate::verb::turns::Asked;
@@ -169,10 +169,7 @@ fn check_same(out: &Path, config: &impl Serialize, answered: &Answered) -> Resul
         binding = words.collect::<Vec<_>>().join("; ");
     }
     if !binding.is_empty() {
-        return refuse(
-            format!("holds another run than this one: {binding}"),
-            "state what it began with, or give another --out",
-        );
+        return Err(another_run(out, &binding));
     }
     if out.join("report.json").is_file() {
         return refuse("holds this run, which has ended".into(), "give another --out");

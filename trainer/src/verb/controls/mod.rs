@@ -78,20 +78,16 @@ impl Controlled<'_> {
     /// As [`answers`].
     pub(super) fn scores(&self, most: usize, bootstrap: Bootstrap) -> Result<Vec<ControlScore>, TrainerError> {
         let chosen = self.chosen(most, bootstrap.seed);
+        let places: HashMap<&str, usize> = chosen.iter().map(|&at| (self.sample_of(at), at)).collect();
         let mut scores = Vec::new();
         for &control in Control::ALL {
             let found = match control {
                 Control::Majority => majority::answers(self, &chosen)?,
                 _ => self.ask(control, &chosen)?,
             };
-            let real: HashMap<&str, &Answer> =
-                chosen.iter().map(|&at| (self.sample_of(at), &self.answers[at])).collect();
-            let rows: HashMap<&str, &SampleRow> = chosen.iter().map(|&at| (self.sample_of(at), self.row(at))).collect();
-            let pairs = found.iter().map(|(row, answer)| Pair {
-                real: real[answer.sample_id.as_str()],
-                asked: rows[answer.sample_id.as_str()],
-                control: answer,
-                changed: row,
+            let pairs = found.iter().map(|(row, answer)| {
+                let at = places[answer.sample_id.as_str()];
+                Pair { asked: self.row(at), real: &self.answers[at], changed: row, control: answer }
             });
             scores.extend(scores_of(control, &pairs.collect::<Vec<_>>(), bootstrap));
         }
