@@ -1,6 +1,7 @@
 //! The plan at published size beside numbers that were worked out by hand for the same model, from its sizes alone: FLOPs and bytes
 //! of Phi-3-mini, SigLIP-large, the 3D encoder and their connectors.
 
+use super::choice::of_policy;
 use super::flops::{Flops, Module, ModuleFlops, of_micro_batch};
 use super::learning::{Learning, states, weights};
 use super::memory::{Numbers, activations};
@@ -115,7 +116,7 @@ fn bytes_that_blocks_keep() {
             // By hand the gate's activation is kept, in 32 blocks 8,192 numbers of two bytes a token; here it is made again.
             let gate = if llm.recompute == Recompute::None { 32.0 * 2.0 * 8192.0 * 617.0 } else { 0.0 };
             let a_text = (found.llm + found.vision2d) / texts as f64 + gate;
-            within_3_percent(&format!("{policy:?}, {texts} texts"), a_text / GIGA, by_hand);
+            within_3_percent(&format!("{}, {texts} texts", of_policy(&policy)), a_text / GIGA, by_hand);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use med2e3_program::with_causes;
 use med2e3_schemas::comparison::ComparedRun;
 use med2e3_schemas::evaluation::{Answer, EvaluateReport};
 use med2e3_store::FileError;
@@ -100,7 +101,7 @@ fn stated<T>(path: &Path, notes: &mut Vec<String>, read: impl FnOnce(&Path) -> R
     if !path.is_file() {
         return None;
     }
-    read(path).map_err(|error| notes.push(format!("{error}; what it states is not known."))).ok()
+    read(path).map_err(|error| notes.push(format!("{}; what it states is not known.", with_causes(&error)))).ok()
 }
 
 fn in_words(decoding: Decoding, max_new_tokens: usize) -> String {
