@@ -5,7 +5,7 @@
 //! - [`identity`]: hashes of whole values, from canonical bytes
 //! - [`manifest`]: the two tables that prepare starts from
 //! - [`volume`], [`sample`]: the two kinds of shard
-//! - [`subset`]: the ids of some samples
+//! - [`subset`]: the ids of some samples; [`look`]: how a volume looks, by which copies are found
 //! - [`quarantine`]: why an input became no row
 //! - [`outcome`]: what became of one manifest range, in its shard's footer
 //! - [`index`]: the file `dataset.json`
@@ -30,6 +30,7 @@ pub mod identity;
 pub mod index;
 pub mod inputs;
 pub mod joined;
+pub mod look;
 pub mod manifest;
 pub mod outcome;
 pub mod quarantine;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use med2e3_input::InputError;
-use med2e3_input::perceptual::Look;
+use med2e3_input::perceptual::look_of;
 use med2e3_input::reading;
 use med2e3_input::recipe::{self, CtRecipe};
 use med2e3_input::volume::{self, Buffers, DeepPictures, ReadLimits, Stage, with_stage_observer};
@@ -139,7 +139,7 @@ impl Volumes {
             Recipe::Ct(recipe) => recipe::ct(&volume, &CtRecipe { shape_dhw, ..recipe }, &mut values),
         })?;
         // Of the volume as it was read: its crop is another where compression left a trace on black.
-        let perceptual_hash = self.clock.time(Step::Encode, || Look::of(&volume).to_bytes());
+        let perceptual_hash = self.clock.time(Step::Encode, || look_of(&volume).to_bytes());
         let (voxels, content_hash) = self.clock.time(Step::Encode, || {
             let mut cell = Vec::with_capacity(self.format.cell_bytes());
             encode(&values, &self.format, &mut cell);
