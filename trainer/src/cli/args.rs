@@ -20,6 +20,7 @@ use crate::precision::Precision;
 use crate::predictions::{Format, Written};
 use crate::verb::bench::sizes::{Policy, Sizes, Stage, Tune};
 use crate::verb::compare::System;
+use crate::verb::score::imported::Imported;
 use crate::verb::verify::DEFAULT_TOLERANCE;
 
 /// Trains, evaluates and explains the Med-2E3 model on prepared datasets.
@@ -340,6 +341,10 @@ pub(super) struct ScoreArgs {
     /// Score what is there although samples have no prediction
     #[arg(long, requires = "predictions")]
     pub(super) partial: bool,
+    /// Scores of these predictions that another program computed, such as --scores green=green.csv: CSV, JSON or JSON lines with id
+    /// (of a sample) and value; may be given again
+    #[arg(long, value_name = "NAME=FILE", requires = "predictions")]
+    pub(super) scores: Vec<Imported>,
     /// Write answers and scores as another program's scripts do, too
     #[arg(long, value_parser = words::<Written>(), requires = "predictions")]
     pub(super) write: Option<Written>,

@@ -155,6 +155,7 @@ fn score_of(args: &ScoreArgs, out: &mut Stdout) -> anyhow::Result<()> {
         tasks: args.tasks.clone(),
         partial: args.partial,
         meteor,
+        imported: args.scores.clone(),
         write: args.write,
         seed: args.seed,
         threads: cores(),

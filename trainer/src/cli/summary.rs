@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use med2e3_schemas::evaluation::EvaluateReport;
+use med2e3_schemas::evaluation::{EvaluateReport, main_metric};
 use med2e3_schemas::report::{ClipStep, ExplainReport, RetrieveReport, TrainClipReport, TrainReport, TrainStep};
 use med2e3_schemas::sample::Task;
 
@@ -91,6 +91,7 @@ pub(super) fn evaluated(report: &EvaluateReport) -> String {
             text += &format!("{}: {:.2} % of the answers {meaning}\n", task.as_str(), 100.0 * share);
         }
     }
+    text += &leaked(report);
     text += &controls(report);
     if let Some(focus) = &report.focus {
         for topic in &focus.topics {
@@ -117,6 +118,31 @@ pub(super) fn evaluated(report: &EvaluateReport) -> String {
             Some(computed) => text += &format!("{name}: as {computed}\n"),
             None if has_texts => text += &format!("{name}: not computed; it needs {needs}\n"),
             None => {}
+        }
+    }
+    text
+}
+
+/// What is known of answers that may be remembered.
+fn leaked(report: &EvaluateReport) -> String {
+    let Some(leaked) = report.leaked.as_ref().filter(|leaked| leaked.samples > 0) else { return String::new() };
+    let kinds: Vec<String> = leaked.by_kind.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    let mut text = format!(
+        "{} of {} samples share something with the training split ({}); med2e3-data resplit makes a split that shares nothing\n",
+        leaked.samples,
+        leaked.of,
+        kinds.join(", ")
+    );
+    for score in report.scores.iter().filter(|score| score.topic.is_none()) {
+        if let Some(mean) = score.without_leaked.as_ref().filter(|_| score.metric == main_metric(score.task)) {
+            text += &format!(
+                "without them: {} {} {:.2} % over {} samples, {:.2} % with them\n",
+                score.task.as_str(),
+                score.metric,
+                100.0 * mean.micro,
+                mean.count,
+                100.0 * score.micro
+            );
         }
     }
     text

@@ -17,6 +17,7 @@ use crate::verb::answers::log::{AnswerFolder, Answered};
 use crate::verb::answers::{Shown, Way, answers};
 use crate::verb::controls::Controlled;
 use crate::verb::focus::focus;
+use crate::verb::leaked::leaked;
 use crate::verb::score_table::score_table;
 use crate::verb::turns::asked;
 
@@ -61,6 +62,7 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
     if let Some(bert_score) = &bert_score {
         bert_score.add_to(&mut answers)?;
     }
+    let leaked = leaked(&dataset, config.subset.as_deref(), &asked.samples.rows)?;
     let report = EvaluateReport {
         split: config.split,
         checkpoint: config.checkpoint.display().to_string(),
@@ -72,7 +74,8 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
         answers_cut: answers.iter().filter(|answer| answer.is_cut).count() as u64,
         meteor: config.meteor.as_ref().map(MeteorConfig::in_words),
         bert_score: bert_score.map(|bert_score| bert_score.identity().into()),
-        scores: score_table(&answers, &asked.samples.rows, bootstrap),
+        scores: score_table(&answers, &asked.samples.rows, leaked.as_ref(), bootstrap),
+        leaked: leaked.map(|leaked| leaked.counts),
         controls,
         focus: focus(&answers, &asked.samples.rows, bootstrap),
         answers,

@@ -8,7 +8,7 @@
 mod evaluated;
 mod in_words;
 #[cfg(test)]
-mod made_up;
+pub(in crate::verb) mod made_up;
 mod rows;
 mod scored;
 mod system;
