@@ -322,6 +322,10 @@ pub struct Explanation {
     pub shown: Vec<u32>,
     /// Picture of the shown slices side by side, relative to the run.
     pub picture: String,
+    /// A JPEG picture of all slices of the volume, relative to the run: 8 in a row, from left to right and top to bottom, slice 0 first,
+    /// each as high and wide as the volume's. Absent in reports of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sheet: Option<String>,
 }
 
 /// `report.json` of `med2e3 explain`.

@@ -1,30 +1,33 @@
 //! How much each slice counts for a question: the scores of each question about a volume, with pictures of the slices (paper,
 //! section 4.6, figure 4).
+//!
+//! - `pictures`: a volume's slices as pictures; `table`: `scores.csv`
 
-use std::collections::BTreeSet;
+mod pictures;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use image::GrayImage;
-use med2e3_input::slices::AxialSlices;
-use med2e3_metric::focus::{effective, share_of_highest};
 use med2e3_program::output::{claim, write_report};
 use med2e3_program::{Stopwatch, note};
 use med2e3_schemas::Id;
+use med2e3_schemas::evaluation::Answer;
 use med2e3_schemas::report::{ExplainReport, Explanation};
 use med2e3_schemas::sample::{SampleRow, Task};
-use med2e3_shards::codes::decode;
 use med2e3_shards::{Dataset, Samples, Selection};
-use med2e3_store::{FileError, put_whole};
+use med2e3_store::put_whole;
 
 use crate::TrainerError;
 use crate::config::{ExplainConfig, MOST_SLICES, check_positive, check_threads};
-use crate::files::csv::to_csv;
 use crate::fit::expect;
 use crate::generate::Decoding;
 use crate::generate::answerer::Answerer;
 use crate::verb::answers::{Shown, Way, answers};
 use crate::verb::turns::Asked;
+use pictures::write_pictures;
+use table::scores_csv;
 
 /// Prompts answered together.
 const BATCH: usize = 8;
@@ -75,13 +78,19 @@ pub fn explain(config: &ExplainConfig, out: &Path) -> Result<ExplainReport, Trai
         Ok(())
     })?;
     found.sort_by(|a, b| (&a.volume_id, a.task, a.topic).cmp(&(&b.volume_id, b.task, b.topic)));
-    let mut explanations = Vec::with_capacity(found.len());
-    for answer in found {
-        let picture = format!("{}.png", answer.volume_id);
-        let shown = write_slices(&dataset, &answer.volume_id, config.slices, &out.join(&picture))?;
-        let slices = dataset.voxels().shape_dhw[0] as u32;
-        explanations.push(Explanation { answer, slices, shown, picture });
+    let mut pictures = BTreeMap::new();
+    for volume in found.iter().map(|answer| &answer.volume_id) {
+        if !pictures.contains_key(volume) {
+            pictures.insert(volume.clone(), write_pictures(&dataset, volume, config.slices, out)?);
+        }
     }
+    let slices = dataset.voxels().shape_dhw[0] as u32;
+    let explained = |answer: Answer| {
+        let of = &pictures[&answer.volume_id];
+        let (shown, picture, sheet) = (of.shown.clone(), of.picture.clone(), Some(of.sheet.clone()));
+        Explanation { answer, slices, shown, picture, sheet }
+    };
+    let explanations: Vec<Explanation> = found.into_iter().map(explained).collect();
     put_whole(&out.join("scores.csv"), &scores_csv(&explanations))?;
     let report =
         ExplainReport { checkpoint: config.checkpoint.display().to_string(), explanations, seconds: watch.seconds() };
@@ -96,42 +105,4 @@ fn first_volumes(samples: Samples, count: usize) -> Samples {
     let chosen: BTreeSet<Id> = volumes.into_iter().take(count).collect();
     let rows = samples.rows.into_iter().filter(|row| volume(row).is_some_and(|id| chosen.contains(&id))).collect();
     Samples { rows, ..samples }
-}
-
-/// Writes evenly spread slices as one picture and returns their numbers.
-fn write_slices(dataset: &Dataset, volume: &str, count: usize, path: &Path) -> Result<Vec<u32>, TrainerError> {
-    let format = dataset.voxels();
-    let mut cell = vec![0; format.cell_bytes()];
-    dataset.read_voxels(volume.parse()?, &mut cell)?;
-    let grey: Vec<u8> = decode(&cell, format).into_iter().map(|value| (value * 255.0).round() as u8).collect();
-    let slices = AxialSlices::new(&grey, format.shape_dhw).expect("a cell has the format's voxels");
-    let shown: Vec<usize> = slices.evenly(count).collect();
-    if !path.exists() {
-        let montage = slices.montage(shown.iter().copied(), count);
-        let [height, width] = montage.shape_hw.map(|n| n as u32);
-        let picture = GrayImage::from_raw(width, height, montage.pixels).expect("a montage has height x width pixels");
-        let written = picture.save(path);
-        written.map_err(|e| FileError::of(path, "write")(std::io::Error::other(e)))?;
-    }
-    Ok(shown.into_iter().map(|slice| slice as u32).collect())
-}
-
-/// One line a question: its keys and texts, over how many slices its scores are spread, then one score a slice.
-fn scores_csv(explanations: &[Explanation]) -> Vec<u8> {
-    let slices = explanations.first().map_or(0, |explanation| explanation.slices);
-    let keys =
-        ["sample_id", "volume_id", "task", "topic", "question", "expected", "answer", "effective_slices", "highest_5"];
-    let keys = keys.map(str::to_owned);
-    let mut rows = vec![keys.into_iter().chain((0..slices).map(|slice| format!("slice_{slice}"))).collect::<Vec<_>>()];
-    for Explanation { answer, .. } in explanations {
-        let topic = answer.topic.map_or("", |topic| topic.as_str());
-        let texts = [&answer.sample_id, &answer.volume_id, answer.task.as_str(), topic];
-        let texts =
-            texts.into_iter().chain([answer.question.as_str(), &answer.expected, &answer.answer]).map(str::to_owned);
-        let spread =
-            [effective(&answer.scores), share_of_highest(&answer.scores, 5)].map(|number| format!("{number:.4}"));
-        let keys = texts.chain(spread);
-        rows.push(keys.chain(answer.scores.iter().map(f32::to_string)).collect());
-    }
-    to_csv(rows)
 }
