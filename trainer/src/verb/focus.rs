@@ -1,15 +1,19 @@
-//! Over how many slices an evaluation's scores are spread, and how differently for two questions or two volumes (paper, section 4.6).
+//! Over how many slices an evaluation's scores are spread, how differently for two questions or two volumes (paper, section 4.6), and
+//! whether groups of slices have a pattern in common (paper, appendix B).
 
 use med2e3_metric::cases::{Bootstrap, Cases};
-use med2e3_metric::focus::{effective, jensen_shannon, share_of_highest};
-use med2e3_metric::interval::{Mean, means};
-use med2e3_schemas::evaluation::{Answer, ScoreDistance, ScoreFocus, TopicFocus};
+use med2e3_metric::focus::{effective, group_correlation, jensen_shannon, share_of_highest};
+use med2e3_metric::interval::{Mean, mean_of_numbers, means};
+use med2e3_schemas::evaluation::{Answer, GroupPattern, ScoreDistance, ScoreFocus, TopicFocus};
 use med2e3_schemas::sample::{SampleRow, Topic};
 
 use crate::verb::partners::{of_another_case, of_another_question, partners, topic};
 
 /// Slices whose share is told.
-const HIGHEST: usize = 5;
+pub(super) const HIGHEST: usize = 5;
+
+/// Slices that share their 3D tokens, of the paper's 32 with 4 layers of 3D tokens.
+const GROUP: usize = 8;
 
 /// How the scores are spread; `None` where no answer has any. The answers are in the order of their samples.
 pub(super) fn focus(answers: &[Answer], samples: &[SampleRow], bootstrap: Bootstrap) -> Option<ScoreFocus> {
@@ -54,7 +58,20 @@ pub(super) fn focus(answers: &[Answer], samples: &[SampleRow], bootstrap: Bootst
             interval: mean.interval,
         })
     };
-    Some(ScoreFocus { slices: slices as u64, topics, distances: distances.into_iter().filter_map(distance).collect() })
+    let distances = distances.into_iter().filter_map(distance).collect();
+    Some(ScoreFocus { slices: slices as u64, topics, distances, pattern: pattern(&answers, &rows, bootstrap) })
+}
+
+/// Whether groups of slices have a pattern in common.
+fn pattern(answers: &[&Answer], rows: &[&SampleRow], bootstrap: Bootstrap) -> Option<GroupPattern> {
+    let found = answers.iter().zip(rows);
+    let found =
+        found.filter_map(|(answer, row)| Some((row.case_id.as_str(), group_correlation(&answer.scores, GROUP)?)));
+    let (of, column): (Vec<&str>, Vec<f64>) = found.unzip();
+    let cases = Cases::of(of.into_iter().map(|case| (case, "")))?;
+    let (correlation, interval) = mean_of_numbers(&cases, &column, bootstrap);
+    let (count, cases) = (cases.rows() as u64, cases.cases() as u64);
+    Some(GroupPattern { group: GROUP as u64, count, cases, correlation, interval })
 }
 
 #[cfg(test)]
@@ -86,7 +103,7 @@ mod tests {
             _ => vec![0.0, 0.0, 0.0, 1.0],
         };
         let answer =
-            |row: &SampleRow| judged(row, Reply { answer: "A.".into(), scores: scores(row), is_cut: false }, None);
+            |row: &SampleRow| judged(row, Reply { answer: "A.".into(), scores: scores(row), ..Reply::default() }, None);
         let answers: Vec<Answer> = rows.iter().map(answer).collect();
         let found = focus(&answers, &rows, Bootstrap { seed: 5, threads: 1 }).unwrap();
         let of = |topic| found.topics.iter().find(|focus| focus.topic == topic).unwrap();
@@ -97,6 +114,18 @@ mod tests {
         let bits = |between: &str| found.distances.iter().find(|one| one.between == between).unwrap().bits;
         assert_eq!((bits("other_form"), bits("other_volume")), (0.0, 0.0));
         assert!(bits("other_question") > 0.3, "{:?}", found.distances);
+
+        // Four slices are no two groups; in 16 that repeat, each group is as the other.
+        assert!(found.pattern.is_none());
+        let groups = |answer: &Answer| {
+            let number: usize = answer.case_id.bytes().map(usize::from).sum();
+            let scores = (0..16).map(|slice| (slice % 8 * 3 + number) as f32 % 7.5).collect();
+            Answer { scores, ..answer.clone() }
+        };
+        let groups: Vec<Answer> = answers.iter().map(groups).collect();
+        let pattern = focus(&groups, &rows, Bootstrap { seed: 5, threads: 1 }).unwrap().pattern.unwrap();
+        assert_eq!((pattern.group, pattern.count, pattern.cases, pattern.correlation), (8, 16, 4, 1.0));
+        assert_eq!(pattern.interval, None);
 
         let none: Vec<Answer> = answers.iter().map(|answer| Answer { scores: Vec::new(), ..answer.clone() }).collect();
         assert!(focus(&none, &rows, Bootstrap { seed: 5, threads: 1 }).is_none());

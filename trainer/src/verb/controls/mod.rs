@@ -140,7 +140,7 @@ impl Controlled<'_> {
         let mut log = self.folder.log_of_control(control.as_str(), &asked)?;
         let open = log.open_questions(&asked);
         let way = Way { shown, scores: given.as_ref(), ..self.way };
-        answers(self.answerer, self.dataset, open, way, |answer| log.append(answer))?;
+        answers(self.answerer, self.dataset, open, way, |answer, _| log.append(answer))?;
         let answers = log.in_order(&asked);
         Ok(asked.samples.rows.into_iter().zip(answers).collect())
     }
@@ -217,9 +217,7 @@ mod tests {
             answer_choice: Some(right.into()),
             ..SampleRow::of_ids(Id::of_volume(&format!("{number}")), Vec::new(), vec![1, 2, 3], vec![(2, 3)])
         };
-        let answer = |row: &SampleRow, text: &str| {
-            judged(row, Reply { answer: text.into(), scores: Vec::new(), is_cut: false }, None)
-        };
+        let answer = |row: &SampleRow, text: &str| judged(row, Reply { answer: text.into(), ..Reply::default() }, None);
         let rows: Vec<SampleRow> = (0..8).map(|number| row(number, ["left", "right", "both"], "A")).collect();
         let turned: Vec<SampleRow> = (0..8).map(|number| row(number, ["right", "both", "left"], "C")).collect();
         // Half of them name the same choice by its new letter, half stay with the letter.

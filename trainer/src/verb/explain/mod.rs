@@ -73,7 +73,7 @@ pub fn explain(config: &ExplainConfig, out: &Path) -> Result<ExplainReport, Trai
     };
     let turns = vec![1; samples.rows.len()];
     let (asked, mut found) = (Asked { samples, turns, not_asked: later as u64 }, Vec::new());
-    answers(&answerer, &dataset, asked, way, |answer| {
+    answers(&answerer, &dataset, asked, way, |answer, _| {
         found.push(answer);
         Ok(())
     })?;
