@@ -88,7 +88,7 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
                 max_new_tokens,
                 device,
             };
-            print(out, json, &ask(&asked)?, |reply| format!("{}\n", reply.answer))?;
+            print(out, json, &ask(&asked)?, |asked| format!("{}\n", asked.reply.answer))?;
         }
         Verb::Import(args) => {
             let import = Import {
