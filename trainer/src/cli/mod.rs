@@ -16,7 +16,9 @@ use med2e3_program::{Configuration, RunArgs, Stdout};
 use schemars::schema_for;
 use serde::Serialize;
 
-use crate::config::{EvaluateConfig, ExplainConfig, MOVED, MeteorConfig, RetrieveConfig, TrainClipConfig, TrainConfig};
+use crate::config::{
+    EXPLAIN_MOVED, EvaluateConfig, ExplainConfig, MOVED, MeteorConfig, RetrieveConfig, TrainClipConfig, TrainConfig,
+};
 use crate::plan::estimate::Estimate;
 use crate::plan::profile::DeviceProfile;
 use crate::report;
@@ -71,7 +73,7 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
         }
         Verb::Score(args) => score_of(&args, out)?,
         Verb::Explain(run) => {
-            let report = explain(&run.read_config()?, &run.out)?;
+            let report = explain(&run.read_moved_config(&EXPLAIN_MOVED)?, &run.out)?;
             print_run(out, &run, &report, summary::explained)?;
         }
         Verb::Retrieve(run) => {

@@ -7,7 +7,7 @@ use med2e3_input::inputs::deep_pictures_word;
 use med2e3_input::text::{LengthBudget, QuestionTokenizer, Template, Tokenizer, Turn};
 use med2e3_input::volume::DeepPictures;
 use med2e3_schemas::inputs::{Inputs, VolumeInputs, VolumeRecipe};
-use med2e3_schemas::sample::{SampleRow, Task};
+use med2e3_schemas::sample::{IGNORED, SampleRow, Task};
 use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
 use med2e3_shards::Dataset;
 use serde::Serialize;
@@ -121,6 +121,33 @@ impl Answerer {
     /// The shape of the volumes that the model takes, D H W.
     pub fn shape_dhw(&self) -> [usize; 3] {
         self.model.config().vision3d.img_size.map(|n| n as usize)
+    }
+
+    /// Its model.
+    pub(crate) fn model(&self) -> &Med2e3 {
+        &self.model
+    }
+
+    /// A sample's prompt with an answer behind it, whose tokens are the targets; its volumes are the first ones of a batch.
+    pub(crate) fn text_of(&self, sample: &SampleRow, prompt: &[i32], answer: &[i64]) -> TextInput {
+        let wide = |ids: &[i32]| ids.iter().map(|id| i64::from(*id)).collect::<Vec<i64>>();
+        let question = match self.question_form() {
+            QuestionForm::Llm => &sample.question_ids_llm,
+            QuestionForm::Bert => sample.question_ids_bert.as_ref().unwrap_or(&sample.question_ids_llm),
+        };
+        let mut ids = wide(prompt);
+        let mut labels = vec![IGNORED; ids.len()];
+        ids.extend(answer);
+        labels.extend(answer);
+        let shown = ids.iter().filter(|id| **id == VOLUME_ID).count();
+        TextInput {
+            ids,
+            labels,
+            volumes: (0..shown).collect(),
+            question_ids: wide(question),
+            key: 0,
+            scores: Vec::new(),
+        }
     }
 
     /// The device that volumes go to.
