@@ -11,6 +11,7 @@ use med2e3_schemas::sample::Task;
 use crate::files::model_files::Tables;
 use crate::model::Preset;
 use crate::train::StoppedRun;
+use crate::verb::ask::Located;
 use crate::verb::exchange::Exchanged;
 use crate::verb::score::pairs::PairsReport;
 use crate::verb::verify::VerifyReport;
@@ -162,7 +163,24 @@ pub(super) fn scored_pairs(report: &PairsReport, out: &Path) -> String {
 }
 
 pub(super) fn explained(report: &ExplainReport) -> String {
-    format!("{} questions explained\n", report.explanations.len())
+    let mut text = format!("{} questions explained\n", report.explanations.len());
+    for score in &report.deletion {
+        let interval = score.interval.map_or(String::new(), |[low, high]| format!(" ({low:.4} to {high:.4})"));
+        writeln!(
+            text,
+            "without {} slices the expected answer's log-probability falls by {:.4} a token where they count most, by {:.4} where drawn; difference {:.4}{interval}",
+            score.slices, score.best, score.random, score.difference
+        )
+        .expect("a string takes any text");
+    }
+    if !report.deletion.is_empty() {
+        text += "the 3D tokens see all slices, whatever the scores\n";
+    }
+    text
+}
+
+pub(super) fn explained_file(found: &Located, picture: &Path) -> String {
+    format!("{}\nwritten: {}\n", found.reply.answer, picture.display())
 }
 
 pub(super) fn retrieved(report: &RetrieveReport) -> String {

@@ -2,11 +2,12 @@
 //! section 4.6, figure 4), what becomes of the expected answer without them, and where the answer's tokens look.
 //!
 //! - `chosen`: which questions; `measure`: how scores are spread; `deletion`: whether they matter; `attention`: maps of 3D tokens
-//! - `pictures`: a volume's slices as pictures; `table`: `scores.csv`
+//! - `pictures`: a volume's slices as pictures; `table`: `scores.csv`; `drawing`: one question about one volume on disk
 
 mod attention;
 mod chosen;
 mod deletion;
+mod drawing;
 mod measure;
 mod pictures;
 mod table;
@@ -18,13 +19,13 @@ use std::sync::Arc;
 use med2e3_input::slices::AxialSlices;
 use med2e3_metric::cases::Bootstrap;
 use med2e3_program::output::{claim, write_report};
-use med2e3_program::{Progress, Stopwatch, note};
+use med2e3_program::{Progress, Stopwatch, note, visible};
 use med2e3_schemas::evaluation::Answer;
 use med2e3_schemas::report::{ExplainReport, Explanation};
 use med2e3_schemas::sample::SampleRow;
 use med2e3_shards::Dataset;
 use med2e3_shards::codes::decode;
-use med2e3_store::put_whole;
+use med2e3_store::{FileError, put_whole};
 
 use crate::TrainerError;
 use crate::config::{AttentionLayer, ExplainConfig, MOST_SLICES, Place, check_positive, check_threads};
@@ -33,10 +34,12 @@ use crate::fit::expect;
 use crate::generate::Decoding;
 use crate::generate::answerer::Answerer;
 use crate::verb::answers::{Shown, Way, answers};
+use crate::verb::ask::{Located, Question, ask};
 use crate::verb::turns::Asked;
 use attention::Looked;
 use chosen::chosen;
 use deletion::Draws;
+use drawing::Drawn;
 use measure::measured;
 use pictures::{grey, write_pictures};
 use table::scores_csv;
@@ -103,6 +106,35 @@ pub fn explain(config: &ExplainConfig, out: &Path) -> Result<ExplainReport, Trai
     let report = ExplainReport { checkpoint, explanations, deletion, seconds: watch.seconds() };
     write_report(out, &report)?;
     Ok(report)
+}
+
+/// Answers one question about one volume on disk, and draws its slices with how much each counts.
+///
+/// # Errors
+/// As [`ask`]; a checkpoint that scores no slices; a picture that can't be written, or that is to be no SVG.
+pub fn explain_file(question: &Question<'_>, picture: &Path) -> Result<Located, TrainerError> {
+    let ending = picture.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    let found = ending.clone().unwrap_or_else(|| "none".into());
+    expect("--picture", ending.as_deref() == Some("svg"), "a name that ends in .svg".into(), found)?;
+    let located = ask(question)?;
+    let focus = measured(&located.reply.scores);
+    let focus = focus.ok_or_else(|| TrainerError::Config {
+        key: "--checkpoint".into(),
+        expected: "a variant that scores slices".into(),
+        found: "one whose language model gets 3D tokens alone".into(),
+    })?;
+    let grey = grey(&located.seen.values);
+    let drawn = Drawn {
+        question: question.text,
+        answer: &located.reply.answer,
+        focus: &focus,
+        slices: AxialSlices::new(&grey, located.seen.shape_dhw).expect("a prepared volume has its shape"),
+        places: &located.slices,
+        mm_towards: located.mm_towards,
+    };
+    let svg = drawing::svg(&drawn).map_err(|error| FileError::of(picture, "write")(std::io::Error::other(error)))?;
+    put_whole(picture, visible::lines(&svg).as_bytes())?;
+    Ok(located)
 }
 
 /// The number of a block of the language model.

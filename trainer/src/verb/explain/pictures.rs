@@ -8,7 +8,7 @@ use med2e3_input::slices::{AxialSlices, Montage};
 use med2e3_store::{FileError, put_whole};
 
 /// Slices in a row of a sheet.
-const SHEET_COLUMNS: usize = 8;
+pub(super) const SHEET_COLUMNS: usize = 8;
 
 /// Of a sheet, from 1 to 100.
 const SHEET_QUALITY: u8 = 85;
