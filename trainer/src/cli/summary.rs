@@ -168,7 +168,7 @@ pub(super) fn explained(report: &ExplainReport) -> String {
         let interval = score.interval.map_or(String::new(), |[low, high]| format!(" ({low:.4} to {high:.4})"));
         writeln!(
             text,
-            "without {} slices the expected answer's log-probability falls by {:.4} a token where they count most, by {:.4} where drawn; difference {:.4}{interval}",
+            "{:>2} without a score: the expected answer's log-probability falls by {:.4} a token where they had the highest, by {:.4} where drawn; difference {:.4}{interval}",
             score.slices, score.best, score.random, score.difference
         )
         .expect("a string takes any text");

@@ -179,7 +179,11 @@ fn scores_of(control: Control, pairs: &[Pair<'_>], bootstrap: Bootstrap) -> Vec<
         let rows = pairs.iter().map(|pair| (pair.asked.case_id.as_str(), topic(pair.asked)));
         let Some(cases) = Cases::of(rows) else { continue };
         let changed = pairs.iter().filter(|pair| pair.differs(control)).count() as f64 / pairs.len() as f64;
-        for metric in pairs[0].real.metrics.keys().filter(|metric| pairs[0].control.metrics.contains_key(*metric)) {
+        let both_have = |metric: &&String| {
+            let has = |answer: &Answer| answer.metrics.contains_key(*metric);
+            pairs.iter().all(|pair| has(pair.real) && has(pair.control))
+        };
+        for metric in pairs[0].real.metrics.keys().filter(both_have) {
             let score = |answer: &Answer| answer.metrics.get(metric).copied().unwrap_or(0.0);
             let real: Vec<f64> = pairs.iter().map(|pair| score(pair.real)).collect();
             let controlled: Vec<f64> = pairs.iter().map(|pair| score(pair.control)).collect();

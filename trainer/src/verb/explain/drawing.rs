@@ -54,7 +54,7 @@ pub(super) fn svg(drawn: &Drawn<'_>) -> image::ImageResult<String> {
     let cell_h = cell_w * height as f64 / width.max(1) as f64;
     let sheet_top = MARGIN / 2.0 + LINE * (texts.len() as f64 + 0.5);
     let bars_top = sheet_top + cell_h * rows + 2.0 * LINE;
-    let total = bars_top + BARS + 4.0 * LINE;
+    let total = bars_top + BARS + 3.8 * LINE;
     let highest = focus.times_even.iter().copied().fold(1.0f32, f32::max);
     let title = format!("How much each of {} slices counts", slices.len());
     let description = format!(
@@ -81,8 +81,8 @@ pub(super) fn svg(drawn: &Drawn<'_>) -> image::ImageResult<String> {
             @let [x, y] = corner(focus.peak as usize);
             rect.frame x=(x + 2.0) y=(y + 2.0) width=(cell_w - 4.0) height=(cell_h - 4.0) {}
             (bars(drawn, bars_top, f64::from(highest)))
-            text.small.dim x=(MARGIN) y=(total - 1.6 * LINE) { (description) " The dashed line is an even share." }
-            text.small.dim x=(MARGIN) y=(total - 0.6 * LINE) {
+            text.small.dim x=(MARGIN) y=(total - LINE) {
+                (format!("Spread as over {:.1} slices; the dashed line is an even share. ", focus.effective_slices))
                 "Scores weigh the 2D tokens of slices; the 3D tokens see all slices whatever the scores."
             }
         }
