@@ -58,10 +58,10 @@ fn case(draw: &mut Draw) -> Case {
     let rows = draw.below(SLICES);
     let columns = (rows + 1 + draw.below(SLICES - 1)) % SLICES;
     let mut voxels = Vec::with_capacity(SLICES * SIDE * SIDE);
-    for slice in 0..SLICES {
+    for (slice, side) in sides.iter().enumerate() {
         for y in 0..SIDE {
             for x in 0..SIDE {
-                let bright = if (x >= SIDE / 2) == (sides[slice] == 1) { 0.3 } else { 0.0 };
+                let bright = if (x >= SIDE / 2) == (*side == 1) { 0.3 } else { 0.0 };
                 let lines = [(rows, y), (columns, x)].iter().any(|(at, line)| *at == slice && line % 2 == 0);
                 voxels.push(0.2 + bright + if lines { 0.3 } else { 0.0 } + 0.1 * draw.share());
             }

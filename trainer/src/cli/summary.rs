@@ -105,6 +105,13 @@ pub(super) fn evaluated(report: &EvaluateReport) -> String {
         for distance in &focus.distances {
             text += &format!("scores, to {}: {:.4} bits apart\n", distance.between, distance.bits);
         }
+        if let Some(pattern) = &focus.pattern {
+            let interval = pattern.interval.map_or(String::new(), |[low, high]| format!(" ({low:.2} to {high:.2})"));
+            text += &format!(
+                "scores, groups of {} slices: rank correlation {:.2}{interval}\n",
+                pattern.group, pattern.correlation
+            );
+        }
     }
     if report.answers_cut > 0 {
         text += &format!("{} answers were cut at the most tokens that the run allows\n", report.answers_cut);

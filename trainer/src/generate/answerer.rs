@@ -191,6 +191,13 @@ impl Answerer {
         self.model.encoder2d().is_some()
     }
 
+    /// How many slices share a layer of 3D tokens, where the model has both.
+    pub(crate) fn slices_of_a_layer(&self) -> Option<usize> {
+        let config = self.model.config();
+        self.model.encoder3d().filter(|_| self.scores_slices())?;
+        Some((config.slice_count() / config.pooled_grid()[0]) as usize)
+    }
+
     /// Whether slices count by scores, so that other scores give another answer.
     pub fn weighs_slices(&self) -> bool {
         self.scores_slices() && self.model.config().variant.uses_scores()

@@ -82,7 +82,7 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
         bert_score: bert_score.map(|bert_score| bert_score.identity().into()),
         scores: score_table(&answers, &asked.samples.rows, bootstrap),
         controls,
-        focus: focus(&answers, &asked.samples.rows, bootstrap),
+        focus: focus(&answers, &asked.samples.rows, answerer.slices_of_a_layer(), bootstrap),
         answers,
         seconds: watch.seconds(),
     };

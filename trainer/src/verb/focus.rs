@@ -12,11 +12,14 @@ use crate::verb::partners::{of_another_case, of_another_question, partners, topi
 /// Slices whose share is told.
 pub(super) const HIGHEST: usize = 5;
 
-/// Slices that share their 3D tokens, of the paper's 32 with 4 layers of 3D tokens.
-const GROUP: usize = 8;
-
-/// How the scores are spread; `None` where no answer has any. The answers are in the order of their samples.
-pub(super) fn focus(answers: &[Answer], samples: &[SampleRow], bootstrap: Bootstrap) -> Option<ScoreFocus> {
+/// How the scores are spread; `None` where no answer has any. The answers are in the order of their samples; `group` is how many slices
+/// share their 3D tokens, where the model has any.
+pub(super) fn focus(
+    answers: &[Answer],
+    samples: &[SampleRow],
+    group: Option<usize>,
+    bootstrap: Bootstrap,
+) -> Option<ScoreFocus> {
     let scored = answers.iter().zip(samples).filter(|(answer, _)| !answer.scores.is_empty());
     let (answers, rows): (Vec<&Answer>, Vec<&SampleRow>) = scored.unzip();
     let slices = answers.first()?.scores.len();
@@ -59,19 +62,20 @@ pub(super) fn focus(answers: &[Answer], samples: &[SampleRow], bootstrap: Bootst
         })
     };
     let distances = distances.into_iter().filter_map(distance).collect();
-    Some(ScoreFocus { slices: slices as u64, topics, distances, pattern: pattern(&answers, &rows, bootstrap) })
+    let pattern = group.and_then(|group| pattern(&answers, &rows, group, bootstrap));
+    Some(ScoreFocus { slices: slices as u64, topics, distances, pattern })
 }
 
 /// Whether groups of slices have a pattern in common.
-fn pattern(answers: &[&Answer], rows: &[&SampleRow], bootstrap: Bootstrap) -> Option<GroupPattern> {
+fn pattern(answers: &[&Answer], rows: &[&SampleRow], group: usize, bootstrap: Bootstrap) -> Option<GroupPattern> {
     let found = answers.iter().zip(rows);
     let found =
-        found.filter_map(|(answer, row)| Some((row.case_id.as_str(), group_correlation(&answer.scores, GROUP)?)));
+        found.filter_map(|(answer, row)| Some((row.case_id.as_str(), group_correlation(&answer.scores, group)?)));
     let (of, column): (Vec<&str>, Vec<f64>) = found.unzip();
     let cases = Cases::of(of.into_iter().map(|case| (case, "")))?;
     let (correlation, interval) = mean_of_numbers(&cases, &column, bootstrap);
     let (count, cases) = (cases.rows() as u64, cases.cases() as u64);
-    Some(GroupPattern { group: GROUP as u64, count, cases, correlation, interval })
+    Some(GroupPattern { group: group as u64, count, cases, correlation, interval })
 }
 
 #[cfg(test)]
@@ -105,7 +109,7 @@ mod tests {
         let answer =
             |row: &SampleRow| judged(row, Reply { answer: "A.".into(), scores: scores(row), ..Reply::default() }, None);
         let answers: Vec<Answer> = rows.iter().map(answer).collect();
-        let found = focus(&answers, &rows, Bootstrap { seed: 5, threads: 1 }).unwrap();
+        let found = focus(&answers, &rows, Some(8), Bootstrap { seed: 5, threads: 1 }).unwrap();
         let of = |topic| found.topics.iter().find(|focus| focus.topic == topic).unwrap();
         assert!((of(Some(Topic::Organ)).effective_slices - 2.0).abs() < 1e-6);
         assert!((of(Some(Topic::Plane)).effective_slices - 1.0).abs() < 1e-6);
@@ -123,11 +127,11 @@ mod tests {
             Answer { scores, ..answer.clone() }
         };
         let groups: Vec<Answer> = answers.iter().map(groups).collect();
-        let pattern = focus(&groups, &rows, Bootstrap { seed: 5, threads: 1 }).unwrap().pattern.unwrap();
+        let pattern = focus(&groups, &rows, Some(8), Bootstrap { seed: 5, threads: 1 }).unwrap().pattern.unwrap();
         assert_eq!((pattern.group, pattern.count, pattern.cases, pattern.correlation), (8, 16, 4, 1.0));
         assert_eq!(pattern.interval, None);
 
         let none: Vec<Answer> = answers.iter().map(|answer| Answer { scores: Vec::new(), ..answer.clone() }).collect();
-        assert!(focus(&none, &rows, Bootstrap { seed: 5, threads: 1 }).is_none());
+        assert!(focus(&none, &rows, Some(8), Bootstrap { seed: 5, threads: 1 }).is_none());
     }
 }

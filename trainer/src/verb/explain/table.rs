@@ -18,11 +18,11 @@ const KEYS: [&str; 10] = [
     "highest_5",
 ];
 
-/// One line a question: its keys and texts, how its scores are spread, then for each slice its score, and the same in times an even share.
+/// One line a question: its keys and texts, how its scores are spread, then for each slice its score in times an even share, and its score.
 pub(super) fn scores_csv(explanations: &[Explanation]) -> Vec<u8> {
     let slices = explanations.first().map_or(0, |explanation| explanation.slices);
     let named = |name: &str| (0..slices).map(|slice| format!("{name}_{slice}")).collect::<Vec<_>>();
-    let mut rows = vec![[KEYS.map(str::to_owned).to_vec(), named("slice"), named("times_even")].concat()];
+    let mut rows = vec![[KEYS.map(str::to_owned).to_vec(), named("times_even"), named("slice")].concat()];
     for Explanation { answer, focus, .. } in explanations {
         let topic = answer.topic.map_or("", |topic| topic.as_str());
         let texts = [&answer.sample_id, &answer.volume_id, answer.task.as_str(), topic];
@@ -35,7 +35,7 @@ pub(super) fn scores_csv(explanations: &[Explanation]) -> Vec<u8> {
             Some(focus) => {
                 row.extend([format!("{:.4}", focus.effective_slices), focus.peak.to_string()]);
                 row.push(format!("{:.4}", focus.highest_5));
-                row.extend(answer.scores.iter().chain(&focus.times_even).map(f32::to_string));
+                row.extend(focus.times_even.iter().chain(&answer.scores).map(f32::to_string));
             }
             // A question without a volume has no scores.
             None => row.resize(KEYS.len() + 2 * slices as usize, String::new()),
