@@ -111,7 +111,7 @@ pub fn score(config: &ScoreConfig, out: &Path) -> Result<EvaluateReport, Trainer
     say(&counts, missing, absent, without_volume);
 
     let samples: Vec<SampleRow> = scored.iter().map(|(sample, _)| (*sample).clone()).collect();
-    let reply = |answer: String| Reply { answer: answer.trim().to_owned(), scores: Vec::new(), is_cut: false };
+    let reply = |answer: String| Reply { answer: answer.trim().to_owned(), ..Reply::default() };
     let judge = |(sample, answer): (&SampleRow, String)| judged(sample, reply(answer), meteor.as_ref());
     let mut answers: Vec<Answer> = scored.into_iter().map(judge).collect();
     config.imported.iter().try_for_each(|imported| imported.add_to(&mut answers))?;
