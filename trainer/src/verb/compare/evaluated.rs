@@ -14,13 +14,13 @@ use crate::generate::Decoding;
 use crate::verb::answers::log::{ANSWERED, Answered, CONFIG};
 
 /// An evaluation.
-pub(super) struct Evaluated {
+pub(in crate::verb) struct Evaluated {
     /// What is reported of it.
-    pub(super) run: ComparedRun,
+    pub(in crate::verb) run: ComparedRun,
     /// Its report.
-    pub(super) report: EvaluateReport,
+    pub(in crate::verb) report: EvaluateReport,
     /// What its folder does not state, or not readably, a sentence each.
-    pub(super) notes: Vec<String>,
+    pub(in crate::verb) notes: Vec<String>,
 }
 
 /// Which question an answer is to: a sample and a turn.
@@ -31,7 +31,7 @@ pub(super) fn key(answer: &Answer) -> (&str, u32) {
 impl Evaluated {
     /// # Errors
     /// The folder is no evaluation, or one that has not ended; a report that does not read, is empty, or answers a question twice.
-    pub(super) fn read(folder: &Path) -> Result<Evaluated, TrainerError> {
+    pub(in crate::verb) fn read(folder: &Path) -> Result<Evaluated, TrainerError> {
         fs::read_dir(folder).map_err(FileError::of(folder, "list"))?;
         let path = folder.join("report.json");
         let refused = |path: &Path, expected: &str, found: &str| {
