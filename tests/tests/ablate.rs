@@ -196,9 +196,9 @@ fn what_changes_the_rows_is_refused(folder: &Path) {
     refused("finetune.optimizer.learning_rate=0.5", "finetune.optimizer.learning_rate is 0.01 there, 0.5 here");
     refused("pretrain.data.max_steps=9", "pretrain.data.max_steps is 3 there, 9 here");
     refused("share_pretrain=true", "share_pretrain is false there, true here");
-    refused("pretrain.seed=3", "`seeds`, at the top, states the seeds of every row");
+    refused("pretrain.seed=3", "ablate sets it for each row; `seeds`");
     refused("evaluate.checkpoint=\"run\"", "ablate sets it for each row");
-    refused("finetune.model.start={checkpoint=\"run\"}", "it stands once for all stages, at the top");
+    refused("finetune.model.start={checkpoint=\"run\"}", "`threads` and `start` are stated once, at the top");
     refused("finetune.step.bach=1", "did you mean `batch`?");
     refused("seeds=[1,1]", "seeds: expected one or more, each once, found 1, 1");
     refused("pretrain.step.batch=0", "pretrain.step.batch: expected 1 or more");

@@ -65,18 +65,18 @@ words! {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StageConfig {
-    #[serde(default, skip_serializing, deserialize_with = "set_by_rows")]
+    #[serde(default, skip_serializing)]
     #[schemars(skip)]
-    name: (),
-    #[serde(default, skip_serializing, deserialize_with = "set_by_seeds")]
+    name: SetByAblate,
+    #[serde(default, skip_serializing)]
     #[schemars(skip)]
-    seed: (),
-    #[serde(default, skip_serializing, deserialize_with = "set_above")]
+    seed: SetByAblate,
+    #[serde(default, skip_serializing)]
     #[schemars(skip)]
-    device: (),
-    #[serde(default, skip_serializing, deserialize_with = "set_above")]
+    device: SetByAblate,
+    #[serde(default, skip_serializing)]
     #[schemars(skip)]
-    threads: (),
+    threads: SetByAblate,
     /// What is fed.
     pub data: DataConfig,
     /// What is trained.
@@ -100,9 +100,9 @@ pub struct StageConfig {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StageModel {
-    #[serde(default, skip_serializing, deserialize_with = "set_above")]
+    #[serde(default, skip_serializing)]
     #[schemars(skip)]
-    start: (),
+    start: SetByAblate,
     /// What is trained, as `med2e3 train` takes it. A part that a row does not build is passed over.
     pub train: TrainedParts,
     /// Adapters to add to the language model, which are then trained instead of it.
@@ -117,18 +117,18 @@ pub struct StageModel {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AblateEvaluateConfig {
-    #[serde(default, skip_serializing, deserialize_with = "set_by_rows")]
+    #[serde(default, skip_serializing)]
     #[schemars(skip)]
-    checkpoint: (),
-    #[serde(default, skip_serializing, deserialize_with = "set_by_seeds")]
+    checkpoint: SetByAblate,
+    #[serde(default, skip_serializing)]
     #[schemars(skip)]
-    seed: (),
-    #[serde(default, skip_serializing, deserialize_with = "set_above")]
+    seed: SetByAblate,
+    #[serde(default, skip_serializing)]
     #[schemars(skip)]
-    device: (),
-    #[serde(default, skip_serializing, deserialize_with = "set_above")]
+    device: SetByAblate,
+    #[serde(default, skip_serializing)]
     #[schemars(skip)]
-    threads: (),
+    threads: SetByAblate,
     /// A prepared dataset.
     pub dataset: PathBuf,
     /// Part of the study.
@@ -164,19 +164,16 @@ pub struct AblateEvaluateConfig {
     pub other_inputs: OtherInputs,
 }
 
-/// Refuses a key that each row has its own value of.
-fn set_by_rows<'de, D: Deserializer<'de>>(_: D) -> Result<(), D::Error> {
-    Err(D::Error::custom("expected no such key here: ablate sets it for each row"))
-}
+/// A key of a stage's own configuration that no file of an ablation may state.
+#[derive(Clone, Copy, Debug, Default)]
+struct SetByAblate;
 
-/// Refuses a key whose values `seeds` states.
-fn set_by_seeds<'de, D: Deserializer<'de>>(_: D) -> Result<(), D::Error> {
-    Err(D::Error::custom("expected no such key here: `seeds`, at the top, states the seeds of every row"))
-}
-
-/// Refuses a key that stands once for all stages.
-fn set_above<'de, D: Deserializer<'de>>(_: D) -> Result<(), D::Error> {
-    Err(D::Error::custom("expected no such key here: it stands once for all stages, at the top"))
+impl<'de> Deserialize<'de> for SetByAblate {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<SetByAblate, D::Error> {
+        Err(D::Error::custom(
+            "expected no such key here: ablate sets it for each row; `seeds`, `device`, `threads` and `start` are stated once, at the top",
+        ))
+    }
 }
 
 /// What a row's run sets in the configurations of its stages.
@@ -219,8 +216,18 @@ impl StageConfig {
     /// The stage of a row's run.
     pub(crate) fn of_row(&self, all: &AblateConfig, own: &RowsOwn, start: Start) -> TrainConfig {
         // What a file can't state is named here to be known as read.
-        let StageConfig { name: (), seed: (), device: (), threads: (), data, model, step, compute, .. } = self.clone();
-        let StageModel { start: (), train, lora, text_tokenizer } = model;
+        let StageConfig {
+            name: SetByAblate,
+            seed: SetByAblate,
+            device: SetByAblate,
+            threads: SetByAblate,
+            data,
+            model,
+            step,
+            compute,
+            ..
+        } = self.clone();
+        let StageModel { start: SetByAblate, train, lora, text_tokenizer } = model;
         TrainConfig {
             name: own.name.clone(),
             seed: own.seed,
@@ -240,7 +247,13 @@ impl StageConfig {
 impl AblateEvaluateConfig {
     /// The evaluation of a row's run.
     pub(crate) fn of_row(&self, all: &AblateConfig, own: &RowsOwn, checkpoint: &Path) -> EvaluateConfig {
-        let AblateEvaluateConfig { checkpoint: (), seed: (), device: (), threads: (), .. } = self;
+        let AblateEvaluateConfig {
+            checkpoint: SetByAblate,
+            seed: SetByAblate,
+            device: SetByAblate,
+            threads: SetByAblate,
+            ..
+        } = self;
         EvaluateConfig {
             device: all.device,
             threads: all.threads,
