@@ -73,6 +73,15 @@ fn eleven_rows_with_two_seeds_become_three_tables() {
     assert!(!folder.join("dry").exists() && said.out.contains("hours of training"), "{}", said.out);
     assert_eq!(said.out.lines().filter(|line| line.contains("finetune")).count(), ROWS.len());
 
+    // What would fail is named.
+    let said = run_to(1, &mut ablate(folder, "dry", &["--dry-run", "--set", "finetune.data.dataset=nowhere"]));
+    assert!(said.out.contains("vision3d_only/finetune: failed: nowhere"), "{}", said.out);
+    // A row whose variant lacks what is to learn; of the runs of its part none is done.
+    let more = ["--set", "finetune.model.train=[\"vision2d_model\"]", "--set", "seeds=[1]", "--part", "2/11"];
+    let said = run_to(2, &mut ablate(folder, "refused", &more));
+    assert!(said.out.contains("vision3d_only/seed-1: failed: model.train: expected some of llm"), "{}", said.out);
+    assert!(said.err.contains("none of the runs is done"), "{}", said.err);
+
     let out = folder.join("out");
     let said = run_to(0, &mut ablate(folder, "out", &[]));
     assert!(said.out.contains("22 of 22 runs are in the tables, base paper"), "{}", said.out);

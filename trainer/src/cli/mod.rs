@@ -74,7 +74,9 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
         }
         Verb::Ablate { run, part, dry_run: true } => {
             let config = run.read_config()?;
-            run.print(out, &outlook(&config, &run.out, part)?, AblateOutlook::table)?;
+            let outlook = outlook(&config, &run.out, part)?;
+            run.print(out, &outlook, AblateOutlook::table)?;
+            return Ok(Ending::of(!outlook.refused.is_empty()));
         }
         Verb::Ablate { run, part, dry_run: false } => {
             let ablated = ablate(&run.read_config()?, &run.out, part)?;

@@ -41,10 +41,22 @@ pub struct Ablated {
 /// A run that is not done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OpenRun {
-    /// Its folder below that of all rows.
+    /// Its folder below that of all rows, or its row and stage.
     pub run: String,
     /// Why.
     pub why: Why,
+}
+
+impl OpenRun {
+    /// In a line.
+    fn in_words(&self) -> String {
+        let run = &self.run;
+        match &self.why {
+            Why::Failed(problem) => format!("{run}: failed: {problem}\n"),
+            Why::Busy => format!("{run}: another process is at it\n"),
+            Why::Stopped => format!("{run}: stopped; the same command goes on\n"),
+        }
+    }
 }
 
 /// Why a run is not done.
@@ -122,13 +134,7 @@ impl Ablated {
         let runs = |count: usize| if count == 1 { "1 run".to_owned() } else { format!("{count} runs") };
         let mut text = format!("{} done", runs(self.done as usize));
         text += &if self.open.is_empty() { "\n".into() } else { format!(", {} not\n", runs(self.open.len())) };
-        for OpenRun { run, why } in &self.open {
-            text += &match why {
-                Why::Failed(problem) => format!("{run}: failed: {problem}\n"),
-                Why::Busy => format!("{run}: another process is at it\n"),
-                Why::Stopped => format!("{run}: stopped; the same command goes on\n"),
-            };
-        }
+        self.open.iter().for_each(|open| text += &open.in_words());
         let all = self.report.rows.len() * self.report.seeds.len();
         let there: usize = self.report.rows.iter().map(|row| row.runs.len()).sum();
         text + &format!("{there} of {all} runs are in the tables, base {}\n", self.report.base)

@@ -5,9 +5,9 @@ use std::path::Path;
 use med2e3_program::WorkPart;
 use serde::Serialize;
 
-use super::rows;
 use super::run::{FINETUNE, PRETRAIN};
 use super::start::Ground;
+use super::{OpenRun, Why, rows};
 use crate::TrainerError;
 use crate::config::{AblateConfig, RowsOwn};
 use crate::train::planned_of;
@@ -40,6 +40,8 @@ pub struct AblateOutlook {
     pub device: String,
     /// Every stage that is run.
     pub stages: Vec<StageOutlook>,
+    /// Stages that would fail, such as one that the memory does not hold.
+    pub refused: Vec<OpenRun>,
     /// Hours of all runs.
     pub hours: f64,
     /// Bytes of all checkpoints that stay.
@@ -51,7 +53,7 @@ pub struct AblateOutlook {
 /// Estimates an ablation, or a part of it; writes nothing and makes no weights.
 ///
 /// # Errors
-/// A configuration, dataset or start that does not fit; a row that the memory does not hold.
+/// A configuration or start that does not fit.
 pub fn outlook(config: &AblateConfig, out: &Path, part: WorkPart) -> Result<AblateOutlook, TrainerError> {
     config.check()?;
     let ground = Ground::open(config)?;
@@ -59,7 +61,7 @@ pub fn outlook(config: &AblateConfig, out: &Path, part: WorkPart) -> Result<Abla
     // A folder that is not there yet has its parent's disk.
     let disk = out.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
     let rows = rows::all(config.base);
-    let (mut stages, mut disk_free) = (Vec::new(), None);
+    let (mut stages, mut refused, mut disk_free) = (Vec::new(), Vec::new(), None);
     for (place, row) in rows.iter().enumerate() {
         let numbers = (0..config.seeds.len()).map(|seed| seed * rows.len() + place);
         let runs = numbers.filter(|number| part.holds(*number as u32)).count() as u64;
@@ -70,7 +72,15 @@ pub fn outlook(config: &AblateConfig, out: &Path, part: WorkPart) -> Result<Abla
             }
             let own = RowsOwn { name: name.into(), seed: config.seeds[0] };
             let sizes = ground.sizes_of(*row);
-            let estimate = planned_of(&stage.of_row(config, &own, config.start.clone()), &sizes, &planned, disk)?;
+            let found = planned_of(&stage.of_row(config, &own, config.start.clone()), &sizes, &planned, disk);
+            let estimate = match found {
+                Ok(estimate) => estimate,
+                Err(problem) => {
+                    let run = format!("{}/{name}", row.as_str());
+                    refused.push(OpenRun { run, why: Why::Failed(problem.to_string()) });
+                    continue;
+                }
+            };
             disk_free = estimate.disk_free;
             let kept = estimate.steps.clamp(1, stage.checkpoint.keep as u64);
             stages.push(StageOutlook {
@@ -86,7 +96,7 @@ pub fn outlook(config: &AblateConfig, out: &Path, part: WorkPart) -> Result<Abla
     }
     let sum = |of: fn(&StageOutlook) -> f64| stages.iter().map(|stage| stage.runs as f64 * of(stage)).sum();
     let (hours, stays) = (sum(|stage| stage.hours), sum(|stage| stage.stays));
-    Ok(AblateOutlook { device: planned.profile.name, hours, stays, stages, disk_free })
+    Ok(AblateOutlook { device: planned.profile.name, hours, stays, stages, refused, disk_free })
 }
 
 impl AblateOutlook {
@@ -109,6 +119,7 @@ impl AblateOutlook {
                 gib(stage.stays)
             );
         }
+        self.refused.iter().for_each(|open| text += &open.in_words());
         let free = self.disk_free.map_or("unknown".into(), |free| format!("{:.1} GiB", gib(free as f64)));
         text + &format!(
             "\n{:.2} hours of training on {}; validation, checkpoints and evaluations left out\n\
