@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use med2e3_tests::program::{program, run, run_to};
+use med2e3_tests::program::{program, root, run, run_to};
 use med2e3_tests::tiny::{dataset, train};
 use serde_json::Value;
 
@@ -298,4 +298,38 @@ fn rows_take_a_checkpoints_towers_and_may_share_stage_1() {
     let page = fs::read_to_string(out.join("table5.md")).unwrap();
     assert!(page.contains("begin stage 2 with the stage 1 of paper (share\\_pretrain)"), "{page}");
     assert!(page.contains("- paper: not run.") && page.contains("| paper | - | - |"), "{page}");
+}
+
+#[test]
+fn the_released_base_reads_questions_by_a_text_encoder() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let tokenizer = root().join("trainer/tests/golden/m3d_clip_tiny/tokenizer.json");
+    dataset(folder, &[&format!("text.question_tokenizer={:?}", tokenizer.display().to_string())]);
+    let encoder = "start.fresh.text_encoder={vocab_size=61,hidden_size=24,num_hidden_layers=1,num_attention_heads=3,\
+                   intermediate_size=40,max_position_embeddings=64,type_vocab_size=2,layer_norm_eps=1e-12}";
+    let sets = [
+        "base=released",
+        "seeds=[1]",
+        "start.fresh.variant=released",
+        encoder,
+        // Of rows that have one; the others have none to drop.
+        "pretrain.step.text_encoder_dropout=0.1",
+        "finetune.step.text_encoder_dropout=0.1",
+    ];
+    let mut command = ablate(folder, "out", &["--part", "1/3"]);
+    sets.iter().for_each(|set| {
+        command.args(["--set", set]);
+    });
+    let said = run_to(0, &mut command);
+    assert!(said.out.contains("4 of 11 runs are in the tables, base released"), "{}", said.out);
+    let page = fs::read_to_string(folder.join("out/table5.md")).unwrap();
+    for row in ["| linear\\_3d | ", "| released\\_3d | ", "| released\\_2d | - |", "| released is first |"] {
+        assert!(page.contains(row), "{row}\n{page}");
+    }
+    let dropout = |row: &str| {
+        let text = fs::read_to_string(folder.join(format!("out/{row}/seed-1/finetune/train.toml"))).unwrap();
+        text.contains("text_encoder_dropout = 0.1")
+    };
+    assert_eq!(["released", "released_3d", "random", "linear_3d"].map(dropout), [true, true, false, false]);
 }

@@ -81,7 +81,7 @@ pub struct StageConfig {
     pub data: DataConfig,
     /// What is trained.
     pub model: StageModel,
-    /// What one step is.
+    /// What one step is. `text_encoder_dropout` is that of rows that have a text encoder.
     pub step: StepConfig,
     /// In which numbers, and how, it is computed.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -181,6 +181,8 @@ pub(crate) struct RowsOwn {
     /// The row and the seed, for reports.
     pub(crate) name: String,
     pub(crate) seed: u64,
+    /// Whether the row has a text encoder, whose dropout is 0 where there is none.
+    pub(crate) has_text_encoder: bool,
 }
 
 impl AblateConfig {
@@ -193,7 +195,7 @@ impl AblateConfig {
         let found = || self.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
         let found = || Some(found()).filter(|seeds| !seeds.is_empty()).unwrap_or_else(|| "none".into());
         expect("seeds", distinct && !self.seeds.is_empty(), "one or more, each once".into(), found())?;
-        let own = RowsOwn { name: String::new(), seed: 0 };
+        let own = RowsOwn { name: String::new(), seed: 0, has_text_encoder: true };
         for (key, stage) in [("pretrain", &self.pretrain), ("finetune", &self.finetune)] {
             let config = stage.of_row(self, &own, self.start.clone());
             config.check().map_err(|error| within(key, error))?;
@@ -227,6 +229,8 @@ impl StageConfig {
             compute,
             ..
         } = self.clone();
+        let text_encoder_dropout = if own.has_text_encoder { step.text_encoder_dropout } else { 0.0 };
+        let step = StepConfig { text_encoder_dropout, ..step };
         let StageModel { start: SetByAblate, train, lora, text_tokenizer } = model;
         TrainConfig {
             name: own.name.clone(),

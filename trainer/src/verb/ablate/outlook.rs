@@ -70,7 +70,8 @@ pub fn outlook(config: &AblateConfig, out: &Path, part: WorkPart) -> Result<Abla
             if runs == 0 || (is_shared && name == PRETRAIN) {
                 continue;
             }
-            let own = RowsOwn { name: name.into(), seed: config.seeds[0] };
+            let has_text_encoder = row.variant().needs_text_encoder();
+            let own = RowsOwn { name: name.into(), seed: config.seeds[0], has_text_encoder };
             let sizes = ground.sizes_of(*row);
             let found = planned_of(&stage.of_row(config, &own, config.start.clone()), &sizes, &planned, disk);
             let estimate = match found {

@@ -174,7 +174,11 @@ impl RowRun<'_> {
     }
 
     fn own(&self, stage: &str) -> RowsOwn {
-        RowsOwn { name: format!("{} {stage}, seed {}", self.row.as_str(), self.seed), seed: self.seed }
+        RowsOwn {
+            name: format!("{} {stage}, seed {}", self.row.as_str(), self.seed),
+            seed: self.seed,
+            has_text_encoder: self.row.variant().needs_text_encoder(),
+        }
     }
 }
 
