@@ -266,7 +266,7 @@ pub fn compare(cases: &Cases, first: &[&[f64]], second: &[&[f64]], bootstrap: Bo
 }
 
 /// The mean over seeds in each resample, seeds being drawn as often as there are.
-fn over_seeds_drawn(seeds: &[&[f64]], seed: u64, stream: u64) -> Vec<f64> {
+pub(crate) fn over_seeds_drawn(seeds: &[&[f64]], seed: u64, stream: u64) -> Vec<f64> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(OTHER_STREAMS | stream);
     let mut drawn = || seeds[((u64::from(random.next_u32()) * seeds.len() as u64) >> 32) as usize];

@@ -11,12 +11,14 @@
 //! - [`closed`]: of questions with lettered choices
 //! - [`retrieval`]: ranks and recalls, of volumes and their captions
 //! - [`focus`]: how scores are spread over slices
-//! - [`cases`]: rows in cases, and the bootstrap over these; [`interval`]: means with intervals; [`compare`]: two systems, several seeds
+//! - [`cases`]: rows in cases, and the bootstrap over these; [`interval`]: means with intervals; [`compare`]: two systems, several seeds;
+//!   [`first`]: which of several is first, and how often
 
 pub mod bleu;
 pub mod cases;
 pub mod closed;
 pub mod compare;
+pub mod first;
 pub mod focus;
 #[cfg(test)]
 mod golden;

@@ -8,6 +8,7 @@
 //! - [`output`]: the output folder of a run
 //! - [`completions`], [`manual`]: a program's verbs for shells and for `man`
 //! - [`schema`]: what the configurations may hold; `reference`: the same as a page
+//! - [`work_part`]: the part of the work that one of several processes does
 //! - [`machine`]: how many threads a run may have
 //! - `signals`: which thread takes them, and work that stops in good order
 //! - [`progress`]: a bar or lines, and the only clocks; [`pace`]: how long is left
@@ -28,6 +29,7 @@ mod signals;
 pub mod stderr;
 pub mod stdout;
 pub mod visible;
+pub mod work_part;
 
 pub use completions::CompletionsArgs;
 pub use frame::main;
@@ -38,3 +40,4 @@ pub use schema::{ConfigArgs, Configuration};
 pub use signals::StopSignal;
 pub use stderr::{note, with_causes};
 pub use stdout::Stdout;
+pub use work_part::WorkPart;

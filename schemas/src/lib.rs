@@ -12,13 +12,14 @@
 //! - [`inputs`]: how a model's inputs are made from volumes and texts
 //! - [`evaluation`]: answers and what they score; [`explanation`]: which slices count for an answer
 //! - [`report`]: what each program says about its run, as JSON; [`joined`]: several runs shown together
-//! - [`comparison`]: what tells evaluations apart, as JSON
+//! - [`comparison`]: what tells evaluations apart, as JSON; [`ablation`]: the same of the rows of an ablation
 //! - [`config`]: TOML text plus overrides to a typed value
 //! - [`guarded`]: a library's panic on damaged bytes, as words
 //! - [`error`]: the crate's one error type
 //!
 //! This crate does no input or output and knows neither DataFusion nor libtorch.
 
+pub mod ablation;
 mod columns;
 pub mod comparison;
 pub mod config;

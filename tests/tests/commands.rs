@@ -33,7 +33,7 @@ const NOT_RUN: [(&str, &str); 15] = [
 ];
 
 /// What is added to a line so that it is done in a second on what the test made, by what the line begins with.
-const MADE_SMALL: [(&str, &str); 11] = [
+const MADE_SMALL: [(&str, &str); 15] = [
     ("med2e3-data prepare", "--set volume.shape=[8,64,64]"),
     ("med2e3-data sample configs/demo/", "--set 'counts=[{task=\"caption\",count=2},{task=\"open_vqa\",count=2}]'"),
     ("med2e3-data sample configs/sample/ablation", "--set 'counts=[{task=\"caption\",count=2}]'"),
@@ -49,6 +49,18 @@ const MADE_SMALL: [(&str, &str); 11] = [
          --set data.max_text_tokens=16 \
          --set 'model.start.fresh.sizes.vision={img_size=[4,16,16],patch_size=[2,4,8],hidden_size=24,mlp_dim=40,num_layers=2,num_heads=3,in_channels=1}' \
          --set 'model.start.fresh.sizes.text={vocab_size=61,hidden_size=24,num_hidden_layers=2,num_attention_heads=3,intermediate_size=40,max_position_embeddings=16,type_vocab_size=2,layer_norm_eps=1e-12}'",
+    ),
+    // The base row alone.
+    ("med2e3 ablate ", "--part 1/11 --set seeds=[1] --set device=cpu --set threads=1 --set evaluate.max_new_tokens=2"),
+    (
+        "med2e3 ablate configs/ablate/tiny",
+        "--set pretrain.data.dataset=small --set finetune.data.dataset=small --set evaluate.dataset=small",
+    ),
+    ("med2e3 ablate configs/ablate/demo", TINY_ROWS),
+    (
+        "med2e3 ablate configs/ablate/paper",
+        "--set pretrain.data.max_steps=1 --set pretrain.step.batch=2 --set pretrain.step.loss_group=all \
+         --set finetune.data.max_steps=1 --set finetune.step.batch=2 --set finetune.step.loss_group=all",
     ),
     ("med2e3 evaluate", "--set device=cpu --set threads=1 --set max_new_tokens=2"),
     ("med2e3 explain configs", "--set device=cpu --set threads=1 --set max_new_tokens=2"),
@@ -69,6 +81,15 @@ const TINY: &str = "--set model.start.fresh.llm.hidden_size=32 --set model.start
     --set model.start.fresh.vision3d.hidden_size=32 --set model.start.fresh.vision3d.mlp_dim=32 \
     --set model.start.fresh.vision3d.img_size=[8,64,64] --set model.start.fresh.vision3d.patch_size=[2,16,16] \
     --set model.start.fresh.variant.max_length=1024";
+
+/// The same for the demo's ablation, a step a stage.
+const TINY_ROWS: &str = "--set start.fresh.llm.hidden_size=32 --set start.fresh.llm.intermediate_size=48 \
+    --set start.fresh.llm.num_hidden_layers=1 --set start.fresh.llm.max_position_embeddings=1024 \
+    --set start.fresh.vision2d.hidden_size=32 --set start.fresh.vision2d.intermediate_size=32 \
+    --set start.fresh.vision2d.image_size=64 --set start.fresh.vision2d.patch_size=16 \
+    --set start.fresh.vision3d.hidden_size=32 --set start.fresh.vision3d.mlp_dim=32 \
+    --set start.fresh.vision3d.img_size=[8,64,64] --set start.fresh.vision3d.patch_size=[2,16,16] \
+    --set start.fresh.variant.max_length=1024 --set pretrain.data.max_steps=1 --set finetune.data.max_steps=1";
 
 /// A line with what makes it small.
 fn made_small(line: &str) -> String {

@@ -1,5 +1,6 @@
 //! What the TOML file of a run may hold. One file is one complete run; an unknown key is an error.
 
+mod ablate;
 mod bert_score;
 mod checkpoint;
 mod clip;
@@ -27,6 +28,8 @@ use crate::model::{LoraConfig, Med2e3Config};
 use crate::trained_parts::TrainedParts;
 use crate::words::{Word, words};
 
+pub(crate) use ablate::RowsOwn;
+pub use ablate::{AblateConfig, AblateEvaluateConfig, Base, StageConfig, StageModel};
 pub use bert_score::{Baseline, BertScoreConfig, KnownBaseline, StatedBaseline};
 pub use checkpoint::CheckpointConfig;
 pub use clip::{
@@ -373,6 +376,19 @@ pub struct EvaluateConfig {
     /// What becomes of a dataset whose inputs are made in another way than those that the checkpoint learned from.
     #[serde(default)]
     pub other_inputs: OtherInputs,
+}
+
+impl EvaluateConfig {
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// The first key whose value is out of range.
+    pub(crate) fn check(&self) -> Result<(), TrainerError> {
+        check_positive([("batch_size", self.batch_size), ("max_new_tokens", self.max_new_tokens)])?;
+        check_threads([("threads", self.threads)])?;
+        check_tasks("tasks", &self.tasks)?;
+        Ok(self.decoding.check()?)
+    }
 }
 
 /// On how many samples an evaluation is controlled.

@@ -48,16 +48,27 @@ pub(crate) fn differences(there: &Table, here: &Table, free: &[&str]) -> Differe
         values
     });
     let keys: BTreeSet<&String> = there.keys().chain(here.keys()).collect();
-    let is_free = |key: &str| {
-        free.iter().any(|free| key.strip_prefix(free).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
-    };
     let word = |values: &BTreeMap<String, &Value>, key: &str| {
         values.get(key).map_or("absent".into(), |value| value.to_string())
     };
     let differing = keys.into_iter().filter(|key| there.get(*key) != here.get(*key));
     let found = differing.map(|key| Difference { key: key.clone(), there: word(&there, key), here: word(&here, key) });
-    let (free, binding) = found.partition(|found| is_free(&found.key));
+    let (free, binding) = found.partition(|found| is_of(&found.key, free));
     Differences { binding, free }
+}
+
+/// The hash, as hex, of what tells a configuration's runs from others: its values by their keys, but those of `free`.
+pub(crate) fn binding_hash(config: &Table, free: &[&str]) -> String {
+    let mut values = BTreeMap::new();
+    flatten("", config, &mut values);
+    let binding = values.iter().filter(|(key, _)| !is_of(key, free));
+    let text: String = binding.map(|(key, value)| format!("{key} = {value}\n")).collect();
+    blake3::hash(text.as_bytes()).to_hex().to_string()
+}
+
+/// Whether a key is one of these, or below one.
+fn is_of(key: &str, keys: &[&str]) -> bool {
+    keys.iter().any(|of| key.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }
 
 /// Refuses a folder that holds another run: `differs` says in what.
@@ -101,5 +112,10 @@ mod tests {
         let free: Vec<String> = found.free.iter().map(ToString::to_string).collect();
         assert_eq!(free, ["threads is 1 there, 2 here", "way.of.go is 1 there, 2 here"]);
         assert_eq!(differences(&there, &there, &[]), Differences::default());
+        let hash = |table: &Table, free: &[&str]| binding_hash(table, free);
+        assert_ne!(hash(&there, &["threads", "way"]), hash(&here, &["threads", "way"]));
+        let all = ["seed", "threads", "way", "ways", "other"];
+        assert_eq!(hash(&there, &all), hash(&here, &all));
+        assert_ne!(hash(&there, &all[..4]), hash(&here, &all[..4]));
     }
 }

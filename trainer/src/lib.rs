@@ -19,6 +19,7 @@
 //! - `text_tokenizer`: captions to the ids of a text encoder
 //! - `fit`: whether a model was made for a dataset; `machine`: what a configuration may ask of the machine
 //! - `differences`: whether a folder holds the run that a configuration describes; `lock`: one writer of it
+//! - `memory_refused`: tensors for which there is no memory, as an error
 //! - [`words`]: choices by name, for configurations and the command line
 //! - [`libtorch`]: what tch lacks, through C++ functions; the only `unsafe` code of the crate
 //! - [`cli`]: the command line
@@ -76,6 +77,7 @@ mod fit;
 pub mod host_array;
 mod lock;
 mod machine;
+mod memory_refused;
 pub mod precision;
 pub mod staging;
 mod text_tokenizer;

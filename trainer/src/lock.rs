@@ -22,10 +22,22 @@ impl RunLock {
     /// # Errors
     /// Another process writes into it; the system refuses.
     pub(crate) fn take(out: &Path) -> Result<RunLock, TrainerError> {
+        RunLock::of(out, File::try_lock)
+    }
+
+    /// As [`RunLock::take`], for work of a moment: waits until no other process writes into the folder.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(crate) fn wait(out: &Path) -> Result<RunLock, TrainerError> {
+        RunLock::of(out, |folder| folder.lock().map_err(TryLockError::Error))
+    }
+
+    fn of(out: &Path, lock: impl FnOnce(&File) -> Result<(), TryLockError>) -> Result<RunLock, TrainerError> {
         let created = (!out.exists()).then(|| out.to_owned());
         fs::create_dir_all(out).map_err(FileError::of(out, "create"))?;
         let folder = File::open(out).map_err(FileError::of(out, "open"))?;
-        match folder.try_lock() {
+        match lock(&folder) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(OutputError::Occupied {

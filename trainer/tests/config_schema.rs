@@ -8,7 +8,9 @@ mod schemas;
 use std::fs;
 
 use med2e3_schemas::config::parse;
-use med2e3_trainer::config::{EvaluateConfig, ExplainConfig, RetrieveConfig, TrainClipConfig, TrainConfig};
+use med2e3_trainer::config::{
+    AblateConfig, EvaluateConfig, ExplainConfig, RetrieveConfig, TrainClipConfig, TrainConfig,
+};
 use med2e3_trainer::train::{Existing, Observed};
 use schemas::{configs, holds, schema, value, violation};
 
@@ -17,6 +19,7 @@ fn every_file_is_as_its_schema_says_and_no_wrong_one() {
     holds::<TrainConfig>(8);
     holds::<TrainClipConfig>(1);
     holds::<EvaluateConfig>(1);
+    holds::<AblateConfig>(3);
     holds::<ExplainConfig>(1);
     holds::<RetrieveConfig>(1);
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use med2e3_program::Stopwatch;
+use med2e3_program::{Stopwatch, WorkPart};
 use med2e3_schemas::SCHEMA_VERSION;
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::inputs::Inputs;
@@ -25,7 +25,7 @@ use crate::PrepareError;
 use crate::config::PrepareConfig;
 use crate::manifest::Listing;
 use crate::run::text_tools::{self, TextTools};
-use crate::run::{RangePart, RecipeHashes, RunFolder, Tables, check_threads, full_quarantine, thread_pool};
+use crate::run::{RecipeHashes, RunFolder, Tables, check_threads, full_quarantine, thread_pool};
 
 /// What a run made, for the person who started it.
 pub struct Prepared {
@@ -47,7 +47,7 @@ pub struct Prepared {
 /// # Errors
 /// A run that can't go on; single bad inputs are counted in the report instead. A run that fails before anything is finished
 /// leaves no folder behind.
-pub async fn prepare(config: &PrepareConfig, out: &Path, part: RangePart) -> Result<Prepared, PrepareError> {
+pub async fn prepare(config: &PrepareConfig, out: &Path, part: WorkPart) -> Result<Prepared, PrepareError> {
     let watch = Stopwatch::start();
     // Everything that the whole run needs is looked for first, so that a wrong path costs nothing.
     config.check()?;
@@ -62,7 +62,7 @@ pub async fn prepare(config: &PrepareConfig, out: &Path, part: RangePart) -> Res
 async fn ranges_to_shards(
     config: &PrepareConfig,
     folder: &mut RunFolder,
-    part: RangePart,
+    part: WorkPart,
     watch: &Stopwatch,
 ) -> Result<Prepared, PrepareError> {
     // The two tables, cut into ranges, where DataFusion's scan finds them.
@@ -70,7 +70,7 @@ async fn ranges_to_shards(
     report::refuse_nothing(config, &tables)?;
     let out = folder.dataset.clone();
     let tools = if tables.texts.rows > 0 { Some(TextTools::stored(&config.text, &out)?) } else { None };
-    if part != RangePart::WHOLE {
+    if part != WorkPart::WHOLE {
         folder.share()?;
     }
 
@@ -87,7 +87,7 @@ async fn ranges_to_shards(
     let trained_entries = tools.as_ref().and_then(|tools| tools.trained_entries(&config.text));
     let listing = tables.listing;
     let mut prepared = Prepared { report, listing, first_rejects: Vec::new(), quarantine, trained_entries };
-    if part != RangePart::WHOLE {
+    if part != WorkPart::WHOLE {
         return Ok(prepared);
     }
     prepared.first_rejects = report::write(folder, &prepared.report, &volumes, &texts)?;

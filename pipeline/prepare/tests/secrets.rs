@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use med2e3_prepare::config::PrepareConfig;
 use med2e3_prepare::progress::RowProgress;
-use med2e3_prepare::run::{RangePart, RecipeHashes, RunFolder, thread_pool};
+use med2e3_prepare::run::{RecipeHashes, RunFolder, thread_pool};
 use med2e3_prepare::work::WorkSpec;
+use med2e3_program::WorkPart;
 use med2e3_schemas::config::parse;
 use med2e3_schemas::manifest::{ManifestVolume, Refusal, volumes_to_batch};
 use med2e3_schemas::quarantine::{Reason, Table};
@@ -26,7 +27,7 @@ fn nothing_that_holds_the_key_shows_it() {
     let (root, out) = (above.path().join("root"), above.path().join("dataset"));
     fs::create_dir(&root).unwrap();
     let config = config(&root);
-    let folder = RunFolder::claim(&out, &config, RangePart::WHOLE).unwrap();
+    let folder = RunFolder::claim(&out, &config, WorkPart::WHOLE).unwrap();
     let hex = fs::read_to_string(above.path().join("dataset.provenance/key")).unwrap();
     let key = blake3::Hash::from_hex(&hex).unwrap();
     let decimal = format!("{:?}", key.as_bytes());
@@ -54,7 +55,7 @@ fn a_plan_that_travelled_makes_the_same_shard() {
     let (root, out) = (above.path().join("root"), above.path().join("dataset"));
     fs::create_dir(&root).unwrap();
     let config = config(&root);
-    let folder = RunFolder::claim(&out, &config, RangePart::WHOLE).unwrap();
+    let folder = RunFolder::claim(&out, &config, WorkPart::WHOLE).unwrap();
     let spec = folder.work_spec(Table::Volumes, &config, "recipe");
     let travelled: WorkSpec = serde_json::from_str(&serde_json::to_string(&spec).unwrap()).unwrap();
     assert_eq!(travelled, spec);

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use med2e3_prepare::config::PrepareConfig;
 use med2e3_prepare::prepare::prepare;
-use med2e3_prepare::run::RangePart;
+use med2e3_program::WorkPart;
 use med2e3_schemas::config::parse;
 use toml::{Table, Value};
 
@@ -95,7 +95,7 @@ fn run(config: &Value, out: &Path) -> Result<(), String> {
     let text = toml::to_string(config).unwrap();
     let config: PrepareConfig = parse("wild.toml", &text, &[]).map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(prepare(&config, out, RangePart::WHOLE)).map(|_| ()).map_err(|error| {
+    runtime.block_on(prepare(&config, out, WorkPart::WHOLE)).map(|_| ()).map_err(|error| {
         let (mut chain, mut cause) = (error.to_string(), error.source());
         while let Some(error) = cause {
             chain = format!("{chain}: {error}");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand};
-use med2e3_program::{CompletionsArgs, ConfigArgs, ManArgs, RunArgs};
+use med2e3_program::{CompletionsArgs, ConfigArgs, ManArgs, RunArgs, WorkPart};
 
 use med2e3_schemas::sample::{Split, Task};
 
@@ -31,7 +31,7 @@ use crate::verb::verify::DEFAULT_TOLERANCE;
     version,
     arg_required_else_help = true,
     after_help = "\
-Exit codes: 0 fine, 1 verify or bench check found a difference, 2 failed.
+Exit codes: 0 fine, 1 verify or bench check found a difference or a run of ablate is open, 2 failed.
 
 A first run:
   cargo xtask demo                                   prepares, trains, evaluates and explains on a CPU
@@ -139,6 +139,21 @@ pub(super) enum Verb {
         /// Print the comparison as JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Train, evaluate and compare the rows of the paper's ablations, tables 3 to 5
+    ///
+    /// Each of 11 presets goes through both stages and the evaluation with each seed, in OUT/ROW/seed-S. After each run ablate.json, ablate.md
+    /// and table3 to table5 as .md and .tex are written; rows that are not run have a dash. The same command goes on where it was
+    /// stopped.
+    Ablate {
+        #[command(flatten)]
+        run: RunArgs,
+        /// Work at the I-th of N parts of the runs, while other processes work at theirs
+        #[arg(long, value_name = "I/N", default_value = "1/1")]
+        part: WorkPart,
+        /// Say what all of it will cost, hours of training and bytes of checkpoints, and write nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Score predictions that other programs wrote, or any pairs of texts
     Score(ScoreArgs),

@@ -3,7 +3,6 @@
 mod args;
 mod bench;
 mod explain;
-mod memory;
 mod summary;
 mod words;
 
@@ -17,11 +16,15 @@ use med2e3_program::{Configuration, RunArgs, Stdout};
 use schemars::schema_for;
 use serde::Serialize;
 
-use crate::config::{EvaluateConfig, ExplainConfig, MOVED, MeteorConfig, RetrieveConfig, TrainClipConfig, TrainConfig};
+use crate::config::{
+    AblateConfig, EvaluateConfig, ExplainConfig, MOVED, MeteorConfig, RetrieveConfig, TrainClipConfig, TrainConfig,
+};
+use crate::memory_refused::refusal_with_hint;
 use crate::plan::estimate::Estimate;
 use crate::plan::profile::DeviceProfile;
 use crate::report;
 use crate::train::{Ended, Existing, Observed, train, train_clip};
+use crate::verb::ablate::{AblateOutlook, ablate, outlook};
 use crate::verb::ask::{Question, ask};
 use crate::verb::compare::{System, Wanted, compare, for_a_terminal};
 use crate::verb::evaluate::evaluate;
@@ -36,7 +39,7 @@ use args::{Args, ScoreArgs, Verb};
 
 /// Parses the arguments, runs the verb, prints errors with their causes.
 pub fn main() -> ExitCode {
-    med2e3_program::main(|args: Args, out| memory::refusal_with_hint(args.verb.memory_hint(), || run(args.verb, out)))
+    med2e3_program::main(|args: Args, out| refusal_with_hint(args.verb.memory_hint(), || run(args.verb, out)))
 }
 
 fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
@@ -68,6 +71,19 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             let systems: Vec<System> = runs.iter().map(|run| System::of_run(run)).chain(system).collect();
             let report = compare(&systems, baseline.as_deref(), wanted, seed, &folder)?;
             print(out, json, &report, |report| format!("{}written: {}\n", for_a_terminal(report), folder.display()))?;
+        }
+        Verb::Ablate { run, part, dry_run: true } => {
+            let config = run.read_config()?;
+            let outlook = outlook(&config, &run.out, part)?;
+            run.print(out, &outlook, AblateOutlook::table)?;
+            return Ok(Ending::of(!outlook.refused.is_empty()));
+        }
+        Verb::Ablate { run, part, dry_run: false } => {
+            let ablated = ablate(&run.read_config()?, &run.out, part)?;
+            let page = run.out.join("ablate.md");
+            run.print(out, &ablated, |ablated| format!("{}tables: {}\n", ablated.in_words(), page.display()))?;
+            anyhow::ensure!(!ablated.is_failed(), "none of the runs is done, and those that were tried failed");
+            return Ok(Ending::of(!ablated.open.is_empty()));
         }
         Verb::Score(args) => score_of(&args, out)?,
         Verb::Explain(args) => explain::run(&args, out)?,
@@ -124,11 +140,12 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
 }
 
 /// The TOML files that verbs read.
-fn configurations() -> [Configuration; 5] {
+fn configurations() -> [Configuration; 6] {
     [
         Configuration::new("train", schema_for!(TrainConfig).to_value()),
         Configuration::new("train-clip", schema_for!(TrainClipConfig).to_value()),
         Configuration::new("evaluate", schema_for!(EvaluateConfig).to_value()),
+        Configuration::new("ablate", schema_for!(AblateConfig).to_value()),
         Configuration::new("explain", schema_for!(ExplainConfig).to_value()),
         Configuration::new("retrieve", schema_for!(RetrieveConfig).to_value()),
     ]

@@ -165,6 +165,19 @@ pub enum VisualTokens {
 }
 
 impl Variant {
+    /// With another variant's choices of the paper's ablations: what tokens there are and how slices count. Norms, connectors and length
+    /// stay.
+    pub(crate) fn counting_as(&self, other: &Variant) -> Variant {
+        Variant {
+            final_norm: self.final_norm,
+            slice_norm: self.slice_norm,
+            connector3d: self.connector3d,
+            connector2d: self.connector2d,
+            max_length: self.max_length,
+            ..other.clone()
+        }
+    }
+
     /// Whether any result depends on 2D tokens.
     pub(crate) fn needs_2d(&self) -> bool {
         self.visual_tokens != VisualTokens::Vision3d

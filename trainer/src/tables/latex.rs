@@ -4,6 +4,9 @@ use med2e3_program::visible;
 
 use super::Table;
 
+/// Columns with which a table fits a page in letters of the usual size.
+const USUAL: usize = 6;
+
 impl Table {
     /// A float with a caption and, below the table, its notes in small letters.
     pub(crate) fn latex(&self, label: &str) -> String {
@@ -11,9 +14,10 @@ impl Table {
             let cells: Vec<String> = cells.iter().map(|cell| text(cell)).collect();
             format!("  {} \\\\\n", cells.join(" & "))
         };
+        let size = if self.head.len() > USUAL { "  \\tiny\\setlength{\\tabcolsep}{2pt}\n" } else { "" };
         let columns = "r".repeat(self.head.len().saturating_sub(1));
         let mut page = format!(
-            "\\begin{{table}}\n  \\centering\n  \\begin{{tabular}}{{l{columns}}}\n  \\hline\n{}",
+            "\\begin{{table}}\n  \\centering\n{size}  \\begin{{tabular}}{{l{columns}}}\n  \\hline\n{}",
             line(&self.head)
         );
         for group in &self.groups {
@@ -71,5 +75,14 @@ mod tests {
 \end{table}
 ";
         assert_eq!(hostile().latex("x"), expected);
+    }
+
+    #[test]
+    fn a_wide_table_has_small_letters() {
+        let mut wide = hostile();
+        wide.head.resize(7, "more".into());
+        assert!(
+            wide.latex("x").contains("\\centering\n  \\tiny\\setlength{\\tabcolsep}{2pt}\n  \\begin{tabular}{lrrrrrr}")
+        );
     }
 }

@@ -1,15 +1,21 @@
-//! Tables of results for people: the paper's Tables 1 and 2 with the paper's rows and each system's, as Markdown and as LaTeX.
+//! Tables of results for people: the paper's tables with the paper's rows and each system's, as Markdown and as LaTeX.
 //!
 //! # Layout
 //! - [`Table`]: titles, cells and the lines below them; `markdown`, `latex`: as text
-//! - `paper.toml`: the paper's numbers; `paper`: them, read, and the two tables
+//! - `paper.toml`: the paper's numbers; `paper`: them, read, and the two tables; `ablation`: the same of Tables 3 to 5
 
+pub(crate) mod ablation;
 mod latex;
 mod markdown;
 mod paper;
 
 pub(crate) use markdown::text as escaped;
 pub(crate) use paper::{captions, questions};
+
+/// What stands where a system has answers, but not this metric.
+const NOT_COMPUTED: &str = "not computed";
+/// What stands where there is nothing to score.
+const NOTHING: &str = "-";
 
 /// A table of texts. Each row has as many cells as the head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +37,17 @@ pub(crate) fn percent(share: f64) -> String {
     if text == "-0.00" { "0.00".into() } else { text }
 }
 
+/// A difference of shares as percent, with its sign.
+pub(crate) fn signed(difference: f64) -> String {
+    let text = percent(difference);
+    if text.starts_with('-') || text == "0.00" { text } else { format!("+{text}") }
+}
+
+/// A probability.
+pub(crate) fn chance(p: f64) -> String {
+    if p < 0.000_05 { "under 0.0001".into() } else { format!("{p:.4}") }
+}
+
 /// A made-up table with what the formats have to escape.
 #[cfg(test)]
 fn hostile() -> Table {
@@ -40,5 +57,15 @@ fn hostile() -> Table {
         head: texts(&["Method", "B@1"]),
         groups: vec![vec![texts(&["M3D-LaMed†", "37.30"])], vec![texts(&["a|b\n<i>\\x_y{z}$#~^%&", "1 ± 2"])]],
         notes: texts(&["split test, 50 % of `a_b`"]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_has_no_sign() {
+        assert_eq!([signed(0.0), signed(-0.000_001), signed(0.1), signed(-0.1)], ["0.00", "0.00", "+10.00", "-10.00"]);
     }
 }

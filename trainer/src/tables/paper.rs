@@ -6,7 +6,7 @@ use med2e3_schemas::comparison::{CompareReport, ComparedRun, ComparedSystem, Sys
 use med2e3_schemas::sample::Task;
 use serde::Deserialize;
 
-use super::{Table, percent};
+use super::{NOT_COMPUTED, NOTHING, Table, percent};
 
 /// Percent by metric.
 type Percents = BTreeMap<String, f64>;
@@ -58,11 +58,6 @@ const OF_TEXTS: [Named; 4] = [
 /// The column of closed questions.
 const ACCURACY: Named =
     ("Accuracy", "correct", "the published criterion: the right letter with a point anywhere in the answer");
-
-/// What stands where a system has answers, but not this metric.
-const NOT_COMPUTED: &str = "not computed";
-/// What stands where there is nothing to score.
-const NOTHING: &str = "-";
 
 /// Table 1; none where no system answered for captions.
 pub(crate) fn captions(report: &CompareReport) -> Option<Table> {

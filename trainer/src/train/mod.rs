@@ -68,8 +68,9 @@ use step_sums::StepSums;
 pub use clip::train_clip;
 pub(crate) use log::{LENGTH, read as read_log};
 pub use observed::Observed;
-pub(crate) use outlook::{Planned, planned};
+pub(crate) use outlook::{Planned, planned, planned_of};
 pub(crate) use recent::by_task;
+pub(crate) use resume::{FREE, LENGTH as LENGTH_KEYS};
 pub(crate) use settle::profile_of;
 pub use start::Existing;
 

@@ -61,6 +61,29 @@ pub(crate) fn planned(config: &TrainConfig, planned: &Planned, out: &Path) -> Re
     Ok(outlook(config, &sizes, &data, &tokenizers, planned, out)?.estimate)
 }
 
+/// As [`planned`], of a run that begins with a model of these sizes, whatever the configuration's start, which need not be there yet.
+///
+/// # Errors
+/// As [`planned`].
+pub(crate) fn planned_of(
+    config: &TrainConfig,
+    sizes: &Med2e3Config,
+    planned: &Planned,
+    out: &Path,
+) -> Result<Estimate, TrainerError> {
+    config.check()?;
+    let data = TrainData::open(&config.data, config.validation.is_some())?;
+    config.step.augmentation.check(data.dataset.voxels().shape_dhw)?;
+    let sizes = sizes.completed().for_vocabulary(fit::vocabulary(&data.dataset)?);
+    fit::check(&sizes, &data.dataset)?;
+    let tokenizers = Tokenizers {
+        llm: Some(data.dataset.tokenizer()),
+        text: config.model.text_tokenizer.clone(),
+        carried: Vec::new(),
+    };
+    Ok(outlook(config, &sizes, &data, &tokenizers, planned, out)?.estimate)
+}
+
 /// What is known of a run over this data: how its steps are cut, with every row checked against that, and what it will cost.
 ///
 /// # Errors

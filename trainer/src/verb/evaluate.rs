@@ -12,7 +12,7 @@ use med2e3_shards::{Dataset, Selection};
 
 use crate::TrainerError;
 use crate::bert_score::BertScore;
-use crate::config::{EvaluateConfig, MeteorConfig, check_positive, check_tasks, check_threads};
+use crate::config::{EvaluateConfig, MeteorConfig};
 use crate::generate::answerer::Answerer;
 use crate::verb::answers::log::{AnswerFolder, Answered};
 use crate::verb::answers::{Shown, Way, answers};
@@ -29,10 +29,7 @@ use crate::verb::turns::asked;
 /// A checkpoint or dataset that does not read or does not fit; a folder that holds something else than this run's beginning.
 pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, TrainerError> {
     let watch = Stopwatch::start();
-    check_positive([("batch_size", config.batch_size), ("max_new_tokens", config.max_new_tokens)])?;
-    check_threads([("threads", config.threads)])?;
-    check_tasks("tasks", &config.tasks)?;
-    config.decoding.check()?;
+    config.check()?;
     let meteor = config.meteor.as_ref().map(MeteorConfig::open).transpose()?;
     let dataset = Arc::new(Dataset::open(&config.dataset)?);
     let answerer = Answerer::open(&config.checkpoint, config.device, config.threads)?;

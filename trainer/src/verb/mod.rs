@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`evaluate`]: answers a split and scores the answers
 //! - [`mod@compare`]: evaluations of the same samples: what tells them apart, and the paper's tables
+//! - [`mod@ablate`]: the rows of the paper's Tables 3 to 5, trained, evaluated and compared
 //! - [`score`]: scores predictions that other programs wrote, and any pairs of texts
 //! - [`explain`]: shows how much each slice counts for a question
 //! - [`ask`]: answers one question about one volume on disk
@@ -15,6 +16,7 @@
 //!   `score_table`: what metrics of answers come to; `controls`: the same questions asked in other ways;
 //!   `focus`: over how many slices scores are spread; `partners`: rows paired with others like them
 
+pub mod ablate;
 mod answers;
 pub mod ask;
 pub mod bench;

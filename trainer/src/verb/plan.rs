@@ -26,15 +26,20 @@ pub struct PlanFor {
 /// # Errors
 /// A configuration, dataset or checkpoint that does not fit; a model that the memory does not hold: with what would fit.
 pub fn plan(config: &TrainConfig, plan_for: PlanFor) -> Result<Estimate, TrainerError> {
-    let PlanFor { profile, gpu_memory, out } = plan_for;
-    let is_gpu = gpu_memory.is_some() || config.device != DeviceChoice::Cpu;
+    let out = plan_for.out.clone().unwrap_or_else(|| PathBuf::from("."));
+    planned(config, &on(config.device, config.threads, plan_for), &out)
+}
+
+/// The device that is planned for.
+pub(super) fn on(device: DeviceChoice, threads: usize, plan_for: PlanFor) -> Planned {
+    let PlanFor { profile, gpu_memory, .. } = plan_for;
+    let is_gpu = gpu_memory.is_some() || device != DeviceChoice::Cpu;
     let mut profile = profile.unwrap_or_else(|| match is_gpu {
         true => DeviceProfile::h100(),
-        false => DeviceProfile::cpu(if config.threads > 0 { config.threads } else { 1 }),
+        false => DeviceProfile::cpu(if threads > 0 { threads } else { 1 }),
     });
     if let Some(memory) = gpu_memory {
         profile.memory = memory as f64;
     }
-    let on = Planned { profile, width_multiple: if is_gpu { WIDTHS } else { 1 } };
-    planned(config, &on, &out.unwrap_or_else(|| PathBuf::from(".")))
+    Planned { profile, width_multiple: if is_gpu { WIDTHS } else { 1 } }
 }

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use med2e3_program::{CompletionsArgs, ConfigArgs, ManArgs, RunArgs};
+use med2e3_program::{CompletionsArgs, ConfigArgs, ManArgs, RunArgs, WorkPart};
 use med2e3_schemas::config::override_values;
 use med2e3_schemas::volume::VoxelCode;
 use med2e3_schemas::{Id, SchemaError};
 
 use crate::config::{CheckInputs, PrepareConfig, Recipe, Scrub, TokenizerConfig};
-use crate::run::RangePart;
 use crate::show::tables::HOW_TABLES_JOIN;
 use crate::show::view::MOST_ROWS;
 
@@ -263,7 +262,7 @@ pub(super) struct PrepareArgs {
     pub(super) set: Vec<String>,
     /// Work at the I-th of N parts, while other processes work at theirs; a run without it ends the dataset
     #[arg(long, value_name = "I/N", default_value = "1/1")]
-    pub(super) part: RangePart,
+    pub(super) part: WorkPart,
     /// Say what will be set aside, by the headers of all inputs, and how many rows, bytes and how much time, measured on a few;
     /// write nothing
     #[arg(long)]

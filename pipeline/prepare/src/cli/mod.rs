@@ -13,7 +13,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch};
 use med2e3_program::frame::Ending;
 use med2e3_program::machine::{cores, require_threads};
 use med2e3_program::run_args::print;
-use med2e3_program::{Configuration, Stdout, note, visible};
+use med2e3_program::{Configuration, Stdout, WorkPart, note, visible};
 use med2e3_schemas::config;
 use med2e3_shards::Dataset;
 use schemars::schema_for;
@@ -22,7 +22,7 @@ use crate::check::{diff, leaks, verify};
 use crate::config::{PrepareConfig, SampleConfig};
 use crate::engine::{self, QueryLimits};
 use crate::recognize::{self, Recognized};
-use crate::run::{RangePart, configuration_of};
+use crate::run::configuration_of;
 use crate::show::cells::InHex;
 use crate::show::inspect::{Which, inspect, write_montage};
 use crate::show::sql::{to_json_lines, to_table};
@@ -56,7 +56,7 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             let prepared = runtime()?.block_on(prepare::prepare(&config, &args.out, args.part))?;
             let report = &prepared.report;
             print(out, args.json, report, |report| {
-                if args.part == RangePart::WHOLE { summary::prepared(&prepared) } else { summary::part(report) }
+                if args.part == WorkPart::WHOLE { summary::prepared(&prepared) } else { summary::part(report) }
             })?;
             Ok(Ending::of(report.volumes.quarantined_rows() + report.texts.quarantined_rows() > 0))
         }

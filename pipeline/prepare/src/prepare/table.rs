@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use med2e3_program::WorkPart;
 use med2e3_schemas::index::ShardEntry;
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -10,7 +11,7 @@ use rayon::prelude::*;
 use crate::PrepareError;
 use crate::engine;
 use crate::progress::{RowProgress, StepSeconds};
-use crate::run::{RangePart, Ranges, RunFolder};
+use crate::run::{Ranges, RunFolder};
 use crate::work::{Committed, WorkSpec};
 
 /// What one table's ranges became, in their order.
@@ -28,7 +29,7 @@ pub(super) async fn run(
     spec: &WorkSpec,
     ranges: &Ranges,
     threads: &Arc<ThreadPool>,
-    part: RangePart,
+    part: WorkPart,
 ) -> Result<DoneTable, PrepareError> {
     if ranges.hashes.is_empty() {
         return Ok(DoneTable::default());

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use med2e3_program::with_causes;
+use med2e3_program::{WorkPart, with_causes};
 use med2e3_schemas::config::parse;
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::quarantine::Table;
@@ -15,7 +15,6 @@ use med2e3_store::{FileError, LocalFolder, Store, put_whole, read_regular};
 use serde::Serialize;
 
 use super::lock::Lock;
-use super::part::RangePart;
 use crate::PrepareError;
 use crate::config::{CheckInputs, EngineConfig, LimitsConfig, PrepareConfig};
 use crate::provenance::{Paths, Provenance};
@@ -47,7 +46,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// A folder that holds another run or something else, or that another process writes to; a data root that does not exist.
-    pub fn claim(out: &Path, config: &PrepareConfig, part: RangePart) -> Result<RunFolder, PrepareError> {
+    pub fn claim(out: &Path, config: &PrepareConfig, part: WorkPart) -> Result<RunFolder, PrepareError> {
         let root = fs::canonicalize(&config.root).map_err(PrepareError::file(&config.root, "open"))?;
         let paths = config.provenance.paths;
         let work = Provenance::folder(paths, out);

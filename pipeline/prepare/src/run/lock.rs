@@ -4,9 +4,8 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 
-use med2e3_program::note;
+use med2e3_program::{WorkPart, note};
 
-use super::part::RangePart;
 use crate::PrepareError;
 
 /// A lock that is held as long as the run goes on. The system releases it when the process ends, however it ends.
@@ -34,12 +33,12 @@ impl Lock {
     ///
     /// # Errors
     /// Another process works in the folder; parts on a file system without locks; the system refuses.
-    pub(super) fn take(path: &Path, out: &Path, part: RangePart) -> Result<Lock, PrepareError> {
+    pub(super) fn take(path: &Path, out: &Path, part: WorkPart) -> Result<Lock, PrepareError> {
         let file = File::options().create(true).truncate(false).write(true).open(path);
         let file = file.map_err(PrepareError::file(path, "open"))?;
         match file.try_lock() {
             Ok(()) => Ok(Lock { file, sharing: Sharing::Alone }),
-            Err(TryLockError::Error(error)) if has_no_locks(&error) && part == RangePart::WHOLE => {
+            Err(TryLockError::Error(error)) if has_no_locks(&error) && part == WorkPart::WHOLE => {
                 note(format_args!(
                     "note: the file system of {} has no locks ({error}): start no other run into this folder",
                     out.display()
@@ -52,7 +51,7 @@ impl Lock {
                 hint: "run without --part, or give an --out on another file system".into(),
             }),
             Err(TryLockError::Error(error)) => Err(PrepareError::file(path, "lock")(error)),
-            Err(TryLockError::WouldBlock) if part != RangePart::WHOLE => {
+            Err(TryLockError::WouldBlock) if part != WorkPart::WHOLE => {
                 if let Err(TryLockError::WouldBlock) = file.try_lock_shared() {
                     note(format_args!("waiting for the process that reads the manifest of {}", out.display()));
                     file.lock_shared().map_err(PrepareError::file(path, "lock"))?;

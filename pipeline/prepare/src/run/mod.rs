@@ -2,7 +2,6 @@
 
 pub mod folder;
 mod lock;
-pub mod part;
 pub mod recipe_hash;
 pub mod tables;
 pub mod text_tools;
@@ -11,7 +10,6 @@ use med2e3_program::machine::{cores, most_threads, require_threads};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 pub use folder::{Difference, RunFolder, configuration_of, differences, full_quarantine};
-pub use part::RangePart;
 pub use recipe_hash::RecipeHashes;
 pub use tables::{Cut, Ranges, Tables};
 pub use text_tools::TextTools;

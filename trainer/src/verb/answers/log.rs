@@ -30,7 +30,7 @@ pub(in crate::verb) const CONFIG: &str = "evaluate.toml";
 
 /// Keys of the configuration that may change between starts: where and how fast, and what paths lead to; what lies there is
 /// compared by its hash.
-const FREE: [&str; 7] =
+pub(in crate::verb) const FREE: [&str; 7] =
     ["device", "threads", "batch_size", "checkpoint", "dataset", "meteor.wordnet", "bert_score.model"];
 
 /// What the answers are of.

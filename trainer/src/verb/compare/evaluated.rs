@@ -17,11 +17,11 @@ use crate::verb::answers::log::{ANSWERED, Answered, CONFIG};
 /// An evaluation.
 pub(in crate::verb) struct Evaluated {
     /// What is reported of it.
-    pub(super) run: ComparedRun,
+    pub(in crate::verb) run: ComparedRun,
     /// Its report.
     pub(in crate::verb) report: EvaluateReport,
     /// What its folder does not state, or not readably, a sentence each.
-    pub(super) notes: Vec<String>,
+    pub(in crate::verb) notes: Vec<String>,
 }
 
 /// Which question an answer is to: a sample and a turn.

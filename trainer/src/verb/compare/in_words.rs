@@ -5,7 +5,7 @@ use std::fmt::Write;
 use med2e3_schemas::comparison::{CompareReport, ComparedScore, SeedMean, SystemScore, Verdict};
 use med2e3_schemas::sample::Topic;
 
-use crate::tables::{Table, escaped, percent};
+use crate::tables::{Table, chance, escaped, percent, signed};
 
 /// What tells systems apart over all topics, a sentence each, with what a reader has to know before.
 pub fn for_a_terminal(report: &CompareReport) -> String {
@@ -149,16 +149,6 @@ fn interval(mean: &SeedMean) -> String {
     format!("{} [{low}, {high}]", percent(mean.mean))
 }
 
-fn signed(difference: f64) -> String {
-    let text = percent(difference);
-    if text.starts_with('-') || text == "0.00" { text } else { format!("+{text}") }
-}
-
-/// A probability.
-fn chance(p: f64) -> String {
-    if p < 0.000_05 { "under 0.0001".into() } else { format!("{p:.4}") }
-}
-
 fn verdict(report: &CompareReport, score: &ComparedScore) -> String {
     match score.verdict {
         Verdict::BaselineIsBetter => format!("{} is better", report.baseline),
@@ -235,10 +225,5 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}\n{page}");
         }
-    }
-
-    #[test]
-    fn nothing_has_no_sign() {
-        assert_eq!([signed(0.0), signed(-0.000_001), signed(0.1), signed(-0.1)], ["0.00", "0.00", "+10.00", "-10.00"]);
     }
 }

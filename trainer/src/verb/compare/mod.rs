@@ -26,9 +26,10 @@ use med2e3_store::{FileError, put_whole};
 use crate::TrainerError;
 use crate::files::json::write_json;
 use crate::tables;
-use evaluated::Evaluated;
-use rows::same_data;
-use scored::{Found, Seeds, scored};
+
+pub(super) use evaluated::Evaluated;
+pub(super) use rows::same_data;
+pub(super) use scored::{Found, Scope, Seeds, scored};
 
 pub use in_words::for_a_terminal;
 pub use system::{System, SystemError, Wanted};
@@ -57,8 +58,9 @@ pub fn compare(
         .zip(&runs)
         .map(|(system, runs)| Seeds { name: &system.name, runs: runs.iter().collect() })
         .collect();
-    let Found { scores, comparisons, notes: not_compared } =
-        scored(&seeds, baseline, Bootstrap { seed, threads: cores() })?;
+    let baseline = seeds[baseline].name;
+    let Found { scores, comparisons, notes: not_compared, .. } =
+        scored(&seeds, baseline, Scope::All, Bootstrap { seed, threads: cores() })?;
     let systems: Vec<ComparedSystem> = seeds
         .iter()
         .map(|seeds| ComparedSystem {
@@ -73,7 +75,7 @@ pub fn compare(
     let report = CompareReport {
         version: env!("CARGO_PKG_VERSION").into(),
         split: first.report.split,
-        baseline: seeds[baseline].name.into(),
+        baseline: baseline.into(),
         seed,
         systems,
         scores,
@@ -85,7 +87,7 @@ pub fn compare(
 }
 
 /// What differs between runs beside their answers.
-fn unlike(runs: &[&ComparedRun]) -> Vec<String> {
+pub(super) fn unlike(runs: &[&ComparedRun]) -> Vec<String> {
     let differs = |what: &str, of: fn(&ComparedRun) -> Option<String>| {
         let mut values: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for run in runs {

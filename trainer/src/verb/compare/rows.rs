@@ -93,7 +93,7 @@ impl<'a> Questions<'a> {
 ///
 /// # Errors
 /// Another split; no question in common; a question with another expected text.
-pub(super) fn same_data(first: &Evaluated, run: &Evaluated) -> Result<(), TrainerError> {
+pub(in crate::verb) fn same_data(first: &Evaluated, run: &Evaluated) -> Result<(), TrainerError> {
     let refused = |expected: String, found: String| {
         Err(TrainerError::File { path: Path::new(&run.run.path).join("report.json"), expected, found })
     };

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use med2e3_metric::cases::{Bootstrap, Cases};
 use med2e3_metric::compare::{self, Comparison, Difference, Flips, OverSeeds, compare, holm, over_seeds};
+use med2e3_metric::first::first_shares;
 use med2e3_metric::interval::{Mean, means};
+use med2e3_schemas::ablation::FirstShare;
 use med2e3_schemas::comparison::{ComparedScore, DiscordantAnswers, MeanDifference, SeedMean, SystemScore, Verdict};
 use med2e3_schemas::evaluation::{Answer, EvaluateReport};
 use med2e3_schemas::sample::{Task, Topic};
@@ -14,9 +16,9 @@ use super::rows::Questions;
 use crate::TrainerError;
 
 /// A system's evaluations, one a seed.
-pub(super) struct Seeds<'a> {
-    pub(super) name: &'a str,
-    pub(super) runs: Vec<&'a Evaluated>,
+pub(in crate::verb) struct Seeds<'a> {
+    pub(in crate::verb) name: &'a str,
+    pub(in crate::verb) runs: Vec<&'a Evaluated>,
 }
 
 impl<'a> Seeds<'a> {
@@ -37,18 +39,47 @@ impl<'a> Seeds<'a> {
 
 /// What systems come to.
 #[derive(Default)]
-pub(super) struct Found {
-    pub(super) scores: Vec<SystemScore>,
-    pub(super) comparisons: Vec<ComparedScore>,
+pub(in crate::verb) struct Found {
+    pub(in crate::verb) scores: Vec<SystemScore>,
+    pub(in crate::verb) comparisons: Vec<ComparedScore>,
+    /// How often each system is first, of [`Scope::Columns`].
+    pub(in crate::verb) first: Vec<FirstShare>,
     /// What is not compared, a sentence each.
-    pub(super) notes: Vec<String>,
+    pub(in crate::verb) notes: Vec<String>,
 }
 
-/// Scores the systems and compares each with the one at `baseline`, where both have the task and the metric.
+/// What is scored.
+#[derive(Clone, Copy)]
+pub(in crate::verb) enum Scope<'a> {
+    /// Every metric, over all topics and by topic.
+    All,
+    /// The columns of one table, over all topics alone; how often each system is first too.
+    Columns(&'a [(Task, &'a str)]),
+}
+
+impl Scope<'_> {
+    fn holds(self, task: Task, metric: &str) -> bool {
+        match self {
+            Scope::All => true,
+            Scope::Columns(columns) => columns.contains(&(task, metric)),
+        }
+    }
+
+    fn is_by_topic(self) -> bool {
+        matches!(self, Scope::All)
+    }
+}
+
+/// Scores the systems and compares each with the one of the name `baseline`, where both have the task and the metric.
 ///
 /// # Errors
 /// Systems whose answers of a task are to other samples.
-pub(super) fn scored(systems: &[Seeds<'_>], baseline: usize, bootstrap: Bootstrap) -> Result<Found, TrainerError> {
+pub(in crate::verb) fn scored(
+    systems: &[Seeds<'_>],
+    baseline: &str,
+    scope: Scope<'_>,
+    bootstrap: Bootstrap,
+) -> Result<Found, TrainerError> {
     let all: Vec<&Evaluated> = systems.iter().flat_map(|system| system.runs.iter().copied()).collect();
     let questions = Questions::of(&all);
     let (mut found, mut compared) = (Found::default(), Vec::new());
@@ -66,6 +97,7 @@ pub(super) fn scored(systems: &[Seeds<'_>], baseline: usize, bootstrap: Bootstra
             .iter()
             .flat_map(|system| system.answers(task))
             .flat_map(|answer| answer.metrics.keys().map(String::as_str))
+            .filter(|metric| scope.holds(task, metric))
             .collect();
         for metric in metrics {
             let score =
@@ -83,7 +115,10 @@ pub(super) fn scored(systems: &[Seeds<'_>], baseline: usize, bootstrap: Bootstra
                     system.name
                 ));
             }
-            let topics = Topic::ALL.iter().filter(|topic| having[0].answers(task).any(|a| a.topic == Some(**topic)));
+            let topics = Topic::ALL
+                .iter()
+                .filter(|_| scope.is_by_topic())
+                .filter(|topic| having[0].answers(task).any(|a| a.topic == Some(**topic)));
             for topic in std::iter::once(None).chain(topics.copied().map(Some)) {
                 if able.is_empty() {
                     continue;
@@ -96,7 +131,12 @@ pub(super) fn scored(systems: &[Seeds<'_>], baseline: usize, bootstrap: Bootstra
                 for (system, columns) in able.iter().zip(&columns) {
                     found.scores.push(place.score(system.name, &aligned.cases, columns, bootstrap));
                 }
-                let first = able.iter().position(|system| system.name == systems[baseline].name);
+                if matches!(scope, Scope::Columns(_)) && able.len() > 1 {
+                    let shares = first_shares(&aligned.cases, &columns, bootstrap);
+                    let of = |(system, share): (&&Seeds<'_>, f64)| place.first(system.name, share);
+                    found.first.extend(able.iter().zip(shares).map(of));
+                }
+                let first = able.iter().position(|system| system.name == baseline);
                 let Some(first) = first else { continue };
                 for (at, system) in able.iter().enumerate().filter(|(at, _)| *at != first) {
                     if system.versions(metric) != able[first].versions(metric) {
@@ -192,6 +232,10 @@ impl Place<'_> {
         }
     }
 
+    fn first(self, system: &str, share: f64) -> FirstShare {
+        FirstShare { system: system.into(), task: self.task, metric: self.metric.into(), share }
+    }
+
     /// The numbers of a comparison; what depends on the others of its table comes later.
     fn compared(self, system: &str, comparison: &Comparison) -> ComparedScore {
         let difference = |found: Difference| MeanDifference {
@@ -231,6 +275,10 @@ mod tests {
 
     const BOOTSTRAP: Bootstrap = Bootstrap { seed: 0, threads: 2 };
 
+    fn whole(systems: &[Seeds<'_>], baseline: usize) -> Found {
+        scored(systems, systems[baseline].name, Scope::All, BOOTSTRAP).unwrap()
+    }
+
     /// Closed questions of `cases` cases, two each, of which a run has right what `is_right` says of case and question.
     fn closed(name: &str, cases: usize, is_right: impl Fn(usize, usize) -> bool) -> Evaluated {
         let one = |case: usize, question: usize| {
@@ -253,7 +301,7 @@ mod tests {
         // one by -1 the sum 17 or more (or -17 or less) comes 4 times: all the same sign, or all but the small one.
         let a = closed("a", 10, |case, question| case == 9 && question == 0);
         let b = closed("b", 10, |case, _| case < 9);
-        let found = scored(&[of_one(&a), of_one(&b)], 0, BOOTSTRAP).unwrap();
+        let found = whole(&[of_one(&a), of_one(&b)], 0);
         assert_eq!((found.scores.len(), found.comparisons.len(), found.notes.len()), (6, 3, 0));
         let all = &found.comparisons[0];
         assert_eq!((all.topic, all.flips, all.verdict), (None, None, Verdict::SystemIsBetter));
@@ -268,7 +316,7 @@ mod tests {
         assert!((organ.p - 22.0 / 1024.0).abs() < 1e-12 && (plane.p - 2.0 / 512.0).abs() < 1e-12);
         assert!((plane.p_holm - 4.0 / 512.0).abs() < 1e-12 && organ.p_holm == organ.p);
         // The other way round the same numbers speak for the baseline.
-        let turned = scored(&[of_one(&a), of_one(&b)], 1, BOOTSTRAP).unwrap();
+        let turned = whole(&[of_one(&a), of_one(&b)], 1);
         assert_eq!(
             (turned.comparisons[0].system.as_str(), turned.comparisons[0].verdict),
             ("a", Verdict::BaselineIsBetter)
@@ -279,7 +327,7 @@ mod tests {
     fn the_same_answers_can_not_be_told_apart() {
         let a = closed("a", 4, |case, question| (case + question) % 2 == 0);
         let b = closed("b", 4, |case, question| (case + question) % 2 == 0);
-        let found = scored(&[of_one(&a), of_one(&b)], 0, BOOTSTRAP).unwrap();
+        let found = whole(&[of_one(&a), of_one(&b)], 0);
         let all = &found.comparisons[0];
         assert_eq!((all.p, all.verdict, all.mcnemar.unwrap().p), (1.0, Verdict::CannotBeToldApart, 1.0));
         assert!(all.micro.interval[0] < 0.0 && all.micro.interval[1] > 0.0);
@@ -289,7 +337,7 @@ mod tests {
     fn several_seeds_have_a_mean_and_a_deviation() {
         let runs: Vec<Evaluated> = (0..3).map(|seed| closed(&seed.to_string(), 6, |case, _| case < seed + 2)).collect();
         let several = Seeds { name: "ours", runs: runs[..2].iter().collect() };
-        let found = scored(&[several, of_one(&runs[2])], 0, BOOTSTRAP).unwrap();
+        let found = whole(&[several, of_one(&runs[2])], 0);
         let ours = &found.scores[0].micro;
         assert_eq!((&ours.each[..], ours.mean), (&[2.0 / 6.0, 0.5][..], (2.0 / 6.0 + 0.5) / 2.0));
         // Two values a sixth apart.
@@ -307,7 +355,7 @@ mod tests {
         let mut rows = vec![open("1", &[("bleu1", 0.5)]), open("2", &[("bleu1", 0.75), ("radcliq", 7.0)])];
         rows.push(answer("3", "3", Task::Caption, &[("bleu1", 1.0)]));
         let b = evaluated("b", rows);
-        let found = scored(&[of_one(&a), of_one(&b)], 0, BOOTSTRAP).unwrap();
+        let found = whole(&[of_one(&a), of_one(&b)], 0);
         let names = |metric: &str| {
             found.scores.iter().filter(|s| s.metric == metric).map(|s| s.system.as_str()).collect::<Vec<_>>()
         };
@@ -333,7 +381,7 @@ mod tests {
             run
         };
         let (a, b, c) = (one("a", Some("nltk 3.8.1")), one("b", Some("nltk 3.10")), one("c", Some("nltk 3.8.1")));
-        let found = scored(&[of_one(&a), of_one(&b), of_one(&c)], 0, BOOTSTRAP).unwrap();
+        let found = whole(&[of_one(&a), of_one(&b), of_one(&c)], 0);
         let compared: Vec<(&str, &str)> =
             found.comparisons.iter().map(|score| (score.system.as_str(), score.metric.as_str())).collect();
         assert_eq!(compared, [("b", "bleu1"), ("c", "bleu1"), ("c", "meteor")]);
@@ -345,7 +393,7 @@ mod tests {
     fn reports_without_cases_are_compared_by_volume_and_that_is_said() {
         let one = |score| vec![answer("1", "", Task::Caption, &[("bleu1", score)])];
         let (a, b) = (evaluated("a", one(0.5)), evaluated("b", one(0.25)));
-        let found = scored(&[of_one(&a), of_one(&b)], 0, BOOTSTRAP).unwrap();
+        let found = whole(&[of_one(&a), of_one(&b)], 0);
         assert!(found.notes[0].starts_with("1 questions have no case in any report"), "{:?}", found.notes);
         assert!(found.notes[0].contains("each volume stands for a case"));
     }

@@ -8,15 +8,20 @@ use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
 
 /// Runs a verb; a panic and an error that say that there is no memory become an error with this hint. Any other goes on.
-pub(super) fn refusal_with_hint<T>(hint: &str, verb: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+pub(crate) fn refusal_with_hint<T>(hint: &str, verb: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         if of_panic(info.payload()).is_none() {
             usual(info);
         }
     }));
+    part_with_hint(hint, verb)
+}
+
+/// As [`refusal_with_hint`], for a part of a verb that runs in it: the rest of the verb goes on.
+pub(crate) fn part_with_hint<T>(hint: &str, part: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let no_memory = |sentence: String| anyhow::anyhow!("no memory for a tensor: {sentence}\nhint: {hint}");
-    match panic::catch_unwind(AssertUnwindSafe(verb)) {
+    match panic::catch_unwind(AssertUnwindSafe(part)) {
         Ok(Err(error)) => Err(of_error(&error).map_or(error, no_memory)),
         Ok(ending) => ending,
         Err(payload) => match of_panic(payload.as_ref()) {
