@@ -51,10 +51,8 @@ impl Volume<'_> {
         html! {
             article.viewer data-slices=(slices) data-low=[units.map(|units| units[0])] data-high=[units.map(|units| units[1])] {
                 h3 { (name) }
-                div.top {
-                    div.screen { (picture(*still, *slices)) }
-                    ol.questions { @for (number, question) in questions.iter().enumerate() { (one(number, question, highest)) } }
-                }
+                div.screen { (picture(*still, *slices)) }
+                ol.questions { @for (number, question) in questions.iter().enumerate() { (one(number, question, highest)) } }
                 div.tracks style={ "--n:" (slices) } {
                     div.filmstrip {}
                     div.lane.bars.scripted-only { (line_label(highest)) }
@@ -87,7 +85,7 @@ fn one(number: usize, question: &Question<'_>, highest: f64) -> Markup {
         li data-scores=(scores.join(" ")) {
             p.q { (number + 1) ". " (question.question) }
             div.detail {
-                p { "expected " b { (question.expected) } ", answered " b { (question.answer) } }
+                dl.pair { dt { "expected" } dd { (question.expected) } dt { "answered" } dd { (question.answer) } }
                 p.share { (question.spread) }
             }
             div.bars { (svg::slices(&title, question.scores, highest)) (line_label(highest)) }

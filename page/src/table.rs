@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 /// What may be wider than the page, in a box that scrolls, also by the keyboard. `name` says what it is.
 pub fn scroll(name: &str, inner: &Markup) -> Markup {
-    html! { div.scroll tabindex="0" role="region" aria-label=(name) { (inner) } }
+    html! { div.scroll tabindex="0" role="group" aria-label=(name) { (inner) } }
 }
 
 /// A table. `columns` are the words above, a word that begins with `#` above numbers; `rows` are `tr`.

@@ -1,7 +1,6 @@
 // The page's one script: a viewer of slices and a filter of answers. Without it everything is there as still pictures and lists.
 (() => {
   "use strict";
-  document.documentElement.classList.add("scripted");
 
   const make = (name, more = {}) => Object.assign(document.createElement(name), more);
   const all = (within, selector) => [...within.querySelectorAll(selector)];
@@ -159,11 +158,12 @@
     const items = all(box, "ol.answers > li");
     const form = box.querySelector("form");
     const said = form.querySelector("output");
-    const texts = items.map((item) => item.textContent.toLowerCase());
+    let texts = null;
     const shown = () => items.filter((item) => !item.hidden);
 
     function filter() {
       const { task, topic, wrong, changed, search } = form.elements;
+      texts ??= items.map((item) => item.textContent.toLowerCase());
       const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
       items.forEach((item, at) => {
         const of = item.dataset;
@@ -171,11 +171,12 @@
           && (!wrong.checked || "wrong" in of) && (!changed?.checked || "changed" in of);
         item.hidden = !fits || !words.every((word) => texts[at].includes(word));
       });
-      said.textContent = `${shown().length} of ${items.length} answers`;
+      say(shown().length);
     }
+    const say = (count) => { said.textContent = `${count} of ${items.length} answers`; };
     form.addEventListener("input", filter);
     form.addEventListener("submit", (event) => event.preventDefault());
-    filter();
+    say(items.length);
     return (step) => {
       const list = shown();
       if (!list.length) return false;

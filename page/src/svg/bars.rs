@@ -84,7 +84,7 @@ pub fn slices_with_axis(scores: &[f32], highest: f64, width: usize, height: usiz
         @for tick in ticks(highest, 3) {
             @let y = height - tick / highest.max(1e-9) * height;
             line.grid x1="0" x2=(width) y1=(px(y)) y2=(px(y)) {}
-            text.soft.small.end x="-8" y=(px(y + 4.0)) { (format!("{tick:.1}")) }
+            text.soft.small.end x="-8" y=(px(y + 4.0)) { (tick) }
         }
         (rects(scores, highest, width as f64, height))
         @for slice in (0..count).step_by(count.div_ceil(8).max(1)) {

@@ -203,9 +203,9 @@ fn configurations(runs: &[Run]) -> Markup {
     }
 }
 
-/// A share of 1 in percent.
+/// A share of 1 in percent; no line ends before the sign.
 fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
+    format!("{:.1}\u{a0}%", 100.0 * share)
 }
 
 /// A number whose thousands stand apart.
@@ -255,7 +255,7 @@ mod tests {
         assert_eq!([0, 999, 1000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(
             (percent(0.5), duration(30.0), duration(600.0), duration(7200.0)),
-            ("50.0 %".into(), "30.0 s".into(), "10 min".into(), "2.0 h".into())
+            ("50.0\u{a0}%".into(), "30.0 s".into(), "10 min".into(), "2.0 h".into())
         );
     }
 }

@@ -8,15 +8,13 @@ use med2e3_schemas::sample::Task;
 use super::{metric_in_words, number, percent};
 use crate::report::run::Judged;
 
-/// One sentence for each task that was asked: how well, and how far it rests on the volume; then what could not be judged.
+/// A sentence on closed questions, or on the first task that was asked: how well, and how far it rests on the volume. Then, smaller, the
+/// same of the others and what could not be judged.
 pub(super) fn verdict(report: &EvaluateReport) -> Markup {
+    let mut scores = [Task::ClosedVqa, Task::OpenVqa, Task::Caption].into_iter().filter_map(|task| whole(report, task));
     html! {
-        p.verdict {
-            @for task in [Task::ClosedVqa, Task::OpenVqa, Task::Caption] {
-                @if let Some(score) = whole(report, task) { (of_task(report, score)) " " }
-            }
-            (unjudged(report))
-        }
+        @if let Some(first) = scores.next() { p.verdict { (of_task(report, first)) } }
+        p { @for score in scores { (of_task(report, score)) " " } (unjudged(report)) }
     }
 }
 

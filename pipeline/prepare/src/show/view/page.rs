@@ -144,7 +144,7 @@ fn figure(strip: &Strip, what: &str) -> Markup {
     let [width, height] = strip.size;
     let numbers: Vec<String> = strip.slices.iter().map(usize::to_string).collect();
     html! { figure {
-        div.scroll.film tabindex="0" role="region" aria-label=(what) { img src=(strip.address) width=(width) height=(height) alt=(what) loading="lazy"; }
+        div.scroll.film tabindex="0" role="group" aria-label=(what) { img src=(strip.address) width=(width) height=(height) alt=(what) loading="lazy"; }
         figcaption { "slices " (numbers.join(", ")) }
     } }
 }
