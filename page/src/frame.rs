@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn charts_that_stand_alone_have_their_colours() {
         let style = style_of_charts();
-        assert!(style.starts_with(":root {  --ink: #1d2733") && style.contains(".chart .bar {"), "{style}");
+        assert!(style.starts_with(":root { --ink: #1d2733") && style.contains(".chart .bar {"), "{style}");
         assert!(!style.contains("@media") && !style.contains("nav") && !style.contains("/*"), "{style}");
     }
 
@@ -131,8 +131,10 @@ mod tests {
     #[test]
     fn texts_stand_out_in_light_and_in_dark() {
         let colours: Vec<(&str, &str)> = STYLE.split("--").filter_map(|part| part.split_once(": #")).collect();
-        let (light, dark) = colours.split_at(colours.len() / 2);
-        for scheme in [light, dark] {
+        // Each scheme begins with its ink.
+        let starts: Vec<usize> = (0..colours.len()).filter(|at| colours[*at].0 == "ink").collect();
+        assert_eq!(starts.len(), 2);
+        for scheme in [&colours[..starts[1]], &colours[starts[1]..]] {
             let of = |name: &str| {
                 let found = scheme.iter().find(|(of, _)| *of == name).unwrap_or_else(|| panic!("no {name}")).1;
                 format!("#{}", &found[..6])

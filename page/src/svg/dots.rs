@@ -53,7 +53,7 @@ pub fn dots(of: &Dots<'_>) -> Markup {
     let drawn = html! {
         @for (value, words) in of.ticks {
             line.grid x1=(x(*value)) x2=(x(*value)) y1="4" y2=(bottom) {}
-            text.soft.small.middle x=(x(*value)) y=(bottom + 17) { (words) }
+            text.soft.middle x=(x(*value)) y=(bottom + 17) { (words) }
         }
         line.even x1=(x(of.mark)) x2=(x(of.mark)) y1="4" y2=(bottom) {}
         @for (row, dot) in dots.iter().enumerate() {
@@ -63,9 +63,9 @@ pub fn dots(of: &Dots<'_>) -> Markup {
             circle.dot cx=(x(dot.value)) cy=(y) r="5" {}
             text x=(px(AXIS[1] + 14.0)) y=(y + 5) { (dot.words) }
         }
-        text.soft.small.middle x=(px((AXIS[0] + AXIS[1]) / 2.0)) y=(bottom + 35) { (of.axis) }
+        text.soft.middle x=(px((AXIS[0] + AXIS[1]) / 2.0)) y=(bottom + 37) { (of.axis) }
     };
-    Chart { title: of.title, text: &text, width: WIDTH, height: bottom + 44 }.wide(&drawn)
+    Chart { title: of.title, text: &text, width: WIDTH, height: bottom + 46 }.wide(&drawn)
 }
 
 /// A share from 0 to 1 with its interval, for one row of a table; `chance` is what guessing reaches.
