@@ -7,7 +7,7 @@
 //! # Layout
 //! - `frame`: the page around its sections, and what it lets a browser fetch and run (nothing from outside)
 //! - `table`, `list`: tables in boxes of their own, facts, tiles; answers with a filter; `words`: where two texts differ
-//! - [`svg`]: charts
+//! - `svg`: charts
 //! - `slices`: a volume's slices above the bars of its questions
 //! - `data`: pictures as addresses
 //!

@@ -85,7 +85,7 @@ fn missing() -> Vec<String> {
     let runs = |program: &std::ffi::OsStr| output(Command::new(program).arg("--version")).is_ok();
     match named {
         Some(program) if !runs(&program) => {
-            missing.push(format!("CHROMIUM: `{}` does not run", line(&Command::new(program))));
+            missing.push(format!("CHROMIUM is {}, which does not run", Path::new(&program).display()));
         }
         None if !CHROMIUMS.iter().any(|name| runs(name.as_ref())) => {
             missing
