@@ -20,6 +20,8 @@ pub struct Frame<'a> {
     pub sections: &'a [(String, &'a str)],
     /// After how many seconds a browser loads the page again.
     pub reload: Option<u64>,
+    /// Whether there is something on it that the script serves: answers or a viewer.
+    pub is_live: bool,
 }
 
 impl Frame<'_> {
@@ -27,19 +29,17 @@ impl Frame<'_> {
     ///
     /// Of scripts a browser runs the page's own alone, by its hash, whatever texts of strangers are in `body`.
     pub fn html(&self, body: &Markup) -> String {
-        let Frame { title, sections, reload } = *self;
+        let Frame { title, sections, reload, is_live } = *self;
         let page = html! {
             (DOCTYPE)
             html lang="en" {
                 head {
                     meta charset="utf-8";
-                    meta http-equiv="Content-Security-Policy" content=(policy());
+                    meta http-equiv="Content-Security-Policy" content=(policy(is_live));
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="referrer" content="no-referrer";
                     @if let Some(seconds) = reload { meta http-equiv="refresh" content=(seconds); }
                     title { (title) }
-                    // Else a browser asks the page's folder for one.
-                    link rel="icon" href="data:,";
                     style { (PreEscaped(STYLE)) }
                 }
                 body {
@@ -48,7 +48,7 @@ impl Frame<'_> {
                         @for (id, words) in sections { li { a href={ "#" (id) } { (words) } } }
                     } }
                     main { (body) }
-                    script { (PreEscaped(VIEWER)) }
+                    @if is_live { script { (PreEscaped(VIEWER)) } }
                 }
             }
         };
@@ -56,11 +56,14 @@ impl Frame<'_> {
     }
 }
 
-/// Nothing is fetched; pictures are in the page.
-fn policy() -> String {
-    let hash = STANDARD.encode(Sha256::digest(VIEWER));
+/// Nothing is fetched, pictures are in the page, and no other script than the page's own runs.
+fn policy(is_live: bool) -> String {
+    let script = match is_live {
+        true => format!("'sha256-{}'", STANDARD.encode(Sha256::digest(VIEWER))),
+        false => "'none'".to_owned(),
+    };
     format!(
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'"
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {script}; base-uri 'none'; form-action 'none'"
     )
 }
 
@@ -85,7 +88,9 @@ mod tests {
     #[test]
     fn a_page_asks_for_nothing_and_runs_its_own_script_alone() {
         let body = html! { p { "<script>alert(1)</script> </style>" } };
-        let page = Frame { title: "<t>", sections: &[("a".into(), "A & B")], reload: Some(5) }.html(&body);
+        let sections = [("a".into(), "A & B")];
+        let frame = Frame { title: "<t>", sections: &sections, reload: Some(5), is_live: true };
+        let page = frame.html(&body);
         for part in [
             "<title>&lt;t&gt;</title>",
             "default-src 'none'",
@@ -97,6 +102,8 @@ mod tests {
             assert!(page.contains(part), "{part}");
         }
         assert_eq!(page.matches("<script>").count(), 1);
+        let still = Frame { is_live: false, ..frame }.html(&body);
+        assert!(still.contains("script-src 'none'") && !still.contains("<script>"), "{still}");
         for outside in ["http://", "https://", "@import", "url("] {
             assert!(!page.contains(outside), "{outside}");
         }

@@ -32,7 +32,7 @@ pub struct Answer {
     /// The right letter.
     pub answer_choice: Option<String>,
     /// Metric by name: `bleu1`, `bleu4` of captions, `rouge1`, `rouge2`, `rougeL`, `rougeLsum`, where asked for
-    /// `meteor`, `bertscore_p`, `bertscore_r` and `bertscore_f1`, or `correct`, `correct_strict`.
+    /// `meteor`, `bertscore_p`, `bertscore_r` and `bertscore_f1`, or `correct`, `correct_strict` and, of a model's own answer, `likelihood`.
     pub metrics: BTreeMap<String, f64>,
     /// Whether it was ended by the most tokens that were allowed, not by an end token; in reports of earlier versions that is not
     /// known, and false.
@@ -139,6 +139,21 @@ pub struct ScoreDistance {
     pub interval: [f64; 2],
 }
 
+/// Whether scores repeat a pattern in each group of neighbouring slices.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupPattern {
+    /// Slices of a group.
+    pub group: u64,
+    /// Answers whose groups have ranks to compare.
+    pub count: u64,
+    /// Cases that they are of.
+    pub cases: u64,
+    /// Mean over answers of the mean Spearman correlation of each two groups of its scores: from -1 to 1, 0 for no pattern in common.
+    pub correlation: f64,
+    /// The ends of its 95 % confidence interval, over cases; absent where no resample of cases differs.
+    pub interval: Option<[f64; 2]>,
+}
+
 /// How the scores of slices are spread over an evaluation's answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScoreFocus {
@@ -148,6 +163,10 @@ pub struct ScoreFocus {
     pub topics: Vec<TopicFocus>,
     /// Distances of pairs.
     pub distances: Vec<ScoreDistance>,
+    /// Whether groups of slices that share their 3D tokens have a pattern in common; absent where there are no two whole groups, and in
+    /// reports of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<GroupPattern>,
 }
 
 /// How predictions that other programs wrote were matched with samples.

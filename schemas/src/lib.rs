@@ -10,7 +10,7 @@
 //! - [`outcome`]: what became of one manifest range, in its shard's footer
 //! - [`index`]: the file `dataset.json`
 //! - [`inputs`]: how a model's inputs are made from volumes and texts
-//! - [`evaluation`]: answers and what they score
+//! - [`evaluation`]: answers and what they score; [`explanation`]: which slices count for an answer
 //! - [`report`]: what each program says about its run, as JSON; [`joined`]: several runs shown together
 //! - [`comparison`]: what tells evaluations apart, as JSON
 //! - [`config`]: TOML text plus overrides to a typed value
@@ -24,6 +24,7 @@ pub mod comparison;
 pub mod config;
 pub mod error;
 pub mod evaluation;
+pub mod explanation;
 pub mod guarded;
 pub mod id;
 pub mod identity;

@@ -8,6 +8,7 @@ use med2e3_program::{CompletionsArgs, ConfigArgs, ManArgs, RunArgs};
 
 use med2e3_schemas::sample::{Split, Task};
 
+use super::explain::ExplainArgs;
 use super::words::{Devices, words};
 use crate::config::NltkRelease;
 use crate::device::DeviceChoice;
@@ -160,12 +161,14 @@ pub(super) enum Verb {
         /// Where to run
         #[arg(long, value_parser = Devices, default_value = "auto")]
         device: DeviceChoice,
-        /// Print the answer and one score a slice as JSON
+        /// Print the answer, one score a slice, and where each slice is in the source, as JSON
         #[arg(long)]
         json: bool,
     },
     /// Show which slices each question about a volume looks at
-    Explain(RunArgs),
+    ///
+    /// With a configuration: questions of a dataset. With --question: one question about one volume on disk, drawn into --picture.
+    Explain(ExplainArgs),
     /// Find captions by volume and volumes by caption with M3D-CLIP
     Retrieve(RunArgs),
     /// Turn published weights into a checkpoint: the released Med-2E3, or Phi-3, SigLIP and M3D-CLIP apart

@@ -11,6 +11,7 @@ use med2e3_schemas::sample::Task;
 use crate::files::model_files::Tables;
 use crate::model::Preset;
 use crate::train::StoppedRun;
+use crate::verb::ask::Located;
 use crate::verb::exchange::Exchanged;
 use crate::verb::score::pairs::PairsReport;
 use crate::verb::verify::VerifyReport;
@@ -104,6 +105,13 @@ pub(super) fn evaluated(report: &EvaluateReport) -> String {
         for distance in &focus.distances {
             text += &format!("scores, to {}: {:.4} bits apart\n", distance.between, distance.bits);
         }
+        if let Some(pattern) = &focus.pattern {
+            let interval = pattern.interval.map_or(String::new(), |[low, high]| format!(" ({low:.2} to {high:.2})"));
+            text += &format!(
+                "scores, groups of {} slices: rank correlation {:.2}{interval}\n",
+                pattern.group, pattern.correlation
+            );
+        }
     }
     if report.answers_cut > 0 {
         text += &format!("{} answers were cut at the most tokens that the run allows\n", report.answers_cut);
@@ -162,7 +170,24 @@ pub(super) fn scored_pairs(report: &PairsReport, out: &Path) -> String {
 }
 
 pub(super) fn explained(report: &ExplainReport) -> String {
-    format!("{} questions explained\n", report.explanations.len())
+    let mut text = format!("{} questions explained\n", report.explanations.len());
+    for score in &report.deletion {
+        let interval = score.interval.map_or(String::new(), |[low, high]| format!(" ({low:.4} to {high:.4})"));
+        writeln!(
+            text,
+            "{:>2} without a score: the expected answer's log-probability falls by {:.4} a token where they had the highest, by {:.4} where drawn; difference {:.4}{interval}",
+            score.slices, score.best, score.random, score.difference
+        )
+        .expect("a string takes any text");
+    }
+    if !report.deletion.is_empty() {
+        text += "the 3D tokens see all slices, whatever the scores\n";
+    }
+    text
+}
+
+pub(super) fn explained_file(found: &Located, picture: &Path) -> String {
+    format!("{}\nwritten: {}\n", found.reply.answer, picture.display())
 }
 
 pub(super) fn retrieved(report: &RetrieveReport) -> String {

@@ -68,6 +68,8 @@ pub(super) struct Explained {
     /// Pictures of the explained volumes as data addresses, by file name: some slices of a volume, and all of them.
     pub(super) strips: BTreeMap<String, String>,
     pub(super) sheets: BTreeMap<String, String>,
+    /// Of questions, where their answers look.
+    pub(super) attention: BTreeMap<String, String>,
     /// The dataset, as its configuration has it.
     pub(super) dataset: Option<PathBuf>,
 }
@@ -184,7 +186,8 @@ fn quarantine(path: &Path) -> Result<Vec<QuarantineRecord>, TrainerError> {
 
 fn explained(folder: &Path) -> Result<Explained, TrainerError> {
     let report: ExplainReport = ended(folder)?;
-    let (mut strips, mut sheets, members) = (BTreeMap::new(), BTreeMap::new(), Members::of(folder)?);
+    let (mut strips, mut sheets, mut attention) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let members = Members::of(folder)?;
     // A picture is read from the run's own folder, whatever path its report names and wherever a link leads.
     let read = |pictures: &mut BTreeMap<String, String>, stated: &str| -> Result<(), TrainerError> {
         if !pictures.contains_key(stated) {
@@ -198,10 +201,13 @@ fn explained(folder: &Path) -> Result<Explained, TrainerError> {
         if let Some(sheet) = &explanation.sheet {
             read(&mut sheets, sheet)?;
         }
+        if let Some(map) = &explanation.attention {
+            read(&mut attention, &map.picture)?;
+        }
     }
     let configuration = read_text(&folder.join("explain.toml")).ok().and_then(|text| text.parse::<toml::Table>().ok());
     let dataset = configuration.and_then(|table| Some(PathBuf::from(table.get("dataset")?.as_str()?)));
-    Ok(Explained { report, strips, sheets, dataset })
+    Ok(Explained { report, strips, sheets, attention, dataset })
 }
 
 #[cfg(test)]

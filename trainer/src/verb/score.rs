@@ -104,7 +104,7 @@ pub fn score(config: &ScoreConfig, out: &Path) -> Result<EvaluateReport, Trainer
     say(&counts, missing, absent, without_volume);
 
     let samples: Vec<SampleRow> = scored.iter().map(|(sample, _)| (*sample).clone()).collect();
-    let reply = |answer: String| Reply { answer: answer.trim().to_owned(), scores: Vec::new(), is_cut: false };
+    let reply = |answer: String| Reply { answer: answer.trim().to_owned(), ..Reply::default() };
     let judge = |(sample, answer): (&SampleRow, String)| judged(sample, reply(answer), meteor.as_ref());
     let answers: Vec<Answer> = scored.into_iter().map(judge).collect();
     let names: Vec<String> = config.predictions.iter().map(|path| path.display().to_string()).collect();

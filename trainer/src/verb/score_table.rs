@@ -22,8 +22,9 @@ pub(super) fn score_table(answers: &[Answer], samples: &[SampleRow], bootstrap: 
         let topic_of = |answer: &Answer| answer.topic.map_or("", Topic::as_str);
         let by_case = rows.iter().map(|(answer, sample)| (sample.case_id.as_str(), topic_of(answer)));
         let Some(cases) = Cases::of(by_case) else { continue };
-        // Answers of a task have the same metrics.
-        let metrics: Vec<&String> = rows[0].0.metrics.keys().collect();
+        // What some answers lack, as the likelihood of letters that the first token does not tell apart, has no mean.
+        let all_have = |metric: &&String| rows.iter().all(|(answer, _)| answer.metrics.contains_key(*metric));
+        let metrics: Vec<&String> = rows[0].0.metrics.keys().filter(all_have).collect();
         let column = |metric: &&String| rows.iter().map(|(answer, _)| answer.metrics[*metric]).collect();
         let columns: Vec<Vec<f64>> = metrics.iter().map(column).collect();
         let columns: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();

@@ -45,7 +45,7 @@ pub(super) fn dataset(prepared: &Prepared, demo_set: Option<&DemoSetReport>) -> 
             }
         }
         @if !prepared.volumes.is_empty() {
-            div.box { div.pictures {
+            div.box { div.gallery {
                 @for (name, picture) in &prepared.volumes {
                     figure { img src=(picture) alt={ "eight slices of " (name) }; figcaption { (name) } }
                 }

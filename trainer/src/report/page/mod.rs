@@ -51,7 +51,7 @@ pub(super) fn html(runs: &[Run], reload: Option<u64>) -> String {
             (section.body)
         } }
     };
-    Frame { title, sections: &links, reload }.html(&body)
+    Frame { title, sections: &links, reload, is_live: true }.html(&body)
 }
 
 /// A part of the page.
@@ -233,6 +233,7 @@ fn metric_in_words(metric: &str) -> &str {
         "bertscore_f1" => "BERTScore F1",
         "correct" => "accuracy, as released",
         "correct_strict" => "accuracy, strict",
+        "likelihood" => "accuracy, likeliest letter",
         other => other,
     }
 }

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 use med2e3_metric::focus::effective;
 use med2e3_page::{Question, Still, Volume, table};
 use med2e3_schemas::evaluation::ScoreFocus;
+use med2e3_schemas::explanation::DeletionScore;
 use med2e3_schemas::report::Explanation;
 
 use super::{number, percent};
@@ -21,7 +22,9 @@ pub(super) fn explanations(explained: &Explained, units: Option<[f64; 2]>) -> Ma
             "one axis. Whatever the scores, the model's 3D tokens see all slices." }
         @for (place, questions) in all.chunk_by(|a, b| a.answer.volume_id == b.answer.volume_id).enumerate() {
             (volume(explained, questions, place, units))
+            (attention(explained, questions))
         }
+        @if !explained.report.deletion.is_empty() { (deletion(&explained.report.deletion)) }
     }
 }
 
@@ -41,6 +44,48 @@ fn volume(explained: &Explained, questions: &[Explanation], place: usize, units:
     let id: String = first.answer.volume_id.chars().take(8).collect();
     let name = format!("Volume {} \u{b7} {id}", place + 1);
     Volume { name: &name, slices: first.slices as usize, still, units, questions: questions.collect() }.markup()
+}
+
+/// Where the answers' tokens look, of questions that were asked for it.
+fn attention(explained: &Explained, questions: &[Explanation]) -> Markup {
+    let maps = questions.iter().filter_map(|question| Some((&question.answer, question.attention.as_ref()?)));
+    let maps: Vec<_> = maps.collect();
+    html! { @if !maps.is_empty() { details {
+        summary { "Where the answers' tokens look" }
+        p { "Full colour is the strongest 3D token of all layers. Attention is no proof of a cause." }
+        div.gallery { @for (answer, map) in maps {
+            figure {
+                img src=(explained.attention.get(&map.picture).map_or("", String::as_str)) alt={ "attention over slice " (map.slice) };
+                figcaption {
+                    (answer.question) " " b { (answer.answer) } " On slice " (map.slice) ", block " (map.layer) " of the language model: " (percent(map.tokens3d)) " on 3D tokens, "
+                    (percent(map.tokens2d)) " on 2D tokens, " (percent(map.rest)) " on text"
+                }
+            }
+        } }
+    } } }
+}
+
+/// What deletion of slices says over all questions.
+fn deletion(scores: &[DeletionScore]) -> Markup {
+    let columns = [
+        "slices at 0",
+        "#questions",
+        "#cases",
+        "#fall without the highest",
+        "#fall without drawn ones",
+        "#difference",
+        "#95 % interval",
+    ];
+    html! {
+        h3 { "Whether slices with high scores matter" }
+        p { "By how much the log-probability of the expected answer falls, in nats a token, while the scores of a few slices are 0: the highest ones, or as many "
+            "drawn ones. A difference above 0 says that slices with high scores matter more than others; an interval that holds 0 shows nothing." }
+        div.box { (table("Deletion of slices", &columns, &html! { @for score in scores { tr {
+            th scope="row" { (score.slices) } td.n { (number(score.count)) } td.n { (number(score.cases)) } td.n { (format!("{:.3}", score.best)) }
+            td.n { (format!("{:.3}", score.random)) } td.n { (format!("{:.3}", score.difference)) }
+            td.n { (score.interval.map_or("\u{2013}".to_owned(), |[low, high]| format!("{low:.3} to {high:.3}"))) }
+        } } })) }
+    }
 }
 
 /// Over how many slices a question's scores are spread, in words.
@@ -75,5 +120,12 @@ pub(super) fn focus(focus: &ScoreFocus) -> Markup {
                 }
             }))
         } }
+        @if let Some(pattern) = &focus.pattern {
+            p {
+                "Groups of " (pattern.group) " slices that share their 3D tokens: their scores correlate by " b { (format!("{:.2}", pattern.correlation)) }
+                @if let Some([low, high]) = pattern.interval { (format!(" ({low:.2} to {high:.2})")) }
+                " over " (number(pattern.count)) " answers; near 0 where no pattern repeats."
+            }
+        }
     }
 }

@@ -5,14 +5,10 @@ use std::path::Path;
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, GrayImage, ImageEncoder, ImageError, ImageResult};
 use med2e3_input::slices::{AxialSlices, Montage};
-use med2e3_shards::Dataset;
-use med2e3_shards::codes::decode;
 use med2e3_store::{FileError, put_whole};
 
-use crate::TrainerError;
-
 /// Slices in a row of a sheet.
-const SHEET_COLUMNS: usize = 8;
+pub(super) const SHEET_COLUMNS: usize = 8;
 
 /// Of a sheet, from 1 to 100.
 const SHEET_QUALITY: u8 = 85;
@@ -30,18 +26,13 @@ pub(super) struct Pictures {
 /// Writes both pictures of a volume: `count` evenly spread slices, `VOLUME.png`, and all of them, `VOLUME.jpg`.
 ///
 /// # Errors
-/// A volume that the dataset lacks or that does not read; files that can't be written.
+/// Files that can't be written.
 pub(super) fn write_pictures(
-    dataset: &Dataset,
+    slices: AxialSlices<'_, u8>,
     volume: &str,
     count: usize,
     out: &Path,
-) -> Result<Pictures, TrainerError> {
-    let format = dataset.voxels();
-    let mut cell = vec![0; format.cell_bytes()];
-    dataset.read_voxels(volume.parse()?, &mut cell)?;
-    let grey = grey(&decode(&cell, format));
-    let slices = AxialSlices::new(&grey, format.shape_dhw).expect("a cell has the format's voxels");
+) -> Result<Pictures, FileError> {
     let shown: Vec<usize> = slices.evenly(count).collect();
     let picture = format!("{volume}.png");
     let path = out.join(&picture);
@@ -60,7 +51,7 @@ fn failed(path: &Path) -> impl FnOnce(ImageError) -> FileError {
 }
 
 /// Values in 0..1 as grey levels.
-fn grey(values: &[f32]) -> Vec<u8> {
+pub(super) fn grey(values: &[f32]) -> Vec<u8> {
     values.iter().map(|value| (value * 255.0).round() as u8).collect()
 }
 
@@ -68,7 +59,7 @@ fn grey(values: &[f32]) -> Vec<u8> {
 ///
 /// # Errors
 /// The encoder's own, as of a sheet that is wider than the format allows.
-fn sheet_jpeg(slices: AxialSlices<'_, u8>) -> ImageResult<Vec<u8>> {
+pub(super) fn sheet_jpeg(slices: AxialSlices<'_, u8>) -> ImageResult<Vec<u8>> {
     let Montage { shape_hw: [height, width], pixels } = slices.montage(0..slices.len(), SHEET_COLUMNS);
     let mut bytes = Vec::new();
     let encoder = JpegEncoder::new_with_quality(&mut bytes, SHEET_QUALITY);

@@ -32,7 +32,8 @@ pub(super) fn html(material: &Material) -> String {
     };
     let sections = [("rows", "Rows"), ("aside", "Set aside"), ("made", "How it was made"), ("top", "Top")];
     let title = format!("{name} \u{2013} med2e3 dataset");
-    Frame { title: &title, sections: &sections.map(|(id, words)| (id.to_owned(), words)), reload: None }.html(&body)
+    Frame { title: &title, sections: &sections.map(|(id, words)| (id.to_owned(), words)), reload: None, is_live: false }
+        .html(&body)
 }
 
 fn overview(material: &Material) -> String {
