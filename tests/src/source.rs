@@ -71,13 +71,14 @@ pub fn repository() -> PathBuf {
 }
 
 /// Folders that are built, installed or made by a run.
-const LEFT_OUT: [&str; 10] = [
+const LEFT_OUT: [&str; 11] = [
     ".git",
     "target",
     ".demo",
     ".bench",
     ".python",
     ".wordnet",
+    ".browser",
     "fuzz/target",
     "fuzz/artifacts",
     "fuzz/coverage",

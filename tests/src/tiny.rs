@@ -65,3 +65,16 @@ pub fn evaluate(folder: &Path, run: &str, data: &str, out: &str, more: &[&str]) 
     }
     command
 }
+
+/// `med2e3 explain` of the run `folder/RUN` on the dataset `folder/DATA`, into `folder/OUT`.
+pub fn explain(folder: &Path, run: &str, data: &str, out: &str, more: &[&str]) -> Command {
+    let path = |name: &str| format!("{:?}", folder.join(name).display().to_string());
+    let mut command = program("med2e3");
+    command.args(["explain", "configs/demo/explain.toml", "--json", "--out"]).arg(folder.join(out));
+    let sets = [format!("dataset={}", path(data)), format!("checkpoint={}", path(run))];
+    let fixed = ["device=cpu", "threads=1", "max_new_tokens=6", "slices=4"];
+    for set in sets.iter().map(String::as_str).chain(fixed).chain(more.iter().copied()) {
+        command.args(["--set", set]);
+    }
+    command
+}

@@ -170,7 +170,7 @@ fn every_package_says_what_it_is() {
     let packages =
         sources().into_iter().filter(|source| source.path.ends_with("Cargo.toml") && !source.path.starts_with("fuzz"));
     let packages: Vec<Source> = packages.filter(|source| source.text.contains("[package]")).collect();
-    assert!(packages.len() == 11, "{} packages", packages.len());
+    assert!(packages.len() == 12, "{} packages", packages.len());
     let keys = ["description = \"", "keywords = [", "categories = ["];
     assert_none(packages.iter().flat_map(|package| {
         let absent = keys.iter().filter(|key| !package.text.contains(*key));

@@ -232,7 +232,7 @@ fn standard_error_is_written_only_by_way_of_the_frame() {
     Confined {
         words: &["eprintln!", "eprint!", "io::stderr"],
         part: Part::Product,
-        within: &["schemas/src", "metric/src", "pipeline/", "program/src", "trainer/src"],
+        within: &["schemas/src", "metric/src", "page/src", "pipeline/", "program/src", "trainer/src"],
         allowed: &["program/src/stderr.rs", "program/src/progress.rs"],
         planted: ("trainer/src/verb/ask.rs", "eprintln!(\"note: {note}\");"),
     }
@@ -245,7 +245,7 @@ fn standard_output_is_written_only_by_way_of_the_frame() {
     Confined {
         words: &["println!", "print!", "io::stdout"],
         part: Part::Product,
-        within: &["schemas/src", "metric/src", "pipeline/", "program/src", "trainer/src"],
+        within: &["schemas/src", "metric/src", "page/src", "pipeline/", "program/src", "trainer/src"],
         allowed: &["program/src/stdout.rs"],
         planted: ("pipeline/prepare/src/show/sql.rs", "println!(\"{text}\");"),
     }
@@ -335,6 +335,18 @@ fn metrics_know_nothing_of_tensors() {
 }
 
 #[test]
+fn pages_know_nothing_of_files_and_tensors() {
+    Confined {
+        words: &["tch", "Tensor", "fs::", "arrow", "parquet"],
+        part: Part::Code,
+        within: &["page/"],
+        allowed: &[],
+        planted: ("page/src/frame.rs", "let style = std::fs::read_to_string(path)?;"),
+    }
+    .holds();
+}
+
+#[test]
 fn nothing_is_left_for_later() {
     Confined {
         words: &["todo!", "unimplemented!", "dbg!", "#[ignore"],
@@ -381,15 +393,19 @@ fn the_repository_names_no_place_outside_itself() {
 }
 
 /// Who may depend on whom, tests included.
-const EDGES: [(&str, &[&str]); 11] = [
+const EDGES: [(&str, &[&str]); 12] = [
     ("med2e3-schemas", &[]),
     ("med2e3-store", &[]),
     ("med2e3-metric", &["med2e3-store"]),
+    ("med2e3-page", &[]),
     ("med2e3-input", &["med2e3-schemas"]),
     ("med2e3-shards", &["med2e3-schemas", "med2e3-store"]),
     ("med2e3-feed", &["med2e3-schemas", "med2e3-shards"]),
     ("med2e3-program", &["med2e3-schemas", "med2e3-store"]),
-    ("med2e3-prepare", &["med2e3-schemas", "med2e3-store", "med2e3-input", "med2e3-shards", "med2e3-program"]),
+    (
+        "med2e3-prepare",
+        &["med2e3-schemas", "med2e3-store", "med2e3-input", "med2e3-shards", "med2e3-program", "med2e3-page"],
+    ),
     (
         "med2e3-trainer",
         &[
@@ -400,6 +416,7 @@ const EDGES: [(&str, &[&str]); 11] = [
             "med2e3-feed",
             "med2e3-program",
             "med2e3-metric",
+            "med2e3-page",
         ],
     ),
     ("med2e3-tests", &[]),

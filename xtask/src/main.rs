@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! - `setup`: libtorch into `.libtorch/`
-//! - `wordnet`: WordNet into `.wordnet/`
+//! - `wordnet`: WordNet into `.wordnet/`; `browser`: the driver of a browser into `.browser/`, and the tests of pages
 //! - `demo`: the whole flow on one CT, from volume to report
 //! - `test`: the whole test suite
 //! - `bench_prepare`: preparation next to its peers
@@ -19,6 +19,7 @@ mod bench_metrics;
 mod bench_prepare;
 mod bench_step;
 mod bench_train;
+mod browser;
 mod command;
 mod demo;
 mod peers;
@@ -45,6 +46,8 @@ Verbs:
   setup    Install libtorch into .libtorch/; does nothing when it is there already
   demo     Prepare, train, evaluate and explain a small model on one CT; ends with an HTML report
   test     Run the whole test suite
+  test-pages
+           Run the tests of pages in a Chromium alone
   bench-prepare
            Measure preparation next to isal and MONAI; makes its data and a virtual environment in .bench/
   bench-step
@@ -61,6 +64,8 @@ Options of setup:
   --cuda       Install the CUDA libraries too (3 GB more on disk)
   --python     Make the Python of the tests too, in .python/ (0.7 GB on disk); `test` does so by itself
   --wordnet    Install WordNet 3.0 into .wordnet/ instead (30 MB on disk), which METEOR needs; `test` does so by itself
+  --browser    Install what tests of pages drive a Chromium with into .browser/ instead (18 MB on disk); Node, npm and a Chromium must
+               be there; `test` does so by itself
 
 Options of demo:
   --seed N     Train with seed N instead of the one in configs/demo/
@@ -90,8 +95,10 @@ enum Verb {
     Setup { libtorch: Libtorch },
     Python,
     WordNet,
+    Browser,
     Demo { seed: Option<u64> },
     Test { thorough: bool },
+    TestPages,
     Reference,
     BenchMetrics { python: Option<PathBuf> },
     BenchPrepare { python: Option<PathBuf> },
@@ -119,8 +126,10 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Setup { libtorch } => setup::setup(&repository(), libtorch),
         Verb::Python => python::python(&repository()),
         Verb::WordNet => wordnet::setup_wordnet(&repository()),
+        Verb::Browser => browser::setup_browser(&repository()),
         Verb::Demo { seed } => demo::demo(&repository(), seed),
         Verb::Test { thorough } => test::test(&repository(), thorough),
+        Verb::TestPages => browser::test_pages(&repository()),
         Verb::Reference => reference::reference(&repository()),
         Verb::BenchMetrics { python } => bench_metrics::bench_metrics(&repository(), python),
         Verb::BenchPrepare { python } => bench_prepare::bench_prepare(&repository(), python),
@@ -139,6 +148,7 @@ fn parse(args: &[String]) -> Result<Verb> {
         ["setup", "--cuda"] => Ok(Verb::Setup { libtorch: Libtorch::Cuda }),
         ["setup", "--python"] => Ok(Verb::Python),
         ["setup", "--wordnet"] => Ok(Verb::WordNet),
+        ["setup", "--browser"] => Ok(Verb::Browser),
         ["demo"] => Ok(Verb::Demo { seed: None }),
         ["demo", "--seed", seed] => match seed.parse() {
             Ok(seed) => Ok(Verb::Demo { seed: Some(seed) }),
@@ -146,6 +156,7 @@ fn parse(args: &[String]) -> Result<Verb> {
         },
         ["test"] => Ok(Verb::Test { thorough: false }),
         ["test", "--thorough"] => Ok(Verb::Test { thorough: true }),
+        ["test-pages"] => Ok(Verb::TestPages),
         ["reference"] => Ok(Verb::Reference),
         ["bench-metrics"] => Ok(Verb::BenchMetrics { python: None }),
         ["bench-metrics", "--python", path] => Ok(Verb::BenchMetrics { python: Some(path.into()) }),
@@ -159,7 +170,10 @@ fn parse(args: &[String]) -> Result<Verb> {
             let (python, threads) = peer_options("bench-train", options)?;
             Ok(Verb::BenchTrain { python, threads: threads.unwrap_or(1) })
         }
-        [verb @ ("setup" | "demo" | "test" | "reference" | "bench-metrics" | "bench-prepare"), rest @ ..] => {
+        [
+            verb @ ("setup" | "demo" | "test" | "test-pages" | "reference" | "bench-metrics" | "bench-prepare"),
+            rest @ ..,
+        ] => {
             bail!("`{verb}` does not take `{}`; `cargo xtask help` lists the options", rest.join(" "))
         }
         [verb, ..] => bail!("there is no verb `{verb}`; `cargo xtask help` lists them"),
@@ -216,6 +230,7 @@ mod tests {
         assert_eq!(parsed("setup --cuda").unwrap(), Verb::Setup { libtorch: Libtorch::Cuda });
         assert_eq!(parsed("setup --python").unwrap(), Verb::Python);
         assert_eq!(parsed("setup --wordnet").unwrap(), Verb::WordNet);
+        assert_eq!(parsed("setup --browser").unwrap(), Verb::Browser);
         assert_eq!(parsed("demo --seed 7").unwrap(), Verb::Demo { seed: Some(7) });
         assert_eq!(parsed("test --thorough").unwrap(), Verb::Test { thorough: true });
         let python = Some("/usr/bin/python3".into());

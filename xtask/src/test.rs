@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::browser::{Browser, browser};
 use crate::command::{cargo, line, output};
 use crate::demo::build;
 use crate::python::python;
@@ -16,6 +17,9 @@ const THOROUGH_CASES: &str = "4096";
 
 /// What the names of tests that read WordNet have in them.
 const WITH_WORDNET: &str = "with_wordnet";
+
+/// The same of tests that drive a browser.
+const WITH_BROWSER: &str = "with_browser";
 
 /// Runs every test of the workspace; `thorough` raises their counts through `MED2E3_THOROUGH` and `PROPTEST_CASES`.
 pub(crate) fn test(repository: &Path, thorough: bool) -> Result<()> {
@@ -28,17 +32,23 @@ pub(crate) fn test(repository: &Path, thorough: bool) -> Result<()> {
         Some(_) => None,
         None => match wordnet(repository)? {
             WordNet::InPlace => None,
-            WordNet::OutOfReach(reasons) => Some(reasons),
+            WordNet::OutOfReach(reasons) => Some(format!("WordNet cannot be fetched ({reasons})")),
         },
     };
+    let without_browser = match browser(repository)? {
+        Browser::InPlace => None,
+        Browser::OutOfReach(reasons) => Some(format!("pages cannot be opened ({reasons})")),
+    };
+    let left_out = [(WITH_WORDNET, without_wordnet), (WITH_BROWSER, without_browser)];
+    let left_out: Vec<(&str, String)> = left_out.into_iter().filter_map(|(tests, why)| Some((tests, why?))).collect();
 
     let mut command = cargo(repository, &["test", "--workspace", "--no-fail-fast"]);
     if thorough {
         command.env("MED2E3_THOROUGH", "1").env("PROPTEST_CASES", THOROUGH_CASES);
     }
     command.arg("--");
-    if without_wordnet.is_some() {
-        command.args(["--skip", WITH_WORDNET]);
+    for (tests, _) in &left_out {
+        command.args(["--skip", tests]);
     }
     eprintln!("\ntesting: {}", line(&command));
     if std::io::stdout().is_terminal() {
@@ -56,11 +66,11 @@ pub(crate) fn test(repository: &Path, thorough: bool) -> Result<()> {
 
     let Counts { programs, passed, failed, ignored } = counts;
     eprintln!("\n{passed} tests passed, {failed} failed, {ignored} ignored, in {programs} test programs");
-    if let Some(reasons) = without_wordnet {
+    for (tests, why) in left_out {
         let mut list =
             cargo(repository, &["test", "--workspace", "--quiet", "--lib", "--bins", "--tests", "--", "--list"]);
-        let list = output(list.arg(WITH_WORDNET))?;
-        eprintln!("LEFT OUT, as WordNet cannot be fetched ({reasons}): {}", listed(&String::from_utf8_lossy(&list)));
+        let list = output(list.arg(tests))?;
+        eprintln!("LEFT OUT, as {why}: {}", listed(&String::from_utf8_lossy(&list)));
     }
     ensure!(status.success(), "`{}` failed with {status}", line(&command));
     ensure!(passed > 0, "no test ran");

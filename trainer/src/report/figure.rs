@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 
 use maud::{PreEscaped, html};
+use med2e3_page::{style_of_charts, svg};
 use med2e3_schemas::report::Explanation;
 use med2e3_schemas::sample::Task;
-
-use super::chart;
 
 /// Questions of the volume that are shown.
 const QUESTIONS: usize = 3;
@@ -16,14 +15,15 @@ const WIDTH: usize = 1080;
 const MARGIN: usize = 20;
 const BARS_LEFT: usize = 44;
 const BARS_WIDTH: usize = 992;
-const QUESTION_HEIGHT: usize = 158;
+const BARS_HEIGHT: usize = 76;
+const QUESTION_HEIGHT: usize = 162;
 /// Characters of a line at most.
 const LINE: usize = 110;
 
 /// The figure as SVG that needs no other file: of the volume with the open question for which its slices count most unequally, since
 /// there is most to see. `None` where no question was explained. `strips` are the volumes' slices as data addresses, by the names
 /// that the explanations have.
-pub(super) fn svg(explanations: &[Explanation], strips: &BTreeMap<String, String>) -> Option<String> {
+pub(super) fn figure(explanations: &[Explanation], strips: &BTreeMap<String, String>) -> Option<String> {
     let is_open = |explanation: &&Explanation| explanation.answer.task == Task::OpenVqa;
     let highest = |explanation: &Explanation| explanation.answer.scores.iter().copied().fold(0.0f32, f32::max);
     let most = explanations.iter().filter(is_open).max_by(|a, b| highest(a).total_cmp(&highest(b)))?;
@@ -35,27 +35,26 @@ pub(super) fn svg(explanations: &[Explanation], strips: &BTreeMap<String, String
     let height = first + questions.len() * QUESTION_HEIGHT + MARGIN / 2;
     let left = MARGIN + BARS_LEFT;
     let middle = |place: usize| left + (2 * place + 1) * BARS_WIDTH / (2 * shown.len().max(1));
-    let highest_of_all = chart::highest(questions.iter().map(|question| question.answer.scores.as_slice()));
+    let highest_of_all = svg::highest(questions.iter().map(|question| question.answer.scores.as_slice()));
     let drawn = html! {
-        svg xmlns="http://www.w3.org/2000/svg" width=(WIDTH) height=(height) viewBox={ "0 0 " (WIDTH) " " (height) }
-            font-family="system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif" fill="#1d2733" {
+        svg.chart xmlns="http://www.w3.org/2000/svg" width=(WIDTH) height=(height) viewBox={ "0 0 " (WIDTH) " " (height) } role="img" {
+            title { "How much each slice counts" }
+            desc { "A volume's slices, and for each question bars: how much each slice counts, in times an even share." }
+            style { (PreEscaped(style_of_charts())) }
             rect width="100%" height="100%" fill="white" {}
             image x=(left) y=(MARGIN) width=(BARS_WIDTH) height=(strip_height) preserveAspectRatio="none"
                 href=(strips.get(&most.picture).map_or("", String::as_str)) {}
             @for (place, slice) in shown.iter().enumerate() {
-                text x=(middle(place)) y=(MARGIN + strip_height + 15) text-anchor="middle" font-size="12" fill="#5b6673" {
-                    "slice " (slice)
-                }
+                text.soft.small.middle x=(middle(place)) y=(MARGIN + strip_height + 15) { "slice " (slice) }
             }
             @for (number, question) in questions.iter().enumerate() {
                 @let top = first + number * QUESTION_HEIGHT;
-                text x=(left) y=(top + 18) font-size="15" font-weight="600" { (line(&question.answer.question)) }
-                text x=(left) y=(top + 39) font-size="14" fill="#5b6673" {
-                    "answered " tspan font-weight="600" fill="#1d2733" { (line(&question.answer.answer)) }
-                    ", truth " tspan font-weight="600" fill="#1d2733" { (line(&question.answer.expected)) }
+                text.strong x=(left) y=(top + 18) { (line(&question.answer.question)) }
+                text.soft x=(left) y=(top + 39) {
+                    "answered " tspan.answer { (line(&question.answer.answer)) } ", truth " tspan.answer { (line(&question.answer.expected)) }
                 }
-                g transform={ "translate(" (MARGIN) " " (top + 44) ")" } {
-                    (PreEscaped(chart::scores(&question.answer.scores, highest_of_all)))
+                g transform={ "translate(" (left) " " (top + 52) ")" } {
+                    (svg::slices_with_axis(&question.answer.scores, highest_of_all, BARS_WIDTH, BARS_HEIGHT))
                 }
             }
         }
@@ -113,12 +112,12 @@ mod tests {
             explanation(2, Task::Caption, "Describe.", &[1.0, 0.0]),
         ];
         let strips = BTreeMap::from([("2.png".to_owned(), "data:image/png;base64,AA".to_owned())]);
-        let figure = svg(&all, &strips).unwrap();
+        let drawn = figure(&all, &strips).unwrap();
         for part in ["Which window?", "Which level?", "&lt;b&gt;Axial&lt;/b&gt;", "data:image/png;base64,AA", "slice 1"]
         {
-            assert!(figure.contains(part), "{part}: {figure}");
+            assert!(drawn.contains(part), "{part}: {drawn}");
         }
-        assert!(!figure.contains("Which plane?") && !figure.contains("Describe."));
-        assert_eq!(svg(&all[3..], &strips), None);
+        assert!(!drawn.contains("Which plane?") && !drawn.contains("Describe."));
+        assert_eq!(figure(&all[3..], &strips), None);
     }
 }

@@ -2,10 +2,9 @@
 //!
 //! # Layout
 //! - `run`: a run's folder and what is shown of it; `training`: a training, perhaps going on
-//! - `page`: the page; `chart`, `picture`: what it embeds
+//! - `page`: the page; `picture`: pictures that it embeds
 //! - `figure`: one explained volume as a picture of its own
 
-mod chart;
 mod figure;
 mod page;
 mod picture;
@@ -50,7 +49,7 @@ fn write(runs: &[Run], out: &Path, reload: Option<u64>) -> Result<(), TrainerErr
         What::Explanation(explained) => Some(explained),
         _ => None,
     });
-    if let Some(figure) = explained.and_then(|found| figure::svg(&found.report.explanations, &found.strips)) {
+    if let Some(figure) = explained.and_then(|found| figure::figure(&found.report.explanations, &found.strips)) {
         put_whole(&out.with_extension("svg"), visible::lines(&figure).as_bytes())?;
     }
     // What reorders or hides text is shown in the page too.

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::Path;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{FilterType, resize};
 use image::{ExtendedColorType, GrayImage, ImageEncoder};
 use med2e3_input::slices::AxialSlices;
+use med2e3_page::data_address;
 use med2e3_schemas::Id;
 use med2e3_schemas::volume;
 use med2e3_shards::codes::decode;
@@ -26,17 +25,19 @@ const JPEG_QUALITY: u8 = 85;
 
 /// Bytes of a picture at most.
 const MAX_PICTURE_BYTES: u64 = 1 << 26;
-/// How a PNG begins.
-const PNG: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
+/// How pictures of a kind begin, by media type.
+const BEGINNINGS: [(&str, &[u8]); 2] = [("image/png", b"\x89PNG\r\n\x1a\n"), ("image/jpeg", b"\xff\xd8\xff")];
 
 /// A picture file as it is.
-pub(super) fn data_address(path: &Path) -> Result<String, TrainerError> {
+pub(super) fn of_file(path: &Path) -> Result<String, TrainerError> {
     let bytes = read_regular(path, MAX_PICTURE_BYTES)?;
-    if !bytes.starts_with(&PNG) {
-        let (expected, found) = ("a PNG picture".into(), "another beginning".into());
-        return Err(TrainerError::File { path: path.to_owned(), expected, found });
+    match BEGINNINGS.iter().find(|(_, beginning)| bytes.starts_with(beginning)) {
+        Some((media_type, _)) => Ok(data_address(media_type, &bytes)),
+        None => {
+            let (expected, found) = ("a PNG or JPEG picture".into(), "another beginning".into());
+            Err(TrainerError::File { path: path.to_owned(), expected, found })
+        }
     }
-    Ok(format!("data:image/png;base64,{}", STANDARD.encode(bytes)))
 }
 
 /// One volume of each series name, by name, with eight of its slices as one picture.
@@ -72,5 +73,5 @@ fn of_volume(dataset: &Dataset, id: Id) -> Result<String, TrainerError> {
         ExtendedColorType::L8,
     );
     written.expect("memory takes any picture");
-    Ok(format!("data:image/jpeg;base64,{}", STANDARD.encode(bytes.into_inner())))
+    Ok(data_address("image/jpeg", &bytes.into_inner()))
 }

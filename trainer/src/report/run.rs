@@ -1,9 +1,10 @@
 //! A run's folder, recognized by what is in it, and what the page shows of it.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 
-use med2e3_schemas::evaluation::EvaluateReport;
+use med2e3_schemas::evaluation::Answer;
+use med2e3_schemas::inputs::{IntensityNumbers, VolumeRecipe};
 use med2e3_schemas::joined::JoinedRun;
 use med2e3_schemas::quarantine::{self, QuarantineRecord};
 use med2e3_schemas::report::{DemoSetReport, ExplainReport, PrepareReport, RetrieveReport};
@@ -13,7 +14,9 @@ use serde::de::DeserializeOwned;
 use super::picture;
 use super::training::Training;
 use crate::TrainerError;
-use crate::files::json::read_report;
+use crate::files::json::{read_report, read_text};
+use crate::train::read_log;
+use crate::verb::compare::evaluated::{Evaluated, key};
 
 /// A run.
 pub(super) struct Run {
@@ -21,6 +24,8 @@ pub(super) struct Run {
     pub(super) path: String,
     /// What ran.
     pub(super) what: What,
+    /// Its configuration as it is in the folder; `None` where there is none, or a long one.
+    pub(super) configuration: Option<String>,
 }
 
 /// What ran, and what is shown of it.
@@ -32,7 +37,7 @@ pub(super) enum What {
     /// `med2e3 train` or `train-clip`, perhaps going on.
     Training(Training),
     /// `med2e3 evaluate` or `score`.
-    Evaluation(EvaluateReport),
+    Evaluation(Box<Judged>),
     /// `med2e3 explain`.
     Explanation(Explained),
     /// `med2e3 retrieve`.
@@ -46,13 +51,27 @@ pub(super) struct Prepared {
     pub(super) quarantine: Vec<QuarantineRecord>,
     /// Series and picture (as a data address) of a few volumes.
     pub(super) volumes: Vec<(String, String)>,
+    /// Hounsfield units of black and of white, where one window gave all volumes.
+    pub(super) units: Option<[f64; 2]>,
+}
+
+/// An evaluation.
+pub(super) struct Judged {
+    pub(super) evaluated: Evaluated,
+    /// The answers about another case's volume by question, where they were asked for.
+    pub(super) shuffled: HashMap<(String, u32), String>,
 }
 
 /// Explained questions.
 pub(super) struct Explained {
     pub(super) report: ExplainReport,
-    /// Pictures of the explained volumes as data addresses, by file name.
+    /// Pictures of the explained volumes as data addresses, by file name: some slices of a volume, and all of them.
     pub(super) strips: BTreeMap<String, String>,
+    pub(super) sheets: BTreeMap<String, String>,
+    /// Of questions, where their answers look.
+    pub(super) attention: BTreeMap<String, String>,
+    /// The dataset, as its configuration has it.
+    pub(super) dataset: Option<PathBuf>,
 }
 
 /// The file by which each kind of run is known.
@@ -68,7 +87,7 @@ impl Run {
             Some("demo-set.json") => What::DemoSet(read_report(&folder.join("demo-set.json"), REPORT)?),
             Some("dataset.json") => What::Dataset(prepared(folder)?),
             Some("train.toml") => What::Training(Training::read(folder)?),
-            Some("evaluate.toml" | "score.toml") => What::Evaluation(ended(folder)?),
+            Some("evaluate.toml" | "score.toml") => What::Evaluation(Box::new(judged(folder)?)),
             Some("explain.toml") => What::Explanation(explained(folder)?),
             Some(_) => What::Retrieval(ended(folder)?),
             None => {
@@ -79,7 +98,11 @@ impl Run {
                 });
             }
         };
-        Ok(Run { path: folder.display().to_string(), what })
+        // Of a dataset the index tells what it was made of; the page of `view` has its configuration.
+        let configuration =
+            known.filter(|name| name.ends_with(".toml")).and_then(|name| read_text(&folder.join(name)).ok());
+        let configuration = configuration.filter(|text| text.len() <= CONFIGURATION_BYTES);
+        Ok(Run { path: folder.display().to_string(), what, configuration })
     }
 
     /// The same for programs.
@@ -94,13 +117,16 @@ impl Run {
                 seconds: report.seconds,
             },
             What::Training(training) => training.joined(path),
-            What::Evaluation(report) => JoinedRun::Evaluation {
-                path,
-                split: report.split,
-                checkpoint: report.checkpoint.clone(),
-                scores: report.scores.clone(),
-                seconds: report.seconds,
-            },
+            What::Evaluation(judged) => {
+                let report = &judged.evaluated.report;
+                JoinedRun::Evaluation {
+                    path,
+                    split: report.split,
+                    checkpoint: report.checkpoint.clone(),
+                    scores: report.scores.clone(),
+                    seconds: report.seconds,
+                }
+            }
             What::Explanation(Explained { report, .. }) => JoinedRun::Explanation {
                 path,
                 checkpoint: report.checkpoint.clone(),
@@ -112,6 +138,9 @@ impl Run {
     }
 }
 
+/// Bytes of a configuration that is shown.
+const CONFIGURATION_BYTES: usize = 1 << 16;
+
 /// What the files of the runs hold.
 pub(super) const REPORT: &str = "a report as this program writes it";
 
@@ -121,11 +150,30 @@ fn ended<T: DeserializeOwned>(folder: &Path) -> Result<T, TrainerError> {
 }
 
 fn prepared(folder: &Path) -> Result<Prepared, TrainerError> {
+    let dataset = Dataset::open(folder)?;
+    let window = dataset.index().inputs.as_ref().and_then(|inputs| match inputs.volume.recipe {
+        VolumeRecipe::Ct { intensity: IntensityNumbers::Window { center, width }, .. } => {
+            Some([center - width / 2.0, center + width / 2.0])
+        }
+        _ => None,
+    });
     Ok(Prepared {
         report: ended(folder)?,
         quarantine: quarantine(&Members::of(folder)?.path("quarantine.parquet")?)?,
-        volumes: picture::of_volumes(&Dataset::open(folder)?)?,
+        volumes: picture::of_volumes(&dataset)?,
+        units: window.map(|ends| ends.map(f64::from)),
     })
+}
+
+fn judged(folder: &Path) -> Result<Judged, TrainerError> {
+    let evaluated = Evaluated::read(folder)?;
+    let log = folder.join("controls/shuffled.jsonl");
+    let answers: Vec<Answer> = if log.is_file() { read_log(&log)? } else { Vec::new() };
+    let shuffled = answers.into_iter().map(|answer| {
+        let (sample, turn) = key(&answer);
+        ((sample.to_owned(), turn), answer.answer)
+    });
+    Ok(Judged { shuffled: shuffled.collect(), evaluated })
 }
 
 fn quarantine(path: &Path) -> Result<Vec<QuarantineRecord>, TrainerError> {
@@ -138,15 +186,28 @@ fn quarantine(path: &Path) -> Result<Vec<QuarantineRecord>, TrainerError> {
 
 fn explained(folder: &Path) -> Result<Explained, TrainerError> {
     let report: ExplainReport = ended(folder)?;
-    let (mut strips, members) = (BTreeMap::new(), Members::of(folder)?);
+    let (mut strips, mut sheets, mut attention) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let members = Members::of(folder)?;
+    // A picture is read from the run's own folder, whatever path its report names and wherever a link leads.
+    let read = |pictures: &mut BTreeMap<String, String>, stated: &str| -> Result<(), TrainerError> {
+        if !pictures.contains_key(stated) {
+            let name = Path::new(stated).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            pictures.insert(stated.to_owned(), picture::of_file(&members.path(name)?)?);
+        }
+        Ok(())
+    };
     for explanation in &report.explanations {
-        if !strips.contains_key(&explanation.picture) {
-            // A picture is read from the run's own folder, whatever path its report names and wherever a link leads.
-            let name = Path::new(&explanation.picture).file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            strips.insert(explanation.picture.clone(), picture::data_address(&members.path(name)?)?);
+        read(&mut strips, &explanation.picture)?;
+        if let Some(sheet) = &explanation.sheet {
+            read(&mut sheets, sheet)?;
+        }
+        if let Some(map) = &explanation.attention {
+            read(&mut attention, &map.picture)?;
         }
     }
-    Ok(Explained { report, strips })
+    let configuration = read_text(&folder.join("explain.toml")).ok().and_then(|text| text.parse::<toml::Table>().ok());
+    let dataset = configuration.and_then(|table| Some(PathBuf::from(table.get("dataset")?.as_str()?)));
+    Ok(Explained { report, strips, sheets, attention, dataset })
 }
 
 #[cfg(test)]

@@ -1,36 +1,31 @@
 //! Trainings on the page: how far each is, its curves, what it answers.
 
-use maud::{Markup, PreEscaped, html};
+use maud::{Markup, html};
+use med2e3_page::svg::{Curve, curve};
+use med2e3_page::{scroll, table};
 use med2e3_schemas::joined::RunState;
 
 use super::{duration, percent};
-use crate::report::chart::{self, Curve};
 use crate::report::run::Run;
 use crate::report::training::{Recent, Training};
 
 /// All trainings, side by side where there are several.
 pub(super) fn section(trainings: &[(&Run, &Training)]) -> Markup {
     html! {
-        @if !trainings.is_empty() {
-            h2 { "Training" }
-            p { "Faint: each step. Line: the running mean. Points: on the validation split." }
-            @if trainings.len() > 1 { (beside(trainings)) }
-            @for (run, training) in trainings { (one(run, training)) }
-        }
+        p { "Faint: each step. Line: the running mean. Points: on the validation split." }
+        @if trainings.len() > 1 { (beside(trainings)) }
+        @for (run, training) in trainings { (one(run, training)) }
     }
 }
 
 /// A row a training.
 fn beside(trainings: &[(&Run, &Training)]) -> Markup {
-    html! { section { table {
-        tr {
-            th { "run" } th { "state" } th.n { "step" } th.n { "loss" } th.n { "validation" } th.n { "s a step" } th.n { "texts/s" }
-            th.n { "waiting for data" }
-        }
+    let columns = ["run", "state", "#step", "#loss", "#validation", "#s a step", "#texts/s", "#waiting for data"];
+    html! { div.box { (table("Trainings", &columns, &html! {
         @for (run, training) in trainings {
             @let recent = training.recent();
             tr {
-                td { (training.name()) " " code { (run.path) } } td { (state(training)) } td.n { (progress(training)) }
+                th scope="row" { (training.name()) " " code { (run.path) } } td { (state(training)) } td.n { (progress(training)) }
                 td.n { (shown(recent.as_ref(), |recent| format!("{:.3}", recent.loss))) }
                 td.n { (training.validation.last().map_or(NONE.to_owned(), |(_, loss)| format!("{loss:.3}"))) }
                 td.n { (shown(recent.as_ref(), |recent| format!("{:.2}", recent.seconds))) }
@@ -38,7 +33,7 @@ fn beside(trainings: &[(&Run, &Training)]) -> Markup {
                 td.n { (shown(recent.as_ref(), |recent| percent(recent.waiting))) }
             }
         }
-    } } }
+    })) } }
 }
 
 const NONE: &str = "\u{2013}";
@@ -61,9 +56,9 @@ fn progress(training: &Training) -> String {
 }
 
 fn one(run: &Run, training: &Training) -> Markup {
-    html! { section {
+    html! { article {
         h3 { (training.name()) " " code { (run.path) } }
-        p.state {
+        p {
             b { (state(training)) } ", step " (progress(training))
             @if let Some(seconds) = training.seconds_left() { "; about " (duration(seconds)) " left, by the median of the last steps" }
             @if let Some(checkpoint) = training.run.checkpoint { "; checkpoint of step " (checkpoint) }
@@ -92,12 +87,12 @@ fn curves(training: &Training) -> Markup {
     let texts = of(|step| Some(step.work.as_ref()?.texts_per_second));
     let smaller = [("norm of the gradients", norm), ("learning rate", rate), ("texts a second", texts)];
     html! {
-        (PreEscaped(chart::curve(&Curve {
-            what: "loss (nats per token)", steps: &loss, measured: &training.validation, size: (1040, 300),
+        (scroll("Loss", &curve(&Curve {
+            what: "loss (nats per token)", steps: &loss, measured: &training.validation, size: (1000, 300),
         })))
-        div.three {
+        div.columns {
             @for (what, steps) in smaller.iter().filter(|(_, steps)| !steps.is_empty()) {
-                (PreEscaped(chart::curve(&Curve { what, steps, measured: &[], size: (330, 190) })))
+                (scroll(what, &curve(&Curve { what, steps, measured: &[], size: (312, 200) })))
             }
         }
     }
@@ -127,11 +122,10 @@ fn answers(training: &Training) -> Markup {
     };
     html! {
         h3 { "Answers after step " (measured.step) }
-        table.answers {
-            tr { th { "question" } th { "expected" } th { "answered" } }
+        (table("Answers", &["question", "expected", "answered"], &html! {
             @for answer in &measured.answers {
-                tr { td { (answer.question) } td { (answer.expected) } td { (answer.answer) } }
+                tr { td.text { (answer.question) } td.text { (answer.expected) } td.text { (answer.answer) } }
             }
-        }
+        }))
     }
 }

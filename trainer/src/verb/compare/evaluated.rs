@@ -15,24 +15,24 @@ use crate::generate::Decoding;
 use crate::verb::answers::log::{ANSWERED, Answered, CONFIG};
 
 /// An evaluation.
-pub(in crate::verb) struct Evaluated {
+pub(crate) struct Evaluated {
     /// What is reported of it.
-    pub(in crate::verb) run: ComparedRun,
+    pub(crate) run: ComparedRun,
     /// Its report.
-    pub(in crate::verb) report: EvaluateReport,
+    pub(crate) report: EvaluateReport,
     /// What its folder does not state, or not readably, a sentence each.
-    pub(in crate::verb) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// Which question an answer is to: a sample and a turn.
-pub(super) fn key(answer: &Answer) -> (&str, u32) {
+pub(crate) fn key(answer: &Answer) -> (&str, u32) {
     (&answer.sample_id, answer.turn)
 }
 
 impl Evaluated {
     /// # Errors
     /// The folder is no evaluation, or one that has not ended; a report that does not read, is empty, or answers a question twice.
-    pub(in crate::verb) fn read(folder: &Path) -> Result<Evaluated, TrainerError> {
+    pub(crate) fn read(folder: &Path) -> Result<Evaluated, TrainerError> {
         fs::read_dir(folder).map_err(FileError::of(folder, "list"))?;
         let path = folder.join("report.json");
         let refused = |path: &Path, expected: &str, found: &str| {

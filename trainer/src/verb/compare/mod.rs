@@ -5,7 +5,7 @@
 //! - `rows`: the runs' answers as rows of the same questions; `scored`: their means and differences
 //! - `in_words`: all of it for people
 
-pub(super) mod evaluated;
+pub(crate) mod evaluated;
 mod in_words;
 #[cfg(test)]
 pub(in crate::verb) mod made_up;

@@ -1,10 +1,9 @@
 //! One question about one volume as an SVG picture: all slices, and how much each counts.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use maud::{Markup, PreEscaped, html};
 use med2e3_input::inputs::SourceSlice;
 use med2e3_input::slices::AxialSlices;
+use med2e3_page::data_address;
 use med2e3_schemas::explanation::QuestionFocus;
 
 use super::pictures::{SHEET_COLUMNS, sheet_jpeg};
@@ -45,7 +44,7 @@ pub(super) struct Drawn<'a> {
 /// A sheet of slices that no JPEG holds.
 pub(super) fn svg(drawn: &Drawn<'_>) -> image::ImageResult<String> {
     let Drawn { question, answer, focus, slices, .. } = drawn;
-    let sheet = STANDARD.encode(sheet_jpeg(*slices)?);
+    let sheet = data_address("image/jpeg", &sheet_jpeg(*slices)?);
     let texts = [wrapped(&format!("Question: {question}")), wrapped(&format!("Answer: {answer}"))].concat();
     let inner = WIDTH - 2.0 * MARGIN;
     let columns = SHEET_COLUMNS.min(slices.len()).max(1);
@@ -73,7 +72,7 @@ pub(super) fn svg(drawn: &Drawn<'_>) -> image::ImageResult<String> {
                 text x=(MARGIN) y=(MARGIN / 2.0 + LINE * (line as f64 + 0.5)) { (text) }
             }
             image x=(MARGIN) y=(sheet_top) width=(inner) height=(cell_h * rows) preserveAspectRatio="none"
-                href=(format!("data:image/jpeg;base64,{sheet}")) {}
+                href=(sheet) {}
             @for (slice, times) in focus.times_even.iter().enumerate() {
                 @let [x, y] = corner(slice);
                 text.small.slice x=(x + 6.0) y=(y + 16.0) { (slice) " · " (format!("{times:.1}")) "×" }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
+use med2e3_page::{Frame, tiles};
 use med2e3_schemas::inputs::{CropNumbers, IntensityNumbers, VolumeRecipe};
 use med2e3_schemas::sample::SampleRow;
 use med2e3_schemas::volume::Described;
@@ -10,88 +11,29 @@ use med2e3_schemas::volume::Described;
 use super::material::{Material, Reject, Shown};
 use super::picture::{SLICES, Strip};
 
-const STYLE: &str = "
-:root { color-scheme: light dark; --ink: #1d2733; --soft: #566270; --line: #d9dfe6; --ground: #f4f6f8; --card: #ffffff;
-  --accent: #1f5f9e; --good: #1b7346; --good-ground: #e6f4ec; --warn: #8a5a00; --warn-ground: #fdf3dc; --badge: #e9eef4; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e9ee; --soft: #9aa7b4; --line: #2d3742; --ground: #12171d; --card: #1a2129;
-  --accent: #7db8f0; --good: #7ed3a3; --good-ground: #16382a; --warn: #f0c36a; --warn-ground: #3a2f14; --badge: #26303a; } }
-* { box-sizing: border-box; }
-html { scroll-padding-top: 64px; }
-body { font: 15px/1.5 system-ui, 'Segoe UI', Roboto, sans-serif; color: var(--ink); background: var(--ground); margin: 0; }
-a { color: var(--accent); } a:focus-visible, summary:focus-visible, .strip:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; border-radius: 3px; }
-.skip { position: absolute; left: -9999px; } .skip:focus { left: 8px; top: 8px; background: var(--card); padding: 8px 12px; z-index: 3; }
-nav { position: sticky; top: 0; z-index: 2; background: var(--card); border-bottom: 1px solid var(--line); }
-nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: 4px 20px; margin: 0 auto; padding: 10px 20px; max-width: 1120px; }
-nav a { text-decoration: none; font-weight: 600; } nav a:hover { text-decoration: underline; }
-main { max-width: 1120px; margin: 0 auto; padding: 24px 20px 64px; }
-h1 { font-size: 26px; margin: 0 0 2px; overflow-wrap: anywhere; } h2 { font-size: 20px; margin: 36px 0 8px; }
-h3 { font-size: 16px; margin: 0; overflow-wrap: anywhere; } p { margin: 4px 0 12px; color: var(--soft); max-width: 78ch; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 10px; margin: 16px 0; padding: 0; }
-.tile { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 10px 14px; }
-.tile b { display: block; font-size: 22px; font-variant-numeric: tabular-nums; } .tile span { color: var(--soft); font-size: 13px; }
-article, .box { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 14px 16px; margin: 12px 0; }
-.head { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 2px 16px; align-items: baseline; margin-bottom: 8px; }
-.head .links { font-size: 13px; display: flex; gap: 14px; }
-.strip { overflow-x: auto; background: #000; border-radius: 6px; margin: 0; } .strip img { display: block; width: 100%; min-width: 720px; height: auto; }
-figure { margin: 0 0 10px; } figcaption { color: var(--soft); font-size: 12.5px; margin-top: 3px; }
-dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 2px 14px; margin: 0; font-size: 13.5px; }
-dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
-.wide dl { grid-template-columns: repeat(2, max-content minmax(0, 1fr)); }
-.two { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); gap: 12px 24px; }
-code, .id { font: 12.5px/1.4 ui-monospace, 'Cascadia Mono', Menlo, monospace; overflow-wrap: anywhere; }
-.badge { display: inline-block; white-space: nowrap; background: var(--badge); border-radius: 10px; padding: 0 9px; font-size: 12.5px; margin-right: 6px; }
-.badge.warn { background: var(--warn-ground); color: var(--warn); }
-.text { border-top: 1px solid var(--line); padding: 8px 0; } .text:first-child { border-top: 0; padding-top: 0; }
-.text p { margin: 3px 0; color: var(--ink); white-space: pre-line; overflow-wrap: anywhere; max-width: none; } .text .q { color: var(--soft); }
-ol.choices { list-style: none; margin: 4px 0; padding: 0; display: flex; flex-wrap: wrap; gap: 4px 8px; font-size: 14px; }
-.choices li { border: 1px solid var(--line); border-radius: 6px; padding: 1px 8px; overflow-wrap: anywhere; }
-.choices .right { border-color: var(--good); background: var(--good-ground); color: var(--good); font-weight: 600; }
-summary { cursor: pointer; color: var(--accent); font-weight: 600; font-size: 14px; padding: 4px 0; }
-pre { overflow-x: auto; font: 12.5px/1.45 ui-monospace, 'Cascadia Mono', Menlo, monospace; background: var(--ground); border-radius: 6px; padding: 10px; }
-ul.remarks { list-style: none; margin: 8px 0 0; padding: 0; font-size: 13.5px; } .remarks li { margin: 3px 0; overflow-wrap: anywhere; }
-.reject { border-top: 1px solid var(--line); padding: 10px 0; } .reject:first-of-type { border-top: 0; } .reject p { margin: 2px 0; }
-.none { color: var(--soft); }
-@media (max-width: 720px) { .two { grid-template-columns: minmax(0, 1fr); } .wide dl { grid-template-columns: max-content minmax(0, 1fr); } main { padding: 16px 12px 48px; } nav ul { padding: 8px 12px; gap: 2px 14px; }
-  html { scroll-padding-top: 90px; } .strip img { min-width: 640px; } }
-@media print { nav { position: static; } article { break-inside: avoid; } }
-";
-
 /// The whole page as text.
 pub(super) fn html(material: &Material) -> String {
     let Material { name, volumes, .. } = material;
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (name) " \u{2013} med2e3 dataset" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                a.skip href="#rows" { "Skip to the rows" }
-                nav aria-label="Sections" { ul {
-                    li { a href="#top" { "Overview" } }
-                    li { a href="#rows" { "Rows" } }
-                    li { a href="#aside" { "Set aside" } }
-                    li { a href="#made" { "How it was made" } }
-                } }
-                main id="top" {
-                    h1 { (name) }
-                    p { (overview(material)) }
-                    (tiles(material))
-                    h2 id="rows" { "Rows" }
-                    p { (which(material)) }
-                    @for (place, shown) in volumes.iter().enumerate() {
-                        (row(shown, material.sample_count > 0, place.checked_sub(1).map(|n| volumes[n].number), volumes.get(place + 1).map(|next| next.number)))
-                    }
-                    (aside(material))
-                    (made(material))
-                }
+    let body = html! {
+        div id="top" {
+            h1 { (name) }
+            p { (overview(material)) }
+            (numbers(material))
+        }
+        section id="rows" {
+            h2 { "Rows" }
+            p { (which(material)) }
+            @for (place, shown) in volumes.iter().enumerate() {
+                (row(shown, material.sample_count > 0, place.checked_sub(1).map(|n| volumes[n].number), volumes.get(place + 1).map(|next| next.number)))
             }
         }
+        (aside(material))
+        (made(material))
     };
-    page.into_string()
+    let sections = [("rows", "Rows"), ("aside", "Set aside"), ("made", "How it was made"), ("top", "Top")];
+    let title = format!("{name} \u{2013} med2e3 dataset");
+    Frame { title: &title, sections: &sections.map(|(id, words)| (id.to_owned(), words)), reload: None, is_live: false }
+        .html(&body)
 }
 
 fn overview(material: &Material) -> String {
@@ -103,15 +45,15 @@ fn overview(material: &Material) -> String {
     format!("Recipe {}, schema version {}.{names}", material.index.recipe, material.index.schema_version)
 }
 
-fn tiles(material: &Material) -> Markup {
-    let tile = |value: String, what: &str| html! { div.tile { b { (value) } span { (what) } } };
+fn numbers(material: &Material) -> Markup {
     let [d, h, w] = material.index.voxels.shape_dhw;
-    html! { div.tiles {
-        (tile(material.volume_count.to_string(), "volumes"))
-        (tile(material.sample_count.to_string(), "texts"))
-        (tile(material.set_aside_count.to_string(), "rows set aside"))
-        (tile(format!("{d} \u{d7} {h} \u{d7} {w}"), &format!("voxels as {}", material.index.voxels.code.as_str())))
-    } }
+    let numbers = [
+        (material.volume_count.to_string(), "volumes".to_owned()),
+        (material.sample_count.to_string(), "texts".to_owned()),
+        (material.set_aside_count.to_string(), "rows set aside".to_owned()),
+        (format!("{d} \u{d7} {h} \u{d7} {w}"), format!("voxels as {}", material.index.voxels.code.as_str())),
+    ];
+    tiles(&numbers)
 }
 
 fn which(material: &Material) -> String {
@@ -140,7 +82,7 @@ fn row(shown: &Shown, has_texts: bool, before: Option<u64>, after: Option<u64>) 
             div { (facts(volume, name.as_deref())) (remarks(volume)) }
             @if has_texts { div {
                 @for text in texts { (sample(text)) }
-                @if texts.is_empty() { p.none { "No text refers to this volume." } }
+                @if texts.is_empty() { p { "No text refers to this volume." } }
                 @if *more_texts > 0 { p { "and " (more_texts) " more texts" } }
             } }
         }
@@ -203,7 +145,7 @@ fn figure(strip: &Strip, what: &str) -> Markup {
     let [width, height] = strip.size;
     let numbers: Vec<String> = strip.slices.iter().map(usize::to_string).collect();
     html! { figure {
-        div.strip tabindex="0" { img src=(strip.address) width=(width) height=(height) alt=(what) loading="lazy"; }
+        div.scroll.film tabindex="0" role="group" aria-label=(what) { img src=(strip.address) width=(width) height=(height) alt=(what) loading="lazy"; }
         figcaption { "slices " (numbers.join(", ")) }
     } }
 }

@@ -6,6 +6,7 @@ use image::{ExtendedColorType, GrayImage, ImageEncoder};
 use med2e3_input::recipe;
 use med2e3_input::slices::AxialSlices;
 use med2e3_input::volume::Volume;
+use med2e3_page::data_address;
 use med2e3_schemas::Id;
 use med2e3_shards::Dataset;
 use med2e3_shards::codes::decode;
@@ -67,34 +68,12 @@ fn strip(grey: &[u8], shape_dhw: [usize; 3]) -> Result<Strip, PrepareError> {
     JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY)
         .write_image(picture.as_raw(), size[0], size[1], ExtendedColorType::L8)
         .map_err(|error| PrepareError::Request { what: "picture".into(), problem: error.to_string() })?;
-    Ok(Strip { address: format!("data:image/jpeg;base64,{}", base64(&jpeg)), size, slices: numbers })
-}
-
-/// Base64 with padding (RFC 4648, section 4).
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let number = (0..3).fold(0u32, |number, n| number << 8 | u32::from(three.get(n).copied().unwrap_or(0)));
-        for digit in 0..4 {
-            let used = digit <= three.len();
-            text.push(if used { DIGITS[(number >> (18 - 6 * digit) & 63) as usize] as char } else { '=' });
-        }
-    }
-    text
+    Ok(Strip { address: data_address("image/jpeg", &jpeg), size, slices: numbers })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_are_as_in_the_standard() {
-        // RFC 4648, section 10.
-        let all = ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|text| base64(text.as_bytes()));
-        assert_eq!(all, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"]);
-        assert_eq!(base64(&[0xff, 0xfe, 0xfd]), "//79");
-    }
 
     #[test]
     fn a_strip_has_its_slices_side_by_side() {
