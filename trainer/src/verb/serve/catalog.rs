@@ -109,13 +109,7 @@ impl Catalog {
         let found: Vec<&Entry> = self.volumes.iter().filter(|entry| entry.has(&words)).collect();
         let pages = found.len().div_ceil(OF_A_PAGE).max(1);
         let page = page.min(pages - 1);
-        let listed = |entry: &&Entry| Listed {
-            id: entry.id.to_string(),
-            series: entry.series.as_deref(),
-            case: entry.case.as_deref(),
-            texts: entry.texts.len(),
-        };
-        let volumes = found.iter().skip(page * OF_A_PAGE).take(OF_A_PAGE).map(listed).collect();
+        let volumes = found.iter().skip(page * OF_A_PAGE).take(OF_A_PAGE).map(|entry| entry.listed()).collect();
         Found { total: found.len(), page, pages, volumes }
     }
 }
@@ -124,6 +118,11 @@ impl Entry {
     /// What it is called: its series, else its id.
     pub(super) fn name(&self) -> String {
         self.series.as_ref().map_or_else(|| self.id.to_string(), |series| series.replace('_', " "))
+    }
+
+    fn listed(&self) -> Listed<'_> {
+        let Entry { id, series, case, texts } = self;
+        Listed { id: id.to_string(), series: series.as_deref(), case: case.as_deref(), texts: texts.len() }
     }
 
     fn has(&self, words: &[String]) -> bool {
