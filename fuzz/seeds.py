@@ -417,3 +417,16 @@ write("predictions", "rad", b"\3" + table.replace("Question Type", "Question Asp
 write("predictions", "plain_lines", b"\4" + b'{"id": "a", "prediction": 3}\n{"id": "b", "prediction": null}\n')
 own = {"sample_id": "a", "turn": 1, "question": "Where?", "expected": "left", "answer": "right"}
 write("predictions", "own", b"\5" + json.dumps({"split": "test", "answers": [own, own | {"turn": 2}]}).encode())
+
+# Texts with what their rules look at: sentences, abbreviations, quotes, contractions, numbers, entities, letters of choices.
+write("texts", "sentences", 'Dr. A. Smith saw 1.5 cm at 3 p.m. "It\'s new," he said... |The mass isn\'t 1,5 cm; see fig. 2. -- Stable?'.encode())
+write("texts", "marks", "a&quot;b &amp; c--d \u2014 \u201cq\u201d ``x'' [y] (z) $3 50% #5 gonna cannot d'ye|caf\u00e9 \u809d\u810f \U0001f600 n't".encode())
+write("texts", "choice", b"The answer is: B) right|left\nright\nboth")
+write("texts", "several", b"A. left B. right|left\nright\n\nNA")
+
+# WordNet's files, of one entry each: licence, meanings, lemmas, irregular forms.
+licence = "  1 WordNet 3.0 Copyright 2006 by Princeton University.  All rights reserved.  \n"
+noun = [licence + "00000078 03 n 02 entity 0 thing(a) 1 000 | what is  \n", licence + "entity n 1 0 1 0 00000078  \n", "entities entity\n"]
+write("wordnet", "small", "\0".join(noun * 4).encode())
+write("wordnet", "licence_alone", licence.strip("\n").encode())
+write("wordnet", "other_version", noun[0].replace("3.0", "3.1").encode())

@@ -16,6 +16,7 @@ pub mod prediction_files;
 pub mod predictions;
 #[path = "../../pipeline/prepare/src/provenance.rs"]
 pub mod provenance;
+pub mod scored_texts;
 pub mod scrub_rules;
 pub mod shard;
 #[path = "../../trainer/src/files/weights_file/stored/mod.rs"]
@@ -25,6 +26,7 @@ pub mod tokenizer_file;
 pub mod torch_weights;
 pub mod tree;
 pub mod volumes;
+pub mod wordnet_folder;
 #[path = "../../trainer/src/words.rs"]
 pub mod words;
 

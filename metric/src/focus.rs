@@ -1,4 +1,4 @@
-//! How scores are spread over slices: over how many, and how differently for two questions.
+//! How scores are spread over slices: over how many, how differently for two questions, and whether in a pattern that repeats.
 
 /// The number of slices that an even share of the scores would need to be as spread as these: `exp` of their entropy (Hill's number of
 /// order 1), from 1 (one slice counts alone) to their number (all count the same). 0 where no score is above 0.
@@ -33,6 +33,51 @@ pub fn jensen_shannon(first: &[f32], second: &[f32]) -> f64 {
     parts.sum::<f64>().clamp(0.0, 1.0)
 }
 
+/// The place of the highest score, the first of equal ones; `None` without a score. Where it is the slice that holds the answer, that is
+/// a hit at 1.
+pub fn peak(scores: &[f32]) -> Option<usize> {
+    (0..scores.len()).reduce(|best, at| if scores[at] > scores[best] { at } else { best })
+}
+
+/// Spearman's rank correlation, from -1 to 1; equal values have the middle of their ranks. `None` for lists of other lengths, under two
+/// values, or with all values equal, which have no ranks to compare.
+pub fn rank_correlation(first: &[f32], second: &[f32]) -> Option<f64> {
+    if first.len() != second.len() {
+        return None;
+    }
+    let (first, second) = (ranks(first), ranks(second));
+    let middle = (first.len() as f64 + 1.0) / 2.0;
+    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - middle) * (b - middle)).sum::<f64>();
+    let spread = (product(&first, &first) * product(&second, &second)).sqrt();
+    (spread > 0.0).then(|| product(&first, &second) / spread)
+}
+
+/// Whether scores repeat a pattern in each group of `size` neighbours: the mean rank correlation of each two groups, from -1 to 1, 0 where
+/// groups have nothing in common. `None` where there are no two whole groups, or a rest.
+pub fn group_correlation(scores: &[f32], size: usize) -> Option<f64> {
+    if size == 0 || !scores.len().is_multiple_of(size) {
+        return None;
+    }
+    let groups: Vec<&[f32]> = scores.chunks(size).collect();
+    let pairs = groups.iter().enumerate().flat_map(|(at, one)| groups[at + 1..].iter().map(move |other| (one, other)));
+    let found: Vec<f64> = pairs.filter_map(|(one, other)| rank_correlation(one, other)).collect();
+    (!found.is_empty()).then(|| found.iter().sum::<f64>() / found.len() as f64)
+}
+
+/// The rank of each value from 1, equal ones sharing the middle of theirs.
+fn ranks(values: &[f32]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
+    let mut ranks = vec![0.0; values.len()];
+    let mut before = 0;
+    for equal in order.chunk_by(|a, b| values[*a] == values[*b]) {
+        let middle = before as f64 + (equal.len() as f64 + 1.0) / 2.0;
+        equal.iter().for_each(|at| ranks[*at] = middle);
+        before += equal.len();
+    }
+    ranks
+}
+
 /// Scores over their sum; negative ones and those that are no number count 0. Empty where the sum is 0.
 fn shares(scores: &[f32]) -> Vec<f64> {
     let counted = |score: &f32| if score.is_finite() { f64::from(score.max(0.0)) } else { 0.0 };
@@ -43,6 +88,34 @@ fn shares(scores: &[f32]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::golden::ranks as golden;
+
+    #[test]
+    fn rank_correlations_equal_scipys() {
+        let golden = golden();
+        assert!(golden.len() >= 16);
+        for pair in golden {
+            let found = rank_correlation(&pair.first, &pair.second).unwrap();
+            assert!((found - pair.correlation).abs() < 1e-12, "{found}, {} expected", pair.correlation);
+        }
+        assert_eq!((rank_correlation(&[1.0, 1.0], &[1.0, 2.0]), rank_correlation(&[1.0], &[1.0])), (None, None));
+        assert_eq!(rank_correlation(&[1.0, 2.0], &[1.0]), None);
+    }
+
+    #[test]
+    fn a_pattern_that_repeats_is_found() {
+        let repeated: Vec<f32> = (0..32).map(|slice| [1.0, 3.0, 2.0, 8.0, 5.0, 6.0, 7.0, 4.0][slice % 8]).collect();
+        assert_eq!(group_correlation(&repeated, 8), Some(1.0));
+        let turned: Vec<f32> = repeated.iter().enumerate().map(|(at, v)| if at < 8 { *v } else { -*v }).collect();
+        assert_eq!(group_correlation(&turned[..16], 8), Some(-1.0));
+        assert_eq!((group_correlation(&repeated, 7), group_correlation(&repeated[..8], 8)), (None, None));
+        assert_eq!((group_correlation(&[0.5; 16], 8), group_correlation(&[], 0)), (None, None));
+    }
+
+    #[test]
+    fn the_peak_is_the_first_of_the_highest() {
+        assert_eq!((peak(&[0.1, 0.4, 0.4]), peak(&[])), (Some(1), None));
+    }
 
     // scipy 1.16: exp(entropy(p)), jensenshannon(p, q, base=2) ** 2.
     #[test]

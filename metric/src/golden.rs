@@ -46,6 +46,18 @@ pub(crate) fn closed() -> Vec<Closed> {
     read(include_str!("golden/closed.json"))
 }
 
+/// Two lists and their rank correlation.
+#[derive(Deserialize)]
+pub(crate) struct Ranks {
+    pub(crate) first: Vec<f32>,
+    pub(crate) second: Vec<f32>,
+    pub(crate) correlation: f64,
+}
+
+pub(crate) fn ranks() -> Vec<Ranks> {
+    read(include_str!("golden/ranks.json"))
+}
+
 /// Rows of two systems and what numpy, scipy and statsmodels make of them.
 #[derive(Deserialize)]
 pub(crate) struct Statistics {

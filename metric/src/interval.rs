@@ -74,6 +74,17 @@ pub fn means(cases: &Cases, columns: &[&[f64]], bootstrap: Bootstrap) -> Vec<Mea
     parts.map(|((scores, found), drawn)| of_column(scores, found, drawn)).collect()
 }
 
+/// The mean of any numbers, one a row, with the bootstrap's 95 % interval over cases; without one where no resample differs, as of one
+/// case alone.
+///
+/// # Panics
+/// Not one number a row.
+pub fn mean_of_numbers(cases: &Cases, numbers: &[f64], bootstrap: Bootstrap) -> (f64, Option<[f64; 2]>) {
+    let sums = cases.sums(&[numbers]);
+    let drawn = sums.bootstrap(bootstrap).into_iter().next().expect("one column");
+    (sums.means()[0].micro, percentiles(drawn.micro))
+}
+
 /// The interval of a share.
 fn share(value: f64, groups: &[Group]) -> [f64; 2] {
     match design_effect(value, groups) {
@@ -171,6 +182,17 @@ mod tests {
         let own = means(&cases, &[&x], BOOTSTRAP).remove(0);
         near(own.micro.interval, values.percentiles_micro_x, 0.03);
         near(own.macro_mean.interval, values.percentiles_macro_x, 0.03);
+    }
+
+    #[test]
+    fn numbers_of_any_range_have_an_interval_where_cases_differ() {
+        let cases = Cases::of([("1", ""), ("1", ""), ("2", ""), ("3", "")]).unwrap();
+        let (mean, interval) = mean_of_numbers(&cases, &[-8.0, -4.0, 2.0, 6.0], BOOTSTRAP);
+        let [low, high] = interval.unwrap();
+        // Of the cases 1 alone the mean is -6, of the case 3 alone 6.
+        assert!(mean == -1.0 && (-6.0..-1.0).contains(&low) && (-1.0..=6.0).contains(&high), "{low} to {high}");
+        let one = Cases::of([("1", ""), ("1", "")]).unwrap();
+        assert_eq!(mean_of_numbers(&one, &[3.0, 5.0], BOOTSTRAP), (4.0, None));
     }
 
     #[test]

@@ -38,6 +38,6 @@ pub use progress::{Progress, Stopwatch};
 pub use run_args::RunArgs;
 pub use schema::{ConfigArgs, Configuration};
 pub use signals::StopSignal;
-pub use stderr::note;
+pub use stderr::{note, with_causes};
 pub use stdout::Stdout;
 pub use work_part::WorkPart;

@@ -1,7 +1,9 @@
 //! Standard error: messages for a person, whatever strangers' texts are in them.
 
+use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::iter::successors;
 use std::panic;
 
 use med2e3_schemas::guarded;
@@ -13,6 +15,11 @@ use crate::visible;
 /// else.
 pub fn note(text: impl Display) {
     let _ = writeln!(io::stderr(), "{}", visible::message(&text.to_string()));
+}
+
+/// An error with its causes, in one line: a message that leaves them out does not say why.
+pub fn with_causes(error: &dyn Error) -> String {
+    successors(Some(error), |&error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Prints a text of several lines, such as how a program is used.
@@ -58,5 +65,18 @@ impl Write for Event {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn an_error_says_why() {
+        let refused = io::Error::from(io::ErrorKind::PermissionDenied);
+        let said = with_causes(&med2e3_store::FileError::of(Path::new("run/step-2"), "create")(refused));
+        assert_eq!(said, "run/step-2: create failed: permission denied");
     }
 }

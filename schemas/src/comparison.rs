@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::evaluation::{LeakedSamples, UnleakedMean};
 use crate::sample::{Split, Task, Topic};
 
 /// The whole file.
@@ -65,6 +66,23 @@ pub struct ComparedRun {
     pub samples_without_volume: u64,
     /// Later turns of conversations that were not asked.
     pub turns_not_asked: u64,
+    /// What the samples share with the training split; null where that is not known.
+    #[serde(default)]
+    pub leaked: Option<LeakedSamples>,
+    /// Scores without these samples.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without_leaked: Vec<UnleakedScore>,
+}
+
+/// A run's mean without the samples that share something with the training split.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UnleakedScore {
+    /// Kind of pair.
+    pub task: Task,
+    /// Metric's name.
+    pub metric: String,
+    /// Its mean over the samples that are left.
+    pub mean: UnleakedMean,
 }
 
 /// A mean over a system's seeds.

@@ -32,7 +32,8 @@ pub struct Answer {
     /// The right letter.
     pub answer_choice: Option<String>,
     /// Metric by name: `bleu1`, `bleu4` of captions, `rouge1`, `rouge2`, `rougeL`, `rougeLsum`, where asked for
-    /// `meteor`, `bertscore_p`, `bertscore_r` and `bertscore_f1`, or `correct`, `correct_strict`.
+    /// `meteor`, `bertscore_p`, `bertscore_r` and `bertscore_f1`, or `correct`, `correct_strict` and, of a model's own answer, `likelihood`;
+    /// what another program computed begins with `imported.`.
     pub metrics: BTreeMap<String, f64>,
     /// Whether it was ended by the most tokens that were allowed, not by an end token; in reports of earlier versions that is not
     /// known, and false.
@@ -78,6 +79,42 @@ pub struct Score {
     /// letters) of closed questions; `empty` (answer or expected text) of others, `short` (either has under 4 tokens) of `bleu4`.
     #[serde(default)]
     pub shares: BTreeMap<String, f64>,
+    /// The same without the samples that share something with the training split; absent where none does, or all do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_leaked: Option<UnleakedMean>,
+}
+
+/// A mean without the samples that share something with the training split.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UnleakedMean {
+    /// Samples that are left.
+    pub count: u64,
+    /// Cases that they are of.
+    pub cases: u64,
+    /// Mean over the samples.
+    pub micro: f64,
+    /// Mean over the topics' means.
+    pub macro_mean: f64,
+    /// The ends of the 95 % confidence interval of `micro`, over cases.
+    pub interval: [f64; 2],
+}
+
+/// Samples that share a case, a report, voxels or a look with the training split, so that an answer may be remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeakedSamples {
+    /// Samples that share anything.
+    pub samples: u64,
+    /// Samples that were looked at.
+    pub of: u64,
+    /// Those that share each kind: `case`, `report`, `voxels`, `look`.
+    pub by_kind: BTreeMap<String, u64>,
+}
+
+impl LeakedSamples {
+    /// The share of samples that share anything.
+    pub fn share(&self) -> f64 {
+        if self.of == 0 { 0.0 } else { self.samples as f64 / self.of as f64 }
+    }
 }
 
 /// What an evaluation's answers come to where they are asked for in another way, and what that says of the evaluation.
@@ -139,6 +176,21 @@ pub struct ScoreDistance {
     pub interval: [f64; 2],
 }
 
+/// Whether scores repeat a pattern in each group of neighbouring slices.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupPattern {
+    /// Slices of a group.
+    pub group: u64,
+    /// Answers whose groups have ranks to compare.
+    pub count: u64,
+    /// Cases that they are of.
+    pub cases: u64,
+    /// Mean over answers of the mean Spearman correlation of each two groups of its scores: from -1 to 1, 0 for no pattern in common.
+    pub correlation: f64,
+    /// The ends of its 95 % confidence interval, over cases; absent where no resample of cases differs.
+    pub interval: Option<[f64; 2]>,
+}
+
 /// How the scores of slices are spread over an evaluation's answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScoreFocus {
@@ -148,6 +200,10 @@ pub struct ScoreFocus {
     pub topics: Vec<TopicFocus>,
     /// Distances of pairs.
     pub distances: Vec<ScoreDistance>,
+    /// Whether groups of slices that share their 3D tokens have a pattern in common; absent where there are no two whole groups, and in
+    /// reports of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<GroupPattern>,
 }
 
 /// How predictions that other programs wrote were matched with samples.
@@ -208,6 +264,10 @@ pub struct EvaluateReport {
     /// Which BERTScore was computed, with the hash of its model and the layer; absent where none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bert_score: Option<String>,
+    /// What the samples share with the training split; absent where the dataset has no training samples, and in reports of earlier
+    /// versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaked: Option<LeakedSamples>,
     /// The result table.
     pub scores: Vec<Score>,
     /// The controls, each on a part of the samples or all.
@@ -237,6 +297,6 @@ mod tests {
         let old = r#"{"task":"caption","topic":null,"metric":"bleu1","count":2,"micro":0.5,"macro_mean":0.5,"half_interval":0.1,"interval":[0.4,0.6],"chance":null}"#;
         let score: Score = serde_json::from_str(old).unwrap();
         assert_eq!((score.cases, score.macro_interval, score.interval[1]), (0, [0.0; 2], 0.6));
-        assert!(score.shares.is_empty());
+        assert!(score.shares.is_empty() && score.without_leaked.is_none());
     }
 }

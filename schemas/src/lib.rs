@@ -5,12 +5,12 @@
 //! - [`identity`]: hashes of whole values, from canonical bytes
 //! - [`manifest`]: the two tables that prepare starts from
 //! - [`volume`], [`sample`]: the two kinds of shard
-//! - [`subset`]: the ids of some samples
+//! - [`subset`]: the ids of some samples; [`look`]: how a volume looks, by which copies are found
 //! - [`quarantine`]: why an input became no row
 //! - [`outcome`]: what became of one manifest range, in its shard's footer
 //! - [`index`]: the file `dataset.json`
 //! - [`inputs`]: how a model's inputs are made from volumes and texts
-//! - [`evaluation`]: answers and what they score
+//! - [`evaluation`]: answers and what they score; [`explanation`]: which slices count for an answer
 //! - [`report`]: what each program says about its run, as JSON; [`joined`]: several runs shown together
 //! - [`comparison`]: what tells evaluations apart, as JSON; [`ablation`]: the same of the rows of an ablation
 //! - [`config`]: TOML text plus overrides to a typed value
@@ -25,12 +25,14 @@ pub mod comparison;
 pub mod config;
 pub mod error;
 pub mod evaluation;
+pub mod explanation;
 pub mod guarded;
 pub mod id;
 pub mod identity;
 pub mod index;
 pub mod inputs;
 pub mod joined;
+pub mod look;
 pub mod manifest;
 pub mod outcome;
 pub mod quarantine;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluation::Answer;
+use crate::explanation::{AttentionMap, DeletionScore, QuestionDeletion, QuestionFocus};
 use crate::sample::{Split, Task};
 
 /// How many rows of one table went which way. `manifest_rows = rows + quarantined + duplicates`.
@@ -322,6 +323,19 @@ pub struct Explanation {
     pub shown: Vec<u32>,
     /// Picture of the shown slices side by side, relative to the run.
     pub picture: String,
+    /// A JPEG picture of all slices of the volume, relative to the run: 8 in a row, from left to right and top to bottom, slice 0 first,
+    /// each as high and wide as the volume's. Absent in reports of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sheet: Option<String>,
+    /// How its scores are spread. Absent in reports of earlier versions, as what follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub focus: Option<QuestionFocus>,
+    /// How likely its expected answer is without some slices, where that was asked for and scores weigh slices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion: Option<QuestionDeletion>,
+    /// Where its answer's tokens look, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention: Option<AttentionMap>,
 }
 
 /// `report.json` of `med2e3 explain`.
@@ -331,6 +345,9 @@ pub struct ExplainReport {
     pub checkpoint: String,
     /// Volumes in order, each with its questions.
     pub explanations: Vec<Explanation>,
+    /// What deletion of slices says over all questions; empty where it was not asked for, and in reports of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deletion: Vec<DeletionScore>,
     /// Wall seconds.
     pub seconds: f64,
 }

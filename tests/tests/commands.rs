@@ -33,7 +33,7 @@ const NOT_RUN: [(&str, &str); 15] = [
 ];
 
 /// What is added to a line so that it is done in a second on what the test made, by what the line begins with.
-const MADE_SMALL: [(&str, &str); 14] = [
+const MADE_SMALL: [(&str, &str); 15] = [
     ("med2e3-data prepare", "--set volume.shape=[8,64,64]"),
     ("med2e3-data sample configs/demo/", "--set 'counts=[{task=\"caption\",count=2},{task=\"open_vqa\",count=2}]'"),
     ("med2e3-data sample configs/sample/ablation", "--set 'counts=[{task=\"caption\",count=2}]'"),
@@ -63,7 +63,8 @@ const MADE_SMALL: [(&str, &str); 14] = [
          --set finetune.data.max_steps=1 --set finetune.step.batch=2 --set finetune.step.loss_group=all",
     ),
     ("med2e3 evaluate", "--set device=cpu --set threads=1 --set max_new_tokens=2"),
-    ("med2e3 explain", "--set device=cpu --set threads=1 --set max_new_tokens=2"),
+    ("med2e3 explain configs", "--set device=cpu --set threads=1 --set max_new_tokens=2"),
+    ("med2e3 explain --checkpoint", "--device cpu --max-new-tokens 2"),
     (
         "med2e3 retrieve",
         "--set device=cpu --set threads=1 --set dataset=small --set clip=/weights/m3d-clip-small \

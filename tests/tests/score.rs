@@ -203,6 +203,31 @@ fn every_format_gives_the_table_of_evaluate() {
             assert_eq!((&found["scores"], &found["matched"]), (&made.report["scores"], &json!(matched)), "{name}");
         }
     }
+    // Pairs for other programs' metrics, and what they say of them.
+    let own = [made.path("answers/report.json")];
+    run_to(0, made.command("own", &own, "for-judges").args(["--write", "pairs"]));
+    let pairs = fs::read_to_string(made.path("for-judges/caption.jsonl")).unwrap();
+    let values: String = pairs
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|pair| {
+            let [id, prediction, reference] = ["id", "prediction", "reference"].map(|key| pair[key].as_str().unwrap());
+            format!("{id},{}\n", if prediction.len() < reference.len() { 0.25 } else { 0.75 })
+        })
+        .collect();
+    let judged = made.write("green.csv", format!("id,value\n{values}"));
+    let scores = format!("green={}", judged.display());
+    run_to(0, made.command("own", &own, "judged").args(["--scores", &scores]));
+    let found = report(&made.path("judged"));
+    let imported: Vec<&Value> =
+        found["scores"].as_array().unwrap().iter().filter(|score| score["metric"] == "imported.green").collect();
+    assert_eq!((imported.len(), &imported[0]["task"]), (1, &json!("caption")));
+    let mean = imported[0]["micro"].as_f64().unwrap();
+    assert!((0.25..=0.75).contains(&mean) && imported[0]["interval"][0].as_f64().unwrap() <= mean);
+    let cut: String = values.lines().skip(1).map(|line| format!("{line}\n")).collect();
+    made.write("green.csv", format!("id,value\n{cut}"));
+    let said = run_to(2, made.command("own", &own, "cut").args(["--scores", &scores])).err;
+    assert!(said.contains("green.csv: expected a value of each of") && !made.path("cut").exists(), "{said}");
     // The page of runs takes it as it takes an evaluation.
     let page = made.path("page.html");
     run_to(0, program("med2e3").arg("report").arg(made.path("score-0")).arg("--out").arg(&page));

@@ -109,7 +109,7 @@ fn ct_files_are_read_only_in_the_volume_folder() {
         within: &[],
         // The demo set writes the NIfTI files that the flow then reads; see the next rule.
         allowed: &["pipeline/input/src/volume", "pipeline/prepare/src/demo_set"],
-        planted: ("trainer/src/verb/explain.rs", "use nifti::NiftiObject;"),
+        planted: ("trainer/src/verb/explain/pictures.rs", "use nifti::NiftiObject;"),
     }
     .holds();
 }
@@ -141,7 +141,7 @@ fn images_are_decoded_only_in_the_volume_folder() {
         part: Part::Product,
         within: &[],
         allowed: &["pipeline/input/src/volume"],
-        planted: ("trainer/src/verb/explain.rs", "let picture = image::open(path)?;"),
+        planted: ("trainer/src/verb/explain/pictures.rs", "let picture = image::open(path)?;"),
     }
     .holds();
 }

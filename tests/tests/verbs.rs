@@ -63,6 +63,24 @@ fn leaks_are_found_and_a_new_split_has_none() {
     assert_eq!(of("voxels")["shared"], 2, "{said}");
     assert!(of("look")["shared"].as_u64().unwrap() >= 1, "{said}");
     assert!(run_to(1, program("med2e3-data").arg("leaks").arg(&out)).out.contains("voxels"));
+    // An evaluation says it too, of the samples that it is of.
+    let answers = "SELECT sample_id AS id, answer AS prediction FROM samples WHERE split = 'test'";
+    let rows = Value::from(sql(&out, answers));
+    fs::write(folder.path().join("answers.json"), rows.to_string()).unwrap();
+    let mut score = program("med2e3");
+    score.args(["score", "--format", "plain", "--json", "--predictions"]);
+    score
+        .arg(folder.path().join("answers.json"))
+        .arg("--dataset")
+        .arg(&out)
+        .arg("--out")
+        .arg(folder.path().join("scored"));
+    let scored: Value = serde_json::from_str(&run_to(0, &mut score).out).unwrap();
+    let leaked = &scored["leaked"];
+    for kind in ["case", "report", "voxels", "look"] {
+        assert_eq!(leaked["by_kind"][kind], of(kind)["samples"], "{kind} {leaked}");
+    }
+    assert_eq!(leaked["of"], of("case")["of"], "{leaked}");
 
     let split = ["--name", "clean", "--validation", "0.3", "--test", "0.3", "--seed", "3", "--json"];
     let said = run_to(0, program("med2e3-data").arg("resplit").arg(&out).args(split)).out;

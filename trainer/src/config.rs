@@ -5,6 +5,7 @@ mod bert_score;
 mod checkpoint;
 mod clip;
 mod compute;
+mod explain;
 mod recompute;
 mod step;
 
@@ -35,6 +36,7 @@ pub use clip::{
     ClipDataConfig, ClipModelConfig, ClipStart, ClipStepConfig, ClipValidationConfig, FreshClip, TrainClipConfig,
 };
 pub use compute::{Algorithms, Attention, ComputeConfig, Matmul};
+pub use explain::{AttentionLayer, Chosen, EXPLAIN_MOVED, ExplainConfig, Place};
 pub(crate) use recompute::by_part;
 pub use recompute::{PartPolicies, PartPolicy, RecomputeConfig};
 pub use step::{MicroBatch, StepConfig, Within};
@@ -478,34 +480,6 @@ words! {
         /// Each, after the turns before it with their stated answers.
         Every = "every",
     }
-}
-
-/// `med2e3 explain`.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ExplainConfig {
-    /// Where to run.
-    pub device: DeviceChoice,
-    /// CPU threads of one operation; 0 leaves libtorch's choice.
-    pub threads: usize,
-    /// A run's folder (its last checkpoint) or one checkpoint's folder.
-    pub checkpoint: PathBuf,
-    /// A prepared dataset.
-    pub dataset: PathBuf,
-    /// Part of the study.
-    pub split: Split,
-    /// Volumes to explain, the first by id.
-    #[schemars(range(min = 1))]
-    pub volumes: usize,
-    /// Slices shown of each volume, spread evenly.
-    #[schemars(range(min = 1, max = MOST_SLICES))]
-    pub slices: usize,
-    /// Most tokens of an answer.
-    #[schemars(range(min = 1))]
-    pub max_new_tokens: usize,
-    /// What becomes of a dataset whose inputs are made in another way than those that the checkpoint learned from.
-    #[serde(default)]
-    pub other_inputs: OtherInputs,
 }
 
 /// `med2e3 retrieve`.

@@ -2,12 +2,11 @@
 
 use std::borrow::Cow;
 use std::env;
-use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
 use med2e3_program::machine::{ThreadsRefused, require_threads};
-use med2e3_program::note;
+use med2e3_program::{note, with_causes};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -159,9 +158,7 @@ fn taken(gpu: &Result<usize, DeviceError>) -> String {
     match gpu {
         Ok(count) => format!("note: device auto takes cuda:0 of {}", gpus(*count)),
         Err(error) => {
-            let chain = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
-            let reasons: Vec<String> = chain.map(ToString::to_string).collect();
-            format!("note: device auto takes the CPU: {}", reasons.join(": "))
+            format!("note: device auto takes the CPU: {}", with_causes(error))
         }
     }
 }

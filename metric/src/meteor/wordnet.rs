@@ -288,14 +288,15 @@ impl File {
 
     /// The file if its licence is that of the version, and if it has as many entries.
     fn checked(self, expected: usize) -> Result<File, WordNetError> {
-        let licence = self.text.lines().take_while(|line| line.starts_with(' '));
+        let mut licence = self.text.lines().take_while(|line| line.starts_with(' '));
         let version = |line: &str| Some(line.split_once("WordNet ")?.1.split_once(" Copyright")?.0.to_string());
-        let found = licence.clone().find_map(version);
+        let found = licence.find_map(version);
         if found.as_deref() != Some(VERSION) {
             let found = found.map_or("a file without its licence".into(), |version| format!("WordNet {version}"));
             return Err(WordNetError::Version { path: self.path, found });
         }
-        let found = memchr::memchr_iter(b'\n', self.text.as_bytes()).count() - licence.count();
+        let is_entry = |line: &&str| line.ends_with('\n') && !line.starts_with(' ');
+        let found = self.text.split_inclusive('\n').filter(is_entry).count();
         if found != expected {
             return Err(WordNetError::Count { path: self.path, found, expected });
         }

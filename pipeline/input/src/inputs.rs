@@ -4,15 +4,16 @@
 use std::path::Path;
 
 use med2e3_schemas::inputs::{CropNumbers, IntensityNumbers, VolumeInputs, VolumeRecipe};
-use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error, StrDeserializer};
+use serde::{Deserialize, Serialize};
 
 use crate::error::InputError;
+use crate::orientation::Plane;
 use crate::percentile::PercentileRange;
 use crate::recipe::{self, CtCrop, CtRecipe, Intensity};
 use crate::text::Template;
-use crate::volume::{self, Buffers, DeepPictures, ReadLimits};
+use crate::volume::{self, Buffers, DeepPictures, ReadLimits, Volume};
 use crate::window::{Window, WindowLevel};
 
 impl From<&CtRecipe> for VolumeRecipe {
@@ -62,22 +63,60 @@ fn ct_of(
     }
 }
 
-/// Reads a volume and prepares it as `inputs` state: values in D H W order, in the unit of their format.
+/// A volume as a model takes it, and where its slices are in the source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prepared {
+    /// In D H W order, in the unit of the format.
+    pub values: Vec<f32>,
+    /// One a slice.
+    pub slices: Vec<SourceSlice>,
+    /// The plane of the slices, where it is known.
+    pub plane: Option<Plane>,
+}
+
+/// Where a prepared slice is in the source.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct SourceSlice {
+    /// The nearest slice's number, see [`Volume::source_slice`]; `None` for padding.
+    pub source_slice: Option<i64>,
+    /// Millimetres along the patient axis across the slices, see [`Volume::slices_mm`]; `None` where the
+    /// source states no place, and for padding.
+    pub mm: Option<f64>,
+}
+
+impl SourceSlice {
+    fn at(volume: &Volume, depth: Option<f64>) -> SourceSlice {
+        let last = volume.shape_dhw[0] - 1;
+        let nearest = |depth: f64| volume.source_slice((depth.round().max(0.0) as usize).min(last));
+        let between = |depth: f64| {
+            let slices_mm = volume.slices_mm.as_ref()?;
+            let low = (depth.floor().max(0.0) as usize).min(last);
+            let (below, above) = (slices_mm[low], slices_mm[(low + 1).min(last)]);
+            Some(below + (above - below) * (depth - low as f64))
+        };
+        SourceSlice { source_slice: depth.map(nearest), mm: depth.and_then(between) }
+    }
+}
+
+/// Reads a volume and prepares it as `inputs` state.
 ///
 /// # Errors
 /// A volume that does not read or that the recipe refuses; an unknown word for 16-bit pictures.
-pub fn read_volume(path: &Path, inputs: &VolumeInputs, limits: &ReadLimits) -> Result<Vec<f32>, InputError> {
+pub fn read_volume(path: &Path, inputs: &VolumeInputs, limits: &ReadLimits) -> Result<Prepared, InputError> {
     let deep: DeepPictures = of_word("deep_pictures", &inputs.deep_pictures)?;
     check_numbers(inputs)?;
     let volume = volume::read_as(path, limits, &Buffers::default(), deep)?;
     let (shape_dhw, mut values) = (inputs.voxels.shape_dhw, Vec::new());
-    match inputs.recipe {
-        VolumeRecipe::M3d => recipe::m3d(&volume, shape_dhw, &mut values)?,
+    let depths = match inputs.recipe {
+        VolumeRecipe::M3d => recipe::m3d_depths(&recipe::m3d(&volume, shape_dhw, &mut values)?, shape_dhw[0]),
         VolumeRecipe::Ct { spacing_mm, intensity, crop } => {
-            recipe::ct(&volume, &ct_of(shape_dhw, spacing_mm, intensity, crop), &mut values)?
+            let recipe = ct_of(shape_dhw, spacing_mm, intensity, crop);
+            let info = recipe::ct(&volume, &recipe, &mut values)?;
+            recipe::ct_depths(&volume, &recipe, &info)?
         }
     };
-    Ok(values)
+    let slices = depths.into_iter().map(|depth| SourceSlice::at(&volume, depth)).collect();
+    Ok(Prepared { values, slices, plane: volume.plane })
 }
 
 /// The ranges that a configuration's own numbers have; a file that states inputs may hold any.

@@ -33,6 +33,20 @@ pub enum Plane {
 }
 
 impl Plane {
+    /// The patient axis across the slices: 0 right-left, 1 anterior-posterior, 2 superior-inferior.
+    pub fn world(self) -> usize {
+        match self {
+            Plane::Sagittal => 0,
+            Plane::Coronal => 1,
+            Plane::Axial => 2,
+        }
+    }
+
+    /// Where numbers along that axis grow: towards `right`, `anterior` or `superior`, as NIfTI counts.
+    pub fn towards(self) -> &'static str {
+        ["right", "anterior", "superior"][self.world()]
+    }
+
     /// The plane's word: `axial`, `coronal` or `sagittal`.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,5 +1,4 @@
-//! How a volume looks, in 64 bytes: which of two neighbouring regions is brighter, at 256 places, so that copies that were
-//! windowed, compressed or resampled are found though no byte is equal.
+//! How a volume looks ([`Look`]): which of two neighbouring regions is brighter, at 256 places.
 //!
 //! - It is taken from the whole volume as it was read, before any crop: the box around a body moves where compression
 //!   leaves a trace on black, the frame of an image does not. A copy whose frame was cut has another look.
@@ -7,6 +6,8 @@
 //!   regions as it is, or makes them equal.
 //! - Each place has a second bit: whether the two regions differ at all. Places that are flat in one of two volumes tell
 //!   nothing and are not compared, so a volume without structure is like no other.
+
+use med2e3_schemas::look::{Look, PLACES};
 
 use crate::volume::{Grid, Sample, Volume, with_samples};
 
@@ -19,94 +20,26 @@ const SAMPLES: [usize; 3] = [3, 5, 5];
 /// Regions along H and W that are left out at each side: there is little but air.
 const MARGIN: usize = 2;
 
-/// Places where two neighbours are compared.
-const PLACES: usize = 256;
-
 /// Two regions differ where their medians do by more than this share of the range of all medians, from the twentieth
 /// part up to the twentieth part down.
 const DIFFERENCE: f32 = 0.02;
 
-/// How many places two volumes must be expected to differ at if their looks had nothing to do with each other: fewer are
-/// no evidence.
-const LEAST_EXPECTED: u32 = 32;
-
-/// Copies differ at no more than one in so many of the expected places.
-const COPY: u32 = 9;
-
-/// How a volume looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
-    // Bit n: the second region of place n is brighter than the first.
-    brighter: [u64; PLACES / 64],
-    // Bit n: the regions of place n differ.
-    differs: [u64; PLACES / 64],
+/// The look of a volume, from 64,800 of its samples at most.
+pub fn look_of(volume: &Volume) -> Look {
+    with_samples!(&volume.samples, samples => look_of_grid(&volume.grid(samples), volume.rescale.slope < 0.0))
 }
 
-impl Look {
-    /// The look of a volume, from 64,800 of its samples at most.
-    pub fn of(volume: &Volume) -> Look {
-        with_samples!(&volume.samples, samples => Look::of_grid(&volume.grid(samples), volume.rescale.slope < 0.0))
+fn look_of_grid<T: Sample>(grid: &Grid<'_, T>, falling: bool) -> Look {
+    let medians = medians(grid, falling);
+    let mut sorted = medians.clone();
+    sorted.sort_unstable_by(f32::total_cmp);
+    let least = DIFFERENCE * (sorted[sorted.len() - 1 - sorted.len() / 20] - sorted[sorted.len() / 20]);
+    let (mut brighter, mut differs) = ([false; PLACES], [false; PLACES]);
+    for (place, (first, second)) in places().into_iter().enumerate() {
+        let step = medians[second] - medians[first];
+        (brighter[place], differs[place]) = (step > least, step.abs() > least);
     }
-
-    fn of_grid<T: Sample>(grid: &Grid<'_, T>, falling: bool) -> Look {
-        let medians = medians(grid, falling);
-        let mut sorted = medians.clone();
-        sorted.sort_unstable_by(f32::total_cmp);
-        let least = DIFFERENCE * (sorted[sorted.len() - 1 - sorted.len() / 20] - sorted[sorted.len() / 20]);
-        let mut look = Look { brighter: [0; 4], differs: [0; 4] };
-        for (place, (first, second)) in places().into_iter().enumerate() {
-            let step = medians[second] - medians[first];
-            look.brighter[place / 64] |= u64::from(step > least) << (place % 64);
-            look.differs[place / 64] |= u64::from(step.abs() > least) << (place % 64);
-        }
-        look
-    }
-
-    /// The bytes of `perceptual_hash`: what is brighter, then what differs, each 256 bits, lowest first.
-    pub fn to_bytes(&self) -> [u8; 64] {
-        let mut bytes = [0; 64];
-        let words = self.brighter.iter().chain(&self.differs);
-        bytes.chunks_exact_mut(8).zip(words).for_each(|(bytes, word)| bytes.copy_from_slice(&word.to_le_bytes()));
-        bytes
-    }
-
-    /// The look that [`Look::to_bytes`] wrote.
-    pub fn from_bytes(bytes: &[u8; 64]) -> Look {
-        let (words, _) = bytes.as_chunks::<8>();
-        let word = |n: usize| u64::from_le_bytes(words[n]);
-        Look { brighter: std::array::from_fn(word), differs: std::array::from_fn(|n| word(n + 4)) }
-    }
-
-    /// Whether the volume has enough structure to be like any other.
-    pub fn tells(&self) -> bool {
-        // Of the places compared at most half are expected to differ.
-        self.differs.iter().map(|word| word.count_ones()).sum::<u32>() >= 2 * LEAST_EXPECTED
-    }
-
-    /// Whether two volumes look like copies of one image.
-    ///
-    /// Of the places where both have a difference, looks that have nothing to do with each other would disagree at an
-    /// expected number, which follows from how often each has the brighter region second. Copies disagree at no more than
-    /// a ninth of it; where it is below 32 nothing is claimed.
-    pub fn is_like(&self, other: &Look) -> bool {
-        let (mut both, mut unequal) = (0, 0);
-        for word in 0..PLACES / 64 {
-            let compared = self.differs[word] & other.differs[word];
-            both += compared.count_ones();
-            unequal += (compared & (self.brighter[word] ^ other.brighter[word])).count_ones();
-        }
-        // The expected number is at most half of the places compared: most pairs end here.
-        if both < 2 * LEAST_EXPECTED || 2 * COPY * unequal > both {
-            return false;
-        }
-        let ones = |a: &Look, b: &Look| -> u32 {
-            (0..PLACES / 64).map(|word| (a.brighter[word] & a.differs[word] & b.differs[word]).count_ones()).sum()
-        };
-        let (mine, theirs) = (ones(self, other), ones(other, self));
-        // Times `both`.
-        let expected = mine * (both - theirs) + theirs * (both - mine);
-        expected >= LEAST_EXPECTED * both && COPY * unequal * both <= expected
-    }
+    Look::new(&brighter, &differs)
 }
 
 /// The median of each region that is not at the margin, D H W; negated where larger samples are smaller values.

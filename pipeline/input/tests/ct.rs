@@ -1,7 +1,7 @@
 //! Recipe `ct` and antialiased resampling: compared with torch, MONAI, numpy and SimpleITK (golden files); refused
 //! volumes.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use med2e3_input::InputError;
 use med2e3_input::recipe::{self, CtCrop, CtRecipe, Intensity};
@@ -20,17 +20,11 @@ fn shape(text: &str) -> [usize; 3] {
 /// HU stored as by scanners, unsigned with an offset of 1024, 5 x 0.75 x 0.75 mm.
 fn scan(hu: &[f32], shape_dhw: [usize; 3]) -> Volume {
     Volume {
-        path: PathBuf::from("made"),
-        shape_dhw,
         samples: hu.iter().map(|hu| (hu + 1024.0) as u16).collect::<Vec<_>>().into(),
-        arrangement: Arrangement::DHW,
         rescale: Rescale { slope: 1.0, intercept: -1024.0 },
         spacing_mm_dhw: Some([5.0, 0.75, 0.75]),
-        orientation: None,
-        plane: None,
         hu_known: true,
-        slices_dropped: Vec::new(),
-        notes: Vec::new(),
+        ..Volume::plain(Path::new("made"), shape_dhw, Vec::<u16>::new(), Rescale::IDENTITY)
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use med2e3_input::perceptual::Look;
+use med2e3_input::perceptual::look_of;
 use med2e3_input::volume::{Arrangement, Rescale, Volume};
+use med2e3_schemas::look::Look;
 
 const GOLDEN: &str = include_str!("golden/perceptual.txt");
 
@@ -49,7 +50,7 @@ fn looks_are_the_golden_ones() {
         let words: Vec<&str> = line.split(' ').collect();
         let number = |n: usize| words[n].parse::<usize>().unwrap();
         let shape = [number(0), number(1), number(2)];
-        let look = Look::of(&volume(shape, blocks(shape, number(3) as u64)));
+        let look = look_of(&volume(shape, blocks(shape, number(3) as u64)));
         assert_eq!(hex(look), words[4], "{shape:?}");
         assert_eq!(Look::from_bytes(&look.to_bytes()), look);
     }
@@ -60,29 +61,29 @@ fn looks_are_the_golden_ones() {
 fn windows_orders_of_storage_and_slopes_leave_the_look() {
     let shape = [20, 70, 90];
     let samples = blocks(shape, 3);
-    let look = Look::of(&volume(shape, samples.clone()));
+    let look = look_of(&volume(shape, samples.clone()));
     assert!(look.tells() && look.is_like(&look));
     let windowed = |low: i16, high: i16| -> Vec<i16> { samples.iter().map(|v| (*v).clamp(low, high)).collect() };
     for (low, high) in [(0, 700), (300, 1100), (200, 900)] {
-        let other = Look::of(&volume(shape, windowed(low, high)));
+        let other = look_of(&volume(shape, windowed(low, high)));
         assert!(look.is_like(&other) && other.is_like(&look), "{low} to {high}");
     }
     // Falling values, and another order on disk.
     let falling = samples.iter().map(|v| -v).collect();
     let turned = Volume { rescale: Rescale { slope: -1.0, ..Rescale::IDENTITY }, ..volume(shape, falling) };
-    assert_eq!(Look::of(&turned), look);
+    assert_eq!(look_of(&turned), look);
     let mut columns = vec![0; samples.len()];
     for (n, value) in samples.iter().enumerate() {
         let [d, h, w] = [n / (70 * 90), n / 90 % 70, n % 90];
         columns[(w * 70 + h) * 20 + d] = *value;
     }
-    assert_eq!(Look::of(&Volume { arrangement: Arrangement::WHD, ..volume(shape, columns) }), look);
+    assert_eq!(look_of(&Volume { arrangement: Arrangement::WHD, ..volume(shape, columns) }), look);
 }
 
 #[test]
 fn others_and_volumes_without_structure_are_like_none() {
     let shape = [20, 70, 90];
-    let looks: Vec<Look> = (0..40).map(|seed| Look::of(&volume(shape, others(shape, seed)))).collect();
+    let looks: Vec<Look> = (0..40).map(|seed| look_of(&volume(shape, others(shape, seed)))).collect();
     for (n, look) in looks.iter().enumerate() {
         assert!(looks[..n].iter().all(|other| !look.is_like(other)), "{n}");
     }
@@ -92,11 +93,11 @@ fn others_and_volumes_without_structure_are_like_none() {
     let ramp: Vec<i16> = (0..size).map(|n| (n / 90 % 70) as i16).collect();
     let boxed: Vec<i16> = (0..size).map(|n| i16::from((20..40).contains(&(n % 90))) * 100).collect();
     for samples in [flat, ramp, boxed] {
-        let look = Look::of(&volume(shape, samples));
+        let look = look_of(&volume(shape, samples));
         assert!(!look.is_like(&look));
     }
     for shape in [[1, 1, 1], [1, 1, 3], [2, 3, 1]] {
-        let look = Look::of(&volume(shape, (0..shape.iter().product::<usize>() as i16).collect()));
+        let look = look_of(&volume(shape, (0..shape.iter().product::<usize>() as i16).collect()));
         assert!(!look.is_like(&look), "{shape:?}");
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use med2e3_input::InputError;
 use med2e3_input::reading::{self, File};
 use med2e3_input::volume::{self, Looked, ReadLimits};
+use med2e3_program::with_causes;
 use med2e3_schemas::Id;
 use med2e3_schemas::manifest::ManifestVolume;
 use med2e3_schemas::quarantine::{QuarantineRecord, Reason, Table};
@@ -18,7 +19,6 @@ use crate::PrepareError;
 use crate::config::{PrepareConfig, Recipe};
 use crate::manifest::{Manifest, link_out_of};
 use crate::progress::RowProgress;
-use crate::work::chain;
 
 /// What is known of the rows before any is prepared. What only decoding tells is not: damage within a compressed stream, values
 /// that are all equal or no numbers, units that a format does not state, texts of which no target is left.
@@ -160,7 +160,7 @@ impl Looker<'_> {
             Ok(looked) => looked,
             Err(fault @ InputError::Machine(_)) => return Err(fault.into()),
             Err(error) => {
-                let detail = chain(&error).replace(&format!("{}/", self.root.display()), "");
+                let detail = with_causes(&error).replace(&format!("{}/", self.root.display()), "");
                 return reject(error.reason(), detail, error.byte_offset());
             }
         };

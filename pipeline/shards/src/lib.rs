@@ -9,13 +9,14 @@
 //! - [`index`]: the file `dataset.json`, read and written
 //! - [`subset`]: named lists of samples in a dataset
 //! - [`shards`]: the shards that the index names, opened
-//! - [`dataset`]: a dataset's folder, opened
+//! - [`dataset`]: a dataset's folder, opened; [`cohort`]: what tells whether two of its splits share something
 //! - [`selection`]: which samples, and the identity of the choice
 //! - [`error`]: the crate's one error type
 //!
 //! Nothing here knows CT formats, queues or DataFusion.
 
 pub mod codes;
+pub mod cohort;
 pub mod dataset;
 pub mod error;
 mod footer;

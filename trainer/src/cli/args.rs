@@ -8,6 +8,7 @@ use med2e3_program::{CompletionsArgs, ConfigArgs, ManArgs, RunArgs, WorkPart};
 
 use med2e3_schemas::sample::{Split, Task};
 
+use super::explain::ExplainArgs;
 use super::words::{Devices, words};
 use crate::config::NltkRelease;
 use crate::device::DeviceChoice;
@@ -20,6 +21,7 @@ use crate::precision::Precision;
 use crate::predictions::{Format, Written};
 use crate::verb::bench::sizes::{Policy, Sizes, Stage, Tune};
 use crate::verb::compare::System;
+use crate::verb::score::imported::Imported;
 use crate::verb::verify::DEFAULT_TOLERANCE;
 
 /// Trains, evaluates and explains the Med-2E3 model on prepared datasets.
@@ -175,12 +177,14 @@ pub(super) enum Verb {
         /// Where to run
         #[arg(long, value_parser = Devices, default_value = "auto")]
         device: DeviceChoice,
-        /// Print the answer and one score a slice as JSON
+        /// Print the answer, one score a slice, and where each slice is in the source, as JSON
         #[arg(long)]
         json: bool,
     },
     /// Show which slices each question about a volume looks at
-    Explain(RunArgs),
+    ///
+    /// With a configuration: questions of a dataset. With --question: one question about one volume on disk, drawn into --picture.
+    Explain(ExplainArgs),
     /// Find captions by volume and volumes by caption with M3D-CLIP
     Retrieve(RunArgs),
     /// Turn published weights into a checkpoint: the released Med-2E3, or Phi-3, SigLIP and M3D-CLIP apart
@@ -355,6 +359,10 @@ pub(super) struct ScoreArgs {
     /// Score what is there although samples have no prediction
     #[arg(long, requires = "predictions")]
     pub(super) partial: bool,
+    /// Scores of these predictions that another program computed, such as --scores green=green.csv: CSV, JSON or JSON lines with id
+    /// (of a sample) and value; may be given again
+    #[arg(long, value_name = "NAME=FILE", requires = "predictions")]
+    pub(super) scores: Vec<Imported>,
     /// Write answers and scores as another program's scripts do, too
     #[arg(long, value_parser = words::<Written>(), requires = "predictions")]
     pub(super) write: Option<Written>,

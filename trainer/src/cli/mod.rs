@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod explain;
 mod summary;
 mod words;
 
@@ -28,7 +29,6 @@ use crate::verb::ask::{Question, ask};
 use crate::verb::compare::{System, Wanted, compare, for_a_terminal};
 use crate::verb::evaluate::evaluate;
 use crate::verb::exchange::{self, Import};
-use crate::verb::explain::explain;
 use crate::verb::plan::{PlanFor, plan};
 use crate::verb::retrieve::retrieve;
 use crate::verb::runs::{runs, table};
@@ -86,10 +86,7 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             return Ok(Ending::of(!ablated.open.is_empty()));
         }
         Verb::Score(args) => score_of(&args, out)?,
-        Verb::Explain(run) => {
-            let report = explain(&run.read_config()?, &run.out)?;
-            print_run(out, &run, &report, summary::explained)?;
-        }
+        Verb::Explain(args) => explain::run(&args, out)?,
         Verb::Retrieve(run) => {
             let report = retrieve(&run.read_config()?, &run.out)?;
             print_run(out, &run, &report, summary::retrieved)?;
@@ -104,7 +101,7 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
                 max_new_tokens,
                 device,
             };
-            print(out, json, &ask(&asked)?, |reply| format!("{}\n", reply.answer))?;
+            print(out, json, &ask(&asked)?, |asked| format!("{}\n", asked.reply.answer))?;
         }
         Verb::Import(args) => {
             let import = Import {
@@ -172,6 +169,7 @@ fn score_of(args: &ScoreArgs, out: &mut Stdout) -> anyhow::Result<()> {
         tasks: args.tasks.clone(),
         partial: args.partial,
         meteor,
+        imported: args.scores.clone(),
         write: args.write,
         seed: args.seed,
         threads: cores(),

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use med2e3_schemas::evaluation::EvaluateReport;
+use med2e3_schemas::evaluation::{EvaluateReport, main_metric};
 use med2e3_schemas::report::{ClipStep, ExplainReport, RetrieveReport, TrainClipReport, TrainReport, TrainStep};
 use med2e3_schemas::sample::Task;
 
 use crate::files::model_files::Tables;
 use crate::model::Preset;
 use crate::train::StoppedRun;
+use crate::verb::ask::Located;
 use crate::verb::exchange::Exchanged;
 use crate::verb::score::pairs::PairsReport;
 use crate::verb::verify::VerifyReport;
@@ -91,6 +92,7 @@ pub(super) fn evaluated(report: &EvaluateReport) -> String {
             text += &format!("{}: {:.2} % of the answers {meaning}\n", task.as_str(), 100.0 * share);
         }
     }
+    text += &leaked(report);
     text += &controls(report);
     if let Some(focus) = &report.focus {
         for topic in &focus.topics {
@@ -103,6 +105,13 @@ pub(super) fn evaluated(report: &EvaluateReport) -> String {
         }
         for distance in &focus.distances {
             text += &format!("scores, to {}: {:.4} bits apart\n", distance.between, distance.bits);
+        }
+        if let Some(pattern) = &focus.pattern {
+            let interval = pattern.interval.map_or(String::new(), |[low, high]| format!(" ({low:.2} to {high:.2})"));
+            text += &format!(
+                "scores, groups of {} slices: rank correlation {:.2}{interval}\n",
+                pattern.group, pattern.correlation
+            );
         }
     }
     if report.answers_cut > 0 {
@@ -117,6 +126,31 @@ pub(super) fn evaluated(report: &EvaluateReport) -> String {
             Some(computed) => text += &format!("{name}: as {computed}\n"),
             None if has_texts => text += &format!("{name}: not computed; it needs {needs}\n"),
             None => {}
+        }
+    }
+    text
+}
+
+/// What is known of answers that may be remembered.
+fn leaked(report: &EvaluateReport) -> String {
+    let Some(leaked) = report.leaked.as_ref().filter(|leaked| leaked.samples > 0) else { return String::new() };
+    let kinds: Vec<String> = leaked.by_kind.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    let mut text = format!(
+        "{} of {} samples share something with the training split ({}); med2e3-data resplit makes a split that shares nothing\n",
+        leaked.samples,
+        leaked.of,
+        kinds.join(", ")
+    );
+    for score in report.scores.iter().filter(|score| score.topic.is_none()) {
+        if let Some(mean) = score.without_leaked.as_ref().filter(|_| score.metric == main_metric(score.task)) {
+            text += &format!(
+                "without them: {} {} {:.2} % over {} samples, {:.2} % with them\n",
+                score.task.as_str(),
+                score.metric,
+                100.0 * mean.micro,
+                mean.count,
+                100.0 * score.micro
+            );
         }
     }
     text
@@ -162,7 +196,24 @@ pub(super) fn scored_pairs(report: &PairsReport, out: &Path) -> String {
 }
 
 pub(super) fn explained(report: &ExplainReport) -> String {
-    format!("{} questions explained\n", report.explanations.len())
+    let mut text = format!("{} questions explained\n", report.explanations.len());
+    for score in &report.deletion {
+        let interval = score.interval.map_or(String::new(), |[low, high]| format!(" ({low:.4} to {high:.4})"));
+        writeln!(
+            text,
+            "{:>2} without a score: the expected answer's log-probability falls by {:.4} a token where they had the highest, by {:.4} where drawn; difference {:.4}{interval}",
+            score.slices, score.best, score.random, score.difference
+        )
+        .expect("a string takes any text");
+    }
+    if !report.deletion.is_empty() {
+        text += "the 3D tokens see all slices, whatever the scores\n";
+    }
+    text
+}
+
+pub(super) fn explained_file(found: &Located, picture: &Path) -> String {
+    format!("{}\nwritten: {}\n", found.reply.answer, picture.display())
 }
 
 pub(super) fn retrieved(report: &RetrieveReport) -> String {

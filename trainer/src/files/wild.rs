@@ -1,7 +1,6 @@
 //! No number in a model's files panics or costs memory: each one in turn is replaced by those that overflow, divide by zero or are
 //! none, and opening the model then ends in a model or in one message that names the key.
 
-use std::error::Error;
 use std::fs;
 use std::path::Path;
 
@@ -15,6 +14,7 @@ use super::model_files::{ModelFiles, ModelPaths};
 use super::names::CONFIG;
 use crate::TrainerError;
 use crate::model::{LoraConfig, Med2e3, Med2e3Config, Preset};
+use med2e3_program::with_causes;
 
 const WHOLE: [i64; 8] = [0, -1, 1, 1 << 31, 1 << 32, 1 << 40, i64::MAX, i64::MIN];
 const FLOATS: [f64; 9] =
@@ -33,20 +33,10 @@ fn write_model(folder: &Path) {
     snapshot(&contents).unwrap().write(folder).unwrap();
 }
 
-/// An error with its causes.
-fn chain(error: &TrainerError) -> String {
-    let (mut chain, mut cause) = (error.to_string(), error.source());
-    while let Some(error) = cause {
-        chain = format!("{chain}: {error}");
-        cause = error.source();
-    }
-    chain
-}
-
 /// Loads the model, which may fail in one message of moderate length that names the key, or a weight of another shape.
 fn expect_words(key: &str, what: &str, open: impl Fn() -> Result<ModelFiles, TrainerError>) -> bool {
     let Err(error) = open().and_then(|files| files.load(Device::Cpu, Kind::Float)) else { return true };
-    let message = chain(&error);
+    let message = with_causes(&error);
     // Numbers that may stand by themselves may not fit other ones, or the weights.
     let others =
         ["weight", "slices over pooled depth", "the volume's slice", "variant.connector", "adapter_config.json"];
@@ -167,5 +157,5 @@ fn no_number_of_published_files_panics() {
     assert!(refused > tried / 3, "{refused} of {tried}");
     // A file that is larger than any of its kind is not held.
     fs::write(folder.join("llm/config.json"), format!("[{}0]", "0,".repeat(5 << 20))).unwrap();
-    assert!(chain(&open().err().unwrap()).contains("expected 8388608 bytes or fewer"));
+    assert!(with_causes(&open().err().unwrap()).contains("expected 8388608 bytes or fewer"));
 }

@@ -7,7 +7,7 @@ use med2e3_input::inputs::deep_pictures_word;
 use med2e3_input::text::{LengthBudget, QuestionTokenizer, Template, Tokenizer, Turn};
 use med2e3_input::volume::DeepPictures;
 use med2e3_schemas::inputs::{Inputs, VolumeInputs, VolumeRecipe};
-use med2e3_schemas::sample::{SampleRow, Task};
+use med2e3_schemas::sample::{IGNORED, SampleRow, Task};
 use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
 use med2e3_shards::Dataset;
 use serde::Serialize;
@@ -18,6 +18,7 @@ use crate::config::OtherInputs;
 use crate::device::DeviceChoice;
 use crate::files::checkpoint::Checkpoint;
 use crate::fit::{self, Learned};
+use crate::generate::letters::{LetterTokens, likeliest_letter};
 use crate::generate::{Decoding, Until, generate};
 use crate::model::splice::VOLUME_ID;
 use crate::model::{LanguageModelConfig, Med2e3, ModelInput, TargetWeights, TextInput};
@@ -58,7 +59,7 @@ pub struct Prompt {
 }
 
 /// The answer to a prompt.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Reply {
     /// The text, without the end token.
     pub answer: String,
@@ -67,6 +68,12 @@ pub struct Reply {
     pub scores: Vec<f32>,
     /// Whether it was ended by the most tokens that were allowed, not by an end token.
     pub is_cut: bool,
+    /// The answer's tokens.
+    #[serde(skip)]
+    pub ids: Vec<i64>,
+    /// The place of the offered letter that was the most likely first token, where letters are offered.
+    #[serde(skip)]
+    pub likeliest: Option<usize>,
 }
 
 impl Answerer {
@@ -116,6 +123,33 @@ impl Answerer {
         self.model.config().vision3d.img_size.map(|n| n as usize)
     }
 
+    /// Its model.
+    pub(crate) fn model(&self) -> &Med2e3 {
+        &self.model
+    }
+
+    /// A sample's prompt with an answer behind it, whose tokens are the targets; its volumes are the first ones of a batch.
+    pub(crate) fn text_of(&self, sample: &SampleRow, prompt: &[i32], answer: &[i64]) -> TextInput {
+        let wide = |ids: &[i32]| ids.iter().map(|id| i64::from(*id)).collect::<Vec<i64>>();
+        let question = match self.question_form() {
+            QuestionForm::Llm => &sample.question_ids_llm,
+            QuestionForm::Bert => sample.question_ids_bert.as_ref().unwrap_or(&sample.question_ids_llm),
+        };
+        let mut ids = wide(prompt);
+        let mut labels = vec![IGNORED; ids.len()];
+        ids.extend(answer);
+        labels.extend(answer);
+        let shown = ids.iter().filter(|id| **id == VOLUME_ID).count();
+        TextInput {
+            ids,
+            labels,
+            volumes: (0..shown).collect(),
+            question_ids: wide(question),
+            key: 0,
+            scores: Vec::new(),
+        }
+    }
+
     /// The device that volumes go to.
     pub fn device(&self) -> Device {
         self.device
@@ -155,6 +189,13 @@ impl Answerer {
     /// Whether a reply has slice scores.
     pub fn scores_slices(&self) -> bool {
         self.model.encoder2d().is_some()
+    }
+
+    /// How many slices share a layer of 3D tokens, where the model has both.
+    pub(crate) fn slices_of_a_layer(&self) -> Option<usize> {
+        let config = self.model.config();
+        self.model.encoder3d().filter(|_| self.scores_slices())?;
+        Some((config.slice_count() / config.pooled_grid()[0]) as usize)
     }
 
     /// Whether slices count by scores, so that other scores give another answer.
@@ -237,6 +278,15 @@ impl Answerer {
         Ok(Prompt { ids: wide(encoded.ids), question_ids: wide(self.question_ids(question)?), key: 0 })
     }
 
+    /// The first token of a stated answer to a question about one volume; `None` where they can't be laid out.
+    pub(crate) fn first_token(&self, task: Task, question: &str, answer: &str) -> Option<i64> {
+        let budget = LengthBudget { total: usize::MAX, visual_tokens: 0, keep_end: false };
+        let turn = Turn { question: self.template.with_image(task, question), answer: Some(answer.into()) };
+        let encoded = self.template.encode(&self.tokenizer, &[turn], &budget).ok()?;
+        let start = encoded.target_spans.first()?.0 as usize;
+        encoded.ids.get(start).map(|id| i64::from(*id))
+    }
+
     fn question_ids(&self, question: &str) -> Result<Vec<i32>, TrainerError> {
         if !self.model.reads_questions_as_text() {
             return Ok(self.tokenizer.encode(question)?);
@@ -274,10 +324,11 @@ impl Answerer {
                 scores: Vec::new(),
             }
         };
-        self.answer_batch(voxels_bcdhw, prompts.iter().map(text).collect(), decoding, max_new_tokens)
+        self.answer_batch(voxels_bcdhw, prompts.iter().map(text).collect(), &[], decoding, max_new_tokens)
     }
 
-    /// As [`Answerer::answer`] for texts that state which volumes they show: (volumes, 1, D, H, W), each once.
+    /// As [`Answerer::answer`] for texts that state which volumes they show: (volumes, 1, D, H, W), each once; `letters` are the tokens of
+    /// each text's offered letters, as far as any are.
     ///
     /// # Errors
     /// As [`generate`].
@@ -285,13 +336,14 @@ impl Answerer {
         &self,
         voxels_vcdhw: &Tensor,
         texts: Vec<TextInput>,
+        letters: &[LetterTokens],
         decoding: Decoding,
         max_new_tokens: usize,
     ) -> Result<Vec<Reply>, TrainerError> {
         let (voxels_vcdhw, weights) = (voxels_vcdhw.to_device(self.device), TargetWeights::Mean);
         let input = ModelInput { voxels_vcdhw, texts, weights };
         let until = Until { max_new_tokens, stop_ids: self.stop_ids.clone() };
-        replies(&self.model, &self.tokenizer, &input, decoding, &until)
+        replies(&self.model, &self.tokenizer, &input, letters, decoding, &until)
     }
 }
 
@@ -304,7 +356,7 @@ pub(crate) fn stop_ids(llm: &LanguageModelConfig, stated: Option<i32>, tokenizer
     ids
 }
 
-/// Answers the texts of an input, in their order. Blocks until all have ended.
+/// Answers the texts of an input, in their order; `letters` as in [`Answerer::answer_batch`]. Blocks until all have ended.
 ///
 /// # Errors
 /// As [`generate`].
@@ -312,19 +364,24 @@ pub(crate) fn replies(
     model: &Med2e3,
     tokenizer: &Tokenizer,
     input: &ModelInput,
+    letters: &[LetterTokens],
     decoding: Decoding,
     until: &Until,
 ) -> Result<Vec<Reply>, TrainerError> {
     let generated = generate(model, input, decoding, until)?;
     let scores_mn = generated.scores_mn.to_device(Device::Cpu).to_kind(Kind::Float);
+    let first_bv = generated.first_bv.filter(|_| !letters.is_empty()).map(|first_bv| first_bv.to_device(Device::Cpu));
     let (mut mention, mut replies) = (0, Vec::with_capacity(input.texts.len()));
-    for (text, ids) in input.texts.iter().zip(&generated.ids) {
-        let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-        let answer = tokenizer.decode(&ids)?.trim().to_owned();
+    for (row, (text, ids)) in input.texts.iter().zip(generated.ids).enumerate() {
+        let narrow: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+        let answer = tokenizer.decode(&narrow)?.trim().to_owned();
         let scores = || Vec::try_from(scores_mn.get(mention)).expect("a flat f32 tensor on the CPU");
         let scores = if text.volumes.is_empty() { Vec::new() } else { scores() };
         // The token that ends an answer is none of its ids.
-        replies.push(Reply { answer, scores, is_cut: ids.len() >= until.max_new_tokens });
+        let is_cut = ids.len() >= until.max_new_tokens;
+        let likeliest = letters.get(row).zip(first_bv.as_ref());
+        let likeliest = likeliest.and_then(|(tokens, first_bv)| likeliest_letter(&first_bv.get(row as i64), tokens));
+        replies.push(Reply { answer, scores, is_cut, ids, likeliest });
         mention += text.volumes.len() as i64;
     }
     Ok(replies)

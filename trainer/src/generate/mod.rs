@@ -6,12 +6,13 @@
 //! # Layout
 //! - [`answerer`]: a checkpoint that is ready to answer, with its tokenizers
 //! - `decoding`: how tokens are chosen; `sample`, `beam`: two of the ways
-//! - `rows`: the growing rows; `judged`: an answer with its metrics
+//! - `rows`: the growing rows; `judged`: an answer with its metrics; `letters`: the choice that a model finds the most likely
 
 pub mod answerer;
 mod beam;
 mod decoding;
 pub(crate) mod judged;
+pub(crate) mod letters;
 mod rows;
 mod sample;
 
@@ -30,6 +31,8 @@ pub struct Generated {
     pub ids: Vec<Vec<i64>>,
     /// f32, (M, N): the scores of every volume that the texts show, see [`crate::model::VisualFeatures::scores_mn`].
     pub scores_mn: Tensor,
+    /// f32, (B, V): the logits of each row's first new token; None without a row, or where no token is asked for.
+    pub first_bv: Option<Tensor>,
 }
 
 /// Answers every row of the batch. Labels of the input are not read.
@@ -45,8 +48,8 @@ pub fn generate(
 ) -> Result<Generated, ModelError> {
     let (embeddings_bte, lengths, scores_mn) = model.prompt(input)?;
     let keys = sample::row_keys(input);
-    let ids = continue_rows(model.llm(), &embeddings_bte, &lengths, &keys, decoding, until)?;
-    Ok(Generated { ids, scores_mn })
+    let (ids, first_bv) = continued(model.llm(), &embeddings_bte, &lengths, &keys, decoding, until)?;
+    Ok(Generated { ids, scores_mn, first_bv })
 }
 
 /// [`generate`] after embeddings (B, T, E) that are right-padded to the longest of `lengths`; `keys`, one a row, distinguish
@@ -62,20 +65,34 @@ pub fn continue_rows(
     decoding: Decoding,
     until: &Until,
 ) -> Result<Vec<Vec<i64>>, ModelError> {
+    Ok(continued(llm, embeddings_bte, lengths, keys, decoding, until)?.0)
+}
+
+/// As [`continue_rows`], with the logits (B, V) of the first new tokens.
+fn continued(
+    llm: &LanguageModel,
+    embeddings_bte: &Tensor,
+    lengths: &[usize],
+    keys: &[u64],
+    decoding: Decoding,
+    until: &Until,
+) -> Result<(Vec<Vec<i64>>, Option<Tensor>), ModelError> {
     decoding.check()?;
     if lengths.is_empty() || until.max_new_tokens == 0 {
-        return Ok(vec![Vec::new(); lengths.len()]);
+        return Ok((vec![Vec::new(); lengths.len()], None));
     }
     no_grad(|| {
         let rows = Rows::start(llm, embeddings_bte, lengths, until.max_new_tokens)?;
-        match decoding {
+        let first_bv = rows.logits();
+        let ids = match decoding {
             Decoding::Greedy => token_by_token(rows, until, |logits_bv, _| logits_bv.argmax(-1, false)),
             Decoding::Sample { temperature, top_p, seed } => {
                 let sampler = Sampler { temperature, top_p, seed, keys };
                 token_by_token(rows, until, |logits_bv, step| sampler.draw(logits_bv, step))
             }
             Decoding::Beam { beams, length_penalty } => beam::search(rows, until, beams, length_penalty),
-        }
+        }?;
+        Ok((ids, Some(first_bv)))
     })
 }
 

@@ -57,6 +57,9 @@ pub struct Event {
     event: EventPtr,
 }
 
+// SAFETY: a `c10::Event` belongs to no thread: the device's runtime lets any thread wait for it and close it.
+unsafe impl Send for Event {}
+
 impl Event {
     /// A moment that has passed.
     fn passed() -> Event {
@@ -228,7 +231,13 @@ impl Download {
         Ok(Download { tensor, event: Event { event } })
     }
 
-    /// The tensor on the CPU; waits for it.
+    /// Bytes of host memory that the copy of a tensor takes: pinned memory is given in powers of two.
+    pub fn host_bytes(tensor: &Tensor) -> u64 {
+        let bytes = (tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64;
+        if cuda_index(tensor.device()).is_none() { bytes } else { bytes.next_power_of_two() }
+    }
+
+    /// The tensor on the CPU; waits for it, in any thread.
     ///
     /// # Errors
     /// The device reports a failed computation.
@@ -259,9 +268,11 @@ mod tests {
     #[test]
     fn a_download_is_what_the_tensor_was_when_it_started() {
         let mut tensor = Tensor::from_slice(&[1f64, 2.0]);
+        assert_eq!(Download::host_bytes(&tensor), 16);
         let download = Download::start(&tensor).unwrap();
         let _ = tensor.zero_();
-        assert_eq!(download.finish().unwrap(), Tensor::from_slice(&[1f64, 2.0]));
+        let finished = std::thread::spawn(|| download.finish().unwrap()).join().unwrap();
+        assert_eq!(finished, Tensor::from_slice(&[1f64, 2.0]));
     }
 
     #[test]

@@ -235,6 +235,11 @@ impl Med2e3Config {
         }
     }
 
+    /// 3D tokens that the language model gets of a volume.
+    pub(crate) fn visual_tokens_3d(&self) -> i64 {
+        if self.variant.visual_tokens == VisualTokens::Vision2d { 0 } else { self.pooled_grid().iter().product() }
+    }
+
     /// The 3D tokens' grid after pooling, D H W.
     pub(crate) fn pooled_grid(&self) -> [i64; 3] {
         self.variant.connector3d.pooled(self.vision3d.grid())

@@ -59,6 +59,14 @@ pub(super) struct Visual<'a> {
     scores_mn: Tensor,
 }
 
+/// Volumes after the encoders, before a question weighs their slices.
+pub(crate) struct Encoded<'a> {
+    tokens3d_vpe: Option<Tensor>,
+    slices: Option<SliceTokens<'a>>,
+    /// Distinct volumes.
+    pub(super) volumes: usize,
+}
+
 /// Encoders, connectors, scorer and language model. Parts that the variant does not need are not built.
 pub struct Med2e3 {
     config: Med2e3Config,
@@ -343,26 +351,48 @@ impl Med2e3 {
     }
 
     pub(super) fn visual_features(&self, voxels_vcdhw: &Tensor, placed: &PlacedPlan) -> Result<Visual<'_>, ModelError> {
+        let plan = placed.mentions.plan;
         let [d, h, w] = self.config.vision3d.img_size;
-        let mentions = &placed.mentions;
-        let voxels_vcdhw = &voxels_vcdhw.to_kind(self.kind());
-        let shape = [mentions.plan.volume_count, self.config.vision3d.in_channels, d, h, w];
+        let shape = [plan.volume_count, self.config.vision3d.in_channels, d, h, w];
         expect_shape("voxels", voxels_vcdhw, &shape)?;
-
-        if mentions.plan.count() == 0 {
-            let shape = [0, self.config.visual_token_count(), self.config.llm.hidden_size];
-            let scores_mn = Tensor::zeros([0, self.config.slice_count()], (Kind::Float, self.device()));
-            let tokens_mse = Tensor::zeros(shape, (self.kind(), self.device()));
-            return Ok(Visual { tokens_mse, tokens3d_vpe: None, slices: None, scores_mn });
+        if plan.count() == 0 {
+            return Ok(self.no_visual());
         }
+        Ok(self.visual_of(&self.encode(voxels_vcdhw)?, placed))
+    }
+
+    /// Of texts that show no volume.
+    fn no_visual(&self) -> Visual<'_> {
+        let shape = [0, self.config.visual_token_count(), self.config.llm.hidden_size];
+        let scores_mn = Tensor::zeros([0, self.config.slice_count()], (Kind::Float, self.device()));
+        let tokens_mse = Tensor::zeros(shape, (self.kind(), self.device()));
+        Visual { tokens_mse, tokens3d_vpe: None, slices: None, scores_mn }
+    }
+
+    /// Volumes (V, C, D, H, W) through the encoders.
+    pub(super) fn encode(&self, voxels_vcdhw: &Tensor) -> Result<Encoded<'_>, ModelError> {
+        let [d, h, w] = self.config.vision3d.img_size;
+        let voxels_vcdhw = &voxels_vcdhw.to_kind(self.kind());
+        expect_shape("voxels", voxels_vcdhw, &[-1, self.config.vision3d.in_channels, d, h, w])?;
         let tokens3d_vpe = match (&self.encoder3d, &self.connector3d) {
             (Some(encoder), Some(connector)) => Some(connector.forward(&encoder.forward(voxels_vcdhw)?)),
             _ => None,
         };
-        let Some(slices) = self.slice_tokens(voxels_vcdhw)? else {
+        let volumes = voxels_vcdhw.size()[0] as usize;
+        Ok(Encoded { tokens3d_vpe, slices: self.slice_tokens(voxels_vcdhw)?, volumes })
+    }
+
+    /// What texts get of encoded volumes.
+    pub(super) fn visual_of<'a>(&'a self, encoded: &Encoded<'a>, placed: &PlacedPlan) -> Visual<'a> {
+        let mentions = &placed.mentions;
+        if mentions.plan.count() == 0 {
+            return self.no_visual();
+        }
+        let tokens3d_vpe = encoded.tokens3d_vpe.as_ref().map(Tensor::shallow_clone);
+        let Some(slices) = encoded.slices.as_ref().map(SliceTokens::shallow_clone) else {
             let scores_mn = Tensor::zeros([mentions.plan.count(), 0], (Kind::Float, self.device()));
             let tokens3d = tokens3d_vpe.as_ref().expect("a model without 2D tokens has 3D tokens");
-            return Ok(Visual { tokens_mse: mentions.of_volumes(tokens3d), tokens3d_vpe, slices: None, scores_mn });
+            return Visual { tokens_mse: mentions.of_volumes(tokens3d), tokens3d_vpe, slices: None, scores_mn };
         };
         let scores_mn = self.score(placed, tokens3d_vpe.as_ref(), &slices);
         let tokens2d_mqe = slices.aggregated(self.config.variant.aggregate, &scores_mn, mentions);
@@ -372,7 +402,7 @@ impl Med2e3 {
             }
             _ => tokens2d_mqe,
         };
-        Ok(Visual { tokens_mse, tokens3d_vpe, slices: Some(slices), scores_mn })
+        Visual { tokens_mse, tokens3d_vpe, slices: Some(slices), scores_mn }
     }
 
     /// 2D tokens of every slice, where the variant computes them.

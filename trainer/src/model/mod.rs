@@ -13,6 +13,7 @@
 //! - [`text_encoder`] is BERT and RoBERTa; [`m3d_clip`] joins it and the 3D encoder for retrieval, [`contrastive`] trains both
 //! - `layers`: the small layers of all parts
 //! - [`loss`]: next-token cross-entropy; [`logits`]: the logits themselves, to compare them
+//! - `probe`: how likely stated answers are with other scores, and where they look
 //! - [`recompute`]: what blocks keep for their backward pass, and what they make again
 //! - `sizes`: the range of every number; `limits`: the numbers of it that schemas state too
 //! - [`part`]: the parts that are stored separately; [`piece`]: what is trained in a way of its own, and how
@@ -42,6 +43,7 @@ mod mentions;
 pub mod part;
 pub mod piece;
 pub mod preset;
+pub(crate) mod probe;
 pub mod published;
 pub mod recompute;
 pub mod scorer;

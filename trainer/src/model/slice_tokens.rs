@@ -26,6 +26,11 @@ impl<'a> SliceTokens<'a> {
         }
     }
 
+    /// Another handle of the same tokens.
+    pub(crate) fn shallow_clone(&self) -> SliceTokens<'a> {
+        SliceTokens { hidden_vnqe: self.hidden_vnqe.shallow_clone(), last: self.last }
+    }
+
     /// Every token of every slice, (V, N, Q, E).
     pub(crate) fn all(&self) -> Tensor {
         mapped(self.last, &self.hidden_vnqe)

@@ -23,6 +23,8 @@ pub mod learning;
 pub mod memory;
 pub(crate) mod peak;
 pub mod profile;
+#[cfg(test)]
+mod published;
 mod shape;
 pub mod time;
 pub mod work;

@@ -18,6 +18,8 @@ mod table;
 pub mod text;
 mod three_d_rad;
 
+use std::collections::HashMap;
+
 use med2e3_schemas::evaluation::Answer;
 use med2e3_schemas::sample::Task;
 
@@ -48,6 +50,9 @@ words! {
         M3d = "m3d",
         /// Med-2E3's: m3d_cap_std.json, m3d_vqa_open_std.json, m3d_vqa_close_std.json.
         Med2e3 = "med2e3",
+        /// Pairs for other programs' metrics, such as RadEval's: caption.jsonl, open_vqa.jsonl, closed_vqa.jsonl, a line each with id,
+        /// prediction and reference.
+        Pairs = "pairs",
     }
 }
 
@@ -115,6 +120,28 @@ pub fn read(format: Format, bytes: Vec<u8>) -> Result<Predictions, Unread> {
     Ok(predictions)
 }
 
+/// What another program's metric says of samples, by their ids: CSV, JSON or JSON lines with `id` and `value`.
+///
+/// # Errors
+/// As [`read`]; an id that is there twice; a value that is no finite number.
+pub fn values(bytes: Vec<u8>) -> Result<HashMap<String, f64>, Unread> {
+    let mut values = HashMap::new();
+    for plain::Named { place, id, text } in plain::named(&text::decoded(bytes)?, "value")? {
+        let number = text.as_deref().and_then(|text| text.trim().parse::<f64>().ok()).filter(|value| value.is_finite());
+        let Some(number) = number else {
+            let found = text.as_deref().map_or("none".into(), quoted);
+            return Err(Unread::new(format!("a finite number as `value` in {place}"), found));
+        };
+        if values.insert(id.clone(), number).is_some() {
+            return Err(Unread::new(format!("one value of {}", quoted(&id)), format!("another one in {place}")));
+        }
+    }
+    if values.is_empty() {
+        return Err(Unread::new("values", "none"));
+    }
+    Ok(values)
+}
+
 /// Answers as files of another program's scripts, a file each task that has any: its name and its bytes. Questions are without image
 /// tokens, and scores that were not computed are empty cells or `null`.
 pub fn written(form: Written, answers: &[&Answer]) -> Vec<(&'static str, Vec<u8>)> {
@@ -123,6 +150,7 @@ pub fn written(form: Written, answers: &[&Answer]) -> Vec<(&'static str, Vec<u8>
         let write = match form {
             Written::M3d => m3d::write,
             Written::Med2e3 => med2e3::write,
+            Written::Pairs => plain::write,
         };
         (!of_task.is_empty()).then(|| write(*task, &of_task))
     };
@@ -217,5 +245,8 @@ mod tests {
             }
         }
         assert!(written(Written::M3d, &answers[..1]).len() == 1);
+        let (name, pairs) = texts(Written::Pairs).next().unwrap();
+        let pair = "{\"id\":\"s1\",\"prediction\":\"left\",\"reference\":\"left,\\nthen right\"}\n";
+        assert_eq!((name, pairs.as_str()), ("caption.jsonl", pair));
     }
 }

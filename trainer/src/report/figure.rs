@@ -92,7 +92,16 @@ mod tests {
             scores: scores.to_vec(),
         };
         let slices = scores.len() as u32;
-        Explanation { answer, slices, shown: vec![0, 1], picture: format!("{volume}.png") }
+        Explanation {
+            answer,
+            slices,
+            shown: vec![0, 1],
+            picture: format!("{volume}.png"),
+            sheet: None,
+            focus: None,
+            deletion: None,
+            attention: None,
+        }
     }
 
     #[test]

@@ -133,7 +133,10 @@ fn table(
     }
     for system in systems {
         notes.push(what_was_scored(system, columns, &report.scores));
-        notes.extend(system.runs.iter().map(|run| provenance(report, system, run)));
+        for run in &system.runs {
+            notes.push(provenance(report, system, run));
+            notes.push(leaked(system, run, columns));
+        }
     }
     notes.extend(report.notes.iter().cloned());
     notes.push(format!("Put together by med2e3 {}; intervals and tests are in compare.md.", report.version));
@@ -195,10 +198,32 @@ fn provenance(report: &CompareReport, system: &ComparedSystem, run: &ComparedRun
     )
 }
 
+/// How many of a run's samples may be remembered from training, and what it scores without them.
+fn leaked(system: &ComparedSystem, run: &ComparedRun, columns: &[(Task, Named)]) -> String {
+    let name = &system.name;
+    let Some(leaked) = &run.leaked else {
+        return format!("{name}: it is not known how many samples share something with the training split.");
+    };
+    let share = format!(
+        "{name}: {} of {} samples ({} %) share a case, a report, voxels or a look with the training split",
+        leaked.samples,
+        leaked.of,
+        percent(leaked.share())
+    );
+    let without = columns.iter().filter_map(|(task, (_, metric, _))| {
+        let found = run.without_leaked.iter().find(|score| score.task == *task && score.metric == *metric)?;
+        let (macro_mean, micro) = (percent(found.mean.macro_mean), percent(found.mean.micro));
+        Some(format!("{task} {metric} {macro_mean}/{micro}"))
+    });
+    let without = without.collect::<Vec<_>>().join(", ");
+    if without.is_empty() { format!("{share}.") } else { format!("{share}; without them: {without}.") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use med2e3_schemas::comparison::SeedMean;
+    use med2e3_schemas::comparison::{SeedMean, UnleakedScore};
+    use med2e3_schemas::evaluation::{LeakedSamples, UnleakedMean};
     use med2e3_schemas::sample::Split;
 
     fn mean(mean: f64) -> SeedMean {
@@ -233,6 +258,11 @@ mod tests {
             answers_cut: decoding.map(|_| 2),
             samples_without_volume: 3,
             turns_not_asked: 0,
+            leaked: decoding.map(|_| LeakedSamples { samples: 10, of: 40, by_kind: Default::default() }),
+            without_leaked: decoding.map_or(vec![], |_| {
+                let mean = UnleakedMean { count: 30, cases: 5, micro: 0.5, macro_mean: 0.25, interval: [0.4, 0.6] };
+                vec![UnleakedScore { task: Task::ClosedVqa, metric: "correct".into(), mean }]
+            }),
         };
         let system = |name: &str, runs| ComparedSystem { name: name.into(), runs };
         CompareReport {
@@ -292,6 +322,8 @@ mod tests {
             "ours, run b: split test; dataset 0123; selection 4567; decoding greedy; METEOR as nltk 3.8.1, WordNet 3.0; 2 of 40 answers cut",
             "theirs: split test; dataset not stated; selection not stated; decoding not stated; it is not known how many of 40",
             "Accuracy: correct, the published criterion",
+            "ours: 10 of 40 samples (25.00 %) share a case, a report, voxels or a look with the training split; without them: closed_vqa correct 25.00/50.00.",
+            "theirs: it is not known how many samples share something",
             "Decoding differs.",
             "not measured on the samples",
         ] {

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use med2e3_program::note;
+use med2e3_program::{note, with_causes};
 use med2e3_store::FileError;
 
 use crate::TrainerError;
@@ -49,7 +49,7 @@ impl AppendedFile {
         let waited = !self.waiting.is_empty();
         match (self.write(bytes), waited) {
             (Err(problem), false) => {
-                note(format_args!("WARNING: {problem}; what comes is kept in memory and tried again"))
+                note(format_args!("WARNING: {}; what comes is kept in memory and tried again", with_causes(&problem)))
             }
             (Ok(()), true) => note(format_args!("{} is whole again", self.path.display())),
             _ => {}

@@ -90,7 +90,7 @@ impl Questions {
             .collect();
         let voxels_vcdhw = voxels(&batch.voxels, batch.volume_ids.len() as i64, dataset.voxels(), device);
         let input = ModelInput { voxels_vcdhw, texts, weights: TargetWeights::Mean };
-        let replies = replies(model, &self.tokenizer, &input, Decoding::Greedy, &self.until)?;
+        let replies = replies(model, &self.tokenizer, &input, &[], Decoding::Greedy, &self.until)?;
         let mut answers: Vec<Answer> =
             self.rows.iter().zip(replies).map(|(row, reply)| judged(row, reply, None)).collect();
         // The first stage asks nothing: what follows the volume is its caption.

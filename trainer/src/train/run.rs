@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use med2e3_feed::{Feed, FeedError, FeedPlan, HostBatch, StepRule};
 use med2e3_program::output::write_report;
-use med2e3_program::{Stopwatch, note};
+use med2e3_program::{Stopwatch, note, with_causes};
 use med2e3_schemas::Id;
 use med2e3_schemas::report::{RunLength, TrainReport, TrainStep};
 use med2e3_schemas::sample::{SampleRow, Task};
@@ -130,7 +130,10 @@ impl Run {
         let of = |config: &TrainConfig| outlook(config, &sizes, &data, &tokenizers, &planned, out);
         let Outlook { rule, estimate, sizes, learning } = match kept(config, &origin, out) {
             Some(kept) => of(&kept).or_else(|problem| {
-                note(format_args!("note: what \"auto\" came to before does not fit here ({problem}): found anew"));
+                note(format_args!(
+                    "note: what \"auto\" came to before does not fit here ({}): found anew",
+                    with_causes(&problem)
+                ));
                 of(config)
             })?,
             None => of(config)?,
@@ -386,7 +389,7 @@ impl Run {
     /// A problem of the data, after the steps before it were saved: who mends it goes on from there.
     pub(super) fn saved_before(&mut self, problem: FeedError) -> TrainerError {
         if let Err(other) = self.save_last_checkpoint() {
-            note(format_args!("WARNING: {other}"));
+            note(format_args!("WARNING: {}", with_causes(&other)));
         }
         problem.into()
     }

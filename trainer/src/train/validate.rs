@@ -6,7 +6,7 @@ use std::path::Path;
 
 use med2e3_feed::order::Order;
 use med2e3_feed::{Feed, FeedCursor, FeedPlan};
-use med2e3_program::note;
+use med2e3_program::{note, with_causes};
 use med2e3_schemas::report::Validation;
 use med2e3_store::FileError;
 use tch::{Device, Kind};
@@ -65,6 +65,7 @@ impl Run {
         let written = written.and_then(|()| write_json(&folder.join(format!("step-{step}.json")), &found));
         if let Err(problem) = written {
             // The steps that follow are worth more than its answers; the losses are kept with the run's state.
+            let problem = with_causes(&problem);
             note(format_args!("WARNING: {problem}; what was measured after step {step} is not in {FOLDER}/"));
         }
         Ok(())

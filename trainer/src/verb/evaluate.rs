@@ -7,6 +7,7 @@ use med2e3_metric::cases::Bootstrap;
 use med2e3_program::output::write_report;
 use med2e3_program::{Stopwatch, note};
 use med2e3_schemas::evaluation::EvaluateReport;
+use med2e3_schemas::sample::Task;
 use med2e3_shards::{Dataset, Selection};
 
 use crate::TrainerError;
@@ -17,6 +18,7 @@ use crate::verb::answers::log::{AnswerFolder, Answered};
 use crate::verb::answers::{Shown, Way, answers};
 use crate::verb::controls::Controlled;
 use crate::verb::focus::focus;
+use crate::verb::leaked::leaked;
 use crate::verb::score_table::score_table;
 use crate::verb::turns::asked;
 
@@ -49,8 +51,15 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
     let (meteor, shown) = (meteor.as_ref(), Shown::Voxels);
     let way = Way { batch_size, decoding, max_new_tokens, seed, meteor, shown, scores: None };
     let mut log = folder.log(&asked)?;
-    answers(&answerer, &dataset, log.open_questions(&asked), way, |answer| log.append(answer))?;
+    answers(&answerer, &dataset, log.open_questions(&asked), way, |answer, _| log.append(answer))?;
     let mut answers = log.in_order(&asked);
+    let closed = answers.iter().filter(|answer| answer.task == Task::ClosedVqa);
+    match closed.filter(|answer| !answer.metrics.contains_key("likelihood")).count() {
+        0 => {}
+        without => note(format_args!(
+            "note: no likelihood: the first token of {without} closed answers does not tell letters apart, or they were laid out in another way"
+        )),
+    }
     let bootstrap = Bootstrap { seed, threads: config.threads };
     let control =
         Controlled { answerer: &answerer, dataset: &dataset, folder: &folder, asked: &asked, answers: &answers, way };
@@ -58,6 +67,7 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
     if let Some(bert_score) = &bert_score {
         bert_score.add_to(&mut answers)?;
     }
+    let leaked = leaked(&dataset, config.subset.as_deref(), &asked.samples.rows)?;
     let report = EvaluateReport {
         split: config.split,
         checkpoint: config.checkpoint.display().to_string(),
@@ -69,9 +79,10 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
         answers_cut: answers.iter().filter(|answer| answer.is_cut).count() as u64,
         meteor: config.meteor.as_ref().map(MeteorConfig::in_words),
         bert_score: bert_score.map(|bert_score| bert_score.identity().into()),
-        scores: score_table(&answers, &asked.samples.rows, bootstrap),
+        scores: score_table(&answers, &asked.samples.rows, leaked.as_ref(), bootstrap),
+        leaked: leaked.map(|leaked| leaked.counts),
         controls,
-        focus: focus(&answers, &asked.samples.rows, bootstrap),
+        focus: focus(&answers, &asked.samples.rows, answerer.slices_of_a_layer(), bootstrap),
         answers,
         seconds: watch.seconds(),
     };

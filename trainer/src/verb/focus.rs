@@ -1,18 +1,25 @@
-//! Over how many slices an evaluation's scores are spread, and how differently for two questions or two volumes (paper, section 4.6).
+//! Over how many slices an evaluation's scores are spread, how differently for two questions or two volumes (paper, section 4.6), and
+//! whether groups of slices have a pattern in common (paper, appendix B).
 
 use med2e3_metric::cases::{Bootstrap, Cases};
-use med2e3_metric::focus::{effective, jensen_shannon, share_of_highest};
-use med2e3_metric::interval::{Mean, means};
-use med2e3_schemas::evaluation::{Answer, ScoreDistance, ScoreFocus, TopicFocus};
+use med2e3_metric::focus::{effective, group_correlation, jensen_shannon, share_of_highest};
+use med2e3_metric::interval::{Mean, mean_of_numbers, means};
+use med2e3_schemas::evaluation::{Answer, GroupPattern, ScoreDistance, ScoreFocus, TopicFocus};
 use med2e3_schemas::sample::{SampleRow, Topic};
 
 use crate::verb::partners::{of_another_case, of_another_question, partners, topic};
 
 /// Slices whose share is told.
-const HIGHEST: usize = 5;
+pub(super) const HIGHEST: usize = 5;
 
-/// How the scores are spread; `None` where no answer has any. The answers are in the order of their samples.
-pub(super) fn focus(answers: &[Answer], samples: &[SampleRow], bootstrap: Bootstrap) -> Option<ScoreFocus> {
+/// How the scores are spread; `None` where no answer has any. The answers are in the order of their samples; `group` is how many slices
+/// share their 3D tokens, where the model has any.
+pub(super) fn focus(
+    answers: &[Answer],
+    samples: &[SampleRow],
+    group: Option<usize>,
+    bootstrap: Bootstrap,
+) -> Option<ScoreFocus> {
     let scored = answers.iter().zip(samples).filter(|(answer, _)| !answer.scores.is_empty());
     let (answers, rows): (Vec<&Answer>, Vec<&SampleRow>) = scored.unzip();
     let slices = answers.first()?.scores.len();
@@ -54,7 +61,21 @@ pub(super) fn focus(answers: &[Answer], samples: &[SampleRow], bootstrap: Bootst
             interval: mean.interval,
         })
     };
-    Some(ScoreFocus { slices: slices as u64, topics, distances: distances.into_iter().filter_map(distance).collect() })
+    let distances = distances.into_iter().filter_map(distance).collect();
+    let pattern = group.and_then(|group| pattern(&answers, &rows, group, bootstrap));
+    Some(ScoreFocus { slices: slices as u64, topics, distances, pattern })
+}
+
+/// Whether groups of slices have a pattern in common.
+fn pattern(answers: &[&Answer], rows: &[&SampleRow], group: usize, bootstrap: Bootstrap) -> Option<GroupPattern> {
+    let found = answers.iter().zip(rows);
+    let found =
+        found.filter_map(|(answer, row)| Some((row.case_id.as_str(), group_correlation(&answer.scores, group)?)));
+    let (of, column): (Vec<&str>, Vec<f64>) = found.unzip();
+    let cases = Cases::of(of.into_iter().map(|case| (case, "")))?;
+    let (correlation, interval) = mean_of_numbers(&cases, &column, bootstrap);
+    let (count, cases) = (cases.rows() as u64, cases.cases() as u64);
+    Some(GroupPattern { group: group as u64, count, cases, correlation, interval })
 }
 
 #[cfg(test)]
@@ -86,9 +107,9 @@ mod tests {
             _ => vec![0.0, 0.0, 0.0, 1.0],
         };
         let answer =
-            |row: &SampleRow| judged(row, Reply { answer: "A.".into(), scores: scores(row), is_cut: false }, None);
+            |row: &SampleRow| judged(row, Reply { answer: "A.".into(), scores: scores(row), ..Reply::default() }, None);
         let answers: Vec<Answer> = rows.iter().map(answer).collect();
-        let found = focus(&answers, &rows, Bootstrap { seed: 5, threads: 1 }).unwrap();
+        let found = focus(&answers, &rows, Some(8), Bootstrap { seed: 5, threads: 1 }).unwrap();
         let of = |topic| found.topics.iter().find(|focus| focus.topic == topic).unwrap();
         assert!((of(Some(Topic::Organ)).effective_slices - 2.0).abs() < 1e-6);
         assert!((of(Some(Topic::Plane)).effective_slices - 1.0).abs() < 1e-6);
@@ -98,7 +119,19 @@ mod tests {
         assert_eq!((bits("other_form"), bits("other_volume")), (0.0, 0.0));
         assert!(bits("other_question") > 0.3, "{:?}", found.distances);
 
+        // Four slices are no two groups; in 16 that repeat, each group is as the other.
+        assert!(found.pattern.is_none());
+        let groups = |answer: &Answer| {
+            let number: usize = answer.case_id.bytes().map(usize::from).sum();
+            let scores = (0..16).map(|slice| (slice % 8 * 3 + number) as f32 % 7.5).collect();
+            Answer { scores, ..answer.clone() }
+        };
+        let groups: Vec<Answer> = answers.iter().map(groups).collect();
+        let pattern = focus(&groups, &rows, Some(8), Bootstrap { seed: 5, threads: 1 }).unwrap().pattern.unwrap();
+        assert_eq!((pattern.group, pattern.count, pattern.cases, pattern.correlation), (8, 16, 4, 1.0));
+        assert_eq!(pattern.interval, None);
+
         let none: Vec<Answer> = answers.iter().map(|answer| Answer { scores: Vec::new(), ..answer.clone() }).collect();
-        assert!(focus(&none, &rows, Bootstrap { seed: 5, threads: 1 }).is_none());
+        assert!(focus(&none, &rows, Some(8), Bootstrap { seed: 5, threads: 1 }).is_none());
     }
 }

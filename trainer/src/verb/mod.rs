@@ -26,6 +26,7 @@ pub mod evaluate;
 pub mod exchange;
 pub mod explain;
 mod focus;
+mod leaked;
 mod partners;
 pub mod plan;
 pub mod retrieve;

@@ -1,7 +1,9 @@
 //! Predictions that other programs wrote, scored as evaluate scores answers: read -> match with samples -> metrics -> table.
 //!
 //! - [`pairs`]: any pairs of texts, without a dataset
+//! - [`imported`]: scores of other programs beside ours
 
+pub mod imported;
 pub mod pairs;
 
 use std::collections::HashMap;
@@ -22,8 +24,10 @@ use crate::generate::answerer::Reply;
 use crate::generate::judged::judged;
 use crate::predictions::align::{Alignment, Counts};
 use crate::predictions::{self, Format, Predictions, Unread, Written, written};
+use crate::verb::leaked::leaked;
 use crate::verb::score_table::score_table;
 use crate::verb::turns::later_turns;
+use imported::Imported;
 
 /// Largest file of predictions in bytes.
 const MOST: u64 = 1 << 30;
@@ -45,6 +49,9 @@ pub struct ScoreConfig {
     pub partial: bool,
     /// With it METEOR is computed too.
     pub meteor: Option<MeteorConfig>,
+    /// Scores that other programs computed of these predictions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub imported: Vec<Imported>,
     /// As whose files answers and scores are written besides.
     pub write: Option<Written>,
     /// Of the cases that are drawn for intervals.
@@ -104,9 +111,11 @@ pub fn score(config: &ScoreConfig, out: &Path) -> Result<EvaluateReport, Trainer
     say(&counts, missing, absent, without_volume);
 
     let samples: Vec<SampleRow> = scored.iter().map(|(sample, _)| (*sample).clone()).collect();
-    let reply = |answer: String| Reply { answer: answer.trim().to_owned(), scores: Vec::new(), is_cut: false };
+    let reply = |answer: String| Reply { answer: answer.trim().to_owned(), ..Reply::default() };
     let judge = |(sample, answer): (&SampleRow, String)| judged(sample, reply(answer), meteor.as_ref());
-    let answers: Vec<Answer> = scored.into_iter().map(judge).collect();
+    let mut answers: Vec<Answer> = scored.into_iter().map(judge).collect();
+    config.imported.iter().try_for_each(|imported| imported.add_to(&mut answers))?;
+    let leaked = leaked(&dataset, None, &samples)?;
     let names: Vec<String> = config.predictions.iter().map(|path| path.display().to_string()).collect();
     let report = EvaluateReport {
         split: config.split,
@@ -121,7 +130,13 @@ pub fn score(config: &ScoreConfig, out: &Path) -> Result<EvaluateReport, Trainer
         bert_score: None,
         controls: Vec::new(),
         focus: None,
-        scores: score_table(&answers, &samples, Bootstrap { seed: config.seed, threads: config.threads }),
+        scores: score_table(
+            &answers,
+            &samples,
+            leaked.as_ref(),
+            Bootstrap { seed: config.seed, threads: config.threads },
+        ),
+        leaked: leaked.map(|leaked| leaked.counts),
         answers,
         seconds: watch.seconds(),
     };

@@ -1,29 +1,55 @@
 //! The result table of an evaluation: means of each metric with their intervals over cases.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use med2e3_metric::bleu::bleu;
 use med2e3_metric::cases::{Bootstrap, Cases};
 use med2e3_metric::closed::{Reading, chance_of, read};
 use med2e3_metric::interval::{Mean, means};
-use med2e3_schemas::evaluation::{Answer, Score};
+use med2e3_schemas::evaluation::{Answer, Score, UnleakedMean};
 use med2e3_schemas::sample::{SampleRow, Task, Topic};
 
 use crate::generate::judged::offered;
+use crate::verb::leaked::Leaked;
 
 /// An answer and the sample that it is to.
 type Answered<'a> = (&'a Answer, &'a SampleRow);
 
-/// For each task and metric one row over all answers, then one row a topic. The answers are in the order of their samples.
-pub(super) fn score_table(answers: &[Answer], samples: &[SampleRow], bootstrap: Bootstrap) -> Vec<Score> {
+/// For each task and metric one row over all answers, then one row a topic. The answers are in the order of their samples. Where
+/// `leaked` samples share something with the training split, each row has its mean without them too.
+pub(super) fn score_table(
+    answers: &[Answer],
+    samples: &[SampleRow],
+    leaked: Option<&Leaked>,
+    bootstrap: Bootstrap,
+) -> Vec<Score> {
+    let is_clean = |sample: &SampleRow| leaked.is_none_or(|leaked| !leaked.samples.contains(&sample.sample_id));
+    let mut all = table(answers.iter().zip(samples).collect(), bootstrap);
+    let clean: Vec<Answered<'_>> = answers.iter().zip(samples).filter(|(_, sample)| is_clean(sample)).collect();
+    if clean.len() == answers.len() {
+        return all;
+    }
+    let key = |score: &Score| (score.task, score.topic, score.metric.clone());
+    let mut clean: HashMap<_, Score> = table(clean, bootstrap).into_iter().map(|score| (key(&score), score)).collect();
+    for score in &mut all {
+        let Some(Score { count, cases, micro, macro_mean, interval, .. }) = clean.remove(&key(score)) else { continue };
+        if count < score.count {
+            score.without_leaked = Some(UnleakedMean { count, cases, micro, macro_mean, interval });
+        }
+    }
+    all
+}
+
+fn table(answered: Vec<Answered<'_>>, bootstrap: Bootstrap) -> Vec<Score> {
     let mut scores = Vec::new();
     for &task in Task::ALL {
-        let rows: Vec<Answered<'_>> = answers.iter().zip(samples).filter(|(answer, _)| answer.task == task).collect();
+        let rows: Vec<Answered<'_>> = answered.iter().copied().filter(|(answer, _)| answer.task == task).collect();
         let topic_of = |answer: &Answer| answer.topic.map_or("", Topic::as_str);
         let by_case = rows.iter().map(|(answer, sample)| (sample.case_id.as_str(), topic_of(answer)));
         let Some(cases) = Cases::of(by_case) else { continue };
-        // Answers of a task have the same metrics.
-        let metrics: Vec<&String> = rows[0].0.metrics.keys().collect();
+        // What some answers lack, as the likelihood of letters that the first token does not tell apart, has no mean.
+        let all_have = |metric: &&String| rows.iter().all(|(answer, _)| answer.metrics.contains_key(*metric));
+        let metrics: Vec<&String> = rows[0].0.metrics.keys().filter(all_have).collect();
         let column = |metric: &&String| rows.iter().map(|(answer, _)| answer.metrics[*metric]).collect();
         let columns: Vec<Vec<f64>> = metrics.iter().map(column).collect();
         let columns: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
@@ -45,6 +71,7 @@ pub(super) fn score_table(answers: &[Answer], samples: &[SampleRow], bootstrap: 
                     macro_interval: macro_mean.interval,
                     chance: if task == Task::ClosedVqa { chance_of(rows.iter().map(choices)) } else { None },
                     shares: shares(metric, task, &rows),
+                    without_leaked: None,
                 });
             };
             add(None, found.micro, found.macro_mean);
@@ -82,6 +109,7 @@ fn shares(metric: &str, task: Task, rows: &[Answered<'_>]) -> BTreeMap<String, f
 mod tests {
     use super::*;
     use med2e3_schemas::Id;
+    use med2e3_schemas::evaluation::LeakedSamples;
     use med2e3_schemas::sample::Split;
 
     fn answered(
@@ -143,7 +171,7 @@ mod tests {
         ]
         .into_iter()
         .unzip();
-        let table = score_table(&answers, &samples, Bootstrap { seed: 0, threads: 1 });
+        let table = score_table(&answers, &samples, None, Bootstrap { seed: 0, threads: 1 });
         let named = |score: &Score| (score.metric.clone(), score.topic, score.count, score.cases);
         let expected = [
             ("bleu1", None, 2, 2),
@@ -166,5 +194,30 @@ mod tests {
         assert_eq!((table[5].micro, table[5].macro_mean), (0.75, (2.0 / 3.0 + 1.0) / 2.0));
         // The choice that stands for a missing one is not guessed.
         assert_eq!(table[2].chance, Some(1.0 / 3.0));
+    }
+
+    #[test]
+    fn means_without_leaked_samples_stand_beside_those_with_them() {
+        let open =
+            |case, answer: &str, score| answered(Task::OpenVqa, Some(Topic::Organ), case, answer, &[("bleu1", score)]);
+        let (answers, mut samples): (Vec<Answer>, Vec<SampleRow>) =
+            [open("1", "left", 1.0), open("2", "right", 0.0), open("3", "none", 0.5)].into_iter().unzip();
+        for (number, sample) in samples.iter_mut().enumerate() {
+            sample.sample_id = Id::of_volume(&number.to_string());
+        }
+        let leaked = |count: usize| Leaked {
+            samples: samples[..count].iter().map(|sample| sample.sample_id).collect(),
+            counts: LeakedSamples { samples: count as u64, of: 3, by_kind: BTreeMap::new() },
+        };
+        let of =
+            |count: usize| score_table(&answers, &samples, Some(&leaked(count)), Bootstrap { seed: 0, threads: 1 });
+        assert!(of(0).iter().all(|score| score.without_leaked.is_none()));
+        for score in of(1) {
+            let clean = score.without_leaked.unwrap();
+            assert_eq!((score.count, score.micro, clean.count, clean.cases, clean.micro), (3, 0.5, 2, 2, 0.25));
+            assert!(clean.interval[0] < 0.25 && clean.interval[1] > 0.25);
+        }
+        // Nothing is left to be scored.
+        assert!(of(3).iter().all(|score| score.without_leaked.is_none()));
     }
 }

@@ -110,6 +110,16 @@ pub fn ct(volume: &Volume, recipe: &CtRecipe, out: &mut Vec<f32>) -> Result<Prep
     with_samples!(&volume.samples, samples => ct_samples(volume, samples, recipe, out))
 }
 
+/// Where each slice of the result is in the volume: the coordinate along D in slices from the centre of the first; `None` for padding.
+///
+/// # Errors
+/// [`InputError::SpacingUnknown`] as [`ct`].
+pub fn ct_depths(volume: &Volume, recipe: &CtRecipe, info: &PreparedInfo) -> Result<Vec<Option<f64>>, InputError> {
+    let [along_d, ..] = filters(volume, recipe, &info.crop)?;
+    let start = info.crop.start[0] as f64;
+    Ok(along_d.centers().into_iter().map(|center| center.map(|center| start + center)).collect())
+}
+
 fn ct_samples<T: Sample>(
     volume: &Volume,
     samples: &[T],

@@ -36,3 +36,10 @@ fn m3d_samples<T: Sample>(
     resample::trilinear(&grid, &crop, map, target_dhw, out);
     Ok(PreparedInfo { source_shape_dhw: volume.shape_dhw, crop, value_min: min, value_max: max })
 }
+
+/// Where each slice of the result is in the volume: the coordinate along D in slices from the centre of the first.
+pub fn m3d_depths(info: &PreparedInfo, depth: usize) -> Vec<Option<f64>> {
+    let (start, source) = (info.crop.start[0] as f64, info.crop.shape()[0] as f64);
+    let at = |slice: usize| ((slice as f64 + 0.5) * source / depth as f64 - 0.5).clamp(0.0, source - 1.0);
+    (0..depth).map(|slice| Some(start + at(slice))).collect()
+}

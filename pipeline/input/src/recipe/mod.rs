@@ -8,8 +8,8 @@
 mod ct;
 mod m3d;
 
-pub use ct::{CtCrop, CtRecipe, Intensity, ct};
-pub use m3d::m3d;
+pub use ct::{CtCrop, CtRecipe, Intensity, ct, ct_depths};
+pub use m3d::{m3d, m3d_depths};
 
 use crate::resample::Crop;
 

@@ -25,6 +25,8 @@ struct Taps {
     weight: usize,
     /// Number of source indices from `first` on; 0 where the output is outside the source.
     count: usize,
+    /// The middle of the output, in source voxels from the centre of the first.
+    center: f64,
 }
 
 impl AxisFilter {
@@ -49,7 +51,7 @@ impl AxisFilter {
             0..resampled
         };
         let mut filter = AxisFilter::with_step(source, resampled, step, range);
-        let outside = Taps { first: 0, weight: 0, count: 0 };
+        let outside = Taps { first: 0, weight: 0, count: 0, center: 0.0 };
         let before = (target - filter.taps.len()) / 2;
         filter.taps.splice(0..0, std::iter::repeat_n(outside.clone(), before));
         filter.taps.resize(target, outside);
@@ -67,10 +69,15 @@ impl AxisFilter {
             let stop = ((center + reach + 0.5).max(0.0) as usize).clamp(first + 1, source);
             let share = |index: usize| (1.0 - (index as f64 + 0.5 - center).abs() / reach).max(0.0);
             let total: f64 = (first..stop).map(share).sum();
-            filter.taps.push(Taps { first, weight: filter.weights.len(), count: stop - first });
+            filter.taps.push(Taps { first, weight: filter.weights.len(), count: stop - first, center: center - 0.5 });
             filter.weights.extend((first..stop).map(|index| (share(index) / total) as f32));
         }
         filter
+    }
+
+    /// The middle of each output voxel, in source voxels from the centre of the first; `None` outside the source.
+    pub fn centers(&self) -> Vec<Option<f64>> {
+        self.taps.iter().map(|taps| (taps.count > 0).then_some(taps.center)).collect()
     }
 
     /// Number of output voxels.

@@ -26,6 +26,11 @@ impl Arrangement {
             flipped: [display_transform.flip_d, display_transform.flip_h, display_transform.flip_w],
         }
     }
+
+    /// Whether a display axis (0 D, 1 H, 2 W) runs against the stored order.
+    pub fn is_flipped(&self, axis: usize) -> bool {
+        self.flipped[axis]
+    }
 }
 
 /// Samples with their shape and arrangement; a view.

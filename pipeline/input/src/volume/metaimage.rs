@@ -90,7 +90,7 @@ impl VolumeReader for MetaImageReader {
         let extent = Extent { start, count, number_type, big_endian: header.big_endian };
         let samples = source.samples(&extent, limits, &self.buffers)?;
         let (orientation, spacing_mm) = header.geometry(path)?;
-        let stated = Stated { shape_ijk, orientation, spacing_mm, rescale: Rescale::IDENTITY };
+        let stated = Stated { shape_ijk, orientation, spacing_mm, placed: None, rescale: Rescale::IDENTITY };
         Ok(Volume { notes: header.note().into_iter().collect(), ..oriented::volume(path, &stated, samples) })
     }
 }

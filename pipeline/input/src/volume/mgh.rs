@@ -77,6 +77,10 @@ impl VolumeReader for MghReader {
         let spacing = if is_placed { [30, 34, 38].map(float) } else { [1.0; 3] };
         let orientation = Orientation::from_directions(&cosines);
         let spacing_mm = data_file::spacing_mm(spacing);
-        Ok(oriented::volume(path, &Stated { shape_ijk, orientation, spacing_mm, rescale: Rescale::IDENTITY }, samples))
+        Ok(oriented::volume(
+            path,
+            &Stated { shape_ijk, orientation, spacing_mm, placed: None, rescale: Rescale::IDENTITY },
+            samples,
+        ))
     }
 }

@@ -94,6 +94,11 @@ pub struct Volume {
     /// rescale type is Hounsfield units or absent, or unspecified for an original image; for formats that have no field for the unit, as NIfTI, where some
     /// value is -500 or less (air), which windowed images and MRI do not have.
     pub hu_known: bool,
+    /// The middle of each slice in mm along the patient axis across the slices ([`Plane::world`]), growing towards right, anterior or
+    /// superior; `None` where the source states no place, and of NRRD, MetaImage and MGH, whose place is not read.
+    pub slices_mm: Option<Vec<f64>>,
+    /// The Instance Number of each slice of a DICOM series whose slices all state one, each another.
+    pub instance_numbers: Option<Vec<i64>>,
     /// Slices of the source that are not in the volume.
     pub slices_dropped: Vec<SliceDropped>,
     /// Warnings about the volume, a sentence each: gaps between slices, a tilted gantry, padding, 16-bit pictures. They
@@ -114,8 +119,23 @@ impl Volume {
             orientation: None,
             plane: None,
             hu_known: false,
+            slices_mm: None,
+            instance_numbers: None,
             slices_dropped: Vec::new(),
             notes: Vec::new(),
+        }
+    }
+
+    /// The number that the source gives to a slice of the display: a DICOM series' Instance Number, else its place from 0 along the
+    /// source's slice axis, as a NIfTI viewer counts; of a DICOM series without numbers, along the display.
+    ///
+    /// # Panics
+    /// Not a slice of the volume.
+    pub fn source_slice(&self, slice: usize) -> i64 {
+        match &self.instance_numbers {
+            Some(numbers) => numbers[slice],
+            None if self.arrangement.is_flipped(0) => (self.shape_dhw[0] - 1 - slice) as i64,
+            None => slice as i64,
         }
     }
 

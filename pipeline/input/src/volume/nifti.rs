@@ -76,8 +76,8 @@ impl VolumeReader for NiftiReader {
             }
         };
         let samples = source.samples(&extent, limits, &self.buffers)?;
-        let Geometry { orientation, spacing_mm } = Geometry::of(&header);
-        let volume = oriented::volume(path, &Stated { shape_ijk, orientation, spacing_mm, rescale }, samples);
+        let Geometry { orientation, spacing_mm, placed } = Geometry::of(&header);
+        let volume = oriented::volume(path, &Stated { shape_ijk, orientation, spacing_mm, placed, rescale }, samples);
         let [ni, nj, nk] = shape_ijk;
         let fourth =
             || format!("the header states {ni} x {nj} x 1 x {nk} voxels: the fourth axis is taken as the slices");

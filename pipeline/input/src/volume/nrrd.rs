@@ -87,7 +87,11 @@ impl VolumeReader for NrrdReader {
         };
         let samples = source.samples(&Extent { start, count, number_type, big_endian }, limits, &self.buffers)?;
         let (orientation, spacing_mm) = header.geometry(path, axes)?;
-        Ok(oriented::volume(path, &Stated { shape_ijk, orientation, spacing_mm, rescale: Rescale::IDENTITY }, samples))
+        Ok(oriented::volume(
+            path,
+            &Stated { shape_ijk, orientation, spacing_mm, placed: None, rescale: Rescale::IDENTITY },
+            samples,
+        ))
     }
 }
 

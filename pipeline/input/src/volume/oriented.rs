@@ -4,7 +4,24 @@ use std::path::Path;
 
 use super::low_high::LowHigh;
 use super::{Arrangement, Rescale, Sample, Samples, Volume, with_samples};
-use crate::orientation::Orientation;
+use crate::orientation::{Directions, Orientation};
+
+/// Where voxels are in the patient.
+pub(super) struct Placed {
+    /// In mm.
+    pub(super) directions: Directions,
+    /// The centre of voxel 0 0 0, in mm towards right, anterior and superior.
+    pub(super) origin_mm: [f64; 3],
+}
+
+impl Placed {
+    /// The middle of each slice along k, in mm along one of the patient's axes.
+    fn slices_mm(&self, [ni, nj, nk]: [usize; 3], world: usize) -> Vec<f64> {
+        let [along_i, along_j, along_k] = self.directions[world];
+        let first = self.origin_mm[world] + (along_i * (ni as f64 - 1.0) + along_j * (nj as f64 - 1.0)) / 2.0;
+        (0..nk).map(|k| first + along_k * k as f64).collect()
+    }
+}
 
 /// What a header states of a volume besides its numbers.
 pub(super) struct Stated {
@@ -13,6 +30,8 @@ pub(super) struct Stated {
     pub(super) orientation: Option<Orientation>,
     /// Spacing along i, j and k.
     pub(super) spacing_mm: Option<[f32; 3]>,
+    /// Where it is; `None` where it is not known.
+    pub(super) placed: Option<Placed>,
     pub(super) rescale: Rescale,
 }
 
@@ -23,7 +42,15 @@ pub(super) fn volume(path: &Path, stated: &Stated, samples: Samples) -> Volume {
     let [di, dj, dk] = [0, 1, 2].map(|axis| stated.spacing_mm.map(|spacing| spacing[axis]));
     let (rows, columns) = if display_transform.transpose { (di, dj) } else { (dj, di) };
     let shape_dhw = if display_transform.transpose { [nk, ni, nj] } else { [nk, nj, ni] };
+    let slices_mm = stated.placed.as_ref().zip(stated.orientation).map(|(placed, orientation)| {
+        let mut slices_mm = placed.slices_mm(stated.shape_ijk, orientation.plane().world());
+        if display_transform.flip_d {
+            slices_mm.reverse();
+        }
+        slices_mm
+    });
     Volume {
+        slices_mm,
         arrangement: Arrangement::of(display_transform),
         hu_known: reaches_air(&samples, stated.rescale),
         spacing_mm_dhw: dk.zip(rows).zip(columns).map(|((d, h), w)| [d, h, w]),

@@ -78,6 +78,7 @@ fn slices_are_ordered_by_position_whatever_their_names() {
     assert_eq!(volume.rescale, Rescale { slope: 1.0, intercept: -1024.0 });
     assert_eq!((volume.hu_known, volume.samples.type_name()), (true, "i16"));
     assert!(volume.slices_dropped.is_empty() && volume.notes.is_empty());
+    assert_eq!((volume.slices_mm.as_deref(), volume.source_slice(1)), (Some(&[0.0, 2.5, 5.0, 7.5][..]), 3));
 }
 
 #[test]
@@ -112,6 +113,9 @@ fn every_plane_is_shown_in_radiological_display() {
         let volume = read(folder.path()).unwrap();
         assert_eq!((volume.orientation.as_deref(), volume.plane), (Some(codes), Some(plane)), "{axes}");
         assert_eq!(volume.spacing_mm_dhw, Some([4.0, 0.75, 0.5]), "{axes}");
+        // DICOM counts towards left and back, these numbers towards right and front.
+        let towards = if plane == Plane::Axial { 1.0 } else { -1.0 };
+        assert_eq!(volume.slices_mm, Some(vec![0.0, 4.0 * towards, 8.0 * towards]), "{axes}");
         // D runs towards the head, the back or the left.
         let samples = volume.samples_dhw();
         let ordered = (0..3).map(f64::from).collect::<Vec<_>>();
@@ -152,6 +156,11 @@ fn a_tilted_gantry_is_reported() {
     let [along, ..] = volume.spacing_mm_dhw.unwrap();
     assert!((f64::from(along) - 5.0 * 12.3f64.to_radians().cos()).abs() < 1e-5);
     assert_eq!(volume.orientation.as_deref(), Some("LPS"));
+    // Half of a row below the first pixel, along an axis that leans.
+    let middle = 12.3f64.to_radians().sin() * 0.75 / 2.0;
+    for (n, mm) in volume.slices_mm.unwrap().into_iter().enumerate() {
+        assert!((mm - (5.0 * n as f64 + middle)).abs() < 1e-6, "{mm}");
+    }
 }
 
 #[test]
@@ -165,6 +174,7 @@ fn slices_without_positions_are_ordered_by_instance_number() {
     let volume = read(folder.path()).unwrap();
     assert_eq!(firsts(&volume), [9.0, 10.0, 11.0]);
     assert_eq!((&volume.spacing_mm_dhw, &volume.orientation, volume.plane), (&None, &None, None));
+    assert_eq!((volume.slices_mm.as_deref(), volume.source_slice(0)), (None, 9));
     assert!(volume.notes[0].contains("instance numbers"));
     let mut without = slice(0.0, 0);
     without.remove((0x0020, 0x0032)).write(&folder.path().join("d"));

@@ -9,17 +9,18 @@ use std::collections::BTreeSet;
 use med2e3_schemas::Id;
 use med2e3_schemas::sample::Split;
 use med2e3_shards::Dataset;
+use med2e3_shards::cohort::{Cohort, Kind};
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use super::cohort::{Cohort, Row};
 use crate::PrepareError;
 
 /// What two splits share of one kind.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Leak {
     /// case, report, voxels or look.
-    pub kind: &'static str,
+    #[serde(serialize_with = "as_word")]
+    pub kind: Kind,
     /// The split that is learned from, or the earlier of the two.
     pub from: Split,
     /// The split that should be unseen.
@@ -43,24 +44,24 @@ pub fn leaks(dataset: &Dataset) -> Result<Vec<Leak>, PrepareError> {
     let pairs = [(Split::Train, Split::Validation), (Split::Train, Split::Test), (Split::Validation, Split::Test)];
     let mut found = Vec::new();
     for (from, to) in pairs {
-        let hex = |hash: &[u8; 32]| blake3::Hash::from_bytes(*hash).to_hex().to_string();
-        found.push(same("case", from, to, &cohort, |row| vec![row.case.clone()]));
-        found.push(same("report", from, to, &cohort, |row| row.report.iter().cloned().collect()));
-        found.push(same("voxels", from, to, &cohort, |row| {
-            row.volumes.iter().filter_map(|id| cohort.voxels.get(id)).map(hex).collect()
-        }));
-        found.push(alike(from, to, &cohort));
+        for kind in Kind::ALL {
+            found.push(if kind == Kind::Look { alike(from, to, &cohort) } else { same(kind, from, to, &cohort) });
+        }
     }
     Ok(found)
 }
 
-fn same(kind: &'static str, from: Split, to: Split, cohort: &Cohort, keys: impl Fn(&Row) -> Vec<String>) -> Leak {
+fn as_word<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(kind.as_str())
+}
+
+fn same(kind: Kind, from: Split, to: Split, cohort: &Cohort) -> Leak {
     let of = |split: Split| cohort.rows.iter().filter(move |row| row.split == split);
-    let learned: BTreeSet<String> = of(from).flat_map(&keys).filter(|key| !key.is_empty()).collect();
+    let learned: BTreeSet<String> = of(from).flat_map(|row| cohort.keys(kind, row)).collect();
     let mut shared = BTreeSet::new();
     let mut samples = 0;
     for row in of(to) {
-        let mut known = keys(row).into_iter().filter(|key| learned.contains(key)).peekable();
+        let mut known = cohort.keys(kind, row).into_iter().filter(|key| learned.contains(key)).peekable();
         samples += u64::from(known.peek().is_some());
         shared.extend(known);
     }
@@ -71,11 +72,7 @@ fn same(kind: &'static str, from: Split, to: Split, cohort: &Cohort, keys: impl 
 /// Distinct volumes of the two splits that look alike.
 fn alike(from: Split, to: Split, cohort: &Cohort) -> Leak {
     let of = |split: Split| cohort.rows.iter().filter(move |row| row.split == split);
-    let volumes = |split: Split| {
-        let ids: BTreeSet<Id> = of(split).flat_map(|row| row.volumes.iter().copied()).collect();
-        ids.into_iter().filter_map(|id| Some((id, cohort.look.get(&id)?))).collect::<Vec<_>>()
-    };
-    let (learned, unseen) = (volumes(from), volumes(to));
+    let (learned, unseen) = (cohort.looks(of(from)), cohort.looks(of(to)));
     let mut pairs = Vec::new();
     let mut known = BTreeSet::new();
     let both: BTreeSet<Id> = learned.iter().map(|(id, _)| *id).collect();
@@ -94,5 +91,5 @@ fn alike(from: Split, to: Split, cohort: &Cohort) -> Leak {
         }
     }
     let samples = of(to).filter(|row| row.volumes.iter().any(|id| known.contains(id))).count() as u64;
-    Leak { kind: "look", from, to, shared: pairs.len() as u64, samples, of: of(to).count() as u64, examples: pairs }
+    Leak { kind: Kind::Look, from, to, shared: pairs.len() as u64, samples, of: of(to).count() as u64, examples: pairs }
 }

@@ -1,6 +1,5 @@
 //! What can be wrong with a dataset: damage, what its splits share, and what its inputs have become since.
 
-pub mod cohort;
 pub mod diff;
 pub mod leaks;
 pub mod verify;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::AsArray;
 
+use med2e3_program::with_causes;
 use med2e3_schemas::Id;
 use med2e3_schemas::index::{DatasetIndex, ShardEntry};
 use med2e3_schemas::report::TableCounts;
@@ -18,7 +19,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::PrepareError;
-use crate::work::{chain, count_key};
+use crate::work::count_key;
 
 /// What was looked at and what is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -316,5 +317,5 @@ fn table_rows(folder: &Path) -> Option<u64> {
 
 /// An error with its causes, its paths relative to the dataset.
 fn relative_chain(root: &Path, error: &dyn std::error::Error) -> String {
-    chain(error).replace(&format!("{}/", root.display()), "")
+    with_causes(error).replace(&format!("{}/", root.display()), "")
 }

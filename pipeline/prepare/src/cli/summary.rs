@@ -7,7 +7,6 @@ use std::path::Path;
 use med2e3_program::visible;
 use med2e3_schemas::report::{ManifestCounts, PrepareReport, TableCounts};
 
-use crate::check::cohort::RowsAre;
 use crate::check::diff::{Diff, TableDiff};
 use crate::check::leaks::Leak;
 use crate::check::verify::Verification;
@@ -19,6 +18,7 @@ use crate::provenance::{Paths, Provenance};
 use crate::run::Difference;
 use crate::show::view::Page;
 use crate::subset::draw::Drawn;
+use crate::subset::resplit::RowsAre;
 use crate::subset::resplit::{Reach, Resplit};
 
 /// Adds a line.
@@ -310,7 +310,8 @@ pub(super) fn leaks(leaks: &[Leak], examples_shown: usize) -> String {
     let mut text = String::new();
     line!(text, "{:<8} {:<12} {:<12} {:>8} {:>9} {:>9}", "kind", "from", "to", "shared", "samples", "of");
     for Leak { kind, from, to, shared, samples, of, examples } in leaks {
-        line!(text, "{kind:<8} {:<12} {:<12} {shared:>8} {samples:>9} {of:>9}", from.as_str(), to.as_str());
+        let (kind, from, to) = (kind.as_str(), from.as_str(), to.as_str());
+        line!(text, "{kind:<8} {from:<12} {to:<12} {shared:>8} {samples:>9} {of:>9}");
         examples.iter().take(examples_shown).for_each(|example| line!(text, "         {}", visible::value(example)));
     }
     text

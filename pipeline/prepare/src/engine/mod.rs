@@ -16,13 +16,14 @@ use datafusion::execution::context::SessionContext;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, col, lit};
+use med2e3_program::with_causes;
 use med2e3_schemas::manifest::RANGE;
 
 pub use bounded::{QueryLimits, query};
 pub use sql::{BatchSize, Catalog, TableColumns};
 
 use crate::PrepareError;
-use crate::work::{Committed, RangeWork, chain};
+use crate::work::{Committed, RangeWork};
 use prepare_exec::PrepareExec;
 
 /// Runs a table's work over those of its manifest's ranges that are to be done: a parquet scan with the ranges' numbers
@@ -72,7 +73,7 @@ impl From<DataFusionError> for PrepareError {
                 // Several parts of the plan hold it; one of our own has causes, which are said too.
                 Err(shared) => PrepareError::Query {
                     problem: match shared.find_root() {
-                        DataFusionError::External(inner) => chain(inner.as_ref()),
+                        DataFusionError::External(inner) => with_causes(inner.as_ref()),
                         _ => shared.strip_backtrace(),
                     },
                 },

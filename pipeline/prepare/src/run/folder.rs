@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use med2e3_program::WorkPart;
+use med2e3_program::{WorkPart, with_causes};
 use med2e3_schemas::config::parse;
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::quarantine::Table;
@@ -18,7 +18,7 @@ use super::lock::Lock;
 use crate::PrepareError;
 use crate::config::{CheckInputs, EngineConfig, LimitsConfig, PrepareConfig};
 use crate::provenance::{Paths, Provenance};
-use crate::work::{WorkSpec, chain};
+use crate::work::WorkSpec;
 
 /// The run's configuration in its folder.
 const CONFIG: &str = "prepare.toml";
@@ -63,7 +63,7 @@ impl RunFolder {
                 path: work.clone(),
                 problem: format!(
                     "names are withheld, and what they were is kept beside the dataset: {}",
-                    chain(&error)
+                    with_causes(&error)
                 ),
                 hint: "give an --out in a folder that you can write to".into(),
             },
@@ -232,7 +232,7 @@ pub fn configuration_of(out: &Path) -> Result<PrepareConfig, PrepareError> {
         return Err(output(problem, "put the folder DATASET.provenance back beside the dataset"));
     }
     parse::<PrepareConfig>(&name, &text, &[]).map_err(|error| {
-        let problem = format!("the run's configuration does not parse: {}", chain(&error));
+        let problem = format!("the run's configuration does not parse: {}", with_causes(&error));
         output(problem, "name a configuration after DATASET")
     })
 }
@@ -257,7 +257,7 @@ fn refuse_other_runs(out: &Path, config_path: &Path, work: &Path, config: &Prepa
             ),
         },
         Some(Err(error)) => (
-            format!("holds a dataset whose configuration does not parse: {}", chain(&error)),
+            format!("holds a dataset whose configuration does not parse: {}", with_causes(&error)),
             "give another --out, or remove the folder".to_owned(),
         ),
         None if out.join(index::FILE).exists() || out.join(CONFIG).exists() => (

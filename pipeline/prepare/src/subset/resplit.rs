@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use med2e3_input::perceptual::Look;
 use med2e3_schemas::Id;
+use med2e3_schemas::look::Look;
 use med2e3_schemas::sample::Split;
 use med2e3_schemas::subset::Subset;
+use med2e3_shards::cohort::{Cohort, Row};
 use med2e3_shards::index::list_files_again;
 use med2e3_shards::{Dataset, subset};
 use rayon::prelude::*;
@@ -14,8 +15,27 @@ use serde::Serialize;
 
 use super::reach;
 use crate::PrepareError;
-use crate::check::cohort::{Cohort, Row, RowsAre};
 use crate::rank::rank;
+
+/// What is split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowsAre {
+    /// Samples.
+    Samples,
+    /// Volumes, in a dataset without samples.
+    Volumes,
+}
+
+impl RowsAre {
+    /// The word for a message.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RowsAre::Samples => "samples",
+            RowsAre::Volumes => "volumes",
+        }
+    }
+}
 
 /// A new split in which no two parts share a case, a report, voxels or a look.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -67,7 +87,11 @@ pub fn resplit(root: &Path, name: &str, shares: [f64; 2], seed: u64) -> Result<R
         });
     }
     let dataset = Dataset::open(root)?;
-    let (cohort, of) = Cohort::of_samples_or_volumes(&dataset)?;
+    let samples = Cohort::read(&dataset)?;
+    let (cohort, of) = match samples.rows.is_empty() {
+        false => (samples, RowsAre::Samples),
+        true => (Cohort::of_volumes(&dataset)?, RowsAre::Volumes),
+    };
     if cohort.rows.is_empty() {
         let problem = "the dataset has neither samples nor volumes".to_owned();
         return Err(PrepareError::Request { what: root.display().to_string(), problem });

@@ -105,12 +105,6 @@ fn entries_of<T>(
     Ok(entries)
 }
 
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
 /// What a sample counts as in the index, such as `closed_vqa.plane`.
 pub(crate) fn count_key(task: Task, topic: Option<Topic>) -> String {
     topic.map_or(task.to_string(), |topic| format!("{task}.{topic}"))

@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use med2e3_input::InputError;
 use med2e3_input::text::template::IMAGE3D_TOKEN;
 use med2e3_input::text::{LengthBudget, Template, Turn};
+use med2e3_program::with_causes;
 use med2e3_schemas::Id;
 use med2e3_schemas::manifest::{ManifestText, range_identity, texts_from_batch};
 use med2e3_schemas::quarantine::{QuarantineRecord, Reason, Table};
@@ -16,7 +17,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::receipt::{Receipt, ShardFiles};
-use super::{Committed, Outlook, RangeWork, WorkSpec, chain, count_key, entries_of};
+use super::{Committed, Outlook, RangeWork, WorkSpec, count_key, entries_of};
 use crate::PrepareError;
 use crate::config::TextConfig;
 use crate::progress::{RowProgress, Step, StepClock};
@@ -85,7 +86,7 @@ impl Texts {
     }
 
     fn encode(&self, entry: &ManifestText) -> Result<SampleRow, (Reason, String)> {
-        let error = |error: InputError| (error.reason(), chain(&error));
+        let error = |error: InputError| (error.reason(), with_causes(&error));
         if let Some(refusal) = &entry.refusal {
             return Err((refusal.reason, refusal.detail.clone()));
         }

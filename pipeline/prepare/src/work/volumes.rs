@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use med2e3_input::InputError;
-use med2e3_input::perceptual::Look;
+use med2e3_input::perceptual::look_of;
 use med2e3_input::reading;
 use med2e3_input::recipe::{self, CtRecipe};
 use med2e3_input::volume::{self, Buffers, DeepPictures, ReadLimits, Stage, with_stage_observer};
+use med2e3_program::with_causes;
 use med2e3_schemas::Id;
 use med2e3_schemas::identity::{Identify, Identity};
 use med2e3_schemas::manifest::{ManifestVolume, range_identity, volumes_from_batch};
@@ -26,7 +27,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::receipt::{Input, Receipt, ShardFiles};
-use super::{Committed, Outlook, RangeWork, WorkSpec, chain, entries_of};
+use super::{Committed, Outlook, RangeWork, WorkSpec, entries_of};
 use crate::PrepareError;
 use crate::config::{CheckInputs, PrepareConfig, Recipe};
 use crate::manifest::link_out_of;
@@ -117,7 +118,7 @@ impl Volumes {
             Err(fault @ InputError::Machine(_)) => return Err(fault.into()),
             Err(error) => {
                 // The message names files by their path on this machine; the record keeps what is below the root.
-                let detail = chain(&error).replace(&format!("{}/", self.root.display()), "");
+                let detail = with_causes(&error).replace(&format!("{}/", self.root.display()), "");
                 Err(reject(error.reason(), detail, error.byte_offset()))
             }
         };
@@ -138,7 +139,7 @@ impl Volumes {
             Recipe::Ct(recipe) => recipe::ct(&volume, &CtRecipe { shape_dhw, ..recipe }, &mut values),
         })?;
         // Of the volume as it was read: its crop is another where compression left a trace on black.
-        let perceptual_hash = self.clock.time(Step::Encode, || Look::of(&volume).to_bytes());
+        let perceptual_hash = self.clock.time(Step::Encode, || look_of(&volume).to_bytes());
         let (voxels, content_hash) = self.clock.time(Step::Encode, || {
             let mut cell = Vec::with_capacity(self.format.cell_bytes());
             encode(&values, &self.format, &mut cell);

@@ -40,7 +40,7 @@ pub use inputs::{inputs_in, inputs_of};
 pub(crate) use layout::MOMENTS;
 pub use moments::StoredMoments;
 pub use prune::{note_latest, remove_earlier};
-pub use snapshot::{Contents, Snapshot, Tokenizers, clip_snapshot, snapshot};
+pub use snapshot::{Contents, Snapshot, SnapshotCopy, Tokenizers, clip_snapshot, snapshot};
 pub use state::TrainState;
 
 const OWN_JSON: &str = "JSON as this program writes it";
@@ -254,15 +254,15 @@ mod tests {
         };
         let training = Some((&state, vec![("exp_avg/x".to_owned(), moment.shallow_clone())]));
         let contents = Contents { model: &model, tokenizers: Tokenizers::default(), inputs: None, training };
-        let copied = snapshot(&contents).unwrap().copied();
+        let copy = snapshot(&contents).unwrap().copy().unwrap();
         let shared = snapshot(&contents).unwrap();
-        is_send(&copied);
+        is_send(&copy);
 
         for (_, tensor) in Part::ALL.into_iter().flat_map(|part| model.parameters(part)) {
             let _ = no_grad(|| tensor.shallow_clone().fill_(0.25));
         }
         let _ = no_grad(|| moment.shallow_clone().fill_(0.25));
-        copied.write(&folder_of(run.path(), 7)).unwrap();
+        copy.finish().unwrap().write(&folder_of(run.path(), 7)).unwrap();
         let checkpoint = Checkpoint::open(run.path()).unwrap();
         assert_eq!(checkpoint.folder(), run.path().join("step-7"));
         let (found_state, moments) = checkpoint.state().unwrap();

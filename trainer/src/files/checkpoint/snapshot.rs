@@ -14,6 +14,7 @@ use crate::TrainerError;
 use crate::files::adapters;
 use crate::files::json::to_json;
 use crate::files::names::{ADAPTERS, CONFIG, GENERATION, SIZES};
+use crate::libtorch::Download;
 use crate::model::{M3dClip, Med2e3, Part};
 
 /// What a checkpoint is made of.
@@ -40,10 +41,42 @@ pub struct Tokenizers {
 }
 
 /// Everything that a checkpoint's folder will hold. It shares its tensors with the model, which must not change until it is
-/// written or [copied](Snapshot::copied). `Send`, so that another thread may write it.
+/// written, or until a [copy](Snapshot::copy) has begun. `Send`, so that another thread may write it.
 pub struct Snapshot {
     /// By path in the folder, in the order of writing.
     pub(super) files: Vec<(String, FileContents)>,
+}
+
+/// A [`Snapshot`] on its way to the host.
+pub struct SnapshotCopy {
+    /// What is copied: its tensors stay where they are until the copies are made.
+    shared: Snapshot,
+    /// A copy a tensor, in their order.
+    downloads: Vec<Download>,
+}
+
+impl SnapshotCopy {
+    /// The snapshot with tensors of its own on the host; waits for the copies.
+    ///
+    /// # Errors
+    /// The device reports a failed computation.
+    pub fn finish(self) -> Result<Snapshot, TrainerError> {
+        let mut copies = self.downloads.into_iter();
+        let mut own = |(name, _): &(String, Tensor)| {
+            let download = copies.next().expect("one a tensor");
+            Ok((name.clone(), download.finish()?))
+        };
+        let files = self.shared.files.into_iter().map(|(path, contents)| {
+            let contents = match contents {
+                FileContents::Bytes(bytes) => FileContents::Bytes(bytes),
+                FileContents::Tensors(tensors) => {
+                    FileContents::Tensors(tensors.iter().map(&mut own).collect::<Result<_, TrainerError>>()?)
+                }
+            };
+            Ok((path, contents))
+        });
+        Ok(Snapshot { files: files.collect::<Result<_, TrainerError>>()? })
+    }
 }
 
 /// A file before it is written.
@@ -121,20 +154,25 @@ pub fn clip_snapshot(
 }
 
 impl Snapshot {
-    /// Bytes of its tensors.
-    pub fn tensor_bytes(&self) -> u64 {
-        let bytes = |(_, tensor): &(String, Tensor)| (tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64;
-        self.tensors().map(bytes).sum()
+    /// Bytes of host memory that a copy of it takes.
+    pub fn copy_bytes(&self) -> u64 {
+        self.tensors().map(|(_, tensor)| Download::host_bytes(tensor)).sum()
     }
 
-    /// The same with tensors of its own on the host: it keeps the values of this moment while training goes on. Waits for the
-    /// tensors' device.
-    pub fn copied(&self) -> Snapshot {
-        let own = |tensor: &Tensor| match tensor.device() {
-            Device::Cpu => tensor.copy(),
-            _ => tensor.to_device(Device::Cpu),
-        };
-        Snapshot { files: self.files.iter().map(|(path, contents)| (path.clone(), contents.with(own))).collect() }
+    /// Whether all of its tensors are on the host.
+    pub fn is_on_host(&self) -> bool {
+        self.tensors().all(|(_, tensor)| tensor.device() == Device::Cpu)
+    }
+
+    /// Begins to copy it to the host: the copy gets the values of this moment, while training goes on. On a GPU the copies are
+    /// queued behind what is computed there and before what comes; nobody waits for them but [`SnapshotCopy::finish`].
+    ///
+    /// # Errors
+    /// The system gives no memory.
+    pub fn copy(&self) -> Result<SnapshotCopy, TrainerError> {
+        let started = self.tensors().map(|(_, tensor)| Download::start(tensor)).collect::<Result<_, _>>()?;
+        let files = self.files.iter().map(|(path, contents)| (path.clone(), contents.share())).collect();
+        Ok(SnapshotCopy { shared: Snapshot { files }, downloads: started })
     }
 
     fn tensors(&self) -> impl Iterator<Item = &(String, Tensor)> {
@@ -160,13 +198,13 @@ impl Snapshot {
 }
 
 impl FileContents {
-    /// The same with other tensors in the place of its own.
-    pub(super) fn with(&self, other: impl Fn(&Tensor) -> Tensor) -> FileContents {
+    /// The same, which shares its tensors.
+    pub(super) fn share(&self) -> FileContents {
         match self {
             FileContents::Bytes(bytes) => FileContents::Bytes(bytes.clone()),
-            FileContents::Tensors(tensors) => {
-                FileContents::Tensors(tensors.iter().map(|(name, tensor)| (name.clone(), other(tensor))).collect())
-            }
+            FileContents::Tensors(tensors) => FileContents::Tensors(
+                tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect(),
+            ),
         }
     }
 }

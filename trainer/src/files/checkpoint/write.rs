@@ -9,7 +9,6 @@ use std::thread;
 
 use med2e3_store::whole::{earlier, undo_interrupted};
 use med2e3_store::{FileError, WholeFolder, put_whole};
-use tch::Tensor;
 
 use super::layout::{MANIFEST, Manifest};
 use super::snapshot::{FileContents, Snapshot};
@@ -57,7 +56,7 @@ impl Snapshot {
             let parent = path.parent().expect("the path has the folder above it");
             fs::create_dir_all(parent).map_err(FileError::of(parent, "create"))?;
         }
-        let files = self.files.iter().map(|(path, contents)| (path.as_str(), contents.with(Tensor::shallow_clone)));
+        let files = self.files.iter().map(|(path, contents)| (path.as_str(), contents.share()));
         let next = Mutex::new(files.collect::<VecDeque<_>>());
         let writer = || {
             let mut hashes = Vec::new();

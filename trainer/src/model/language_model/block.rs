@@ -1,6 +1,6 @@
 //! One decoder block.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::cache::LayerCache;
 use super::config::LanguageModelConfig;
@@ -78,6 +78,18 @@ impl Block {
         let hidden_bte = maps.add_to(Role::Out, &self.out, hidden_bte, &attended_bte);
         let gated = self.projections.gated(&self.mlp_norm.forward(&hidden_bte), &mut maps);
         maps.add_to(Role::Down, &self.down, &hidden_bte, &gated)
+    }
+
+    /// The turned queries and keys (B, T, A, E of a head) of hidden states (B, T, E), and the mask (T, T) that is true where a query attends
+    /// to a key.
+    pub(super) fn queries_and_keys(&self, hidden_bte: &Tensor, pass: &Pass) -> [Tensor; 3] {
+        let mut maps = Maps { tape: &mut Tape::Computed, dropout_seed: None };
+        let normed_bte = self.attention_norm.forward(hidden_bte);
+        let [q_btae, k_btae, _] = self.projections.heads(&normed_bte, &pass.angles, &mut maps);
+        let width = hidden_bte.size()[1];
+        let causal = || Tensor::ones([width, width], (Kind::Bool, hidden_bte.device())).tril(0);
+        let window_mask = pass.window_mask.as_ref().filter(|_| self.is_windowed);
+        [q_btae, k_btae, window_mask.map_or_else(causal, Tensor::shallow_clone)]
     }
 
     /// Whether a backward pass stores a gradient of its weights.

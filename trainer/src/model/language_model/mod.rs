@@ -1,6 +1,7 @@
 //! The language model: a pre-norm decoder with rotary positions and a gated MLP. Phi-3, Llama, Mistral and Qwen2 differ in
 //! how their projections are stored, which one trait hides, and in which layers attend to a window.
 
+mod attention_weights;
 mod block;
 mod cache;
 mod config;

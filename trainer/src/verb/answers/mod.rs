@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use med2e3_feed::{Feed, FeedPlan, TextForm};
+use med2e3_feed::{Feed, FeedPlan, HostText, TextForm};
 use med2e3_metric::meteor::Meteor;
 use med2e3_program::Progress;
 use med2e3_schemas::Id;
@@ -21,6 +21,7 @@ use crate::device_batch::{texts, voxels};
 use crate::generate::Decoding;
 use crate::generate::answerer::Answerer;
 use crate::generate::judged::judged;
+use crate::generate::letters::LetterTokens;
 use crate::verb::turns::Asked;
 
 /// How answers are made, and measured.
@@ -48,7 +49,7 @@ pub(super) enum Shown {
     Zeros,
 }
 
-/// Answers every question that is asked. `each` hears of an answer as soon as its batch has ended: questions about one volume come
+/// Answers every question that is asked. `each` hears of an answer and its tokens as soon as its batch has ended: questions about one volume come
 /// one after another, so that the volume is read and encoded once for a batch of them.
 ///
 /// # Errors
@@ -58,7 +59,7 @@ pub(super) fn answers(
     dataset: &Arc<Dataset>,
     asked: Asked,
     way: Way<'_>,
-    mut each: impl FnMut(Answer) -> Result<(), TrainerError>,
+    mut each: impl FnMut(Answer, &[i64]) -> Result<(), TrainerError>,
 ) -> Result<(), TrainerError> {
     let Way { batch_size, decoding, max_new_tokens, seed, meteor, shown, scores } = way;
     answerer.check_room(&asked.samples.rows, max_new_tokens)?;
@@ -80,10 +81,12 @@ pub(super) fn answers(
         for (text, of_batch) in texts.iter_mut().zip(&batch.texts) {
             text.scores = scores.and_then(|scores| scores.get(&of_batch.sample_id)).cloned().unwrap_or_default();
         }
-        let replies = answerer.answer_batch(&voxels_vcdhw, texts, decoding, max_new_tokens)?;
-        for (text, reply) in batch.texts.iter().zip(replies) {
-            let place = text.sample as usize;
-            each(Answer { turn: turns[place], ..judged(&samples.rows[place], reply, meteor) })?;
+        let letters = |text: &HostText| answerer.letter_tokens(&samples.rows[text.sample as usize]).unwrap_or_default();
+        let letters: Vec<LetterTokens> = batch.texts.iter().map(letters).collect();
+        let replies = answerer.answer_batch(&voxels_vcdhw, texts, &letters, decoding, max_new_tokens)?;
+        for (text, mut reply) in batch.texts.iter().zip(replies) {
+            let (place, ids) = (text.sample as usize, std::mem::take(&mut reply.ids));
+            each(Answer { turn: turns[place], ..judged(&samples.rows[place], reply, meteor) }, &ids)?;
         }
         count += batch.texts.len();
         progress.add(batch.texts.len() as u64);

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use med2e3_schemas::comparison::ComparedRun;
-use med2e3_schemas::evaluation::{Answer, EvaluateReport};
+use med2e3_program::with_causes;
+use med2e3_schemas::comparison::{ComparedRun, UnleakedScore};
+use med2e3_schemas::evaluation::{Answer, EvaluateReport, Score};
 use med2e3_store::FileError;
 
 use crate::TrainerError;
@@ -90,9 +91,20 @@ impl Evaluated {
             answers_cut,
             samples_without_volume: report.samples_without_volume,
             turns_not_asked: report.turns_not_asked,
+            leaked: report.leaked.clone(),
+            without_leaked: without_leaked(&report),
         };
         Ok(Evaluated { run, report, notes })
     }
+}
+
+/// The means over whole tasks without samples that share something with the training split.
+fn without_leaked(report: &EvaluateReport) -> Vec<UnleakedScore> {
+    let of = |score: &Score| {
+        let mean = score.without_leaked.clone().filter(|_| score.topic.is_none())?;
+        Some(UnleakedScore { task: score.task, metric: score.metric.clone(), mean })
+    };
+    report.scores.iter().filter_map(of).collect()
 }
 
 /// What a file beside the report states; nothing where it is not there or, with a note, where it does not read.
@@ -100,7 +112,7 @@ fn stated<T>(path: &Path, notes: &mut Vec<String>, read: impl FnOnce(&Path) -> R
     if !path.is_file() {
         return None;
     }
-    read(path).map_err(|error| notes.push(format!("{error}; what it states is not known."))).ok()
+    read(path).map_err(|error| notes.push(format!("{}; what it states is not known.", with_causes(&error)))).ok()
 }
 
 fn in_words(decoding: Decoding, max_new_tokens: usize) -> String {

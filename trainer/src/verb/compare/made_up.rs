@@ -7,7 +7,7 @@ use med2e3_schemas::sample::{Split, Task};
 use super::evaluated::Evaluated;
 
 /// An answer to the first turn of a sample; all are of one volume.
-pub(super) fn answer(id: &str, case: &str, task: Task, metrics: &[(&str, f64)]) -> Answer {
+pub(in crate::verb) fn answer(id: &str, case: &str, task: Task, metrics: &[(&str, f64)]) -> Answer {
     Answer {
         sample_id: id.into(),
         volume_id: "volume".into(),
@@ -33,6 +33,7 @@ pub(super) fn report(answers: Vec<Answer>) -> EvaluateReport {
         samples_without_volume: 0,
         meteor: None,
         bert_score: None,
+        leaked: None,
         scores: vec![],
         matched: None,
         samples_without_prediction: 0,
@@ -62,6 +63,8 @@ pub(super) fn evaluated(path: &str, answers: Vec<Answer>) -> Evaluated {
         answers_cut: None,
         samples_without_volume: 0,
         turns_not_asked: 0,
+        leaked: None,
+        without_leaked: vec![],
     };
     Evaluated { run, report: report(answers), notes: vec![] }
 }

@@ -5,10 +5,10 @@
 //! - `rows`: the runs' answers as rows of the same questions; `scored`: their means and differences
 //! - `in_words`: all of it for people
 
-mod evaluated;
+pub(super) mod evaluated;
 mod in_words;
 #[cfg(test)]
-mod made_up;
+pub(in crate::verb) mod made_up;
 mod rows;
 mod scored;
 mod system;

@@ -39,7 +39,7 @@ pub(super) fn answers(of: &Controlled<'_>, chosen: &[usize]) -> Result<Vec<(Samp
     let frequent = Frequent::of(&training);
     let rows = chosen.iter().map(|&at| of.row(at));
     let found = rows.filter_map(|row| {
-        let reply = Reply { answer: frequent.answer(row)?.to_owned(), scores: Vec::new(), is_cut: false };
+        let reply = Reply { answer: frequent.answer(row)?.to_owned(), ..Reply::default() };
         Some((row.clone(), judged(row, reply, of.way.meteor)))
     });
     Ok(found.collect())

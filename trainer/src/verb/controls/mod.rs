@@ -140,7 +140,7 @@ impl Controlled<'_> {
         let mut log = self.folder.log_of_control(control.as_str(), &asked)?;
         let open = log.open_questions(&asked);
         let way = Way { shown, scores: given.as_ref(), ..self.way };
-        answers(self.answerer, self.dataset, open, way, |answer| log.append(answer))?;
+        answers(self.answerer, self.dataset, open, way, |answer, _| log.append(answer))?;
         let answers = log.in_order(&asked);
         Ok(asked.samples.rows.into_iter().zip(answers).collect())
     }
@@ -179,7 +179,11 @@ fn scores_of(control: Control, pairs: &[Pair<'_>], bootstrap: Bootstrap) -> Vec<
         let rows = pairs.iter().map(|pair| (pair.asked.case_id.as_str(), topic(pair.asked)));
         let Some(cases) = Cases::of(rows) else { continue };
         let changed = pairs.iter().filter(|pair| pair.differs(control)).count() as f64 / pairs.len() as f64;
-        for metric in pairs[0].real.metrics.keys().filter(|metric| pairs[0].control.metrics.contains_key(*metric)) {
+        let both_have = |metric: &&String| {
+            let has = |answer: &Answer| answer.metrics.contains_key(*metric);
+            pairs.iter().all(|pair| has(pair.real) && has(pair.control))
+        };
+        for metric in pairs[0].real.metrics.keys().filter(both_have) {
             let score = |answer: &Answer| answer.metrics.get(metric).copied().unwrap_or(0.0);
             let real: Vec<f64> = pairs.iter().map(|pair| score(pair.real)).collect();
             let controlled: Vec<f64> = pairs.iter().map(|pair| score(pair.control)).collect();
@@ -217,9 +221,7 @@ mod tests {
             answer_choice: Some(right.into()),
             ..SampleRow::of_ids(Id::of_volume(&format!("{number}")), Vec::new(), vec![1, 2, 3], vec![(2, 3)])
         };
-        let answer = |row: &SampleRow, text: &str| {
-            judged(row, Reply { answer: text.into(), scores: Vec::new(), is_cut: false }, None)
-        };
+        let answer = |row: &SampleRow, text: &str| judged(row, Reply { answer: text.into(), ..Reply::default() }, None);
         let rows: Vec<SampleRow> = (0..8).map(|number| row(number, ["left", "right", "both"], "A")).collect();
         let turned: Vec<SampleRow> = (0..8).map(|number| row(number, ["right", "both", "left"], "C")).collect();
         // Half of them name the same choice by its new letter, half stay with the letter.

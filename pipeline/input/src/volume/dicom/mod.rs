@@ -331,6 +331,8 @@ impl Folder {
             orientation: stack.orientation.map(|orientation| orientation.codes()),
             plane: stack.orientation.map(|orientation| orientation.plane()),
             hu_known: kept_headers.iter().all(|header| header.hounsfield),
+            slices_mm: stack.slices_mm(&kept_headers),
+            instance_numbers: series::instance_numbers(&kept_headers),
             slices_dropped: self.dropped,
             notes,
         })

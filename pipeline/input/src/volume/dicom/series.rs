@@ -76,6 +76,15 @@ pub(super) fn pixel_spacing_mm(headers: &[&Header]) -> Option<[f64; 2]> {
     headers.iter().find_map(|header| header.pixel_spacing_mm)
 }
 
+/// Each slice's instance number, where all state a whole one and no two the same.
+pub(super) fn instance_numbers(headers: &[&Header]) -> Option<Vec<i64>> {
+    let whole =
+        |header: &&Header| header.instance_number.filter(|number| number.fract() == 0.0).map(|number| number as i64);
+    let numbers: Vec<i64> = headers.iter().map(whole).collect::<Option<_>>()?;
+    let distinct: BTreeSet<i64> = numbers.iter().copied().collect();
+    (distinct.len() == numbers.len()).then_some(numbers)
+}
+
 /// Number of frames of reference. Several are no reason to refuse a series: some programs give each slice its own.
 fn frames_of_reference(headers: &[&Header]) -> usize {
     let distinct: BTreeSet<_> = headers.iter().filter_map(|header| header.frame_of_reference.as_ref()).collect();
@@ -184,6 +193,21 @@ impl Stack {
             (true, [_, _, ..]) => Some(median(self.gaps(kept))),
             _ => None,
         }
+    }
+
+    /// The middle of each slice in mm along the patient axis across the slices, towards right, anterior or superior; `None` without
+    /// positions or pixel spacing.
+    pub(super) fn slices_mm(&self, kept: &[&Header]) -> Option<Vec<f64>> {
+        let world = self.orientation.filter(|_| self.has_positions)?.plane().world();
+        let [row_mm, column_mm] = pixel_spacing_mm(kept)?;
+        let middle = |header: &&Header| {
+            let ([along_row, down], position) = (header.axes?, header.position_mm?);
+            let [right, below] = [header.columns as f64 - 1.0, header.rows as f64 - 1.0];
+            let at = position[world] + (along_row[world] * column_mm * right + down[world] * row_mm * below) / 2.0;
+            // DICOM counts towards left and posterior.
+            Some(if world < 2 { -at } else { at })
+        };
+        kept.iter().map(middle).collect()
     }
 
     fn gaps(&self, kept: &[usize]) -> Vec<f64> {

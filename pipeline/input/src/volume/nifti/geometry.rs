@@ -1,12 +1,15 @@
-//! The orientation and the spacing that a NIfTI header states.
+//! The orientation, the spacing and the place that a NIfTI header states.
 
 use super::header::Header;
 use crate::orientation::{self, Directions, Orientation};
+use crate::volume::oriented::Placed;
 
 pub(super) struct Geometry {
     pub(super) orientation: Option<Orientation>,
     /// Spacing along i, j and k.
     pub(super) spacing_mm: Option<[f32; 3]>,
+    /// Where the voxels are, as far as the header states it.
+    pub(super) placed: Option<Placed>,
 }
 
 impl Geometry {
@@ -18,23 +21,28 @@ impl Geometry {
             _ => 1.0,
         });
         let candidates = [
-            (header.sform_code > 0).then_some((header.srow, true)),
-            (header.qform_code > 0).then(|| (qform(header, zooms), zooms_given)),
-            // Neither: nibabel's base affine, whose first axis points to the left.
+            (header.sform_code > 0).then_some((header.srow, true, Some(header.srow_offset))),
+            (header.qform_code > 0).then(|| (qform(header, zooms), zooms_given, zooms_given.then_some(header.qoffset))),
+            // Neither: nibabel's base affine, whose first axis points to the left; where it lies nothing states.
             (header.sform_code <= 0 && header.qform_code <= 0)
-                .then(|| (diagonal([-zooms[0], zooms[1], zooms[2]]), zooms_given)),
+                .then(|| (diagonal([-zooms[0], zooms[1], zooms[2]]), zooms_given, None)),
         ];
-        let known = candidates
-            .into_iter()
-            .flatten()
-            .find_map(|(directions, sized)| Some((Orientation::from_directions(&directions)?, directions, sized)));
-        let Some((orientation, directions, sized)) = known else {
-            let spacing_mm = zooms_given.then(|| zooms.map(|zoom| (zoom * millimeters(header)) as f32));
-            return Geometry { orientation: None, spacing_mm };
+        let mut candidates = candidates.into_iter().flatten();
+        let known = candidates.find_map(|(directions, sized, offset)| {
+            Some((Orientation::from_directions(&directions)?, directions, sized, offset))
+        });
+        let mm = millimeters(header);
+        let Some((orientation, directions, sized, offset)) = known else {
+            let spacing_mm = zooms_given.then(|| zooms.map(|zoom| (zoom * mm) as f32));
+            return Geometry { orientation: None, spacing_mm, placed: None };
         };
         let steps = orientation::step_lengths(&directions);
-        let spacing_mm = sized.then(|| steps.map(|step| (step * millimeters(header)) as f32));
-        Geometry { orientation: Some(orientation), spacing_mm }
+        let spacing_mm = sized.then(|| steps.map(|step| (step * mm) as f32));
+        let placed = offset.filter(|offset| offset.iter().all(|part| part.is_finite())).map(|offset| Placed {
+            directions: directions.map(|row| row.map(|part| part * mm)),
+            origin_mm: offset.map(|part| part * mm),
+        });
+        Geometry { orientation: Some(orientation), spacing_mm, placed }
     }
 }
 

@@ -46,8 +46,12 @@ pub(super) struct Header {
     pub(super) sform_code: i32,
     /// `quatern_b`, `quatern_c`, `quatern_d`.
     pub(super) quatern: [f64; 3],
+    /// `qoffset_x`, `qoffset_y`, `qoffset_z`.
+    pub(super) qoffset: [f64; 3],
     /// The first three columns of `srow_x`, `srow_y`, `srow_z`, without the offset.
     pub(super) srow: [[f64; 3]; 3],
+    /// Their fourth column, the offset.
+    pub(super) srow_offset: [f64; 3],
     pub(super) xyzt_units: u8,
 }
 
@@ -102,7 +106,10 @@ impl Header {
             qform_code: i32::from(header.qform_code),
             sform_code: i32::from(header.sform_code),
             quatern: [header.quatern_b, header.quatern_c, header.quatern_d].map(f64::from),
+            // The crate's names of the offsets.
+            qoffset: [header.quatern_x, header.quatern_y, header.quatern_z].map(f64::from),
             srow: [header.srow_x, header.srow_y, header.srow_z].map(wide),
+            srow_offset: [header.srow_x, header.srow_y, header.srow_z].map(|row| f64::from(row[3])),
             xyzt_units: header.xyzt_units,
         })
     }
@@ -132,7 +139,9 @@ impl Header {
             qform_code: fields.i32(344),
             sform_code: fields.i32(348),
             quatern: std::array::from_fn(|n| fields.f64(352 + 8 * n)),
+            qoffset: std::array::from_fn(|n| fields.f64(376 + 8 * n)),
             srow: std::array::from_fn(|row| std::array::from_fn(|column| fields.f64(400 + 32 * row + 8 * column))),
+            srow_offset: std::array::from_fn(|row| fields.f64(424 + 32 * row)),
             // The field is 32 bits wide; its codes are those of version 1.
             xyzt_units: fields.i32(500) as u8,
         })
