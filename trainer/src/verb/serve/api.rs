@@ -71,6 +71,7 @@ pub(super) fn routes(server: Arc<Server>) -> Router {
     Router::new()
         .route("/", get(whole_page))
         .route("/page.css", get(|| async { typed("text/css; charset=utf-8", page::STYLE) }))
+        .route("/ask.css", get(|| async { typed("text/css; charset=utf-8", page::FORMS) }))
         .route("/viewer.js", get(|| async { typed("text/javascript; charset=utf-8", page::VIEWER) }))
         .route("/ask.js", get(|| async { typed("text/javascript; charset=utf-8", page::SCRIPT) }))
         .route("/api/volumes", get(volumes))
