@@ -112,10 +112,12 @@ fn continued(
         let rows = Rows::start(llm, embeddings_bte, lengths, until.max_new_tokens)?;
         let first_bv = rows.logits();
         let ids = match decoding {
-            Decoding::Greedy => token_by_token(rows, until, |logits_bv, _| logits_bv.argmax(-1, false), hear),
+            Decoding::Greedy => {
+                token_by_token(rows, &first_bv, until, |logits_bv, _| logits_bv.argmax(-1, false), hear)
+            }
             Decoding::Sample { temperature, top_p, seed } => {
                 let sampler = Sampler { temperature, top_p, seed, keys };
-                token_by_token(rows, until, |logits_bv, step| sampler.draw(logits_bv, step), hear)
+                token_by_token(rows, &first_bv, until, |logits_bv, step| sampler.draw(logits_bv, step), hear)
             }
             Decoding::Beam { beams, length_penalty } => {
                 let ids = beam::search(rows, until, beams, length_penalty)?;
@@ -127,9 +129,10 @@ fn continued(
     })
 }
 
-/// One token a row and step: `choose` returns the ids (B) for logits (B, V) and the number of the step.
+/// One token a row and step, from the logits (B, V) of the first one on: `choose` returns the ids (B) for logits (B, V) and the number of the step.
 fn token_by_token(
     mut rows: Rows,
+    first_bv: &Tensor,
     until: &Until,
     choose: impl Fn(&Tensor, usize) -> Tensor,
     hear: &mut dyn FnMut(&[Vec<i64>]) -> bool,
@@ -137,7 +140,7 @@ fn token_by_token(
     let mut answers = vec![Vec::new(); rows.count()];
     let mut open = vec![true; rows.count()];
     for step in 0..until.max_new_tokens {
-        let next_b = choose(&rows.logits(), step);
+        let next_b = if step == 0 { choose(first_bv, step) } else { choose(&rows.logits(), step) };
         let ids: Vec<i64> = Vec::try_from(&next_b).expect("a flat i64 tensor");
         for (row, id) in ids.into_iter().enumerate() {
             open[row] &= !until.stop_ids.contains(&id);
