@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct TrainState {
     /// Finished steps, left out ones included. Dropout is seeded by it, so no generator state needs to be stored.
     pub step: u64,
-    /// The next batch of the feed.
+    /// The next sample of the feed.
     pub cursor: FeedCursor,
     /// Hash of the samples that the cursor counts in, as hex.
     pub selection: String,
