@@ -29,3 +29,15 @@ impl TrainState {
         self.step - self.skipped.iter().filter(|skipped| **skipped <= self.step).count() as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_of_another_order_is_refused_in_words() {
+        let text = r#"{"step":3,"cursor":{"epoch":0,"batch":3},"selection":"ab","validation":[]}"#;
+        let problem = serde_json::from_str::<TrainState>(text).unwrap_err().to_string();
+        assert!(problem.contains("batch 3 of epoch 0") && problem.contains("start from its weights"), "{problem}");
+    }
+}
