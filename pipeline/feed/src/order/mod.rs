@@ -130,7 +130,7 @@ impl Sequence {
             Way::ById => State::ById,
             Way::Shuffled(source) => State::Shuffled(source, Kept::default()),
             Way::Grouped(source, groups) => State::Grouped(GroupedWalk::new(*source, groups)),
-            Way::Mix(source, sources) => State::Mix(MixWalk::new(*source, sources)),
+            Way::Mix(source, sources) => State::Mix(Box::new(MixWalk::new(*source, sources))),
         };
         Walk { samples: self.samples, state }
     }
@@ -148,7 +148,7 @@ enum State<'a> {
     ById,
     Shuffled(&'a Source, Kept),
     Grouped(GroupedWalk<'a>),
-    Mix(MixWalk<'a>),
+    Mix(Box<MixWalk<'a>>),
 }
 
 impl Walk<'_> {
