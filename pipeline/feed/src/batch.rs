@@ -5,8 +5,8 @@ use med2e3_schemas::sample::{IGNORED, IMAGE3D, SampleRow};
 use med2e3_shards::Dataset;
 use serde::{Deserialize, Serialize};
 
+use crate::FeedError;
 use crate::step_plan::PlannedText;
-use crate::{FeedCursor, FeedError};
 
 /// Which form of a sample's text is fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,8 +40,8 @@ pub struct HostBatch {
     pub texts: Vec<HostText>,
     /// The batch's place in its step.
     pub share: StepShare,
-    /// The feed's position after the step that the batch belongs to.
-    pub cursor: FeedCursor,
+    /// The feed's position after the step that the batch belongs to, in samples since the run began.
+    pub position: u64,
 }
 
 /// One text of a batch.

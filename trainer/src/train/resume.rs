@@ -17,7 +17,7 @@ use crate::files::checkpoint::Checkpoint;
 
 /// Keys that may change when a run goes on: where, how fast, in which pieces and how long it goes, what it writes, and where its
 /// data and its start lie. The data itself is compared with what the checkpoint states. A change is said.
-pub(crate) const FREE: [&str; 19] = [
+pub(crate) const FREE: [&str; 20] = [
     "name",
     "device",
     "threads",
@@ -32,6 +32,7 @@ pub(crate) const FREE: [&str; 19] = [
     "data.epochs",
     "data.max_steps",
     "data.other_inputs",
+    "step.batch",
     "step.max_skipped",
     "step.micro_batch",
     "step.recompute",
@@ -39,7 +40,7 @@ pub(crate) const FREE: [&str; 19] = [
     "model.text_tokenizer",
 ];
 /// Those of them by which the learning rate's way changes.
-pub(crate) const LENGTH: [&str; 2] = ["data.epochs", "data.max_steps"];
+pub(crate) const LENGTH: [&str; 3] = ["data.epochs", "data.max_steps", "step.batch"];
 
 /// The checkpoint to go on from, where the folder holds this run already; `None` where the run begins.
 ///
