@@ -116,7 +116,7 @@ impl HostBatch {
         let cell = dataset.voxels().cell_bytes();
         self.voxels.resize(cell * self.volume_ids.len(), 0);
         for (id, cell) in self.volume_ids.iter().zip(self.voxels.chunks_exact_mut(cell)) {
-            dataset.read_voxels(*id, cell)?;
+            dataset.read_cell(*id, cell)?;
         }
         Ok(())
     }

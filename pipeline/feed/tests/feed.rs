@@ -10,6 +10,7 @@ use med2e3_feed::step_plan::PlannedText;
 use med2e3_feed::{
     Budget, Feed, FeedCursor, FeedPlan, HostBatch, HostText, LossGroup, QuestionForm, Splicing, StepRule, TextForm,
 };
+use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample::{self, IMAGE3D, SampleRow, Split, Task, Topic};
 use med2e3_schemas::volume::{self, VolumeRow, VoxelCode, VoxelFormat};
@@ -85,7 +86,9 @@ fn write(root: &Path) {
     let mut entries = Vec::new();
     for (shard, rows) in present.chunks(4).enumerate() {
         let path = format!("volumes/{shard:05}.parquet");
-        let mut writer = ShardWriter::create(&root.join(&path), volume::schema(&format), PageLayout::Volumes).unwrap();
+        let mut writer =
+            ShardWriter::create(&root.join(&path), volume::schema(&format), PageLayout::Volumes(VoxelCodec::Zstd1))
+                .unwrap();
         rows.chunks(3).for_each(|group| writer.write(&volume::to_batch(group, &format)).unwrap());
         entries.push(writer.commit(&path, &[]).unwrap());
     }
