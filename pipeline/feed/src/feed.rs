@@ -14,7 +14,7 @@ use med2e3_shards::{Dataset, Samples};
 use crate::order::{Order, permutation};
 use crate::queue::{self, Receiver, Sender};
 use crate::step_plan::{StepPlan, StepRule};
-use crate::{FeedCursor, FeedError, HostBatch, QuestionForm, StepShare, TextForm};
+use crate::{FeedCursor, FeedError, HostBatch, OnBadSample, QuestionForm, StepShare, TextForm};
 
 /// What to feed and how.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct FeedPlan {
     pub readers: usize,
     /// Micro-batches that each reader may be ahead.
     pub depth: usize,
+    /// What becomes of a sample whose volume does not read.
+    pub on_bad_sample: OnBadSample,
 }
 
 impl FeedPlan {
@@ -52,6 +54,7 @@ impl FeedPlan {
             start: FeedCursor::default(),
             readers: 1,
             depth: 2,
+            on_bad_sample: OnBadSample::Fail,
         }
     }
 }
@@ -81,7 +84,7 @@ impl Feed {
     /// Starts the readers.
     ///
     /// # Errors
-    /// [`FeedError::Threads`] where the system does not give a thread for each.
+    /// [`FeedError::Threads`] where the system does not give a thread for each; places of the volumes that can't be had.
     ///
     /// # Panics
     /// A batch size, reader count or depth of zero.
@@ -90,6 +93,8 @@ impl Feed {
             plan.batch_size > 0 && plan.readers > 0 && plan.depth > 0,
             "batch size, readers and depth are positive"
         );
+        // Before the readers ask for them at once.
+        dataset.places()?;
         let per_epoch = batches_per_epoch(samples.rows.len(), plan.batch_size);
         let left = (plan.epochs * per_epoch).saturating_sub(plan.start.number(per_epoch));
         let mut feed = Feed { lanes: Vec::new(), readers: Vec::new(), next_lane: 0, left, dataset: dataset.clone() };
@@ -203,7 +208,11 @@ fn fill(
     place: usize,
     cursor: FeedCursor,
 ) -> Result<HostBatch, FeedError> {
-    buffer.fill(dataset, &samples.rows, &step.micro_batches[place], plan.form, plan.question)?;
+    let fill = match plan.on_bad_sample {
+        OnBadSample::Fail => HostBatch::fill,
+        OnBadSample::Skip => HostBatch::fill_without_bad,
+    };
+    fill(&mut buffer, dataset, &samples.rows, &step.micro_batches[place], plan.form, plan.question)?;
     buffer.cursor = cursor;
     buffer.share = StepShare {
         micro_batch: place,

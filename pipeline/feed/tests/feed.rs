@@ -8,7 +8,8 @@ use std::sync::Arc;
 use med2e3_feed::order::Order;
 use med2e3_feed::step_plan::PlannedText;
 use med2e3_feed::{
-    Budget, Feed, FeedCursor, FeedPlan, HostBatch, HostText, LossGroup, QuestionForm, Splicing, StepRule, TextForm,
+    Budget, Feed, FeedCursor, FeedPlan, HostBatch, HostText, LossGroup, OnBadSample, QuestionForm, Splicing, StepRule,
+    TextForm,
 };
 use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::index::DatasetIndex;
@@ -131,6 +132,7 @@ fn plan(readers: usize, depth: usize) -> FeedPlan {
         start: FeedCursor::default(),
         readers,
         depth,
+        on_bad_sample: OnBadSample::Fail,
     }
 }
 
@@ -336,4 +338,57 @@ fn a_selection_without_samples_says_what_there_is() {
     let selection = Selection { split: Split::Test, tasks: vec![Task::ClosedVqa], subset: None };
     let error = dataset.select(&selection).err().unwrap().to_string();
     assert!(error.contains("split test and task closed_vqa"), "{error}");
+}
+
+/// Changes a bit of a volume's stored bytes.
+fn damage(root: &Path, volume: Id) {
+    let dataset = Dataset::open(root).unwrap();
+    let place = *dataset.places().unwrap().all().iter().find(|place| place.volume == volume).unwrap();
+    let path = dataset.volume_shards()[place.shard as usize].path().to_owned();
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[place.offset as usize] ^= 16;
+    std::fs::write(&path, bytes).unwrap();
+}
+
+#[test]
+fn a_bad_sample_leaves_its_batch_shorter_and_nothing_else() {
+    let (folder, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    [folder.path(), whole.path()].into_iter().for_each(write);
+    damage(folder.path(), volume_id(2));
+    let skip = |readers| FeedPlan { on_bad_sample: OnBadSample::Skip, ..plan(readers, 2) };
+    let reference = run(whole.path(), plan(1, 2));
+    let is_bad = |text: &HostText| text.ids.contains(&2) && text.ids[2] == 2;
+    for readers in [1, 3] {
+        let fed = run(folder.path(), skip(readers));
+        assert_eq!(fed.len(), reference.len());
+        for (fed, whole) in fed.iter().zip(&reference) {
+            let left = whole.0.iter().filter(|text| !is_bad(text));
+            let key = |text: &HostText| (text.sample_id, text.ids.clone(), text.target_weight);
+            assert!(fed.0.iter().map(key).eq(left.map(key)));
+            assert!(!fed.1.contains(&volume_id(2)) && fed.3 == whole.3);
+            // Each text still shows its own volume.
+            for text in &fed.0 {
+                let cell = &fed.2[32 * text.volumes[0]..32 * (text.volumes[0] + 1)];
+                assert!(cell.iter().all(|code| i64::from(*code) == text.ids[2]));
+            }
+        }
+    }
+    // What is said of them, in order.
+    let (dataset, samples) = open(folder.path(), &[Task::Caption, Task::OpenVqa]);
+    let mut feed = Feed::start(dataset, samples, FeedPlan { epochs: 1, ..skip(2) }).unwrap();
+    let mut bad = Vec::new();
+    while let Some(batch) = feed.next_batch() {
+        bad.extend(batch.unwrap().bad);
+    }
+    assert_eq!(bad.len(), 2);
+    for bad in bad {
+        assert!(bad.volume == volume_id(2) && bad.row == 2 && bad.shard.ends_with("volumes/00000.parquet"));
+        assert!(bad.reason.contains("xxh3"), "{}", bad.reason);
+    }
+    // Without the word it is an error of its batch.
+    let (dataset, samples) = open(folder.path(), &[Task::Caption]);
+    let mut feed = Feed::start(dataset, samples, FeedPlan { epochs: 1, ..plan(1, 1) }).unwrap();
+    let errors: Vec<String> =
+        std::iter::from_fn(|| feed.next_batch()).filter_map(|batch| Some(batch.err()?.to_string())).collect();
+    assert!(errors.len() == 1 && errors[0].contains("row 2"), "{errors:?}");
 }
