@@ -1,24 +1,18 @@
 //! Where the voxels of each volume are in the shards, and the hash of their stored bytes: what the feed reads by, so that one
 //! positioned read brings a volume and no changed bit goes unseen.
 //!
-//! The file follows from the shards alone, bit by bit, whoever makes it. It is read as a whole, never mapped: one that is cut short
-//! meanwhile can't end the process.
+//! The file follows from the shards alone, bit by bit, whoever makes it: a line of JSON, then a record of 44 bytes a volume. Its
+//! hash guards every bit and is compared before anything is believed; Arrow's own reader of files allocates what a damaged one
+//! states. It is read as a whole, never mapped: one that is cut short meanwhile can't end the process.
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::Cursor;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use arrow::array::{Array, AsArray, FixedSizeBinaryArray, RecordBatch, UInt32Array, UInt64Array};
-use arrow::datatypes::{DataType, Field, Schema, UInt32Type, UInt64Type};
-use arrow::ipc::reader::FileReader;
-use arrow::ipc::writer::FileWriter;
 use med2e3_schemas::Id;
 use med2e3_schemas::codec::VoxelCodec;
-use med2e3_schemas::guarded::guarded;
 use med2e3_schemas::identity::Identity;
 use med2e3_schemas::index::{DatasetIndex, ShardEntry};
 use med2e3_schemas::volume;
@@ -29,15 +23,15 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use crate::{Members, ShardError, ShardReader};
 
 /// The file in a dataset.
-pub const FILE: &str = "feed/places.arrow";
-
-/// The key of the schema's metadata under which [`Stated`] is.
-const KEY: &str = "med2e3.places";
+pub const FILE: &str = "feed/places.bin";
 
 /// Rises when the file means something else.
 const VERSION: u32 = 1;
 
-/// Bytes of the file at most; a place has 48, so that a hundred million volumes have less.
+/// Bytes of a record: volume (16), shard, row, length (4 each), offset, xxh3 (8 each), numbers little-endian.
+const RECORD_BYTES: usize = 44;
+
+/// Bytes of the file at most, so that a hundred million volumes have less.
 const MAX_BYTES: u64 = 1 << 33;
 
 /// Where the voxels of one volume are.
@@ -65,14 +59,31 @@ struct PlacedShard {
     codec: VoxelCodec,
 }
 
-/// What the file says besides its rows.
+/// The file's first line.
 #[derive(Serialize, Deserialize)]
 struct Stated {
     version: u32,
     cell_bytes: usize,
+    places: usize,
     shards: Vec<PlacedShard>,
-    // Of the rows.
+    // Of this line with this value empty and of the records, as hex.
     xxh3: String,
+}
+
+impl Stated {
+    fn line(&self) -> String {
+        serde_json::to_string(self).expect("plain data") + "\n"
+    }
+
+    /// The line with the hash of itself and of the records.
+    fn with_hash(mut self, records: &[u8]) -> String {
+        self.xxh3.clear();
+        let mut hasher = Xxh3::new();
+        hasher.update(self.line().as_bytes());
+        hasher.update(records);
+        self.xxh3 = format!("{:016x}", hasher.digest());
+        self.line()
+    }
 }
 
 /// The places of all volumes of a dataset, in the order of its shards and their rows.
@@ -259,8 +270,7 @@ impl Places {
             expected: format!("places of version {VERSION}"),
             found,
         };
-        let read = guarded(|| parse(&bytes)).unwrap_or_else(|words| Err(format!("damage: {words}")));
-        let (stated, places) = read.map_err(problem)?;
+        let (stated, places) = parse(&bytes).map_err(problem)?;
         let most = vec![u64::MAX; stated.shards.len()];
         Places::of(root, stated.cell_bytes, stated.shards, places, most).map(Some)
     }
@@ -275,92 +285,56 @@ impl Places {
 
     /// The file's bytes.
     fn to_bytes(&self) -> Vec<u8> {
-        let stated = Stated {
-            version: VERSION,
-            cell_bytes: self.cell_bytes,
-            shards: self.shards.clone(),
-            xxh3: hash_of(&self.places),
-        };
-        let stated = serde_json::to_string(&stated).expect("plain data");
-        let schema = schema().with_metadata([(KEY.to_owned(), stated)].into());
-        let numbers = |of: fn(&Place) -> u32| Arc::new(UInt32Array::from_iter_values(self.places.iter().map(of)));
-        let long = |of: fn(&Place) -> u64| Arc::new(UInt64Array::from_iter_values(self.places.iter().map(of)));
-        let ids: Vec<u8> = self.places.iter().flat_map(|place| place.volume.0).collect();
-        let ids = FixedSizeBinaryArray::new(16, ids.into(), None);
-        let schema = Arc::new(schema);
-        let columns: Vec<Arc<dyn Array>> = vec![
-            Arc::new(ids),
-            numbers(|place| place.shard),
-            numbers(|place| place.row),
-            long(|place| place.offset),
-            numbers(|place| place.length),
-            long(|place| place.xxh3),
-        ];
-        let batch = RecordBatch::try_new(schema.clone(), columns).expect("columns of the schema");
-        let mut writer = FileWriter::try_new(Vec::new(), &schema).expect("written to memory");
-        writer.write(&batch).expect("written to memory");
-        writer.into_inner().expect("written to memory")
+        let records: Vec<u8> = self.places.iter().flat_map(record).collect();
+        let (shards, cell_bytes) = (self.shards.clone(), self.cell_bytes);
+        let stated = Stated { version: VERSION, cell_bytes, places: self.places.len(), shards, xxh3: String::new() };
+        [stated.with_hash(&records).into_bytes(), records].concat()
     }
 }
 
-fn schema() -> Schema {
-    let field = |name: &str, data_type| Field::new(name, data_type, false);
-    Schema::new(vec![
-        field("volume_id", DataType::FixedSizeBinary(16)),
-        field("shard", DataType::UInt32),
-        field("row", DataType::UInt32),
-        field("offset", DataType::UInt64),
-        field("length", DataType::UInt32),
-        field("xxh3", DataType::UInt64),
-    ])
+fn record(place: &Place) -> [u8; RECORD_BYTES] {
+    let Place { volume, shard, row, offset, length, xxh3 } = place;
+    let mut record = [0; RECORD_BYTES];
+    record[..16].copy_from_slice(&volume.0);
+    for (at, number) in [(16, shard), (20, row), (24, length)] {
+        record[at..at + 4].copy_from_slice(&number.to_le_bytes());
+    }
+    for (at, number) in [(28, offset), (36, xxh3)] {
+        record[at..at + 8].copy_from_slice(&number.to_le_bytes());
+    }
+    record
+}
+
+fn place(record: &[u8; RECORD_BYTES]) -> Place {
+    let number = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| record[at + byte]));
+    let long = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| record[at + byte]));
+    Place {
+        volume: Id(std::array::from_fn(|byte| record[byte])),
+        shard: number(16),
+        row: number(20),
+        length: number(24),
+        offset: long(28),
+        xxh3: long(36),
+    }
 }
 
 /// A file's contents, or what is wrong with them.
 fn parse(bytes: &[u8]) -> Result<(Stated, Vec<Place>), String> {
-    let reader = FileReader::try_new(Cursor::new(bytes), None).map_err(|error| error.to_string())?;
-    let found = reader.schema();
-    if found.fields() != schema().fields() {
-        return Err("other columns".into());
-    }
-    let stated = found.metadata().get(KEY).ok_or_else(|| format!("no {KEY}"))?;
-    let stated: Stated = serde_json::from_str(stated).map_err(|error| error.to_string())?;
+    let end = bytes.iter().position(|byte| *byte == b'\n').ok_or("no line of JSON")?;
+    let (line, records) = bytes.split_at(end + 1);
+    let stated: Stated = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     if stated.version != VERSION {
         return Err(format!("version {}", stated.version));
     }
-    let mut places = Vec::new();
-    for batch in reader {
-        let batch = batch.map_err(|error| error.to_string())?;
-        if batch.columns().iter().any(|column| column.null_count() > 0) {
-            return Err("rows without a value".into());
-        }
-        let numbers = |column: usize| batch.column(column).as_primitive::<UInt32Type>().values();
-        let long = |column: usize| batch.column(column).as_primitive::<UInt64Type>().values();
-        let ids = batch.column(0).as_fixed_size_binary();
-        places.extend((0..batch.num_rows()).map(|row| Place {
-            volume: Id::from_bytes(ids.value(row)).expect("16 bytes"),
-            shard: numbers(1)[row],
-            row: numbers(2)[row],
-            offset: long(3)[row],
-            length: numbers(4)[row],
-            xxh3: long(5)[row],
-        }));
+    let (records, rest) = records.as_chunks::<RECORD_BYTES>();
+    if records.len() != stated.places || !rest.is_empty() {
+        return Err(format!("{} records and {} bytes where {} are stated", records.len(), rest.len(), stated.places));
     }
-    let hash = hash_of(&places);
-    if hash != stated.xxh3 {
-        return Err(format!("rows with xxh3 {hash} where {} is stated", stated.xxh3));
+    let again = Stated { shards: stated.shards.clone(), xxh3: String::new(), ..stated };
+    if again.with_hash(records.as_flattened()).as_bytes() != line {
+        return Err(format!("contents whose xxh3 is not the stated {}", stated.xxh3));
     }
-    Ok((stated, places))
-}
-
-/// xxh3 of the rows, each with its values in order, little-endian, as hex.
-fn hash_of(places: &[Place]) -> String {
-    let mut hasher = Xxh3::new();
-    for Place { volume, shard, row, offset, length, xxh3 } in places {
-        hasher.update(&volume.0);
-        [shard, row, length].iter().for_each(|number| hasher.update(&number.to_le_bytes()));
-        [offset, xxh3].iter().for_each(|number| hasher.update(&number.to_le_bytes()));
-    }
-    format!("{:016x}", hasher.digest())
+    Ok((stated, records.iter().map(place).collect()))
 }
 
 /// What the index says of a shard, as one hash.
@@ -415,4 +389,46 @@ fn read_shard(
         }
     })?;
     Ok((PlacedShard { identity: identity(entry), codec: reader.codec(cell_bytes)? }, places))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placed(places: &[(u32, u32, u64, u32, &str)]) -> Result<Places, ShardError> {
+        let of = |&(shard, row, offset, length, id): &(u32, u32, u64, u32, &str)| Place {
+            volume: Id::of_volume(id),
+            shard,
+            row,
+            offset,
+            length,
+            xxh3: 7,
+        };
+        let shard = PlacedShard { identity: String::new(), codec: VoxelCodec::Lz4 };
+        let places = places.iter().map(of).collect();
+        Places::of(Path::new("set"), 256, vec![shard.clone(), shard], places, vec![1000, 1000])
+    }
+
+    #[test]
+    fn a_place_is_within_its_shard_and_in_no_other() {
+        let sound = placed(&[(0, 0, 4, 100, "a"), (0, 1, 104, 896, "b"), (1, 0, 4, 9, "c")]).unwrap();
+        assert_eq!(sound.at(1, 0).map(|place| place.volume), Some(Id::of_volume("c")));
+        assert_eq!((sound.at(1, 1), sound.at(0, 2), sound.at(2, 0)), (None, None, None));
+        assert!(parse(&sound.to_bytes()).unwrap().1 == sound.places);
+        for (bad, words) in [
+            // Past the file, past what can be counted, into a neighbour, before the first page.
+            (vec![(0, 0, 4, 997, "a")], "within their shard"),
+            (vec![(0, 0, u64::MAX, 1, "a")], "within their shard"),
+            (vec![(0, 0, 4, 100, "a"), (0, 1, 103, 9, "b")], "behind one another"),
+            (vec![(0, 0, 3, 1, "a")], "behind one another"),
+            // Rows that are there twice, or not at all; a volume that is there twice; a shard that is not.
+            (vec![(0, 0, 4, 1, "a"), (0, 0, 5, 1, "b")], "each row"),
+            (vec![(1, 1, 4, 1, "a")], "each row"),
+            (vec![(0, 0, 4, 1, "a"), (1, 0, 4, 1, "a")], "each volume once"),
+            (vec![(2, 0, 4, 1, "a")], "places in 2 shards"),
+        ] {
+            let error = placed(&bad).unwrap_err().to_string();
+            assert!(error.contains(words) && error.contains(FILE), "{error}");
+        }
+    }
 }

@@ -198,28 +198,19 @@ fn places_of_other_shards_are_made_again_and_damaged_ones_refused() {
     // The same bytes, whoever makes them.
     assert!(fs::read(&path).unwrap() == own);
 
-    // A bit in any byte: refused, or without a meaning; never another place.
+    // A bit in any byte is refused.
     let index = read_index(folder.path()).unwrap();
-    let sound = Places::read(folder.path()).unwrap().unwrap();
-    let mut refused = 0;
     for at in 0..own.len() {
         let mut bytes = own.clone();
         bytes[at] ^= 1 << (at % 8);
         fs::write(&path, &bytes).unwrap();
-        match Places::read(folder.path()) {
-            Ok(Some(found)) if found.is_of(&index) => assert_eq!(found, sound, "byte {at}"),
-            Ok(_) => {}
-            Err(error) => {
-                assert!(error.to_string().contains(places::FILE), "{error}");
-                refused += 1;
-            }
-        }
+        let error = Places::read(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(places::FILE), "{error}");
     }
-    assert!(refused > own.len() / 4, "{refused} of {}", own.len());
     for cut in [0, 8, own.len() / 2, own.len() - 1] {
         fs::write(&path, &own[..cut]).unwrap();
         let error = read(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("places.arrow") && error.contains("made again"), "{error}");
+        assert!(error.contains("places.bin") && error.contains("made again"), "{error}");
     }
     // A writer of the dataset makes a damaged one again.
     Places::provide(folder.path(), &index).unwrap();
