@@ -31,8 +31,8 @@ const VERSION: u32 = 1;
 /// Bytes of a record: volume (16), shard, row, length (4 each), offset, xxh3 (8 each), numbers little-endian.
 const RECORD_BYTES: usize = 44;
 
-/// Bytes of the file at most, so that a hundred million volumes have less.
-const MAX_BYTES: u64 = 1 << 33;
+/// Bytes of the file at most: that of 24 million volumes.
+const MAX_BYTES: u64 = 1 << 30;
 
 /// Where the voxels of one volume are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
