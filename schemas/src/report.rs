@@ -187,7 +187,7 @@ pub struct TrainStep {
     /// Loss groups of the step without a target, by their place in it; they count 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targetless_groups: Vec<usize>,
-    /// Whether the step changed no weight, since its gradients were not finite.
+    /// Whether the step changed no weight, since its gradients were not finite or none of its samples reads.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub skipped: bool,
     /// Samples that the step went without, since a volume of theirs does not read; their targets are in `targets` and count 0.

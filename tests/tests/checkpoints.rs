@@ -357,7 +357,7 @@ fn a_resumed_run_goes_without_the_same_bad_samples() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     dataset(folder, &[]);
-    damage(&folder.join("dataset"), 2);
+    damage(&folder.join("dataset"), 4);
     let rejects = |out: &str| fs::read_to_string(folder.join(out).join("feed-rejects.jsonl")).unwrap_or_default();
     // Without the word the run fails, and says which volume it is.
     let said = run_to(2, &mut drawn(folder, "fails", 12, &[]));

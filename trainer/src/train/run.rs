@@ -355,6 +355,10 @@ impl Run {
             self.left_out_in_a_row.reset();
             return Ok(());
         }
+        if samples.is_empty() {
+            note(format_args!("step {step} is left out: none of its samples reads"));
+            return Ok(());
+        }
         if self.left_out_in_a_row.add(&mut self.state, step, loss, &samples) {
             return Ok(());
         }
