@@ -171,7 +171,8 @@ pub struct TrainStep {
     /// Loss and targets of each task that has a target in the step; empty in logs of earlier versions.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub by_task: BTreeMap<Task, TaskLoss>,
-    /// Share of targets whose most likely token is right.
+    /// Share of targets whose most likely token is right. Null in the log where nothing was computed.
+    #[serde(with = "number_or_null")]
     pub token_accuracy: f64,
     /// Learning rate of this step.
     pub learning_rate: f64,

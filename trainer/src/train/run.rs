@@ -357,6 +357,7 @@ impl Run {
         }
         if samples.is_empty() {
             note(format_args!("step {step} is left out: none of its samples reads"));
+            self.state.skipped.push(step);
             return Ok(());
         }
         if self.left_out_in_a_row.add(&mut self.state, step, loss, &samples) {
