@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use lz4_flex::block::decompress_into;
 use med2e3_schemas::codec::VoxelCodec;
-use med2e3_store::PositionedFile;
+use med2e3_store::{FileError, PositionedFile};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::ShardError;
@@ -19,13 +19,18 @@ thread_local! {
 /// Reads the cell at a place to `cell`, which has its size. After an error the contents of `cell` are undefined.
 ///
 /// # Errors
-/// [`ShardError::Cell`].
+/// [`ShardError::Cell`] where the bytes are not those that were written; [`ShardError::Unread`] where they can't be had.
 pub(crate) fn read(file: &PositionedFile, place: &Place, codec: VoxelCodec, cell: &mut [u8]) -> Result<(), ShardError> {
     let problem = |problem: String| {
         let (path, row) = (file.path().to_owned(), place.row as usize);
         ShardError::Cell { path, row, volume: place.volume, problem }
     };
-    let refused = |error: med2e3_store::FileError| problem(in_words(&error));
+    let refused = |error: FileError| match error {
+        FileError::Range { range, bytes, .. } => {
+            problem(format!("expected bytes {} to {}, found {bytes} bytes", range.start, range.end))
+        }
+        source => ShardError::Unread { row: place.row as usize, volume: place.volume, source },
+    };
     let check = |stored: &[u8]| {
         let found = xxh3_64(stored);
         let words =
@@ -50,12 +55,6 @@ pub(crate) fn read(file: &PositionedFile, place: &Place, codec: VoxelCodec, cell
         check(stored)?;
         unfolded(decode(codec, stored, cell))
     })
-}
-
-/// An error and its causes.
-fn in_words(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |words, cause| format!("{words}: {cause}"))
 }
 
 /// Decodes stored bytes to `cell`, as a read does once their hash is right. Gives how many bytes they came to.

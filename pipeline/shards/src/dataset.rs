@@ -114,7 +114,7 @@ impl Dataset {
     /// error the contents of `cell` are undefined.
     ///
     /// # Errors
-    /// [`ShardError::Cell`] where the volume does not read as it was written; a volume that is not in the dataset.
+    /// [`ShardError::Cell`] where the volume is not as it was written; [`ShardError::Unread`] where it can't be had; a volume that is not in the dataset.
     pub fn read_cell(&self, volume: Id, cell: &mut [u8]) -> Result<(), ShardError> {
         let places = self.places()?;
         let location = self.locations.get(&volume);

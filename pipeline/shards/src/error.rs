@@ -107,6 +107,16 @@ pub enum ShardError {
         /// What was expected and found.
         problem: String,
     },
+    /// A volume that the system refuses to read, or whose shard is another one by now: that may be true of all of them.
+    #[error("row {row}, volume {volume}")]
+    Unread {
+        /// The row.
+        row: usize,
+        /// The volume's key.
+        volume: Id,
+        /// The shard, and what the system says.
+        source: FileError,
+    },
     /// A volume that is not in the dataset.
     #[error("{path}: volume {volume} is not in the dataset")]
     NoSuchVolume {

@@ -280,6 +280,12 @@ impl Places {
         let path = root.join(FILE);
         let folder = path.parent().unwrap_or(root);
         std::fs::create_dir_all(folder).map_err(FileError::of(folder, "create"))?;
+        // A link in somebody's dataset must not have a file written elsewhere.
+        let found = std::fs::symlink_metadata(folder).map_err(FileError::of(folder, "stat"))?;
+        if !found.is_dir() {
+            let found = format!("{}, a link", folder.display());
+            return Err(ShardError::OutsideDataset { path: root.to_owned(), found });
+        }
         Ok(put_whole(&path, &self.to_bytes())?)
     }
 

@@ -10,6 +10,7 @@ use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::volume::{self, VolumeRow, VoxelCode, VoxelFormat};
 use med2e3_schemas::{Id, SCHEMA_VERSION};
 use med2e3_shards::{Dataset, PageLayout, Places, ShardError, ShardWriter, places, read_index};
+use med2e3_store::PositionedFile;
 
 const VOLUMES: usize = 11;
 const SHAPE: [usize; 3] = [4, 8, 8];
@@ -176,6 +177,28 @@ fn a_shard_that_changes_while_it_is_fed_is_words() {
         let error = set.read_cell(place.volume, &mut cell).unwrap_err().to_string();
         assert!(error.contains("expected") && error.contains("xxh3"), "{error}");
     }
+    // Where so many files are open that shards are opened for each read: removed, and replaced by one of the same bytes.
+    let folder = dataset(VoxelCodec::Zstd1);
+    let root = folder.path();
+    let shard = root.join("volumes/00000.parquet");
+    let held: Vec<PositionedFile> = (0..300).map(|_| PositionedFile::open(&shard).unwrap()).collect();
+    let set = Dataset::open(root).unwrap();
+    let place = *set.places().unwrap().at(0, 2).unwrap();
+    let mut cell = vec![0; set.voxels().cell_bytes()];
+    set.read_cell(place.volume, &mut cell).unwrap();
+    let mut said = || {
+        let error = set.read_cell(place.volume, &mut cell).unwrap_err();
+        assert!(matches!(&error, ShardError::Unread { row: 2, volume, .. } if *volume == place.volume));
+        std::error::Error::source(&error).unwrap().to_string()
+    };
+    let away = root.join("away");
+    fs::rename(&shard, &away).unwrap();
+    let gone = said();
+    assert!(gone.contains("00000.parquet") && gone.contains("no such file"), "{gone}");
+    fs::copy(&away, &shard).unwrap();
+    let replaced = said();
+    assert!(replaced.contains("00000.parquet") && replaced.contains("replaced"), "{replaced}");
+    drop(held);
 }
 
 #[test]
@@ -212,6 +235,14 @@ fn places_of_other_shards_are_made_again_and_damaged_ones_refused() {
         let error = read(folder.path()).unwrap_err().to_string();
         assert!(error.contains("places.bin") && error.contains("made again"), "{error}");
     }
+    // Nothing is written by way of a link, and the dataset is read all the same.
+    let outside = tempfile::tempdir().unwrap();
+    fs::remove_dir_all(folder.path().join("feed")).unwrap();
+    std::os::unix::fs::symlink(outside.path(), folder.path().join("feed")).unwrap();
+    read(folder.path()).unwrap();
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    assert!(Places::provide(folder.path(), &index).is_err());
+    fs::remove_file(folder.path().join("feed")).unwrap();
     // A writer of the dataset makes a damaged one again.
     Places::provide(folder.path(), &index).unwrap();
     assert!(fs::read(&path).unwrap() == own);
