@@ -202,7 +202,7 @@ impl Places {
         let mut volumes = HashSet::with_capacity(places.len());
         let mut starts = vec![0];
         let mut at = 0;
-        for shard in 0..shards.len() {
+        for (shard, bytes) in bytes.into_iter().enumerate() {
             let mut end = 4;
             let first = at;
             while let Some(place) = places.get(at).filter(|place| place.shard as usize == shard) {
@@ -212,7 +212,7 @@ impl Places {
                 if place.row as usize != at - first {
                     return Err(problem("each row of a shard once, in order", words()));
                 }
-                let stop = place.offset.checked_add(place.length.into()).filter(|stop| *stop <= bytes[shard]);
+                let stop = place.offset.checked_add(place.length.into()).filter(|stop| *stop <= bytes);
                 if place.offset < end || stop.is_none() {
                     return Err(problem("places behind one another within their shard", words()));
                 }
