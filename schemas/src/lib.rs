@@ -4,7 +4,7 @@
 //! - [`id`]: the 16-byte keys of volumes and samples
 //! - [`identity`]: hashes of whole values, from canonical bytes
 //! - [`manifest`]: the two tables that prepare starts from
-//! - [`volume`], [`sample`]: the two kinds of shard
+//! - [`volume`], [`sample`]: the two kinds of shard; [`codec`]: how voxels are compressed there
 //! - [`subset`]: the ids of some samples; [`look`]: how a volume looks, by which copies are found
 //! - [`quarantine`]: why an input became no row
 //! - [`outcome`]: what became of one manifest range, in its shard's footer
@@ -20,6 +20,7 @@
 //! This crate does no input or output and knows neither DataFusion nor libtorch.
 
 pub mod ablation;
+pub mod codec;
 mod columns;
 pub mod comparison;
 pub mod config;

@@ -39,7 +39,7 @@ pub struct RangeOutcome {
     pub rejects: Vec<QuarantineRecord>,
 }
 
-fn is_zero(count: &u64) -> bool {
+pub(crate) fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 

@@ -1,9 +1,11 @@
 //! What each program says about its run: one JSON file a run, read by people's scripts and shown by `med2e3 report`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Id;
 use crate::evaluation::Answer;
 use crate::explanation::{AttentionMap, DeletionScore, QuestionDeletion, QuestionFocus};
 use crate::sample::{Split, Task};
@@ -169,7 +171,8 @@ pub struct TrainStep {
     /// Loss and targets of each task that has a target in the step; empty in logs of earlier versions.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub by_task: BTreeMap<Task, TaskLoss>,
-    /// Share of targets whose most likely token is right.
+    /// Share of targets whose most likely token is right. Null in the log where nothing was computed.
+    #[serde(with = "number_or_null")]
     pub token_accuracy: f64,
     /// Learning rate of this step.
     pub learning_rate: f64,
@@ -185,9 +188,12 @@ pub struct TrainStep {
     /// Loss groups of the step without a target, by their place in it; they count 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targetless_groups: Vec<usize>,
-    /// Whether the step changed no weight, since its gradients were not finite.
+    /// Whether the step changed no weight, since its gradients were not finite or none of its samples reads.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub skipped: bool,
+    /// Samples that the step went without, since a volume of theirs does not read; their targets are in `targets` and count 0.
+    #[serde(default, skip_serializing_if = "crate::outcome::is_zero")]
+    pub bad_samples: u64,
     /// Seconds that the step took. A GPU is heard of one step later: there the first step after a start, a measurement or a
     /// checkpoint looks shorter than it was, and the last one before has the rest.
     pub seconds: f64,
@@ -196,6 +202,23 @@ pub struct TrainStep {
     /// What it computed and how fast; none in logs of earlier versions.
     #[serde(flatten)]
     pub work: Option<StepWork>,
+}
+
+/// A line of a run's `feed-rejects.jsonl`: a sample that it goes without.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedReject {
+    /// The step that met it first.
+    pub step: u64,
+    /// The sample's key.
+    pub sample: Id,
+    /// The volume that does not read as it was written.
+    pub volume: Id,
+    /// The volume's shard.
+    pub shard: PathBuf,
+    /// The volume's row there, from 0.
+    pub row: u64,
+    /// What was expected and found.
+    pub reason: String,
 }
 
 /// `report.json` of `med2e3 train`.

@@ -333,3 +333,94 @@ fn what_auto_came_to_is_kept_by_a_run_that_goes_on() {
     let again: Value = serde_json::from_str(&fs::read_to_string(&noted).unwrap()).unwrap();
     assert_eq!(again, known);
 }
+
+/// Changes a bit of the stored voxels of the first `volumes` volumes of a dataset, where its index of places says that they are.
+fn damage(dataset: &Path, volumes: usize) {
+    const RECORD: usize = 44;
+    let places = fs::read(dataset.join("feed/places.bin")).unwrap();
+    let (line, records) = places.split_at(1 + places.iter().position(|byte| *byte == b'\n').unwrap());
+    let stated: Value = serde_json::from_slice(line).unwrap();
+    assert_eq!(records.len(), RECORD * stated["places"].as_u64().unwrap() as usize);
+    for record in records.chunks_exact(RECORD).take(volumes) {
+        let shard = u32::from_le_bytes(record[16..20].try_into().unwrap());
+        let offset = u64::from_le_bytes(record[28..36].try_into().unwrap());
+        let path = dataset.join(format!("volumes/{shard:05}.parquet"));
+        let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, offset).unwrap();
+        file.write_all_at(&[byte[0] ^ 32], offset).unwrap();
+    }
+}
+
+#[test]
+fn a_resumed_run_goes_without_the_same_bad_samples() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    damage(&folder.join("dataset"), 4);
+    let rejects = |out: &str| fs::read_to_string(folder.join(out).join("feed-rejects.jsonl")).unwrap_or_default();
+    // Without the word the run fails, and says which volume it is.
+    let said = run_to(2, &mut drawn(folder, "fails", 12, &[]));
+    assert!(said.err.contains("row ") && said.err.contains("volume ") && said.err.contains("xxh3"), "{}", said.err);
+    assert_eq!(rejects("fails"), "");
+
+    let skip = ["data.on_bad_sample=skip", "data.max_bad=100", "checkpoint.every_steps=5"];
+    run_to(0, &mut drawn(folder, "whole", 12, &skip));
+    let lines: Vec<Value> = rejects("whole").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(!lines.is_empty());
+    for line in &lines {
+        assert!(line["shard"].as_str().unwrap().contains("volumes/") && line["row"].is_u64() && line["step"].is_u64());
+        assert!(line["reason"].as_str().unwrap().contains("xxh3"), "{line}");
+    }
+    let samples: std::collections::BTreeSet<&str> = lines.iter().map(|line| line["sample"].as_str().unwrap()).collect();
+    assert_eq!(samples.len(), lines.len());
+    let log = fs::read_to_string(folder.join("whole/train.jsonl")).unwrap();
+    let counted: u64 =
+        log.lines().filter_map(|line| serde_json::from_str::<Value>(line).unwrap()["bad_samples"].as_u64()).sum();
+    assert!(counted >= lines.len() as u64, "{counted}");
+
+    // Killed behind step 5, and gone on from with other readers.
+    run_to(0, &mut drawn(folder, "run", 12, &skip));
+    for later in ["run/step-10", "run/step-12"] {
+        fs::remove_dir_all(folder.join(later)).unwrap();
+    }
+    let more = [&skip[..], &["data.readers=3", "data.depth=1"]].concat();
+    let said = run_to(0, drawn(folder, "run", 12, &more).arg("--resume"));
+    assert!(said.err.contains("behind step 5 of 12"), "{}", said.err);
+    // Ended by the limit at one sample after the other, and gone on from with a larger one.
+    for most in 0..lines.len() {
+        let few = format!("data.max_bad={most}");
+        let limited = ["data.on_bad_sample=skip", few.as_str(), "checkpoint.every_steps=5"];
+        let said = run_to(2, drawn(folder, "limited", 12, &limited).arg("--resume"));
+        assert!(said.err.contains("data.max_bad") && said.err.contains("row "), "{}", said.err);
+    }
+    run_to(0, drawn(folder, "limited", 12, &skip).arg("--resume"));
+    // One of the steps has no sample that reads, and so no loss.
+    let lines = |out: &str| -> Vec<Value> {
+        let log = fs::read_to_string(folder.join(out).join("train.jsonl")).unwrap();
+        let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines
+            .map(|line| serde_json::json!([line["step"], line["loss"], line["skipped"], line["bad_samples"]]))
+            .collect()
+    };
+    assert!(lines("whole").iter().any(|line| line[1].is_null() && line[2] == true));
+    for out in ["run", "limited"] {
+        assert_eq!(lines("whole"), lines(out), "{out}");
+        assert!(weights(&folder.join("whole"), 12) == weights(&folder.join(out), 12), "{out}");
+        assert_eq!(rejects(out), rejects("whole"), "{out}");
+    }
+}
+
+#[test]
+fn a_run_does_not_depend_on_how_voxels_are_compressed() {
+    let runs: Vec<_> = ["zstd1", "lz4", "none"]
+        .iter()
+        .map(|codec| {
+            let folder = tempfile::tempdir().unwrap();
+            dataset(folder.path(), &[&format!("volume.codec={codec}")]);
+            run_to(0, &mut train(folder.path(), "run", &[]));
+            (losses(&folder.path().join("run")), weights(&folder.path().join("run"), 6))
+        })
+        .collect();
+    assert!(runs[0] == runs[1] && runs[0] == runs[2]);
+}

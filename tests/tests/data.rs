@@ -442,3 +442,56 @@ fn help_is_as_written() {
         });
     }
 }
+
+#[test]
+fn codecs_and_places_leave_rows_reruns_and_bytes_as_they_are() {
+    let folder = study();
+    let study = folder.path().join("study");
+    let rows = |out: &Path| sql(out, "SELECT volume_id, content_hash FROM volumes ORDER BY volume_id");
+    let size = |out: &Path| -> usize {
+        files(out).iter().filter(|(name, _)| name.starts_with("volumes/")).map(|(_, bytes)| bytes.len()).sum()
+    };
+    let plain = folder.path().join("plain");
+    run_to(1, &mut prepare(&study, &plain, &[]));
+    for codec in ["zstd1", "lz4", "none"] {
+        let out = folder.path().join(codec);
+        let set = format!("volume.codec={codec}");
+        run_to(1, &mut prepare(&study, &out, &[&set]));
+        run_to(0, program("med2e3-data").arg("verify").arg(&out));
+        assert_eq!(rows(&out), rows(&plain), "{codec}");
+        // What is not compressed is larger, and the default is what was written before there was a choice.
+        assert!(if codec == "none" { size(&out) > size(&plain) } else { true }, "{codec}");
+        assert!((files(&out) == files(&plain)) == (codec == "zstd1"), "{codec}");
+        // A rerun has nothing to do.
+        let before = files(&out);
+        run_to(0, program("med2e3-data").arg("diff").arg(&out));
+        let said = report(&mut prepare(&study, &out, &[&set]));
+        assert_eq!(said["inputs_read"], 0, "{codec}");
+        assert!(files(&out) == before, "{codec}");
+        let said = run_to(0, program("med2e3-data").args(["bench", "feed", "--threads", "2,1", "--json"]).arg(&out));
+        let measured: Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!(measured["codecs"], serde_json::json!([codec]));
+        assert!(measured["reads"].as_array().unwrap().iter().all(|reads| reads["per_second"].as_f64().unwrap() > 0.0));
+    }
+
+    // A dataset without places: they are made at the first read, are no stray, and a rerun names them.
+    let whole = files(&plain);
+    let places = plain.join("feed/places.bin");
+    fs::remove_dir_all(plain.join("feed")).unwrap();
+    let said = run_to(1, program("med2e3-data").arg("verify").arg(&plain));
+    assert!(said.out.contains("feed/places.bin"), "{}", said.out);
+    run_to(0, program("med2e3-data").args(["bench", "feed", "--threads", "1"]).arg(&plain));
+    run_to(0, program("med2e3-data").arg("verify").arg(&plain));
+    assert!(files(&plain) == whole);
+    // Damaged ones and those of another dataset are found, and made again by a rerun.
+    let own = fs::read(&places).unwrap();
+    for other in [&own[..own.len() - 1], &fs::read(folder.path().join("lz4/feed/places.bin")).unwrap()] {
+        fs::write(&places, other).unwrap();
+        let said = run_to(1, program("med2e3-data").arg("verify").arg(&plain));
+        assert!(said.out.contains("feed/places.bin"), "{}", said.out);
+        report(&mut prepare(&study, &plain, &[]));
+        assert!(files(&plain) == whole);
+    }
+    let said = run_to(2, program("med2e3-data").args(["bench", "feed", "--threads", "0"]).arg(&plain));
+    assert!(said.err.contains("--threads"), "{}", said.err);
+}

@@ -12,7 +12,7 @@ mod step;
 
 use std::path::PathBuf;
 
-use med2e3_feed::{Tail, TextForm};
+use med2e3_feed::{OnBadSample, Tail, TextForm};
 use med2e3_metric::meteor::{Meteor, Release, WordNet};
 use med2e3_program::machine::most_threads;
 use med2e3_schemas::config::Moved;
@@ -173,12 +173,26 @@ pub struct DataConfig {
     /// Micro-batches that each reader may be ahead.
     #[schemars(range(min = 1))]
     pub depth: usize,
+    /// What becomes of a sample of which a volume does not read as it was written.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(schema_with = "schema_of_bad")]
+    pub on_bad_sample: OnBadSample,
+    /// With `on_bad_sample = "skip"`: samples that the whole run may go without. At the next one it saves its last step and fails.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub max_bad: u64,
     /// What becomes of a dataset whose inputs are made in another way than those that the start's checkpoint learned from.
     #[serde(default, skip_serializing_if = "is_default")]
     pub other_inputs: OtherInputs,
 }
 
 /// By hand: the feed's crate knows nothing of configurations. A test reads each word back.
+fn schema_of_bad(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "default": "fail", "oneOf": [
+        { "const": "fail", "description": "The run saves its last step and fails." },
+        { "const": "skip", "description": "Its step goes without it; feed-rejects.jsonl in the run's folder has a line for it." },
+    ] })
+}
+
 fn schema_of_form(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "oneOf": [
         { "const": "conversation", "description": "Instruction and answer in the dataset's template; the answer is the target." },

@@ -34,6 +34,20 @@ pub enum TrainerError {
         /// What is there.
         found: String,
     },
+    /// More samples that do not read than a run may go without.
+    #[error(
+        "{path}: expected at most {most} samples whose volumes do not read (data.max_bad), found {found}; the last: {last}"
+    )]
+    BadSamples {
+        /// The file that has all of them.
+        path: PathBuf,
+        /// The most that may be.
+        most: u64,
+        /// How many there are.
+        found: u64,
+        /// The last one's place, and what was expected and found.
+        last: String,
+    },
     /// A checkpoint that is damaged, and the one before it, which is not.
     #[error("{problem}\nhint: {whole} is whole: name it, or move {damaged} away so that it is the last one of its run")]
     Damaged {

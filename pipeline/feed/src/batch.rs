@@ -2,11 +2,11 @@
 
 use med2e3_schemas::Id;
 use med2e3_schemas::sample::{IGNORED, IMAGE3D, SampleRow};
-use med2e3_shards::Dataset;
+use med2e3_shards::{Dataset, ShardError};
 use serde::{Deserialize, Serialize};
 
-use crate::FeedError;
 use crate::step_plan::PlannedText;
+use crate::{BadSample, FeedError};
 
 /// Which form of a sample's text is fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,8 @@ pub struct HostBatch {
     pub volume_ids: Vec<Id>,
     /// The texts.
     pub texts: Vec<HostText>,
+    /// What was planned for the batch and is not in it; its targets count 0.
+    pub bad: Vec<BadSample>,
     /// The batch's place in its step.
     pub share: StepShare,
     /// The feed's position after the step that the batch belongs to, in samples since the run began.
@@ -98,6 +100,7 @@ impl HostBatch {
     ) -> Result<(), FeedError> {
         self.volume_ids.clear();
         self.texts.clear();
+        self.bad.clear();
         for planned in planned {
             let sample = &rows[planned.position as usize];
             let text = text_of(sample, form)?;
@@ -116,9 +119,47 @@ impl HostBatch {
         let cell = dataset.voxels().cell_bytes();
         self.voxels.resize(cell * self.volume_ids.len(), 0);
         for (id, cell) in self.volume_ids.iter().zip(self.voxels.chunks_exact_mut(cell)) {
-            dataset.read_voxels(*id, cell)?;
+            dataset.read_cell(*id, cell)?;
         }
         Ok(())
+    }
+
+    /// As [`HostBatch::fill`], without the samples of which a volume does not read as it was written: they are in
+    /// [`HostBatch::bad`].
+    ///
+    /// # Errors
+    /// As [`HostBatch::fill`], but for such volumes.
+    pub fn fill_without_bad(
+        &mut self,
+        dataset: &Dataset,
+        rows: &[SampleRow],
+        planned: &[PlannedText],
+        form: TextForm,
+        question: QuestionForm,
+    ) -> Result<(), FeedError> {
+        let (mut left, mut bad) = (planned.to_vec(), Vec::new());
+        loop {
+            // Each time with fewer texts: those that show the volume that was met.
+            match self.fill(dataset, rows, &left, form, question) {
+                Err(FeedError::Shard(ShardError::Cell { path, row, volume, problem })) => {
+                    let place = self.volume_ids.iter().position(|id| *id == volume);
+                    let shows = |text: &HostText| place.is_some_and(|place| text.volumes.contains(&place));
+                    bad.extend(self.texts.iter().filter(|text| shows(text)).map(|text| BadSample {
+                        sample: text.sample_id,
+                        volume,
+                        shard: path.clone(),
+                        row,
+                        reason: problem.clone(),
+                    }));
+                    let mut texts = self.texts.iter();
+                    left.retain(|_| !texts.next().is_some_and(shows));
+                }
+                done => {
+                    self.bad = bad;
+                    return done;
+                }
+            }
+        }
     }
 }
 

@@ -13,7 +13,9 @@ use med2e3_shards::{Dataset, Samples};
 use crate::order::steps::share;
 use crate::queue::{self, Receiver, Sender};
 use crate::step_plan::{StepPlan, StepRule};
-use crate::{FeedCursor, FeedError, HostBatch, Order, QuestionForm, Sequence, StepShare, Steps, Tail, TextForm};
+use crate::{
+    FeedCursor, FeedError, HostBatch, OnBadSample, Order, QuestionForm, Sequence, StepShare, Steps, Tail, TextForm,
+};
 
 /// What to feed and how.
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub struct FeedPlan {
     pub readers: usize,
     /// Micro-batches that each reader may be ahead.
     pub depth: usize,
+    /// What becomes of a sample whose volume does not read.
+    pub on_bad_sample: OnBadSample,
 }
 
 impl FeedPlan {
@@ -60,6 +64,7 @@ impl FeedPlan {
             world_size: 1,
             readers: 1,
             depth: 2,
+            on_bad_sample: OnBadSample::Fail,
         }
     }
 
@@ -125,7 +130,8 @@ impl Feed {
     /// Starts the readers.
     ///
     /// # Errors
-    /// An order that does not fit the samples; as [`FeedPlan::steps`]; [`FeedError::Threads`] where the system does not give a thread for each.
+    /// An order that does not fit the samples; as [`FeedPlan::steps`]; [`FeedError::Threads`] where the system does not give a thread for
+    /// each; places of the volumes that can't be had.
     ///
     /// # Panics
     /// A batch size, reader count or depth of zero.
@@ -137,6 +143,8 @@ impl Feed {
         let sequence = Sequence::new(&samples.hash, &samples.rows, plan.order)?;
         let way = Arc::new(Way { sequence, steps: plan.steps(samples.rows.len())? });
         let left = way.steps.count();
+        // Before the readers ask for them at once.
+        dataset.places()?;
         let mut feed = Feed { lanes: Vec::new(), readers: Vec::new(), next_lane: 0, left, dataset: dataset.clone() };
         let readers = plan.readers;
         for reader in 0..readers {
@@ -240,7 +248,11 @@ fn fill(
     place: usize,
     position: u64,
 ) -> Result<HostBatch, FeedError> {
-    buffer.fill(dataset, &samples.rows, &step.micro_batches[place], plan.form, plan.question)?;
+    let fill = match plan.on_bad_sample {
+        OnBadSample::Fail => HostBatch::fill,
+        OnBadSample::Skip => HostBatch::fill_without_bad,
+    };
+    fill(&mut buffer, dataset, &samples.rows, &step.micro_batches[place], plan.form, plan.question)?;
     buffer.position = position;
     buffer.share = StepShare {
         micro_batch: place,

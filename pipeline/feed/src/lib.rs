@@ -6,13 +6,14 @@
 //! - [`cursor`]: the position in that order, which a checkpoint keeps
 //! - [`spliced`]: how long a text is for the language model; [`step_plan`]: how a step is cut into micro-batches, and what a
 //!   target counts
-//! - [`batch`]: one batch in host memory
+//! - [`batch`]: one batch in host memory; [`bad_sample`]: what it goes without
 //! - [`queue`]: the lock-free bounded queue
 //! - [`feed`]: the flow: order -> readers -> collate -> queue
 //! - [`error`]: the crate's one error type
 //!
 //! Nothing here knows CT formats, DataFusion or libtorch.
 
+pub mod bad_sample;
 pub mod batch;
 pub mod cursor;
 pub mod error;
@@ -22,6 +23,7 @@ pub mod queue;
 pub mod spliced;
 pub mod step_plan;
 
+pub use bad_sample::{BadSample, OnBadSample};
 pub use batch::{HostBatch, HostText, QuestionForm, StepShare, TextForm};
 pub use cursor::FeedCursor;
 pub use error::FeedError;

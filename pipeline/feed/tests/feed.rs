@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use med2e3_feed::step_plan::PlannedText;
 use med2e3_feed::{
-    Budget, Feed, FeedPlan, HostBatch, HostText, LossGroup, Order, QuestionForm, Splicing, StepRule, Tail, TextForm,
-    Weights,
+    Budget, Feed, FeedPlan, HostBatch, HostText, LossGroup, OnBadSample, Order, QuestionForm, Splicing, StepRule, Tail,
+    TextForm, Weights,
 };
+use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample::{self, IMAGE3D, SampleRow, Split, Task, Topic};
 use med2e3_schemas::volume::{self, VolumeRow, VoxelCode, VoxelFormat};
@@ -85,7 +86,9 @@ fn write(root: &Path) {
     let mut entries = Vec::new();
     for (shard, rows) in present.chunks(4).enumerate() {
         let path = format!("volumes/{shard:05}.parquet");
-        let mut writer = ShardWriter::create(&root.join(&path), volume::schema(&format), PageLayout::Volumes).unwrap();
+        let mut writer =
+            ShardWriter::create(&root.join(&path), volume::schema(&format), PageLayout::Volumes(VoxelCodec::Zstd1))
+                .unwrap();
         rows.chunks(3).for_each(|group| writer.write(&volume::to_batch(group, &format)).unwrap());
         entries.push(writer.commit(&path, &[]).unwrap());
     }
@@ -131,6 +134,7 @@ fn plan(readers: usize, depth: usize) -> FeedPlan {
         world_size: 1,
         readers,
         depth,
+        on_bad_sample: OnBadSample::Fail,
     }
 }
 
@@ -484,4 +488,57 @@ fn plans_that_do_not_fit_are_refused_by_name() {
     ] {
         assert_eq!(said(plan), problem);
     }
+}
+
+/// Changes a bit of a volume's stored bytes.
+fn damage(root: &Path, volume: Id) {
+    let dataset = Dataset::open(root).unwrap();
+    let place = *dataset.places().unwrap().all().iter().find(|place| place.volume == volume).unwrap();
+    let path = dataset.volume_shards()[place.shard as usize].path().to_owned();
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[place.offset as usize] ^= 16;
+    std::fs::write(&path, bytes).unwrap();
+}
+
+#[test]
+fn a_bad_sample_leaves_its_batch_shorter_and_nothing_else() {
+    let (folder, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    [folder.path(), whole.path()].into_iter().for_each(write);
+    damage(folder.path(), volume_id(2));
+    let skip = |readers| FeedPlan { on_bad_sample: OnBadSample::Skip, ..plan(readers, 2) };
+    let reference = run(whole.path(), plan(1, 2));
+    let is_bad = |text: &HostText| text.ids.contains(&2) && text.ids[2] == 2;
+    for readers in [1, 3] {
+        let fed = run(folder.path(), skip(readers));
+        assert_eq!(fed.len(), reference.len());
+        for (fed, whole) in fed.iter().zip(&reference) {
+            let left = whole.0.iter().filter(|text| !is_bad(text));
+            let key = |text: &HostText| (text.sample_id, text.ids.clone(), text.target_weight);
+            assert!(fed.0.iter().map(key).eq(left.map(key)));
+            assert!(!fed.1.contains(&volume_id(2)) && fed.3 == whole.3);
+            // Each text still shows its own volume.
+            for text in &fed.0 {
+                let cell = &fed.2[32 * text.volumes[0]..32 * (text.volumes[0] + 1)];
+                assert!(cell.iter().all(|code| i64::from(*code) == text.ids[2]));
+            }
+        }
+    }
+    // What is said of them, in order.
+    let (dataset, samples) = open(folder.path(), &[Task::Caption, Task::OpenVqa]);
+    let mut feed = Feed::start(dataset, samples, FeedPlan { epochs: 1, ..skip(2) }).unwrap();
+    let mut bad = Vec::new();
+    while let Some(batch) = feed.next_batch() {
+        bad.extend(batch.unwrap().bad);
+    }
+    assert_eq!(bad.len(), 2);
+    for bad in bad {
+        assert!(bad.volume == volume_id(2) && bad.row == 2 && bad.shard.ends_with("volumes/00000.parquet"));
+        assert!(bad.reason.contains("xxh3"), "{}", bad.reason);
+    }
+    // Without the word it is an error of its batch.
+    let (dataset, samples) = open(folder.path(), &[Task::Caption]);
+    let mut feed = Feed::start(dataset, samples, FeedPlan { epochs: 1, ..plan(1, 1) }).unwrap();
+    let errors: Vec<String> =
+        std::iter::from_fn(|| feed.next_batch()).filter_map(|batch| Some(batch.err()?.to_string())).collect();
+    assert!(errors.len() == 1 && errors[0].contains("row 2"), "{errors:?}");
 }

@@ -13,6 +13,7 @@ use med2e3_input::recipe::{CtRecipe, Intensity, M3D_SHAPE_DHW};
 use med2e3_input::text::{CaptionPrompts, Scrubber, Template};
 use med2e3_input::volume::DeepPictures;
 use med2e3_input::window::{Window, WindowPreset};
+use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::config::{also_accepts, depends_on_data};
 use med2e3_schemas::inputs::{VolumeInputs, VolumeRecipe};
 use med2e3_schemas::sample::{Split, Task};
@@ -287,6 +288,9 @@ pub struct VolumeConfig {
     pub shape: [usize; 3],
     /// How voxels are stored. Left out, `u8` for recipe `m3d`, `i16` for recipe `ct`.
     pub voxels: VoxelCode,
+    /// How voxels are compressed: `zstd1` is the smallest, `lz4` decodes faster, `none` is read as it is. The values are the same.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub codec: VoxelCodec,
     /// Largest decoded input, in MiB. A reading takes as much memory, the bytes of its file, and 216 MiB at most; each thread
     /// reads one.
     #[schemars(range(min = 1, max = MOST_DECODED_MIB))]
@@ -307,6 +311,7 @@ impl Default for VolumeConfig {
             recipe: Recipe::M3d,
             shape: M3D_SHAPE_DHW,
             voxels: VoxelCode::U8,
+            codec: VoxelCodec::Zstd1,
             max_decoded_mib: 4096,
             deep_pictures: DeepPictures::Clip,
         }

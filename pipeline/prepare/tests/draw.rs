@@ -6,6 +6,7 @@ use std::path::Path;
 
 use med2e3_prepare::config::SampleConfig;
 use med2e3_prepare::subset::draw::draw;
+use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::config::parse;
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample::{self, IMAGE3D, SampleRow, Split, Task, Topic};
@@ -76,7 +77,9 @@ fn write(root: &Path) {
     let present: Vec<VolumeRow> =
         (0..VOLUMES).filter(|n| !MISSING.contains(n)).map(|n| volume_row(n, &format)).collect();
     let (volumes, samples) = ("volumes/00000.parquet", "samples/00000.parquet");
-    let mut writer = ShardWriter::create(&root.join(volumes), volume::schema(&format), PageLayout::Volumes).unwrap();
+    let mut writer =
+        ShardWriter::create(&root.join(volumes), volume::schema(&format), PageLayout::Volumes(VoxelCodec::Zstd1))
+            .unwrap();
     writer.write(&volume::to_batch(&present, &format)).unwrap();
     let volumes = vec![writer.commit(volumes, &[]).unwrap()];
     let mut writer = ShardWriter::create(&root.join(samples), sample::schema(), PageLayout::Samples).unwrap();

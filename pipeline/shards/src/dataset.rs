@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use med2e3_schemas::Id;
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample;
 use med2e3_schemas::volume::{self, VoxelFormat};
 
+use crate::cell;
 use crate::index::TOKENIZER;
+use crate::places::Places;
 use crate::selection::{Samples, Selection, selection_hash};
 use crate::shards::Shards;
 use crate::{ShardError, ShardReader, subset};
@@ -21,6 +24,8 @@ pub struct Dataset {
     samples: Vec<ShardReader>,
     // Volume to (shard, row).
     locations: HashMap<Id, (u32, u32)>,
+    // Once it is asked for.
+    places: OnceLock<Places>,
 }
 
 impl Dataset {
@@ -40,7 +45,7 @@ impl Dataset {
                 }
             }
         }
-        Ok(Dataset { root: root.to_owned(), index, volumes, samples, locations })
+        Ok(Dataset { root: root.to_owned(), index, volumes, samples, locations, places: OnceLock::new() })
     }
 
     /// The folder.
@@ -82,6 +87,41 @@ impl Dataset {
         let location = self.location(volume);
         let (reader, row) = location.ok_or_else(|| ShardError::NoSuchVolume { path: self.root.clone(), volume })?;
         reader.read_voxels(row, cell)
+    }
+
+    /// Where the voxels of all volumes are, and their hashes; read, or made, when it is first asked for.
+    ///
+    /// # Errors
+    /// As [`Places::open`]; places that name other volumes than the shards hold.
+    pub fn places(&self) -> Result<&Places, ShardError> {
+        if let Some(places) = self.places.get() {
+            return Ok(places);
+        }
+        let places = Places::open(&self.root, &self.index)?;
+        let other =
+            places.all().iter().find(|place| self.locations.get(&place.volume) != Some(&(place.shard, place.row)));
+        if other.is_some() || places.all().len() != self.locations.len() {
+            let expected = format!("the {} volumes of the shards", self.locations.len());
+            let found = other.map_or(format!("{} of them", places.all().len()), |place| {
+                format!("volume {} in row {} of shard {}", place.volume, place.row, place.shard)
+            });
+            return Err(ShardError::Places { path: self.root.join(crate::places::FILE), expected, found });
+        }
+        Ok(self.places.get_or_init(|| places))
+    }
+
+    /// As [`Dataset::read_voxels`], by one read of the stored bytes, whose hash is compared with [`Dataset::places`]. After an
+    /// error the contents of `cell` are undefined.
+    ///
+    /// # Errors
+    /// [`ShardError::Cell`] where the volume is not as it was written; [`ShardError::Unread`] where it can't be had; a volume that is not in the dataset.
+    pub fn read_cell(&self, volume: Id, cell: &mut [u8]) -> Result<(), ShardError> {
+        let places = self.places()?;
+        let location = self.locations.get(&volume);
+        let place = location.and_then(|(shard, row)| places.at(*shard as usize, *row as usize));
+        let place = place.ok_or_else(|| ShardError::NoSuchVolume { path: self.root.clone(), volume })?;
+        let shard = place.shard as usize;
+        cell::read(self.volumes[shard].file(), place, places.codec(shard), cell)
     }
 
     /// The selected samples, sorted by id. Samples whose volume is missing are left out and counted.

@@ -85,6 +85,38 @@ pub enum ShardError {
         /// What is wrong with it.
         problem: String,
     },
+    /// An index of places that is not as it was written.
+    #[error("{path}: expected {expected}, found {found}; remove the file, and it is made again")]
+    Places {
+        /// The file.
+        path: PathBuf,
+        /// What it should say.
+        expected: String,
+        /// What it says.
+        found: String,
+    },
+    /// A volume whose voxels do not read as they were written.
+    #[error("{path}: row {row}, volume {volume}: {problem}")]
+    Cell {
+        /// The shard.
+        path: PathBuf,
+        /// The row.
+        row: usize,
+        /// The volume's key.
+        volume: Id,
+        /// What was expected and found.
+        problem: String,
+    },
+    /// A volume that the system refuses to read, or whose shard is another one by now: that may be true of all of them.
+    #[error("row {row}, volume {volume}")]
+    Unread {
+        /// The row.
+        row: usize,
+        /// The volume's key.
+        volume: Id,
+        /// The shard, and what the system says.
+        source: FileError,
+    },
     /// A volume that is not in the dataset.
     #[error("{path}: volume {volume} is not in the dataset")]
     NoSuchVolume {

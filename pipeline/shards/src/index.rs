@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::members::{Members, within};
 use crate::write::hash_range;
-use crate::{ShardError, subset};
+use crate::{ShardError, places, subset};
 
 /// The index's file in a dataset.
 pub const FILE: &str = "dataset.json";
@@ -25,7 +25,7 @@ pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 pub const CARD: &str = "README.md";
 
 /// Files that belong to a dataset in addition to shards and subsets.
-const OTHERS: [&str; 5] = ["prepare.toml", "quarantine.parquet", TOKENIZER, TOKENIZER_CONFIG, CARD];
+const OTHERS: [&str; 6] = ["prepare.toml", "quarantine.parquet", TOKENIZER, TOKENIZER_CONFIG, CARD, places::FILE];
 
 /// The index of a dataset folder; no shard is opened.
 ///
@@ -65,7 +65,8 @@ pub fn write_index(root: &Path, index: &DatasetIndex) -> Result<(), ShardError> 
     Ok(put_whole(&root.join(FILE), index.to_text().as_bytes())?)
 }
 
-/// Every file of a dataset that the index lists in addition to shards: configuration, quarantine, tokenizer, card, subsets.
+/// Every file of a dataset that the index lists in addition to shards: configuration, quarantine, tokenizer, card, places,
+/// subsets.
 ///
 /// # Errors
 /// A file that can't be read.

@@ -5,6 +5,7 @@
 //! - [`mod@write`]: a parquet shard, written whole or not at all
 //! - [`read`]: a shard's columns, or one row's voxels; `footer`, `pages`, `page_header`, `runs` and `thrift` check what a shard
 //!   states before anything is unfolded
+//! - [`places`]: where each volume's voxels are, and their hash; [`cell`]: one volume, read by it
 //! - [`members`]: which files belong to a dataset
 //! - [`index`]: the file `dataset.json`, read and written
 //! - [`subset`]: named lists of samples in a dataset
@@ -15,6 +16,7 @@
 //!
 //! Nothing here knows CT formats, queues or DataFusion.
 
+pub mod cell;
 pub mod codes;
 pub mod cohort;
 pub mod dataset;
@@ -24,6 +26,7 @@ pub mod index;
 pub mod members;
 mod page_header;
 mod pages;
+pub mod places;
 pub mod read;
 mod runs;
 pub mod selection;
@@ -36,6 +39,7 @@ pub use dataset::Dataset;
 pub use error::ShardError;
 pub use index::{read_index, write_index};
 pub use members::Members;
+pub use places::{Place, Places};
 pub use read::ShardReader;
 pub use selection::{Samples, Selection};
 pub use shards::Shards;

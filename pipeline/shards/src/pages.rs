@@ -226,7 +226,7 @@ pub(crate) fn is_known(compression: Compression) -> bool {
 }
 
 /// As [`unfold`], of the compressions that tables of other writers have. What does not fit into the buffer is an error.
-fn unfold_others(compression: Compression, stored: &[u8], unfolded: &mut [u8]) -> Result<usize> {
+pub(crate) fn unfold_others(compression: Compression, stored: &[u8], unfolded: &mut [u8]) -> Result<usize> {
     let words = |error: String| refused(format!("a page of {compression} that does not unfold: {error}"));
     match compression {
         Compression::SNAPPY => {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::guarded::guarded;
 use med2e3_schemas::index::ShardEntry;
 use med2e3_schemas::outcome::{FOOTER_KEY, RangeOutcome};
@@ -22,7 +23,7 @@ use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
 use crate::page_header::{Kind, PageHeader};
-use crate::pages::{Budget, Column, OneColumn, refused, unfold};
+use crate::pages::{Budget, Column, OneColumn, refused, unfold, unfold_others};
 use crate::write::{bytes_of_group, entry};
 use crate::{ShardError, footer};
 
@@ -226,9 +227,90 @@ impl ShardReader {
                     bytes
                 }
                 Compression::UNCOMPRESSED => contents.len(),
-                _ => unfold(contents, cell)?,
+                Compression::ZSTD(_) => unfold(contents, cell)?,
+                other => unfold_others(other, contents, cell)?,
             };
             if found == bytes { Ok(()) } else { Err(words()) }
+        })
+    }
+
+    /// The file, for reads of places that are known.
+    pub(crate) fn file(&self) -> &PositionedFile {
+        &self.file
+    }
+
+    /// The codec of the shard's cells of so many bytes.
+    ///
+    /// # Errors
+    /// Cells of another size, or stored in another way than the writer does.
+    pub(crate) fn codec(&self, cell_bytes: usize) -> Result<VoxelCodec, ShardError> {
+        checked(self.path(), || {
+            let voxels = self.voxels.as_ref().filter(|voxels| voxels.cell_bytes == cell_bytes);
+            let words = || refused(format!("expected a column `voxels` of plain cells of {cell_bytes} bytes"));
+            let column = voxels.ok_or_else(words)?.column;
+            let groups = self.metadata.metadata().row_groups().iter();
+            let mut codecs = groups.map(|group| match group.column(column).compression() {
+                Compression::ZSTD(_) => Ok(VoxelCodec::Zstd1),
+                Compression::LZ4_RAW => Ok(VoxelCodec::Lz4),
+                Compression::UNCOMPRESSED => Ok(VoxelCodec::None),
+                other => {
+                    Err(refused(format!("column voxels: expected zstd, raw lz4 or no compression, found {other}")))
+                }
+            });
+            let first = codecs.next().transpose()?.unwrap_or_default();
+            match codecs.find(|codec| !matches!(codec, Ok(codec) if *codec == first)) {
+                None => Ok(first),
+                Some(Err(error)) => Err(error),
+                Some(Ok(other)) => {
+                    let (expected, found) = (first.as_str(), other.as_str());
+                    Err(refused(format!("column voxels: expected codec {expected} in all row groups, found {found}")))
+                }
+            }
+        })
+    }
+
+    /// Gives each row's cell, as it is stored, to `each`: the row, where its payload begins in the file, the payload. A page that is
+    /// not as the writer makes it is refused: one plain value of `cell_bytes` bytes without levels, behind the page before it.
+    ///
+    /// # Errors
+    /// Such a page; the system refuses to read.
+    pub(crate) fn stored_cells(
+        &self,
+        cell_bytes: usize,
+        mut each: impl FnMut(usize, u64, &[u8]),
+    ) -> Result<(), ShardError> {
+        let codec = self.codec(cell_bytes)?;
+        let pages = self.voxels.as_ref().map_or(&[][..], |voxels| &voxels.pages);
+        checked(self.path(), || {
+            let (mut row, mut end, mut page) = (0, 0, Vec::new());
+            for (group, pages) in pages.iter().enumerate() {
+                let words = || refused(format!("column voxels: expected a page for each row of row group {group}"));
+                for &(start, length) in pages.as_ref().ok_or_else(words)? {
+                    let words = |found: String| {
+                        refused(format!(
+                            "column voxels: expected the page of row {row}, a plain cell of {cell_bytes} bytes, at byte {start}, found {found}"
+                        ))
+                    };
+                    if start < end {
+                        return Err(words(format!("a page that begins before byte {end}")));
+                    }
+                    end = start + length;
+                    self.file.read(start..end, &mut page).map_err(|error| ParquetError::External(error.into()))?;
+                    let (header, at) = PageHeader::parse(&page).ok_or_else(|| words("no such header".into()))?;
+                    let found = (header.kind, header.encoding, header.values, header.unfolded);
+                    let is_whole = at as u64 + header.stored == length
+                        && (codec != VoxelCodec::None || header.stored == cell_bytes as u64);
+                    if found != (Kind::Data, 0, 1, cell_bytes) || !is_whole {
+                        let PageHeader { values, unfolded, stored, encoding, .. } = header;
+                        return Err(words(format!(
+                            "{values} values of {unfolded} bytes in encoding {encoding}, stored in {stored} of {length} bytes"
+                        )));
+                    }
+                    each(row, start + at as u64, &page[at..]);
+                    row += 1;
+                }
+            }
+            Ok(())
         })
     }
 
@@ -321,6 +403,7 @@ mod tests {
     use super::*;
     use crate::{PageLayout, ShardWriter};
     use med2e3_schemas::Id;
+    use med2e3_schemas::codec::VoxelCodec;
     use med2e3_schemas::volume::{self, VolumeRow, VoxelCode, VoxelFormat};
 
     fn rows(count: usize, format: &VoxelFormat) -> Vec<VolumeRow> {
@@ -350,7 +433,8 @@ mod tests {
 
     fn write(path: &Path, outcome: &RangeOutcome) -> ShardEntry {
         let format = VoxelFormat::unit_range([4, 8, 8], VoxelCode::U8);
-        let mut writer = ShardWriter::create(path, volume::schema(&format), PageLayout::Volumes).unwrap();
+        let mut writer =
+            ShardWriter::create(path, volume::schema(&format), PageLayout::Volumes(VoxelCodec::Zstd1)).unwrap();
         for group in rows(7, &format).chunks(3) {
             writer.write(&volume::to_batch(group, &format)).unwrap();
         }
@@ -409,7 +493,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("00000.parquet");
         let format = VoxelFormat::unit_range([4, 8, 8], VoxelCode::U8);
-        let create = || ShardWriter::create(&path, volume::schema(&format), PageLayout::Volumes).unwrap();
+        let create =
+            || ShardWriter::create(&path, volume::schema(&format), PageLayout::Volumes(VoxelCodec::Zstd1)).unwrap();
         let (mut slow, mut fast) = (create(), create());
         let rows = rows(6, &format);
         slow.write(&volume::to_batch(&rows[..3], &format)).unwrap();

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::index::ShardEntry;
 use med2e3_store::{FileError, PositionedFile, WholeFile};
 use parquet::arrow::ArrowWriter;
@@ -20,8 +21,9 @@ use crate::ShardError;
 /// What a shard holds, which decides how its pages are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageLayout {
-    /// Rows with a voxel cell: one row a page, so that one volume is one read; no dictionary or statistics on it.
-    Volumes,
+    /// Rows with a voxel cell: one row a page, so that one volume is one read; no dictionary or statistics on it. The codec is
+    /// the cells'; every other column is compressed by zstd.
+    Volumes(VoxelCodec),
     /// Rows of text and ids.
     Samples,
     /// Small tables: manifest, quarantine, subsets.
@@ -32,27 +34,36 @@ impl PageLayout {
     /// Rows of one row group: as many cells as stay within 64 MiB, or a fixed number of text rows.
     pub fn rows_per_group(self, cell_bytes: usize) -> usize {
         match self {
-            PageLayout::Volumes => ((64 << 20) / cell_bytes.max(1)).max(1),
+            PageLayout::Volumes(_) => ((64 << 20) / cell_bytes.max(1)).max(1),
             PageLayout::Samples | PageLayout::Table => 4096,
         }
     }
 
     fn properties(self) -> WriterProperties {
-        let level = ZstdLevel::try_new(1).expect("1 is a zstd level");
         let base = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(level))
+            .set_compression(compression(VoxelCodec::Zstd1))
             .set_created_by(concat!("med2e3 ", env!("CARGO_PKG_VERSION")).to_owned());
         match self {
             PageLayout::Samples | PageLayout::Table => base.build(),
-            PageLayout::Volumes => {
+            PageLayout::Volumes(codec) => {
                 let voxels = ColumnPath::from("voxels");
-                base.set_data_page_row_count_limit(1)
+                base.set_column_compression(voxels.clone(), compression(codec))
+                    .set_data_page_row_count_limit(1)
                     .set_write_batch_size(1)
                     .set_column_dictionary_enabled(voxels.clone(), false)
                     .set_column_statistics_enabled(voxels, EnabledStatistics::None)
                     .build()
             }
         }
+    }
+}
+
+/// The codec as parquet names it.
+fn compression(codec: VoxelCodec) -> Compression {
+    match codec {
+        VoxelCodec::Zstd1 => Compression::ZSTD(ZstdLevel::try_new(1).expect("1 is a zstd level")),
+        VoxelCodec::Lz4 => Compression::LZ4_RAW,
+        VoxelCodec::None => Compression::UNCOMPRESSED,
     }
 }
 

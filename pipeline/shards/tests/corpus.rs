@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, FixedSizeBinaryArray, Int64Array, ListArray, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::Int32Type;
+use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::outcome::{FOOTER_KEY, RangeOutcome};
 use med2e3_shards::{PageLayout, ShardReader, ShardWriter};
 
@@ -45,7 +46,7 @@ fn seeds() -> Vec<Seed> {
     let numbers =
         |rows: i64| -> ArrayRef { Arc::new(Int64Array::from_iter((0..rows).map(|n| (n % 9 > 0).then_some(n)))) };
     vec![
-        ("volumes", PageLayout::Volumes, vec![("voxels", cells(3)), ("series", names(3))]),
+        ("volumes", PageLayout::Volumes(VoxelCodec::Zstd1), vec![("voxels", cells(3)), ("series", names(3))]),
         ("samples", PageLayout::Samples, vec![("ids", lists(40)), ("answer", names(40))]),
         ("table", PageLayout::Table, vec![("ordinal", numbers(60)), ("detail", names(60))]),
     ]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, DictionaryArray, FixedSizeBinaryArray, Int32Array, ListArray, RecordBatch, StringArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Int32Type};
+use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample::{self, IMAGE3D, SampleRow, Split, Task};
 use med2e3_schemas::volume::{self, VolumeRow, VoxelCode, VoxelFormat};
@@ -78,7 +79,9 @@ fn sample(number: usize) -> SampleRow {
 fn write(root: &Path, rows: usize) -> DatasetIndex {
     ["volumes", "samples"].iter().for_each(|folder| fs::create_dir_all(root.join(folder)).unwrap());
     let (volumes, samples) = ("volumes/00000.parquet", "samples/00000.parquet");
-    let mut writer = ShardWriter::create(&root.join(volumes), volume::schema(&FORMAT), PageLayout::Volumes).unwrap();
+    let mut writer =
+        ShardWriter::create(&root.join(volumes), volume::schema(&FORMAT), PageLayout::Volumes(VoxelCodec::Zstd1))
+            .unwrap();
     let all: Vec<VolumeRow> = (0..rows).map(volume).collect();
     all.chunks(3).for_each(|group| writer.write(&volume::to_batch(group, &FORMAT)).unwrap());
     let volumes = writer.commit(volumes, &[]).unwrap();

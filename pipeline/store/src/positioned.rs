@@ -72,9 +72,21 @@ impl PositionedFile {
             return Err(FileError::Range { path: self.path.clone(), range, bytes: self.bytes() });
         }
         buffer.resize((range.end - range.start) as usize, 0);
+        self.read_at(range.start, buffer)
+    }
+
+    /// Fills `buffer` with the bytes from `start` on.
+    ///
+    /// # Errors
+    /// As [`PositionedFile::read`].
+    pub fn read_at(&self, start: u64, buffer: &mut [u8]) -> Result<(), FileError> {
+        let range = start..start.saturating_add(buffer.len() as u64);
+        if range.end > self.bytes() {
+            return Err(FileError::Range { path: self.path.clone(), range, bytes: self.bytes() });
+        }
         let read = match &self.held {
-            Some(Held(file)) => file.read_exact_at(buffer, range.start),
-            None => self.open_again()?.read_exact_at(buffer, range.start),
+            Some(Held(file)) => file.read_exact_at(buffer, start),
+            None => self.open_again()?.read_exact_at(buffer, start),
         };
         read.map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => {

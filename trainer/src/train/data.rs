@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use med2e3_feed::{FeedError, Steps};
+use med2e3_program::note;
 use med2e3_schemas::sample::{SampleRow, Split, Task};
-use med2e3_shards::{Dataset, Samples, Selection};
+use med2e3_shards::{Dataset, Samples, Selection, places};
 
 use crate::TrainerError;
 use crate::config::DataConfig;
@@ -21,6 +22,10 @@ pub(super) struct TrainData {
 impl TrainData {
     pub(super) fn open(config: &DataConfig, is_validated: bool) -> Result<TrainData, TrainerError> {
         let dataset = Arc::new(Dataset::open(&config.dataset)?);
+        if !config.dataset.join(places::FILE).exists() {
+            let shards = config.dataset.display();
+            note(format_args!("note: {shards} has no {}: its shards are read once to make it", places::FILE));
+        }
         let DataConfig { split: own, subset, tasks, .. } = config;
         let of = |split: Split| selection(&dataset, *own, subset.as_deref(), tasks, split);
         let select = |split: Split| dataset.select(&of(split)).map(Arc::new);

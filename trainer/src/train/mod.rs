@@ -12,6 +12,7 @@
 //! - `rows`: what is known of the samples' lengths and ids before the first step
 //! - `settle`: what a configuration leaves open of a step, found within the device's memory
 //! - `step_sums`: what the micro-batches of a step add up to: `tasks`: losses by task; `work`: how much, how fast, in what memory
+//! - `rejects`: samples that the run goes without
 //! - `recent`: the last steps in words; `left_out`: steps that changed nothing
 //! - `observed`: a trace of a step, and by which peak utilization is stated
 //! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `events`: TensorBoard's files; `appended`: both, on a full disk
@@ -35,6 +36,7 @@ mod questions;
 #[cfg(test)]
 mod reads;
 mod recent;
+mod rejects;
 mod resume;
 mod rows;
 mod run;
@@ -131,7 +133,8 @@ pub fn train(
             let Some(batch) = feed.next_batch() else { break 'steps };
             let batch = batch.map_err(|problem| run.saved_before(problem))?;
             wait_seconds += wait_watch.seconds();
-            if is_left_out {
+            run.note_bad(step, &batch)?;
+            if is_left_out || batch.texts.is_empty() {
                 sums.leave_out(&batch);
             } else {
                 let computed = run.forward(&batch, seed)?;
@@ -144,6 +147,8 @@ pub fn train(
             position = batch.position;
             feed.recycle(batch);
         }
+        // A step whose samples are all bad changes nothing.
+        let is_left_out = is_left_out || sums.samples.is_empty();
         if !(sums.has_graph || is_left_out) {
             return Err(TrainerError::Config {
                 key: "model.train".into(),

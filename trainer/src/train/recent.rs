@@ -107,6 +107,7 @@ mod tests {
             targets: 3,
             targetless_groups: Vec::new(),
             skipped: false,
+            bad_samples: 0,
             seconds,
             wait_seconds: 0.1,
             work: Some(work),

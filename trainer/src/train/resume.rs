@@ -17,7 +17,7 @@ use crate::files::checkpoint::Checkpoint;
 
 /// Keys that may change when a run goes on: where, how fast, in which pieces and how long it goes, what it writes, and where its
 /// data and its start lie. The data itself is compared with what the checkpoint states. A change is said.
-pub(crate) const FREE: [&str; 20] = [
+pub(crate) const FREE: [&str; 22] = [
     "name",
     "device",
     "threads",
@@ -31,6 +31,8 @@ pub(crate) const FREE: [&str; 20] = [
     "data.depth",
     "data.epochs",
     "data.max_steps",
+    "data.on_bad_sample",
+    "data.max_bad",
     "data.other_inputs",
     "step.batch",
     "step.max_skipped",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use med2e3_feed::{Feed, FeedError, FeedPlan, HostBatch, StepRule};
+use med2e3_feed::{Feed, FeedPlan, HostBatch, StepRule};
 use med2e3_program::output::write_report;
 use med2e3_program::{Stopwatch, note, with_causes};
 use med2e3_schemas::Id;
@@ -22,6 +22,7 @@ use super::optimizer::{AdamW, AdamWConfig, Master, Rates, StepScalars, Trained, 
 use super::outlook::{Outlook, Planned, check_disk, outlook};
 use super::questions::Questions;
 use super::recent;
+use super::rejects::Rejects;
 use super::schedule::CosineSchedule;
 use super::settle::{kept, profile_of, settled};
 use super::start::{Existing, Origin};
@@ -84,6 +85,7 @@ pub(super) struct Run {
     /// Steps behind the state that were left out before the run was resumed.
     left_out: BTreeSet<u64>,
     left_out_in_a_row: LeftOut,
+    rejects: Rejects,
     /// The run's seed.
     pub(super) seed: u64,
     pub(super) checkpoints: Checkpoints,
@@ -206,6 +208,7 @@ impl Run {
             trace: observed.trace,
             left_out,
             left_out_in_a_row: LeftOut::new(config.step.max_skipped),
+            rejects: Rejects::open(out, state.step, config.data.max_bad)?,
             seed: config.seed,
             checkpoints,
             _lock: lock,
@@ -352,6 +355,11 @@ impl Run {
             self.left_out_in_a_row.reset();
             return Ok(());
         }
+        if samples.is_empty() {
+            note(format_args!("step {step} is left out: none of its samples reads"));
+            self.state.skipped.push(step);
+            return Ok(());
+        }
         if self.left_out_in_a_row.add(&mut self.state, step, loss, &samples) {
             return Ok(());
         }
@@ -369,7 +377,7 @@ impl Run {
         self.finish_step()?;
         self.check_weights()?;
         let snapshot = self.snapshot()?;
-        self.checkpoints.begin(self.state.step, &snapshot, || self.log.flush())
+        self.checkpoints.begin(self.state.step, &snapshot, || self.log.flush().and_then(|()| self.rejects.flush()))
     }
 
     /// Writes `step-N/` of the last finished step, where it is not there yet, and waits until it is whole.
@@ -383,15 +391,23 @@ impl Run {
         }
         self.check_weights()?;
         let snapshot = self.snapshot()?;
-        self.checkpoints.write(self.state.step, &snapshot, || self.log.flush())
+        self.checkpoints.write(self.state.step, &snapshot, || self.log.flush().and_then(|()| self.rejects.flush()))
     }
 
     /// A problem of the data, after the steps before it were saved: who mends it goes on from there.
-    pub(super) fn saved_before(&mut self, problem: FeedError) -> TrainerError {
+    pub(super) fn saved_before(&mut self, problem: impl Into<TrainerError>) -> TrainerError {
         if let Err(other) = self.save_last_checkpoint() {
             note(format_args!("WARNING: {}", with_causes(&other)));
         }
         problem.into()
+    }
+
+    /// Takes note of the samples that a batch of a step goes without.
+    ///
+    /// # Errors
+    /// More than the configuration allows, after the steps before were saved.
+    pub(super) fn note_bad(&mut self, step: u64, batch: &HostBatch) -> Result<(), TrainerError> {
+        self.rejects.add(step, &batch.bad).map_err(|problem| self.saved_before(problem))
     }
 
     /// Whether this step was left out before the run was resumed from a checkpoint that precedes it. It is left out again,
@@ -515,5 +531,6 @@ fn feed_plan(
         world_size: 1,
         readers: config.data.readers,
         depth: config.data.depth,
+        on_bad_sample: config.data.on_bad_sample,
     })
 }

@@ -32,6 +32,10 @@ pub(super) struct StepSums {
     pub(super) has_graph: bool,
     /// The samples of the micro-batches so far.
     pub(super) samples: Vec<Id>,
+    /// Samples that they go without.
+    bad_samples: u64,
+    /// The micro-batches so far.
+    micro_batches: usize,
     /// The place of the last micro-batch in its step.
     share: StepShare,
 }
@@ -48,15 +52,17 @@ impl StepSums {
         self.leave_out(batch);
     }
 
-    /// Counts a micro-batch of a step that is left out, of which nothing is computed.
+    /// Counts a micro-batch of which nothing is computed: one of a step that is left out, or without a text.
     pub(super) fn leave_out(&mut self, batch: &HostBatch) {
         self.samples.extend(batch.texts.iter().map(|text| text.sample_id));
+        self.bad_samples += batch.bad.len() as u64;
+        self.micro_batches += 1;
         self.share = batch.share.clone();
     }
 
     /// Whether the step's last micro-batch was added.
     pub(super) fn is_whole(&self) -> bool {
-        !self.samples.is_empty() && self.share.ends_step()
+        self.micro_batches > 0 && self.share.ends_step()
     }
 
     /// The step's loss, its right targets, and the sums of its losses by task, on the device; NaN where nothing was computed.
@@ -80,6 +86,7 @@ impl StepSums {
             targets: self.share.targets as u64,
             targetless_groups: self.share.targetless_groups.clone(),
             skipped: false,
+            bad_samples: self.bad_samples,
             seconds: 0.0,
             wait_seconds,
             work: None,

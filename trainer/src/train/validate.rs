@@ -84,6 +84,11 @@ impl Run {
         while steps < config.batches {
             let Some(batch) = feed.next_batch() else { break };
             let batch = batch?;
+            self.note_bad(self.state.step, &batch)?;
+            if batch.texts.is_empty() {
+                steps += usize::from(batch.share.ends_step());
+                continue;
+            }
             let computed = self.measure(&batch, &samples.rows)?;
             sum += computed.output.loss_sum.double_value(&[]);
             targets += computed.output.target_count;

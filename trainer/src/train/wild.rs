@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use med2e3_input::text::Tokenizer;
+use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::config::parse;
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample::{self, IMAGE3D, SampleRow, Split, Task};
@@ -179,7 +180,9 @@ fn write_of(root: &Path, format: VoxelFormat, words: usize, cell: impl Fn(usize,
         })
         .collect();
     let (volumes, texts) = ("volumes/00000.parquet", "samples/00000.parquet");
-    let mut writer = ShardWriter::create(&root.join(volumes), volume::schema(&format), PageLayout::Volumes).unwrap();
+    let mut writer =
+        ShardWriter::create(&root.join(volumes), volume::schema(&format), PageLayout::Volumes(VoxelCodec::Zstd1))
+            .unwrap();
     writer.write(&volume::to_batch(&rows, &format)).unwrap();
     let volumes = vec![writer.commit(volumes, &[]).unwrap()];
     let mut writer = ShardWriter::create(&root.join(texts), sample::schema(), PageLayout::Samples).unwrap();

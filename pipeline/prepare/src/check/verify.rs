@@ -14,7 +14,7 @@ use med2e3_schemas::report::TableCounts;
 use med2e3_schemas::sample::{self, SampleRow};
 use med2e3_schemas::volume::{self, VolumeRow};
 use med2e3_shards::index::{file_entry, index_text};
-use med2e3_shards::{Members, ShardError, ShardReader};
+use med2e3_shards::{Members, Places, ShardError, ShardReader, places};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -120,6 +120,7 @@ pub fn verify(root: &Path) -> Result<Verification, PrepareError> {
         }
     }
     if found.is_sound() {
+        places_of(root, &index, &mut found);
         sums(root, &index, rejects, &counts, &mut found);
     }
     Ok(found)
@@ -160,10 +161,12 @@ fn files(members: &Members, root: &Path, index: &DatasetIndex, found: &mut Verif
             let name = path.to_string_lossy().into_owned();
             // The run's working files, its report and the index itself.
             let own = ["manifest", "report.json", "dataset.json"].contains(&name.as_str());
+            // One that the index does not name was made when the dataset was first read.
+            let own = own || name == places::FILE;
             if own || named.contains(name.as_str()) || index.files.contains_key(&name) {
                 continue;
             }
-            if entry.path().is_dir() && ["volumes", "samples", "subsets"].contains(&name.as_str()) {
+            if entry.path().is_dir() && ["volumes", "samples", "subsets", "feed"].contains(&name.as_str()) {
                 open.push(path);
             } else {
                 found.problems.push(format!("{name}: a stray file, which the index does not name"));
@@ -279,6 +282,18 @@ fn sample_rows(reader: &ShardReader) -> Result<Rows, String> {
         }
     }
     Ok(rows)
+}
+
+/// Whether the places of volumes are those that the shards, which are sound, have.
+fn places_of(root: &Path, index: &DatasetIndex, found: &mut Verification) {
+    let problem = match (Places::read(root), Places::make(root, index, None)) {
+        (Ok(None), Ok(_)) => return,
+        (Ok(Some(stored)), Ok(made)) if stored == made => None,
+        (Ok(Some(_)), Ok(_)) => Some(format!("{}: places of other shards", places::FILE)),
+        (Err(error), _) | (_, Err(error)) => Some(relative_chain(root, &error)),
+    };
+    found.count("places", 1);
+    found.problems.extend(problem);
 }
 
 /// Whether rows, rejects and duplicates add up to the manifest, and the other files tell the same numbers.

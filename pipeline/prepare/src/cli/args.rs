@@ -208,6 +208,11 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Measure how fast a dataset is read as training reads it, beside what the machine gives
+    Bench {
+        #[command(subcommand)]
+        what: BenchVerb,
+    },
     /// Cut a small set in M3D's layout from a CT head atlas, with answers that are true by construction
     DemoSet {
         /// The atlas: a NIfTI file in Hounsfield units
@@ -229,6 +234,23 @@ pub(super) enum Verb {
     Man(ManArgs),
     /// Say what the TOML files of the verbs may hold: as a JSON schema, or as a page
     Config(ConfigArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BenchVerb {
+    /// Read volumes, one by one and in any order, and compare with bare reads, copies and decoding of the same bytes
+    ///
+    /// Each measurement takes a second. What was read before is in the system's cache, where it fits.
+    Feed {
+        /// The dataset's folder
+        dataset: PathBuf,
+        /// Numbers of threads
+        #[arg(long, value_name = "N,N..", value_delimiter = ',', default_values_t = [1, 2])]
+        threads: Vec<usize>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// One preparation.

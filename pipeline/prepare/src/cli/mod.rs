@@ -28,8 +28,8 @@ use crate::show::inspect::{Which, inspect, write_montage};
 use crate::show::sql::{to_json_lines, to_table};
 use crate::show::{rejects, stats, tables, view};
 use crate::subset::{draw, resplit};
-use crate::{demo_set, estimate, init, prepare};
-use args::{Args, PrepareArgs, Verb};
+use crate::{bench, demo_set, estimate, init, prepare};
+use args::{Args, BenchVerb, PrepareArgs, Verb};
 
 /// Parses the arguments, runs the verb, prints errors with their causes.
 pub fn main() -> ExitCode {
@@ -166,6 +166,11 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
         Verb::Resplit { dataset, name, validation, test, seed, json } => {
             let made = resplit::resplit(&dataset, &name, [validation, test], seed)?;
             print(out, json, &made, summary::resplit)?;
+            Ok(Ending::Fine)
+        }
+        Verb::Bench { what: BenchVerb::Feed { dataset, threads, json } } => {
+            let measured = bench::feed(&dataset, &threads.into_iter().collect())?;
+            print(out, json, &measured, bench::to_text)?;
             Ok(Ending::Fine)
         }
         Verb::DemoSet { atlas, out: folder, seed } => {

@@ -188,7 +188,7 @@ impl RunFolder {
             }
         }
         // Not those of subsets: another process may be drawing one.
-        let own = ["", "volumes", "samples"].map(|name| self.dataset.join(name));
+        let own = ["", "volumes", "samples", "feed"].map(|name| self.dataset.join(name));
         let working = ["", "volumes", "texts", "receipts/volumes", "receipts/samples"].map(|name| self.work.join(name));
         own.iter().chain(&working).try_for_each(|folder| remove_unfinished(folder))
     }

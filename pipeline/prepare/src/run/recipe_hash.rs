@@ -9,6 +9,7 @@ use med2e3_input::recipe::{CtCrop, Intensity};
 use med2e3_input::text::template::END_TOKEN;
 use med2e3_input::text::{Template, Tokenizer};
 use med2e3_input::volume::DeepPictures;
+use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::identity::Identity;
 use med2e3_schemas::quarantine::Table;
 
@@ -94,6 +95,9 @@ fn add_volume(identity: &mut Identity, config: &VolumeConfig) {
     identity.text(config.voxels.as_str()).text(config.recipe.as_str());
     if config.deep_pictures == DeepPictures::Range {
         identity.text("16-bit grey by its range");
+    }
+    if config.codec != VoxelCodec::Zstd1 {
+        identity.text("codec").text(config.codec.as_str());
     }
     // `volume.shape` is the shape of every recipe.
     let Recipe::Ct(recipe) = &config.recipe else { return };

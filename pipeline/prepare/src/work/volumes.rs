@@ -41,6 +41,7 @@ pub(super) struct Volumes {
     provenance: Provenance,
     recipe: Recipe,
     format: VoxelFormat,
+    layout: PageLayout,
     hounsfield: Option<HounsfieldScale>,
     deep_pictures: DeepPictures,
     limits: ReadLimits,
@@ -75,6 +76,7 @@ impl Volumes {
             provenance,
             recipe: volume.recipe,
             format: volume.format(),
+            layout: PageLayout::Volumes(volume.codec),
             hounsfield: volume.inputs().hounsfield(),
             deep_pictures: volume.deep_pictures,
             limits: ReadLimits { max_decoded_bytes: volume.max_decoded_mib.saturating_mul(1 << 20) },
@@ -237,7 +239,7 @@ impl Volumes {
         entries: &[(u64, ManifestVolume)],
         range: &mut Range,
     ) -> Result<(), PrepareError> {
-        let group = PageLayout::Volumes.rows_per_group(self.format.cell_bytes());
+        let group = self.layout.rows_per_group(self.format.cell_bytes());
         let mut pending: Vec<VolumeRow> = Vec::with_capacity(group.min(entries.len()));
         let mut flush = |pending: &mut Vec<VolumeRow>| {
             let result = self.clock.time(Step::Write, || writer.write(&to_batch(pending, &self.format)));
@@ -364,7 +366,7 @@ impl RangeWork for Volumes {
         let mut range = Range { committed, inputs: BTreeMap::new(), digest: Identity::of_kind("shard rows") };
         let earlier = self.files.find(range_id).and_then(Earlier::of);
         let schema = schema_with(&self.format, self.hounsfield);
-        let mut writer = ShardWriter::create(&self.files.path(range_id), schema, PageLayout::Volumes)?;
+        let mut writer = ShardWriter::create(&self.files.path(range_id), schema, self.layout)?;
         self.write(&mut writer, earlier.as_ref(), &entries, &mut range)?;
         let Range { committed, inputs, digest } = range;
         let rows = Id::of_parts([digest.finish().as_bytes()]);
