@@ -63,6 +63,9 @@ pub(super) fn answers(
 ) -> Result<(), TrainerError> {
     let Way { batch_size, decoding, max_new_tokens, seed, meteor, shown, scores } = way;
     answerer.check_room(&asked.samples.rows, max_new_tokens)?;
+    if asked.samples.rows.is_empty() {
+        return Ok(());
+    }
     let (samples, turns) = by_volume(asked);
     let samples = Arc::new(samples);
     let plan = FeedPlan::one_pass(TextForm::Prompt, answerer.question_form(), batch_size);
