@@ -5,8 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
-const STYLE: &str = include_str!("style.css");
-const VIEWER: &str = include_str!("viewer.js");
+/// The style sheet of every page.
+pub const STYLE: &str = include_str!("style.css");
+/// The script of every page: it turns `.viewer` into viewers of slices; `window.med2e3.viewer` does so of one that came later.
+pub const VIEWER: &str = include_str!("viewer.js");
 
 /// Between these lines of the style sheet is what charts need.
 const CHARTS: [&str; 2] = ["/* charts:", "/* end of charts */"];

@@ -24,7 +24,7 @@ mod table;
 mod words;
 
 pub use data::data_address;
-pub use frame::{Frame, style_of_charts};
+pub use frame::{Frame, STYLE, VIEWER, style_of_charts};
 pub use list::{AnswerItem, AnswerList, Verdict};
 pub use slices::{Question, Still, Volume};
 pub use table::{facts, scroll, table, tiles};

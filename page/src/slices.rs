@@ -55,12 +55,15 @@ impl Volume<'_> {
                 ol.questions { @for (number, question) in questions.iter().enumerate() { (one(number, question, highest)) } }
                 div.tracks style={ "--n:" (slices) } {
                     div.filmstrip {}
-                    div.lane.bars.scripted-only { (line_label(highest)) }
-                    (matrix(questions, *slices))
+                    @if !questions.is_empty() {
+                        div.lane.bars.scripted-only { (line_label(highest)) }
+                        (matrix(questions, *slices))
+                    }
                     div.numbers aria-hidden="true" { span { "slice 0" } span { (slices.saturating_sub(1)) } }
                 }
-                p.scripted-only.keys { kbd { "\u{2190}" } " " kbd { "\u{2192}" } " on the slider move by a slice, " kbd { "1" } " to "
-                    kbd { (questions.len().min(9)) } " show a question's highest one; the wheel and a pointer over the bars move too." }
+                p.scripted-only.keys { kbd { "\u{2190}" } " " kbd { "\u{2192}" } " on the slider move by a slice, "
+                    @if !questions.is_empty() { kbd { "1" } " to " kbd { (questions.len().min(9)) } " show a question's highest one; " }
+                    "the wheel and a pointer over the slices move too." }
             }
         }
     }

@@ -7,7 +7,7 @@
 //! - `json_schema`: whether a value is as a schema says
 //! - `clinic`: a few CTs with a table of reports, as the documents' examples name them
 //! - `packages`: the workspace's packages as cargo sees them
-//! - `program`: the products, run
+//! - `program`: the products, run; `server`: one that serves a page, asked
 //! - `bounded`: a program that may take so much memory and time
 //! - `commands`: the command lines that documents show, run
 //! - `fault`: reads that fail as on a bad disk
@@ -28,6 +28,7 @@ pub mod packages;
 pub mod phantom;
 pub mod program;
 pub mod python;
+pub mod server;
 pub mod source;
 pub mod study;
 pub mod tiny;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use med2e3_tests::program::{program, root, run, run_to};
+use med2e3_tests::server::Server;
 use med2e3_tests::tiny::{dataset, evaluate, explain, train};
 use serde_json::{Value, json};
 
@@ -58,6 +59,23 @@ fn reports(folder: &Path) -> (PathBuf, PathBuf) {
     run_to(0, here("med2e3").arg("report").args(&runs[..4]).arg(&dataset).args(["--out", "report.html"]));
     run_to(0, here("med2e3-data").args(["view", "dataset", "--out", "view.html"]));
     (folder.join("report.html"), folder.join("view.html"))
+}
+
+#[test]
+fn with_browser_one_asks_by_the_page() {
+    let (home, chromium) = (home(), chromium());
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    run_to(0, &mut train(folder, "run", &["data.tasks=[\"caption\", \"open_vqa\"]"]));
+    let server = Server::start(folder, &[]);
+    let address = format!("http://{}/", server.address);
+    let script = root().join("tests/browser/serve.mjs");
+    let file = folder.join("study/M3D_Cap/ct_case/000001/Series_1.nii.gz");
+    let said = run(Command::new("node").arg(script).arg(home).arg(chromium).arg(address).arg(file));
+    println!("{}", said.out);
+    assert_eq!(said.code, 0, "{}\n{}", said.out, said.err);
+    assert_eq!(server.stop(), 0);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use med2e3_tests::python::python;
 use med2e3_tests::source::sources;
 
 /// Lines that no test runs, each with its reason. One that stands nowhere is an error.
-const NOT_RUN: [(&str, &str); 15] = [
+const NOT_RUN: [(&str, &str); 16] = [
     ("cargo xtask demo", "installs libtorch and trains for minutes; it is run before each release"),
     ("cargo xtask test", "runs the tests, this one included"),
     ("cargo xtask setup", "installs libtorch"),
@@ -28,6 +28,7 @@ const NOT_RUN: [(&str, &str); 15] = [
     ("export ", "sets a variable of the shell"),
     ("pip install", "installs the package of Python, which the tests of Python have"),
     ("chromium ", "needs a browser"),
+    ("med2e3 serve", "serves until it is told to stop, and has a test of its own"),
     ("nvidia-smi", "needs a GPU"),
     ("scripts/gpu-check.sh", "takes minutes, and has a test of its own, which runs it without a GPU"),
 ];

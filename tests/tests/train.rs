@@ -255,6 +255,47 @@ fn a_run_goes_on_after_changes_that_nothing_learns_from() {
     assert!(said.err.contains("optimizer.learning_rate") && !said.err.contains("remove"), "{}", said.err);
 }
 
+/// Samples that a run has behind a checkpoint.
+fn position(run: &Path, step: u64) -> u64 {
+    let state = fs::read_to_string(run.join(format!("step-{step}/state/state.json"))).unwrap();
+    serde_json::from_str::<Value>(&state).unwrap()["cursor"]["position"].as_u64().unwrap()
+}
+
+#[test]
+fn a_run_goes_on_at_the_next_sample_with_another_batch_and_in_no_other_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    let mix = |shares: &str| format!("data.order={{mix={{{shares}}}}}");
+    let tasks = "data.tasks=[\"caption\",\"open_vqa\"]";
+    let form = "data.form=\"conversation\"";
+    let run = |more: &[&str]| train(folder, "run", &[&["data.epochs=9", tasks, form], more].concat());
+    let (wide, narrow) = (mix("caption=0.75,open_vqa=0.25"), mix("caption=1,open_vqa=1"));
+    for (set, key, found) in [
+        (vec![mix("caption=1").as_str()], "data.order.mix.open_vqa", "none"),
+        (vec![&mix("caption=1,open_vqa=1,closed_vqa=1")], "data.order.mix.closed_vqa", "one that it does not"),
+        (vec![&mix("caption=-1,open_vqa=1")], "data.order.mix", "-1"),
+        (vec![&mix("caption=nan,open_vqa=1")], "data.order.mix", "NaN"),
+        (vec![&mix("caption=0,open_vqa=0")], "data.order.mix", "0"),
+        (vec!["data.order={group_by_volume=3}"], "data.order.group_by_volume", "3"),
+        (vec!["step.batch=1000", "data.tail=drop"], "step.batch", "1000"),
+    ] {
+        let said = run_to(2, &mut run(&set)).err;
+        assert!(said.contains(key) && said.contains(&format!("found {found}")), "{set:?}: {said}");
+    }
+
+    run_to(0, &mut run(&[&wide, "data.tail=straddle"]));
+    assert_eq!(position(&folder.join("run"), 6), 12);
+    for (order, tail, key) in [(&narrow, "straddle", "data.order"), (&wide, "drop", "data.tail")] {
+        let said = run_to(2, run(&[order, &format!("data.tail={tail}"), "data.max_steps=9"]).arg("--resume")).err;
+        assert!(said.contains(key) && said.contains("there"), "{said}");
+    }
+    let more = [&wide, "data.tail=straddle", "step.batch=5", "data.max_steps=9", "data.readers=2"];
+    let said = run_to(0, run(&more).arg("--resume")).err;
+    assert!(said.contains("step.batch is 2 there, 5 here: the learning rate falls over the new length"), "{said}");
+    assert_eq!(position(&folder.join("run"), 9), 27);
+}
+
 const PERCENTILES: &str = r#"volume.recipe={ct={intensity={percentile={low=2,high=98}},crop="none"}}"#;
 
 #[test]

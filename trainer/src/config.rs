@@ -6,13 +6,13 @@ mod checkpoint;
 mod clip;
 mod compute;
 mod explain;
+mod order;
 mod recompute;
 mod step;
 
 use std::path::PathBuf;
 
-use med2e3_feed::order::Order;
-use med2e3_feed::{OnBadSample, TextForm};
+use med2e3_feed::{OnBadSample, Tail, TextForm};
 use med2e3_metric::meteor::{Meteor, Release, WordNet};
 use med2e3_program::machine::most_threads;
 use med2e3_schemas::config::Moved;
@@ -37,6 +37,7 @@ pub use clip::{
 };
 pub use compute::{Algorithms, Attention, ComputeConfig, Matmul};
 pub use explain::{AttentionLayer, Chosen, EXPLAIN_MOVED, ExplainConfig, Place};
+pub use order::{DataOrder, MixConfig};
 pub(crate) use recompute::by_part;
 pub use recompute::{PartPolicies, PartPolicy, RecomputeConfig};
 pub use step::{MicroBatch, StepConfig, Within};
@@ -98,9 +99,7 @@ impl TrainConfig {
             [("validation.every", v.every as usize), batches, ("validation.answer_tokens", v.answer_tokens)]
         });
         check_positive(positive.into_iter().chain(counts).chain(validation.into_iter().flatten()))?;
-        if let DataOrder::GroupByVolume(texts) = self.data.order {
-            check_positive([("data.order.group_by_volume", texts)])?;
-        }
+        self.data.check_order(self.step.batch)?;
         if let Some(ValidationConfig { answers, .. }) = self.validation {
             expect(
                 "validation.answers",
@@ -158,7 +157,11 @@ pub struct DataConfig {
     /// In which order samples come.
     #[serde(default, skip_serializing_if = "is_default")]
     pub order: DataOrder,
-    /// Passes over the selection.
+    /// What becomes of an epoch's last samples, which are too few for a step.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(schema_with = "order::schema_of_tail")]
+    pub tail: Tail,
+    /// Passes over the selection; of a mix, as many samples as such passes have.
     #[schemars(range(min = 1))]
     pub epochs: u64,
     /// Stop after this many steps although epochs are left.
@@ -180,28 +183,6 @@ pub struct DataConfig {
     /// What becomes of a dataset whose inputs are made in another way than those that the start's checkpoint learned from.
     #[serde(default, skip_serializing_if = "is_default")]
     pub other_inputs: OtherInputs,
-}
-
-/// In which order samples come, another one each epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DataOrder {
-    /// An exact permutation.
-    #[default]
-    Shuffled,
-    /// As `shuffled`, but up to so many texts of a volume come in a row, so that a step reads and encodes a volume once for all of
-    /// them. 1 is the order of `shuffled`.
-    GroupByVolume(#[schemars(range(min = 1))] usize),
-}
-
-impl DataOrder {
-    /// The feed's order.
-    pub(crate) fn order(self, seed: u64) -> Order {
-        match self {
-            DataOrder::Shuffled => Order::Shuffled { seed },
-            DataOrder::GroupByVolume(texts) => Order::GroupedByVolume { seed, texts },
-        }
-    }
 }
 
 /// By hand: the feed's crate knows nothing of configurations. A test reads each word back.

@@ -25,15 +25,17 @@ fn every_file_is_as_its_schema_says_and_no_wrong_one() {
 }
 
 #[test]
-fn every_word_of_a_form_is_read() {
+fn every_word_of_a_form_and_a_tail_is_read() {
     let schema = schema::<TrainConfig>();
     let path = configs().join("demo/finetune.toml");
     let text = fs::read_to_string(path).unwrap();
-    let forms = schema.pointer("/$defs/DataConfig/properties/form/oneOf").unwrap().as_array().unwrap();
-    assert_eq!(forms.len(), 3);
-    for form in forms {
-        let word = form["const"].as_str().unwrap();
-        parse::<TrainConfig>("finetune", &text, &[format!("data.form={word}")]).unwrap();
+    for (key, count) in [("form", 3), ("tail", 3)] {
+        let words = schema.pointer(&format!("/$defs/DataConfig/properties/{key}/oneOf")).unwrap().as_array().unwrap();
+        assert_eq!(words.len(), count);
+        for word in words {
+            let word = word["const"].as_str().unwrap();
+            parse::<TrainConfig>("finetune", &text, &[format!("data.{key}={word}")]).unwrap();
+        }
     }
 }
 

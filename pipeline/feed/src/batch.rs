@@ -5,8 +5,9 @@ use med2e3_schemas::sample::{IGNORED, IMAGE3D, SampleRow};
 use med2e3_shards::{Dataset, ShardError};
 use serde::{Deserialize, Serialize};
 
+use crate::BadSample;
+use crate::FeedError;
 use crate::step_plan::PlannedText;
-use crate::{BadSample, FeedCursor, FeedError};
 
 /// Which form of a sample's text is fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,8 +43,8 @@ pub struct HostBatch {
     pub bad: Vec<BadSample>,
     /// The batch's place in its step.
     pub share: StepShare,
-    /// The feed's position after the step that the batch belongs to.
-    pub cursor: FeedCursor,
+    /// The feed's position after the step that the batch belongs to, in samples since the run began.
+    pub position: u64,
 }
 
 /// One text of a batch.

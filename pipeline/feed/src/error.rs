@@ -20,6 +20,16 @@ pub enum FeedError {
         /// What is wrong with it.
         problem: String,
     },
+    /// An order, a cut into steps or a cursor that does not fit itself or the selection.
+    #[error("{what}: expected {expected}, found {found}")]
+    Plan {
+        /// What does not fit.
+        what: String,
+        /// What would.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
     /// The system gives fewer threads than there are readers.
     #[error("expected threads for {readers} readers, found that the system gives fewer")]
     Threads {
@@ -34,4 +44,17 @@ pub enum FeedError {
         /// The dataset.
         path: PathBuf,
     },
+}
+
+impl FeedError {
+    /// [`FeedError::Plan`] where it does not fit.
+    pub(crate) fn check(
+        what: &str,
+        fits: bool,
+        expected: impl FnOnce() -> String,
+        found: impl FnOnce() -> String,
+    ) -> Result<(), FeedError> {
+        let error = || FeedError::Plan { what: what.to_owned(), expected: expected(), found: found() };
+        if fits { Ok(()) } else { Err(error()) }
+    }
 }

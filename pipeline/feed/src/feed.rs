@@ -5,34 +5,41 @@
 //! from the queues in turn. So what comes when depends on the order alone, never on which thread was faster. Used batches travel
 //! back the same way and are filled again, so that in steady state no batch is allocated.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use med2e3_shards::{Dataset, Samples};
 
-use crate::order::{Order, permutation};
+use crate::order::steps::share;
 use crate::queue::{self, Receiver, Sender};
 use crate::step_plan::{StepPlan, StepRule};
-use crate::{FeedCursor, FeedError, HostBatch, OnBadSample, QuestionForm, StepShare, TextForm};
+use crate::{
+    FeedCursor, FeedError, HostBatch, OnBadSample, Order, QuestionForm, Sequence, StepShare, Steps, Tail, TextForm,
+};
 
 /// What to feed and how.
 #[derive(Clone, Debug)]
 pub struct FeedPlan {
-    /// Order of each epoch.
+    /// Which sample comes when.
     pub order: Order,
+    /// What becomes of an epoch's last samples.
+    pub tail: Tail,
     /// Form of the text.
     pub form: TextForm,
     /// Tokens of the question.
     pub question: QuestionForm,
-    /// Samples a step; the last step of an epoch may have fewer.
+    /// Samples a step, of all ranks together.
     pub batch_size: usize,
     /// How a step is cut.
     pub rule: StepRule,
     /// Passes over the selection.
     pub epochs: u64,
-    /// Where to begin.
-    pub start: FeedCursor,
+    /// The position to begin at, in samples since the run began.
+    pub start: u64,
+    /// The rank that is fed, from 0.
+    pub rank: usize,
+    /// Ranks that share each step.
+    pub world_size: usize,
     /// Reader threads.
     pub readers: usize,
     /// Micro-batches that each reader may be ahead.
@@ -46,16 +53,49 @@ impl FeedPlan {
     pub fn one_pass(form: TextForm, question: QuestionForm, batch_size: usize) -> FeedPlan {
         FeedPlan {
             order: Order::ById,
+            tail: Tail::Keep,
             form,
             question,
             batch_size,
             rule: StepRule::WHOLE,
             epochs: 1,
-            start: FeedCursor::default(),
+            start: 0,
+            rank: 0,
+            world_size: 1,
             readers: 1,
             depth: 2,
             on_bad_sample: OnBadSample::Fail,
         }
+    }
+
+    /// The steps over so many samples.
+    ///
+    /// # Errors
+    /// A rank outside the ranks, fewer samples a step than ranks or than a group, groups that do not divide a step; as
+    /// [`Steps::new`].
+    pub fn steps(&self, samples: usize) -> Result<Steps, FeedError> {
+        let FeedPlan { batch_size: batch, rank, world_size: ranks, .. } = *self;
+        FeedError::check("the rank", rank < ranks, || format!("0 to below {ranks}, the ranks"), || rank.to_string())?;
+        FeedError::check(
+            "the batch",
+            batch >= ranks,
+            || format!("{ranks} or more, one sample a rank"),
+            || batch.to_string(),
+        )?;
+        let unit = self.order.unit().max(1);
+        let divides = batch.is_multiple_of(unit);
+        FeedError::check(
+            "the order",
+            divides,
+            || format!("groups that divide the batch of {batch}"),
+            || format!("groups of {unit}"),
+        )?;
+        Steps::new(samples as u64, self.epochs, batch as u64, self.tail, self.start)
+    }
+
+    /// The cursor at a position of the selection with this hash.
+    pub fn cursor(&self, selection: [u8; 32], position: u64) -> FeedCursor {
+        FeedCursor { selection, order: self.order, tail: self.tail, position }
     }
 }
 
@@ -63,6 +103,12 @@ impl FeedPlan {
 struct Made {
     ends_step: bool,
     batch: Result<HostBatch, FeedError>,
+}
+
+/// What comes when, for all readers.
+struct Way {
+    sequence: Sequence,
+    steps: Steps,
 }
 
 struct Lane {
@@ -84,7 +130,8 @@ impl Feed {
     /// Starts the readers.
     ///
     /// # Errors
-    /// [`FeedError::Threads`] where the system does not give a thread for each; places of the volumes that can't be had.
+    /// An order that does not fit the samples; as [`FeedPlan::steps`]; [`FeedError::Threads`] where the system does not give a thread for
+    /// each; places of the volumes that can't be had.
     ///
     /// # Panics
     /// A batch size, reader count or depth of zero.
@@ -95,17 +142,18 @@ impl Feed {
         );
         // Before the readers ask for them at once.
         dataset.places()?;
-        let per_epoch = batches_per_epoch(samples.rows.len(), plan.batch_size);
-        let left = (plan.epochs * per_epoch).saturating_sub(plan.start.number(per_epoch));
+        let sequence = Sequence::new(&samples.hash, &samples.rows, plan.order)?;
+        let way = Arc::new(Way { sequence, steps: plan.steps(samples.rows.len())? });
+        let left = way.steps.count();
         let mut feed = Feed { lanes: Vec::new(), readers: Vec::new(), next_lane: 0, left, dataset: dataset.clone() };
         let readers = plan.readers;
         for reader in 0..readers {
             let (ready, ready_end) = queue::bounded(plan.depth);
             // The batches that wait, the one that is being filled, and the one that the consumer holds.
             let (empty, empty_end) = queue::bounded(plan.depth + 2);
-            let (dataset, samples, plan) = (dataset.clone(), samples.clone(), plan.clone());
+            let (dataset, samples, way, plan) = (dataset.clone(), samples.clone(), way.clone(), plan.clone());
             let name = format!("feed-{reader}");
-            let body = move || read(&dataset, &samples, &plan, reader, &ready, &empty_end);
+            let body = move || read(&dataset, &samples, &way, &plan, reader, &ready, &empty_end);
             let spawned = thread::Builder::new().name(name).spawn(body);
             feed.readers.push(spawned.map_err(|source| FeedError::Threads { readers, source })?);
             feed.lanes.push(Lane { ready: ready_end, empty });
@@ -149,29 +197,21 @@ impl Drop for Feed {
     }
 }
 
-/// Steps of one epoch.
-pub fn batches_per_epoch(samples: usize, batch_size: usize) -> u64 {
-    samples.div_ceil(batch_size) as u64
-}
-
 fn read(
     dataset: &Dataset,
     samples: &Samples,
+    way: &Way,
     plan: &FeedPlan,
     reader: usize,
     ready: &Sender<Made>,
     empty: &Receiver<HostBatch>,
 ) {
-    let per_epoch = batches_per_epoch(samples.rows.len(), plan.batch_size);
-    let first = plan.start.number(per_epoch);
-    let (mut order, mut micro_batch) = ((u64::MAX, Vec::new()), 0);
-    for number in first..plan.epochs * per_epoch {
-        let FeedCursor { epoch, batch } = FeedCursor::at(number, per_epoch);
-        if order.0 != epoch {
-            order = (epoch, permutation(&samples.hash, &samples.rows, plan.order, epoch));
-        }
-        let positions = &order.1[span(batch, plan.batch_size, samples.rows.len())];
-        let step = plan.rule.plan(&samples.rows, positions, plan.form);
+    let Way { sequence, steps } = way;
+    let (mut walk, mut micro_batch) = (sequence.walk(), 0);
+    for number in 0..steps.count() {
+        let positions: Vec<u32> = steps.positions(number).map(|position| walk.at(position)).collect();
+        let own = share(positions.len(), plan.order.unit(), plan.rank, plan.world_size);
+        let step = plan.rule.plan_share(&samples.rows, &positions, own, plan.form);
         let count = step.as_ref().map_or(1, |step| step.micro_batches.len());
         let mut of_this_reader = Vec::new();
         for place in 0..count {
@@ -188,7 +228,7 @@ fn read(
                 Ok(step) => {
                     // A consumer that keeps its batches costs an allocation each, no more.
                     let buffer = empty.try_pop().unwrap_or_default();
-                    fill(buffer, dataset, samples, plan, step, place, FeedCursor::at(number + 1, per_epoch))
+                    fill(buffer, dataset, samples, plan, step, place, steps.position_after(number))
                 }
             };
             if ready.push(Made { ends_step: place + 1 == count, batch }).is_err() {
@@ -206,14 +246,14 @@ fn fill(
     plan: &FeedPlan,
     step: &StepPlan,
     place: usize,
-    cursor: FeedCursor,
+    position: u64,
 ) -> Result<HostBatch, FeedError> {
     let fill = match plan.on_bad_sample {
         OnBadSample::Fail => HostBatch::fill,
         OnBadSample::Skip => HostBatch::fill_without_bad,
     };
     fill(&mut buffer, dataset, &samples.rows, &step.micro_batches[place], plan.form, plan.question)?;
-    buffer.cursor = cursor;
+    buffer.position = position;
     buffer.share = StepShare {
         micro_batch: place,
         micro_batches: step.micro_batches.len(),
@@ -221,9 +261,4 @@ fn fill(
         targetless_groups: step.targetless_groups.clone(),
     };
     Ok(buffer)
-}
-
-fn span(batch: u64, batch_size: usize, samples: usize) -> Range<usize> {
-    let start = batch as usize * batch_size;
-    start..(start + batch_size).min(samples)
 }

@@ -2,7 +2,7 @@
 //! queues.
 //!
 //! # Layout
-//! - [`order`]: which sample comes when
+//! - [`order`]: which sample comes when, and in which step and at which rank
 //! - [`cursor`]: the position in that order, which a checkpoint keeps
 //! - [`spliced`]: how long a text is for the language model; [`step_plan`]: how a step is cut into micro-batches, and what a
 //!   target counts
@@ -28,5 +28,8 @@ pub use batch::{HostBatch, HostText, QuestionForm, StepShare, TextForm};
 pub use cursor::FeedCursor;
 pub use error::FeedError;
 pub use feed::{Feed, FeedPlan};
+pub use order::mix::Weights;
+pub use order::steps::{Steps, Tail};
+pub use order::{Order, Sequence};
 pub use spliced::{Spliced, Splicing};
 pub use step_plan::{Budget, LossGroup, StepRule};

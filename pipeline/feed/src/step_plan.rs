@@ -4,6 +4,7 @@
 //! and cut.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use med2e3_schemas::Id;
 use med2e3_schemas::sample::SampleRow;
@@ -84,6 +85,21 @@ impl StepRule {
     /// # Errors
     /// A sample that has no such form.
     pub fn plan(&self, rows: &[SampleRow], positions: &[u32], form: TextForm) -> Result<StepPlan, FeedError> {
+        self.plan_share(rows, positions, 0..positions.len(), form)
+    }
+
+    /// The same for one rank, whose share of the step is `own`: its micro-batches, with what each target counts in the whole step,
+    /// and the targets of the whole step. An empty share is one micro-batch without texts.
+    ///
+    /// # Errors
+    /// As [`StepRule::plan`].
+    pub fn plan_share(
+        &self,
+        rows: &[SampleRow],
+        positions: &[u32],
+        own: Range<usize>,
+        form: TextForm,
+    ) -> Result<StepPlan, FeedError> {
         let texts = positions.iter().map(|&position| self.text(&rows[position as usize], form));
         let texts = texts.collect::<Result<Vec<Spliced>, _>>()?;
         let size = match self.loss_group {
@@ -98,7 +114,8 @@ impl StepRule {
         };
         let empty = targets.iter().enumerate().filter(|(_, targets)| **targets == 0);
         Ok(StepPlan {
-            micro_batches: self.cut(rows, positions, &texts, weight),
+            micro_batches: self
+                .cut(rows, &positions[own.clone()], &texts[own.clone()], |place| weight(own.start + place)),
             targets: targets.iter().sum(),
             targetless_groups: empty.map(|(group, _)| group).collect(),
         })

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use med2e3_feed::order::Order;
 use med2e3_feed::step_plan::PlannedText;
 use med2e3_feed::{
-    Budget, Feed, FeedCursor, FeedPlan, HostBatch, HostText, LossGroup, OnBadSample, QuestionForm, Splicing, StepRule,
-    TextForm,
+    Budget, Feed, FeedPlan, HostBatch, HostText, LossGroup, OnBadSample, Order, QuestionForm, Splicing, StepRule, Tail,
+    TextForm, Weights,
 };
 use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::index::DatasetIndex;
@@ -124,24 +123,27 @@ fn open(root: &Path, tasks: &[Task]) -> (Arc<Dataset>, Arc<Samples>) {
 fn plan(readers: usize, depth: usize) -> FeedPlan {
     FeedPlan {
         order: Order::Shuffled { seed: 3 },
+        tail: Tail::Keep,
         form: TextForm::Conversation,
         question: QuestionForm::Llm,
         batch_size: 3,
         rule: StepRule::WHOLE,
         epochs: 3,
-        start: FeedCursor::default(),
+        start: 0,
+        rank: 0,
+        world_size: 1,
         readers,
         depth,
         on_bad_sample: OnBadSample::Fail,
     }
 }
 
-/// Texts, distinct volumes, voxels, cursor.
-type Gist = (Vec<HostText>, Vec<Id>, Vec<u8>, FeedCursor);
+/// Texts, distinct volumes, voxels, position.
+type Gist = (Vec<HostText>, Vec<Id>, Vec<u8>, u64);
 
 /// What a batch says, without its buffers.
 fn gist(batch: &HostBatch) -> Gist {
-    (batch.texts.clone(), batch.volume_ids.clone(), batch.voxels.clone(), batch.cursor)
+    (batch.texts.clone(), batch.volume_ids.clone(), batch.voxels.clone(), batch.position)
 }
 
 fn planned(positions: &[u32]) -> Vec<PlannedText> {
@@ -204,18 +206,18 @@ fn cut_rule() -> StepRule {
 }
 
 #[test]
-fn a_step_comes_in_micro_batches_with_one_cursor() {
+fn a_step_comes_in_micro_batches_with_one_position() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
     let whole = run(folder.path(), plan(1, 1));
     let (dataset, samples) = open(folder.path(), &[Task::Caption, Task::OpenVqa]);
     let cut = FeedPlan { rule: cut_rule(), ..plan(2, 1) };
     let mut feed = Feed::start(dataset, samples, cut).unwrap();
-    for (texts, _, _, cursor) in whole {
+    for (texts, _, _, position) in whole {
         let mut found = Vec::new();
         loop {
             let batch = feed.next_batch().unwrap().unwrap();
-            assert_eq!((batch.cursor, batch.share.micro_batch <= found.len()), (cursor, true));
+            assert_eq!((batch.position, batch.share.micro_batch <= found.len()), (position, true));
             found.extend(batch.texts.iter().map(|text| text.sample));
             let is_last = batch.share.ends_step();
             feed.recycle(batch);
@@ -391,4 +393,152 @@ fn a_bad_sample_leaves_its_batch_shorter_and_nothing_else() {
     let errors: Vec<String> =
         std::iter::from_fn(|| feed.next_batch()).filter_map(|batch| Some(batch.err()?.to_string())).collect();
     assert!(errors.len() == 1 && errors[0].contains("row 2"), "{errors:?}");
+}
+
+/// The samples of a run in order: of each step those of rank 0, then those of rank 1 and so on. Every sample has its own voxels.
+fn sequence(dataset: &Arc<Dataset>, samples: &Arc<Samples>, plan: &FeedPlan) -> Vec<u32> {
+    let mut feeds: Vec<Feed> = (0..plan.world_size)
+        .map(|rank| Feed::start(dataset.clone(), samples.clone(), FeedPlan { rank, ..plan.clone() }).unwrap())
+        .collect();
+    let steps = plan.steps(samples.rows.len()).unwrap();
+    let mut found = Vec::new();
+    for step in 0..steps.count() {
+        let mut count = 0;
+        for feed in &mut feeds {
+            // Every rank makes every step, although it may have no sample of it.
+            let batch = feed.next_batch().unwrap().unwrap();
+            assert_eq!(batch.position, steps.position_after(step));
+            for text in &batch.texts {
+                let code = batch.voxels[32 * text.volumes[0]];
+                assert_eq!(i32::from(code), samples.rows[text.sample as usize].ids[2]);
+            }
+            count += batch.texts.len() as u64;
+            found.extend(batch.texts.iter().map(|text| text.sample));
+            feed.recycle(batch);
+        }
+        let positions = steps.positions(step);
+        assert_eq!(count, positions.end - positions.start);
+    }
+    assert!(feeds.iter_mut().all(|feed| feed.next_batch().is_none()));
+    found
+}
+
+/// Samples over the volumes that are there, of all tasks.
+fn many(count: usize) -> (tempfile::TempDir, Arc<Dataset>, Arc<Samples>) {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let (dataset, samples) = open(folder.path(), &[Task::Caption, Task::OpenVqa]);
+    let own = &samples.rows;
+    let row = |number: usize| SampleRow {
+        sample_id: Id::of_volume(&format!("text {number}")),
+        task: Task::ALL[number % 3],
+        ..own[number * number % own.len()].clone()
+    };
+    let mut rows: Vec<SampleRow> = (0..count).map(row).collect();
+    rows.sort_by_key(|row| row.sample_id);
+    let samples = Samples { rows, without_volume: 0, hash: [9; 32] };
+    (folder, dataset, Arc::new(samples))
+}
+
+fn orders() -> [Order; 4] {
+    let weights = Weights::new(Task::ALL.iter().copied().zip([0.5, 0.3, 0.2])).unwrap();
+    let seed = 3;
+    [Order::Shuffled { seed }, Order::GroupedByVolume { seed, texts: 8 }, Order::Mix { seed, weights }, Order::ById]
+}
+
+/// Whether every combination is tried rather than some.
+fn is_thorough() -> bool {
+    std::env::var_os("MED2E3_THOROUGH").is_some()
+}
+
+#[test]
+fn ranks_readers_and_batches_change_nothing_in_the_sequence() {
+    let (_folder, dataset, samples) = many(1009);
+    let all = |world_size: usize, readers: usize, batch_size: usize, order| FeedPlan {
+        order,
+        world_size,
+        batch_size,
+        ..plan(readers, 2)
+    };
+    for order in orders() {
+        let reference = sequence(&dataset, &samples, &all(1, 1, 64, order));
+        assert_eq!(reference.len(), 3 * 1009);
+        for (number, ranks) in [1, 2, 3, 5, 7, 8].into_iter().enumerate() {
+            for (place, readers) in [1, 2, 4, 16].into_iter().enumerate() {
+                for (other, batch) in [1, 8, 64].into_iter().enumerate() {
+                    let is_tried = is_thorough() || (number + place) % 4 == 0 && (number + other) % 3 != 0;
+                    if is_tried && batch >= ranks && batch % order.unit() == 0 {
+                        let found = sequence(&dataset, &samples, &all(ranks, readers, batch, order));
+                        assert!(found == reference, "{order:?}, {ranks} ranks, {readers} readers, batches of {batch}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Resumed at a position with other ranks, readers and batch, and once more behind some of the steps that follow.
+#[test]
+fn every_position_goes_on_with_other_ranks_readers_and_batches() {
+    let count = if is_thorough() { 1009 } else { 61 };
+    let (_folder, dataset, samples) = many(count);
+    for order in orders() {
+        for tail in [Tail::Keep, Tail::Straddle] {
+            let of = |start: u64, number: usize| {
+                let unit = order.unit();
+                let world_size = 1 + number % 3;
+                let batch_size = (world_size + number % 7).next_multiple_of(unit);
+                FeedPlan {
+                    order,
+                    tail,
+                    start,
+                    world_size,
+                    batch_size,
+                    epochs: 2,
+                    ..plan(1 + number % 4, 1 + number % 2)
+                }
+            };
+            let reference = sequence(&dataset, &samples, &of(0, 0));
+            for start in (0..=2 * count).step_by(order.unit()) {
+                let first = of(start as u64, start);
+                // Some steps of one feed, and the rest by another.
+                let steps = first.steps(count).unwrap();
+                let taken = steps.count().min(start as u64 * 7 % 5);
+                let later = if taken == 0 { start as u64 } else { steps.position_after(taken - 1) };
+                let found = sequence(&dataset, &samples, &of(later, start + 5));
+                assert!(found == reference[later as usize..], "{order:?} {tail:?} at {start}, then {later}");
+                let mut feed =
+                    Feed::start(dataset.clone(), samples.clone(), FeedPlan { world_size: 1, ..first }).unwrap();
+                for _ in 0..taken {
+                    let batch = feed.next_batch().unwrap().unwrap();
+                    let end = batch.position as usize;
+                    let begin = end - batch.texts.len();
+                    let texts: Vec<u32> = batch.texts.iter().map(|text| text.sample).collect();
+                    assert_eq!(texts, reference[begin..end]);
+                    feed.recycle(batch);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn plans_that_do_not_fit_are_refused_by_name() {
+    let (_folder, dataset, samples) = many(20);
+    let said = |plan: FeedPlan| Feed::start(dataset.clone(), samples.clone(), plan).err().unwrap().to_string();
+    let plan = plan(1, 1);
+    for (plan, problem) in [
+        (FeedPlan { world_size: 4, ..plan.clone() }, "the batch: expected 4 or more, one sample a rank, found 3"),
+        (FeedPlan { rank: 2, world_size: 2, ..plan.clone() }, "the rank: expected 0 to below 2, the ranks, found 2"),
+        (
+            FeedPlan { order: Order::GroupedByVolume { seed: 1, texts: 2 }, ..plan.clone() },
+            "the order: expected groups that divide the batch of 3, found groups of 2",
+        ),
+        (
+            FeedPlan { start: 61, ..plan.clone() },
+            "the cursor's position: expected at most 60, the end of 3 epochs of 20 samples, found 61",
+        ),
+    ] {
+        assert_eq!(said(plan), problem);
+    }
 }

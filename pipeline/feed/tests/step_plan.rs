@@ -1,8 +1,8 @@
-//! Orders and steps planned from drawn samples: nothing is lost, budgets hold, and what a target counts depends on the order alone.
+//! Steps planned from drawn samples: nothing is lost, budgets hold, and what a target counts depends on the order alone.
 
 use std::collections::{BTreeSet, HashMap};
 
-use med2e3_feed::order::{Order, permutation};
+use med2e3_feed::step_plan::StepPlan;
 use med2e3_feed::{Budget, LossGroup, Spliced, Splicing, StepRule, TextForm};
 use med2e3_schemas::Id;
 use med2e3_schemas::sample::{IMAGE3D, SampleRow};
@@ -18,10 +18,6 @@ fn sample(number: usize, volumes: &[usize], before: usize, targets: usize) -> Sa
     let sample_id = Id::of_volume(&format!("sample {number}"));
     let volume_ids = volumes.iter().map(|volume| Id::of_volume(&format!("volume {volume}"))).collect();
     SampleRow::of_ids(sample_id, volume_ids, ids, vec![(end - targets as u32, end)])
-}
-
-fn rows(count: usize) -> Vec<SampleRow> {
-    (0..count).map(|number| sample(number, &[], 1, 1)).collect()
 }
 
 fn samples() -> impl Strategy<Value = Vec<SampleRow>> {
@@ -94,31 +90,6 @@ proptest! {
         runs.dedup();
         prop_assert_eq!(runs.len(), firsts.iter().collect::<BTreeSet<_>>().len());
     }
-
-    #[test]
-    fn every_position_comes_once(count in 0usize..2000, seed: u64, epoch in 0u64..5) {
-        let mut positions = permutation(&[1; 32], &rows(count), Order::Shuffled { seed }, epoch);
-        positions.sort_unstable();
-        prop_assert!(positions.into_iter().eq(0..count as u32));
-    }
-
-    #[test]
-    fn grouping_by_one_changes_nothing_and_by_more_brings_texts_together(rows in samples(), seed: u64, texts in 2usize..5) {
-        let order = |order| permutation(&[1; 32], &rows, order, 3);
-        let shuffled = order(Order::Shuffled { seed });
-        prop_assert_eq!(&order(Order::GroupedByVolume { seed, texts: 1 }), &shuffled);
-        let grouped = order(Order::GroupedByVolume { seed, texts });
-        let mut all = grouped.clone();
-        all.sort_unstable();
-        prop_assert!(all.into_iter().eq(0..rows.len() as u32));
-        // Of each volume all runs but the last are full.
-        let first = |position: &u32| rows[*position as usize].volume_ids.first();
-        for volume in grouped.iter().filter_map(first).collect::<BTreeSet<_>>() {
-            let places: Vec<usize> = (0..grouped.len()).filter(|&at| first(&grouped[at]) == Some(volume)).collect();
-            let together = places.chunks(texts).all(|run| run.windows(2).all(|pair| pair[1] == pair[0] + 1));
-            prop_assert!(together, "{places:?}");
-        }
-    }
 }
 
 #[test]
@@ -142,11 +113,25 @@ fn a_group_without_targets_counts_nothing_and_is_named() {
 }
 
 #[test]
-fn seed_epoch_and_selection_each_matter() {
-    let rows = rows(100);
-    let order = |selection: u8, seed, epoch| permutation(&[selection; 32], &rows, Order::Shuffled { seed }, epoch);
-    assert_eq!(order(1, 1, 0), order(1, 1, 0));
-    for other in [order(1, 2, 0), order(1, 1, 1), order(2, 1, 0)] {
-        assert_ne!(order(1, 1, 0), other);
+fn ranks_plan_their_shares_with_the_weights_of_the_whole_step() {
+    let rows: Vec<SampleRow> = (0..7).map(|n| sample(n, &[n % 3], 3, n)).collect();
+    let positions = [3, 6, 0, 1, 5, 2, 4];
+    for budget in [Budget::WHOLE, Budget { tokens: 20, volumes: 2 }] {
+        let rule = StepRule { loss_group: LossGroup::Of(3), splicing: SPLICING, budget, width_multiple: 1 };
+        let plan = |own| rule.plan_share(&rows, &positions, own, TextForm::Conversation).unwrap();
+        let texts = |plan: &StepPlan| -> Vec<(u32, u32)> {
+            let texts = plan.micro_batches.iter().flatten();
+            let mut texts: Vec<_> = texts.map(|text| (text.position, text.target_weight.to_bits())).collect();
+            texts.sort_unstable();
+            texts
+        };
+        let whole = plan(0..7);
+        assert_eq!(whole, rule.plan(&rows, &positions, TextForm::Conversation).unwrap());
+        let shares = [plan(0..2), plan(2..2), plan(2..7)];
+        assert!(shares.iter().all(|share| share.targets == whole.targets));
+        assert_eq!(shares[1].micro_batches, [vec![]]);
+        let mut all: Vec<_> = shares.iter().flat_map(texts).collect();
+        all.sort_unstable();
+        assert_eq!(all, texts(&whole));
     }
 }

@@ -1,5 +1,6 @@
 //! The arguments of the command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -10,7 +11,7 @@ use med2e3_schemas::sample::{Split, Task};
 
 use super::explain::ExplainArgs;
 use super::words::{Devices, words};
-use crate::config::NltkRelease;
+use crate::config::{NltkRelease, OtherInputs};
 use crate::device::DeviceChoice;
 use crate::files::checkpoint::Tokenizers;
 use crate::generate::Decoding;
@@ -53,7 +54,7 @@ impl Verb {
             Verb::TrainClip { .. } => "a smaller step.micro_batch",
             Verb::Evaluate(_) => "a smaller batch_size, a smaller max_new_tokens, or a smaller model",
             Verb::Retrieve(_) => "a smaller batch_size, or a smaller model",
-            Verb::Explain(_) | Verb::Generate { .. } => "a smaller max_new_tokens, or a smaller model",
+            Verb::Explain(_) | Verb::Generate { .. } | Verb::Serve(_) => "a smaller max_new_tokens, or a smaller model",
             _ => "a smaller model, or a device with more memory",
         }
     }
@@ -185,6 +186,8 @@ pub(super) enum Verb {
     ///
     /// With a configuration: questions of a dataset. With --question: one question about one volume on disk, drawn into --picture.
     Explain(ExplainArgs),
+    /// Serve a page on this machine on which one asks about volumes of a dataset, or about a NIfTI file dropped onto it
+    Serve(ServeArgs),
     /// Find captions by volume and volumes by caption with M3D-CLIP
     Retrieve(RunArgs),
     /// Turn published weights into a checkpoint: the released Med-2E3, or Phi-3, SigLIP and M3D-CLIP apart
@@ -332,6 +335,38 @@ pub(super) struct BenchStepArgs {
     pub(super) trace: Option<PathBuf>,
     #[command(flatten)]
     pub(super) place: PlaceArgs,
+}
+
+/// What is served, and to whom.
+#[derive(Debug, ClapArgs)]
+pub(super) struct ServeArgs {
+    /// A run's folder (its last checkpoint) or one checkpoint's folder
+    #[arg(long)]
+    pub(super) checkpoint: PathBuf,
+    /// The dataset whose volumes can be asked about; dropped files alone without it
+    #[arg(long)]
+    pub(super) dataset: Option<PathBuf>,
+    /// Where the server listens; port 0 takes a free one. An address that other machines reach needs --token-file
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub(super) address: SocketAddr,
+    /// A file with a token of 16 characters or more, which the page's address must have (?token=..)
+    #[arg(long, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+    /// MiB of a dropped file at most
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=16384))]
+    pub(super) most_mib: u64,
+    /// Tokens of an answer at most
+    #[arg(long, default_value_t = 256)]
+    pub(super) max_new_tokens: usize,
+    /// What becomes of a dataset whose inputs were made in another way than the checkpoint's
+    #[arg(long, value_parser = words::<OtherInputs>(), default_value = "refuse")]
+    pub(super) other_inputs: OtherInputs,
+    /// Where to run
+    #[arg(long, value_parser = Devices, default_value = "auto")]
+    pub(super) device: DeviceChoice,
+    /// CPU threads of one operation; 0 leaves libtorch's choice
+    #[arg(long, default_value_t = 0)]
+    pub(super) threads: usize,
 }
 
 /// What is scored: pairs of texts, or predictions beside a dataset.

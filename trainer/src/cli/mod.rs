@@ -34,6 +34,7 @@ use crate::verb::retrieve::retrieve;
 use crate::verb::runs::{runs, table};
 use crate::verb::score::pairs::{PairsConfig, score_pairs};
 use crate::verb::score::{ScoreConfig, score};
+use crate::verb::serve::{ServeConfig, serve};
 use crate::verb::verify::{Verification, verify};
 use args::{Args, ScoreArgs, Verb};
 
@@ -87,6 +88,20 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
         }
         Verb::Score(args) => score_of(&args, out)?,
         Verb::Explain(args) => explain::run(&args, out)?,
+        Verb::Serve(args) => {
+            let config = ServeConfig {
+                checkpoint: args.checkpoint,
+                dataset: args.dataset,
+                address: args.address,
+                token_file: args.token_file,
+                most_mib: args.most_mib,
+                most_tokens: args.max_new_tokens,
+                other_inputs: args.other_inputs,
+                device: args.device,
+                threads: args.threads,
+            };
+            serve(&config, |address| writeln!(out, "{address}").and_then(|()| out.flush()))?;
+        }
         Verb::Retrieve(run) => {
             let report = retrieve(&run.read_config()?, &run.out)?;
             print_run(out, &run, &report, summary::retrieved)?;

@@ -19,7 +19,7 @@ use crate::device::DeviceChoice;
 use crate::files::checkpoint::Checkpoint;
 use crate::fit::{self, Learned};
 use crate::generate::letters::{LetterTokens, likeliest_letter};
-use crate::generate::{Decoding, Until, generate};
+use crate::generate::{Decoding, Generated, Step, Until, generate, generate_aloud};
 use crate::model::splice::VOLUME_ID;
 use crate::model::{LanguageModelConfig, Med2e3, ModelInput, TargetWeights, TextInput};
 
@@ -74,6 +74,15 @@ pub struct Reply {
     /// The place of the offered letter that was the most likely first token, where letters are offered.
     #[serde(skip)]
     pub likeliest: Option<usize>,
+}
+
+/// What is known of an answer before it is whole.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Heard {
+    /// How much each slice counts; before the first token.
+    Scores(Vec<f32>),
+    /// The text so far.
+    Text(String),
 }
 
 impl Answerer {
@@ -327,6 +336,40 @@ impl Answerer {
         self.answer_batch(voxels_bcdhw, prompts.iter().map(text).collect(), &[], decoding, max_new_tokens)
     }
 
+    /// Answers one prompt about one volume; `hear` is told the scores first, then the answer so far after each token, and ends it where it
+    /// returns false.
+    ///
+    /// # Errors
+    /// As [`generate`].
+    pub fn answer_aloud(
+        &self,
+        voxels_bcdhw: &Tensor,
+        prompt: &Prompt,
+        decoding: Decoding,
+        max_new_tokens: usize,
+        mut hear: impl FnMut(Heard) -> bool,
+    ) -> Result<Reply, TrainerError> {
+        let text = TextInput {
+            ids: prompt.ids.clone(),
+            labels: Vec::new(),
+            volumes: vec![0],
+            question_ids: prompt.question_ids.clone(),
+            key: prompt.key,
+            scores: Vec::new(),
+        };
+        let voxels_vcdhw = voxels_bcdhw.to_device(self.device);
+        let input = ModelInput { voxels_vcdhw, texts: vec![text], weights: TargetWeights::Mean };
+        let until = Until { max_new_tokens, stop_ids: self.stop_ids.clone() };
+        let mut hear_step = |step: Step<'_>| match step {
+            Step::Scores(scores_mn) => hear(Heard::Scores(flat(&scores_mn.get(0)))),
+            // A character of several tokens may be there in part.
+            Step::Rows(rows) => decoded(&self.tokenizer, &rows[0]).is_ok_and(|text| hear(Heard::Text(text))),
+        };
+        let generated = generate_aloud(&self.model, &input, decoding, &until, &mut hear_step)?;
+        let replies = read_replies(generated, &self.tokenizer, &input, &[], &until)?;
+        Ok(replies.into_iter().next().expect("one prompt has one reply"))
+    }
+
     /// As [`Answerer::answer`] for texts that state which volumes they show: (volumes, 1, D, H, W), each once; `letters` are the tokens of
     /// each text's offered letters, as far as any are.
     ///
@@ -345,6 +388,17 @@ impl Answerer {
         let until = Until { max_new_tokens, stop_ids: self.stop_ids.clone() };
         replies(&self.model, &self.tokenizer, &input, letters, decoding, &until)
     }
+}
+
+/// The text of ids.
+fn decoded(tokenizer: &Tokenizer, ids: &[i64]) -> Result<String, TrainerError> {
+    let narrow: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+    Ok(tokenizer.decode(&narrow)?.trim().to_owned())
+}
+
+/// The numbers of a flat tensor.
+fn flat(tensor: &Tensor) -> Vec<f32> {
+    Vec::try_from(tensor.to_device(Device::Cpu).to_kind(Kind::Float)).expect("a flat f32 tensor on the CPU")
 }
 
 /// The tokens that end an answer, sorted: the stated one, the tokenizer's, and those that the language model was published with.
@@ -368,15 +422,23 @@ pub(crate) fn replies(
     decoding: Decoding,
     until: &Until,
 ) -> Result<Vec<Reply>, TrainerError> {
-    let generated = generate(model, input, decoding, until)?;
+    read_replies(generate(model, input, decoding, until)?, tokenizer, input, letters, until)
+}
+
+/// Ids as texts.
+fn read_replies(
+    generated: Generated,
+    tokenizer: &Tokenizer,
+    input: &ModelInput,
+    letters: &[LetterTokens],
+    until: &Until,
+) -> Result<Vec<Reply>, TrainerError> {
     let scores_mn = generated.scores_mn.to_device(Device::Cpu).to_kind(Kind::Float);
     let first_bv = generated.first_bv.filter(|_| !letters.is_empty()).map(|first_bv| first_bv.to_device(Device::Cpu));
     let (mut mention, mut replies) = (0, Vec::with_capacity(input.texts.len()));
     for (row, (text, ids)) in input.texts.iter().zip(generated.ids).enumerate() {
-        let narrow: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-        let answer = tokenizer.decode(&narrow)?.trim().to_owned();
-        let scores = || Vec::try_from(scores_mn.get(mention)).expect("a flat f32 tensor on the CPU");
-        let scores = if text.volumes.is_empty() { Vec::new() } else { scores() };
+        let answer = decoded(tokenizer, &ids)?;
+        let scores = if text.volumes.is_empty() { Vec::new() } else { flat(&scores_mn.get(mention)) };
         // The token that ends an answer is none of its ids.
         let is_cut = ids.len() >= until.max_new_tokens;
         let likeliest = letters.get(row).zip(first_bv.as_ref());

@@ -46,9 +46,35 @@ pub fn generate(
     decoding: Decoding,
     until: &Until,
 ) -> Result<Generated, ModelError> {
+    generate_aloud(model, input, decoding, until, &mut |_| true)
+}
+
+/// What is known before an answer is whole.
+pub enum Step<'a> {
+    /// f32, (M, N): the scores, before the first token.
+    Scores(&'a Tensor),
+    /// The new ids of each row so far, after each token; of a beam search once, at its end.
+    Rows(&'a [Vec<i64>]),
+}
+
+/// As [`generate`]; `hear` is told each step, and ends the generation where it returns false.
+///
+/// # Errors
+/// As [`generate`].
+pub fn generate_aloud(
+    model: &Med2e3,
+    input: &ModelInput,
+    decoding: Decoding,
+    until: &Until,
+    hear: &mut dyn FnMut(Step<'_>) -> bool,
+) -> Result<Generated, ModelError> {
     let (embeddings_bte, lengths, scores_mn) = model.prompt(input)?;
+    if !hear(Step::Scores(&scores_mn)) {
+        return Ok(Generated { ids: vec![Vec::new(); lengths.len()], scores_mn, first_bv: None });
+    }
     let keys = sample::row_keys(input);
-    let (ids, first_bv) = continued(model.llm(), &embeddings_bte, &lengths, &keys, decoding, until)?;
+    let heard = &mut |rows: &[Vec<i64>]| hear(Step::Rows(rows));
+    let (ids, first_bv) = continued(model.llm(), &embeddings_bte, &lengths, &keys, decoding, until, heard)?;
     Ok(Generated { ids, scores_mn, first_bv })
 }
 
@@ -65,10 +91,10 @@ pub fn continue_rows(
     decoding: Decoding,
     until: &Until,
 ) -> Result<Vec<Vec<i64>>, ModelError> {
-    Ok(continued(llm, embeddings_bte, lengths, keys, decoding, until)?.0)
+    Ok(continued(llm, embeddings_bte, lengths, keys, decoding, until, &mut |_| true)?.0)
 }
 
-/// As [`continue_rows`], with the logits (B, V) of the first new tokens.
+/// As [`continue_rows`], with the logits (B, V) of the first new tokens; `hear` is told the rows so far.
 fn continued(
     llm: &LanguageModel,
     embeddings_bte: &Tensor,
@@ -76,6 +102,7 @@ fn continued(
     keys: &[u64],
     decoding: Decoding,
     until: &Until,
+    hear: &mut dyn FnMut(&[Vec<i64>]) -> bool,
 ) -> Result<(Vec<Vec<i64>>, Option<Tensor>), ModelError> {
     decoding.check()?;
     if lengths.is_empty() || until.max_new_tokens == 0 {
@@ -85,27 +112,35 @@ fn continued(
         let rows = Rows::start(llm, embeddings_bte, lengths, until.max_new_tokens)?;
         let first_bv = rows.logits();
         let ids = match decoding {
-            Decoding::Greedy => token_by_token(rows, until, |logits_bv, _| logits_bv.argmax(-1, false)),
+            Decoding::Greedy => {
+                token_by_token(rows, &first_bv, until, |logits_bv, _| logits_bv.argmax(-1, false), hear)
+            }
             Decoding::Sample { temperature, top_p, seed } => {
                 let sampler = Sampler { temperature, top_p, seed, keys };
-                token_by_token(rows, until, |logits_bv, step| sampler.draw(logits_bv, step))
+                token_by_token(rows, &first_bv, until, |logits_bv, step| sampler.draw(logits_bv, step), hear)
             }
-            Decoding::Beam { beams, length_penalty } => beam::search(rows, until, beams, length_penalty),
+            Decoding::Beam { beams, length_penalty } => {
+                let ids = beam::search(rows, until, beams, length_penalty)?;
+                hear(&ids);
+                Ok(ids)
+            }
         }?;
         Ok((ids, Some(first_bv)))
     })
 }
 
-/// One token a row and step: `choose` returns the ids (B) for logits (B, V) and the number of the step.
+/// One token a row and step, from the logits (B, V) of the first one on: `choose` returns the ids (B) for logits (B, V) and the number of the step.
 fn token_by_token(
     mut rows: Rows,
+    first_bv: &Tensor,
     until: &Until,
     choose: impl Fn(&Tensor, usize) -> Tensor,
+    hear: &mut dyn FnMut(&[Vec<i64>]) -> bool,
 ) -> Result<Vec<Vec<i64>>, ModelError> {
     let mut answers = vec![Vec::new(); rows.count()];
     let mut open = vec![true; rows.count()];
     for step in 0..until.max_new_tokens {
-        let next_b = choose(&rows.logits(), step);
+        let next_b = if step == 0 { choose(first_bv, step) } else { choose(&rows.logits(), step) };
         let ids: Vec<i64> = Vec::try_from(&next_b).expect("a flat i64 tensor");
         for (row, id) in ids.into_iter().enumerate() {
             open[row] &= !until.stop_ids.contains(&id);
@@ -113,7 +148,7 @@ fn token_by_token(
                 answers[row].push(id);
             }
         }
-        if step + 1 == until.max_new_tokens || !open.contains(&true) {
+        if !hear(&answers) || step + 1 == until.max_new_tokens || !open.contains(&true) {
             break;
         }
         // Rows that have ended are computed too; their tokens are not used.

@@ -3,8 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use med2e3_feed::order::{Order, permutation};
-use med2e3_feed::{FeedError, Spliced, StepRule, TextForm};
+use med2e3_feed::{FeedError, Order, Sequence, Spliced, StepRule, Steps, Tail, TextForm};
 use med2e3_shards::Samples;
 use serde::Serialize;
 
@@ -21,6 +20,8 @@ const RANGES: usize = 8;
 pub struct Fed {
     /// Which text comes when.
     pub order: Order,
+    /// What becomes of an epoch's last texts.
+    pub tail: Tail,
     /// Which of a sample's texts.
     pub form: TextForm,
     /// Texts of a step.
@@ -75,24 +76,22 @@ impl Work {
     /// Reads lengths, and lays out the first steps as the feed will.
     ///
     /// # Errors
-    /// A sample that has no text of this form.
+    /// A sample that has no text of this form; an order or steps that do not fit the samples.
     pub fn of(samples: &Samples, fed: &Fed) -> Result<Work, FeedError> {
         let rows = &samples.rows;
         let spliced: Vec<Spliced> =
             rows.iter().map(|row| fed.rule.splicing.of(row, fed.form).unwrap_or_default()).collect();
         let sum = |of: fn(&Spliced) -> usize| spliced.iter().map(of).sum::<usize>() as u64;
         let mut laid_out = LaidOut::default();
-        let per_epoch = rows.len().div_ceil(fed.batch.max(1)).max(1) as u64;
         let steps = fed.steps.min(STEPS).min((TEXTS / fed.batch.max(1) as u64).max(1));
-        let mut order = (u64::MAX, Vec::new());
+        let sequence = Sequence::new(&samples.hash, rows, fed.order)?;
+        let mut walk = sequence.walk();
+        // As many epochs as can be counted: how many steps there are is known.
+        let epochs = u64::MAX / sequence.samples();
+        let way = Steps::new(sequence.samples(), epochs, fed.batch.max(1) as u64, fed.tail, 0)?;
         for step in 0..steps {
-            let (epoch, place) = (step / per_epoch, (step % per_epoch) as usize);
-            if order.0 != epoch {
-                order = (epoch, permutation(&samples.hash, rows, fed.order, epoch));
-            }
-            let start = place.saturating_mul(fed.batch).min(rows.len());
-            let positions = &order.1[start..start.saturating_add(fed.batch).min(rows.len())];
-            for texts in fed.rule.plan(rows, positions, fed.form)?.micro_batches {
+            let positions: Vec<u32> = way.positions(step).map(|position| walk.at(position)).collect();
+            for texts in fed.rule.plan(rows, &positions, fed.form)?.micro_batches {
                 let positions: Vec<usize> = texts.iter().map(|text| text.position as usize).collect();
                 let volumes: BTreeSet<_> = positions.iter().flat_map(|at| &rows[*at].volume_ids).collect();
                 laid_out.add(positions.iter().map(|at| spliced[*at]), volumes.len(), &fed.rule);
@@ -197,7 +196,7 @@ mod tests {
     fn fed(batch: usize, steps: u64, budget: Budget, width_multiple: usize) -> Fed {
         let splicing = Splicing { visual_tokens: 4, max_length: 100 };
         let rule = StepRule { splicing, loss_group: LossGroup::All, budget, width_multiple };
-        Fed { order: Order::ById, form: TextForm::Conversation, batch, steps, rule }
+        Fed { order: Order::ById, tail: Tail::Keep, form: TextForm::Conversation, batch, steps, rule }
     }
 
     #[test]

@@ -279,6 +279,14 @@ fn about(report: &AblateReport, rows: &[String]) -> Vec<String> {
             words(|run| Some(run.bert_score.clone().unwrap_or_else(|| "not computed".into()))),
         ),
     ];
+    notes.push(format!(
+        "Samples that share something with training: {}; each run's scores without them are in ablate.json.",
+        words(|run| {
+            run.leaked
+                .as_ref()
+                .map(|leaked| format!("{} of {} ({} %)", leaked.samples, leaked.of, percent(leaked.share())))
+        })
+    ));
     for AblatedRow { row, runs } in own {
         let sum = |of: fn(&ComparedRun) -> u64| runs.iter().map(|run| of(&run.evaluation)).sum::<u64>();
         notes.push(match runs.as_slice() {
@@ -304,6 +312,7 @@ mod tests {
     use super::*;
     use med2e3_schemas::ablation::FirstShare;
     use med2e3_schemas::comparison::MeanDifference;
+    use med2e3_schemas::evaluation::LeakedSamples;
     use med2e3_schemas::sample::Split;
 
     fn run(seed: u64) -> AblatedRun {
@@ -321,7 +330,7 @@ mod tests {
             answers_cut: Some(2),
             samples_without_volume: 1,
             turns_not_asked: 0,
-            leaked: None,
+            leaked: Some(LeakedSamples { samples: 10, of: 40, by_kind: Default::default() }),
             without_leaked: vec![],
         };
         let control = ControlScore {
@@ -423,6 +432,7 @@ mod tests {
             "paper: 4 of 80 answers cut",
             "random: 1 of 2 seeds so far.",
             "max: not run.",
+            "share something with training: 10 of 40 (25.00 %)",
             "Something differs.",
             "not measured on the samples",
         ] {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use med2e3_feed::feed::batches_per_epoch;
+use med2e3_feed::{FeedError, Steps};
 use med2e3_program::note;
 use med2e3_schemas::sample::{SampleRow, Split, Task};
 use med2e3_shards::{Dataset, Samples, Selection, places};
@@ -34,12 +34,19 @@ impl TrainData {
         Ok(TrainData { dataset, samples, validation })
     }
 
-    /// Steps of the whole run.
+    /// Steps of the whole run, of which `done` led to a position, in samples since the run began.
     ///
     /// # Errors
-    /// More than can be counted.
-    pub(super) fn total_steps(&self, config: &DataConfig, batch: usize) -> Result<u64, TrainerError> {
-        total_steps(self.samples.rows.len(), batch, config.epochs, config.max_steps)
+    /// As [`total_steps`].
+    pub(super) fn total_steps(
+        &self,
+        config: &DataConfig,
+        batch: usize,
+        done: u64,
+        position: u64,
+    ) -> Result<u64, TrainerError> {
+        let steps = Steps::new(self.samples.rows.len() as u64, config.epochs, batch as u64, config.tail, position);
+        total_steps(steps, done, config.max_steps)
     }
 
     /// Whether the micro-batches that wait on the host fit the machine's memory, of so many texts a step and so many volumes at
@@ -75,23 +82,31 @@ impl TrainData {
     }
 }
 
-/// Steps of a run over so many samples.
+/// Steps of a run: those that are done, and those that are left, up to the most that are asked for.
 ///
 /// # Errors
-/// More than can be counted.
+/// Steps that do not fit the samples, or more than can be counted.
 pub(super) fn total_steps(
-    samples: usize,
-    batch: usize,
-    epochs: u64,
+    left: Result<Steps, FeedError>,
+    done: u64,
     max_steps: Option<u64>,
 ) -> Result<u64, TrainerError> {
-    let per_epoch = batches_per_epoch(samples, batch);
-    let all = epochs.checked_mul(per_epoch).ok_or_else(|| TrainerError::Config {
-        key: "data.epochs".into(),
-        expected: format!("at most {} of {per_epoch} steps each", u64::MAX / per_epoch),
-        found: epochs.to_string(),
-    })?;
+    let all = done.saturating_add(left.map_err(of_keys)?.count());
     Ok(max_steps.map_or(all, |most| all.min(most)))
+}
+
+/// An order or steps that do not fit, by the configuration's key.
+pub(super) fn of_keys(problem: FeedError) -> TrainerError {
+    let FeedError::Plan { what, expected, found } = problem else { return problem.into() };
+    let key = match what.as_str() {
+        "epochs" | "the cursor's position" => "data.epochs",
+        "the batch" => "step.batch",
+        "the seed" => "seed",
+        "the tail" => "data.tail",
+        "the order" | "the mix" => "data.order",
+        _ => "data",
+    };
+    TrainerError::Config { key: key.into(), expected, found }
 }
 
 /// What is selected of a split by a run on the split `own`.

@@ -54,7 +54,6 @@ mod work;
 
 use std::path::Path;
 
-use med2e3_feed::FeedCursor;
 use med2e3_program::{Progress, StopSignal, Stopwatch};
 use med2e3_schemas::report::TrainReport;
 use serde::Serialize;
@@ -128,7 +127,7 @@ pub fn train(
         let is_left_out = run.is_left_out(step);
         // Whatever is drawn depends on seed and step, so a resumed run draws what an unbroken one would.
         let seed = draw_key(&[config.seed, step]);
-        let (mut sums, mut cursor, mut wait_seconds) = (StepSums::default(), run.state.cursor, 0.0);
+        let (mut sums, mut position, mut wait_seconds) = (StepSums::default(), run.state.cursor.position, 0.0);
         while !sums.is_whole() {
             let wait_watch = Stopwatch::start();
             let Some(batch) = feed.next_batch() else { break 'steps };
@@ -145,7 +144,7 @@ pub fn train(
                 }
                 sums.add(&batch, &computed);
             }
-            cursor = batch.cursor;
+            position = batch.position;
             feed.recycle(batch);
         }
         // A step whose samples are all bad changes nothing.
@@ -160,9 +159,9 @@ pub fn train(
         let learning_rate = config.optimizer.learning_rate * run.schedule.factor(run.state.step);
         let found = if is_left_out { StepScalars::left_out() } else { run.optimizer.step(learning_rate)? };
         run.optimizer.zero_grad()?;
-        (run.state.step, run.state.cursor) = (step, cursor);
+        (run.state.step, run.state.cursor.position) = (step, position);
         // The device's numbers are read one step later, when they have long arrived.
-        let line = sums.line(step, epoch_of(&cursor), learning_rate, wait_seconds);
+        let line = sums.line(step, epoch_of(position, run.data.samples.rows.len()), learning_rate, wait_seconds);
         run.note_step(line, sums, &found, step_watch)?;
         run.end_trace(trace)?;
 
@@ -186,7 +185,7 @@ pub fn train(
     }
 }
 
-/// The epoch that the batch before this cursor belongs to.
-fn epoch_of(cursor: &FeedCursor) -> u64 {
-    if cursor.batch == 0 { cursor.epoch.saturating_sub(1) } else { cursor.epoch }
+/// The epoch of `samples` that the sample before a position belongs to.
+fn epoch_of(position: u64, samples: usize) -> u64 {
+    position.saturating_sub(1) / samples.max(1) as u64
 }

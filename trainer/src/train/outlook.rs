@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use med2e3_feed::{Splicing, StepRule};
 use med2e3_store::disk::free_bytes;
 
-use super::data::TrainData;
+use super::data::{TrainData, of_keys};
 use super::rows;
 use super::settle::{settle, texts_of};
 use super::start::Origin;
 use crate::TrainerError;
-use crate::config::{ModelConfig, TrainConfig};
+use crate::config::{DataConfig, ModelConfig, TrainConfig};
 use crate::files::checkpoint::{Tokenizers, step_of};
 use crate::fit::{self, expect};
 use crate::machine::{gib, memory_bytes};
@@ -115,9 +115,10 @@ pub(super) fn outlook(
         let measured = validation.batches.saturating_mul(batch).min(samples.rows.len());
         rows::check(&samples.rows[..measured], form, question, &sizes, &rule)?;
     }
-    let steps = data.total_steps(&config.data, batch)?;
-    let fed = Fed { order: config.data.order.order(config.seed), form, batch, steps, rule };
-    let work = Work::of(&data.samples, &fed)?;
+    let steps = data.total_steps(&config.data, batch, 0, 0)?;
+    let DataConfig { order, tail, .. } = config.data;
+    let fed = Fed { order: order.order(config.seed)?, tail, form, batch, steps, rule };
+    let work = Work::of(&data.samples, &fed).map_err(of_keys)?;
     // Those that stay, and the one that is written before the oldest of them goes.
     let at_once = steps.clamp(1, config.checkpoint.keep as u64 + 1);
     let checkpoint = CheckpointBytes::new(search.weights(), &learning, &search.states(), bytes_of(tokenizers), at_once);

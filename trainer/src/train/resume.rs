@@ -17,7 +17,7 @@ use crate::files::checkpoint::Checkpoint;
 
 /// Keys that may change when a run goes on: where, how fast, in which pieces and how long it goes, what it writes, and where its
 /// data and its start lie. The data itself is compared with what the checkpoint states. A change is said.
-pub(crate) const FREE: [&str; 21] = [
+pub(crate) const FREE: [&str; 22] = [
     "name",
     "device",
     "threads",
@@ -34,6 +34,7 @@ pub(crate) const FREE: [&str; 21] = [
     "data.on_bad_sample",
     "data.max_bad",
     "data.other_inputs",
+    "step.batch",
     "step.max_skipped",
     "step.micro_batch",
     "step.recompute",
@@ -41,7 +42,7 @@ pub(crate) const FREE: [&str; 21] = [
     "model.text_tokenizer",
 ];
 /// Those of them by which the learning rate's way changes.
-pub(crate) const LENGTH: [&str; 2] = ["data.epochs", "data.max_steps"];
+pub(crate) const LENGTH: [&str; 3] = ["data.epochs", "data.max_steps", "step.batch"];
 
 /// The checkpoint to go on from, where the folder holds this run already; `None` where the run begins.
 ///

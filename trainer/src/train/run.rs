@@ -121,7 +121,6 @@ impl Run {
         let memory = PeakMemory::start(device, observed.trace.is_some())?;
         let data = TrainData::open(&config.data, config.validation.is_some())?;
         config.step.augmentation.check(data.dataset.voxels().shape_dhw)?;
-        let total_steps = data.total_steps(&config.data, config.step.batch)?;
 
         let text = toml::to_string(config).expect("a parsed configuration can be written");
         let origin = Origin::find(config, &data.dataset, out, existing)?;
@@ -163,10 +162,11 @@ impl Run {
         }
         let mut optimizer = optimizer(model.trained(&tunings), config)?;
         let trainable = model.trainable();
-        let schedule = CosineSchedule::with_warmup_ratio(total_steps, config.optimizer.warmup_ratio);
 
         let trained = tunings.names();
-        let state = origin.state(&data, &trained, &mut optimizer)?;
+        let state = origin.state(config, &data, &trained, &mut optimizer)?;
+        let total_steps = data.total_steps(&config.data, config.step.batch, state.step, state.cursor.position)?;
+        let schedule = CosineSchedule::with_warmup_ratio(total_steps, config.optimizer.warmup_ratio);
         observed.check(state.step + 1, total_steps)?;
         let questions = match (config.validation, &data.validation) {
             (Some(validation), Some(samples)) => Questions::open(
@@ -192,7 +192,7 @@ impl Run {
                 state.step
             ));
         }
-        let plan = feed_plan(config, &model, rule, &state);
+        let plan = feed_plan(config, &model, rule, &state)?;
         let (card, is_tf32) = (device_name(device).ok(), config.compute.matmul == Matmul::Tf32);
         let peak = peak(observed.profile.as_ref(), card.as_deref(), config.compute.precision, is_tf32);
         let saved = (state.step > 0).then_some(state.step);
@@ -512,17 +512,25 @@ fn open_folder(
     Ok((StepLog::create(&path, steps)?, left_out))
 }
 
-fn feed_plan(config: &TrainConfig, model: &Med2e3, rule: StepRule, state: &TrainState) -> FeedPlan {
-    FeedPlan {
-        order: config.data.order.order(config.seed),
+fn feed_plan(
+    config: &TrainConfig,
+    model: &Med2e3,
+    rule: StepRule,
+    state: &TrainState,
+) -> Result<FeedPlan, TrainerError> {
+    Ok(FeedPlan {
+        order: config.data.order.order(config.seed)?,
+        tail: config.data.tail,
         form: config.data.form,
         question: fit::question_form(model.config()),
         batch_size: config.step.batch,
         rule,
         epochs: config.data.epochs,
-        start: state.cursor,
+        start: state.cursor.position,
+        rank: 0,
+        world_size: 1,
         readers: config.data.readers,
         depth: config.data.depth,
         on_bad_sample: config.data.on_bad_sample,
-    }
+    })
 }

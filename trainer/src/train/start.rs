@@ -8,7 +8,7 @@ use med2e3_program::note;
 use med2e3_shards::Dataset;
 use tch::{Device, Kind};
 
-use super::data::TrainData;
+use super::data::{TrainData, of_keys};
 use super::optimizer::AdamW;
 use super::resume::resumable;
 use crate::TrainerError;
@@ -140,15 +140,17 @@ impl Origin {
     /// `trained` names what learns.
     pub(super) fn state(
         &self,
+        config: &TrainConfig,
         data: &TrainData,
         trained: &[String],
         optimizer: &mut AdamW,
     ) -> Result<TrainState, TrainerError> {
         let (selection, trained) = (data.selection_hash(), trained.to_vec());
+        let beginning = FeedCursor::start(data.samples.hash, config.data.order.order(config.seed)?, config.data.tail);
         let Origin::Resumed(checkpoint) = self else {
             return Ok(TrainState {
                 step: 0,
-                cursor: FeedCursor::default(),
+                cursor: beginning,
                 selection,
                 validation: Vec::new(),
                 trained,
@@ -163,6 +165,7 @@ impl Origin {
                 found: "others; the dataset or its subset has changed".into(),
             });
         }
+        state.cursor.check(&beginning).map_err(of_keys)?;
         optimizer.load_state(&moments).map_err(|problem| moments.named(problem))?;
         Ok(state)
     }

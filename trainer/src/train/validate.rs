@@ -4,8 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use med2e3_feed::order::Order;
-use med2e3_feed::{Feed, FeedCursor, FeedPlan};
+use med2e3_feed::{Feed, FeedPlan, Order, Tail};
 use med2e3_program::{note, with_causes};
 use med2e3_schemas::report::Validation;
 use med2e3_store::FileError;
@@ -79,7 +78,7 @@ impl Run {
         let Some(samples) = self.data.validation.clone() else {
             return Ok(found);
         };
-        let plan = FeedPlan { order: Order::ById, epochs: 1, start: FeedCursor::default(), ..self.plan.clone() };
+        let plan = FeedPlan { order: Order::ById, tail: Tail::Keep, epochs: 1, start: 0, ..self.plan.clone() };
         let mut feed = Feed::start(self.data.dataset.clone(), samples.clone(), plan)?;
         let (mut sum, mut targets, mut steps, mut tasks) = (0.0, 0, 0, TaskSums::default());
         while steps < config.batches {

@@ -58,6 +58,18 @@ pub struct Seen {
     pub shape_dhw: [usize; 3],
 }
 
+/// Whether a question can be laid out; `key` names it.
+///
+/// # Errors
+/// It is empty, or holds an image token.
+pub(super) fn check_text(key: &str, text: &str) -> Result<(), TrainerError> {
+    for mark in [IMAGE3D_TOKEN, IMAGE2D_TOKEN] {
+        let expected = format!("a text without {mark}; the volume's place in it is the template's");
+        expect(key, !text.contains(mark), expected, text.into())?;
+    }
+    expect(key, !text.trim().is_empty(), "a text".into(), "none".into())
+}
+
 /// Answers a question.
 ///
 /// # Errors
@@ -65,15 +77,7 @@ pub struct Seen {
 /// range.
 pub fn ask(question: &Question<'_>) -> Result<Located, TrainerError> {
     let text = question.text;
-    for mark in [IMAGE3D_TOKEN, IMAGE2D_TOKEN] {
-        expect(
-            "--question",
-            !text.contains(mark),
-            format!("a text without {mark}; the volume's place in it is the template's"),
-            text.into(),
-        )?;
-    }
-    expect("--question", !text.trim().is_empty(), "a text".into(), "none".into())?;
+    check_text("--question", text)?;
     expect("--max-new-tokens", question.max_new_tokens > 0, "1 or more".into(), "0".into())?;
     question.decoding.check()?;
     let answerer = Answerer::open(question.checkpoint, question.device, 0)?;

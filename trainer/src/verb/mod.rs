@@ -7,6 +7,7 @@
 //! - [`score`]: scores predictions that other programs wrote, and any pairs of texts
 //! - [`explain`]: shows how much each slice counts for a question
 //! - [`ask`]: answers one question about one volume on disk
+//! - [`serve`]: a page on which a person asks about volumes
 //! - [`retrieve`]: captions by volume and volumes by caption, with M3D-CLIP
 //! - [`exchange`]: published weights in, weights for transformers out
 //! - [`verify`]: a checkpoint against a reference implementation
@@ -33,5 +34,6 @@ pub mod retrieve;
 pub mod runs;
 pub mod score;
 mod score_table;
+pub mod serve;
 mod turns;
 pub mod verify;

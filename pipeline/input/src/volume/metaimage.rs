@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::buffers::Buffers;
 use super::data_file::{self, bad, numbers, shown, unsupported};
 use super::magic::{self, Contents};
-use super::oriented::{self, Stated};
+use super::oriented::{self, Geometry, Placed, Stated};
 use super::source::{Extent, NumberType, Source};
 use super::{ReadLimits, Rescale, Volume, VolumeReader};
 use crate::error::InputError;
@@ -89,8 +89,8 @@ impl VolumeReader for MetaImageReader {
         }
         let extent = Extent { start, count, number_type, big_endian: header.big_endian };
         let samples = source.samples(&extent, limits, &self.buffers)?;
-        let (orientation, spacing_mm) = header.geometry(path)?;
-        let stated = Stated { shape_ijk, orientation, spacing_mm, placed: None, rescale: Rescale::IDENTITY };
+        let geometry = header.geometry(path)?;
+        let stated = Stated { shape_ijk, geometry, rescale: Rescale::IDENTITY };
         Ok(Volume { notes: header.note().into_iter().collect(), ..oriented::volume(path, &stated, samples) })
     }
 }
@@ -106,6 +106,7 @@ struct Header {
     matrix: Option<Vec<f64>>,
     spacing: Option<Vec<f64>>,
     size: Option<Vec<f64>>,
+    position: Option<Vec<f64>>,
     big_endian: bool,
     is_packed: bool,
     is_text: bool,
@@ -129,6 +130,7 @@ impl Header {
             matrix: None,
             spacing: None,
             size: None,
+            position: None,
             big_endian: false,
             is_packed: false,
             is_text: false,
@@ -169,6 +171,7 @@ impl Header {
             }
             "ElementSpacing" => self.spacing = numbers(value),
             "ElementSize" => self.size = numbers(value),
+            "Offset" | "Position" | "Origin" => self.position = numbers(value),
             "TransformMatrix" | "Rotation" | "Orientation" => {
                 let matrix = numbers(value).ok_or_else(|| wrong("TransformMatrix", "a matrix of numbers"))?;
                 self.matrix = Some(matrix);
@@ -220,8 +223,8 @@ impl Header {
         })
     }
 
-    /// The orientation and the spacing of the axes.
-    fn geometry(&self, path: &Path) -> Result<(Option<Orientation>, Option<[f32; 3]>), InputError> {
+    /// The orientation, the spacing and the place of the axes.
+    fn geometry(&self, path: &Path) -> Result<Geometry, InputError> {
         let n = self.axes;
         let lengths = self.spacing.as_ref().or(self.size.as_ref());
         let lengths = lengths.map(|lengths| [0, 1, 2].map(|axis| lengths.get(axis).copied().unwrap_or(f64::NAN)));
@@ -238,8 +241,14 @@ impl Header {
             });
         }
         let directions = data_file::from_left_posterior_superior(axes);
-        let orientation = Orientation::from_directions(&directions);
-        Ok((orientation, lengths.and_then(data_file::spacing_mm)))
+        let spacing_mm = lengths.and_then(data_file::spacing_mm);
+        let position =
+            self.position.as_deref().and_then(|position| position.first_chunk()).filter(|_| spacing_mm.is_some());
+        Ok(Geometry {
+            orientation: Orientation::from_directions(&directions),
+            spacing_mm,
+            placed: position.and_then(|position| Placed::of_left_posterior_superior(directions, *position)),
+        })
     }
 
     fn note(&self) -> Option<String> {

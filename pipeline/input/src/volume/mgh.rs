@@ -8,7 +8,7 @@ use std::path::Path;
 use super::buffers::Buffers;
 use super::data_file::{self, bad, unsupported};
 use super::magic::{self, Contents};
-use super::oriented::{self, Stated};
+use super::oriented::{self, Geometry, Placed, Stated};
 use super::source::{Extent, NumberType, Source};
 use super::{ReadLimits, Rescale, Volume, VolumeReader};
 use crate::error::InputError;
@@ -75,12 +75,15 @@ impl VolumeReader for MghReader {
             [[-1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]]
         };
         let spacing = if is_placed { [30, 34, 38].map(float) } else { [1.0; 3] };
-        let orientation = Orientation::from_directions(&cosines);
-        let spacing_mm = data_file::spacing_mm(spacing);
-        Ok(oriented::volume(
-            path,
-            &Stated { shape_ijk, orientation, spacing_mm, placed: None, rescale: Rescale::IDENTITY },
-            samples,
-        ))
+        // Its place is that of the voxel in the middle, half of the lengths from the first.
+        let directions = cosines.map(|row| std::array::from_fn(|axis| row[axis] * spacing[axis]));
+        let to_middle = |row: [f64; 3]| (0..3).map(|axis| row[axis] * shape_ijk[axis] as f64 / 2.0).sum::<f64>();
+        let origin_mm = std::array::from_fn(|world| float(78 + 4 * world) - to_middle(directions[world]));
+        let geometry = Geometry {
+            orientation: Orientation::from_directions(&cosines),
+            spacing_mm: data_file::spacing_mm(spacing),
+            placed: is_placed.then_some(Placed { directions, origin_mm }),
+        };
+        Ok(oriented::volume(path, &Stated { shape_ijk, geometry, rescale: Rescale::IDENTITY }, samples))
     }
 }

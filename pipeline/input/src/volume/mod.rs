@@ -95,7 +95,7 @@ pub struct Volume {
     /// value is -500 or less (air), which windowed images and MRI do not have.
     pub hu_known: bool,
     /// The middle of each slice in mm along the patient axis across the slices ([`Plane::world`]), growing towards right, anterior or
-    /// superior; `None` where the source states no place, and of NRRD, MetaImage and MGH, whose place is not read.
+    /// superior; `None` where the source states no place.
     pub slices_mm: Option<Vec<f64>>,
     /// The Instance Number of each slice of a DICOM series whose slices all state one, each another.
     pub instance_numbers: Option<Vec<i64>>,

@@ -14,12 +14,11 @@ mod header;
 use std::path::Path;
 
 pub(super) use self::files::{NiftiFiles, is_pair_name};
-use self::geometry::Geometry;
 use self::header::Header;
 pub(super) use self::header::is_header;
 use super::buffers::Buffers;
 use super::magic::{self, Contents};
-use super::oriented::{self, Stated};
+use super::oriented::{self, Geometry, Stated};
 use super::source::Source;
 use super::{ReadLimits, Volume, VolumeReader};
 use crate::error::InputError;
@@ -76,8 +75,8 @@ impl VolumeReader for NiftiReader {
             }
         };
         let samples = source.samples(&extent, limits, &self.buffers)?;
-        let Geometry { orientation, spacing_mm, placed } = Geometry::of(&header);
-        let volume = oriented::volume(path, &Stated { shape_ijk, orientation, spacing_mm, placed, rescale }, samples);
+        let geometry = Geometry::of(&header);
+        let volume = oriented::volume(path, &Stated { shape_ijk, geometry, rescale }, samples);
         let [ni, nj, nk] = shape_ijk;
         let fourth =
             || format!("the header states {ni} x {nj} x 1 x {nk} voxels: the fourth axis is taken as the slices");

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::buffers::Buffers;
 use super::data_file::{self, bad, numbers, shown, unsupported};
 use super::magic::{self, Contents};
-use super::oriented::{self, Stated};
+use super::oriented::{self, Geometry, Placed, Stated};
 use super::source::{Extent, NumberType, Source};
 use super::{ReadLimits, Rescale, Volume, VolumeReader};
 use crate::error::InputError;
@@ -86,12 +86,8 @@ impl VolumeReader for NrrdReader {
             }
         };
         let samples = source.samples(&Extent { start, count, number_type, big_endian }, limits, &self.buffers)?;
-        let (orientation, spacing_mm) = header.geometry(path, axes)?;
-        Ok(oriented::volume(
-            path,
-            &Stated { shape_ijk, orientation, spacing_mm, placed: None, rescale: Rescale::IDENTITY },
-            samples,
-        ))
+        let geometry = header.geometry(path, axes)?;
+        Ok(oriented::volume(path, &Stated { shape_ijk, geometry, rescale: Rescale::IDENTITY }, samples))
     }
 }
 
@@ -120,6 +116,8 @@ struct Header {
     sizes: Vec<usize>,
     space: String,
     directions: Option<Vec<Option<Vec<f64>>>>,
+    /// The centre of the first voxel, in the header's space and unit.
+    origin: Option<Vec<f64>>,
     spacings: Option<Vec<f64>>,
     units: Vec<String>,
     byte_skip: i64,
@@ -182,6 +180,7 @@ impl Header {
                 let expected = "a vector or none for each axis";
                 self.directions = Some(vectors(value).ok_or_else(|| wrong("space directions", expected))?);
             }
+            "space origin" => self.origin = vectors(value).and_then(|vectors| vectors.into_iter().next().flatten()),
             "spacings" => {
                 self.spacings = Some(numbers(value).ok_or_else(|| wrong("spacings", "a number for each axis"))?);
             }
@@ -276,8 +275,8 @@ impl Header {
         }
     }
 
-    /// The orientation and the spacing of the axes.
-    fn geometry(&self, path: &Path, axes: [usize; 3]) -> Result<(Option<Orientation>, Option<[f32; 3]>), InputError> {
+    /// The orientation, the spacing and the place of the axes.
+    fn geometry(&self, path: &Path, axes: [usize; 3]) -> Result<Geometry, InputError> {
         if let Some(directions) = &self.directions {
             let mut vectors = [[0.0; 3]; 3];
             for (vector, axis) in vectors.iter_mut().zip(axes) {
@@ -287,14 +286,22 @@ impl Header {
                 }
             }
             let directions: Directions = data_file::from_left_posterior_superior(vectors.map(|v| self.to_lps(v)));
-            let steps = orientation::step_lengths(&directions).map(|step| step * self.millimeters());
-            return Ok((Orientation::from_directions(&directions), data_file::spacing_mm(steps)));
+            let mm = self.millimeters();
+            let steps = orientation::step_lengths(&directions).map(|step| step * mm);
+            let origin = self.origin.as_deref().and_then(|origin| origin.first_chunk());
+            let origin_mm = origin.map(|origin| self.to_lps(*origin).map(|part| part * mm));
+            let in_mm = directions.map(|row| row.map(|part| part * mm));
+            return Ok(Geometry {
+                orientation: Orientation::from_directions(&directions),
+                spacing_mm: data_file::spacing_mm(steps),
+                placed: origin_mm.and_then(|origin_mm| Placed::of_left_posterior_superior(in_mm, origin_mm)),
+            });
         }
         let spacings =
             self.spacings.as_ref().map(|spacings| axes.map(|n| spacings.get(n).copied().unwrap_or(f64::NAN)));
         let axes = data_file::spaced_axes(spacings.unwrap_or([1.0; 3]));
         let orientation = Orientation::from_directions(&data_file::from_left_posterior_superior(axes));
-        Ok((orientation, spacings.and_then(data_file::spacing_mm)))
+        Ok(Geometry { orientation, spacing_mm: spacings.and_then(data_file::spacing_mm), placed: None })
     }
 
     /// A vector of the header's space, towards left, posterior and superior.

@@ -14,7 +14,21 @@ pub(super) struct Placed {
     pub(super) origin_mm: [f64; 3],
 }
 
+/// What a header states of its axes.
+pub(super) struct Geometry {
+    pub(super) orientation: Option<Orientation>,
+    /// Spacing along i, j and k.
+    pub(super) spacing_mm: Option<[f32; 3]>,
+    /// Where the voxels are, as far as the header states it.
+    pub(super) placed: Option<Placed>,
+}
+
 impl Placed {
+    /// Of a first voxel whose place is stated towards left, posterior and superior; `None` where it is no number.
+    pub(super) fn of_left_posterior_superior(directions: Directions, [x, y, z]: [f64; 3]) -> Option<Placed> {
+        [x, y, z].iter().all(|part| part.is_finite()).then_some(Placed { directions, origin_mm: [-x, -y, z] })
+    }
+
     /// The middle of each slice along k, in mm along one of the patient's axes.
     fn slices_mm(&self, [ni, nj, nk]: [usize; 3], world: usize) -> Vec<f64> {
         let [along_i, along_j, along_k] = self.directions[world];
@@ -27,22 +41,19 @@ impl Placed {
 pub(super) struct Stated {
     /// Voxels along i, j and k.
     pub(super) shape_ijk: [usize; 3],
-    pub(super) orientation: Option<Orientation>,
-    /// Spacing along i, j and k.
-    pub(super) spacing_mm: Option<[f32; 3]>,
-    /// Where it is; `None` where it is not known.
-    pub(super) placed: Option<Placed>,
+    pub(super) geometry: Geometry,
     pub(super) rescale: Rescale,
 }
 
 /// The volume in radiological display; its samples stay in the order of the file.
 pub(super) fn volume(path: &Path, stated: &Stated, samples: Samples) -> Volume {
-    let display_transform = stated.orientation.map(|orientation| orientation.display_transform()).unwrap_or_default();
+    let Geometry { orientation, spacing_mm, placed } = &stated.geometry;
+    let display_transform = orientation.map(|orientation| orientation.display_transform()).unwrap_or_default();
     let [ni, nj, nk] = stated.shape_ijk;
-    let [di, dj, dk] = [0, 1, 2].map(|axis| stated.spacing_mm.map(|spacing| spacing[axis]));
+    let [di, dj, dk] = [0, 1, 2].map(|axis| spacing_mm.map(|spacing| spacing[axis]));
     let (rows, columns) = if display_transform.transpose { (di, dj) } else { (dj, di) };
     let shape_dhw = if display_transform.transpose { [nk, ni, nj] } else { [nk, nj, ni] };
-    let slices_mm = stated.placed.as_ref().zip(stated.orientation).map(|(placed, orientation)| {
+    let slices_mm = placed.as_ref().zip(*orientation).map(|(placed, orientation)| {
         let mut slices_mm = placed.slices_mm(stated.shape_ijk, orientation.plane().world());
         if display_transform.flip_d {
             slices_mm.reverse();
@@ -54,8 +65,8 @@ pub(super) fn volume(path: &Path, stated: &Stated, samples: Samples) -> Volume {
         arrangement: Arrangement::of(display_transform),
         hu_known: reaches_air(&samples, stated.rescale),
         spacing_mm_dhw: dk.zip(rows).zip(columns).map(|((d, h), w)| [d, h, w]),
-        orientation: stated.orientation.map(|orientation| orientation.codes()),
-        plane: stated.orientation.map(|orientation| orientation.plane()),
+        orientation: orientation.map(|orientation| orientation.codes()),
+        plane: orientation.map(|orientation| orientation.plane()),
         ..Volume::plain(path, shape_dhw, samples, stated.rescale)
     }
 }

@@ -214,6 +214,7 @@ mod tests {
     use super::*;
     use crate::model::{Med2e3Config, Part};
     use crate::train::optimizer::StoredState;
+    use med2e3_feed::{FeedCursor, Order, Tail};
     use safetensors::SafeTensors;
     use tch::{Tensor, no_grad};
 
@@ -243,7 +244,7 @@ mod tests {
             || Part::ALL.map(|part| model.parameters(part).into_iter().map(|(_, tensor)| tensor.copy()).collect());
         let before: [Vec<Tensor>; 5] = values();
         let moment = Tensor::from_slice(&[1f32, 2.0]);
-        let cursor = Default::default();
+        let cursor = FeedCursor::start([1; 32], Order::ById, Tail::Keep);
         let state = TrainState {
             step: 7,
             cursor,

@@ -19,7 +19,9 @@ use std::path::Path;
 
 use maud::{Markup, html};
 use med2e3_page::{Frame, table, tiles};
+use med2e3_schemas::evaluation::EvaluateReport;
 use med2e3_schemas::report::DemoSetReport;
+use med2e3_schemas::sample::Topic;
 
 use super::run::{Explained, Judged, Prepared, Run, What};
 use super::training::Training;
@@ -164,11 +166,24 @@ fn numbers(runs: &[Run]) -> Markup {
                     all.push((format!("{loss:.3}"), what));
                 }
             }
-            _ => {}
+            What::Evaluation(judged) => {
+                if let Some((accuracy, chance)) = plane(&judged.evaluated.report) {
+                    let what = format!("right on \u{201c}which plane?\u{201d} (chance {})", percent(chance));
+                    all.push((percent(accuracy), what));
+                }
+            }
+            What::DemoSet(_) | What::Explanation(_) | What::Retrieval(_) => {}
         }
     }
     all.push((duration(times(runs).map(|(_, seconds)| seconds).sum()), "all runs".into()));
     tiles(&all)
+}
+
+/// Accuracy on the plane that is shown, and what guessing reaches.
+fn plane(report: &EvaluateReport) -> Option<(f64, f64)> {
+    let is_plane = |topic| topic == Some(Topic::Plane);
+    let score = report.scores.iter().find(|score| score.metric == "correct" && is_plane(score.topic))?;
+    Some((score.micro, score.chance?))
 }
 
 /// The seconds of each run that tells them.

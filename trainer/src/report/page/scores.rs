@@ -24,9 +24,25 @@ pub(super) fn scores(report: &EvaluateReport, id: &str) -> Markup {
                 details { summary { "Other metrics by topic" } (table("Other metrics by topic", &COLUMNS, &html! { @for score in folded { (row(score)) } })) }
             }
         }
+        (leaked(report))
         p { "Dot and line: the mean and its 95 % interval over cases, since answers about one case depend on each other; the upright mark is what "
             "guessing reaches. As released, \u{201c}B.\u{201d} anywhere in an answer counts as B; strictly, a letter counts where it is the answer." }
     }
+}
+
+/// What is known of answers that may be remembered, and the main scores without them.
+fn leaked(report: &EvaluateReport) -> Markup {
+    let Some(leaked) = report.leaked.as_ref().filter(|leaked| leaked.samples > 0) else { return html! {} };
+    let is_main = |score: &&Score| score.topic.is_none() && score.metric == main_metric(score.task);
+    let without =
+        report.scores.iter().filter(is_main).filter_map(|score| Some((score, score.without_leaked.as_ref()?)));
+    let kinds = leaked.by_kind.iter().map(|(kind, count)| format!("{kind} {count}")).collect::<Vec<_>>().join(", ");
+    html! { p {
+        b { (number(leaked.samples)) } " of " (number(leaked.of)) " samples share something with the training split (" (kinds) "), so that answers may be remembered."
+        @for (score, mean) in without {
+            " Without them " (score.task) " has " b { (percent(mean.micro)) } " over " (number(mean.count)) ", with them " (percent(score.micro)) "."
+        }
+    } }
 }
 
 const COLUMNS: [&str; 9] =

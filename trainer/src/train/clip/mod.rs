@@ -56,11 +56,11 @@ pub fn train_clip(
         let samples = batch.texts.iter().map(|text| text.sample_id).collect();
         let found = run.optimizer.step(learning_rate)?;
         run.optimizer.zero_grad()?;
-        (run.state.step, run.state.cursor) = (step, batch.cursor);
+        (run.state.step, run.state.cursor.position) = (step, batch.position);
         // The device's numbers are read one step later, when they have long arrived.
         let line = ClipStep {
             step,
-            epoch: epoch_of(&batch.cursor),
+            epoch: epoch_of(batch.position, run.sample_count()),
             loss: f64::NAN,
             accuracy: f64::NAN,
             logit_scale: f64::NAN,

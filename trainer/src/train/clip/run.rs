@@ -4,8 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use med2e3_feed::order::Order;
-use med2e3_feed::{Feed, FeedCursor, FeedPlan, HostBatch, HostText, QuestionForm, TextForm};
+use med2e3_feed::{Feed, FeedCursor, FeedPlan, HostBatch, HostText, Order, QuestionForm, TextForm};
 use med2e3_program::output::write_report;
 use med2e3_schemas::Id;
 use med2e3_schemas::report::{ClipStep, RunLength, TrainClipReport};
@@ -30,7 +29,7 @@ use crate::model::{M3dClip, M3dClipConfig};
 use crate::staging::ScalarRing;
 use crate::text_tokenizer::TextTokenizer;
 use crate::train::checkpoints::Checkpoints;
-use crate::train::data::{selection, selection_hash, total_steps};
+use crate::train::data::{of_keys, selection, selection_hash, total_steps};
 use crate::train::left_out::LeftOut;
 use crate::train::log::{self, StepLog};
 use crate::train::optimizer::{AdamW, AdamWConfig, Rates, Trained};
@@ -80,8 +79,6 @@ impl ClipRun {
         let expected = "two captions or more, since pairs are compared with each other".into();
         expect("data.split", samples.rows.len() >= 2, expected, samples.rows.len().to_string())?;
         let validation = config.validation.map(|_| select(&dataset, config, Split::Validation)).transpose()?;
-        let (data, batch) = (&config.data, config.step.batch);
-        let total_steps = total_steps(samples.rows.len(), batch, data.epochs, data.max_steps)?;
         check_host_memory(config, &dataset)?;
 
         let resumed = resumable(config, out, existing)?;
@@ -109,17 +106,18 @@ impl ClipRun {
         clip.set_text_encoder_dropout(config.step.text_encoder_dropout);
 
         let mut optimizer = optimizer(&clip, &config.optimizer)?;
-        let state = state(resumed.as_ref(), &samples, &mut optimizer)?;
-        let log = open_folder(config, out, resumed.is_some(), &state)?;
-        write_json(&out.join(log::LENGTH), &RunLength { steps: total_steps, micro_batch: None })?;
-        let plan = FeedPlan {
+        let mut plan = FeedPlan {
             order: Order::Shuffled { seed: config.seed },
             epochs: config.data.epochs,
-            start: state.cursor,
             readers: config.data.readers,
             depth: config.data.depth,
             ..FeedPlan::one_pass(TextForm::Conversation, QuestionForm::Llm, config.step.batch)
         };
+        let state = state(resumed.as_ref(), &samples, plan.cursor(samples.hash, 0), &mut optimizer)?;
+        plan.start = state.cursor.position;
+        let total_steps = total_steps(plan.steps(samples.rows.len()), state.step, config.data.max_steps)?;
+        let log = open_folder(config, out, resumed.is_some(), &state)?;
+        write_json(&out.join(log::LENGTH), &RunLength { steps: total_steps, micro_batch: None })?;
         let given = &config.data.text_tokenizer;
         Ok(ClipRun {
             tokenizer_path: if given.is_dir() { given.join("tokenizer.json") } else { given.clone() },
@@ -143,6 +141,11 @@ impl ClipRun {
             log,
             plan,
         })
+    }
+
+    /// Pairs of an epoch.
+    pub(super) fn sample_count(&self) -> usize {
+        self.samples.rows.len()
     }
 
     /// Starts the readers of the training pairs.
@@ -382,12 +385,17 @@ fn optimizer(clip: &M3dClip, config: &OptimizerConfig) -> Result<AdamW, TrainerE
 }
 
 /// The first state; that of a resumed run, whose moments the optimizer then has.
-fn state(resumed: Option<&Checkpoint>, samples: &Samples, optimizer: &mut AdamW) -> Result<TrainState, TrainerError> {
+fn state(
+    resumed: Option<&Checkpoint>,
+    samples: &Samples,
+    beginning: FeedCursor,
+    optimizer: &mut AdamW,
+) -> Result<TrainState, TrainerError> {
     let selection = selection_hash(samples);
     let Some(checkpoint) = resumed else {
         return Ok(TrainState {
             step: 0,
-            cursor: FeedCursor::default(),
+            cursor: beginning,
             selection,
             trained: vec![TRAINED.into()],
             validation: Vec::new(),
@@ -398,6 +406,7 @@ fn state(resumed: Option<&Checkpoint>, samples: &Samples, optimizer: &mut AdamW)
     let expected = "the captions that the run began with".into();
     let found = "others; the dataset or its subset has changed".into();
     expect("data", state.selection == selection, expected, found)?;
+    state.cursor.check(&beginning).map_err(of_keys)?;
     optimizer.load_state(&moments).map_err(|problem| moments.named(problem))?;
     Ok(state)
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use med2e3_program::WorkPart;
+use med2e3_program::{WorkPart, with_causes};
 use serde::Serialize;
 
 use super::run::{FINETUNE, PRETRAIN};
@@ -78,7 +78,7 @@ pub fn outlook(config: &AblateConfig, out: &Path, part: WorkPart) -> Result<Abla
                 Ok(estimate) => estimate,
                 Err(problem) => {
                     let run = format!("{}/{name}", row.as_str());
-                    refused.push(OpenRun { run, why: Why::Failed(problem.to_string()) });
+                    refused.push(OpenRun { run, why: Why::Failed(with_causes(&problem)) });
                     continue;
                 }
             };

@@ -9,7 +9,7 @@ mod chosen;
 mod deletion;
 mod drawing;
 mod measure;
-mod pictures;
+pub(in crate::verb) mod pictures;
 mod table;
 
 use std::collections::HashMap;

@@ -8,7 +8,7 @@ use med2e3_input::slices::{AxialSlices, Montage};
 use med2e3_store::{FileError, put_whole};
 
 /// Slices in a row of a sheet.
-pub(super) const SHEET_COLUMNS: usize = 8;
+pub(in crate::verb) const SHEET_COLUMNS: usize = 8;
 
 /// Of a sheet, from 1 to 100.
 const SHEET_QUALITY: u8 = 85;
@@ -51,7 +51,7 @@ fn failed(path: &Path) -> impl FnOnce(ImageError) -> FileError {
 }
 
 /// Values in 0..1 as grey levels.
-pub(super) fn grey(values: &[f32]) -> Vec<u8> {
+pub(in crate::verb) fn grey(values: &[f32]) -> Vec<u8> {
     values.iter().map(|value| (value * 255.0).round() as u8).collect()
 }
 
@@ -59,7 +59,7 @@ pub(super) fn grey(values: &[f32]) -> Vec<u8> {
 ///
 /// # Errors
 /// The encoder's own, as of a sheet that is wider than the format allows.
-pub(super) fn sheet_jpeg(slices: AxialSlices<'_, u8>) -> ImageResult<Vec<u8>> {
+pub(in crate::verb) fn sheet_jpeg(slices: AxialSlices<'_, u8>) -> ImageResult<Vec<u8>> {
     let Montage { shape_hw: [height, width], pixels } = slices.montage(0..slices.len(), SHEET_COLUMNS);
     let mut bytes = Vec::new();
     let encoder = JpegEncoder::new_with_quality(&mut bytes, SHEET_QUALITY);

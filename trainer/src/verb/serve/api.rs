@@ -28,8 +28,8 @@ use med2e3_input::volume::ReadLimits;
 use med2e3_schemas::Id;
 use med2e3_schemas::inputs::VolumeInputs;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::spawn_blocking;
 
 use super::catalog::{Catalog, Text};
@@ -39,6 +39,7 @@ use super::questions::{Question, Questions, Told};
 use super::refusal::Refusal;
 use super::volumes::{Shown, Volumes};
 use crate::generate::Decoding;
+use crate::verb::ask::check_text;
 
 /// What all requests share.
 pub(super) struct Server {
@@ -70,6 +71,7 @@ pub(super) fn routes(server: Arc<Server>) -> Router {
     Router::new()
         .route("/", get(whole_page))
         .route("/page.css", get(|| async { typed("text/css; charset=utf-8", page::STYLE) }))
+        .route("/ask.css", get(|| async { typed("text/css; charset=utf-8", page::FORMS) }))
         .route("/viewer.js", get(|| async { typed("text/javascript; charset=utf-8", page::VIEWER) }))
         .route("/ask.js", get(|| async { typed("text/javascript; charset=utf-8", page::SCRIPT) }))
         .route("/api/volumes", get(volumes))
@@ -113,7 +115,8 @@ fn admitted(server: &Server, request: &Request) -> Result<Option<Response>, Refu
     let given = request.uri().query().and_then(|query| query.strip_prefix("token="));
     if let Some(token) = given.filter(|token| request.uri().path() == "/" && server.guard.is_token(token)) {
         let cookie = format!("{COOKIE_NAME}={token}; HttpOnly; SameSite=Strict; Path=/");
-        let redirect = Response::builder().status(StatusCode::SEE_OTHER).header(LOCATION, "/").header(SET_COOKIE, cookie);
+        let redirect =
+            Response::builder().status(StatusCode::SEE_OTHER).header(LOCATION, "/").header(SET_COOKIE, cookie);
         return Ok(Some(redirect.body(Body::empty()).map_err(Refusal::of)?));
     }
     server.guard.check_token(request.headers())?;
@@ -201,10 +204,13 @@ async fn ask(State(server): State<Arc<Server>>, body: Body) -> Result<Response, 
     if text.is_empty() || text.chars().count() > MOST_CHARACTERS {
         return Err(Refusal::Bad(format!("expected a question of 1 to {MOST_CHARACTERS} characters")));
     }
-    crate::verb::ask::check_text(&text).map_err(|error| Refusal::Bad(error.to_string()))?;
+    check_text("question", &text).map_err(|error| Refusal::Bad(error.to_string()))?;
     let max_new_tokens = max_new_tokens.unwrap_or(server.most_tokens);
     if !(1..=server.most_tokens).contains(&max_new_tokens) {
-        return Err(Refusal::Bad(format!("expected 1 to {} as max_new_tokens, found {max_new_tokens}", server.most_tokens)));
+        return Err(Refusal::Bad(format!(
+            "expected 1 to {} as max_new_tokens, found {max_new_tokens}",
+            server.most_tokens
+        )));
     }
     let decoding =
         temperature.map_or(Decoding::Greedy, |temperature| Decoding::Sample { temperature, top_p: 1.0, seed });
@@ -246,8 +252,7 @@ async fn view(State(server): State<Arc<Server>>, body: Body) -> Result<Response,
 
 /// A request's JSON.
 async fn json<T: for<'de> Deserialize<'de>>(body: Body) -> Result<T, Refusal> {
-    let bytes: Bytes =
-        axum::body::to_bytes(body, MOST_JSON).await.map_err(|_| Refusal::TooLarge(MOST_JSON as u64))?;
+    let bytes: Bytes = axum::body::to_bytes(body, MOST_JSON).await.map_err(|_| Refusal::TooLarge(MOST_JSON as u64))?;
     serde_json::from_slice(&bytes).map_err(|error| Refusal::Bad(format!("the request's JSON: {error}")))
 }
 
@@ -264,9 +269,13 @@ impl Server {
         if let Some(shown) = self.volumes.get(key) {
             return Ok(shown);
         }
-        let gone = || Refusal::NotFound("that volume is not here; a dropped file is kept until eight others were looked at".into());
+        let gone = || {
+            Refusal::NotFound(
+                "that volume is not here; a dropped file is kept until eight others were looked at".into(),
+            )
+        };
         let id: Id = key.parse().map_err(|_| gone())?;
         let catalog = self.catalog.as_ref().ok_or_else(gone)?;
-        Ok(self.volumes.keep(Shown::of_dataset(catalog, id)?))
+        Ok(self.volumes.keep(Shown::of_dataset(catalog, id, &self.inputs)?))
     }
 }

@@ -62,6 +62,8 @@
     viewer.innerHTML = await (await get("/api/view", { method: "POST", body })).text();
     of("#none").hidden = true;
     viewer.querySelectorAll(".viewer").forEach(window.med2e3.viewer);
+    // The last question is the one that was asked just now.
+    [...viewer.querySelectorAll(".questions input")].pop()?.click();
   }
 
   // Events of a response, as text/event-stream has them.

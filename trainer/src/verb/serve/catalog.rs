@@ -103,19 +103,15 @@ impl Catalog {
         self.places.get(&id).map(|place| &self.volumes[*place])
     }
 
-    /// A page of the volumes of which all words stand in an id, a series, a case or a text, whatever their case.
+    /// A page of the volumes of which all words stand in an id, a series, a case or a text, whatever their case; first those where none
+    /// stands in a text alone.
     pub(super) fn find(&self, search: &str, page: usize) -> Found<'_> {
         let words: Vec<String> = search.to_lowercase().split_whitespace().map(str::to_owned).collect();
-        let found: Vec<&Entry> = self.volumes.iter().filter(|entry| entry.has(&words)).collect();
+        let mut found: Vec<&Entry> = self.volumes.iter().filter(|entry| entry.has(&words)).collect();
+        found.sort_by_key(|entry| !entry.is_named(&words));
         let pages = found.len().div_ceil(OF_A_PAGE).max(1);
         let page = page.min(pages - 1);
-        let listed = |entry: &&Entry| Listed {
-            id: entry.id.to_string(),
-            series: entry.series.as_deref(),
-            case: entry.case.as_deref(),
-            texts: entry.texts.len(),
-        };
-        let volumes = found.iter().skip(page * OF_A_PAGE).take(OF_A_PAGE).map(listed).collect();
+        let volumes = found.iter().skip(page * OF_A_PAGE).take(OF_A_PAGE).map(|entry| entry.listed()).collect();
         Found { total: found.len(), page, pages, volumes }
     }
 }
@@ -126,18 +122,37 @@ impl Entry {
         self.series.as_ref().map_or_else(|| self.id.to_string(), |series| series.replace('_', " "))
     }
 
+    fn listed(&self) -> Listed<'_> {
+        let Entry { id, series, case, texts } = self;
+        Listed { id: id.to_string(), series: series.as_deref(), case: case.as_deref(), texts: texts.len() }
+    }
+
+    fn is_named(&self, words: &[String]) -> bool {
+        self.without_names(words).is_empty()
+    }
+
     fn has(&self, words: &[String]) -> bool {
+        let texts = self.texts.iter().flat_map(|text| [text.question.as_str(), &text.expected]);
+        without(self.without_names(words), texts).is_empty()
+    }
+
+    /// The words that stand neither in the id nor in series, case and splits.
+    fn without_names<'a>(&self, words: &'a [String]) -> Vec<&'a String> {
         let id = self.id.to_string();
         let named = [Some(id.as_str()), self.series.as_deref(), self.case.as_deref()];
-        let texts = self.texts.iter().flat_map(|text| [text.question.as_str(), &text.expected, text.split.as_str()]);
-        let mut open: Vec<&String> = words.iter().collect();
-        for text in named.into_iter().flatten().chain(texts) {
-            if open.is_empty() {
-                break;
-            }
-            let text = text.to_lowercase();
-            open.retain(|word| !text.contains(word.as_str()));
-        }
-        open.is_empty()
+        let splits = self.texts.iter().map(|text| text.split.as_str());
+        without(words.iter().collect(), named.into_iter().flatten().chain(splits))
     }
+}
+
+/// The words that stand in none of the texts.
+fn without<'a, 't>(mut words: Vec<&'a String>, texts: impl Iterator<Item = &'t str>) -> Vec<&'a String> {
+    for text in texts {
+        if words.is_empty() {
+            break;
+        }
+        let text = text.to_lowercase();
+        words.retain(|word| !text.contains(word.as_str()));
+    }
+    words
 }

@@ -23,7 +23,8 @@ impl Guard {
     /// Of a server at this address.
     pub(super) fn new(address: SocketAddr, token: Option<&str>) -> Guard {
         let port = address.port();
-        let names = [address.to_string(), format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")];
+        let names =
+            [address.to_string(), format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")];
         let hosts = if token.is_some() { Vec::new() } else { names.to_vec() };
         Guard { hosts, token: token.map(|token| blake3::hash(token.as_bytes())) }
     }
@@ -64,7 +65,9 @@ impl Guard {
         let cookie = cookie.find_map(|(name, value)| (name == COOKIE_NAME).then_some(value));
         match [bearer, cookie].into_iter().flatten().any(|given| self.is_token(given)) || self.token.is_none() {
             true => Ok(()),
-            false => Err(Refusal::Forbidden("the token is missing or another one: open the address that the server printed")),
+            false => {
+                Err(Refusal::Forbidden("the token is missing or another one: open the address that the server printed"))
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 //!
 //! # Layout
 //! - `catalog`: the dataset's volumes; `volumes`: those that are looked at
-//! - `questions`: one thread that answers, and who waits
+//! - `questions`: answered one by one, and who waits
 //! - `api`: the requests; `guard`: who may make them; `refusal`: what is told instead
 //! - `page`: the page, with `ask.js`
 //!
@@ -17,10 +17,10 @@ mod questions;
 mod refusal;
 mod volumes;
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use med2e3_input::volume::ReadLimits;
@@ -33,7 +33,7 @@ use tokio::runtime::Builder;
 
 use crate::TrainerError;
 use crate::config::OtherInputs;
-use crate::device::DeviceChoice;
+use crate::device::{DeviceChoice, DeviceError};
 use crate::fit::expect;
 use crate::generate::answerer::Answerer;
 use api::{Server, routes};
@@ -77,10 +77,7 @@ const MOST_TOKEN: u64 = 4096;
 ///
 /// # Errors
 /// An address that other machines reach without a token, or that is taken; a checkpoint or dataset that does not read or does not fit.
-pub fn serve(
-    config: &ServeConfig,
-    ready: impl FnOnce(&str) -> Result<(), std::io::Error>,
-) -> Result<(), TrainerError> {
+pub fn serve(config: &ServeConfig, ready: impl FnOnce(&str) -> io::Result<()>) -> Result<(), TrainerError> {
     let token = config.token_file.as_deref().map(token).transpose()?;
     expect(
         "--address",
@@ -89,7 +86,7 @@ pub fn serve(
         config.address.to_string(),
     )?;
     expect("--max-new-tokens", config.most_tokens > 0, "1 or more".into(), "0".into())?;
-    require_threads(SERVING + BLOCKING + 1)?;
+    require_threads(SERVING + BLOCKING).map_err(DeviceError::from)?;
     let answerer = Answerer::open(&config.checkpoint, config.device, config.threads)?;
     if let Some(words) = answerer.note() {
         note(format_args!("note: {words}"));
@@ -127,45 +124,38 @@ pub fn serve(
         dropped: Default::default(),
     });
     let stop = StopSignal::listen("the server stops; a second signal ends it at once");
-    thread::scope(|scope| {
-        let shared = server.clone();
-        let answering = thread::Builder::new().name("answer".into());
-        // The model moves to the thread that computes.
-        let answering = answering.spawn_scoped(scope, move || shared.questions.answer_all(&answerer));
-        answering.map_err(FileError::of(Path::new("the thread that answers"), "start"))?;
-        let way = if token.is_some() { "/?token=TOKEN" } else { "/" };
-        let served = ready(&format!("http://{address}{way}"))
-            .map_err(FileError::of(Path::new("standard output"), "write"))
-            .and_then(|()| runtime.block_on(until_stopped(listener, &server, &stop)));
-        server.questions.close();
-        Ok(served?)
-    })
+    let way = if token.is_some() { "/?token=TOKEN" } else { "/" };
+    ready(&format!("http://{address}{way}")).map_err(FileError::of(Path::new("standard output"), "write"))?;
+    let serving = runtime.spawn(until_stopped(listener, server.clone(), stop));
+    // The model stays on the thread that opened it.
+    server.questions.answer_all(&answerer);
+    let served = runtime.block_on(serving).unwrap_or_else(|error| Err(io::Error::other(error)));
+    Ok(served.map_err(FileError::of(Path::new("requests"), "serve"))?)
 }
 
-async fn until_stopped(listener: TcpListener, server: &Arc<Server>, stop: &StopSignal) -> Result<(), FileError> {
+/// Serves until a signal; then the questions end, and with them who answers.
+async fn until_stopped(listener: TcpListener, server: Arc<Server>, stop: StopSignal) -> io::Result<()> {
     let asked = async {
         while !stop.is_asked() {
             tokio::time::sleep(LOOK).await;
         }
     };
-    tokio::select! {
-        served = async { axum::serve(listener, routes(server.clone())).await } => {
-            served.map_err(FileError::of(Path::new("requests"), "serve"))
-        }
-        // Who still listens to an answer is told by the thread that makes it.
-        () = asked => {
-            server.questions.close();
-            tokio::time::sleep(2 * LOOK).await;
-            Ok(())
-        }
-    }
+    let served = tokio::select! {
+        served = async { axum::serve(listener, routes(server.clone())).await } => served,
+        () = asked => Ok(()),
+    };
+    server.questions.close();
+    // Who still listens hears of it.
+    tokio::time::sleep(2 * LOOK).await;
+    served
 }
 
 /// The token in a file.
 fn token(path: &Path) -> Result<String, TrainerError> {
     let bytes = read_regular(path, MOST_TOKEN)?;
     let token = String::from_utf8_lossy(&bytes).trim().to_owned();
-    let is_token = token.len() >= LEAST_TOKEN && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let is_token =
+        token.len() >= LEAST_TOKEN && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if is_token {
         return Ok(token);
     }

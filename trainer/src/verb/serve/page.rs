@@ -13,6 +13,9 @@ pub(super) use med2e3_page::{STYLE, VIEWER};
 /// What makes the page ask.
 pub(super) const SCRIPT: &str = include_str!("ask.js");
 
+/// What its forms look like, beside the style of every page.
+pub(super) const FORMS: &str = include_str!("ask.css");
+
 /// An answer that the page has.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +39,7 @@ pub(super) fn html(server: &Server) -> String {
                 title { (title) }
                 link rel="icon" href="data:,";
                 link rel="stylesheet" href="/page.css";
+                link rel="stylesheet" href="/ask.css";
                 script defer src="/viewer.js" {}
                 script defer src="/ask.js" {}
             }
@@ -78,7 +82,7 @@ fn volumes(server: &Server) -> Markup {
                 } }
                 p.pages { button type="button" name="before" { "Before" } " " button type="button" name="next" { "Next" } }
             }
-            label.drop #drop { span { "Drop a NIfTI file here, or choose one" } input type="file" accept=".nii,.gz,application/gzip"; }
+            label.drop.box #drop { span { "Drop a NIfTI file here, or choose one" } input type="file" accept=".nii,.gz,application/gzip"; }
             p.state role="status" {}
         }
     }

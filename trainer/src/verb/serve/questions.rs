@@ -1,4 +1,4 @@
-//! Questions in the order in which they came: one thread answers them one by one, and tells each asker how it goes.
+//! Questions in the order in which they came: they are answered one by one, and each asker is told how it goes.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,8 +11,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::refusal::Refusal;
 use super::volumes::Shown;
 use crate::device_batch::voxels;
-use crate::generate::answerer::{Answerer, Reply};
-use crate::generate::{Decoding, Heard};
+use crate::generate::Decoding;
+use crate::generate::answerer::{Answerer, Heard, Reply};
 
 /// Questions that wait at most.
 const MOST_WAITING: usize = 16;

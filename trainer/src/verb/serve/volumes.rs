@@ -70,13 +70,12 @@ impl Shown {
     ///
     /// # Errors
     /// There is none of this id; its shard does not read.
-    pub(super) fn of_dataset(catalog: &Catalog, id: Id) -> Result<Shown, Refusal> {
+    pub(super) fn of_dataset(catalog: &Catalog, id: Id, inputs: &VolumeInputs) -> Result<Shown, Refusal> {
         let entry = catalog.volume(id).ok_or_else(|| Refusal::NotFound(format!("no volume {id} in the dataset")))?;
         let format = *catalog.dataset.voxels();
         let mut cell = vec![0; format.cell_bytes()];
         catalog.dataset.read_voxels(id, &mut cell).map_err(Refusal::of)?;
-        let units = catalog.dataset.hounsfield().map(|scale| [scale.of_code(0.0), scale.of_code(1.0)]);
-        Shown::new(id.to_string(), entry.name(), cell, format, units)
+        Shown::new(id.to_string(), entry.name(), cell, format, inputs)
     }
 
     /// A dropped file: a NIfTI, prepared as the volumes that the model learned from. It lies in a folder of its own that nobody else
@@ -84,7 +83,12 @@ impl Shown {
     ///
     /// # Errors
     /// Another kind of file; one that does not read.
-    pub(super) fn of_file(key: String, bytes: &[u8], inputs: &VolumeInputs, limits: &ReadLimits) -> Result<Shown, Refusal> {
+    pub(super) fn of_file(
+        key: String,
+        bytes: &[u8],
+        inputs: &VolumeInputs,
+        limits: &ReadLimits,
+    ) -> Result<Shown, Refusal> {
         let name = if bytes.starts_with(&[0x1f, 0x8b]) { "dropped.nii.gz" } else { "dropped.nii" };
         let folder = tempfile::Builder::new().prefix("med2e3-").tempdir().map_err(Refusal::of)?;
         let path = folder.path().join(name);
@@ -94,7 +98,7 @@ impl Shown {
         let prepared = read.map_err(|error| Refusal::Unreadable(without(&error, folder.path())))?;
         let mut cell = Vec::with_capacity(inputs.voxels.cell_bytes());
         encode(&prepared.values, &inputs.voxels, &mut cell);
-        Shown::new(key, "the dropped file".into(), cell, inputs.voxels, None)
+        Shown::new(key, "the dropped file".into(), cell, inputs.voxels, inputs)
     }
 
     fn new(
@@ -102,11 +106,15 @@ impl Shown {
         name: String,
         cell: Vec<u8>,
         format: VoxelFormat,
-        units: Option<[f64; 2]>,
+        inputs: &VolumeInputs,
     ) -> Result<Shown, Refusal> {
         let grey = grey(&decode(&cell, &format));
         let slices = AxialSlices::new(&grey, format.shape_dhw).expect("a cell has the format's voxels");
         let sheet = sheet_jpeg(slices).map_err(Refusal::of)?;
+        let units = inputs.hounsfield().filter(|_| format.is_unit_range()).map(|scale| {
+            let white = scale.offset + scale.scale * f64::from(format.code.maximum());
+            [scale.offset, white]
+        });
         Ok(Shown { key, name, cell, format, sheet, units })
     }
 }

@@ -2,15 +2,7 @@
 
 use super::header::Header;
 use crate::orientation::{self, Directions, Orientation};
-use crate::volume::oriented::Placed;
-
-pub(super) struct Geometry {
-    pub(super) orientation: Option<Orientation>,
-    /// Spacing along i, j and k.
-    pub(super) spacing_mm: Option<[f32; 3]>,
-    /// Where the voxels are, as far as the header states it.
-    pub(super) placed: Option<Placed>,
-}
+use crate::volume::oriented::{Geometry, Placed};
 
 impl Geometry {
     pub(super) fn of(header: &Header) -> Geometry {
