@@ -1,20 +1,12 @@
 // Opens a report in a Chromium as a person would, and says what does not hold. Run by tests/tests/browser.rs:
 //   node pages.mjs BROWSER_FOLDER CHROMIUM REPORT DATASET_PAGE
-// BROWSER_FOLDER holds node_modules with playwright-core and axe-core, see package.json.
 
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import path from "node:path";
+import { browser, check, faults, given } from "./checks.mjs";
 
-const [home, executablePath, report, view] = process.argv.slice(2);
-const require = createRequire(path.join(path.resolve(home), "package.json"));
-const { chromium } = require("playwright-core");
-const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-
-// Chromium's own sandbox does not start as root.
-const args = ["--disable-gpu", ...(process.getuid() === 0 ? ["--no-sandbox"] : [])];
-const browser = await chromium.launch({ executablePath, args });
+const [report, view] = given;
 
 // A page in a window of its own; what it says and asks for is kept.
 async function open(file, options = {}) {
@@ -231,9 +223,8 @@ const tests = {
           assert.equal(lightness > 128, colorScheme === "light", `${where}: ground ${looks.ground}`);
           // Folded parts are looked at too.
           await page.evaluate(() => document.querySelectorAll("details").forEach((part) => { part.open = true; }));
-          const faults = await page.evaluate(`${axe}; axe.run(document).then(({ violations }) =>
-            violations.map(({ id, nodes }) => id + ": " + nodes.slice(0, 3).map((node) => node.html.slice(0, 200)).join(" | ")))`);
-          assert.deepEqual(faults, [], where);
+          const found = await faults(page);
+          assert.deepEqual(found, [], where);
           // axe adds an element of its own and no request.
           assert.deepEqual(said.filter((line) => !line.startsWith("console warning")), [], where);
           await close();
@@ -278,15 +269,4 @@ const tests = {
   },
 };
 
-let failed = 0;
-for (const [name, test] of Object.entries(tests)) {
-  try {
-    await test();
-    console.log(`ok: ${name}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`FAILED: ${name}: ${error.message}`);
-  }
-}
-await browser.close();
-process.exitCode = failed ? 1 : 0;
+await check(tests);

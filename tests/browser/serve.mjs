@@ -1,20 +1,10 @@
 // Asks by the page of `med2e3 serve` as a person would, and says what does not hold. Run by tests/tests/browser.rs:
 //   node serve.mjs BROWSER_FOLDER CHROMIUM ADDRESS NIFTI
-// BROWSER_FOLDER holds node_modules with playwright-core and axe-core, see package.json.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import path from "node:path";
+import { browser, check, faults, given } from "./checks.mjs";
 
-const [home, executablePath, address, nifti] = process.argv.slice(2);
-const require = createRequire(path.join(path.resolve(home), "package.json"));
-const { chromium } = require("playwright-core");
-const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-
-// Chromium's own sandbox does not start as root.
-const args = ["--disable-gpu", ...(process.getuid() === 0 ? ["--no-sandbox"] : [])];
-const browser = await chromium.launch({ executablePath, args });
+const [address, nifti] = given;
 
 // The page in a window of its own; what it says, and what it asks of others, is kept.
 async function open(options = {}) {
@@ -127,24 +117,12 @@ const tests = {
         await ask(page, "Where is it?");
         const where = `${colorScheme}, ${width} px`;
         assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${where}: the page overflows`);
-        const faults = await page.evaluate(`${axe}; axe.run(document).then(({ violations }) =>
-          violations.map(({ id, nodes }) => id + ": " + nodes.slice(0, 3).map((node) => node.html.slice(0, 200)).join(" | ")))`);
-        assert.deepEqual(faults, [], where);
+        const found = await faults(page);
+        assert.deepEqual(found, [], where);
         await close();
       }
     }
   },
 };
 
-let failed = 0;
-for (const [name, test] of Object.entries(tests)) {
-  try {
-    await test();
-    console.log(`ok: ${name}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`FAILED: ${name}: ${error.message}`);
-  }
-}
-await browser.close();
-process.exitCode = failed ? 1 : 0;
+await check(tests);
