@@ -34,7 +34,7 @@ const STEP: [&str; 8] = [
 ];
 
 /// Files there that no step runs.
-const BESIDE: [&str; 6] = [
+const BESIDE: [&str; 7] = [
     // Weights are made, loaded and merged before or after the steps.
     "trainer/src/model/layers/init.rs",
     "trainer/src/model/weights/",
@@ -42,8 +42,9 @@ const BESIDE: [&str; 6] = [
     // Tensors of the host, which no device has to be asked for.
     "trainer/src/model/input.rs",
     "trainer/src/model/text_encoder/host_texts.rs",
-    // A comparison with a reference.
+    // A comparison with a reference, and what explain asks.
     "trainer/src/model/logits.rs",
+    "trainer/src/model/probe.rs",
 ];
 
 /// Functions there that wait, each for a reason of its own.
