@@ -13,7 +13,7 @@
 //! - [`provenance`]: what a dataset may say about paths
 //! - [`subset`]: seeded, stratified subsets, and splits that share nothing
 //! - [`check`]: proof that a dataset is whole; what training shares with the other splits; what a rerun would do
-//! - [`bench`]: how fast a dataset is read, beside what the machine gives
+//! - [`mod@bench`]: how fast a dataset is read, beside what the machine gives
 //! - [`show`]: numbers of the whole, a page of rows, one row and its picture, rows of a query
 //! - [`demo_set`]: a small set in M3D's layout, cut from a CT atlas
 //! - [`progress`]: rows that are done, and thread time by step
