@@ -12,7 +12,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, Request, State};
@@ -58,7 +57,6 @@ pub(super) struct Server {
     pub(super) most_tokens: usize,
     /// One file is prepared at a time.
     pub(super) preparing: Mutex<()>,
-    pub(super) dropped: AtomicU64,
 }
 
 /// Bytes of a request without a file.
@@ -178,7 +176,8 @@ async fn dropped(State(server): State<Arc<Server>>, body: Body) -> Result<Respon
     let bytes = axum::body::to_bytes(body, limit).await.map_err(|_| Refusal::TooLarge(server.most_bytes))?;
     let shared = server.clone();
     on_a_thread(move || {
-        let key = format!("file-{}", shared.dropped.fetch_add(1, Ordering::Relaxed));
+        // Who does not have the file can't guess it.
+        let key = format!("file-{}", &blake3::hash(&bytes).to_hex()[..32]);
         let shown = shared.volumes.keep(Shown::of_file(key, &bytes, &shared.inputs, &shared.limits)?);
         let (key, name, slices) = (&shown.key, &shown.name, shown.format.shape_dhw[0]);
         Ok(Json(OneVolume { key, name, slices, texts: &[] }).into_response())

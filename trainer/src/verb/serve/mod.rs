@@ -121,7 +121,6 @@ pub fn serve(config: &ServeConfig, ready: impl FnOnce(&str) -> io::Result<()>) -
         most_bytes: config.most_mib << 20,
         most_tokens: config.most_tokens,
         preparing: Default::default(),
-        dropped: Default::default(),
     });
     let stop = StopSignal::listen("the server stops; a second signal ends it at once");
     let way = if token.is_some() { "/?token=TOKEN" } else { "/" };
