@@ -1,26 +1,15 @@
 //! Every kept input of the fuzz targets `texts` and `wordnet`, tried again; and texts that are drawn here.
 
-use std::fs;
-use std::path::Path;
-
 use proptest::prelude::*;
 
+#[path = "../../fuzz/src/replay.rs"]
+pub mod replay;
 #[path = "../../fuzz/src/scored_texts.rs"]
 pub mod scored_texts;
 #[path = "../../fuzz/src/wordnet_folder.rs"]
 pub mod wordnet_folder;
 
-/// Tries every kept input of a target.
-fn replay(target: &str, each: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
-    let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(!files.is_empty(), "the corpus is empty");
-    for file in files {
-        // Shown where the test fails.
-        eprintln!("{}", file.display());
-        each(&fs::read(file).unwrap());
-    }
-}
+use replay::replay;
 
 #[test]
 fn every_kept_pair_of_texts_is_scored() {

@@ -6,6 +6,7 @@
 //! every row, it is in the field's metadata too.
 
 mod described;
+mod hounsfield;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::columns::{Columns, ids_of, list_of};
 use crate::identity::{Identify, Identity};
 use crate::{Id, SchemaError};
 pub use described::{DESCRIBED, Described, described_from_batch};
+pub use hounsfield::{HU_OFFSET, HU_SCALE, HounsfieldScale};
 
 /// Name of our extension type on the voxel field.
 pub const EXTENSION: &str = "med2e3.voxels";
@@ -194,33 +196,6 @@ impl VoxelFormat {
     }
 }
 
-/// The numbers in the voxel field's metadata that give Hounsfield units.
-pub const HU_SCALE: &str = "hu_scale";
-/// See [`HU_SCALE`].
-pub const HU_OFFSET: &str = "hu_offset";
-
-/// From codes to Hounsfield units: HU = code * scale + offset. Under a window the lowest and the highest code stand for all
-/// values beyond its ends too.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct HounsfieldScale {
-    /// HU from one code to the next.
-    pub scale: f64,
-    /// HU of code 0.
-    pub offset: f64,
-}
-
-impl HounsfieldScale {
-    /// Of values in 0..1 that were a window in HU.
-    pub fn of_window(code: VoxelCode, low: f64, high: f64) -> HounsfieldScale {
-        HounsfieldScale { scale: (high - low) / f64::from(code.maximum()), offset: low }
-    }
-
-    /// Of values that are HU themselves.
-    pub fn of_values(format: &VoxelFormat) -> HounsfieldScale {
-        HounsfieldScale { scale: format.scale.into(), offset: format.offset.into() }
-    }
-}
-
 /// A slice that a reader left out of its volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SliceDropped {
@@ -270,6 +245,32 @@ pub struct VolumeRow {
     pub slices_dropped: Vec<SliceDropped>,
     /// What a user of the volume should know of its source, such as a gap between slices.
     pub notes: Vec<String>,
+}
+
+impl VolumeRow {
+    /// A row that states its key and its cell alone: nothing is known of its source, whose values were 0 to 1.
+    pub fn of_cell(volume_id: Id, voxels: Vec<u8>) -> VolumeRow {
+        VolumeRow {
+            volume_id,
+            voxels,
+            source_path: None,
+            content_hash: [0; 32],
+            perceptual_hash: [0; 64],
+            case_id: None,
+            series: None,
+            plane: None,
+            orientation: None,
+            source_shape: [1; 3],
+            crop_start: [0; 3],
+            crop_stop: [1; 3],
+            spacing_mm: None,
+            hu_known: false,
+            value_min: 0.0,
+            value_max: 1.0,
+            slices_dropped: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
 }
 
 impl Identify for VolumeRow {

@@ -1,28 +1,17 @@
 //! Every kept input of the fuzz targets `torch_weights` and `predictions`, read again; and files of predictions that are drawn here.
 
-use std::fs;
-use std::path::Path;
-
 use med2e3_trainer::files::weights_file::stored;
 use med2e3_trainer::predictions;
 use proptest::prelude::*;
 
 #[path = "../../fuzz/src/prediction_files.rs"]
 pub mod prediction_files;
+#[path = "../../fuzz/src/replay.rs"]
+pub mod replay;
 #[path = "../../fuzz/src/torch_weights.rs"]
 pub mod torch_weights;
 
-/// Tries every kept input of a target.
-fn replay(target: &str, each: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
-    let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(!files.is_empty(), "the corpus is empty");
-    for file in files {
-        // Shown where the test fails.
-        eprintln!("{}", file.display());
-        each(&fs::read(file).unwrap());
-    }
-}
+use replay::replay;
 
 #[test]
 fn every_kept_file_of_weights_is_read_or_refused() {

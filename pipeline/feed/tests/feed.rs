@@ -25,26 +25,8 @@ fn volume_id(i: usize) -> Id {
 }
 
 fn volume(i: usize, format: &VoxelFormat) -> VolumeRow {
-    VolumeRow {
-        volume_id: volume_id(i),
-        voxels: vec![i as u8; format.cell_bytes()],
-        source_path: None,
-        content_hash: [i as u8; 32],
-        perceptual_hash: [0; 64],
-        case_id: None,
-        series: None,
-        plane: None,
-        orientation: None,
-        source_shape: [1; 3],
-        crop_start: [0; 3],
-        crop_stop: [1; 3],
-        spacing_mm: None,
-        hu_known: false,
-        value_min: 0.0,
-        value_max: 1.0,
-        slices_dropped: vec![],
-        notes: vec![],
-    }
+    let cell = vec![i as u8; format.cell_bytes()];
+    VolumeRow { content_hash: [i as u8; 32], ..VolumeRow::of_cell(volume_id(i), cell) }
 }
 
 /// Two samples a volume, the volume's number as a token, answers of different lengths.

@@ -1,8 +1,7 @@
 //! Reads all inputs in the corpora of the fuzz targets that read volumes, tokenizers and rules of scrubbing.
 
-use std::fs;
-use std::path::Path;
-
+#[path = "../../../fuzz/src/replay.rs"]
+pub mod replay;
 #[path = "../../../fuzz/src/scrub_rules.rs"]
 pub mod scrub_rules;
 #[path = "../../../fuzz/src/streams.rs"]
@@ -12,17 +11,7 @@ pub mod tokenizer_file;
 #[path = "../../../fuzz/src/volumes.rs"]
 pub mod volumes;
 
-/// Runs a target's body on every file of its corpus.
-fn replay(target: &str, body: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
-    let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(!files.is_empty(), "the corpus of {target} is empty");
-    for file in files {
-        // Shown if the test fails.
-        eprintln!("{}", file.display());
-        body(&fs::read(file).unwrap());
-    }
-}
+use replay::replay;
 
 #[test]
 fn nifti_files_and_arrays() {

@@ -23,26 +23,8 @@ fn volume_id(n: usize) -> Id {
 }
 
 fn volume_row(n: usize, format: &VoxelFormat) -> VolumeRow {
-    VolumeRow {
-        volume_id: volume_id(n),
-        voxels: vec![n as u8; format.cell_bytes()],
-        source_path: None,
-        content_hash: [n as u8; 32],
-        perceptual_hash: [0; 64],
-        case_id: None,
-        series: None,
-        plane: None,
-        orientation: None,
-        source_shape: [1; 3],
-        crop_start: [0; 3],
-        crop_stop: [1; 3],
-        spacing_mm: None,
-        hu_known: false,
-        value_min: 0.0,
-        value_max: 1.0,
-        slices_dropped: vec![],
-        notes: vec![],
-    }
+    let cell = vec![n as u8; format.cell_bytes()];
+    VolumeRow { content_hash: [n as u8; 32], ..VolumeRow::of_cell(volume_id(n), cell) }
 }
 
 fn sample_row(n: usize) -> SampleRow {

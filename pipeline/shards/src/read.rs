@@ -408,26 +408,7 @@ mod tests {
 
     fn rows(count: usize, format: &VoxelFormat) -> Vec<VolumeRow> {
         (0..count)
-            .map(|i| VolumeRow {
-                volume_id: Id::of_volume(&i.to_string()),
-                voxels: vec![i as u8; format.cell_bytes()],
-                source_path: None,
-                content_hash: [0; 32],
-                perceptual_hash: [0; 64],
-                case_id: None,
-                series: None,
-                plane: None,
-                orientation: None,
-                source_shape: [1; 3],
-                crop_start: [0; 3],
-                crop_stop: [1; 3],
-                spacing_mm: None,
-                hu_known: false,
-                value_min: 0.0,
-                value_max: 1.0,
-                slices_dropped: vec![],
-                notes: vec![],
-            })
+            .map(|i| VolumeRow::of_cell(Id::of_volume(&i.to_string()), vec![i as u8; format.cell_bytes()]))
             .collect()
     }
 

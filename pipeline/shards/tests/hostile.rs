@@ -32,25 +32,14 @@ fn id(number: usize) -> Id {
 }
 
 fn volume(number: usize) -> VolumeRow {
+    let cell = (0..FORMAT.cell_bytes()).map(|at| (at * 7 + number) as u8).collect();
     VolumeRow {
-        volume_id: id(number),
-        voxels: (0..FORMAT.cell_bytes()).map(|at| (at * 7 + number) as u8).collect(),
         source_path: Some(format!("case {number}")),
         content_hash: [number as u8; 32],
-        perceptual_hash: [0; 64],
-        case_id: None,
         series: Some("series".into()),
-        plane: None,
-        orientation: None,
-        source_shape: [1; 3],
-        crop_start: [0; 3],
-        crop_stop: [1; 3],
         spacing_mm: Some([1.0; 3]),
-        hu_known: false,
-        value_min: 0.0,
-        value_max: 1.0,
-        slices_dropped: vec![],
         notes: vec!["a note".into()],
+        ..VolumeRow::of_cell(id(number), cell)
     }
 }
 

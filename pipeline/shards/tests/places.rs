@@ -25,26 +25,7 @@ fn voxels(i: usize, bytes: usize) -> Vec<u8> {
 }
 
 fn row(i: usize, format: &VoxelFormat) -> VolumeRow {
-    VolumeRow {
-        volume_id: id(i),
-        voxels: voxels(i, format.cell_bytes()),
-        source_path: None,
-        content_hash: [0; 32],
-        perceptual_hash: [0; 64],
-        case_id: None,
-        series: None,
-        plane: None,
-        orientation: None,
-        source_shape: [1; 3],
-        crop_start: [0; 3],
-        crop_stop: [1; 3],
-        spacing_mm: None,
-        hu_known: false,
-        value_min: 0.0,
-        value_max: 1.0,
-        slices_dropped: vec![],
-        notes: vec![],
-    }
+    VolumeRow::of_cell(id(i), voxels(i, format.cell_bytes()))
 }
 
 /// A dataset of three shards, with row groups of several rows.

@@ -1,5 +1,6 @@
 //! A checkpoint that is ready to answer: volumes and prompts in, texts and slice scores out.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use med2e3_feed::QuestionForm;
@@ -56,6 +57,20 @@ pub struct Prompt {
     pub question_ids: Vec<i64>,
     /// What is drawn for the row comes from this.
     pub key: u64,
+}
+
+impl Prompt {
+    /// Its text, which shows these volumes of a batch.
+    fn text_about(&self, volumes: Range<usize>) -> TextInput {
+        TextInput {
+            ids: self.ids.clone(),
+            labels: Vec::new(),
+            volumes: volumes.collect(),
+            question_ids: self.question_ids.clone(),
+            key: self.key,
+            scores: Vec::new(),
+        }
+    }
 }
 
 /// The answer to a prompt.
@@ -324,14 +339,7 @@ impl Answerer {
         let text = |prompt: &Prompt| {
             let first = volumes;
             volumes += prompt.ids.iter().filter(|id| **id == VOLUME_ID).count();
-            TextInput {
-                ids: prompt.ids.clone(),
-                labels: Vec::new(),
-                volumes: (first..volumes).collect(),
-                question_ids: prompt.question_ids.clone(),
-                key: prompt.key,
-                scores: Vec::new(),
-            }
+            prompt.text_about(first..volumes)
         };
         self.answer_batch(voxels_bcdhw, prompts.iter().map(text).collect(), &[], decoding, max_new_tokens)
     }
@@ -349,14 +357,7 @@ impl Answerer {
         max_new_tokens: usize,
         mut hear: impl FnMut(Heard) -> bool,
     ) -> Result<Reply, TrainerError> {
-        let text = TextInput {
-            ids: prompt.ids.clone(),
-            labels: Vec::new(),
-            volumes: vec![0],
-            question_ids: prompt.question_ids.clone(),
-            key: prompt.key,
-            scores: Vec::new(),
-        };
+        let text = prompt.text_about(0..1);
         let voxels_vcdhw = voxels_bcdhw.to_device(self.device);
         let input = ModelInput { voxels_vcdhw, texts: vec![text], weights: TargetWeights::Mean };
         let until = Until { max_new_tokens, stop_ids: self.stop_ids.clone() };

@@ -138,24 +138,10 @@ fn write_of(root: &Path, format: VoxelFormat, words: usize, cell: impl Fn(usize,
     let id = |n: usize| Id::of_volume(&format!("volume {n}"));
     let rows: Vec<VolumeRow> = (0..3)
         .map(|n| VolumeRow {
-            volume_id: id(n),
-            voxels: cell(n, format.cell_bytes()),
-            source_path: None,
             content_hash: [n as u8; 32],
-            perceptual_hash: [0; 64],
-            case_id: None,
-            series: None,
-            plane: None,
-            orientation: None,
             source_shape: shape.map(|size| size as u32),
-            crop_start: [0; 3],
             crop_stop: shape.map(|size| size as u32),
-            spacing_mm: None,
-            hu_known: false,
-            value_min: 0.0,
-            value_max: 1.0,
-            slices_dropped: vec![],
-            notes: vec![],
+            ..VolumeRow::of_cell(id(n), cell(n, format.cell_bytes()))
         })
         .collect();
     let longer = |n: usize| words + words * n / 24;

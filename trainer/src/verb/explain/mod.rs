@@ -179,20 +179,25 @@ impl Explainer<'_> {
         let grey = grey(&decode(&cell, format));
         let slices = AxialSlices::new(&grey, format.shape_dhw).expect("a cell has the format's voxels");
         let pictures = write_pictures(slices, &first.volume_id, config.slices, out)?;
-        let encoded = answerer.model().encoded(&voxels(&cell, 1, format, answerer.device()))?;
+        // Encoded once more only for what is asked beyond the answers.
+        let is_probed = config.deletion_draws > 0 || layer.is_some();
+        let encode = || answerer.model().encoded(&voxels(&cell, 1, format, answerer.device()));
+        let encoded = is_probed.then(encode).transpose()?;
         let draws = Draws { count: config.deletion_draws, seed: config.seed };
         let mut explanations = Vec::with_capacity(found.len());
         for (answer, ids) in found {
             let row = &rows[&answer.sample_id];
             let focus = measured(&answer.scores);
-            let deletion = deletion::deletion(answerer, &encoded, row, &answer.scores, draws)?;
+            let deleted = |encoded| deletion::deletion(answerer, encoded, row, &answer.scores, draws);
+            let deletion = encoded.as_ref().map(deleted).transpose()?.flatten();
             let peak = focus.as_ref().map_or(0, |focus| focus.peak as usize);
-            let map = |layer| {
+            let map = |(layer, encoded)| {
                 let looked = Looked { row, ids, slice: peak, layer };
-                attention::attention(answerer, &encoded, looked, slices, out).transpose()
+                attention::attention(answerer, encoded, looked, slices, out).transpose()
             };
             // A text about several volumes would need all of them.
-            let attention = layer.filter(|_| row.volume_ids.len() == 1).and_then(map).transpose()?;
+            let shown = layer.filter(|_| row.volume_ids.len() == 1).zip(encoded.as_ref());
+            let attention = shown.and_then(map).transpose()?;
             explanations.push(Explanation {
                 answer: answer.clone(),
                 slices: slices.len() as u32,
