@@ -53,15 +53,14 @@ pub(super) struct Costs {
 impl Costs {
     /// The work of a micro-batch.
     pub(super) fn of(&self, batch: &HostBatch, splice: &Splice) -> Work {
-        let question_tokens = batch.texts.iter().map(|text| text.question_ids.len()).max().unwrap_or(0);
         let (volumes, targets) = (batch.volume_ids.len() as f64, splice.target_ids.len());
-        let own = MicroBatch { rows: splice.lengths.clone(), volumes, targets, question_tokens };
+        let own = MicroBatch { rows: splice.lengths.clone(), volumes, targets, question_tokens: batch.question_width };
         let padded = MicroBatch { rows: vec![splice.width; splice.lengths.len()], ..own.clone() };
         let flops = |batch: &MicroBatch, of: fn(&ModuleFlops) -> f64| {
             of_micro_batch(&self.sizes, &self.learning, batch, &self.policy).iter().map(of).sum::<f64>()
         };
         Work {
-            texts: batch.texts.len() as u64,
+            texts: batch.len() as u64,
             tokens: own.tokens() as u64,
             computed: padded.tokens() as u64,
             volumes: batch.volume_ids.len() as u64,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use med2e3_feed::{Feed, FeedCursor, FeedPlan, HostBatch, HostText, Order, QuestionForm, TextForm};
+use med2e3_feed::{Feed, FeedCursor, FeedPlan, HostBatch, Order, QuestionForm, TextForm};
 use med2e3_program::output::write_report;
 use med2e3_schemas::Id;
 use med2e3_schemas::report::{ClipStep, RunLength, TrainClipReport};
@@ -14,7 +14,7 @@ use med2e3_store::{FileError, put_whole};
 use tch::{Device, Kind, Tensor};
 
 use super::captions::ids_of;
-use super::pairs::{Draws, Pairs};
+use super::pairs::{Draws, Pairs, first_volume};
 use crate::TrainerError;
 use crate::config::{ClipDataConfig, ClipStart, ClipStepConfig, OptimizerConfig, TrainClipConfig};
 use crate::device_batch::row_key;
@@ -166,11 +166,11 @@ impl ClipRun {
         seed: u64,
         step: &ClipStepConfig,
     ) -> Result<Pairs<'a>, TrainerError> {
-        let of_volume = |text: &HostText| step.augmentation.draw(row_key(seed, batch.volume_ids[text.volumes[0]]));
-        let of_text = |text: &HostText| purpose_key(row_key(seed, text.sample_id), "text encoder dropout");
+        let of_volume = |volume: usize| step.augmentation.draw(row_key(seed, batch.volume_ids[volume]));
+        let of_text = |id: &Id| purpose_key(row_key(seed, *id), "text encoder dropout");
         let draws = Draws {
-            volumes: batch.texts.iter().map(of_volume).collect(),
-            texts: batch.texts.iter().map(of_text).collect(),
+            volumes: batch.texts().flat_map(first_volume).map(of_volume).collect(),
+            texts: batch.sample_ids.iter().map(of_text).collect(),
         };
         let pairs = self.pairs_of(&self.samples, batch, seed, step.micro_batch)?;
         Ok(Pairs { draws: Some(draws), ..pairs })
@@ -183,11 +183,11 @@ impl ClipRun {
         seed: u64,
         size: Option<usize>,
     ) -> Result<Pairs<'a>, TrainerError> {
-        let ids = batch.texts.iter().map(|text| {
+        let ids = batch.texts().map(|text| {
             ids_of(&self.tokenizer, &samples.rows[text.sample as usize].answer, row_key(seed, text.sample_id))
         });
         let captions = ids.collect::<Result<Vec<_>, _>>()?;
-        let size = size.unwrap_or(batch.texts.len()).max(1);
+        let size = size.unwrap_or(batch.len()).max(1);
         Ok(Pairs { batch, captions, format: self.dataset.voxels(), device: self.device, draws: None, size })
     }
 
@@ -210,7 +210,7 @@ impl ClipRun {
             }
             let batch = feed.next_batch()?;
             let part = batch.map_err(TrainerError::from).and_then(|batch| {
-                let count = left.min(batch.texts.len());
+                let count = left.min(batch.len());
                 left -= count;
                 let mut pairs = self.pairs_of(samples, &batch, self.seed, Some(count))?;
                 pairs.captions.truncate(count);
