@@ -161,9 +161,8 @@ impl Work for Reading {
 
     fn read(&self, (volume, mut cell): (Id, Cell<u8>)) -> bool {
         let read = || self.dataset.read_cell(volume, &mut cell).is_ok();
-        catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|payload| {
-            resume_unwind(Box::new(format!("volume {volume}: {}", ring::said(&*payload))))
-        })
+        catch_unwind(AssertUnwindSafe(read))
+            .unwrap_or_else(|payload| resume_unwind(Box::new(format!("volume {volume}: {}", ring::said(&*payload)))))
     }
 
     fn finish(&self, batch: &mut HostBatch, is_read: bool) -> Result<(), FeedError> {
@@ -210,7 +209,9 @@ impl Feed {
         let mut feed = Feed { consumer: Some(consumer), threads: Vec::new() };
         let mut spawn = |name: String, body: Box<dyn FnOnce() + Send>| {
             let spawned = thread::Builder::new().name(name).spawn(body);
-            spawned.map(|thread| feed.threads.push(thread)).map_err(|source| FeedError::Threads { readers: count, source })
+            spawned
+                .map(|thread| feed.threads.push(thread))
+                .map_err(|source| FeedError::Threads { readers: count, source })
         };
         let lay_out = move || lay_out(planner, &dataset, &samples, &plan, &sequence, steps);
         spawn("feed-plan".into(), Box::new(lay_out))?;

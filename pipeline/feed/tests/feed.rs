@@ -8,7 +8,7 @@ use std::sync::Arc;
 use med2e3_feed::step_plan::PlannedText;
 use med2e3_feed::{
     Budget, Feed, FeedPlan, HostBatch, HostText, LossGroup, OnBadSample, Order, QuestionForm, Splicing, StepRule, Tail,
-    TextForm, Weights,
+    TextForm, TextLayout, Weights,
 };
 use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::index::DatasetIndex;
@@ -120,12 +120,41 @@ fn plan(readers: usize, depth: usize) -> FeedPlan {
     }
 }
 
+/// A text of a batch, on its own.
+#[derive(Debug, PartialEq)]
+struct Text {
+    sample: u32,
+    sample_id: Id,
+    ids: Vec<i64>,
+    labels: Vec<i64>,
+    volumes: Vec<usize>,
+    question_ids: Vec<i64>,
+    target_weight: f32,
+}
+
+fn texts(batch: &HostBatch) -> Vec<Text> {
+    let own = |text: HostText<'_>| Text {
+        sample: text.sample,
+        sample_id: text.sample_id,
+        ids: text.ids.to_vec(),
+        labels: text.labels.to_vec(),
+        volumes: text.volumes().collect(),
+        question_ids: text.question_ids.to_vec(),
+        target_weight: text.target_weight,
+    };
+    batch.texts().map(own).collect()
+}
+
 /// Texts, distinct volumes, voxels, position.
-type Gist = (Vec<HostText>, Vec<Id>, Vec<u8>, u64);
+type Gist = (Vec<Text>, Vec<Id>, Vec<u8>, u64);
 
 /// What a batch says, without its buffers.
 fn gist(batch: &HostBatch) -> Gist {
-    (batch.texts.clone(), batch.volume_ids.clone(), batch.voxels.clone(), batch.position)
+    (texts(batch), batch.volume_ids.clone(), batch.voxels.to_vec(), batch.position)
+}
+
+const fn layout(form: TextForm, question: QuestionForm) -> TextLayout {
+    TextLayout { form, question }
 }
 
 fn planned(positions: &[u32]) -> Vec<PlannedText> {
@@ -137,9 +166,7 @@ fn run(root: &Path, plan: FeedPlan) -> Vec<Gist> {
     let mut feed = Feed::start(dataset, samples, plan).unwrap();
     let mut gists = Vec::new();
     while let Some(batch) = feed.next_batch() {
-        let batch = batch.unwrap();
-        gists.push(gist(&batch));
-        feed.recycle(batch);
+        gists.push(gist(&batch.unwrap()));
     }
     gists
 }
@@ -200,10 +227,8 @@ fn a_step_comes_in_micro_batches_with_one_position() {
         loop {
             let batch = feed.next_batch().unwrap().unwrap();
             assert_eq!((batch.position, batch.share.micro_batch <= found.len()), (position, true));
-            found.extend(batch.texts.iter().map(|text| text.sample));
-            let is_last = batch.share.ends_step();
-            feed.recycle(batch);
-            if is_last {
+            found.extend(batch.texts().map(|text| text.sample));
+            if batch.share.ends_step() {
                 break;
             }
         }
@@ -244,15 +269,18 @@ fn prompts_end_where_the_answer_begins_and_pretrain_holds_captions_only() {
     write(folder.path());
     let (dataset, samples) = open(folder.path(), &[Task::Caption]);
     let mut batch = HostBatch::default();
-    batch.fill(&dataset, &samples.rows, &planned(&[0, 1]), TextForm::Prompt, QuestionForm::Llm).unwrap();
-    assert!(batch.texts.iter().all(|text| text.ids.len() == 3 && text.labels == [-100; 3]));
-    batch.fill(&dataset, &samples.rows, &planned(&[0]), TextForm::Pretrain, QuestionForm::Llm).unwrap();
-    let text = &batch.texts[0];
+    let mut fill = |dataset: &Dataset, samples: &Samples, positions: &[u32], form| {
+        batch.fill(dataset, &samples.rows, &planned(positions), layout(form, QuestionForm::Llm))?;
+        Ok::<_, med2e3_feed::FeedError>(texts(&batch))
+    };
+    let prompts = fill(&dataset, &samples, &[0, 1], TextForm::Prompt).unwrap();
+    assert!(prompts.iter().all(|text| text.ids.len() == 3 && text.labels == [-100; 3]));
+    let text = &fill(&dataset, &samples, &[0], TextForm::Pretrain).unwrap()[0];
     assert_eq!((text.ids[0], text.labels[0]), (i64::from(IMAGE3D), -100));
     assert_eq!(text.labels[1..], text.ids[1..]);
 
     let (dataset, samples) = open(folder.path(), &[Task::OpenVqa]);
-    assert!(batch.fill(&dataset, &samples.rows, &planned(&[0]), TextForm::Pretrain, QuestionForm::Llm).is_err());
+    assert!(fill(&dataset, &samples, &[0], TextForm::Pretrain).is_err());
 }
 
 #[test]
@@ -272,9 +300,9 @@ fn a_row_brings_each_volume_that_its_text_shows() {
     rows[2] = several(vec![IMAGE3D, IMAGE3D, 6], &[1]);
     let mut batch = HostBatch::default();
     let mut fill = |positions: &[u32]| {
-        batch.fill(&dataset, &rows, &planned(positions), TextForm::Conversation, QuestionForm::Llm)?;
-        let shown: Vec<Vec<usize>> = batch.texts.iter().map(|text| text.volumes.clone()).collect();
-        Ok::<_, med2e3_feed::FeedError>((shown, batch.voxels.clone()))
+        batch.fill(&dataset, &rows, &planned(positions), layout(TextForm::Conversation, QuestionForm::Llm))?;
+        let shown: Vec<Vec<usize>> = batch.texts().map(|text| text.volumes().collect()).collect();
+        Ok::<_, med2e3_feed::FeedError>((shown, batch.voxels.to_vec()))
     };
     let (shown, voxels) = fill(&[1, 0, 3, 0]).unwrap();
     assert_eq!(shown, [vec![], vec![0, 1], vec![2], vec![0, 1]]);
@@ -294,12 +322,13 @@ fn questions_come_in_the_tokens_that_are_asked_for() {
     let mut rows = samples.rows.clone();
     rows[1].question_ids_bert = Some(vec![2, 3]);
     let mut batch = HostBatch::default();
-    batch.fill(&dataset, &rows, &planned(&[0, 1]), TextForm::Prompt, QuestionForm::Bert).unwrap();
+    let bert = layout(TextForm::Prompt, QuestionForm::Bert);
+    batch.fill(&dataset, &rows, &planned(&[0, 1]), bert).unwrap();
     let first = i64::from(rows[0].question_ids_bert.as_ref().unwrap()[1]);
-    assert_eq!((&batch.texts[0].question_ids, &batch.texts[1].question_ids), (&vec![2, first, 3], &vec![2, 3]));
+    assert_eq!((batch.text(0).question_ids, batch.text(1).question_ids), (&[2, first, 3][..], &[2, 3][..]));
+    assert_eq!((batch.questions.as_ref(), batch.question_width), (&[2, first, 3, 2, 3, 0][..], 3));
     rows[1].question_ids_bert = None;
-    let error =
-        batch.fill(&dataset, &rows, &planned(&[1]), TextForm::Prompt, QuestionForm::Bert).unwrap_err().to_string();
+    let error = batch.fill(&dataset, &rows, &planned(&[1]), bert).unwrap_err().to_string();
     assert!(error.contains("text.question_tokenizer"), "{error}");
 }
 
@@ -337,13 +366,12 @@ fn sequence(dataset: &Arc<Dataset>, samples: &Arc<Samples>, plan: &FeedPlan) -> 
             // Every rank makes every step, although it may have no sample of it.
             let batch = feed.next_batch().unwrap().unwrap();
             assert_eq!(batch.position, steps.position_after(step));
-            for text in &batch.texts {
+            for text in texts(&batch) {
                 let code = batch.voxels[32 * text.volumes[0]];
                 assert_eq!(i32::from(code), samples.rows[text.sample as usize].ids[2]);
             }
-            count += batch.texts.len() as u64;
-            found.extend(batch.texts.iter().map(|text| text.sample));
-            feed.recycle(batch);
+            count += batch.len() as u64;
+            found.extend(batch.texts().map(|text| text.sample));
         }
         let positions = steps.positions(step);
         assert_eq!(count, positions.end - positions.start);
@@ -441,10 +469,8 @@ fn every_position_goes_on_with_other_ranks_readers_and_batches() {
                 for _ in 0..taken {
                     let batch = feed.next_batch().unwrap().unwrap();
                     let end = batch.position as usize;
-                    let begin = end - batch.texts.len();
-                    let texts: Vec<u32> = batch.texts.iter().map(|text| text.sample).collect();
-                    assert_eq!(texts, reference[begin..end]);
-                    feed.recycle(batch);
+                    let begin = end - batch.len();
+                    assert!(batch.texts().map(|text| text.sample).eq(reference[begin..end].iter().copied()));
                 }
             }
         }
@@ -489,13 +515,13 @@ fn a_bad_sample_leaves_its_batch_shorter_and_nothing_else() {
     damage(folder.path(), volume_id(2));
     let skip = |readers| FeedPlan { on_bad_sample: OnBadSample::Skip, ..plan(readers, 2) };
     let reference = run(whole.path(), plan(1, 2));
-    let is_bad = |text: &HostText| text.ids.contains(&2) && text.ids[2] == 2;
+    let is_bad = |text: &Text| text.ids.contains(&2) && text.ids[2] == 2;
     for readers in [1, 3] {
         let fed = run(folder.path(), skip(readers));
         assert_eq!(fed.len(), reference.len());
         for (fed, whole) in fed.iter().zip(&reference) {
             let left = whole.0.iter().filter(|text| !is_bad(text));
-            let key = |text: &HostText| (text.sample_id, text.ids.clone(), text.target_weight);
+            let key = |text: &Text| (text.sample_id, text.ids.clone(), text.target_weight);
             assert!(fed.0.iter().map(key).eq(left.map(key)));
             assert!(!fed.1.contains(&volume_id(2)) && fed.3 == whole.3);
             // Each text still shows its own volume.
@@ -510,7 +536,7 @@ fn a_bad_sample_leaves_its_batch_shorter_and_nothing_else() {
     let mut feed = Feed::start(dataset, samples, FeedPlan { epochs: 1, ..skip(2) }).unwrap();
     let mut bad = Vec::new();
     while let Some(batch) = feed.next_batch() {
-        bad.extend(batch.unwrap().bad);
+        bad.extend(batch.unwrap().bad.clone());
     }
     assert_eq!(bad.len(), 2);
     for bad in bad {
