@@ -19,8 +19,7 @@ use crate::order::steps::share;
 use crate::ring::{self, Consumer, NoBatch, Planner, Work};
 use crate::step_plan::{StepPlan, StepRule};
 use crate::{
-    FeedCursor, FeedError, HostBatch, OnBadSample, Order, QuestionForm, Sequence, StepShare, Steps, Tail, TextForm,
-    TextLayout,
+    FeedCursor, FeedError, HostBatch, OnBadSample, Order, QuestionForm, Sequence, Steps, Tail, TextForm, TextLayout,
 };
 
 /// What to feed and how.
@@ -106,7 +105,7 @@ impl FeedPlan {
 }
 
 /// Batches that the consumer may have without slowing the feed: one that is used, and one that travels to a device.
-const HELD: usize = 2;
+pub const HELD: usize = 2;
 
 impl FeedPlan {
     /// Batches of a feed: what is made ahead, and what the consumer has.
@@ -274,26 +273,22 @@ fn lay_out(
 ) {
     let (mut walk, mut next, cell_bytes) = (sequence.walk(), 0..steps.count(), dataset.voxels().cell_bytes());
     // The step whose micro-batches are laid out, its number, and how many of them are.
-    let (mut step, mut number, mut place) = (StepPlan::default(), 0, 0);
+    let (mut step, mut number, mut place, mut positions) = (StepPlan::default(), 0, 0, Vec::new());
     planner.run(|batch, cells| {
-        if place == step.micro_batches.len() {
+        if place == step.len() {
             number = next.next()?;
-            (step, place) = (StepPlan::default(), 0);
-            let positions: Vec<u32> = steps.positions(number).map(|position| walk.at(position)).collect();
+            place = 0;
+            positions.clear();
+            positions.extend(steps.positions(number).map(|position| walk.at(position)));
             let own = share(positions.len(), plan.order.unit(), plan.rank, plan.world_size);
-            match plan.rule.plan_share(&samples.rows, &positions, own, plan.form) {
-                Ok(planned) => step = planned,
-                Err(problem) => return Some(Err(problem)),
+            if let Err(problem) = plan.rule.plan_share(&mut step, &samples.rows, &positions, own, plan.form) {
+                return Some(Err(problem));
             }
         }
         batch.position = steps.position_after(number);
-        batch.share = StepShare {
-            micro_batch: place,
-            micro_batches: step.micro_batches.len(),
-            targets: step.targets,
-            targetless_groups: step.targetless_groups.clone(),
-        };
-        let planned = &step.micro_batches[place];
+        (batch.share.micro_batch, batch.share.micro_batches, batch.share.targets) = (place, step.len(), step.targets);
+        batch.share.targetless_groups.clone_from(&step.targetless_groups);
+        let planned = step.micro_batch(place);
         place += 1;
         let laid_out = batch.lay_out(&samples.rows, planned, plan.layout(), cell_bytes);
         Some(laid_out.map(|()| cells.extend(batch.cells(cell_bytes))))

@@ -91,7 +91,7 @@ impl Work {
         let way = Steps::new(sequence.samples(), epochs, fed.batch.max(1) as u64, fed.tail, 0)?;
         for step in 0..steps {
             let positions: Vec<u32> = way.positions(step).map(|position| walk.at(position)).collect();
-            for texts in fed.rule.plan(rows, &positions, fed.form)?.micro_batches {
+            for texts in fed.rule.plan(rows, &positions, fed.form)?.micro_batches() {
                 let positions: Vec<usize> = texts.iter().map(|text| text.position as usize).collect();
                 let volumes: BTreeSet<_> = positions.iter().flat_map(|at| &rows[*at].volume_ids).collect();
                 laid_out.add(positions.iter().map(|at| spliced[*at]), volumes.len(), &fed.rule);
