@@ -105,7 +105,7 @@ impl Dataset {
             let found = other.map_or(format!("{} of them", places.all().len()), |place| {
                 format!("volume {} in row {} of shard {}", place.volume, place.row, place.shard)
             });
-            return Err(ShardError::Places { path: self.root.join(crate::places::FILE), expected, found });
+            return Err(ShardError::Kept { path: self.root.join(crate::places::FILE), expected, found });
         }
         Ok(self.places.get_or_init(|| places))
     }

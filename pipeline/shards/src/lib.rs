@@ -6,6 +6,7 @@
 //! - [`read`]: a shard's columns, or one row's voxels; `footer`, `pages`, `page_header`, `runs` and `thrift` check what a shard
 //!   states before anything is unfolded
 //! - [`places`]: where each volume's voxels are, and their hash; [`cell`]: one volume, read by it
+//! - [`texts`]: all samples' token ids, mapped; `kept`: where what follows from the shards, as these two, is kept
 //! - [`members`]: which files belong to a dataset
 //! - [`index`]: the file `dataset.json`, read and written
 //! - [`subset`]: named lists of samples in a dataset
@@ -23,6 +24,7 @@ pub mod dataset;
 pub mod error;
 mod footer;
 pub mod index;
+mod kept;
 pub mod members;
 mod page_header;
 mod pages;
@@ -32,6 +34,7 @@ mod runs;
 pub mod selection;
 pub mod shards;
 pub mod subset;
+pub mod texts;
 mod thrift;
 pub mod write;
 
@@ -43,4 +46,5 @@ pub use places::{Place, Places};
 pub use read::ShardReader;
 pub use selection::{Samples, Selection};
 pub use shards::Shards;
+pub use texts::{Text, Texts};
 pub use write::{FinishedShard, PageLayout, ShardWriter};
