@@ -37,26 +37,22 @@ pub(crate) fn open<T: Kept>(
     index: &DatasetIndex,
     mut make: impl FnMut(Option<T>, Option<WholeFile>) -> Result<Option<T>, ShardError>,
 ) -> Result<T, ShardError> {
-    let folders = [Some(root.to_owned()), cache_of(index)];
-    let folders = || folders.iter().flatten();
     let of_these = |found: &T| found.is_of(index);
-    for folder in folders().filter(|folder| folder.is_dir()) {
-        if let Some(found) = T::read(folder)?.filter(of_these) {
-            return Ok(found);
-        }
-    }
-    for folder in folders() {
-        // The cache's folder; the dataset's is there.
+    for folder in [Some(root.to_owned()), cache_of(index)].iter().flatten() {
+        // The cache's own folder; the dataset's is there.
         if fs::create_dir_all(folder).is_err() {
             continue;
+        }
+        if let Some(found) = T::read(folder)?.filter(of_these) {
+            return Ok(found);
         }
         let handle = File::open(folder).map_err(FileError::of(folder, "open"))?;
         // A file system without locks has each process make it.
         let _ = handle.lock();
-        let earlier = T::read(folder)?;
-        if earlier.as_ref().is_some_and(of_these) {
-            return Ok(earlier.expect("it was just looked at"));
-        }
+        let earlier = match T::read(folder)? {
+            Some(found) if of_these(&found) => return Ok(found),
+            earlier => earlier,
+        };
         // A folder that can't be written is no reason not to read it.
         let Ok(file) = create(folder, T::FILE) else { continue };
         if let Some(made) = make(earlier, Some(file))? {

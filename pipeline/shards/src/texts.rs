@@ -198,6 +198,12 @@ impl Texts {
         Texts::of_bytes(Bytes::Mapped(MappedFile::open(&real)?), root.join(FILE)).map(Some)
     }
 
+    /// Whether these are the texts of the sample shards that the index names.
+    pub fn is_of(&self, index: &DatasetIndex) -> bool {
+        let rows: u64 = index.samples.iter().map(|shard| shard.rows).sum();
+        self.stated.texts == rows && self.stated.shards == kept::identity_of(&index.samples)
+    }
+
     /// How many samples there are.
     pub fn len(&self) -> usize {
         self.stated.texts as usize
@@ -316,8 +322,7 @@ impl Kept for Texts {
     }
 
     fn is_of(&self, index: &DatasetIndex) -> bool {
-        let rows: u64 = index.samples.iter().map(|shard| shard.rows).sum();
-        self.stated.texts == rows && self.stated.shards == kept::identity_of(&index.samples)
+        Texts::is_of(self, index)
     }
 }
 
