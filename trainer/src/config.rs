@@ -37,7 +37,7 @@ pub use clip::{
 };
 pub use compute::{Algorithms, Attention, ComputeConfig, Matmul};
 pub use explain::{AttentionLayer, Chosen, EXPLAIN_MOVED, ExplainConfig, Place};
-pub use order::{DataOrder, MixConfig};
+pub use order::{BucketsConfig, DataOrder, MixChange, MixConfig};
 pub(crate) use recompute::by_part;
 pub use recompute::{PartPolicies, PartPolicy, RecomputeConfig};
 pub use step::{MicroBatch, StepConfig, Within};

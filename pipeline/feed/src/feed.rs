@@ -71,7 +71,7 @@ impl FeedPlan {
     /// The steps over so many samples.
     ///
     /// # Errors
-    /// A rank outside the ranks, fewer samples a step than ranks or than a group, groups that do not divide a step; as
+    /// A rank outside the ranks, fewer samples a step than ranks, groups or buckets that do not divide a step; as
     /// [`Steps::new`].
     pub fn steps(&self, samples: usize) -> Result<Steps, FeedError> {
         let FeedPlan { batch_size: batch, rank, world_size: ranks, .. } = *self;
@@ -82,20 +82,20 @@ impl FeedPlan {
             || format!("{ranks} or more, one sample a rank"),
             || batch.to_string(),
         )?;
-        let unit = self.order.unit().max(1);
+        let unit = self.order.batch_unit().max(1);
         let divides = batch.is_multiple_of(unit);
         FeedError::check(
             "the order",
             divides,
-            || format!("groups that divide the batch of {batch}"),
-            || format!("groups of {unit}"),
+            || format!("texts that come together to divide the batch of {batch}"),
+            || unit.to_string(),
         )?;
         Steps::new(samples as u64, self.epochs, batch as u64, self.tail, self.start)
     }
 
     /// The cursor at a position of the selection with this hash.
     pub fn cursor(&self, selection: [u8; 32], position: u64) -> FeedCursor {
-        FeedCursor { selection, order: self.order, tail: self.tail, position }
+        FeedCursor { selection, order: self.order.clone(), tail: self.tail, position }
     }
 }
 
@@ -140,7 +140,7 @@ impl Feed {
             plan.batch_size > 0 && plan.readers > 0 && plan.depth > 0,
             "batch size, readers and depth are positive"
         );
-        let sequence = Sequence::new(&samples.hash, &samples.rows, plan.order)?;
+        let sequence = Sequence::new(&samples.hash, &samples.rows, &plan.order)?;
         let way = Arc::new(Way { sequence, steps: plan.steps(samples.rows.len())? });
         let left = way.steps.count();
         // Before the readers ask for them at once.

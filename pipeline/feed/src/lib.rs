@@ -28,7 +28,7 @@ pub use batch::{HostBatch, HostText, QuestionForm, StepShare, TextForm};
 pub use cursor::FeedCursor;
 pub use error::FeedError;
 pub use feed::{Feed, FeedPlan};
-pub use order::mix::Weights;
+pub use order::mix::{Changes, Weights};
 pub use order::steps::{Steps, Tail};
 pub use order::{Order, Sequence};
 pub use spliced::{Spliced, Splicing};

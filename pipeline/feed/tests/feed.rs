@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use med2e3_feed::step_plan::PlannedText;
 use med2e3_feed::{
-    Budget, Feed, FeedPlan, HostBatch, HostText, LossGroup, OnBadSample, Order, QuestionForm, Splicing, StepRule, Tail,
-    TextForm, Weights,
+    Budget, Changes, Feed, FeedPlan, HostBatch, HostText, LossGroup, OnBadSample, Order, QuestionForm, Splicing,
+    StepRule, Tail, TextForm, Weights,
 };
 use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::index::DatasetIndex;
@@ -369,10 +369,18 @@ fn many(count: usize) -> (tempfile::TempDir, Arc<Dataset>, Arc<Samples>) {
     (folder, dataset, Arc::new(samples))
 }
 
-fn orders() -> [Order; 4] {
-    let weights = Weights::new(Task::ALL.iter().copied().zip([0.5, 0.3, 0.2])).unwrap();
-    let seed = 3;
-    [Order::Shuffled { seed }, Order::GroupedByVolume { seed, texts: 8 }, Order::Mix { seed, weights }, Order::ById]
+fn orders() -> [Order; 6] {
+    let weights = |stated: [f64; 3]| Weights::new(Task::ALL.iter().copied().zip(stated)).unwrap();
+    let (seed, first) = (3, weights([0.5, 0.3, 0.2]));
+    let then = Changes::new(vec![(1000, weights([0.2, 0.2, 0.6])), (2000, weights([0.0, 1.0, 1.0]))]).unwrap();
+    [
+        Order::Shuffled { seed },
+        Order::GroupedByVolume { seed, texts: 8 },
+        Order::LengthBuckets { seed, window: 64, unit: 8 },
+        Order::Mix { seed, weights: first, then: Changes::default() },
+        Order::Mix { seed, weights: first, then },
+        Order::ById,
+    ]
 }
 
 /// Whether every combination is tried rather than some.
@@ -383,26 +391,51 @@ fn is_thorough() -> bool {
 #[test]
 fn ranks_readers_and_batches_change_nothing_in_the_sequence() {
     let (_folder, dataset, samples) = many(1009);
-    let all = |world_size: usize, readers: usize, batch_size: usize, order| FeedPlan {
-        order,
+    let all = |world_size: usize, readers: usize, batch_size: usize, order: &Order| FeedPlan {
+        order: order.clone(),
         world_size,
         batch_size,
         ..plan(readers, 2)
     };
     for order in orders() {
-        let reference = sequence(&dataset, &samples, &all(1, 1, 64, order));
+        let reference = sequence(&dataset, &samples, &all(1, 1, 64, &order));
         assert_eq!(reference.len(), 3 * 1009);
         for (number, ranks) in [1, 2, 3, 5, 7, 8].into_iter().enumerate() {
             for (place, readers) in [1, 2, 4, 16].into_iter().enumerate() {
                 for (other, batch) in [1, 8, 64].into_iter().enumerate() {
                     let is_tried = is_thorough() || (number + place) % 4 == 0 && (number + other) % 3 != 0;
-                    if is_tried && batch >= ranks && batch % order.unit() == 0 {
-                        let found = sequence(&dataset, &samples, &all(ranks, readers, batch, order));
+                    if is_tried && batch >= ranks && batch % order.batch_unit() == 0 {
+                        let found = sequence(&dataset, &samples, &all(ranks, readers, batch, &order));
                         assert!(found == reference, "{order:?}, {ranks} ranks, {readers} readers, batches of {batch}");
                     }
                 }
             }
         }
+    }
+}
+
+/// Every position before and behind a change of weights, with other ranks, readers and batch.
+#[test]
+fn a_run_goes_on_at_every_position_across_a_change_of_weights() {
+    let (_folder, dataset, samples) = many(61);
+    let [.., changed, _] = orders();
+    let of = |start: u64, number: usize| FeedPlan {
+        order: changed.clone(),
+        start,
+        epochs: 20,
+        tail: Tail::Straddle,
+        world_size: 1 + number % 3,
+        batch_size: 3 + number % 7,
+        ..plan(1 + number % 4, 1)
+    };
+    let reference = sequence(&dataset, &samples, &of(900, 0));
+    let by = if is_thorough() { 1 } else { 7 };
+    for start in (990..1020).chain((900..1220).step_by(by)) {
+        assert_eq!(
+            sequence(&dataset, &samples, &of(start, start as usize)),
+            reference[start as usize - 900..],
+            "{start}"
+        );
     }
 }
 
@@ -414,11 +447,11 @@ fn every_position_goes_on_with_other_ranks_readers_and_batches() {
     for order in orders() {
         for tail in [Tail::Keep, Tail::Straddle] {
             let of = |start: u64, number: usize| {
-                let unit = order.unit();
+                let unit = order.batch_unit();
                 let world_size = 1 + number % 3;
                 let batch_size = (world_size + number % 7).next_multiple_of(unit);
                 FeedPlan {
-                    order,
+                    order: order.clone(),
                     tail,
                     start,
                     world_size,
@@ -428,7 +461,7 @@ fn every_position_goes_on_with_other_ranks_readers_and_batches() {
                 }
             };
             let reference = sequence(&dataset, &samples, &of(0, 0));
-            for start in (0..=2 * count).step_by(order.unit()) {
+            for start in (0..=2 * count).step_by(order.batch_unit()) {
                 let first = of(start as u64, start);
                 // Some steps of one feed, and the rest by another.
                 let steps = first.steps(count).unwrap();
@@ -461,7 +494,11 @@ fn plans_that_do_not_fit_are_refused_by_name() {
         (FeedPlan { rank: 2, world_size: 2, ..plan.clone() }, "the rank: expected 0 to below 2, the ranks, found 2"),
         (
             FeedPlan { order: Order::GroupedByVolume { seed: 1, texts: 2 }, ..plan.clone() },
-            "the order: expected groups that divide the batch of 3, found groups of 2",
+            "the order: expected texts that come together to divide the batch of 3, found 2",
+        ),
+        (
+            FeedPlan { order: Order::LengthBuckets { seed: 1, window: 4, unit: 2 }, ..plan.clone() },
+            "the order: expected texts that come together to divide the batch of 3, found 2",
         ),
         (
             FeedPlan { start: 61, ..plan.clone() },

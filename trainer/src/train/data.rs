@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use med2e3_feed::{FeedError, Steps};
+use med2e3_feed::{FeedError, Steps, Tail};
 use med2e3_program::note;
 use med2e3_schemas::sample::{SampleRow, Split, Task};
 use med2e3_shards::{Dataset, Samples, Selection, places};
@@ -47,6 +47,19 @@ impl TrainData {
     ) -> Result<u64, TrainerError> {
         let steps = Steps::new(self.samples.rows.len() as u64, config.epochs, batch as u64, config.tail, position);
         total_steps(steps, done, config.max_steps)
+    }
+
+    /// What becomes of the samples that are too few for a step, where there are some.
+    pub(super) fn tail_in_words(&self, config: &DataConfig, batch: usize, position: u64) -> Option<String> {
+        let samples = self.samples.rows.len() as u64;
+        let rest = Steps::new(samples, config.epochs, batch as u64, config.tail, position).ok()?.rest();
+        (rest > 0).then(|| match config.tail {
+            Tail::Keep => format!("the last step of an epoch has {rest} of {batch} samples"),
+            Tail::Drop => {
+                format!("an epoch leaves out its last {rest} of {samples} samples, too few for a step of {batch}")
+            }
+            Tail::Straddle => format!("the last step of the last epoch has {rest} of {batch} samples"),
+        })
     }
 
     /// Whether the micro-batches that wait on the host fit the machine's memory, of so many texts a step and so many volumes at
@@ -149,5 +162,28 @@ mod tests {
         assert_eq!(waiting(false, 1), (12, 12 * batch(1)));
         assert_eq!(waiting(false, usize::MAX), (12, 12 * batch(4)));
         assert_eq!(waiting(true, 2), (24, 24 * batch(2)));
+    }
+
+    #[test]
+    fn the_samples_of_a_tail_are_counted_beforehand() {
+        let folder = tempfile::tempdir().unwrap();
+        write_dataset(folder.path());
+        let text = BASE.replace("DATASET", folder.path().to_str().unwrap());
+        let mut config: TrainConfig = parse("run.toml", &text, &["data.epochs=3".to_owned()]).unwrap();
+        let data = TrainData::open(&config.data, false).unwrap();
+        let samples = data.samples.rows.len();
+        let batch = samples - 1;
+        let mut said = |tail, batch: usize, position| {
+            config.data.tail = tail;
+            data.tail_in_words(&config.data, batch, position)
+        };
+        assert_eq!(said(Tail::Keep, batch, 0), Some(format!("the last step of an epoch has 1 of {batch} samples")));
+        let left_out = format!("an epoch leaves out its last 1 of {samples} samples, too few for a step of {batch}");
+        assert_eq!(said(Tail::Drop, batch, 0), Some(left_out));
+        let last = format!("the last step of the last epoch has 3 of {batch} samples");
+        assert_eq!(said(Tail::Straddle, batch, 0), Some(last));
+        for tail in [Tail::Keep, Tail::Drop, Tail::Straddle] {
+            assert_eq!(said(tail, samples, 0), None);
+        }
     }
 }
