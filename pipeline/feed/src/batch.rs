@@ -1,8 +1,8 @@
 //! One batch in host memory: voxel codes of distinct volumes, token ids and labels of the texts that show them.
 
 use med2e3_schemas::Id;
-use med2e3_schemas::sample::{IGNORED, IMAGE3D, SampleRow};
-use med2e3_shards::{Dataset, ShardError};
+use med2e3_schemas::sample::{IGNORED, IMAGE3D};
+use med2e3_shards::{Dataset, Samples, ShardError, Text};
 use serde::{Deserialize, Serialize};
 
 use crate::step_plan::PlannedText;
@@ -86,14 +86,14 @@ impl StepShare {
 }
 
 impl HostBatch {
-    /// Fills texts and volumes with planned samples of `rows`.
+    /// Fills texts and volumes with planned samples.
     ///
     /// # Errors
     /// A sample that has no such form, or whose volume can't be read.
     pub fn fill(
         &mut self,
         dataset: &Dataset,
-        rows: &[SampleRow],
+        samples: &Samples,
         planned: &[PlannedText],
         form: TextForm,
         question: QuestionForm,
@@ -102,17 +102,17 @@ impl HostBatch {
         self.texts.clear();
         self.bad.clear();
         for planned in planned {
-            let sample = &rows[planned.position as usize];
-            let text = text_of(sample, form)?;
-            let shown = volumes_of(sample, text.ids)?;
+            let sample = samples.text(planned.position as usize)?;
+            let text = text_of(&sample, form)?;
+            let shown = volumes_of(&sample, text.ids)?;
             let labels = text.targets.iter().zip(text.ids);
             self.texts.push(HostText {
                 sample: planned.position,
                 sample_id: sample.sample_id,
                 ids: wide(text.ids),
                 labels: labels.map(|(&is_target, &id)| if is_target { i64::from(id) } else { IGNORED }).collect(),
-                volumes: shown.iter().map(|id| place_of(&mut self.volume_ids, *id)).collect(),
-                question_ids: wide(question_of(sample, question)?),
+                volumes: shown.map(|id| place_of(&mut self.volume_ids, id)).collect(),
+                question_ids: wide(question_of(&sample, question)?),
                 target_weight: planned.target_weight,
             });
         }
@@ -132,7 +132,7 @@ impl HostBatch {
     pub fn fill_without_bad(
         &mut self,
         dataset: &Dataset,
-        rows: &[SampleRow],
+        samples: &Samples,
         planned: &[PlannedText],
         form: TextForm,
         question: QuestionForm,
@@ -140,7 +140,7 @@ impl HostBatch {
         let (mut left, mut bad) = (planned.to_vec(), Vec::new());
         loop {
             // Each time with fewer texts: those that show the volume that was met.
-            match self.fill(dataset, rows, &left, form, question) {
+            match self.fill(dataset, samples, &left, form, question) {
                 Err(FeedError::Shard(ShardError::Cell { path, row, volume, problem })) => {
                     let place = self.volume_ids.iter().position(|id| *id == volume);
                     let shows = |text: &HostText| place.is_some_and(|place| text.volumes.contains(&place));
@@ -175,36 +175,40 @@ fn wide(ids: &[i32]) -> Vec<i64> {
     ids.iter().map(|&id| i64::from(id)).collect()
 }
 
-struct Text<'a> {
+struct Form<'a> {
     ids: &'a [i32],
     // Whether each of them is a target.
     targets: Vec<bool>,
 }
 
-fn text_of(sample: &SampleRow, form: TextForm) -> Result<Text<'_>, FeedError> {
+fn text_of<'a>(sample: &Text<'a>, form: TextForm) -> Result<Form<'a>, FeedError> {
     let error = |problem: &str| FeedError::Sample { sample: sample.sample_id, problem: problem.to_owned() };
     let end = sample.ids.len() as u32;
-    if sample.target_spans.iter().any(|&(start, stop)| start > stop || stop > end) {
+    if sample.target_spans.iter().any(|&[start, stop]| start > stop || stop > end) {
         return Err(error("a target span is outside the ids"));
     }
     match form {
-        TextForm::Conversation => Ok(Text { ids: &sample.ids, targets: sample.targets() }),
+        TextForm::Conversation => {
+            let mut targets = vec![false; sample.ids.len()];
+            sample.target_spans.iter().for_each(|&[start, stop]| targets[start as usize..stop as usize].fill(true));
+            Ok(Form { ids: sample.ids, targets })
+        }
         TextForm::Pretrain => {
-            let ids = sample.pretrain_ids.as_deref().ok_or_else(|| error("only captions have a pretrain form"))?;
-            Ok(Text { ids, targets: ids.iter().map(|id| *id != IMAGE3D).collect() })
+            let ids = sample.pretrain_ids.ok_or_else(|| error("only captions have a pretrain form"))?;
+            Ok(Form { ids, targets: ids.iter().map(|id| *id != IMAGE3D).collect() })
         }
         TextForm::Prompt => {
             let first = sample.target_spans.first().ok_or_else(|| error("no target span, so no end of the prompt"))?;
-            let ids = &sample.ids[..first.0 as usize];
-            Ok(Text { ids, targets: vec![false; ids.len()] })
+            let ids = &sample.ids[..first[0] as usize];
+            Ok(Form { ids, targets: vec![false; ids.len()] })
         }
     }
 }
 
-fn question_of(sample: &SampleRow, form: QuestionForm) -> Result<&[i32], FeedError> {
+fn question_of<'a>(sample: &Text<'a>, form: QuestionForm) -> Result<&'a [i32], FeedError> {
     match form {
-        QuestionForm::Llm => Ok(&sample.question_ids_llm),
-        QuestionForm::Bert => sample.question_ids_bert.as_deref().ok_or_else(|| FeedError::Sample {
+        QuestionForm::Llm => Ok(sample.question_ids_llm),
+        QuestionForm::Bert => sample.question_ids_bert.ok_or_else(|| FeedError::Sample {
             sample: sample.sample_id,
             problem: "no question in a text encoder's tokens; prepare with text.question_tokenizer".into(),
         }),
@@ -212,10 +216,12 @@ fn question_of(sample: &SampleRow, form: QuestionForm) -> Result<&[i32], FeedErr
 }
 
 /// The volumes that a text shows; those that its form leaves out are the last ones.
-fn volumes_of<'a>(sample: &'a SampleRow, ids: &[i32]) -> Result<&'a [Id], FeedError> {
+fn volumes_of<'a>(sample: &Text<'a>, ids: &[i32]) -> Result<impl Iterator<Item = Id> + use<'a>, FeedError> {
     let shown = ids.iter().filter(|id| **id == IMAGE3D).count();
-    sample.volume_ids.get(..shown).ok_or_else(|| FeedError::Sample {
-        sample: sample.sample_id,
-        problem: format!("its ids show {shown} volumes, it names {}", sample.volume_ids.len()),
-    })
+    let named = sample.volume_ids.len();
+    if shown > named {
+        let problem = format!("its ids show {shown} volumes, it names {named}");
+        return Err(FeedError::Sample { sample: sample.sample_id, problem });
+    }
+    Ok(sample.volume_ids.iter().take(shown))
 }

@@ -140,8 +140,8 @@ impl Feed {
             plan.batch_size > 0 && plan.readers > 0 && plan.depth > 0,
             "batch size, readers and depth are positive"
         );
-        let sequence = Sequence::new(&samples.hash, &samples.rows, &plan.order)?;
-        let way = Arc::new(Way { sequence, steps: plan.steps(samples.rows.len())? });
+        let sequence = Sequence::new(&samples.hash, &samples, &plan.order)?;
+        let way = Arc::new(Way { sequence, steps: plan.steps(samples.len())? });
         let left = way.steps.count();
         // Before the readers ask for them at once.
         dataset.places()?;
@@ -211,7 +211,7 @@ fn read(
     for number in 0..steps.count() {
         let positions: Vec<u32> = steps.positions(number).map(|position| walk.at(position)).collect();
         let own = share(positions.len(), plan.order.unit(), plan.rank, plan.world_size);
-        let step = plan.rule.plan_share(&samples.rows, &positions, own, plan.form);
+        let step = plan.rule.plan_share(samples, &positions, own, plan.form);
         let count = step.as_ref().map_or(1, |step| step.micro_batches.len());
         let mut of_this_reader = Vec::new();
         for place in 0..count {
@@ -252,7 +252,7 @@ fn fill(
         OnBadSample::Fail => HostBatch::fill,
         OnBadSample::Skip => HostBatch::fill_without_bad,
     };
-    fill(&mut buffer, dataset, &samples.rows, &step.micro_batches[place], plan.form, plan.question)?;
+    fill(&mut buffer, dataset, samples, &step.micro_batches[place], plan.form, plan.question)?;
     buffer.position = position;
     buffer.share = StepShare {
         micro_batch: place,

@@ -1,7 +1,8 @@
 //! The length of a text once its volumes are spliced into it, and its targets: what a step is planned from before a voxel is
 //! read.
 
-use med2e3_schemas::sample::{IMAGE3D, SampleRow};
+use med2e3_schemas::sample::IMAGE3D;
+use med2e3_shards::Text;
 
 use crate::TextForm;
 
@@ -27,15 +28,18 @@ pub struct Splicing {
 
 impl Splicing {
     /// What becomes of a sample's text; `None` where it has no such form.
-    pub fn of(self, sample: &SampleRow, form: TextForm) -> Option<Spliced> {
+    pub fn of(self, text: &Text<'_>, form: TextForm) -> Option<Spliced> {
         let ids = match form {
-            TextForm::Pretrain => sample.pretrain_ids.as_deref()?,
-            TextForm::Conversation | TextForm::Prompt => sample.ids.as_slice(),
+            TextForm::Pretrain => text.pretrain_ids?,
+            TextForm::Conversation | TextForm::Prompt => text.ids,
         };
-        let targets = sample.targets();
-        let is_target = |at: usize| match form {
+        let mut spans = text.target_spans.iter().peekable();
+        let mut is_target = |at: usize| match form {
             TextForm::Pretrain => true,
-            TextForm::Conversation => targets[at],
+            TextForm::Conversation => {
+                while spans.next_if(|span| span[1] as usize <= at).is_some() {}
+                spans.peek().is_some_and(|span| span[0] as usize <= at)
+            }
             TextForm::Prompt => false,
         };
         let (mut spliced, mut position, mut first) = (Spliced::default(), 0, None);

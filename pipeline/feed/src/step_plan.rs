@@ -6,8 +6,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use med2e3_schemas::Id;
-use med2e3_schemas::sample::SampleRow;
+use med2e3_shards::{Samples, Text};
 use serde::{Deserialize, Serialize};
 
 use crate::spliced::{Spliced, Splicing};
@@ -80,12 +79,12 @@ impl StepRule {
         width_multiple: 1,
     };
 
-    /// The plan of the step whose samples are those at `positions` of `rows`, in the order of the epoch.
+    /// The plan of the step whose samples are those at `positions`, in the order of the epoch.
     ///
     /// # Errors
-    /// A sample that has no such form.
-    pub fn plan(&self, rows: &[SampleRow], positions: &[u32], form: TextForm) -> Result<StepPlan, FeedError> {
-        self.plan_share(rows, positions, 0..positions.len(), form)
+    /// A sample that has no such form, or whose text does not read.
+    pub fn plan(&self, samples: &Samples, positions: &[u32], form: TextForm) -> Result<StepPlan, FeedError> {
+        self.plan_share(samples, positions, 0..positions.len(), form)
     }
 
     /// The same for one rank, whose share of the step is `own`: its micro-batches, with what each target counts in the whole step,
@@ -95,13 +94,14 @@ impl StepRule {
     /// As [`StepRule::plan`].
     pub fn plan_share(
         &self,
-        rows: &[SampleRow],
+        samples: &Samples,
         positions: &[u32],
         own: Range<usize>,
         form: TextForm,
     ) -> Result<StepPlan, FeedError> {
-        let texts = positions.iter().map(|&position| self.text(&rows[position as usize], form));
-        let texts = texts.collect::<Result<Vec<Spliced>, _>>()?;
+        let found = positions.iter().map(|&position| samples.text(position as usize));
+        let found = found.collect::<Result<Vec<Text<'_>>, _>>()?;
+        let texts = found.iter().map(|text| self.text(text, form)).collect::<Result<Vec<Spliced>, _>>()?;
         let size = match self.loss_group {
             LossGroup::All => positions.len().max(1),
             LossGroup::Of(size) => size,
@@ -114,8 +114,9 @@ impl StepRule {
         };
         let empty = targets.iter().enumerate().filter(|(_, targets)| **targets == 0);
         Ok(StepPlan {
-            micro_batches: self
-                .cut(rows, &positions[own.clone()], &texts[own.clone()], |place| weight(own.start + place)),
+            micro_batches: self.cut(&found[own.clone()], &positions[own.clone()], &texts[own.clone()], |place| {
+                weight(own.start + place)
+            }),
             targets: targets.iter().sum(),
             targetless_groups: empty.map(|(group, _)| group).collect(),
         })
@@ -126,9 +127,9 @@ impl StepRule {
         length.next_multiple_of(self.width_multiple)
     }
 
-    fn text(&self, sample: &SampleRow, form: TextForm) -> Result<Spliced, FeedError> {
-        self.splicing.of(sample, form).ok_or_else(|| FeedError::Sample {
-            sample: sample.sample_id,
+    fn text(&self, text: &Text<'_>, form: TextForm) -> Result<Spliced, FeedError> {
+        self.splicing.of(text, form).ok_or_else(|| FeedError::Sample {
+            sample: text.sample_id,
             problem: "only captions have a pretrain form".into(),
         })
     }
@@ -137,7 +138,7 @@ impl StepRule {
     /// micro-batch of its own.
     fn cut(
         &self,
-        rows: &[SampleRow],
+        found: &[Text<'_>],
         positions: &[u32],
         texts: &[Spliced],
         weight: impl Fn(usize) -> f32,
@@ -149,8 +150,9 @@ impl StepRule {
                 .map(|(&position, place)| PlannedText { position, target_weight: weight(place) });
             return vec![planned.collect()];
         }
-        let volumes = |place: &usize| rows[positions[*place] as usize].volume_ids.as_slice();
-        let mut longest: HashMap<Option<&Id>, usize> = HashMap::new();
+        // Numbered as their ids are sorted.
+        let volumes = |place: &usize| found[*place].volume_ids.numbers();
+        let mut longest: HashMap<Option<&u32>, usize> = HashMap::new();
         for (place, text) in texts.iter().enumerate() {
             let most = longest.entry(volumes(&place).first()).or_default();
             *most = text.length.max(*most);
@@ -165,8 +167,8 @@ impl StepRule {
         let (mut micro_batches, mut open) = (Vec::new(), Open::default());
         for place in places {
             let width = self.width(open.width.max(texts[place].length));
-            let is_new = |id: &&Id| !open.volumes.contains(id);
-            let new: Vec<&Id> = volumes(&place).iter().filter(is_new).collect();
+            let is_new = |volume: &&u32| !open.volumes.contains(volume);
+            let new: Vec<&u32> = volumes(&place).iter().filter(is_new).collect();
             let fits = (open.texts.len() + 1).saturating_mul(width) <= self.budget.tokens
                 && open.volumes.len() + new.len() <= self.budget.volumes;
             if !fits && !open.texts.is_empty() {
@@ -185,6 +187,6 @@ impl StepRule {
 #[derive(Default)]
 struct Open<'a> {
     texts: Vec<PlannedText>,
-    volumes: std::collections::HashSet<&'a Id>,
+    volumes: std::collections::HashSet<&'a u32>,
     width: usize,
 }

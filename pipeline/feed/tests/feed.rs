@@ -15,7 +15,7 @@ use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample::{self, IMAGE3D, SampleRow, Split, Task, Topic};
 use med2e3_schemas::volume::{self, VolumeRow, VoxelCode, VoxelFormat};
 use med2e3_schemas::{Id, SCHEMA_VERSION};
-use med2e3_shards::{Dataset, PageLayout, Samples, Selection, ShardWriter};
+use med2e3_shards::{Dataset, PageLayout, SampleRows, Samples, Selection, ShardWriter};
 
 const VOLUMES: usize = 11;
 const MISSING: usize = 4;
@@ -148,19 +148,20 @@ fn run(root: &Path, plan: FeedPlan) -> Vec<Gist> {
 fn every_sample_comes_once_an_epoch_with_its_own_voxels() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
-    let (_, samples) = open(folder.path(), &[Task::Caption, Task::OpenVqa]);
-    assert_eq!((samples.rows.len(), samples.without_volume), (2 * (VOLUMES - 1), 2));
+    let (dataset, samples) = open(folder.path(), &[Task::Caption, Task::OpenVqa]);
+    let rows = dataset.rows(&samples).unwrap();
+    assert_eq!((samples.len(), samples.without_volume), (2 * (VOLUMES - 1), 2));
     let gists = run(folder.path(), plan(2, 2));
-    let per_epoch = samples.rows.len().div_ceil(3);
+    let per_epoch = samples.len().div_ceil(3);
     assert_eq!(gists.len(), 3 * per_epoch);
     for epoch in gists.chunks(per_epoch) {
         let mut seen: Vec<u32> = epoch.iter().flat_map(|gist| gist.0.iter().map(|text| text.sample)).collect();
         seen.sort_unstable();
-        assert!(seen.into_iter().eq(0..samples.rows.len() as u32));
+        assert!(seen.into_iter().eq(0..samples.len() as u32));
     }
     for (texts, volumes, voxels, _) in &gists {
         for text in texts {
-            let row = &samples.rows[text.sample as usize];
+            let row = &rows[text.sample as usize];
             assert_eq!((text.sample_id, text.volumes.len()), (row.sample_id, 1));
             let place = text.volumes[0];
             assert_eq!(volumes[place], row.volume_ids[0]);
@@ -244,15 +245,15 @@ fn prompts_end_where_the_answer_begins_and_pretrain_holds_captions_only() {
     write(folder.path());
     let (dataset, samples) = open(folder.path(), &[Task::Caption]);
     let mut batch = HostBatch::default();
-    batch.fill(&dataset, &samples.rows, &planned(&[0, 1]), TextForm::Prompt, QuestionForm::Llm).unwrap();
+    batch.fill(&dataset, &samples, &planned(&[0, 1]), TextForm::Prompt, QuestionForm::Llm).unwrap();
     assert!(batch.texts.iter().all(|text| text.ids.len() == 3 && text.labels == [-100; 3]));
-    batch.fill(&dataset, &samples.rows, &planned(&[0]), TextForm::Pretrain, QuestionForm::Llm).unwrap();
+    batch.fill(&dataset, &samples, &planned(&[0]), TextForm::Pretrain, QuestionForm::Llm).unwrap();
     let text = &batch.texts[0];
     assert_eq!((text.ids[0], text.labels[0]), (i64::from(IMAGE3D), -100));
     assert_eq!(text.labels[1..], text.ids[1..]);
 
     let (dataset, samples) = open(folder.path(), &[Task::OpenVqa]);
-    assert!(batch.fill(&dataset, &samples.rows, &planned(&[0]), TextForm::Pretrain, QuestionForm::Llm).is_err());
+    assert!(batch.fill(&dataset, &samples, &planned(&[0]), TextForm::Pretrain, QuestionForm::Llm).is_err());
 }
 
 #[test]
@@ -260,26 +261,33 @@ fn a_row_brings_each_volume_that_its_text_shows() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
     let (dataset, samples) = open(folder.path(), &[Task::Caption]);
-    let mut rows = samples.rows.clone();
+    let mut rows = dataset.rows(&samples).unwrap();
+    let own = rows.clone();
     let several = |ids: Vec<i32>, volumes: &[usize]| SampleRow {
         target_spans: vec![(ids.len() as u32 - 1, ids.len() as u32)],
         volume_ids: volumes.iter().map(|&i| volume_id(i)).collect(),
         ids,
-        ..samples.rows[0].clone()
+        ..own[0].clone()
     };
     rows[0] = several(vec![1, IMAGE3D, 5, IMAGE3D, 6], &[2, 7]);
     rows[1] = several(vec![1, 5, 6], &[3]);
     rows[2] = several(vec![IMAGE3D, IMAGE3D, 6], &[1]);
     let mut batch = HostBatch::default();
     let mut fill = |positions: &[u32]| {
-        batch.fill(&dataset, &rows, &planned(positions), TextForm::Conversation, QuestionForm::Llm)?;
+        batch.fill(
+            &dataset,
+            &Samples::of_rows(&rows),
+            &planned(positions),
+            TextForm::Conversation,
+            QuestionForm::Llm,
+        )?;
         let shown: Vec<Vec<usize>> = batch.texts.iter().map(|text| text.volumes.clone()).collect();
         Ok::<_, med2e3_feed::FeedError>((shown, batch.voxels.clone()))
     };
     let (shown, voxels) = fill(&[1, 0, 3, 0]).unwrap();
     assert_eq!(shown, [vec![], vec![0, 1], vec![2], vec![0, 1]]);
     let cell = dataset.voxels().cell_bytes();
-    let last = samples.rows[3].volume_ids[0];
+    let last = own[3].volume_ids[0];
     let number = (0..VOLUMES).find(|&i| volume_id(i) == last).unwrap();
     assert_eq!(voxels, [vec![2; cell], vec![7; cell], vec![number as u8; cell]].concat());
     let error = fill(&[2]).unwrap_err().to_string();
@@ -291,15 +299,17 @@ fn questions_come_in_the_tokens_that_are_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
     let (dataset, samples) = open(folder.path(), &[Task::Caption]);
-    let mut rows = samples.rows.clone();
+    let mut rows = dataset.rows(&samples).unwrap();
     rows[1].question_ids_bert = Some(vec![2, 3]);
     let mut batch = HostBatch::default();
-    batch.fill(&dataset, &rows, &planned(&[0, 1]), TextForm::Prompt, QuestionForm::Bert).unwrap();
+    batch.fill(&dataset, &Samples::of_rows(&rows), &planned(&[0, 1]), TextForm::Prompt, QuestionForm::Bert).unwrap();
     let first = i64::from(rows[0].question_ids_bert.as_ref().unwrap()[1]);
     assert_eq!((&batch.texts[0].question_ids, &batch.texts[1].question_ids), (&vec![2, first, 3], &vec![2, 3]));
     rows[1].question_ids_bert = None;
-    let error =
-        batch.fill(&dataset, &rows, &planned(&[1]), TextForm::Prompt, QuestionForm::Bert).unwrap_err().to_string();
+    let error = batch
+        .fill(&dataset, &Samples::of_rows(&rows), &planned(&[1]), TextForm::Prompt, QuestionForm::Bert)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("text.question_tokenizer"), "{error}");
 }
 
@@ -329,7 +339,7 @@ fn sequence(dataset: &Arc<Dataset>, samples: &Arc<Samples>, plan: &FeedPlan) -> 
     let mut feeds: Vec<Feed> = (0..plan.world_size)
         .map(|rank| Feed::start(dataset.clone(), samples.clone(), FeedPlan { rank, ..plan.clone() }).unwrap())
         .collect();
-    let steps = plan.steps(samples.rows.len()).unwrap();
+    let steps = plan.steps(samples.len()).unwrap();
     let mut found = Vec::new();
     for step in 0..steps.count() {
         let mut count = 0;
@@ -339,7 +349,7 @@ fn sequence(dataset: &Arc<Dataset>, samples: &Arc<Samples>, plan: &FeedPlan) -> 
             assert_eq!(batch.position, steps.position_after(step));
             for text in &batch.texts {
                 let code = batch.voxels[32 * text.volumes[0]];
-                assert_eq!(i32::from(code), samples.rows[text.sample as usize].ids[2]);
+                assert_eq!(i32::from(code), samples.text(text.sample as usize).unwrap().ids[2]);
             }
             count += batch.texts.len() as u64;
             found.extend(batch.texts.iter().map(|text| text.sample));
@@ -357,7 +367,7 @@ fn many(count: usize) -> (tempfile::TempDir, Arc<Dataset>, Arc<Samples>) {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
     let (dataset, samples) = open(folder.path(), &[Task::Caption, Task::OpenVqa]);
-    let own = &samples.rows;
+    let own = dataset.rows(&samples).unwrap();
     let row = |number: usize| SampleRow {
         sample_id: Id::of_volume(&format!("text {number}")),
         task: Task::ALL[number % 3],
@@ -365,7 +375,7 @@ fn many(count: usize) -> (tempfile::TempDir, Arc<Dataset>, Arc<Samples>) {
     };
     let mut rows: Vec<SampleRow> = (0..count).map(row).collect();
     rows.sort_by_key(|row| row.sample_id);
-    let samples = Samples { rows, without_volume: 0, hash: [9; 32] };
+    let samples = SampleRows { rows, without_volume: 0, hash: [9; 32] }.samples();
     (folder, dataset, Arc::new(samples))
 }
 
@@ -513,7 +523,7 @@ fn plans_that_do_not_fit_are_refused_by_name() {
 fn damage(root: &Path, volume: Id) {
     let dataset = Dataset::open(root).unwrap();
     let place = *dataset.places().unwrap().all().iter().find(|place| place.volume == volume).unwrap();
-    let path = dataset.volume_shards()[place.shard as usize].path().to_owned();
+    let path = dataset.volume_shards().nth(place.shard as usize).unwrap().unwrap().path().to_owned();
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[place.offset as usize] ^= 16;
     std::fs::write(&path, bytes).unwrap();

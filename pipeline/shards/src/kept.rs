@@ -62,6 +62,13 @@ pub(crate) fn open<T: Kept>(
     Ok(make(None, None)?.expect("memory takes it"))
 }
 
+/// What the dataset's folder or the user's cache holds, where it is of the dataset's shards and as it was written.
+pub(crate) fn find<T: Kept>(root: &Path, index: &DatasetIndex) -> Option<T> {
+    let folders = [Some(root.to_owned()), cache_of(index)];
+    let found = folders.iter().flatten().find_map(|folder| T::read(folder).ok().flatten().filter(|it| it.is_of(index)));
+    found
+}
+
 /// Starts the file in a folder.
 ///
 /// # Errors

@@ -10,7 +10,7 @@
 //! - [`members`]: which files belong to a dataset
 //! - [`index`]: the file `dataset.json`, read and written
 //! - [`subset`]: named lists of samples in a dataset
-//! - [`shards`]: the shards that the index names, opened
+//! - [`shards`]: the shards that the index names, opened; `unopened`: one that is opened when it is first read
 //! - [`dataset`]: a dataset's folder, opened; [`cohort`]: what tells whether two of its splits share something
 //! - [`selection`]: which samples, and the identity of the choice
 //! - [`error`]: the crate's one error type
@@ -36,6 +36,7 @@ pub mod shards;
 pub mod subset;
 pub mod texts;
 mod thrift;
+mod unopened;
 pub mod write;
 
 pub use dataset::Dataset;
@@ -44,7 +45,7 @@ pub use index::{read_index, write_index};
 pub use members::Members;
 pub use places::{Place, Places};
 pub use read::ShardReader;
-pub use selection::{Samples, Selection};
+pub use selection::{SampleRows, Samples, Selection};
 pub use shards::Shards;
 pub use texts::{Text, Texts};
 pub use write::{FinishedShard, PageLayout, ShardWriter};

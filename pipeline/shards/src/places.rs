@@ -5,7 +5,6 @@
 //! hash guards every bit and is compared before anything is believed; Arrow's own reader of files allocates what a damaged one
 //! states. It is read as a whole, never mapped: one that is cut short meanwhile can't end the process.
 
-use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -94,6 +93,8 @@ pub struct Places {
     places: Vec<Place>,
     // The first place of each shard, and their number at the end.
     starts: Vec<usize>,
+    // Numbers of places, in the order of their volumes.
+    by_volume: Vec<u32>,
 }
 
 impl Places {
@@ -114,6 +115,11 @@ impl Places {
         })
     }
 
+    /// What the dataset's folder or the user's cache holds, where it is of the dataset's shards and as it was written.
+    pub(crate) fn kept(root: &Path, index: &DatasetIndex) -> Option<Places> {
+        kept::find(root, index)
+    }
+
     /// Writes the places of a dataset to its folder, unless they are there. `earlier` runs' places of shards that did not change
     /// are taken over; a file that does not read is made again.
     ///
@@ -128,7 +134,9 @@ impl Places {
     /// Whether these are the places of the shards that the index names.
     pub fn is_of(&self, index: &DatasetIndex) -> bool {
         let identities = index.volumes.iter().map(kept::shard_identity);
+        let rows = self.starts.windows(2).map(|pair| (pair[1] - pair[0]) as u64);
         self.cell_bytes == index.voxels.cell_bytes()
+            && rows.eq(index.volumes.iter().map(|entry| entry.rows))
             && self.shards.iter().map(|shard| shard.identity.as_str()).eq(identities.collect::<Vec<_>>())
     }
 
@@ -193,7 +201,6 @@ impl Places {
             expected: expected.into(),
             found,
         };
-        let mut volumes = HashSet::with_capacity(places.len());
         let mut starts = vec![0];
         let mut at = 0;
         for (shard, bytes) in bytes.into_iter().enumerate() {
@@ -210,9 +217,6 @@ impl Places {
                 if place.offset < end || stop.is_none() {
                     return Err(problem("places behind one another within their shard", words()));
                 }
-                if !volumes.insert(place.volume) {
-                    return Err(problem("each volume once", format!("volume {} twice", place.volume)));
-                }
                 end = stop.unwrap_or(end);
                 at += 1;
             }
@@ -221,7 +225,19 @@ impl Places {
         if at < places.len() {
             return Err(problem(&format!("places in {} shards", shards.len()), format!("shard {}", places[at].shard)));
         }
-        Ok(Places { cell_bytes, shards, places, starts })
+        let volume = |number: &u32| places[*number as usize].volume;
+        let mut by_volume: Vec<u32> = (0..places.len() as u32).collect();
+        by_volume.sort_unstable_by_key(volume);
+        if let Some(pair) = by_volume.windows(2).find(|pair| volume(&pair[0]) == volume(&pair[1])) {
+            return Err(problem("each volume once", format!("volume {} twice", volume(&pair[0]))));
+        }
+        Ok(Places { cell_bytes, shards, places, starts, by_volume })
+    }
+
+    /// The place of a volume.
+    pub fn find(&self, volume: Id) -> Option<&Place> {
+        let at = self.by_volume.binary_search_by_key(&volume, |number| self.places[*number as usize].volume).ok()?;
+        Some(&self.places[self.by_volume[at] as usize])
     }
 
     /// The place of a row; `None` where there is no such row.

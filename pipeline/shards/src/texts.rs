@@ -246,6 +246,14 @@ impl Texts {
         self.entry(row).first_volume()
     }
 
+    /// How many volumes it names; 255 stands for that or more.
+    ///
+    /// # Panics
+    /// As [`Texts::id`].
+    pub fn volume_count(&self, row: usize) -> usize {
+        self.entry(row).volumes.into()
+    }
+
     /// How many token ids its whole pair has.
     ///
     /// # Panics
@@ -271,11 +279,13 @@ impl Texts {
         let range = entry.range(parts.words.len());
         let words = range.and_then(|range| parts.words.get(range)).filter(|words| entry.xxh3 == hash(entry.id, words));
         let text = words.and_then(|words| record::text(&entry, words, parts.volumes));
-        text.ok_or_else(|| ShardError::Kept {
-            path: self.path.clone(),
-            expected: format!("the record of sample {} with xxh3 {:016x}", entry.id, entry.xxh3),
-            found: "other contents".into(),
-        })
+        let expected = || format!("the record of sample {} with xxh3 {:016x}", entry.id, entry.xxh3);
+        text.ok_or_else(|| self.problem(expected(), "other contents".into()))
+    }
+
+    /// What is wrong with the texts as a whole.
+    pub(crate) fn problem(&self, expected: String, found: String) -> ShardError {
+        ShardError::Kept { path: self.path.clone(), expected, found }
     }
 
     /// Whether all volumes of a sample satisfy `is_there`, which is asked for their numbers among [`Texts::volumes`].
@@ -306,8 +316,10 @@ impl Texts {
 
     /// Checks everything but the records.
     fn of_bytes(bytes: Bytes, path: PathBuf) -> Result<Texts, ShardError> {
-        let problem = |found: String| {
-            ShardError::Kept { path: path.clone(), expected: format!("texts of version {VERSION}"), found }
+        let problem = |found: String| ShardError::Kept {
+            path: path.clone(),
+            expected: format!("texts of version {VERSION}"),
+            found,
         };
         let stated = parse(bytes.all()).map_err(problem)?;
         Ok(Texts { bytes, path, stated })

@@ -86,12 +86,8 @@ fn assert_same(texts: &Texts, root: &Path, index: &DatasetIndex) {
             question_ids_bert: text.question_ids_bert.map(<[i32]>::to_vec),
             ..SampleRow::of_ids(text.sample_id, text.volume_ids.iter().collect(), text.ids.to_vec(), spans)
         };
-        let without_strings = SampleRow {
-            question: String::new(),
-            answer: String::new(),
-            case_id: String::new(),
-            ..row.clone()
-        };
+        let without_strings =
+            SampleRow { question: String::new(), answer: String::new(), case_id: String::new(), ..row.clone() };
         assert_eq!((again, text.shard, text.row), (without_strings, *shard, *number));
     }
 }
@@ -150,7 +146,8 @@ fn texts_of_other_shards_are_made_again_and_damaged_ones_refused() {
         bytes[at] ^= 8;
         fs::remove_file(&path).unwrap();
         fs::write(&path, &bytes).unwrap();
-        let error = Texts::open(root, &index).and_then(|texts| (0..SAMPLES).try_for_each(|row| texts.at(row).map(drop)));
+        let error =
+            Texts::open(root, &index).and_then(|texts| (0..SAMPLES).try_for_each(|row| texts.at(row).map(drop)));
         let words = error.unwrap_err().to_string();
         assert!(words.contains(texts::FILE) && words.contains("made again"), "{words}");
         assert!(Texts::read(root).and_then(|found| found.unwrap().check(root, &index)).is_err());
@@ -203,7 +200,8 @@ fn processes_that_miss_them_at_once_find_one_file() {
     let ((folder, _), cache) = (dataset(7), tempfile::tempdir().unwrap());
     let all: Vec<Child> = (0..4).map(|_| another_process(folder.path(), cache.path())).collect();
     all.into_iter().for_each(|mut child| assert!(child.wait().unwrap().success()));
-    let names: Vec<_> = fs::read_dir(folder.path().join("feed")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        fs::read_dir(folder.path().join("feed")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["texts.bin"]);
     assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);
 }

@@ -187,7 +187,8 @@ pub(super) fn of_rows(rows: &[SampleRow]) -> Texts {
     let add = |row| records.add(row, (u32::MAX, u32::MAX)).expect("a row in memory is no longer than a record can be");
     let words: Vec<i32> = rows.iter().flat_map(add).collect();
     let head = aligned(&records.head(String::new()));
-    let stated = Stated { texts: rows.len() as u64, volumes: volumes.len() as u64, words: words.len() as u64, ..empty() };
+    let stated =
+        Stated { texts: rows.len() as u64, volumes: volumes.len() as u64, words: words.len() as u64, ..empty() };
     Texts { bytes: Bytes::Own([head, words].concat()), path: in_memory(), stated }
 }
 
@@ -200,9 +201,7 @@ pub(super) fn check(texts: &Texts, root: &Path, index: &DatasetIndex) -> Result<
     let members = Members::of(root)?;
     let shards = index.samples.iter().map(|entry| kept::open_as_indexed(&members, entry));
     let shards = shards.collect::<Result<Vec<ShardReader>, _>>()?;
-    let problem = |expected: String, found: &str| {
-        Err(ShardError::Kept { path: texts.path.clone(), expected, found: found.to_owned() })
-    };
+    let problem = |expected: String, found: &str| Err(texts.problem(expected, found.to_owned()));
     let (parts, mut rows) = (texts.parts(), 0);
     for_each_row(&shards, |_, row, place| {
         let expected = || format!("the text of sample {}", row.sample_id);

@@ -150,7 +150,8 @@ impl Entry {
         }
         words.extend(numbers.iter().copied().chain(spans).map(|number| number as i32));
         lists.iter().for_each(|list| words.extend_from_slice(list));
-        let flags = [(pretrain.is_some(), HAS_PRETRAIN), (bert.is_some(), HAS_BERT), (row.problem().is_some(), UNSOUND)];
+        let flags =
+            [(pretrain.is_some(), HAS_PRETRAIN), (bert.is_some(), HAS_BERT), (row.problem().is_some(), UNSOUND)];
         let entry = Entry {
             id: row.sample_id,
             xxh3: super::hash(row.sample_id, &words),
