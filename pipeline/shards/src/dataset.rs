@@ -288,7 +288,7 @@ impl Dataset {
     }
 
     /// What columns hold of selected samples, which `parse` finds in batches of rows.
-    fn read_rows<T>(
+    fn read_rows<T: Clone>(
         &self,
         samples: &Samples,
         columns: &[&str],
@@ -305,11 +305,14 @@ impl Dataset {
             let (shard, first) = (of_shard[0].0, of_shard[0].1);
             let no_such = || ShardError::NoSuchRow { path: self.root.clone(), row: first, rows: 0 };
             let reader = self.samples.get(shard).ok_or_else(no_such)?.reader()?;
-            let rows: Vec<usize> = of_shard.iter().map(|(_, row, _)| *row).collect();
-            let mut positions = of_shard.iter().map(|(.., position)| *position);
+            // A sample may be asked for several times.
+            let mut of_rows = of_shard.chunk_by(|one, next| one.1 == next.1);
+            let rows: Vec<usize> = of_rows.clone().map(|of_row| of_row[0].1).collect();
             for batch in reader.read_rows(&rows, columns)? {
                 let parsed = parse(&batch).map_err(ShardError::schema(reader.path()))?;
-                positions.by_ref().zip(parsed).for_each(|(position, value)| found[position] = Some(value));
+                for (value, of_row) in parsed.into_iter().zip(of_rows.by_ref()) {
+                    of_row.iter().for_each(|(.., position)| found[*position] = Some(value.clone()));
+                }
             }
         }
         let missing = || ShardError::NoSuchRow { path: self.root.clone(), row: samples.len(), rows: 0 };

@@ -182,11 +182,14 @@ impl ShardReader {
         checked(self.path(), first)?.ok_or_else(error)
     }
 
-    /// The named columns of rows, which are in ascending order, in batches of at most 4,096 rows; every column when `columns` is
+    /// The named columns of rows, which are in ascending order and each there once, in batches of at most 4,096 rows; every column when `columns` is
     /// empty.
     ///
     /// # Errors
     /// As [`ShardReader::read_row`].
+    ///
+    /// # Panics
+    /// Rows in another order, or one of them twice.
     pub fn read_rows(&self, rows: &[usize], columns: &[&str]) -> Result<Vec<RecordBatch>, ShardError> {
         if let Some(&row) = rows.last().filter(|row| **row >= self.rows()) {
             return Err(ShardError::NoSuchRow { path: self.path().to_owned(), row, rows: self.rows() });
