@@ -5,7 +5,7 @@ use std::sync::Arc;
 use med2e3_feed::feed::HELD;
 use med2e3_feed::{FeedError, Steps, Tail};
 use med2e3_program::note;
-use med2e3_schemas::sample::{SampleRow, Split, Task};
+use med2e3_schemas::sample::{Split, Task};
 use med2e3_shards::{Dataset, Samples, Selection, places};
 
 use crate::TrainerError;
@@ -46,13 +46,13 @@ impl TrainData {
         done: u64,
         position: u64,
     ) -> Result<u64, TrainerError> {
-        let steps = Steps::new(self.samples.rows.len() as u64, config.epochs, batch as u64, config.tail, position);
+        let steps = Steps::new(self.samples.len() as u64, config.epochs, batch as u64, config.tail, position);
         total_steps(steps, done, config.max_steps)
     }
 
     /// What becomes of the samples that are too few for a step, where there are some.
     pub(super) fn tail_in_words(&self, config: &DataConfig, batch: usize, position: u64) -> Option<String> {
-        let samples = self.samples.rows.len() as u64;
+        let samples = self.samples.len() as u64;
         let rest = Steps::new(samples, config.epochs, batch as u64, config.tail, position).ok()?.rest();
         (rest > 0).then(|| match config.tail {
             Tail::Keep => format!("the last step of an epoch has {rest} of {batch} samples"),
@@ -81,11 +81,13 @@ impl TrainData {
         let feeds = std::iter::once(&self.samples).chain(&self.validation);
         let batches = feeds.clone().count() as u128 * of_feed;
         let bytes_of = |samples: &Arc<Samples>| {
-            let most = |of: fn(&SampleRow) -> usize| samples.rows.iter().map(of).max().unwrap_or(0) as u128;
-            let texts = batch.min(samples.rows.len()) as u128;
-            let volumes = (texts * most(|row| row.volume_ids.len())).min(volumes as u128);
+            let most = |of: fn(&Samples, usize) -> usize| {
+                (0..samples.len()).map(|position| of(samples, position)).max().unwrap_or(0) as u128
+            };
+            let texts = batch.min(samples.len()) as u128;
+            let volumes = (texts * most(Samples::volume_count)).min(volumes as u128);
             // Ids and labels, 8 bytes each.
-            volumes.saturating_mul(cell) + texts * 16 * most(|row| row.ids.len())
+            volumes.saturating_mul(cell) + texts * 16 * most(Samples::ids_len)
         };
         (batches, feeds.map(bytes_of).fold(0, |sum: u128, bytes| sum.saturating_add(of_feed.saturating_mul(bytes))))
     }
@@ -172,7 +174,7 @@ mod tests {
         let text = BASE.replace("DATASET", folder.path().to_str().unwrap());
         let mut config: TrainConfig = parse("run.toml", &text, &["data.epochs=3".to_owned()]).unwrap();
         let data = TrainData::open(&config.data, false).unwrap();
-        let samples = data.samples.rows.len();
+        let samples = data.samples.len();
         let batch = samples - 1;
         let mut said = |tail, batch: usize, position| {
             config.data.tail = tail;

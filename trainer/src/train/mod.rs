@@ -160,7 +160,7 @@ pub fn train(
         run.optimizer.zero_grad()?;
         (run.state.step, run.state.cursor.position) = (step, position);
         // The device's numbers are read one step later, when they have long arrived.
-        let line = sums.line(step, epoch_of(position, run.data.samples.rows.len()), learning_rate, wait_seconds);
+        let line = sums.line(step, epoch_of(position, run.data.samples.len()), learning_rate, wait_seconds);
         run.note_step(line, sums, &found, step_watch)?;
         run.end_trace(trace)?;
 

@@ -9,7 +9,8 @@ use med2e3_program::output::write_report;
 use med2e3_program::{Stopwatch, note, with_causes};
 use med2e3_schemas::Id;
 use med2e3_schemas::report::{RunLength, TrainReport, TrainStep};
-use med2e3_schemas::sample::{SampleRow, Task};
+use med2e3_schemas::sample::Task;
+use med2e3_shards::Samples;
 use med2e3_store::{FileError, put_whole};
 use tch::{Device, Kind, Tensor};
 
@@ -174,7 +175,7 @@ impl Run {
         let questions = match (config.validation, &data.validation) {
             (Some(validation), Some(samples)) => Questions::open(
                 &validation,
-                &samples.rows,
+                samples,
                 config.data.form,
                 fit::question_form(model.config()),
                 model.config(),
@@ -249,22 +250,22 @@ impl Run {
         let draws: Vec<Draw> = batch.volume_ids.iter().map(|id| self.augmentation.draw(row_key(seed, *id))).collect();
         let of_micro_batch = draw_key(&[seed, batch.share.micro_batch as u64]);
         let samples = self.data.samples.clone();
-        self.computed(batch, &samples.rows, &draws, Purpose::Training, seed, Some(of_micro_batch))
+        self.computed(batch, &samples, &draws, Purpose::Training, seed, Some(of_micro_batch))
     }
 
     /// The same without a graph, and with nothing dropped or changed, for the loss alone.
     ///
     /// # Errors
     /// As [`Run::forward`].
-    pub(super) fn measure(&mut self, batch: &HostBatch, rows: &[SampleRow]) -> Result<Computed, TrainerError> {
+    pub(super) fn measure(&mut self, batch: &HostBatch, samples: &Samples) -> Result<Computed, TrainerError> {
         let unchanged = vec![Draw::default(); batch.volume_ids.len()];
-        self.computed(batch, rows, &unchanged, Purpose::Loss, self.seed, None)
+        self.computed(batch, samples, &unchanged, Purpose::Loss, self.seed, None)
     }
 
     fn computed(
         &mut self,
         batch: &HostBatch,
-        rows: &[SampleRow],
+        samples: &Samples,
         draws: &[Draw],
         purpose: Purpose,
         seed: u64,
@@ -274,7 +275,7 @@ impl Run {
         let volumes = batch.volume_ids.len();
         let plan = self.model.plan_texts(&texts(batch, seed), &weights(batch), volumes, purpose)?;
 
-        let tasks: Vec<Task> = batch.texts().map(|text| rows[text.sample as usize].task).collect();
+        let tasks: Vec<Task> = batch.texts().map(|text| samples.task(text.sample as usize)).collect();
         let tasks = TaskTargets::new(&tasks, &plan.splice.target_rows);
         let input = device_batch::Planned { cells: &batch.voxels, format, draws, plan: &plan };
         let arrived = input.upload(&mut self.staging, vec![tasks.part()])?;
@@ -461,7 +462,7 @@ impl Run {
             device: format!("{:?}", self.device).to_lowercase(),
             parameters: Part::ALL.into_iter().map(count).chain(adapters).collect::<BTreeMap<_, _>>(),
             trained: self.trained,
-            samples: self.data.samples.rows.len() as u64,
+            samples: self.data.samples.len() as u64,
             samples_without_volume: self.data.samples.without_volume,
             steps: self.log.steps,
             validation: self.state.validation,

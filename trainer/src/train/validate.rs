@@ -89,7 +89,7 @@ impl Run {
                 steps += usize::from(batch.share.ends_step());
                 continue;
             }
-            let computed = self.measure(&batch, &samples.rows)?;
+            let computed = self.measure(&batch, &samples)?;
             sum += computed.output.loss_sum.double_value(&[]);
             targets += computed.output.target_count;
             tasks.add(&computed.tasks);
