@@ -157,6 +157,23 @@ pub struct StepWork {
     pub peak_bytes: Option<u64>,
 }
 
+/// What the feed did for a step: the growth of its readers' sums since the step before, for batches that are yet to come too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StepFeed {
+    /// Micro-batches that were ready when the step asked for its first.
+    pub ready: u64,
+    /// Stored bytes that were read.
+    pub bytes: u64,
+    /// Seconds of having them, of all readers together, as those below.
+    pub read_seconds: f64,
+    /// Of comparing their hash.
+    pub hash_seconds: f64,
+    /// Of decoding them.
+    pub decode_seconds: f64,
+    /// Of making batches of texts.
+    pub collate_seconds: f64,
+}
+
 /// One line of `train.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainStep {
@@ -199,6 +216,9 @@ pub struct TrainStep {
     pub seconds: f64,
     /// Of these, seconds spent waiting for the batch.
     pub wait_seconds: f64,
+    /// What the feed's readers did meanwhile; none in logs of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feed: Option<StepFeed>,
     /// What it computed and how fast; none in logs of earlier versions.
     #[serde(flatten)]
     pub work: Option<StepWork>,

@@ -1,12 +1,14 @@
 //! One batch in host memory: voxel codes of distinct volumes, token ids and labels of the texts that show them.
 
+use std::time::Instant;
+
 use med2e3_schemas::Id;
 use med2e3_schemas::sample::{IGNORED, IMAGE3D, SampleRow};
 use med2e3_shards::{Dataset, ShardError};
 use serde::{Deserialize, Serialize};
 
 use crate::step_plan::PlannedText;
-use crate::{BadSample, FeedError};
+use crate::{BadSample, FeedError, Spent};
 
 /// Which form of a sample's text is fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +46,8 @@ pub struct HostBatch {
     pub share: StepShare,
     /// The feed's position after the step that the batch belongs to, in samples since the run began.
     pub position: u64,
+    /// What filling it took.
+    pub spent: Spent,
 }
 
 /// One text of a batch.
@@ -98,6 +102,7 @@ impl HostBatch {
         form: TextForm,
         question: QuestionForm,
     ) -> Result<(), FeedError> {
+        let (start, mut spent) = (Instant::now(), Spent::default());
         self.volume_ids.clear();
         self.texts.clear();
         self.bad.clear();
@@ -119,8 +124,10 @@ impl HostBatch {
         let cell = dataset.voxels().cell_bytes();
         self.voxels.resize(cell * self.volume_ids.len(), 0);
         for (id, cell) in self.volume_ids.iter().zip(self.voxels.chunks_exact_mut(cell)) {
-            dataset.read_cell(*id, cell)?;
+            spent += dataset.read_cell(*id, cell)?.into();
         }
+        let collate = start.elapsed().saturating_sub(spent.read + spent.hash + spent.decode);
+        self.spent = Spent { collate, ..spent };
         Ok(())
     }
 

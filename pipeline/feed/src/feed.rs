@@ -14,7 +14,8 @@ use crate::order::steps::share;
 use crate::queue::{self, Receiver, Sender};
 use crate::step_plan::{StepPlan, StepRule};
 use crate::{
-    FeedCursor, FeedError, HostBatch, OnBadSample, Order, QuestionForm, Sequence, StepShare, Steps, Tail, TextForm,
+    FeedCursor, FeedError, HostBatch, OnBadSample, Order, QuestionForm, Sequence, Spent, StepShare, Steps, Tail,
+    TextForm, Totals,
 };
 
 /// What to feed and how.
@@ -105,10 +106,11 @@ struct Made {
     batch: Result<HostBatch, FeedError>,
 }
 
-/// What comes when, for all readers.
+/// What comes when, for all readers, and what they did.
 struct Way {
     sequence: Sequence,
     steps: Steps,
+    totals: Totals,
 }
 
 struct Lane {
@@ -124,6 +126,7 @@ pub struct Feed {
     // Steps still to come: a lane that ends earlier has lost its reader.
     left: u64,
     dataset: Arc<Dataset>,
+    way: Arc<Way>,
 }
 
 impl Feed {
@@ -141,11 +144,18 @@ impl Feed {
             "batch size, readers and depth are positive"
         );
         let sequence = Sequence::new(&samples.hash, &samples.rows, &plan.order)?;
-        let way = Arc::new(Way { sequence, steps: plan.steps(samples.rows.len())? });
+        let way = Arc::new(Way { sequence, steps: plan.steps(samples.rows.len())?, totals: Totals::default() });
         let left = way.steps.count();
         // Before the readers ask for them at once.
         dataset.places()?;
-        let mut feed = Feed { lanes: Vec::new(), readers: Vec::new(), next_lane: 0, left, dataset: dataset.clone() };
+        let mut feed = Feed {
+            lanes: Vec::new(),
+            readers: Vec::new(),
+            next_lane: 0,
+            left,
+            dataset: dataset.clone(),
+            way: way.clone(),
+        };
         let readers = plan.readers;
         for reader in 0..readers {
             let (ready, ready_end) = queue::bounded(plan.depth);
@@ -179,6 +189,16 @@ impl Feed {
         Some(made.batch)
     }
 
+    /// Micro-batches that are ready, without waiting.
+    pub fn ready(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.ready.len()).sum()
+    }
+
+    /// What the readers did so far, for batches that are yet to come too.
+    pub fn spent(&self) -> Spent {
+        self.way.totals.spent()
+    }
+
     /// Returns a used batch to be filled again; call it before the next [`Feed::next_batch`]. Never blocks.
     pub fn recycle(&self, batch: HostBatch) {
         // The batch came from the lane before the next one. A reader that has ended, or has enough, needs no buffer.
@@ -206,7 +226,7 @@ fn read(
     ready: &Sender<Made>,
     empty: &Receiver<HostBatch>,
 ) {
-    let Way { sequence, steps } = way;
+    let Way { sequence, steps, totals } = way;
     let (mut walk, mut micro_batch) = (sequence.walk(), 0);
     for number in 0..steps.count() {
         let positions: Vec<u32> = steps.positions(number).map(|position| walk.at(position)).collect();
@@ -228,7 +248,8 @@ fn read(
                 Ok(step) => {
                     // A consumer that keeps its batches costs an allocation each, no more.
                     let buffer = empty.try_pop().unwrap_or_default();
-                    fill(buffer, dataset, samples, plan, step, place, steps.position_after(number))
+                    let filled = fill(buffer, dataset, samples, plan, step, place, steps.position_after(number));
+                    filled.inspect(|batch| totals.add(&batch.spent))
                 }
             };
             if ready.push(Made { ends_step: place + 1 == count, batch }).is_err() {

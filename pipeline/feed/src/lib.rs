@@ -9,6 +9,7 @@
 //! - [`batch`]: one batch in host memory; [`bad_sample`]: what it goes without
 //! - [`queue`]: the lock-free bounded queue
 //! - [`feed`]: the flow: order -> readers -> collate -> queue
+//! - [`totals`]: what readers did: bytes and seconds
 //! - [`error`]: the crate's one error type
 //!
 //! Nothing here knows CT formats, DataFusion or libtorch.
@@ -22,6 +23,7 @@ pub mod order;
 pub mod queue;
 pub mod spliced;
 pub mod step_plan;
+pub mod totals;
 
 pub use bad_sample::{BadSample, OnBadSample};
 pub use batch::{HostBatch, HostText, QuestionForm, StepShare, TextForm};
@@ -33,3 +35,4 @@ pub use order::steps::{Steps, Tail};
 pub use order::{Order, Sequence};
 pub use spliced::{Spliced, Splicing};
 pub use step_plan::{Budget, LossGroup, StepRule};
+pub use totals::{Spent, Totals};

@@ -95,6 +95,16 @@ impl<T> Receiver<T> {
         }
     }
 
+    /// Items that wait now.
+    pub fn len(&self) -> usize {
+        self.shared.items.len()
+    }
+
+    /// Whether none waits now.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Takes the next item if one waits now.
     pub fn try_pop(&self) -> Option<T> {
         let item = self.shared.items.pop()?;

@@ -9,7 +9,7 @@ use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample;
 use med2e3_schemas::volume::{self, VoxelFormat};
 
-use crate::cell;
+use crate::cell::{self, CellCost};
 use crate::index::TOKENIZER;
 use crate::places::Places;
 use crate::selection::{Samples, Selection, selection_hash};
@@ -110,12 +110,12 @@ impl Dataset {
         Ok(self.places.get_or_init(|| places))
     }
 
-    /// As [`Dataset::read_voxels`], by one read of the stored bytes, whose hash is compared with [`Dataset::places`]. After an
-    /// error the contents of `cell` are undefined.
+    /// As [`Dataset::read_voxels`], by one read of the stored bytes, whose hash is compared with [`Dataset::places`]; says what it
+    /// took. After an error the contents of `cell` are undefined.
     ///
     /// # Errors
     /// [`ShardError::Cell`] where the volume is not as it was written; [`ShardError::Unread`] where it can't be had; a volume that is not in the dataset.
-    pub fn read_cell(&self, volume: Id, cell: &mut [u8]) -> Result<(), ShardError> {
+    pub fn read_cell(&self, volume: Id, cell: &mut [u8]) -> Result<CellCost, ShardError> {
         let places = self.places()?;
         let location = self.locations.get(&volume);
         let place = location.and_then(|(shard, row)| places.at(*shard as usize, *row as usize));

@@ -35,6 +35,7 @@ pub mod subset;
 mod thrift;
 pub mod write;
 
+pub use cell::CellCost;
 pub use dataset::Dataset;
 pub use error::ShardError;
 pub use index::{read_index, write_index};
