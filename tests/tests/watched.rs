@@ -261,7 +261,9 @@ fn prometheus_reads_a_run_that_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     dataset(folder, &[]);
-    let run = |out: &str| train(folder, out, &["data.epochs=100000", "validation={every=2,batches=1}"]);
+    let run = |out: &str| {
+        train(folder, out, &["data.epochs=100000", "data.max_steps=100000", "validation={every=2,batches=1}"])
+    };
     let server = Server::of_training(&mut run("run"));
     let (found, head) = loop {
         let (status, head, text) = server.ask("GET /metrics", &[], b"");

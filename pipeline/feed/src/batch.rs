@@ -1,10 +1,8 @@
 //! One batch in host memory: voxel codes of distinct volumes, token ids and labels of the texts that show them.
 
-use std::time::Instant;
-
 use med2e3_schemas::Id;
 use med2e3_schemas::sample::{IGNORED, IMAGE3D, SampleRow};
-use med2e3_shards::{Dataset, ShardError};
+use med2e3_shards::{Dataset, ShardError, Watch};
 use serde::{Deserialize, Serialize};
 
 use crate::step_plan::PlannedText;
@@ -102,7 +100,7 @@ impl HostBatch {
         form: TextForm,
         question: QuestionForm,
     ) -> Result<(), FeedError> {
-        let (start, mut spent) = (Instant::now(), Spent::default());
+        let (start, mut spent) = (Watch::start(), Spent::default());
         self.volume_ids.clear();
         self.texts.clear();
         self.bad.clear();

@@ -1,7 +1,7 @@
 //! The feed's read of one volume: the stored bytes by one positioned read, their hash compared, and straight to where they belong.
 
 use std::cell::RefCell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lz4_flex::block::decompress_into;
 use med2e3_schemas::codec::VoxelCodec;
@@ -9,25 +9,13 @@ use med2e3_store::{FileError, PositionedFile};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::ShardError;
+use crate::cost::{CellCost, timed};
 use crate::pages::unfold;
 use crate::places::Place;
 
 thread_local! {
     // One buffer a thread: a fresh one would cost its pages each time.
     static STORED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// What reading a cell took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CellCost {
-    /// Stored bytes.
-    pub bytes: u64,
-    /// Of having them.
-    pub read: Duration,
-    /// Of hashing them.
-    pub hash: Duration,
-    /// Of decoding them; of voxels that are stored plain none.
-    pub decode: Duration,
 }
 
 /// Reads the cell at a place to `cell`, which has its size. After an error the contents of `cell` are undefined.
@@ -78,14 +66,6 @@ pub(crate) fn read(
         unfolded(timed(&mut cost.decode, || decode(codec, stored, cell)))?;
         Ok(cost)
     })
-}
-
-/// Does something, and adds its time.
-fn timed<T>(sum: &mut Duration, work: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
-    let done = work();
-    *sum += start.elapsed();
-    done
 }
 
 /// Decodes stored bytes to `cell`, as a read does once their hash is right. Gives how many bytes they came to.

@@ -9,7 +9,8 @@ use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample;
 use med2e3_schemas::volume::{self, VoxelFormat};
 
-use crate::cell::{self, CellCost};
+use crate::cell;
+use crate::cost::CellCost;
 use crate::index::TOKENIZER;
 use crate::places::Places;
 use crate::selection::{Samples, Selection, selection_hash};
