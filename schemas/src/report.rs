@@ -465,6 +465,7 @@ mod tests {
         let old = r#"{"step":3,"epoch":0,"loss":null,"token_accuracy":0.5,"learning_rate":0.001,"gradient_norm":2.0,"targets":7,"skipped":true,"seconds":1.5,"wait_seconds":0.25}"#;
         let step: TrainStep = serde_json::from_str(old).unwrap();
         assert!(step.loss.is_nan() && step.by_task.is_empty() && step.clipped_norm.is_none() && step.work.is_none());
+        assert!(step.feed.is_none() && !serde_json::to_string(&step).unwrap().contains("feed"));
         let work = StepWork {
             texts: 4,
             tokens: 100,
@@ -482,7 +483,8 @@ mod tests {
             (Task::Caption, TaskLoss { loss: 1.5, targets: 3 }),
             (Task::ClosedVqa, TaskLoss { loss: f64::NAN, targets: 4 }),
         ]);
-        let new = TrainStep { loss: 1.25, by_task, clipped_norm: Some(1.0), work: Some(work), ..step };
+        let feed = Some(StepFeed { ready: 3, bytes: 1 << 40, read_seconds: 0.5, ..StepFeed::default() });
+        let new = TrainStep { loss: 1.25, by_task, clipped_norm: Some(1.0), feed, work: Some(work), ..step };
         let line = serde_json::to_string(&new).unwrap();
         assert!(line.contains(r#""by_task":{"caption":{"loss":1.5,"targets":3},"closed_vqa":{"loss":null"#), "{line}");
         assert!(line.contains(r#""texts":4"#) && !line.contains("mfu"), "{line}");
