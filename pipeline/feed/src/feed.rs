@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use med2e3_schemas::Id;
-use med2e3_shards::{Dataset, Samples};
+use med2e3_shards::{Dataset, Samples, Watch};
 
 use crate::batch::Room;
 use crate::block::Cell;
@@ -18,7 +18,8 @@ use crate::order::steps::share;
 use crate::ring::{self, Consumer, NoBatch, Planner, Work};
 use crate::step_plan::{StepPlan, StepRule};
 use crate::{
-    FeedCursor, FeedError, HostBatch, OnBadSample, Order, QuestionForm, Sequence, Steps, Tail, TextForm, TextLayout,
+    FeedCursor, FeedError, HostBatch, OnBadSample, Order, QuestionForm, Sequence, Spent, Steps, Tail, TextForm,
+    TextLayout, Totals,
 };
 
 /// What to feed and how.
@@ -150,6 +151,7 @@ pub struct Reading {
     dataset: Arc<Dataset>,
     samples: Arc<Samples>,
     plan: FeedPlan,
+    totals: Arc<Totals>,
 }
 
 impl Work for Reading {
@@ -158,7 +160,7 @@ impl Work for Reading {
     type Error = FeedError;
 
     fn read(&self, (volume, mut cell): (Id, Cell<u8>)) -> bool {
-        let read = || self.dataset.read_cell(volume, &mut cell).is_ok();
+        let read = || self.dataset.read_cell(volume, &mut cell).map(|cost| self.totals.add(&cost.into())).is_ok();
         catch_unwind(AssertUnwindSafe(read))
             .unwrap_or_else(|payload| resume_unwind(Box::new(format!("volume {volume}: {}", ring::said(&*payload)))))
     }
@@ -202,7 +204,9 @@ impl Feed {
         let room = plan.room(&samples, volumes, dataset.voxels().cell_bytes());
         let batches = (0..plan.batches()).map(|_| HostBatch::with_room(&room)).collect();
         let count = plan.readers;
-        let work = Reading { dataset: dataset.clone(), samples: samples.clone(), plan: plan.clone() };
+        let totals = Arc::new(Totals::default());
+        let work =
+            Reading { dataset: dataset.clone(), samples: samples.clone(), plan: plan.clone(), totals: totals.clone() };
         let (planner, readers, consumer) = ring::ring(work, batches, room.volumes, count);
         let mut feed = Feed { consumer: Some(consumer), threads: Vec::new() };
         let mut spawn = |name: String, body: Box<dyn FnOnce() + Send>| {
@@ -211,7 +215,7 @@ impl Feed {
                 .map(|thread| feed.threads.push(thread))
                 .map_err(|source| FeedError::Threads { readers: count, source })
         };
-        let lay_out = move || lay_out(planner, &dataset, &samples, &plan, &sequence, steps);
+        let lay_out = move || lay_out(planner, &dataset, &samples, &plan, &totals, &sequence, steps);
         spawn("feed-plan".into(), Box::new(lay_out))?;
         for (number, reader) in readers.into_iter().enumerate() {
             spawn(format!("feed-{number}"), Box::new(move || reader.run()))?;
@@ -246,6 +250,11 @@ impl Feed {
         self.consumer().ready()
     }
 
+    /// What its threads did so far, for batches that are yet to come too.
+    pub fn spent(&self) -> Spent {
+        self.consumer().work().totals.spent()
+    }
+
     fn consumer(&self) -> &Consumer<Reading> {
         self.consumer.as_ref().expect("it is there until the feed is dropped")
     }
@@ -267,6 +276,7 @@ fn lay_out(
     dataset: &Dataset,
     samples: &Samples,
     plan: &FeedPlan,
+    totals: &Totals,
     sequence: &Sequence,
     steps: Steps,
 ) {
@@ -274,6 +284,7 @@ fn lay_out(
     // The step whose micro-batches are laid out, its number, and how many of them are.
     let (mut step, mut number, mut place, mut positions) = (StepPlan::default(), 0, 0, Vec::new());
     planner.run(|batch, cells| {
+        let watch = Watch::start();
         if place == step.len() {
             number = next.next()?;
             place = 0;
@@ -290,6 +301,8 @@ fn lay_out(
         let planned = step.micro_batch(place);
         place += 1;
         let laid_out = batch.lay_out(samples, planned, plan.layout(), cell_bytes);
-        Some(laid_out.map(|()| cells.extend(batch.cells(cell_bytes))))
+        let laid_out = laid_out.map(|()| cells.extend(batch.cells(cell_bytes)));
+        totals.add(&Spent { collate: watch.elapsed(), ..Spent::default() });
+        Some(laid_out)
     });
 }

@@ -11,6 +11,7 @@ use med2e3_schemas::volume::{self, VoxelFormat};
 use med2e3_schemas::{Id, SchemaError};
 
 use crate::cell;
+use crate::cost::CellCost;
 use crate::index::{TOKENIZER, read_index};
 use crate::places::{Place, Places};
 use crate::selection::{SampleRows, Samples, Selection};
@@ -176,12 +177,12 @@ impl Dataset {
         Ok(self.texts.get_or_init(|| texts))
     }
 
-    /// As [`Dataset::read_voxels`], by one read of the stored bytes, whose hash is compared with [`Dataset::places`]. After an
-    /// error the contents of `cell` are undefined.
+    /// As [`Dataset::read_voxels`], by one read of the stored bytes, whose hash is compared with [`Dataset::places`]; says what it
+    /// took. After an error the contents of `cell` are undefined.
     ///
     /// # Errors
     /// [`ShardError::Cell`] where the volume is not as it was written; [`ShardError::Unread`] where it can't be had; a volume that is not in the dataset.
-    pub fn read_cell(&self, volume: Id, cell: &mut [u8]) -> Result<(), ShardError> {
+    pub fn read_cell(&self, volume: Id, cell: &mut [u8]) -> Result<CellCost, ShardError> {
         let places = self.places()?;
         let place = places.find(volume).ok_or_else(|| ShardError::NoSuchVolume { path: self.root.clone(), volume })?;
         let shard = place.shard as usize;

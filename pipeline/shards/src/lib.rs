@@ -5,7 +5,7 @@
 //! - [`mod@write`]: a parquet shard, written whole or not at all
 //! - [`read`]: a shard's columns, or one row's voxels; `footer`, `pages`, `page_header`, `runs` and `thrift` check what a shard
 //!   states before anything is unfolded
-//! - [`places`]: where each volume's voxels are, and their hash; [`cell`]: one volume, read by it
+//! - [`places`]: where each volume's voxels are, and their hash; [`cell`]: one volume, read by it; [`cost`]: what that took
 //! - [`texts`]: all samples' token ids, mapped; `kept`: where what follows from the shards, as these two, is kept
 //! - [`members`]: which files belong to a dataset
 //! - [`index`]: the file `dataset.json`, read and written
@@ -20,6 +20,7 @@
 pub mod cell;
 pub mod codes;
 pub mod cohort;
+pub mod cost;
 pub mod dataset;
 pub mod error;
 mod footer;
@@ -39,6 +40,7 @@ mod thrift;
 mod unopened;
 pub mod write;
 
+pub use cost::{CellCost, Watch};
 pub use dataset::Dataset;
 pub use error::ShardError;
 pub use index::{read_index, write_index};

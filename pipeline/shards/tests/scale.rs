@@ -107,7 +107,9 @@ fn another_process_opens_a_dataset() {
     for position in 0..BATCH {
         let text = samples.text(position * 7001 % samples.len()).unwrap();
         ids += text.ids.len();
-        text.volume_ids.iter().for_each(|volume| dataset.read_cell(volume, &mut cell).unwrap());
+        for volume in text.volume_ids.iter() {
+            dataset.read_cell(volume, &mut cell).unwrap();
+        }
     }
     let first = watch.elapsed().as_secs_f64();
     assert!(ids > BATCH && samples.without_volume == 0);

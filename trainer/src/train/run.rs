@@ -18,6 +18,7 @@ use super::checkpoints::Checkpoints;
 use super::data::TrainData;
 use super::left_out::LeftOut;
 use super::log::{self, StepLog};
+use super::metrics::Metrics;
 use super::observed::{self, Observed};
 use super::optimizer::{AdamW, AdamWConfig, Master, Rates, StepScalars, Trained, clipped_norm};
 use super::outlook::{Outlook, Planned, check_disk, outlook};
@@ -91,6 +92,8 @@ pub(super) struct Run {
     pub(super) seed: u64,
     pub(super) checkpoints: Checkpoints,
     _lock: RunLock,
+    /// Who serves the run's numbers.
+    pub(super) metrics: Option<Metrics>,
     /// What is trained, in words.
     trained: Vec<String>,
     pub(super) out: PathBuf,
@@ -108,7 +111,7 @@ struct OpenStep {
 impl Run {
     /// # Errors
     /// A configuration, dataset or checkpoint that does not fit; a folder that holds something else; a step to record that the run
-    /// does not take.
+    /// does not take; an address for its numbers that is taken.
     pub(super) fn open(
         config: &TrainConfig,
         out: &Path,
@@ -116,6 +119,7 @@ impl Run {
         observed: &Observed,
     ) -> Result<Run, TrainerError> {
         config.check()?;
+        let metrics = observed.metrics.as_ref().map(Metrics::listen).transpose()?;
         let lock = RunLock::take(out)?;
         let device = config.device.open(config.threads)?;
         config.compute.apply(device)?;
@@ -199,6 +203,9 @@ impl Run {
         let plan = feed_plan(config, &model, rule, &state)?;
         let (card, is_tf32) = (device_name(device).ok(), config.compute.matmul == Matmul::Tf32);
         let peak = peak(observed.profile.as_ref(), card.as_deref(), config.compute.precision, is_tf32);
+        if let Some(metrics) = &metrics {
+            metrics.begin(&config.name, &in_words(device), state.step, total_steps);
+        }
         let saved = (state.step > 0).then_some(state.step);
         let checkpoints = Checkpoints::new(&config.checkpoint, out, saved);
         Ok(Run {
@@ -216,6 +223,7 @@ impl Run {
             seed: config.seed,
             checkpoints,
             _lock: lock,
+            metrics,
             device,
             augmentation: config.step.augmentation,
             data,
@@ -354,6 +362,9 @@ impl Run {
         line.skipped = skipped != 0.0;
         line.work = Some(self.costs.logged(&work, line.seconds, line.wait_seconds, peak_bytes));
         let (step, is_skipped) = (line.step, line.skipped);
+        if let Some(metrics) = &self.metrics {
+            metrics.add(&line);
+        }
         self.log.append(line);
         if !is_skipped {
             self.left_out_in_a_row.reset();
@@ -459,7 +470,7 @@ impl Run {
         let report = TrainReport {
             name: config.name.clone(),
             seed: config.seed,
-            device: format!("{:?}", self.device).to_lowercase(),
+            device: in_words(self.device),
             parameters: Part::ALL.into_iter().map(count).chain(adapters).collect::<BTreeMap<_, _>>(),
             trained: self.trained,
             samples: self.data.samples.len() as u64,
@@ -472,6 +483,10 @@ impl Run {
         write_report(&self.out, &report)?;
         Ok(report)
     }
+}
+
+fn in_words(device: Device) -> String {
+    format!("{device:?}").to_lowercase()
 }
 
 /// Fails where the machine can't hold the weights with what training needs of each; `all` are those that rest too.

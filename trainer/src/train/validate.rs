@@ -53,6 +53,9 @@ impl Run {
         };
         if found.loss.is_finite() {
             self.state.validation.push((step, found.loss));
+            if let Some(metrics) = &self.metrics {
+                metrics.measured(found.loss);
+            }
         } else {
             note(format_args!("WARNING: step {step}: the validation loss is {}", found.loss));
         }
