@@ -11,8 +11,9 @@ batches of 8, several rounds in turn, each peer in a process of its own whose im
 Texts are tokenized as M3D does: 256 image tokens, a question, a blank, an answer, to 512 ids, and once more without the answer
 for the labels; by Hugging Face's tokenizers and the dataset's own tokenizer. M3D has transformers around that, which is slower.
 
-Alike: the values, the place (memory), the batch, each epoch in an order of its own, threads. DALI's main process comes in addition
-to its threads, as M3D's does to two workers; without workers M3D's main process does all of it.
+Alike: the values, the place (memory), batches of 8, mixed order, threads. Which of the texts comes with a volume is left to
+chance, as it costs the same. DALI's main process comes in addition to its threads, as M3D's does to two workers; without workers
+M3D's main process does all of it.
 Not alike: `bench feed` times volumes alone, so that "volumes alone" is the row of DALI to compare it with; it compares every cell
 with its hash and delivers u8, which training makes f32 on its device, and ids are looked up, which were made once when the
 dataset was prepared. The peers compare nothing. Prints one table row for each loader and a JSON line. Needs monai, numpy,
@@ -282,7 +283,7 @@ def bench_feed(program, dataset):
     if done.returncode:
         sys.exit(done.stderr)
     report = json.loads(done.stdout)
-    return {read["threads"]: {key: read[key] for key in ["per_second", "cpu_ms"]} for read in report["reads"]}, report["stored_bytes"]
+    return {read["threads"]: {key: read[key] for key in ["per_second", "cpu_ms"]} for read in report["reads"]}, report.get("stored_bytes")
 
 
 def one_after_the_other(first, second):
