@@ -225,6 +225,7 @@ def f32_batches(folder, count, threads):
 
 
 SCALING = "u8 to f32, torch"
+THEN_F32 = "uncompressed, then f32 by torch"
 
 # What arrives, and how its batches are made.
 PEERS = {
@@ -323,7 +324,7 @@ def main():
     f32 = {threads: one_after_the_other(first[threads]["median"], scaled[threads]["median"]) for threads in THREADS}
     ratios = {
         what: {name: {threads: round(of[threads] / rates[name][threads]["median"], 2) for threads in THREADS} for name in rates}
-        for what, of in [("uncompressed", {threads: first[threads]["median"] for threads in THREADS}), ("uncompressed, then f32 by torch", f32)]
+        for what, of in [("uncompressed", {threads: first[threads]["median"] for threads in THREADS}), (THEN_F32, f32)]
     }
 
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
@@ -337,9 +338,10 @@ def main():
     for name, of in rates.items():
         cells = [f"{of[threads]['median']:.0f} ({of[threads]['least']:.0f} to {of[threads]['most']:.0f})" for threads in THREADS]
         cells.append(", ".join(f"{of[threads]['cpu_ms']:.2f}" for threads in THREADS))
-        cells += [both(ratios[what][name]) if name in PEERS and name != SCALING else "" for what in ratios]
+        is_peer, is_f32 = name in PEERS and name != SCALING, "f32" in arrives[name]
+        cells += [both(ratios["uncompressed"][name]) if is_peer else "", both(ratios[THEN_F32][name]) if is_peer and is_f32 else ""]
         print(f"| {name} | {arrives[name]} | " + " | ".join(cells) + " |")
-    print(f"| med2e3, uncompressed, then f32 by torch, computed | f32 | {f32[1]:.0f} | {f32[2]:.0f} | | | |\n")
+    print(f"| med2e3, uncompressed, then f32 by torch, computed | f32 | {f32[1]:.0f} | {f32[2]:.0f} |  |  |  |\n")
     machine = {"hardware": processor(), "date": str(datetime.date.today()), "versions": versions}
     print(json.dumps({**machine, "volumes": args.volumes, "stored_bytes": stored, "rates": rates, "ratios": ratios}))
 

@@ -53,7 +53,7 @@ Verbs:
   bench-prepare
            Measure preparation next to isal and MONAI; makes its data and a virtual environment in .bench/
   bench-feed
-           Measure feeding volumes next to DALI and M3D's loader; makes its data (6 GB) and a virtual environment in .bench/
+           Measure feeding volumes next to DALI and M3D's loader; makes its data (4.4 GB) and a virtual environment in .bench/
   bench-step
            Measure a training step next to PyTorch eager; makes its weights and a virtual environment in .bench/
   bench-train
