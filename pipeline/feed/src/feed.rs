@@ -7,7 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use med2e3_schemas::Id;
 use med2e3_shards::{Dataset, Samples, Watch};
@@ -242,7 +242,7 @@ impl Feed {
 
     /// Waits until [`Feed::next_batch`] will not block, but no longer than `most`. Gives whether it will not.
     pub fn wait(&mut self, most: Duration) -> bool {
-        self.consumer.as_mut().is_none_or(|consumer| consumer.wait(Some(Instant::now() + most)))
+        self.consumer.as_mut().is_none_or(|consumer| consumer.wait(Some(most)))
     }
 
     /// Micro-batches that are ready now.
