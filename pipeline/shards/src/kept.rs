@@ -3,7 +3,8 @@
 //! memory alone. Of several processes that miss one, one makes it, under a lock of the folder.
 
 use std::env;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use med2e3_schemas::identity::Identity;
@@ -39,8 +40,8 @@ pub(crate) fn open<T: Kept>(
 ) -> Result<T, ShardError> {
     let of_these = |found: &T| found.is_of(index);
     for folder in [Some(root.to_owned()), cache_of(index)].iter().flatten() {
-        // The cache's own folder; the dataset's is there.
-        if fs::create_dir_all(folder).is_err() {
+        // The cache's own folder, which is nobody else's to read, as texts may be; the dataset's is there.
+        if DirBuilder::new().recursive(true).mode(0o700).create(folder).is_err() {
             continue;
         }
         if let Some(found) = T::read(folder)?.filter(of_these) {
