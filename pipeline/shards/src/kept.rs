@@ -65,9 +65,8 @@ pub(crate) fn open<T: Kept>(
 
 /// What the dataset's folder or the user's cache holds, where it is of the dataset's shards and as it was written.
 pub(crate) fn find<T: Kept>(root: &Path, index: &DatasetIndex) -> Option<T> {
-    let folders = [Some(root.to_owned()), cache_of(index)];
-    let found = folders.iter().flatten().find_map(|folder| T::read(folder).ok().flatten().filter(|it| it.is_of(index)));
-    found
+    let kept = |folder: &PathBuf| T::read(folder).ok().flatten().filter(|found| found.is_of(index));
+    kept(&root.to_owned()).or_else(|| kept(&cache_of(index)?))
 }
 
 /// Starts the file in a folder.
