@@ -61,20 +61,20 @@ impl<'a> Planned<'a> {
 
 /// What each target of a batch's texts counts.
 pub(crate) fn weights(batch: &HostBatch) -> TargetWeights {
-    TargetWeights::PerText(batch.texts.iter().map(|text| text.target_weight).collect())
+    TargetWeights::PerText(batch.weights.to_vec())
 }
 
 /// The texts of a batch, each with the key of what is drawn for it.
 pub(crate) fn texts(batch: &HostBatch, seed: u64) -> Vec<TextInput> {
-    let text = |text: &HostText| TextInput {
-        ids: text.ids.clone(),
-        labels: text.labels.clone(),
-        volumes: text.volumes.clone(),
-        question_ids: text.question_ids.clone(),
+    let text = |text: HostText<'_>| TextInput {
+        ids: text.ids.to_vec(),
+        labels: text.labels.to_vec(),
+        volumes: text.volumes().collect(),
+        question_ids: text.question_ids.to_vec(),
         key: row_key(seed, text.sample_id),
         scores: Vec::new(),
     };
-    batch.texts.iter().map(text).collect()
+    batch.texts().map(text).collect()
 }
 
 /// The key of what is drawn for a sample or a volume.

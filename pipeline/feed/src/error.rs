@@ -38,11 +38,21 @@ pub enum FeedError {
         /// The system's error.
         source: io::Error,
     },
-    /// A reader thread that ended before its last batch; what it met is on standard error.
-    #[error("{path}: a reader of the dataset stopped early")]
-    Reader {
+    /// A thread of the feed that panicked; the feed gives no more batches.
+    #[error("{path}: a thread of the feed panicked: {said}")]
+    Panic {
         /// The dataset.
         path: PathBuf,
+        /// What it said, and over which volume.
+        said: String,
+    },
+    /// The caller has all batches of the feed, which so can't make another one.
+    #[error(
+        "expected a batch that was given back, found that all {batches} of the feed are held: drop one, or copy what is to stay"
+    )]
+    AllHeld {
+        /// Batches of the feed.
+        batches: usize,
     },
 }
 

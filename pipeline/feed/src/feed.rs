@@ -1,20 +1,24 @@
-//! The flow from dataset to batches: order -> step plan -> readers -> collate -> queue -> [`HostBatch`].
+//! The flow from dataset to batches: order -> step plan -> lay out -> read -> [`FedBatch`].
 //!
-//! A step is planned from ids alone, by every reader in the same way, and comes as one micro-batch or several. Micro-batch k,
-//! counted from the start, is made by reader k modulo the number of readers, each with its own queue, and the consumer takes
-//! from the queues in turn. So what comes when depends on the order alone, never on which thread was faster. Used batches travel
-//! back the same way and are filled again, so that in steady state no batch is allocated.
+//! A step is planned from ids alone and comes as one micro-batch or several. One thread plans and lays out texts, readers fill the
+//! voxels of batches cell by cell, and the consumer takes batches in order (see [`crate::ring`]). So what comes when depends on the
+//! order alone, never on which thread was faster. Memory is that of [`FeedPlan::batches`] batches, whatever the readers.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
+use med2e3_schemas::Id;
 use med2e3_shards::{Dataset, Samples};
 
+use crate::batch::Room;
+use crate::block::Cell;
 use crate::order::steps::share;
-use crate::queue::{self, Receiver, Sender};
+use crate::ring::{self, Consumer, NoBatch, Planner, Work};
 use crate::step_plan::{StepPlan, StepRule};
 use crate::{
-    FeedCursor, FeedError, HostBatch, OnBadSample, Order, QuestionForm, Sequence, StepShare, Steps, Tail, TextForm,
+    FeedCursor, FeedError, HostBatch, OnBadSample, Order, QuestionForm, Sequence, Steps, Tail, TextForm, TextLayout,
 };
 
 /// What to feed and how.
@@ -42,7 +46,7 @@ pub struct FeedPlan {
     pub world_size: usize,
     /// Reader threads.
     pub readers: usize,
-    /// Micro-batches that each reader may be ahead.
+    /// Micro-batches that are made ahead of the consumer, who may have two more.
     pub depth: usize,
     /// What becomes of a sample whose volume does not read.
     pub on_bad_sample: OnBadSample,
@@ -99,35 +103,86 @@ impl FeedPlan {
     }
 }
 
-/// What a reader passes on.
-struct Made {
-    ends_step: bool,
-    batch: Result<HostBatch, FeedError>,
+/// Batches that the consumer may have without slowing the feed: one that is used, and one that travels to a device.
+pub const HELD: usize = 2;
+
+impl FeedPlan {
+    /// Batches of a feed: what is made ahead, and what the consumer has.
+    pub fn batches(&self) -> usize {
+        self.depth + HELD
+    }
+
+    fn layout(&self) -> TextLayout {
+        TextLayout { form: self.form, question: self.question }
+    }
+
+    /// The most that a micro-batch of these samples holds, of a dataset of so many volumes: from the table of texts alone, so that no
+    /// text is read for it. Room that is never filled takes no memory.
+    fn room(&self, samples: &Samples, volumes: usize, cell_bytes: usize) -> Room {
+        let most = |of: fn(&Samples, usize) -> usize| (0..samples.len()).map(|at| of(samples, at)).max().unwrap_or(0);
+        let unit = self.order.unit().max(1);
+        let of_rank = self.batch_size.div_ceil(unit).div_ceil(self.world_size).saturating_mul(unit);
+        // A step that goes on into the next epoch may have a sample twice.
+        let epochs = if self.tail == Tail::Straddle { usize::try_from(self.epochs).unwrap_or(usize::MAX) } else { 1 };
+        let texts = of_rank.min(self.batch_size).min(samples.len().saturating_mul(epochs));
+        let shown = most(Samples::volume_count);
+        // A text that alone shows more than the budget allows is a micro-batch of its own.
+        let by_texts = texts.saturating_mul(shown).min(self.rule.budget.volumes.max(shown));
+        let is_known = shown < Samples::MANY_VOLUMES;
+        // A caption or a question is a part of its conversation; a text encoder's has two tokens more.
+        let ids = most(Samples::ids_len);
+        Room {
+            texts,
+            ids,
+            question_ids: ids + 2,
+            shown,
+            volumes: if is_known { by_texts.min(volumes) } else { volumes },
+            cell_bytes,
+        }
+    }
 }
 
-/// What comes when, for all readers.
-struct Way {
-    sequence: Sequence,
-    steps: Steps,
-}
+/// A batch of a feed. Dropping it gives its memory back to the feed, which it may outlive.
+pub type FedBatch = ring::Held<Reading>;
 
-struct Lane {
-    ready: Receiver<Made>,
-    empty: Sender<HostBatch>,
-}
-
-/// A running feed. Dropping it stops the readers.
-pub struct Feed {
-    lanes: Vec<Lane>,
-    readers: Vec<JoinHandle<()>>,
-    next_lane: usize,
-    // Steps still to come: a lane that ends earlier has lost its reader.
-    left: u64,
+/// What the readers of a feed do.
+pub struct Reading {
     dataset: Arc<Dataset>,
+    samples: Arc<Samples>,
+    plan: FeedPlan,
+}
+
+impl Work for Reading {
+    type Batch = HostBatch;
+    type Cell = (Id, Cell<u8>);
+    type Error = FeedError;
+
+    fn read(&self, (volume, mut cell): (Id, Cell<u8>)) -> bool {
+        let read = || self.dataset.read_cell(volume, &mut cell).is_ok();
+        catch_unwind(AssertUnwindSafe(read))
+            .unwrap_or_else(|payload| resume_unwind(Box::new(format!("volume {volume}: {}", ring::said(&*payload)))))
+    }
+
+    fn finish(&self, batch: &mut HostBatch, is_read: bool) -> Result<(), FeedError> {
+        // A batch with a volume that did not read is made again by one thread, in order: so its error is always the same, and a
+        // read that failed once does no harm.
+        match (is_read, self.plan.on_bad_sample) {
+            (true, _) => Ok(()),
+            (false, OnBadSample::Fail) => batch.fill_again(&self.dataset, &self.samples, self.plan.layout()),
+            (false, OnBadSample::Skip) => batch.fill_without_bad(&self.dataset, &self.samples, self.plan.layout()),
+        }
+    }
+}
+
+/// A running feed. Dropping it stops its threads.
+pub struct Feed {
+    // `None` once it is being dropped.
+    consumer: Option<Consumer<Reading>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Feed {
-    /// Starts the readers.
+    /// Starts the threads.
     ///
     /// # Errors
     /// An order that does not fit the samples; as [`FeedPlan::steps`]; [`FeedError::Threads`] where the system does not give a thread for
@@ -141,22 +196,25 @@ impl Feed {
             "batch size, readers and depth are positive"
         );
         let sequence = Sequence::new(&samples.hash, &samples, &plan.order)?;
-        let way = Arc::new(Way { sequence, steps: plan.steps(samples.len())? });
-        let left = way.steps.count();
+        let steps = plan.steps(samples.len())?;
         // Before the readers ask for them at once.
-        dataset.places()?;
-        let mut feed = Feed { lanes: Vec::new(), readers: Vec::new(), next_lane: 0, left, dataset: dataset.clone() };
-        let readers = plan.readers;
-        for reader in 0..readers {
-            let (ready, ready_end) = queue::bounded(plan.depth);
-            // The batches that wait, the one that is being filled, and the one that the consumer holds.
-            let (empty, empty_end) = queue::bounded(plan.depth + 2);
-            let (dataset, samples, way, plan) = (dataset.clone(), samples.clone(), way.clone(), plan.clone());
-            let name = format!("feed-{reader}");
-            let body = move || read(&dataset, &samples, &way, &plan, reader, &ready, &empty_end);
+        let volumes = dataset.places()?.all().len();
+        let room = plan.room(&samples, volumes, dataset.voxels().cell_bytes());
+        let batches = (0..plan.batches()).map(|_| HostBatch::with_room(&room)).collect();
+        let count = plan.readers;
+        let work = Reading { dataset: dataset.clone(), samples: samples.clone(), plan: plan.clone() };
+        let (planner, readers, consumer) = ring::ring(work, batches, room.volumes, count);
+        let mut feed = Feed { consumer: Some(consumer), threads: Vec::new() };
+        let mut spawn = |name: String, body: Box<dyn FnOnce() + Send>| {
             let spawned = thread::Builder::new().name(name).spawn(body);
-            feed.readers.push(spawned.map_err(|source| FeedError::Threads { readers, source })?);
-            feed.lanes.push(Lane { ready: ready_end, empty });
+            spawned
+                .map(|thread| feed.threads.push(thread))
+                .map_err(|source| FeedError::Threads { readers: count, source })
+        };
+        let lay_out = move || lay_out(planner, &dataset, &samples, &plan, &sequence, steps);
+        spawn("feed-plan".into(), Box::new(lay_out))?;
+        for (number, reader) in readers.into_iter().enumerate() {
+            spawn(format!("feed-{number}"), Box::new(move || reader.run()))?;
         }
         Ok(feed)
     }
@@ -164,101 +222,74 @@ impl Feed {
     /// The next micro-batch in order; blocks until it is ready. `None` after the last.
     ///
     /// # Errors
-    /// What the reader met in making this batch; the feed may be asked for the next one.
-    pub fn next_batch(&mut self) -> Option<Result<HostBatch, FeedError>> {
-        if self.left == 0 {
-            return None;
-        }
-        let lane = self.next_lane;
-        self.next_lane = (lane + 1) % self.lanes.len();
-        let Some(made) = self.lanes[lane].ready.pop() else {
-            self.left = 0;
-            return Some(Err(FeedError::Reader { path: self.dataset.root().to_owned() }));
-        };
-        self.left -= u64::from(made.ends_step);
-        Some(made.batch)
+    /// What was met in making this batch; the feed may be asked for the next one. [`FeedError::Panic`], again and again.
+    /// [`FeedError::AllHeld`] where the caller has all batches of the feed: it has to drop one first.
+    pub fn next_batch(&mut self) -> Option<Result<FedBatch, FeedError>> {
+        let next = self.consumer.as_mut()?.next()?;
+        Some(next.map_err(|problem| match problem {
+            NoBatch::Error(error) => error,
+            NoBatch::Panic(said) => {
+                let path = self.consumer().work().dataset.root().to_owned();
+                FeedError::Panic { path, said }
+            }
+            NoBatch::AllHeld(batches) => FeedError::AllHeld { batches },
+        }))
     }
 
-    /// Returns a used batch to be filled again; call it before the next [`Feed::next_batch`]. Never blocks.
-    pub fn recycle(&self, batch: HostBatch) {
-        // The batch came from the lane before the next one. A reader that has ended, or has enough, needs no buffer.
-        let lane = (self.next_lane + self.lanes.len() - 1) % self.lanes.len();
-        let _ = self.lanes[lane].empty.try_push(batch);
+    /// Waits until [`Feed::next_batch`] will not block, but no longer than `most`. Gives whether it will not.
+    pub fn wait(&mut self, most: Duration) -> bool {
+        self.consumer.as_mut().is_none_or(|consumer| consumer.wait(Some(Instant::now() + most)))
+    }
+
+    /// Micro-batches that are ready now.
+    pub fn ready(&self) -> usize {
+        self.consumer().ready()
+    }
+
+    fn consumer(&self) -> &Consumer<Reading> {
+        self.consumer.as_ref().expect("it is there until the feed is dropped")
     }
 }
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        self.lanes.clear();
-        for reader in self.readers.drain(..) {
-            // A panic of a reader was already seen as the end of its lane; it must not become a second one here.
-            let _ = reader.join();
+        self.consumer = None;
+        for thread in self.threads.drain(..) {
+            // A panic was already told; it must not become a second one here.
+            let _ = thread.join();
         }
     }
 }
 
-fn read(
+/// Plans step after step and lays out their micro-batches.
+fn lay_out(
+    planner: Planner<Reading>,
     dataset: &Dataset,
     samples: &Samples,
-    way: &Way,
     plan: &FeedPlan,
-    reader: usize,
-    ready: &Sender<Made>,
-    empty: &Receiver<HostBatch>,
+    sequence: &Sequence,
+    steps: Steps,
 ) {
-    let Way { sequence, steps } = way;
-    let (mut walk, mut micro_batch) = (sequence.walk(), 0);
-    for number in 0..steps.count() {
-        let positions: Vec<u32> = steps.positions(number).map(|position| walk.at(position)).collect();
-        let own = share(positions.len(), plan.order.unit(), plan.rank, plan.world_size);
-        let step = plan.rule.plan_share(samples, &positions, own, plan.form);
-        let count = step.as_ref().map_or(1, |step| step.micro_batches.len());
-        let mut of_this_reader = Vec::new();
-        for place in 0..count {
-            if micro_batch % plan.readers == reader {
-                of_this_reader.push(place);
-            }
-            micro_batch += 1;
-        }
-        let mut step = step.map_err(Some);
-        for place in of_this_reader {
-            let batch = match &mut step {
-                // A step that can't be planned is one batch, of one reader.
-                Err(error) => Err(error.take().expect("it is told once")),
-                Ok(step) => {
-                    // A consumer that keeps its batches costs an allocation each, no more.
-                    let buffer = empty.try_pop().unwrap_or_default();
-                    fill(buffer, dataset, samples, plan, step, place, steps.position_after(number))
-                }
-            };
-            if ready.push(Made { ends_step: place + 1 == count, batch }).is_err() {
-                return;
+    let (mut walk, mut next, cell_bytes) = (sequence.walk(), 0..steps.count(), dataset.voxels().cell_bytes());
+    // The step whose micro-batches are laid out, its number, and how many of them are.
+    let (mut step, mut number, mut place, mut positions) = (StepPlan::default(), 0, 0, Vec::new());
+    planner.run(|batch, cells| {
+        if place == step.len() {
+            number = next.next()?;
+            place = 0;
+            positions.clear();
+            positions.extend(steps.positions(number).map(|position| walk.at(position)));
+            let own = share(positions.len(), plan.order.unit(), plan.rank, plan.world_size);
+            if let Err(problem) = plan.rule.plan_share(&mut step, samples, &positions, own, plan.form) {
+                return Some(Err(problem));
             }
         }
-    }
-}
-
-/// The micro-batch of a step at `place`.
-fn fill(
-    mut buffer: HostBatch,
-    dataset: &Dataset,
-    samples: &Samples,
-    plan: &FeedPlan,
-    step: &StepPlan,
-    place: usize,
-    position: u64,
-) -> Result<HostBatch, FeedError> {
-    let fill = match plan.on_bad_sample {
-        OnBadSample::Fail => HostBatch::fill,
-        OnBadSample::Skip => HostBatch::fill_without_bad,
-    };
-    fill(&mut buffer, dataset, samples, &step.micro_batches[place], plan.form, plan.question)?;
-    buffer.position = position;
-    buffer.share = StepShare {
-        micro_batch: place,
-        micro_batches: step.micro_batches.len(),
-        targets: step.targets,
-        targetless_groups: step.targetless_groups.clone(),
-    };
-    Ok(buffer)
+        batch.position = steps.position_after(number);
+        (batch.share.micro_batch, batch.share.micro_batches, batch.share.targets) = (place, step.len(), step.targets);
+        batch.share.targetless_groups.clone_from(&step.targetless_groups);
+        let planned = step.micro_batch(place);
+        place += 1;
+        let laid_out = batch.lay_out(samples, planned, plan.layout(), cell_bytes);
+        Some(laid_out.map(|()| cells.extend(batch.cells(cell_bytes))))
+    });
 }

@@ -28,17 +28,18 @@ pub struct Splicing {
 
 impl Splicing {
     /// What becomes of a sample's text; `None` where it has no such form.
-    pub fn of(self, text: &Text<'_>, form: TextForm) -> Option<Spliced> {
+    pub fn of(self, sample: &Text<'_>, form: TextForm) -> Option<Spliced> {
         let ids = match form {
-            TextForm::Pretrain => text.pretrain_ids?,
-            TextForm::Conversation | TextForm::Prompt => text.ids,
+            TextForm::Pretrain => sample.pretrain_ids?,
+            TextForm::Conversation | TextForm::Prompt => sample.ids,
         };
-        let mut spans = text.target_spans.iter().peekable();
+        // Spans come one after the other, so one walk over them goes along with the ids.
+        let mut spans = sample.target_spans.iter().copied().peekable();
         let mut is_target = |at: usize| match form {
             TextForm::Pretrain => true,
             TextForm::Conversation => {
-                while spans.next_if(|span| span[1] as usize <= at).is_some() {}
-                spans.peek().is_some_and(|span| span[0] as usize <= at)
+                while spans.next_if(|[_, end]| *end as usize <= at).is_some() {}
+                spans.peek().is_some_and(|[start, _]| *start as usize <= at)
             }
             TextForm::Prompt => false,
         };

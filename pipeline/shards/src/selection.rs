@@ -31,6 +31,9 @@ pub struct Samples {
 }
 
 impl Samples {
+    /// What [`Samples::volume_count`] counts at most.
+    pub const MANY_VOLUMES: usize = 255;
+
     /// Rows of texts, by their numbers.
     pub(crate) fn new(texts: Arc<Texts>, rows: Vec<u32>, without_volume: u64) -> Samples {
         let hash = selection_hash(rows.iter().map(|row| texts.id(*row as usize)));
@@ -101,7 +104,7 @@ impl Samples {
         self.texts.first_volume(self.row(position))
     }
 
-    /// How many volumes the text shows; 255 stands for that or more.
+    /// How many volumes the text shows; [`Samples::MANY_VOLUMES`] stands for that or more.
     ///
     /// # Panics
     /// As [`Samples::text`].

@@ -90,7 +90,7 @@ impl Work {
         let way = Steps::new(sequence.samples(), epochs, fed.batch.max(1) as u64, fed.tail, 0)?;
         for step in 0..steps {
             let positions: Vec<u32> = way.positions(step).map(|position| walk.at(position)).collect();
-            for texts in fed.rule.plan(samples, &positions, fed.form)?.micro_batches {
+            for texts in fed.rule.plan(samples, &positions, fed.form)?.micro_batches() {
                 let positions: Vec<usize> = texts.iter().map(|text| text.position as usize).collect();
                 let mut volumes = BTreeSet::<u32>::new();
                 for at in &positions {

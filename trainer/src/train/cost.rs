@@ -83,7 +83,7 @@ fn measured(config: &TrainConfig, out: &Path) -> f64 {
             let batch = feed.next_batch().unwrap().unwrap();
             backward(&run.forward(&batch, step).unwrap().output.loss).unwrap();
             let is_whole = batch.share.ends_step();
-            feed.recycle(batch);
+            drop(batch);
             if is_whole {
                 break;
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use med2e3_feed::feed::HELD;
 use med2e3_feed::{FeedError, Steps, Tail};
 use med2e3_program::note;
 use med2e3_schemas::sample::{Split, Task};
@@ -71,13 +72,13 @@ impl TrainData {
     /// They do not.
     pub(super) fn check_memory(&self, config: &DataConfig, batch: usize, volumes: usize) -> Result<(), TrainerError> {
         let (batches, bytes) = self.waiting(config, batch, volumes);
-        let what = format!("{batches} micro-batches in {} readers", config.readers);
+        let what = format!("{batches} micro-batches that are made ahead");
         check_memory("data.depth", bytes, &what)
     }
 
     /// Micro-batches that wait at most, and their bytes.
     fn waiting(&self, config: &DataConfig, batch: usize, volumes: usize) -> (u128, u128) {
-        let of_feed = config.readers as u128 * (config.depth as u128 + 2);
+        let of_feed = config.depth as u128 + HELD as u128;
         let cell = self.dataset.voxels().cell_bytes() as u128;
         let feeds = std::iter::once(&self.samples).chain(&self.validation);
         let batches = feeds.clone().count() as u128 * of_feed;
@@ -163,9 +164,9 @@ mod tests {
         };
         // Cells of 128 bytes, six ids and labels a text.
         let batch = |volumes: u128| volumes * 128 + 4 * 16 * 6;
-        assert_eq!(waiting(false, 1), (12, 12 * batch(1)));
-        assert_eq!(waiting(false, usize::MAX), (12, 12 * batch(4)));
-        assert_eq!(waiting(true, 2), (24, 24 * batch(2)));
+        assert_eq!(waiting(false, 1), (4, 4 * batch(1)));
+        assert_eq!(waiting(false, usize::MAX), (4, 4 * batch(4)));
+        assert_eq!(waiting(true, 2), (8, 8 * batch(2)));
     }
 
     #[test]

@@ -134,7 +134,7 @@ pub fn train(
             let batch = batch.map_err(|problem| run.saved_before(problem))?;
             wait_seconds += wait_watch.seconds();
             run.note_bad(step, &batch)?;
-            if is_left_out || batch.texts.is_empty() {
+            if is_left_out || batch.is_empty() {
                 sums.leave_out(&batch);
             } else {
                 let computed = run.forward(&batch, seed)?;
@@ -145,7 +145,6 @@ pub fn train(
                 sums.add(&batch, &computed);
             }
             position = batch.position;
-            feed.recycle(batch);
         }
         // A step whose samples are all bad changes nothing.
         let is_left_out = is_left_out || sums.samples.is_empty();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use med2e3_feed::step_plan::PlannedText;
-use med2e3_feed::{HostBatch, QuestionForm, Splicing, TextForm};
+use med2e3_feed::{HostBatch, HostText, QuestionForm, Splicing, TextForm, TextLayout};
 use med2e3_input::text::Tokenizer;
 use med2e3_schemas::evaluation::Answer;
 use med2e3_schemas::sample::{IGNORED, IMAGE3D, SampleRow, Task};
@@ -83,18 +83,14 @@ impl Questions {
     ) -> Result<Vec<Answer>, TrainerError> {
         let planned = (0..self.rows.len()).map(|at| PlannedText { position: at as u32, target_weight: 0.0 });
         let mut batch = HostBatch::default();
-        batch.fill(dataset, &self.samples, &planned.collect::<Vec<_>>(), self.form, self.question)?;
-        let texts: Vec<TextInput> = batch
-            .texts
-            .iter()
-            .map(|text| prompt(&text.ids, &text.labels, text.volumes.clone()))
-            .zip(&batch.texts)
-            .map(|(prompt, text)| TextInput {
-                question_ids: text.question_ids.clone(),
-                key: row_key(seed, text.sample_id),
-                ..prompt
-            })
-            .collect();
+        let layout = TextLayout { form: self.form, question: self.question };
+        batch.fill(dataset, &self.samples, &planned.collect::<Vec<_>>(), layout)?;
+        let input_of = |text: HostText<'_>| TextInput {
+            question_ids: text.question_ids.to_vec(),
+            key: row_key(seed, text.sample_id),
+            ..prompt(text.ids, text.labels, text.volumes().collect())
+        };
+        let texts: Vec<TextInput> = batch.texts().map(input_of).collect();
         let voxels_vcdhw = voxels(&batch.voxels, batch.volume_ids.len() as i64, dataset.voxels(), device);
         let input = ModelInput { voxels_vcdhw, texts, weights: TargetWeights::Mean };
         let replies = replies(model, &self.tokenizer, &input, &[], Decoding::Greedy, &self.until)?;

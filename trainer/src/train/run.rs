@@ -275,7 +275,7 @@ impl Run {
         let volumes = batch.volume_ids.len();
         let plan = self.model.plan_texts(&texts(batch, seed), &weights(batch), volumes, purpose)?;
 
-        let tasks: Vec<Task> = batch.texts.iter().map(|text| samples.task(text.sample as usize)).collect();
+        let tasks: Vec<Task> = batch.texts().map(|text| samples.task(text.sample as usize)).collect();
         let tasks = TaskTargets::new(&tasks, &plan.splice.target_rows);
         let input = device_batch::Planned { cells: &batch.voxels, format, draws, plan: &plan };
         let arrived = input.upload(&mut self.staging, vec![tasks.part()])?;

@@ -54,7 +54,7 @@ impl StepSums {
 
     /// Counts a micro-batch of which nothing is computed: one of a step that is left out, or without a text.
     pub(super) fn leave_out(&mut self, batch: &HostBatch) {
-        self.samples.extend(batch.texts.iter().map(|text| text.sample_id));
+        self.samples.extend(&batch.sample_ids);
         self.bad_samples += batch.bad.len() as u64;
         self.micro_batches += 1;
         self.share = batch.share.clone();

@@ -85,7 +85,7 @@ impl Run {
             let Some(batch) = feed.next_batch() else { break };
             let batch = batch?;
             self.note_bad(self.state.step, &batch)?;
-            if batch.texts.is_empty() {
+            if batch.is_empty() {
                 steps += usize::from(batch.share.ends_step());
                 continue;
             }
@@ -94,7 +94,6 @@ impl Run {
             targets += computed.output.target_count;
             tasks.add(&computed.tasks);
             steps += usize::from(batch.share.ends_step());
-            feed.recycle(batch);
         }
         found.loss = sum / targets.max(1) as f64;
         if let Some(losses_k) = tasks.losses() {

@@ -53,7 +53,7 @@ pub fn train_clip(
         let contrast = run.clip.add_gradients(pairs.parts(), |part| pairs.part(part))?;
         let count = pairs.count() as u64;
         let learning_rate = config.optimizer.learning_rate * run.schedule.factor(run.state.step);
-        let samples = batch.texts.iter().map(|text| text.sample_id).collect();
+        let samples = batch.sample_ids.clone();
         let found = run.optimizer.step(learning_rate)?;
         run.optimizer.zero_grad()?;
         (run.state.step, run.state.cursor.position) = (step, batch.position);
@@ -72,7 +72,7 @@ pub fn train_clip(
             wait_seconds,
         };
         let numbers = [&contrast.loss, &contrast.correct_count, &logit_scale, &found.norm, &found.skipped];
-        feed.recycle(batch);
+        drop(batch);
         run.note_step(line, samples, &numbers)?;
 
         let is_last = step == run.total_steps;

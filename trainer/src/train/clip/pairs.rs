@@ -1,6 +1,6 @@
 //! The pairs of a step, in parts that are read at once.
 
-use med2e3_feed::HostBatch;
+use med2e3_feed::{HostBatch, HostText};
 use med2e3_schemas::volume::VoxelFormat;
 use tch::Device;
 
@@ -46,9 +46,10 @@ impl Pairs<'_> {
     pub(super) fn part(&self, part: usize) -> Result<PairBatch, TrainerError> {
         let range = part * self.size..self.count().min((part + 1) * self.size);
         let cell = self.format.cell_bytes();
-        let volumes = self.batch.texts[range.clone()].iter().map(|text| text.volumes[0]);
-        let cells: Vec<u8> =
-            volumes.flat_map(|volume| &self.batch.voxels[volume * cell..(volume + 1) * cell]).copied().collect();
+        let mut cells = Vec::with_capacity(range.len() * cell);
+        for volume in self.batch.texts().skip(range.start).take(range.len()).flat_map(first_volume) {
+            cells.extend_from_slice(&self.batch.voxels[volume * cell..][..cell]);
+        }
         let (ids_bt, mask_bt) = padded(&self.captions[range.clone()]);
         let voxels_bcdhw = match &self.draws {
             None => voxels(&cells, range.len() as i64, self.format, self.device),
@@ -57,4 +58,9 @@ impl Pairs<'_> {
         let keys_b = self.draws.as_ref().map(|draws| draws.texts[range].to_vec());
         Ok(PairBatch { voxels_bcdhw, ids_bt, mask_bt, keys_b })
     }
+}
+
+/// The place in its batch of the volume that a pair's text shows; it shows one alone.
+pub(super) fn first_volume(text: HostText<'_>) -> Option<usize> {
+    text.volumes().next()
 }

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use med2e3_feed::{Feed, FeedCursor, FeedPlan, HostBatch, HostText, Order, QuestionForm, TextForm};
+use med2e3_feed::feed::HELD;
+use med2e3_feed::{Feed, FeedCursor, FeedPlan, HostBatch, Order, QuestionForm, TextForm};
 use med2e3_program::output::write_report;
 use med2e3_schemas::Id;
 use med2e3_schemas::report::{ClipStep, RunLength, TrainClipReport};
@@ -14,7 +15,7 @@ use med2e3_store::{FileError, put_whole};
 use tch::{Device, Kind, Tensor};
 
 use super::captions::ids_of;
-use super::pairs::{Draws, Pairs};
+use super::pairs::{Draws, Pairs, first_volume};
 use crate::TrainerError;
 use crate::config::{ClipDataConfig, ClipStart, ClipStepConfig, OptimizerConfig, TrainClipConfig};
 use crate::device_batch::row_key;
@@ -175,13 +176,13 @@ impl ClipRun {
         seed: u64,
         step: &ClipStepConfig,
     ) -> Result<Pairs<'a>, TrainerError> {
-        let of_volume = |text: &HostText| step.augmentation.draw(row_key(seed, batch.volume_ids[text.volumes[0]]));
-        let of_text = |text: &HostText| purpose_key(row_key(seed, text.sample_id), "text encoder dropout");
+        let of_volume = |volume: usize| step.augmentation.draw(row_key(seed, batch.volume_ids[volume]));
+        let of_text = |id: &Id| purpose_key(row_key(seed, *id), "text encoder dropout");
         let draws = Draws {
-            volumes: batch.texts.iter().map(of_volume).collect(),
-            texts: batch.texts.iter().map(of_text).collect(),
+            volumes: batch.texts().flat_map(first_volume).map(of_volume).collect(),
+            texts: batch.sample_ids.iter().map(of_text).collect(),
         };
-        let pairs = self.pairs_of(&self.captions, batch, batch.texts.len(), seed, step.micro_batch)?;
+        let pairs = self.pairs_of(&self.captions, batch, batch.len(), seed, step.micro_batch)?;
         Ok(Pairs { draws: Some(draws), ..pairs })
     }
 
@@ -194,12 +195,11 @@ impl ClipRun {
         size: Option<usize>,
     ) -> Result<Pairs<'a>, TrainerError> {
         let ids = batch
-            .texts
-            .iter()
+            .texts()
             .take(count)
             .map(|text| ids_of(&self.tokenizer, &captions[text.sample as usize], row_key(seed, text.sample_id)));
         let captions = ids.collect::<Result<Vec<_>, _>>()?;
-        let size = size.unwrap_or(batch.texts.len()).max(1);
+        let size = size.unwrap_or(batch.len()).max(1);
         Ok(Pairs { batch, captions, format: self.dataset.voxels(), device: self.device, draws: None, size })
     }
 
@@ -222,7 +222,7 @@ impl ClipRun {
             }
             let batch = feed.next_batch()?;
             let part = batch.map_err(TrainerError::from).and_then(|batch| {
-                let count = left.min(batch.texts.len());
+                let count = left.min(batch.len());
                 left -= count;
                 self.pairs_of(captions, &batch, count, self.seed, Some(count))?.part(0)
             });
@@ -367,8 +367,8 @@ fn select(dataset: &Dataset, config: &TrainClipConfig, split: Split) -> Result<A
 /// Whether the steps that wait on the host fit the machine's memory.
 fn check_host_memory(config: &TrainClipConfig, dataset: &Dataset) -> Result<(), TrainerError> {
     let step = config.step.batch as u128 * dataset.voxels().cell_bytes() as u128;
-    let steps = config.data.readers as u128 * (config.data.depth as u128 + 2);
-    let what = format!("{steps} steps in {} readers", config.data.readers);
+    let steps = config.data.depth as u128 + HELD as u128;
+    let what = format!("{steps} steps that are made ahead");
     check_memory("data.depth", steps.saturating_mul(step), &what)
 }
 

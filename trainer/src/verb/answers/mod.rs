@@ -80,19 +80,19 @@ pub(super) fn answers(
             Shown::Zeros => voxels_vcdhw.zeros_like(),
         };
         let mut texts = texts(&batch, seed);
-        for (text, of_batch) in texts.iter_mut().zip(&batch.texts) {
+        for (text, of_batch) in texts.iter_mut().zip(batch.texts()) {
             text.scores = scores.and_then(|scores| scores.get(&of_batch.sample_id)).cloned().unwrap_or_default();
         }
-        let letters = |text: &HostText| answerer.letter_tokens(&samples.rows[text.sample as usize]).unwrap_or_default();
-        let letters: Vec<LetterTokens> = batch.texts.iter().map(letters).collect();
+        let letters =
+            |text: HostText<'_>| answerer.letter_tokens(&samples.rows[text.sample as usize]).unwrap_or_default();
+        let letters: Vec<LetterTokens> = batch.texts().map(letters).collect();
         let replies = answerer.answer_batch(&voxels_vcdhw, texts, &letters, decoding, max_new_tokens)?;
-        for (text, mut reply) in batch.texts.iter().zip(replies) {
+        for (text, mut reply) in batch.texts().zip(replies) {
             let (place, ids) = (text.sample as usize, std::mem::take(&mut reply.ids));
             each(Answer { turn: turns[place], ..judged(&samples.rows[place], reply, meteor) }, &ids)?;
         }
-        count += batch.texts.len();
-        progress.add(batch.texts.len() as u64);
-        feed.recycle(batch);
+        count += batch.len();
+        progress.add(batch.len() as u64);
     }
     progress.finish();
     assert_eq!(count, samples.rows.len(), "a feed that ends early ends with an error");

@@ -39,19 +39,18 @@ pub(super) fn encode_volumes(
     let mut features = Vec::new();
     while let Some(batch) = feed.next_batch() {
         let batch = batch?;
-        if let Some(text) = batch.texts.iter().find(|text| text.volumes.len() != 1) {
+        if let Some(text) = batch.texts().find(|text| text.volumes().len() != 1) {
             return Err(TrainerError::Config {
                 key: "dataset".into(),
                 expected: "captions of one volume each".into(),
-                found: format!("{} in {}", text.volumes.len(), text.sample_id),
+                found: format!("{} in {}", text.volumes().len(), text.sample_id),
             });
         }
         let voxels_vcdhw = voxels(&batch.voxels, batch.volume_ids.len() as i64, dataset.voxels(), device);
         let features_ve = no_grad(|| clip.encode_image(&voxels_vcdhw))?;
-        let volumes_b: Vec<i64> = batch.texts.iter().map(|text| text.volumes[0] as i64).collect();
+        let volumes_b: Vec<i64> = batch.volume_of.to_vec();
         features.push(features_ve.index_select(0, &Tensor::from_slice(&volumes_b).to_device(device)));
-        progress.add(batch.texts.len() as u64);
-        feed.recycle(batch);
+        progress.add(batch.len() as u64);
     }
     progress.finish();
     Ok(Features { distinct_re: Tensor::cat(&features, 0), rows: (0..samples.rows.len() as i64).collect() })
