@@ -53,7 +53,7 @@ impl Dataset {
         let members = check_members(root, &index)?;
         let mut numbers = HashSet::new();
         let mut find = |entry, voxels| Unopened::find(&members, entry, voxels, &mut numbers);
-        let volumes = index.volumes.iter().map(|entry| find(entry, Some(index.voxels.clone())));
+        let volumes = index.volumes.iter().map(|entry| find(entry, Some(index.voxels)));
         let volumes = volumes.collect::<Result<Vec<_>, _>>()?;
         let samples = index.samples.iter().map(|entry| find(entry, None)).collect::<Result<Vec<_>, _>>()?;
         let (root, places) = (root.to_owned(), OnceLock::from(places));

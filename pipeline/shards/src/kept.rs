@@ -3,7 +3,8 @@
 //! memory alone. Of several processes that miss one, one makes it, under a lock of the folder.
 
 use std::env;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use med2e3_schemas::identity::Identity;
@@ -39,8 +40,8 @@ pub(crate) fn open<T: Kept>(
 ) -> Result<T, ShardError> {
     let of_these = |found: &T| found.is_of(index);
     for folder in [Some(root.to_owned()), cache_of(index)].iter().flatten() {
-        // The cache's own folder; the dataset's is there.
-        if fs::create_dir_all(folder).is_err() {
+        // The cache's own folder, which is nobody else's to read, as texts may be; the dataset's is there.
+        if DirBuilder::new().recursive(true).mode(0o700).create(folder).is_err() {
             continue;
         }
         if let Some(found) = T::read(folder)?.filter(of_these) {
@@ -64,9 +65,8 @@ pub(crate) fn open<T: Kept>(
 
 /// What the dataset's folder or the user's cache holds, where it is of the dataset's shards and as it was written.
 pub(crate) fn find<T: Kept>(root: &Path, index: &DatasetIndex) -> Option<T> {
-    let folders = [Some(root.to_owned()), cache_of(index)];
-    let found = folders.iter().flatten().find_map(|folder| T::read(folder).ok().flatten().filter(|it| it.is_of(index)));
-    found
+    let kept = |folder: &PathBuf| T::read(folder).ok().flatten().filter(|found| found.is_of(index));
+    kept(&root.to_owned()).or_else(|| kept(&cache_of(index)?))
 }
 
 /// Starts the file in a folder.

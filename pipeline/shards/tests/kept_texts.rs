@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
@@ -217,6 +218,8 @@ fn where_the_dataset_cannot_be_written_the_cache_is() {
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
     let of_dataset: Vec<PathBuf> =
         fs::read_dir(cache.path().join("med2e3")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mode = fs::metadata(&of_dataset[0]).unwrap().permissions().mode();
+    assert_eq!(mode & 0o77, 0, "{mode:o}");
     let file = of_dataset[0].join(texts::FILE);
     let first = fs::metadata(&file).unwrap().modified().unwrap();
     run(cache.path());

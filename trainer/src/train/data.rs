@@ -6,7 +6,7 @@ use med2e3_feed::feed::HELD;
 use med2e3_feed::{FeedError, Steps, Tail};
 use med2e3_program::note;
 use med2e3_schemas::sample::{Split, Task};
-use med2e3_shards::{Dataset, Samples, Selection, places};
+use med2e3_shards::{Dataset, Samples, Selection, places, texts};
 
 use crate::TrainerError;
 use crate::config::DataConfig;
@@ -23,9 +23,11 @@ pub(super) struct TrainData {
 impl TrainData {
     pub(super) fn open(config: &DataConfig, is_validated: bool) -> Result<TrainData, TrainerError> {
         let dataset = Arc::new(Dataset::open(&config.dataset)?);
-        if !config.dataset.join(places::FILE).exists() {
-            let shards = config.dataset.display();
-            note(format_args!("note: {shards} has no {}: its shards are read once to make it", places::FILE));
+        for file in [places::FILE, texts::FILE] {
+            if !config.dataset.join(file).exists() {
+                let shards = config.dataset.display();
+                note(format_args!("note: {shards} has no {file}: its shards are read once to make it"));
+            }
         }
         let DataConfig { split: own, subset, tasks, .. } = config;
         let of = |split: Split| selection(&dataset, *own, subset.as_deref(), tasks, split);

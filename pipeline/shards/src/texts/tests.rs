@@ -1,3 +1,5 @@
+//! Files of texts whose bits were flipped, whose ends are cut and whose tables were forged, beside the rows that they were made of.
+
 use std::fs;
 
 use med2e3_schemas::sample::{IMAGE3D, Topic};
