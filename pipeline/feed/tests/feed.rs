@@ -217,7 +217,12 @@ fn a_row_brings_each_volume_that_its_text_shows() {
     rows[2] = several(vec![IMAGE3D, IMAGE3D, 6], &[1]);
     let mut batch = HostBatch::default();
     let mut fill = |positions: &[u32]| {
-        batch.fill(&dataset, &Samples::of_rows(&rows), &planned(positions), layout(TextForm::Conversation, QuestionForm::Llm))?;
+        batch.fill(
+            &dataset,
+            &Samples::of_rows(&rows),
+            &planned(positions),
+            layout(TextForm::Conversation, QuestionForm::Llm),
+        )?;
         let shown: Vec<Vec<usize>> = batch.texts().map(|text| text.volumes().collect()).collect();
         Ok::<_, med2e3_feed::FeedError>((shown, batch.voxels.to_vec()))
     };
