@@ -51,7 +51,7 @@ fn rows_are_what_they_were_in_their_order_however_often_they_are_there() {
         assert_eq!((texts.id(at), texts.task(at), texts.split(at)), (row.sample_id, row.task, row.split));
         let first = texts.first_volume(at).map(|number| Id(texts.volumes()[number as usize]));
         assert_eq!((first, texts.ids_len(at)), (row.volume_ids.first().copied(), row.ids.len()));
-        assert_eq!(texts.has_volumes(at, |_| true).unwrap(), true);
+        assert!(texts.has_volumes(at, |_| true).unwrap());
         let last = row.volume_ids.last();
         let but_last = |number: u32| Some(&Id(texts.volumes()[number as usize])) != last;
         assert_eq!(texts.has_volumes(at, but_last).unwrap(), last.is_none());
