@@ -182,6 +182,7 @@ pub struct Feed {
     // `None` once it is being dropped.
     consumer: Option<Consumer<Reading>>,
     threads: Vec<JoinHandle<()>>,
+    memory: Vec<(usize, usize)>,
 }
 
 impl Feed {
@@ -203,11 +204,12 @@ impl Feed {
         // Before the readers ask for them at once.
         dataset.places()?;
         let room = plan.room(&samples.rows, dataset.voxels().cell_bytes());
-        let batches = (0..plan.batches()).map(|_| HostBatch::with_room(&room)).collect();
+        let batches: Vec<HostBatch> = (0..plan.batches()).map(|_| HostBatch::with_room(&room)).collect();
+        let memory = batches.iter().flat_map(HostBatch::memory).collect();
         let count = plan.readers;
         let work = Reading { dataset: dataset.clone(), samples: samples.clone(), plan: plan.clone() };
         let (planner, readers, consumer) = ring::ring(work, batches, room.volumes, count);
-        let mut feed = Feed { consumer: Some(consumer), threads: Vec::new() };
+        let mut feed = Feed { consumer: Some(consumer), threads: Vec::new(), memory };
         let mut spawn = |name: String, body: Box<dyn FnOnce() + Send>| {
             let spawned = thread::Builder::new().name(name).spawn(body);
             spawned.map(|thread| feed.threads.push(thread)).map_err(|source| FeedError::Threads { readers: count, source })
@@ -245,6 +247,17 @@ impl Feed {
     /// Micro-batches that are ready now.
     pub fn ready(&self) -> usize {
         self.consumer().ready()
+    }
+
+    /// Where the memory of all its batches is: the addresses and bytes of their arrays. They stay the same for the feed's life, so
+    /// a caller may pin them once for copies to a device.
+    pub fn memory(&self) -> &[(usize, usize)] {
+        &self.memory
+    }
+
+    /// Ends the feed as dropping it does, without waiting for its threads: each ends after the cell at which it is.
+    pub fn leave(mut self) {
+        self.threads.clear();
     }
 
     fn consumer(&self) -> &Consumer<Reading> {
