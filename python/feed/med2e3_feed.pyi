@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from types import CapsuleType
 from typing import Any, Literal, TypedDict, final
 
 __version__: str
@@ -91,7 +90,7 @@ class Tensor:
         max_version: tuple[int, int] | None = None,
         dl_device: tuple[int, int] | None = None,
         copy: bool | None = None,
-    ) -> CapsuleType:
+    ) -> object:
         """The array as a DLPack capsule: of version 1.0 where `max_version` is 1.0 or later, of the form before it otherwise.
 
         Raises BufferError for a copy, or for another device than the CPU.
