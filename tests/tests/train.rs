@@ -278,6 +278,9 @@ fn a_run_goes_on_at_the_next_sample_with_another_batch_and_in_no_other_order() {
         (vec![&mix("caption=nan,open_vqa=1")], "data.order.mix", "NaN"),
         (vec![&mix("caption=0,open_vqa=0")], "data.order.mix", "0"),
         (vec!["data.order={group_by_volume=3}"], "data.order.group_by_volume", "3"),
+        (vec!["data.order={length_buckets={window=8,unit=3}}"], "data.order.length_buckets.unit", "3"),
+        (vec!["data.order={length_buckets={window=7,unit=2}}"], "data.order.length_buckets.window", "7"),
+        (vec!["data.order={length_buckets={window=0,unit=2}}"], "data.order.length_buckets.window", "0"),
         (vec!["step.batch=1000", "data.tail=drop"], "step.batch", "1000"),
     ] {
         let said = run_to(2, &mut run(&set)).err;
@@ -289,8 +292,17 @@ fn a_run_goes_on_at_the_next_sample_with_another_batch_and_in_no_other_order() {
     for (order, tail, key) in [(&narrow, "straddle", "data.order"), (&wide, "drop", "data.tail")] {
         let said = run_to(2, run(&[order, &format!("data.tail={tail}"), "data.max_steps=9"]).arg("--resume")).err;
         assert!(said.contains(key) && said.contains("there"), "{said}");
+        // How weights are changed is said where they were.
+        assert_eq!(said.contains("data.order.mix.then"), key == "data.order", "{said}");
     }
-    let more = [&wide, "data.tail=straddle", "step.batch=5", "data.max_steps=9", "data.readers=2"];
+    let early = mix("caption=0.75,open_vqa=0.25,then=[{from=7,caption=1,open_vqa=1}]");
+    let said = run_to(2, run(&[&early, "data.tail=straddle"]).arg("--resume")).err;
+    assert!(
+        said.contains("data.order.mix.then") && said.contains("a multiple of 1000, 1000 or more, found 7"),
+        "{said}"
+    );
+    let changed = mix("caption=0.75,open_vqa=0.25,then=[{from=1000,caption=1,open_vqa=1}]");
+    let more = [&changed, "data.tail=straddle", "step.batch=5", "data.max_steps=9", "data.readers=2"];
     let said = run_to(0, run(&more).arg("--resume")).err;
     assert!(said.contains("step.batch is 2 there, 5 here: the learning rate falls over the new length"), "{said}");
     assert_eq!(position(&folder.join("run"), 9), 27);

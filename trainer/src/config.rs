@@ -37,7 +37,7 @@ pub use clip::{
 };
 pub use compute::{Algorithms, Attention, ComputeConfig, Matmul};
 pub use explain::{AttentionLayer, Chosen, EXPLAIN_MOVED, ExplainConfig, Place};
-pub use order::{DataOrder, MixConfig};
+pub use order::{BucketsConfig, DataOrder, MixChange, MixConfig};
 pub(crate) use recompute::by_part;
 pub use recompute::{PartPolicies, PartPolicy, RecomputeConfig};
 pub use step::{MicroBatch, StepConfig, Within};
@@ -170,7 +170,7 @@ pub struct DataConfig {
     /// Reader threads.
     #[schemars(range(min = 1))]
     pub readers: usize,
-    /// Micro-batches that each reader may be ahead.
+    /// Micro-batches that are made ahead, by all readers together. Two more are in memory: the one that is computed and the next.
     #[schemars(range(min = 1))]
     pub depth: usize,
     /// What becomes of a sample of which a volume does not read as it was written.

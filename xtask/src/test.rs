@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
@@ -21,7 +21,10 @@ const WITH_WORDNET: &str = "with_wordnet";
 /// The same of tests that drive a browser.
 const WITH_BROWSER: &str = "with_browser";
 
-/// Runs every test of the workspace; `thorough` raises their counts through `MED2E3_THOROUGH` and `PROPTEST_CASES`.
+/// The ring of the feed under a scheduler of its own.
+const MODEL: &str = "pipeline/feed/model/Cargo.toml";
+
+/// Runs every test of the workspace and of the ring's model; `thorough` raises their counts through `MED2E3_THOROUGH` and `PROPTEST_CASES`.
 pub(crate) fn test(repository: &Path, thorough: bool) -> Result<()> {
     // Sets up libtorch too.
     python(repository)?;
@@ -42,27 +45,25 @@ pub(crate) fn test(repository: &Path, thorough: bool) -> Result<()> {
     let left_out = [(WITH_WORDNET, without_wordnet), (WITH_BROWSER, without_browser)];
     let left_out: Vec<(&str, String)> = left_out.into_iter().filter_map(|(tests, why)| Some((tests, why?))).collect();
 
-    let mut command = cargo(repository, &["test", "--workspace", "--no-fail-fast"]);
-    if thorough {
-        command.env("MED2E3_THOROUGH", "1").env("PROPTEST_CASES", THOROUGH_CASES);
-    }
-    command.arg("--");
+    let mut products = cargo(repository, &["test", "--workspace", "--no-fail-fast"]);
+    products.arg("--");
     for (tests, _) in &left_out {
-        command.args(["--skip", tests]);
+        products.args(["--skip", tests]);
     }
-    eprintln!("\ntesting: {}", line(&command));
-    if std::io::stdout().is_terminal() {
-        command.arg("--color=always");
-    }
-    let mut child =
-        command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start `{}`", line(&command)))?;
+    let mut model =
+        cargo(repository, &["test", "--no-fail-fast", "--manifest-path", MODEL, "--target-dir", "target/model"]);
+    model.arg("--");
     let mut counts = Counts::default();
-    for text in BufReader::new(child.stdout.take().context("the tests have no output")?).lines() {
-        let text = text.context("cannot read what the tests say")?;
-        println!("{text}");
-        counts.add(&text);
+    let mut failures = Vec::new();
+    for mut command in [products, model] {
+        if thorough {
+            command.env("MED2E3_THOROUGH", "1").env("PROPTEST_CASES", THOROUGH_CASES);
+        }
+        let status = counts.run(&mut command)?;
+        if !status.success() {
+            failures.push(format!("`{}` failed with {status}", line(&command)));
+        }
     }
-    let status = child.wait().context("cannot wait for the tests")?;
 
     let Counts { programs, passed, failed, ignored } = counts;
     eprintln!("\n{passed} tests passed, {failed} failed, {ignored} ignored, in {programs} test programs");
@@ -72,7 +73,7 @@ pub(crate) fn test(repository: &Path, thorough: bool) -> Result<()> {
         let list = output(list.arg(tests))?;
         eprintln!("LEFT OUT, as {why}: {}", listed(&String::from_utf8_lossy(&list)));
     }
-    ensure!(status.success(), "`{}` failed with {status}", line(&command));
+    ensure!(failures.is_empty(), "{}", failures.join("; "));
     ensure!(passed > 0, "no test ran");
     Ok(())
 }
@@ -92,6 +93,22 @@ struct Counts {
 }
 
 impl Counts {
+    /// Runs tests, and passes on what they say.
+    fn run(&mut self, command: &mut Command) -> Result<ExitStatus> {
+        eprintln!("\ntesting: {}", line(command));
+        if std::io::stdout().is_terminal() {
+            command.arg("--color=always");
+        }
+        let started = command.stdout(Stdio::piped()).spawn();
+        let mut child = started.with_context(|| format!("cannot start `{}`", line(command)))?;
+        for text in BufReader::new(child.stdout.take().context("the tests have no output")?).lines() {
+            let text = text.context("cannot read what the tests say")?;
+            println!("{text}");
+            self.add(&text);
+        }
+        child.wait().context("cannot wait for the tests")
+    }
+
     fn add(&mut self, text: &str) {
         let Some(result) = text.strip_prefix("test result: ") else {
             return;

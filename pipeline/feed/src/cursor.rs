@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::FeedError;
+use crate::order::mix::BLOCK;
 use crate::order::steps::Tail;
 use crate::order::{Order, REVISION};
 
@@ -14,8 +15,8 @@ const MOST: usize = 512;
 /// Which sample comes next, and of what. Batch size, ranks, readers and depth are not in it, so a run may go on with others.
 ///
 /// As text it is JSON of at most 512 bytes: `format`, `revision` of the order, `selection` as hex, `order` with its seed, `tail`
-/// and `position`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// and `position`. Of a mix it has the changes of weights that came before the position; a run may go on with others behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Stored", try_from = "serde_json::Value")]
 pub struct FeedCursor {
     /// Hash of the samples that the position counts in.
@@ -54,14 +55,21 @@ impl FeedCursor {
     /// Whether the position counts in what `now` says is fed.
     ///
     /// # Errors
-    /// Another selection, seed, order, mix or tail: both are named.
+    /// Another selection, seed, order or tail, or other weights of a mix before the position: both are named.
     pub fn check(&self, now: &FeedCursor) -> Result<(), FeedError> {
         let equal = |what, is_same: bool, here: String, there: String| {
             FeedError::check(what, is_same, || format!("{here}, as is fed now"), || format!("{there} in the cursor"))
         };
         equal("the selection", self.selection == now.selection, hex(&now.selection), hex(&self.selection))?;
         let seed = |cursor: &FeedCursor| cursor.order.seed().map_or("none".into(), |seed| seed.to_string());
-        let (ours, theirs) = (in_words(&now.order), in_words(&self.order));
+        let (begun_now, begun) = (now.order.begun(self.position), self.order.begun(self.position));
+        let (ours, theirs) = (in_words(&begun_now), in_words(&begun));
+        if let (Order::Mix { .. }, Order::Mix { .. }) = (&begun_now, &begun) {
+            let (position, next) = (self.position, self.position.div_ceil(BLOCK).max(1).saturating_mul(BLOCK));
+            let expected =
+                || format!("{theirs}, by which the first {position} samples came; others may follow from {next} on");
+            FeedError::check("the mix", ours == theirs, expected, || ours.clone())?;
+        }
         equal("the order", ours == theirs, ours, theirs)?;
         equal("the seed", self.order.seed() == now.order.seed(), seed(now), seed(self))?;
         equal("the tail", self.tail == now.tail, in_words(&now.tail), in_words(&self.tail))
@@ -92,6 +100,7 @@ struct Stored {
 impl From<FeedCursor> for Stored {
     fn from(cursor: FeedCursor) -> Stored {
         let FeedCursor { selection, order, tail, position } = cursor;
+        let order = order.begun(position);
         Stored { format: FORMAT, revision: REVISION, selection: hex(&selection), order, tail, position }
     }
 }

@@ -47,7 +47,9 @@ pub enum FeedError {
         said: String,
     },
     /// The caller has all batches of the feed, which so can't make another one.
-    #[error("expected a batch that was given back, found that all {batches} of the feed are held: drop one, or copy what is to stay")]
+    #[error(
+        "expected a batch that was given back, found that all {batches} of the feed are held: drop one, or copy what is to stay"
+    )]
     AllHeld {
         /// Batches of the feed.
         batches: usize,

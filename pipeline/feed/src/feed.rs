@@ -19,8 +19,7 @@ use crate::order::steps::share;
 use crate::ring::{self, Consumer, NoBatch, Planner, Work};
 use crate::step_plan::{StepPlan, StepRule};
 use crate::{
-    FeedCursor, FeedError, HostBatch, OnBadSample, Order, QuestionForm, Sequence, StepShare, Steps, Tail, TextForm,
-    TextLayout,
+    FeedCursor, FeedError, HostBatch, OnBadSample, Order, QuestionForm, Sequence, Steps, Tail, TextForm, TextLayout,
 };
 
 /// What to feed and how.
@@ -77,7 +76,7 @@ impl FeedPlan {
     /// The steps over so many samples.
     ///
     /// # Errors
-    /// A rank outside the ranks, fewer samples a step than ranks or than a group, groups that do not divide a step; as
+    /// A rank outside the ranks, fewer samples a step than ranks, groups or buckets that do not divide a step; as
     /// [`Steps::new`].
     pub fn steps(&self, samples: usize) -> Result<Steps, FeedError> {
         let FeedPlan { batch_size: batch, rank, world_size: ranks, .. } = *self;
@@ -88,25 +87,25 @@ impl FeedPlan {
             || format!("{ranks} or more, one sample a rank"),
             || batch.to_string(),
         )?;
-        let unit = self.order.unit().max(1);
+        let unit = self.order.batch_unit().max(1);
         let divides = batch.is_multiple_of(unit);
         FeedError::check(
             "the order",
             divides,
-            || format!("groups that divide the batch of {batch}"),
-            || format!("groups of {unit}"),
+            || format!("texts that come together to divide the batch of {batch}"),
+            || unit.to_string(),
         )?;
         Steps::new(samples as u64, self.epochs, batch as u64, self.tail, self.start)
     }
 
     /// The cursor at a position of the selection with this hash.
     pub fn cursor(&self, selection: [u8; 32], position: u64) -> FeedCursor {
-        FeedCursor { selection, order: self.order, tail: self.tail, position }
+        FeedCursor { selection, order: self.order.clone(), tail: self.tail, position }
     }
 }
 
 /// Batches that the consumer may have without slowing the feed: one that is used, and one that travels to a device.
-const HELD: usize = 2;
+pub const HELD: usize = 2;
 
 impl FeedPlan {
     /// Batches of a feed: what is made ahead, and what the consumer has.
@@ -161,9 +160,8 @@ impl Work for Reading {
 
     fn read(&self, (volume, mut cell): (Id, Cell<u8>)) -> bool {
         let read = || self.dataset.read_cell(volume, &mut cell).is_ok();
-        catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|payload| {
-            resume_unwind(Box::new(format!("volume {volume}: {}", ring::said(&*payload))))
-        })
+        catch_unwind(AssertUnwindSafe(read))
+            .unwrap_or_else(|payload| resume_unwind(Box::new(format!("volume {volume}: {}", ring::said(&*payload)))))
     }
 
     fn finish(&self, batch: &mut HostBatch, is_read: bool) -> Result<(), FeedError> {
@@ -199,7 +197,7 @@ impl Feed {
             plan.batch_size > 0 && plan.readers > 0 && plan.depth > 0,
             "batch size, readers and depth are positive"
         );
-        let sequence = Sequence::new(&samples.hash, &samples.rows, plan.order)?;
+        let sequence = Sequence::new(&samples.hash, &samples.rows, &plan.order)?;
         let steps = plan.steps(samples.rows.len())?;
         // Before the readers ask for them at once.
         dataset.places()?;
@@ -212,7 +210,9 @@ impl Feed {
         let mut feed = Feed { consumer: Some(consumer), threads: Vec::new(), memory };
         let mut spawn = |name: String, body: Box<dyn FnOnce() + Send>| {
             let spawned = thread::Builder::new().name(name).spawn(body);
-            spawned.map(|thread| feed.threads.push(thread)).map_err(|source| FeedError::Threads { readers: count, source })
+            spawned
+                .map(|thread| feed.threads.push(thread))
+                .map_err(|source| FeedError::Threads { readers: count, source })
         };
         let lay_out = move || lay_out(planner, &dataset, &samples, &plan, &sequence, steps);
         spawn("feed-plan".into(), Box::new(lay_out))?;
@@ -286,26 +286,22 @@ fn lay_out(
 ) {
     let (mut walk, mut next, cell_bytes) = (sequence.walk(), 0..steps.count(), dataset.voxels().cell_bytes());
     // The step whose micro-batches are laid out, its number, and how many of them are.
-    let (mut step, mut number, mut place) = (StepPlan::default(), 0, 0);
+    let (mut step, mut number, mut place, mut positions) = (StepPlan::default(), 0, 0, Vec::new());
     planner.run(|batch, cells| {
-        if place == step.micro_batches.len() {
+        if place == step.len() {
             number = next.next()?;
-            (step, place) = (StepPlan::default(), 0);
-            let positions: Vec<u32> = steps.positions(number).map(|position| walk.at(position)).collect();
+            place = 0;
+            positions.clear();
+            positions.extend(steps.positions(number).map(|position| walk.at(position)));
             let own = share(positions.len(), plan.order.unit(), plan.rank, plan.world_size);
-            match plan.rule.plan_share(&samples.rows, &positions, own, plan.form) {
-                Ok(planned) => step = planned,
-                Err(problem) => return Some(Err(problem)),
+            if let Err(problem) = plan.rule.plan_share(&mut step, &samples.rows, &positions, own, plan.form) {
+                return Some(Err(problem));
             }
         }
         batch.position = steps.position_after(number);
-        batch.share = StepShare {
-            micro_batch: place,
-            micro_batches: step.micro_batches.len(),
-            targets: step.targets,
-            targetless_groups: step.targetless_groups.clone(),
-        };
-        let planned = &step.micro_batches[place];
+        (batch.share.micro_batch, batch.share.micro_batches, batch.share.targets) = (place, step.len(), step.targets);
+        batch.share.targetless_groups.clone_from(&step.targetless_groups);
+        let planned = step.micro_batch(place);
         place += 1;
         let laid_out = batch.lay_out(&samples.rows, planned, plan.layout(), cell_bytes);
         Some(laid_out.map(|()| cells.extend(batch.cells(cell_bytes))))

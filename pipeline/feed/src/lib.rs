@@ -30,7 +30,7 @@ pub use batch::{HostBatch, HostText, QuestionForm, StepShare, TextForm, TextLayo
 pub use cursor::FeedCursor;
 pub use error::FeedError;
 pub use feed::{FedBatch, Feed, FeedPlan};
-pub use order::mix::Weights;
+pub use order::mix::{Changes, Weights};
 pub use order::steps::{Steps, Tail};
 pub use order::{Order, Sequence};
 pub use spliced::{Spliced, Splicing};

@@ -32,10 +32,14 @@ impl Splicing {
             TextForm::Pretrain => sample.pretrain_ids.as_deref()?,
             TextForm::Conversation | TextForm::Prompt => sample.ids.as_slice(),
         };
-        let targets = sample.targets();
-        let is_target = |at: usize| match form {
+        // Spans come one after the other, so one walk over them goes along with the ids.
+        let mut spans = sample.target_spans.iter().copied().peekable();
+        let mut is_target = |at: usize| match form {
             TextForm::Pretrain => true,
-            TextForm::Conversation => targets[at],
+            TextForm::Conversation => {
+                while spans.next_if(|(_, end)| *end as usize <= at).is_some() {}
+                spans.peek().is_some_and(|(start, _)| *start as usize <= at)
+            }
             TextForm::Prompt => false,
         };
         let (mut spliced, mut position, mut first) = (Spliced::default(), 0, None);

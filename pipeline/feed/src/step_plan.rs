@@ -3,7 +3,8 @@
 //! A step's gradient depends on neither: weights of targets come from the order of the step's samples, before they are sorted
 //! and cut.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use med2e3_schemas::Id;
@@ -51,15 +52,69 @@ pub struct StepRule {
 }
 
 /// One step: its micro-batches in the order in which they are computed, the one with the longest texts first, so that a lack of
-/// memory shows at once.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// memory shows at once. One that is planned again and again keeps its memory.
+#[derive(Clone, Debug, Default)]
 pub struct StepPlan {
-    /// Each a list of texts.
-    pub micro_batches: Vec<Vec<PlannedText>>,
-    /// Targets of all of them.
+    /// Targets of all micro-batches, and, where a rank plans its share, of those of the others.
     pub targets: usize,
     /// Groups without a target, by their place in the step; they count 0.
     pub targetless_groups: Vec<usize>,
+    /// The texts of all micro-batches.
+    texts: Vec<PlannedText>,
+    /// Where each micro-batch ends in them.
+    ends: Vec<usize>,
+    scratch: Scratch,
+}
+
+/// What planning needs on its way.
+#[derive(Clone, Debug, Default)]
+struct Scratch {
+    spliced: Vec<Spliced>,
+    /// Of each loss group.
+    targets: Vec<usize>,
+    /// The longest text of each volume.
+    longest: HashMap<Option<Id>, usize>,
+    /// Texts by their place in the share, with what they are sorted by.
+    sorted: Vec<(SortKey, usize)>,
+    /// Volumes of the micro-batch that is being filled.
+    volumes: HashSet<Id>,
+}
+
+/// The longest text of its volume, the volume, the own length, the position.
+type SortKey = (Reverse<usize>, Option<Id>, Reverse<usize>, u32);
+
+impl StepPlan {
+    /// How many micro-batches there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether nothing is planned.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The texts of a micro-batch.
+    ///
+    /// # Panics
+    /// A micro-batch that is not there.
+    pub fn micro_batch(&self, place: usize) -> &[PlannedText] {
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.texts[start..self.ends[place]]
+    }
+
+    /// The micro-batches in order, each a list of texts.
+    pub fn micro_batches(&self) -> impl ExactSizeIterator<Item = &[PlannedText]> {
+        (0..self.len()).map(|place| self.micro_batch(place))
+    }
+
+    /// Takes out all micro-batches.
+    pub fn clear(&mut self) {
+        self.targets = 0;
+        self.targetless_groups.clear();
+        self.texts.clear();
+        self.ends.clear();
+    }
 }
 
 /// A text in its micro-batch.
@@ -85,40 +140,59 @@ impl StepRule {
     /// # Errors
     /// A sample that has no such form.
     pub fn plan(&self, rows: &[SampleRow], positions: &[u32], form: TextForm) -> Result<StepPlan, FeedError> {
-        self.plan_share(rows, positions, 0..positions.len(), form)
+        let mut plan = StepPlan::default();
+        self.plan_share(&mut plan, rows, positions, 0..positions.len(), form)?;
+        Ok(plan)
     }
 
     /// The same for one rank, whose share of the step is `own`: its micro-batches, with what each target counts in the whole step,
     /// and the targets of the whole step. An empty share is one micro-batch without texts.
     ///
     /// # Errors
-    /// As [`StepRule::plan`].
+    /// As [`StepRule::plan`]; the plan is then without a micro-batch.
     pub fn plan_share(
         &self,
+        plan: &mut StepPlan,
         rows: &[SampleRow],
         positions: &[u32],
         own: Range<usize>,
         form: TextForm,
-    ) -> Result<StepPlan, FeedError> {
-        let texts = positions.iter().map(|&position| self.text(&rows[position as usize], form));
-        let texts = texts.collect::<Result<Vec<Spliced>, _>>()?;
+    ) -> Result<(), FeedError> {
+        plan.clear();
+        let StepPlan { targets, targetless_groups, texts, ends, scratch } = plan;
+        scratch.spliced.clear();
+        for &position in positions {
+            scratch.spliced.push(self.text(&rows[position as usize], form)?);
+        }
         let size = match self.loss_group {
             LossGroup::All => positions.len().max(1),
             LossGroup::Of(size) => size,
         };
-        let targets: Vec<usize> = texts.chunks(size).map(|group| group.iter().map(|text| text.targets).sum()).collect();
-        let groups = targets.len() as f64;
-        let weight = |place: usize| match targets[place / size] {
+        let of_group = |group: &[Spliced]| group.iter().map(|text| text.targets).sum::<usize>();
+        scratch.targets.clear();
+        scratch.targets.extend(scratch.spliced.chunks(size).map(of_group));
+        let by_group = &scratch.targets;
+        *targets = by_group.iter().sum();
+        let empty = by_group.iter().enumerate().filter(|(_, targets)| **targets == 0);
+        targetless_groups.extend(empty.map(|(group, _)| group));
+        // What a target counts that is at a place of the share.
+        let groups = by_group.len() as f64;
+        let weight = |place: usize| match by_group[(own.start + place) / size] {
             0 => 0.0,
             of_group => (1.0 / (groups * of_group as f64)) as f32,
         };
-        let empty = targets.iter().enumerate().filter(|(_, targets)| **targets == 0);
-        Ok(StepPlan {
-            micro_batches: self
-                .cut(rows, &positions[own.clone()], &texts[own.clone()], |place| weight(own.start + place)),
-            targets: targets.iter().sum(),
-            targetless_groups: empty.map(|(group, _)| group).collect(),
-        })
+        let of_share = Share { rows, positions: &positions[own.clone()], spliced: &scratch.spliced[own.clone()] };
+        let planned = |place: usize| PlannedText { position: of_share.positions[place], target_weight: weight(place) };
+        if self.budget == Budget::WHOLE {
+            texts.extend((0..own.len()).map(planned));
+        } else {
+            of_share.sort(&mut scratch.longest, &mut scratch.sorted);
+            let places = scratch.sorted.iter().map(|(_, place)| *place);
+            texts.extend(places.clone().map(planned));
+            self.cut(&of_share, places, ends, &mut scratch.volumes);
+        }
+        ends.push(texts.len());
+        Ok(())
     }
 
     /// The padded width of a micro-batch whose longest text has `length` tokens.
@@ -133,58 +207,57 @@ impl StepRule {
         })
     }
 
-    /// Texts sorted by length, those of one volume together, cut where the budget ends. A text that alone is above the budget is a
+    /// Puts down where micro-batches end but for the last one: where the budget does. A text that alone is above the budget is a
     /// micro-batch of its own.
     fn cut(
         &self,
-        rows: &[SampleRow],
-        positions: &[u32],
-        texts: &[Spliced],
-        weight: impl Fn(usize) -> f32,
-    ) -> Vec<Vec<PlannedText>> {
-        if self.budget == Budget::WHOLE {
-            let planned = positions
-                .iter()
-                .zip(0..)
-                .map(|(&position, place)| PlannedText { position, target_weight: weight(place) });
-            return vec![planned.collect()];
-        }
-        let volumes = |place: &usize| rows[positions[*place] as usize].volume_ids.as_slice();
-        let mut longest: HashMap<Option<&Id>, usize> = HashMap::new();
-        for (place, text) in texts.iter().enumerate() {
-            let most = longest.entry(volumes(&place).first()).or_default();
-            *most = text.length.max(*most);
-        }
-        let mut places: Vec<usize> = (0..positions.len()).collect();
-        places.sort_by_cached_key(|place| {
-            let first = volumes(place).first();
-            let by_volume = (std::cmp::Reverse(longest[&first]), first.copied());
-            (by_volume, std::cmp::Reverse(texts[*place].length), positions[*place])
-        });
-
-        let (mut micro_batches, mut open) = (Vec::new(), Open::default());
-        for place in places {
-            let width = self.width(open.width.max(texts[place].length));
-            let is_new = |id: &&Id| !open.volumes.contains(id);
-            let new: Vec<&Id> = volumes(&place).iter().filter(is_new).collect();
-            let fits = (open.texts.len() + 1).saturating_mul(width) <= self.budget.tokens
-                && open.volumes.len() + new.len() <= self.budget.volumes;
-            if !fits && !open.texts.is_empty() {
-                micro_batches.push(std::mem::take(&mut open).texts);
+        share: &Share<'_>,
+        places: impl Iterator<Item = usize>,
+        ends: &mut Vec<usize>,
+        open: &mut HashSet<Id>,
+    ) {
+        open.clear();
+        let (mut start, mut longest) = (0, 0);
+        for (number, place) in places.enumerate() {
+            let (length, volumes) = (share.spliced[place].length, share.volumes(place));
+            let tokens = (number - start + 1).saturating_mul(self.width(longest.max(length)));
+            let new = volumes.iter().filter(|id| !open.contains(*id)).count();
+            if number > start && (tokens > self.budget.tokens || open.len() + new > self.budget.volumes) {
+                ends.push(number);
+                (start, longest) = (number, 0);
+                open.clear();
             }
-            open.width = open.width.max(texts[place].length);
-            open.volumes.extend(volumes(&place));
-            open.texts.push(PlannedText { position: positions[place], target_weight: weight(place) });
+            longest = longest.max(length);
+            open.extend(volumes);
         }
-        micro_batches.push(open.texts);
-        micro_batches
     }
 }
 
-/// The micro-batch that is being filled.
-#[derive(Default)]
-struct Open<'a> {
-    texts: Vec<PlannedText>,
-    volumes: std::collections::HashSet<&'a Id>,
-    width: usize,
+/// A rank's part of a step.
+struct Share<'a> {
+    rows: &'a [SampleRow],
+    positions: &'a [u32],
+    spliced: &'a [Spliced],
+}
+
+impl Share<'_> {
+    fn volumes(&self, place: usize) -> &[Id] {
+        &self.rows[self.positions[place] as usize].volume_ids
+    }
+
+    /// Places sorted by length, those of one volume together.
+    fn sort(&self, longest: &mut HashMap<Option<Id>, usize>, sorted: &mut Vec<(SortKey, usize)>) {
+        longest.clear();
+        let first = |place: usize| self.volumes(place).first().copied();
+        for (place, text) in self.spliced.iter().enumerate() {
+            let most = longest.entry(first(place)).or_default();
+            *most = text.length.max(*most);
+        }
+        sorted.clear();
+        sorted.extend(self.spliced.iter().zip(self.positions).enumerate().map(|(place, (text, position))| {
+            let volume = first(place);
+            ((Reverse(longest[&volume]), volume, Reverse(text.length), *position), place)
+        }));
+        sorted.sort_unstable();
+    }
 }

@@ -1,106 +1,21 @@
 //! The feed against a dataset written to disk: every sample once an epoch, in the same order whatever the threads, and
 //! the same batches after a resume.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use med2e3_feed::step_plan::PlannedText;
 use med2e3_feed::{
-    Budget, Feed, FeedPlan, HostBatch, HostText, LossGroup, OnBadSample, Order, QuestionForm, Splicing, StepRule, Tail,
-    TextForm, Weights,
+    Budget, Changes, Feed, FeedPlan, HostBatch, HostText, LossGroup, OnBadSample, Order, QuestionForm, Splicing,
+    StepRule, Tail, TextForm, TextLayout, Weights,
 };
-use med2e3_schemas::codec::VoxelCodec;
-use med2e3_schemas::index::DatasetIndex;
-use med2e3_schemas::sample::{self, IMAGE3D, SampleRow, Split, Task, Topic};
-use med2e3_schemas::volume::{self, VolumeRow, VoxelCode, VoxelFormat};
-use med2e3_schemas::{Id, SCHEMA_VERSION};
-use med2e3_shards::{Dataset, PageLayout, Samples, Selection, ShardWriter};
+use med2e3_schemas::Id;
+use med2e3_schemas::sample::{IMAGE3D, SampleRow, Split, Task};
+use med2e3_shards::{Dataset, Samples, Selection};
 
-const VOLUMES: usize = 11;
-const MISSING: usize = 4;
+mod dataset;
 
-fn volume_id(i: usize) -> Id {
-    Id::of_volume(&format!("volume {i}"))
-}
-
-fn volume(i: usize, format: &VoxelFormat) -> VolumeRow {
-    let cell = vec![i as u8; format.cell_bytes()];
-    VolumeRow { content_hash: [i as u8; 32], ..VolumeRow::of_cell(volume_id(i), cell) }
-}
-
-/// Two samples a volume, the volume's number as a token, answers of different lengths.
-fn samples() -> Vec<SampleRow> {
-    (0..2 * VOLUMES)
-        .map(|i| {
-            let answer: Vec<i32> = (0..1 + i as i32 % 5).map(|k| 100 + k).collect();
-            let mut ids = vec![1, IMAGE3D, (i / 2) as i32];
-            let start = ids.len() as u32;
-            ids.extend(&answer);
-            SampleRow {
-                sample_id: Id::of_volume(&format!("sample {i}")),
-                volume_ids: vec![volume_id(i / 2)],
-                task: if i % 2 == 0 { Task::Caption } else { Task::OpenVqa },
-                topic: (i % 2 == 1).then_some(Topic::Plane),
-                split: Split::Train,
-                case_id: "1".into(),
-                question: "?".into(),
-                answer: "!".into(),
-                choices: None,
-                answer_choice: None,
-                target_spans: vec![(start, ids.len() as u32)],
-                pretrain_ids: (i % 2 == 0).then(|| [vec![IMAGE3D], answer].concat()),
-                ids,
-                question_ids_llm: vec![7; i % 3],
-                question_ids_bert: (i % 2 == 0).then(|| vec![2, 30 + i as i32, 3]),
-                truncated: false,
-            }
-        })
-        .collect()
-}
-
-fn write(root: &Path) {
-    for folder in ["volumes", "samples", "subsets"] {
-        std::fs::create_dir_all(root.join(folder)).unwrap();
-    }
-    let format = VoxelFormat::unit_range([2, 4, 4], VoxelCode::U8);
-    let present: Vec<_> = (0..VOLUMES).filter(|&i| i != MISSING).map(|i| volume(i, &format)).collect();
-    let mut entries = Vec::new();
-    for (shard, rows) in present.chunks(4).enumerate() {
-        let path = format!("volumes/{shard:05}.parquet");
-        let mut writer =
-            ShardWriter::create(&root.join(&path), volume::schema(&format), PageLayout::Volumes(VoxelCodec::Zstd1))
-                .unwrap();
-        rows.chunks(3).for_each(|group| writer.write(&volume::to_batch(group, &format)).unwrap());
-        entries.push(writer.commit(&path, &[]).unwrap());
-    }
-    let path = "samples/00000.parquet";
-    let mut writer = ShardWriter::create(&root.join(path), sample::schema(), PageLayout::Samples).unwrap();
-    writer.write(&sample::to_batch(&samples())).unwrap();
-    let index = DatasetIndex {
-        schema_version: SCHEMA_VERSION,
-        recipe: "test".into(),
-        recipe_hash: String::new(),
-        voxels: format,
-        inputs: None,
-        visual_tokens: 4,
-        tokenizer: Some("tokenizer.json".into()),
-        end_token: Some(0),
-        volumes: entries,
-        samples: vec![writer.commit(path, &[]).unwrap()],
-        files: BTreeMap::new(),
-        counts: BTreeMap::new(),
-        xxh3: String::new(),
-    };
-    med2e3_shards::write_index(root, &index).unwrap();
-}
-
-fn open(root: &Path, tasks: &[Task]) -> (Arc<Dataset>, Arc<Samples>) {
-    let dataset = Dataset::open(root).unwrap();
-    let selection = Selection { split: Split::Train, tasks: tasks.to_vec(), subset: None };
-    let samples = dataset.select(&selection).unwrap();
-    (Arc::new(dataset), Arc::new(samples))
-}
+use dataset::{VOLUMES, many, open, volume_id, write};
 
 fn plan(readers: usize, depth: usize) -> FeedPlan {
     FeedPlan {
@@ -120,12 +35,41 @@ fn plan(readers: usize, depth: usize) -> FeedPlan {
     }
 }
 
+/// A text of a batch, on its own.
+#[derive(Debug, PartialEq)]
+struct Text {
+    sample: u32,
+    sample_id: Id,
+    ids: Vec<i64>,
+    labels: Vec<i64>,
+    volumes: Vec<usize>,
+    question_ids: Vec<i64>,
+    target_weight: f32,
+}
+
+fn texts(batch: &HostBatch) -> Vec<Text> {
+    let own = |text: HostText<'_>| Text {
+        sample: text.sample,
+        sample_id: text.sample_id,
+        ids: text.ids.to_vec(),
+        labels: text.labels.to_vec(),
+        volumes: text.volumes().collect(),
+        question_ids: text.question_ids.to_vec(),
+        target_weight: text.target_weight,
+    };
+    batch.texts().map(own).collect()
+}
+
 /// Texts, distinct volumes, voxels, position.
-type Gist = (Vec<HostText>, Vec<Id>, Vec<u8>, u64);
+type Gist = (Vec<Text>, Vec<Id>, Vec<u8>, u64);
 
 /// What a batch says, without its buffers.
 fn gist(batch: &HostBatch) -> Gist {
-    (batch.texts.clone(), batch.volume_ids.clone(), batch.voxels.clone(), batch.position)
+    (texts(batch), batch.volume_ids.clone(), batch.voxels.to_vec(), batch.position)
+}
+
+const fn layout(form: TextForm, question: QuestionForm) -> TextLayout {
+    TextLayout { form, question }
 }
 
 fn planned(positions: &[u32]) -> Vec<PlannedText> {
@@ -137,9 +81,7 @@ fn run(root: &Path, plan: FeedPlan) -> Vec<Gist> {
     let mut feed = Feed::start(dataset, samples, plan).unwrap();
     let mut gists = Vec::new();
     while let Some(batch) = feed.next_batch() {
-        let batch = batch.unwrap();
-        gists.push(gist(&batch));
-        feed.recycle(batch);
+        gists.push(gist(&batch.unwrap()));
     }
     gists
 }
@@ -200,10 +142,8 @@ fn a_step_comes_in_micro_batches_with_one_position() {
         loop {
             let batch = feed.next_batch().unwrap().unwrap();
             assert_eq!((batch.position, batch.share.micro_batch <= found.len()), (position, true));
-            found.extend(batch.texts.iter().map(|text| text.sample));
-            let is_last = batch.share.ends_step();
-            feed.recycle(batch);
-            if is_last {
+            found.extend(batch.texts().map(|text| text.sample));
+            if batch.share.ends_step() {
                 break;
             }
         }
@@ -244,15 +184,18 @@ fn prompts_end_where_the_answer_begins_and_pretrain_holds_captions_only() {
     write(folder.path());
     let (dataset, samples) = open(folder.path(), &[Task::Caption]);
     let mut batch = HostBatch::default();
-    batch.fill(&dataset, &samples.rows, &planned(&[0, 1]), TextForm::Prompt, QuestionForm::Llm).unwrap();
-    assert!(batch.texts.iter().all(|text| text.ids.len() == 3 && text.labels == [-100; 3]));
-    batch.fill(&dataset, &samples.rows, &planned(&[0]), TextForm::Pretrain, QuestionForm::Llm).unwrap();
-    let text = &batch.texts[0];
+    let mut fill = |dataset: &Dataset, samples: &Samples, positions: &[u32], form| {
+        batch.fill(dataset, &samples.rows, &planned(positions), layout(form, QuestionForm::Llm))?;
+        Ok::<_, med2e3_feed::FeedError>(texts(&batch))
+    };
+    let prompts = fill(&dataset, &samples, &[0, 1], TextForm::Prompt).unwrap();
+    assert!(prompts.iter().all(|text| text.ids.len() == 3 && text.labels == [-100; 3]));
+    let text = &fill(&dataset, &samples, &[0], TextForm::Pretrain).unwrap()[0];
     assert_eq!((text.ids[0], text.labels[0]), (i64::from(IMAGE3D), -100));
     assert_eq!(text.labels[1..], text.ids[1..]);
 
     let (dataset, samples) = open(folder.path(), &[Task::OpenVqa]);
-    assert!(batch.fill(&dataset, &samples.rows, &planned(&[0]), TextForm::Pretrain, QuestionForm::Llm).is_err());
+    assert!(fill(&dataset, &samples, &[0], TextForm::Pretrain).is_err());
 }
 
 #[test]
@@ -272,9 +215,9 @@ fn a_row_brings_each_volume_that_its_text_shows() {
     rows[2] = several(vec![IMAGE3D, IMAGE3D, 6], &[1]);
     let mut batch = HostBatch::default();
     let mut fill = |positions: &[u32]| {
-        batch.fill(&dataset, &rows, &planned(positions), TextForm::Conversation, QuestionForm::Llm)?;
-        let shown: Vec<Vec<usize>> = batch.texts.iter().map(|text| text.volumes.clone()).collect();
-        Ok::<_, med2e3_feed::FeedError>((shown, batch.voxels.clone()))
+        batch.fill(&dataset, &rows, &planned(positions), layout(TextForm::Conversation, QuestionForm::Llm))?;
+        let shown: Vec<Vec<usize>> = batch.texts().map(|text| text.volumes().collect()).collect();
+        Ok::<_, med2e3_feed::FeedError>((shown, batch.voxels.to_vec()))
     };
     let (shown, voxels) = fill(&[1, 0, 3, 0]).unwrap();
     assert_eq!(shown, [vec![], vec![0, 1], vec![2], vec![0, 1]]);
@@ -294,12 +237,13 @@ fn questions_come_in_the_tokens_that_are_asked_for() {
     let mut rows = samples.rows.clone();
     rows[1].question_ids_bert = Some(vec![2, 3]);
     let mut batch = HostBatch::default();
-    batch.fill(&dataset, &rows, &planned(&[0, 1]), TextForm::Prompt, QuestionForm::Bert).unwrap();
+    let bert = layout(TextForm::Prompt, QuestionForm::Bert);
+    batch.fill(&dataset, &rows, &planned(&[0, 1]), bert).unwrap();
     let first = i64::from(rows[0].question_ids_bert.as_ref().unwrap()[1]);
-    assert_eq!((&batch.texts[0].question_ids, &batch.texts[1].question_ids), (&vec![2, first, 3], &vec![2, 3]));
+    assert_eq!((batch.text(0).question_ids, batch.text(1).question_ids), (&[2, first, 3][..], &[2, 3][..]));
+    assert_eq!((batch.questions.as_ref(), batch.question_width), (&[2, first, 3, 2, 3, 0][..], 3));
     rows[1].question_ids_bert = None;
-    let error =
-        batch.fill(&dataset, &rows, &planned(&[1]), TextForm::Prompt, QuestionForm::Bert).unwrap_err().to_string();
+    let error = batch.fill(&dataset, &rows, &planned(&[1]), bert).unwrap_err().to_string();
     assert!(error.contains("text.question_tokenizer"), "{error}");
 }
 
@@ -337,13 +281,12 @@ fn sequence(dataset: &Arc<Dataset>, samples: &Arc<Samples>, plan: &FeedPlan) -> 
             // Every rank makes every step, although it may have no sample of it.
             let batch = feed.next_batch().unwrap().unwrap();
             assert_eq!(batch.position, steps.position_after(step));
-            for text in &batch.texts {
+            for text in texts(&batch) {
                 let code = batch.voxels[32 * text.volumes[0]];
                 assert_eq!(i32::from(code), samples.rows[text.sample as usize].ids[2]);
             }
-            count += batch.texts.len() as u64;
-            found.extend(batch.texts.iter().map(|text| text.sample));
-            feed.recycle(batch);
+            count += batch.len() as u64;
+            found.extend(batch.texts().map(|text| text.sample));
         }
         let positions = steps.positions(step);
         assert_eq!(count, positions.end - positions.start);
@@ -352,27 +295,18 @@ fn sequence(dataset: &Arc<Dataset>, samples: &Arc<Samples>, plan: &FeedPlan) -> 
     found
 }
 
-/// Samples over the volumes that are there, of all tasks.
-fn many(count: usize) -> (tempfile::TempDir, Arc<Dataset>, Arc<Samples>) {
-    let folder = tempfile::tempdir().unwrap();
-    write(folder.path());
-    let (dataset, samples) = open(folder.path(), &[Task::Caption, Task::OpenVqa]);
-    let own = &samples.rows;
-    let row = |number: usize| SampleRow {
-        sample_id: Id::of_volume(&format!("text {number}")),
-        task: Task::ALL[number % 3],
-        ..own[number * number % own.len()].clone()
-    };
-    let mut rows: Vec<SampleRow> = (0..count).map(row).collect();
-    rows.sort_by_key(|row| row.sample_id);
-    let samples = Samples { rows, without_volume: 0, hash: [9; 32] };
-    (folder, dataset, Arc::new(samples))
-}
-
-fn orders() -> [Order; 4] {
-    let weights = Weights::new(Task::ALL.iter().copied().zip([0.5, 0.3, 0.2])).unwrap();
-    let seed = 3;
-    [Order::Shuffled { seed }, Order::GroupedByVolume { seed, texts: 8 }, Order::Mix { seed, weights }, Order::ById]
+fn orders() -> [Order; 6] {
+    let weights = |stated: [f64; 3]| Weights::new(Task::ALL.iter().copied().zip(stated)).unwrap();
+    let (seed, first) = (3, weights([0.5, 0.3, 0.2]));
+    let then = Changes::new(vec![(1000, weights([0.2, 0.2, 0.6])), (2000, weights([0.0, 1.0, 1.0]))]).unwrap();
+    [
+        Order::Shuffled { seed },
+        Order::GroupedByVolume { seed, texts: 8 },
+        Order::LengthBuckets { seed, window: 64, unit: 8 },
+        Order::Mix { seed, weights: first, then: Changes::default() },
+        Order::Mix { seed, weights: first, then },
+        Order::ById,
+    ]
 }
 
 /// Whether every combination is tried rather than some.
@@ -383,26 +317,51 @@ fn is_thorough() -> bool {
 #[test]
 fn ranks_readers_and_batches_change_nothing_in_the_sequence() {
     let (_folder, dataset, samples) = many(1009);
-    let all = |world_size: usize, readers: usize, batch_size: usize, order| FeedPlan {
-        order,
+    let all = |world_size: usize, readers: usize, batch_size: usize, order: &Order| FeedPlan {
+        order: order.clone(),
         world_size,
         batch_size,
         ..plan(readers, 2)
     };
     for order in orders() {
-        let reference = sequence(&dataset, &samples, &all(1, 1, 64, order));
+        let reference = sequence(&dataset, &samples, &all(1, 1, 64, &order));
         assert_eq!(reference.len(), 3 * 1009);
         for (number, ranks) in [1, 2, 3, 5, 7, 8].into_iter().enumerate() {
             for (place, readers) in [1, 2, 4, 16].into_iter().enumerate() {
                 for (other, batch) in [1, 8, 64].into_iter().enumerate() {
                     let is_tried = is_thorough() || (number + place) % 4 == 0 && (number + other) % 3 != 0;
-                    if is_tried && batch >= ranks && batch % order.unit() == 0 {
-                        let found = sequence(&dataset, &samples, &all(ranks, readers, batch, order));
+                    if is_tried && batch >= ranks && batch % order.batch_unit() == 0 {
+                        let found = sequence(&dataset, &samples, &all(ranks, readers, batch, &order));
                         assert!(found == reference, "{order:?}, {ranks} ranks, {readers} readers, batches of {batch}");
                     }
                 }
             }
         }
+    }
+}
+
+/// Every position before and behind a change of weights, with other ranks, readers and batch.
+#[test]
+fn a_run_goes_on_at_every_position_across_a_change_of_weights() {
+    let (_folder, dataset, samples) = many(61);
+    let [.., changed, _] = orders();
+    let of = |start: u64, number: usize| FeedPlan {
+        order: changed.clone(),
+        start,
+        epochs: 20,
+        tail: Tail::Straddle,
+        world_size: 1 + number % 3,
+        batch_size: 3 + number % 7,
+        ..plan(1 + number % 4, 1)
+    };
+    let reference = sequence(&dataset, &samples, &of(900, 0));
+    let by = if is_thorough() { 1 } else { 7 };
+    for start in (990..1020).chain((900..1220).step_by(by)) {
+        assert_eq!(
+            sequence(&dataset, &samples, &of(start, start as usize)),
+            reference[start as usize - 900..],
+            "{start}"
+        );
     }
 }
 
@@ -414,11 +373,11 @@ fn every_position_goes_on_with_other_ranks_readers_and_batches() {
     for order in orders() {
         for tail in [Tail::Keep, Tail::Straddle] {
             let of = |start: u64, number: usize| {
-                let unit = order.unit();
+                let unit = order.batch_unit();
                 let world_size = 1 + number % 3;
                 let batch_size = (world_size + number % 7).next_multiple_of(unit);
                 FeedPlan {
-                    order,
+                    order: order.clone(),
                     tail,
                     start,
                     world_size,
@@ -428,7 +387,7 @@ fn every_position_goes_on_with_other_ranks_readers_and_batches() {
                 }
             };
             let reference = sequence(&dataset, &samples, &of(0, 0));
-            for start in (0..=2 * count).step_by(order.unit()) {
+            for start in (0..=2 * count).step_by(order.batch_unit()) {
                 let first = of(start as u64, start);
                 // Some steps of one feed, and the rest by another.
                 let steps = first.steps(count).unwrap();
@@ -441,10 +400,8 @@ fn every_position_goes_on_with_other_ranks_readers_and_batches() {
                 for _ in 0..taken {
                     let batch = feed.next_batch().unwrap().unwrap();
                     let end = batch.position as usize;
-                    let begin = end - batch.texts.len();
-                    let texts: Vec<u32> = batch.texts.iter().map(|text| text.sample).collect();
-                    assert_eq!(texts, reference[begin..end]);
-                    feed.recycle(batch);
+                    let begin = end - batch.len();
+                    assert!(batch.texts().map(|text| text.sample).eq(reference[begin..end].iter().copied()));
                 }
             }
         }
@@ -461,7 +418,11 @@ fn plans_that_do_not_fit_are_refused_by_name() {
         (FeedPlan { rank: 2, world_size: 2, ..plan.clone() }, "the rank: expected 0 to below 2, the ranks, found 2"),
         (
             FeedPlan { order: Order::GroupedByVolume { seed: 1, texts: 2 }, ..plan.clone() },
-            "the order: expected groups that divide the batch of 3, found groups of 2",
+            "the order: expected texts that come together to divide the batch of 3, found 2",
+        ),
+        (
+            FeedPlan { order: Order::LengthBuckets { seed: 1, window: 4, unit: 2 }, ..plan.clone() },
+            "the order: expected texts that come together to divide the batch of 3, found 2",
         ),
         (
             FeedPlan { start: 61, ..plan.clone() },
@@ -489,13 +450,13 @@ fn a_bad_sample_leaves_its_batch_shorter_and_nothing_else() {
     damage(folder.path(), volume_id(2));
     let skip = |readers| FeedPlan { on_bad_sample: OnBadSample::Skip, ..plan(readers, 2) };
     let reference = run(whole.path(), plan(1, 2));
-    let is_bad = |text: &HostText| text.ids.contains(&2) && text.ids[2] == 2;
+    let is_bad = |text: &Text| text.ids.contains(&2) && text.ids[2] == 2;
     for readers in [1, 3] {
         let fed = run(folder.path(), skip(readers));
         assert_eq!(fed.len(), reference.len());
         for (fed, whole) in fed.iter().zip(&reference) {
             let left = whole.0.iter().filter(|text| !is_bad(text));
-            let key = |text: &HostText| (text.sample_id, text.ids.clone(), text.target_weight);
+            let key = |text: &Text| (text.sample_id, text.ids.clone(), text.target_weight);
             assert!(fed.0.iter().map(key).eq(left.map(key)));
             assert!(!fed.1.contains(&volume_id(2)) && fed.3 == whole.3);
             // Each text still shows its own volume.
@@ -510,7 +471,7 @@ fn a_bad_sample_leaves_its_batch_shorter_and_nothing_else() {
     let mut feed = Feed::start(dataset, samples, FeedPlan { epochs: 1, ..skip(2) }).unwrap();
     let mut bad = Vec::new();
     while let Some(batch) = feed.next_batch() {
-        bad.extend(batch.unwrap().bad);
+        bad.extend(batch.unwrap().bad.clone());
     }
     assert_eq!(bad.len(), 2);
     for bad in bad {

@@ -3,10 +3,13 @@
 
 use std::fs::File;
 use std::io;
+use std::num::NonZero;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::fs::{Advice, fadvise};
 
 use crate::{FileError, open_regular};
 
@@ -73,6 +76,24 @@ impl PositionedFile {
         }
         buffer.resize((range.end - range.start) as usize, 0);
         self.read_at(range.start, buffer)
+    }
+
+    /// Tells the system that a range will be read soon, so that it may begin. Does not wait, and does nothing where the file is
+    /// opened for each read.
+    pub fn will_read(&self, range: Range<u64>) {
+        self.advise(range, Advice::WillNeed);
+    }
+
+    /// Takes the file out of the system's cache, as far as it lets that be: what is read next comes from the disk.
+    pub fn forget(&self) {
+        self.advise(0..self.bytes(), Advice::DontNeed);
+    }
+
+    fn advise(&self, range: Range<u64>, advice: Advice) {
+        let bytes = NonZero::new(range.end.saturating_sub(range.start));
+        if let (Some(Held(file)), Some(bytes)) = (&self.held, bytes) {
+            let _ = fadvise(file, range.start, Some(bytes), advice);
+        }
     }
 
     /// Fills `buffer` with the bytes from `start` on.

@@ -65,7 +65,7 @@ pub struct ClipDataConfig {
     /// Reader threads.
     #[schemars(range(min = 1))]
     pub readers: usize,
-    /// Steps that each reader may be ahead.
+    /// Steps that are made ahead, by all readers together. Two more are in memory.
     #[schemars(range(min = 1))]
     pub depth: usize,
 }

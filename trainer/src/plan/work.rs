@@ -16,7 +16,7 @@ const TEXTS: u64 = 200_000;
 const RANGES: usize = 8;
 
 /// How the texts of a run are fed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Fed {
     /// Which text comes when.
     pub order: Order,
@@ -84,14 +84,14 @@ impl Work {
         let sum = |of: fn(&Spliced) -> usize| spliced.iter().map(of).sum::<usize>() as u64;
         let mut laid_out = LaidOut::default();
         let steps = fed.steps.min(STEPS).min((TEXTS / fed.batch.max(1) as u64).max(1));
-        let sequence = Sequence::new(&samples.hash, rows, fed.order)?;
+        let sequence = Sequence::new(&samples.hash, rows, &fed.order)?;
         let mut walk = sequence.walk();
         // As many epochs as can be counted: how many steps there are is known.
         let epochs = u64::MAX / sequence.samples();
         let way = Steps::new(sequence.samples(), epochs, fed.batch.max(1) as u64, fed.tail, 0)?;
         for step in 0..steps {
             let positions: Vec<u32> = way.positions(step).map(|position| walk.at(position)).collect();
-            for texts in fed.rule.plan(rows, &positions, fed.form)?.micro_batches {
+            for texts in fed.rule.plan(rows, &positions, fed.form)?.micro_batches() {
                 let positions: Vec<usize> = texts.iter().map(|text| text.position as usize).collect();
                 let volumes: BTreeSet<_> = positions.iter().flat_map(|at| &rows[*at].volume_ids).collect();
                 laid_out.add(positions.iter().map(|at| spliced[*at]), volumes.len(), &fed.rule);

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use med2e3_feed::{FeedError, Steps};
+use med2e3_feed::feed::HELD;
+use med2e3_feed::{FeedError, Steps, Tail};
 use med2e3_program::note;
 use med2e3_schemas::sample::{SampleRow, Split, Task};
 use med2e3_shards::{Dataset, Samples, Selection, places};
@@ -49,6 +50,19 @@ impl TrainData {
         total_steps(steps, done, config.max_steps)
     }
 
+    /// What becomes of the samples that are too few for a step, where there are some.
+    pub(super) fn tail_in_words(&self, config: &DataConfig, batch: usize, position: u64) -> Option<String> {
+        let samples = self.samples.rows.len() as u64;
+        let rest = Steps::new(samples, config.epochs, batch as u64, config.tail, position).ok()?.rest();
+        (rest > 0).then(|| match config.tail {
+            Tail::Keep => format!("the last step of an epoch has {rest} of {batch} samples"),
+            Tail::Drop => {
+                format!("an epoch leaves out its last {rest} of {samples} samples, too few for a step of {batch}")
+            }
+            Tail::Straddle => format!("the last step of the last epoch has {rest} of {batch} samples"),
+        })
+    }
+
     /// Whether the micro-batches that wait on the host fit the machine's memory, of so many texts a step and so many volumes at
     /// once. While the validation loss is measured its own wait beside those of training.
     ///
@@ -56,13 +70,13 @@ impl TrainData {
     /// They do not.
     pub(super) fn check_memory(&self, config: &DataConfig, batch: usize, volumes: usize) -> Result<(), TrainerError> {
         let (batches, bytes) = self.waiting(config, batch, volumes);
-        let what = format!("{batches} micro-batches in {} readers", config.readers);
+        let what = format!("{batches} micro-batches that are made ahead");
         check_memory("data.depth", bytes, &what)
     }
 
     /// Micro-batches that wait at most, and their bytes.
     fn waiting(&self, config: &DataConfig, batch: usize, volumes: usize) -> (u128, u128) {
-        let of_feed = config.readers as u128 * (config.depth as u128 + 2);
+        let of_feed = config.depth as u128 + HELD as u128;
         let cell = self.dataset.voxels().cell_bytes() as u128;
         let feeds = std::iter::once(&self.samples).chain(&self.validation);
         let batches = feeds.clone().count() as u128 * of_feed;
@@ -146,8 +160,31 @@ mod tests {
         };
         // Cells of 128 bytes, six ids and labels a text.
         let batch = |volumes: u128| volumes * 128 + 4 * 16 * 6;
-        assert_eq!(waiting(false, 1), (12, 12 * batch(1)));
-        assert_eq!(waiting(false, usize::MAX), (12, 12 * batch(4)));
-        assert_eq!(waiting(true, 2), (24, 24 * batch(2)));
+        assert_eq!(waiting(false, 1), (4, 4 * batch(1)));
+        assert_eq!(waiting(false, usize::MAX), (4, 4 * batch(4)));
+        assert_eq!(waiting(true, 2), (8, 8 * batch(2)));
+    }
+
+    #[test]
+    fn the_samples_of_a_tail_are_counted_beforehand() {
+        let folder = tempfile::tempdir().unwrap();
+        write_dataset(folder.path());
+        let text = BASE.replace("DATASET", folder.path().to_str().unwrap());
+        let mut config: TrainConfig = parse("run.toml", &text, &["data.epochs=3".to_owned()]).unwrap();
+        let data = TrainData::open(&config.data, false).unwrap();
+        let samples = data.samples.rows.len();
+        let batch = samples - 1;
+        let mut said = |tail, batch: usize, position| {
+            config.data.tail = tail;
+            data.tail_in_words(&config.data, batch, position)
+        };
+        assert_eq!(said(Tail::Keep, batch, 0), Some(format!("the last step of an epoch has 1 of {batch} samples")));
+        let left_out = format!("an epoch leaves out its last 1 of {samples} samples, too few for a step of {batch}");
+        assert_eq!(said(Tail::Drop, batch, 0), Some(left_out));
+        let last = format!("the last step of the last epoch has 3 of {batch} samples");
+        assert_eq!(said(Tail::Straddle, batch, 0), Some(last));
+        for tail in [Tail::Keep, Tail::Drop, Tail::Straddle] {
+            assert_eq!(said(tail, samples, 0), None);
+        }
     }
 }

@@ -101,7 +101,7 @@ pub(super) fn outlook(
     let (rows, precision, profile) = (&data.samples.rows, config.compute.precision, &planned.profile);
     let splicing =
         Splicing { visual_tokens: sizes.visual_token_count() as usize, max_length: sizes.variant.max_length };
-    let texts = texts_of(rows, form, splicing, batch, config.data.order);
+    let texts = texts_of(rows, form, splicing, batch, &config.data.order);
     let search = Search::new(&sizes, &learning, precision, texts, profile);
     let settled = settle(&config.step, &search, profile.memory)?;
     let rule = StepRule {
@@ -116,7 +116,7 @@ pub(super) fn outlook(
         rows::check(&samples.rows[..measured], form, question, &sizes, &rule)?;
     }
     let steps = data.total_steps(&config.data, batch, 0, 0)?;
-    let DataConfig { order, tail, .. } = config.data;
+    let DataConfig { ref order, tail, .. } = config.data;
     let fed = Fed { order: order.order(config.seed)?, tail, form, batch, steps, rule };
     let work = Work::of(&data.samples, &fed).map_err(of_keys)?;
     // Those that stay, and the one that is written before the oldest of them goes.

@@ -44,6 +44,9 @@ pub(crate) const FREE: [&str; 22] = [
 /// Those of them by which the learning rate's way changes.
 pub(crate) const LENGTH: [&str; 3] = ["data.epochs", "data.max_steps", "step.batch"];
 
+/// Changes of a mix's weights. What was fed is compared with what the checkpoint's cursor states.
+const MIX_CHANGES: &str = "data.order.mix.then";
+
 /// The checkpoint to go on from, where the folder holds this run already; `None` where the run begins.
 ///
 /// # Errors
@@ -73,7 +76,7 @@ pub(super) fn resumable<C: Serialize>(
         (Some(found), Existing::Refuse) if found.binding.is_empty() => {
             ("holds this run already".to_owned(), "--resume goes on from its last checkpoint")
         }
-        (Some(found), _) => return Err(another_run(out, &found.binding_words())),
+        (Some(found), _) => return Err(another_run(out, &binding_words(&found))),
         (None, _) => ("holds something else than a run".to_owned(), "give another --out"),
     };
     Err(OutputError::Occupied { path: out.to_owned(), problem, hint: hint.into() }.into())
@@ -83,7 +86,19 @@ pub(super) fn resumable<C: Serialize>(
 fn changes(mut there: Table, here: &Table) -> Differences {
     // A run of an earlier version. Where both keys are there, the later one is this version's.
     let _ = moved_values(&mut there, &MOVED);
-    differences(&there, here, &FREE)
+    let free = [&FREE[..], &[MIX_CHANGES]].concat();
+    differences(&there, here, &free)
+}
+
+/// What makes it another run, and how a run may get other weights.
+fn binding_words(found: &Differences) -> String {
+    let words = found.binding_words();
+    match found.binding.iter().any(|differs| differs.key.starts_with("data.order.mix.")) {
+        true => format!(
+            "{words} (other weights from a later sample on: data.order.mix.then = [{{ from = SAMPLES, .. }}], a multiple of 1000)"
+        ),
+        false => words,
+    }
 }
 
 /// A change in words.
@@ -126,6 +141,13 @@ mod tests {
         );
         assert_eq!(words(&found.free[1]), "data.readers is 1 there, 3 here");
         assert_eq!(after("seed = 1", "seed = 2").binding_words(), "seed is 1 there, 2 here");
+        // Weights change only where it is said from which sample on.
+        let mix = |text: &str| format!("[data.order.mix]\n{text}").parse::<Table>().unwrap();
+        let of = |there: &str, here: &str| changes(mix(there), &mix(here));
+        let then = of("caption = 1.0", "caption = 1.0\nthen = [{ from = 1000, caption = 2.0 }]");
+        assert!(then.binding.is_empty() && then.free[0].key == MIX_CHANGES);
+        let silent = binding_words(&of("caption = 1.0", "caption = 2.0"));
+        assert!(silent.contains("is 1.0 there, 2.0 here") && silent.contains(MIX_CHANGES), "{silent}");
         // A run of an earlier version.
         let earlier: Table = "checkpoint_every = 3\n[data]\nbatch_size = 2\n".parse().unwrap();
         let now: Table = "checkpoint = { every_steps = 3 }\n[data]\n[step]\nbatch = 2\n".parse().unwrap();

@@ -166,6 +166,9 @@ impl Run {
         let trained = tunings.names();
         let state = origin.state(config, &data, &trained, &mut optimizer)?;
         let total_steps = data.total_steps(&config.data, config.step.batch, state.step, state.cursor.position)?;
+        if let Some(tail) = data.tail_in_words(&config.data, config.step.batch, state.cursor.position) {
+            note(format_args!("note: {tail}"));
+        }
         let schedule = CosineSchedule::with_warmup_ratio(total_steps, config.optimizer.warmup_ratio);
         observed.check(state.step + 1, total_steps)?;
         let questions = match (config.validation, &data.validation) {

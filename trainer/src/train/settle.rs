@@ -98,7 +98,7 @@ pub(crate) fn texts_of(
     form: TextForm,
     splicing: Splicing,
     batch: usize,
-    order: DataOrder,
+    order: &DataOrder,
 ) -> Texts {
     let spliced: Vec<_> = rows.iter().filter_map(|row| splicing.of(row, form)).collect();
     let mean = |sum: usize| sum as f64 / spliced.len().max(1) as f64;
@@ -121,8 +121,8 @@ pub(crate) fn texts_of(
 }
 
 /// Texts that an order puts side by side since they show one volume first, on average; 1 where it looks at no volume.
-fn texts_of_group(rows: &[SampleRow], order: DataOrder) -> f64 {
-    let DataOrder::GroupByVolume(most) = order else { return 1.0 };
+fn texts_of_group(rows: &[SampleRow], order: &DataOrder) -> f64 {
+    let &DataOrder::GroupByVolume(most) = order else { return 1.0 };
     let mut texts: BTreeMap<_, usize> = BTreeMap::new();
     for first in rows.iter().filter_map(|row| row.volume_ids.first()) {
         *texts.entry(first).or_default() += 1;
@@ -193,7 +193,7 @@ mod tests {
         };
         let rows: Vec<SampleRow> = shown.iter().enumerate().map(row).collect();
         let splicing = Splicing { visual_tokens: 4, max_length: 100 };
-        texts_of(&rows, TextForm::Conversation, splicing, batch, order)
+        texts_of(&rows, TextForm::Conversation, splicing, batch, &order)
     }
 
     #[test]

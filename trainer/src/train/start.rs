@@ -157,7 +157,7 @@ impl Origin {
                 skipped: Vec::new(),
             });
         };
-        let (state, moments) = checkpoint.state()?;
+        let (mut state, moments) = checkpoint.state()?;
         if state.selection != selection {
             return Err(TrainerError::Config {
                 key: "data".into(),
@@ -166,6 +166,8 @@ impl Origin {
             });
         }
         state.cursor.check(&beginning).map_err(of_keys)?;
+        // A mix may change behind this position.
+        state.cursor = FeedCursor { position: state.cursor.position, ..beginning };
         optimizer.load_state(&moments).map_err(|problem| moments.named(problem))?;
         Ok(state)
     }

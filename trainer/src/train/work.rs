@@ -142,27 +142,28 @@ mod tests {
     use super::*;
     use crate::model::recompute::Recompute;
     use crate::model::{Part, Preset};
-    use med2e3_feed::HostText;
+    use med2e3_feed::step_plan::PlannedText;
+    use med2e3_feed::{QuestionForm, TextForm, TextLayout};
     use med2e3_schemas::Id;
-    use med2e3_schemas::sample::{IGNORED, IMAGE3D};
+    use med2e3_schemas::sample::{IMAGE3D, SampleRow};
     use tch::{Kind, Tensor};
 
     /// Texts of 5 and 3 tokens of their own about one volume each.
     fn batch() -> HostBatch {
-        let text = |count: usize, volume: usize| HostText {
-            sample: 0,
-            sample_id: Id::of_volume("sample"),
-            ids: std::iter::once(i64::from(IMAGE3D)).chain((0..count).map(|id| id as i64)).collect(),
-            labels: std::iter::repeat_n(IGNORED, count).chain([1]).collect(),
-            volumes: vec![volume],
-            question_ids: vec![1, 2],
-            target_weight: 0.5,
+        let row = |count: i32, volume: &str| SampleRow {
+            question_ids_llm: vec![1, 2],
+            ..SampleRow::of_ids(
+                Id::of_volume("sample"),
+                vec![Id::of_volume(volume)],
+                std::iter::once(IMAGE3D).chain(0..count).collect(),
+                vec![(count as u32, count as u32 + 1)],
+            )
         };
-        HostBatch {
-            volume_ids: vec![Id::of_volume("a"), Id::of_volume("b")],
-            texts: vec![text(5, 0), text(3, 1)],
-            ..HostBatch::default()
-        }
+        let planned = [0, 1].map(|position| PlannedText { position, target_weight: 0.5 });
+        let layout = TextLayout { form: TextForm::Conversation, question: QuestionForm::Llm };
+        let mut batch = HostBatch::default();
+        batch.lay_out(&[row(5, "a"), row(3, "b")], &planned, layout, 1).unwrap();
+        batch
     }
 
     #[test]
@@ -170,8 +171,8 @@ mod tests {
         let sizes = Med2e3Config::of_preset(Preset::Paper);
         let learning = Learning::of_parts(&[Part::Llm, Part::Vision2dModel], false);
         let (batch, visual) = (batch(), sizes.visual_token_count() as usize);
-        let ids: Vec<&[i64]> = batch.texts.iter().map(|text| text.ids.as_slice()).collect();
-        let labels: Vec<&[i64]> = batch.texts.iter().map(|text| text.labels.as_slice()).collect();
+        let ids: Vec<&[i64]> = batch.texts().map(|text| text.ids).collect();
+        let labels: Vec<&[i64]> = batch.texts().map(|text| text.labels).collect();
         let splice = Splice::plan_wide(&ids, &labels, visual, usize::MAX, 64);
         let width = (visual + 5).next_multiple_of(64);
         let costs =

@@ -58,10 +58,10 @@ fn a_step_is_the_same_however_it_is_cut_and_whatever_is_shared() {
             let rule = StepRule { splicing, loss_group: LossGroup::Of(group), budget, width_multiple: 1 };
             let positions: Vec<u32> = (0..rows.len() as u32).collect();
             let plan = rule.plan(&rows, &positions, TextForm::Conversation).unwrap();
-            assert!(micro < 32 || plan.micro_batches.len() == 1);
+            assert!(micro < 32 || plan.len() == 1);
             let model = model();
             let mut loss = 0.0;
-            for planned in &plan.micro_batches {
+            for planned in plan.micro_batches() {
                 // The distinct volumes in order of appearance, as the feed brings them.
                 let mut distinct: Vec<i64> = Vec::new();
                 let mut place = |volume: i64| {

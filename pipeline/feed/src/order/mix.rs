@@ -1,5 +1,8 @@
 //! Tasks in stated shares: positions come in blocks of 1,000, of which each task has its share, exact to one sample at every
 //! block's end however long the run is.
+//!
+//! Weights may change on the way, at a block's end: what came before stays as it was, shares are counted anew from there, and each
+//! task goes on in its own samples where it was.
 
 use med2e3_schemas::sample::{SampleRow, Task};
 use serde::{Deserialize, Serialize};
@@ -12,10 +15,16 @@ use crate::FeedError;
 pub const BLOCK: u64 = 1000;
 /// What a weight of 1 counts.
 const ONE: f64 = 1e9;
+/// The largest weight.
+const MOST: f64 = 1e6;
 const TASKS: usize = Task::ALL.len();
+/// Bytes that changes of weights may take in a cursor, of which the rest takes up to 271.
+const MOST_BYTES: usize = 240;
 
-/// Weights of the tasks in billionths, by their place in [`Task::ALL`]. A task's share is its weight over the sum of all.
+/// Weights of the tasks in billionths, divided by what divides all of them, by their place in [`Task::ALL`]. A task's share is its
+/// weight over the sum of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "[u64; TASKS]")]
 pub struct Weights([u64; TASKS]);
 
 impl Weights {
@@ -26,14 +35,12 @@ impl Weights {
     pub fn new(stated: impl IntoIterator<Item = (Task, f64)>) -> Result<Weights, FeedError> {
         let mut weights = [0; TASKS];
         for (task, weight) in stated {
-            let fits = (0.0..=1e6).contains(&weight);
-            let expected = || format!("a weight of {task} of 0 to 1000000");
+            let fits = (0.0..=MOST).contains(&weight);
+            let expected = || format!("a weight of {task} of 0 to {MOST}");
             FeedError::check("the mix", fits, expected, || weight.to_string())?;
             weights[task as usize] = (weight * ONE).round() as u64;
         }
-        let expected = || "weights that sum to more than 0".into();
-        FeedError::check("the mix", weights.iter().any(|weight| *weight > 0), expected, || "0".into())?;
-        Ok(Weights(weights))
+        Weights::try_from(weights)
     }
 
     /// Positions below `end` that have a task up to the one at a place of [`Task::ALL`].
@@ -43,37 +50,134 @@ impl Weights {
         (u128::from(end) * sum(&self.0[..=place]) / sum(&self.0)) as u64
     }
 
-    /// Positions below `end` that have a task.
+    /// Of `end` positions those that have a task.
     pub fn count(&self, task: Task, end: u64) -> u64 {
         let place = task as usize;
         self.up_to(place, end) - place.checked_sub(1).map_or(0, |before| self.up_to(before, end))
     }
 }
 
+impl TryFrom<[u64; TASKS]> for Weights {
+    type Error = FeedError;
+
+    fn try_from(weights: [u64; TASKS]) -> Result<Weights, FeedError> {
+        let divisor = weights.into_iter().fold(0, greatest_divisor);
+        FeedError::check("the mix", divisor > 0, || "weights that sum to more than 0".into(), || "0".into())?;
+        let most = (MOST * ONE) as u64;
+        let largest = weights.into_iter().max().unwrap_or_default();
+        FeedError::check("the mix", largest <= most, || format!("weights of 0 to {most}"), || largest.to_string())?;
+        Ok(Weights(weights.map(|weight| weight / divisor)))
+    }
+}
+
+fn greatest_divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { greatest_divisor(b, a % b) }
+}
+
+/// Other weights from a position on.
+pub type Change = (u64, Weights);
+
+/// The changes of a mix, one behind the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Change>")]
+pub struct Changes(Vec<Change>);
+
+impl Changes {
+    /// # Errors
+    /// A change that is no block's end, or not behind the one before; more of them than a cursor holds: none is ever left out.
+    pub fn new(changes: Vec<Change>) -> Result<Changes, FeedError> {
+        let mut least = BLOCK;
+        for (from, _) in &changes {
+            let expected = || format!("a change of weights at a multiple of {BLOCK}, {least} or more");
+            let fits = from.is_multiple_of(BLOCK) && *from >= least;
+            FeedError::check("the mix", fits, expected, || from.to_string())?;
+            least = from.saturating_add(BLOCK);
+        }
+        let changes = Changes(changes);
+        let bytes = serde_json::to_string(&changes).map_or(usize::MAX, |text| text.len());
+        let expected = || {
+            format!(
+                "changes of weights that take up to {MOST_BYTES} bytes of a cursor; weights of few digits take less"
+            )
+        };
+        FeedError::check("the mix", bytes <= MOST_BYTES, expected, || {
+            format!("{} that take {bytes}", changes.0.len())
+        })?;
+        Ok(changes)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those from which samples below a position came.
+    pub(super) fn begun(&self, position: u64) -> Changes {
+        Changes(self.0.iter().copied().take_while(|(from, _)| *from < position).collect())
+    }
+}
+
+impl TryFrom<Vec<Change>> for Changes {
+    type Error = FeedError;
+
+    fn try_from(changes: Vec<Change>) -> Result<Changes, FeedError> {
+        Changes::new(changes)
+    }
+}
+
+/// Positions that have the same weights.
+#[derive(Clone, Debug)]
+struct Segment {
+    from: u64,
+    weights: Weights,
+    /// Samples of each task before it.
+    taken: [u64; TASKS],
+}
+
+impl Segment {
+    /// Positions below `end`, which is in this segment or its end, that have a task.
+    fn count(&self, task: Task, end: u64) -> u64 {
+        self.taken[task as usize] + self.weights.count(task, end - self.from)
+    }
+}
+
 /// The samples of each task.
 #[derive(Clone, Debug)]
 pub struct Sources {
-    weights: Weights,
+    segments: Vec<Segment>,
     members: [Vec<u32>; TASKS],
 }
 
 impl Sources {
     /// # Errors
-    /// A task with a weight and without a sample, or with samples and without a weight.
-    pub(super) fn new(rows: &[SampleRow], weights: Weights) -> Result<Sources, FeedError> {
+    /// A task with a weight and without a sample, or with samples and never a weight.
+    pub(super) fn new(rows: &[SampleRow], weights: Weights, then: &Changes) -> Result<Sources, FeedError> {
         let mut members: [Vec<u32>; TASKS] = Default::default();
         for (row, position) in rows.iter().zip(0..) {
             members[row.task as usize].push(position);
         }
-        for ((task, weight), members) in Task::ALL.iter().zip(weights.0).zip(&members) {
+        let mut segments = vec![Segment { from: 0, weights, taken: [0; TASKS] }];
+        for &(from, weights) in &then.0 {
+            let before = &segments[segments.len() - 1];
+            let mut taken = [0; TASKS];
+            Task::ALL.iter().for_each(|task| taken[*task as usize] = before.count(*task, from));
+            segments.push(Segment { from, weights, taken });
+        }
+        for (&task, members) in Task::ALL.iter().zip(&members) {
             let missing = |what: &str| format!("samples of {task}, {what}");
-            let (with_weight, without) = (weight > 0, members.is_empty());
+            let with_weight = segments.iter().any(|segment| segment.weights.0[task as usize] > 0);
+            let without = members.is_empty();
             let expected = || missing("which has a weight");
             FeedError::check("the mix", !(with_weight && without), expected, || "none in the selection".into())?;
             let found = || format!("{} samples of it in the selection and no weight", members.len());
             FeedError::check("the mix", with_weight || without, || format!("a weight of {task}"), found)?;
         }
-        Ok(Sources { weights, members })
+        Ok(Sources { segments, members })
+    }
+
+    /// The segment of a position.
+    fn segment(&self, position: u64) -> &Segment {
+        &self.segments[self.segments.partition_point(|segment| segment.from <= position) - 1]
     }
 }
 
@@ -97,9 +201,10 @@ impl<'a> MixWalk<'a> {
         let places: &Permutation = self.places.of(block, BLOCK, &self.source, "block");
         let mut place = places.at(position - start);
         let end = start.saturating_add(BLOCK);
+        let segment = self.sources.segment(start);
         for &task in Task::ALL {
-            let before = self.sources.weights.count(task, start);
-            let of_block = self.sources.weights.count(task, end) - before;
+            let before = segment.count(task, start);
+            let of_block = segment.count(task, end) - before;
             if place < of_block {
                 let members = &self.sources.members[task as usize];
                 let (count, number) = (members.len() as u64, before + place);

@@ -3,12 +3,13 @@
 //!
 //! # Layout
 //! - [`permutation`]: a keyed permutation, computed place by place
-//! - [`mix`]: tasks in stated shares; [`grouped`]: texts of one volume together
+//! - [`mix`]: tasks in stated shares; [`grouped`]: texts of one volume together; [`buckets`]: texts of like length together
 //! - [`steps`]: how positions are cut into steps and a step into the shares of ranks
 //!
 //! Neither shard layout nor codec, ranks, thread count, batch size or queue depth enters, so two machines with the same dataset
 //! see the same order, and one number resumes it.
 
+pub mod buckets;
 pub mod grouped;
 pub mod mix;
 pub mod permutation;
@@ -18,16 +19,17 @@ use med2e3_schemas::sample::SampleRow;
 use serde::{Deserialize, Serialize};
 
 use crate::FeedError;
+use buckets::{BucketWalk, Buckets};
 use grouped::{GroupedWalk, Groups};
-use mix::{MixWalk, Sources, Weights};
+use mix::{Changes, MixWalk, Sources, Weights};
 use permutation::{Keys, Permutation};
 
 /// Number of this way to order samples. It changes with any change of which sample comes when; cursors state it.
 pub const REVISION: u32 = 2;
 
 /// How samples are ordered. Every order but `Mix` brings each sample once an epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Order {
     /// Another exact permutation each epoch.
     Shuffled {
@@ -42,31 +44,65 @@ pub enum Order {
         /// Texts of a group, 1 or more; it divides the batch.
         texts: usize,
     },
+    /// As `Shuffled`, but texts of like length come together: so many permuted texts are sorted by the ids of their conversations and cut
+    /// into units, which come in permuted order.
+    LengthBuckets {
+        /// The run's seed.
+        seed: u64,
+        /// Texts that are sorted together, a multiple of `unit`; with more, texts of a unit are more alike.
+        window: usize,
+        /// Texts of a unit, 1 or more; it divides the batch, and is the batch at best.
+        unit: usize,
+    },
     /// Tasks in stated shares, each in its own permutations, as often as its share asks.
     Mix {
         /// The run's seed.
         seed: u64,
         /// The tasks' shares.
         weights: Weights,
+        /// Other shares from later positions on.
+        #[serde(default, skip_serializing_if = "Changes::is_empty")]
+        then: Changes,
     },
     /// By sample id, each epoch the same.
     ById,
 }
 
 impl Order {
-    /// Positions that belong together: ranks share a step in such units.
-    pub fn unit(self) -> usize {
+    /// Positions that one rank takes together: ranks share a step in such units.
+    pub fn unit(&self) -> usize {
         match self {
-            Order::GroupedByVolume { texts, .. } => texts,
+            Order::GroupedByVolume { texts, .. } => *texts,
             _ => 1,
         }
     }
 
-    /// The run's seed, where it matters.
-    pub fn seed(self) -> Option<u64> {
+    /// Positions that one step takes together: a batch is a multiple of it.
+    pub fn batch_unit(&self) -> usize {
         match self {
-            Order::Shuffled { seed } | Order::GroupedByVolume { seed, .. } | Order::Mix { seed, .. } => Some(seed),
+            Order::LengthBuckets { unit, .. } => *unit,
+            _ => self.unit(),
+        }
+    }
+
+    /// The run's seed, where it matters.
+    pub fn seed(&self) -> Option<u64> {
+        match self {
+            Order::Shuffled { seed }
+            | Order::GroupedByVolume { seed, .. }
+            | Order::LengthBuckets { seed, .. }
+            | Order::Mix { seed, .. } => Some(*seed),
             Order::ById => None,
+        }
+    }
+
+    /// What of it says which samples came before a position: later changes of a mix's weights do not.
+    pub fn begun(&self, position: u64) -> Order {
+        match self {
+            Order::Mix { seed, weights, then } => {
+                Order::Mix { seed: *seed, weights: *weights, then: then.begun(position) }
+            }
+            other => other.clone(),
         }
     }
 }
@@ -96,24 +132,27 @@ enum Way {
     ById,
     Shuffled(Source),
     Grouped(Source, Groups),
+    Buckets(Source, Buckets),
     Mix(Source, Sources),
 }
 
 impl Sequence {
-    /// The order of `rows`, which are sorted by id and whose hash is `selection`. Grouping and mixing hold 4 bytes a row; the
-    /// others hold nothing.
+    /// The order of `rows`, which are sorted by id and whose hash is `selection`. `Shuffled` and `ById` hold nothing; the others hold
+    /// 4 bytes a row.
     ///
     /// # Errors
-    /// No rows, or 2^32 or more; groups of 0 texts; weights that leave out a task of the rows, or name one that they lack.
-    pub fn new(selection: &[u8; 32], rows: &[SampleRow], order: Order) -> Result<Sequence, FeedError> {
+    /// No rows, or 2^32 or more; groups or windows that do not fit; weights that leave out a task of the rows, or name one that
+    /// they lack.
+    pub fn new(selection: &[u8; 32], rows: &[SampleRow], order: &Order) -> Result<Sequence, FeedError> {
         let fits = !rows.is_empty() && u32::try_from(rows.len()).is_ok();
         FeedError::check("the selection", fits, || "1 to 4294967295 samples".into(), || rows.len().to_string())?;
         let source = Source { selection: *selection, seed: order.seed().unwrap_or_default() };
-        let way = match order {
+        let way = match *order {
             Order::ById => Way::ById,
             Order::Shuffled { .. } | Order::GroupedByVolume { texts: 1, .. } => Way::Shuffled(source),
             Order::GroupedByVolume { texts, .. } => Way::Grouped(source, Groups::new(rows, texts)?),
-            Order::Mix { weights, .. } => Way::Mix(source, Sources::new(rows, weights)?),
+            Order::LengthBuckets { window, unit, .. } => Way::Buckets(source, Buckets::new(rows, window, unit)?),
+            Order::Mix { weights, ref then, .. } => Way::Mix(source, Sources::new(rows, weights, then)?),
         };
         Ok(Sequence { samples: rows.len() as u64, way })
     }
@@ -130,6 +169,7 @@ impl Sequence {
             Way::ById => State::ById,
             Way::Shuffled(source) => State::Shuffled(source, Kept::default()),
             Way::Grouped(source, groups) => State::Grouped(GroupedWalk::new(*source, groups)),
+            Way::Buckets(source, buckets) => State::Buckets(BucketWalk::new(*source, buckets)),
             Way::Mix(source, sources) => State::Mix(Box::new(MixWalk::new(*source, sources))),
         };
         Walk { samples: self.samples, state }
@@ -148,6 +188,7 @@ enum State<'a> {
     ById,
     Shuffled(&'a Source, Kept),
     Grouped(GroupedWalk<'a>),
+    Buckets(BucketWalk<'a>),
     Mix(Box<MixWalk<'a>>),
 }
 
@@ -159,6 +200,7 @@ impl Walk<'_> {
             State::ById => narrow(place),
             State::Shuffled(source, kept) => narrow(kept.of(epoch, self.samples, source, "epoch").at(place)),
             State::Grouped(walk) => walk.at(epoch, place),
+            State::Buckets(walk) => walk.at(epoch, place),
             State::Mix(walk) => walk.at(position),
         }
     }

@@ -4,6 +4,8 @@
 //! through it again until it falls inside (cycle walking, fewer than two passes on average). At a count of 4 all 24 orders occur
 //! equally often; with 8 rounds they do not.
 
+use std::io::Write;
+
 /// Rounds of the network.
 const ROUNDS: usize = 12;
 
@@ -16,7 +18,7 @@ impl Keys {
     /// number and a word, which tell apart what is permuted.
     pub fn new(selection: &[u8; 32], seed: u64, number: u64, word: &str) -> Keys {
         let mut hasher = blake3::Hasher::new_keyed(selection);
-        hasher.update(format!("order {}", super::REVISION).as_bytes());
+        write!(hasher, "order {}", super::REVISION).expect("a hash takes all bytes");
         hasher.update(&seed.to_le_bytes());
         hasher.update(&number.to_le_bytes());
         hasher.update(word.as_bytes());

@@ -74,6 +74,15 @@ impl Steps {
         }
     }
 
+    /// Samples that are too few for a step: of an epoch the last ones, where the tail is kept or dropped; of the run, where steps
+    /// reach over an epoch's end.
+    pub fn rest(&self) -> u64 {
+        match self.tail {
+            Tail::Keep | Tail::Drop => self.samples % self.batch,
+            Tail::Straddle => (self.end - self.start) % self.batch,
+        }
+    }
+
     /// The positions of a step, counted from the start.
     pub fn positions(&self, step: u64) -> Range<u64> {
         let begin = self.begin(step);

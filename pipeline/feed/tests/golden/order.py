@@ -87,10 +87,20 @@ def task(sample):
     return sample * 7 % 11 % 3
 
 
-def mix(samples, weights, positions):
+def mix(samples, segments, positions):
+    """Segments: where they begin, and their weights."""
     members = [[s for s in range(samples) if task(s) == t] for t in range(3)]
-    upto = lambda t, end: end * sum(weights[: t + 1]) // sum(weights)
-    count = lambda t, end: upto(t, end) - (upto(t - 1, end) if t else 0)
+
+    def share(weights, t, end):
+        upto = lambda t: end * sum(weights[: t + 1]) // sum(weights)
+        return upto(t) - (upto(t - 1) if t else 0)
+
+    def count(t, end):
+        """Of all samples before a position, segment by segment."""
+        ends = [begin for begin, _ in segments[1:]] + [end]
+        parts = [(weights, min(end, last) - begin) for (begin, weights), last in zip(segments, ends) if begin < end]
+        return sum(share(weights, t, length) for weights, length in parts)
+
     found = []
     for p in positions:
         block = p // 1000
@@ -139,6 +149,24 @@ def grouped(samples, k, epochs):
     return found
 
 
+def length(sample):
+    return 1 + sample * sample * 5 % 23
+
+
+def buckets(samples, window, unit, epochs):
+    found = []
+    for epoch in range(epochs):
+        order = shuffled(samples, range(epoch * samples, (epoch + 1) * samples))
+        for number, begin in enumerate(range(0, samples, window)):
+            texts = order[begin : begin + window]
+            whole = texts[: len(texts) // unit * unit]
+            by_length = sorted(whole, key=lambda s: (length(s), texts.index(s)))
+            units = [sorted(by_length[i : i + unit], key=texts.index) for i in range(0, len(whole), unit)]
+            found += [s for i in range(len(units)) for s in units[permuted(len(units), keys(epoch, "buckets", number), i)]]
+            found += texts[len(whole) :]
+    return found
+
+
 first = list(range(8))
 shuffles = []
 for samples, positions in [
@@ -152,9 +180,21 @@ for samples, positions in [
 ]:
     shuffles.append({"samples": samples, "positions": positions, "found": shuffled(samples, positions)})
 mixes = []
-for weights in ([500000000, 250000000, 250000000], [1000000000, 3000000000, 7], [100000000, 200000000, 700000000]):
-    positions = list(range(12)) + [999, 1000, 1001, 54321, 10**9]
-    mixes.append({"samples": 101, "weights": weights, "positions": positions, "found": mix(101, weights, positions)})
+half, rare, last = [500000000, 250000000, 250000000], [1000000000, 3000000000, 7], [100000000, 200000000, 700000000]
+none = [0, 1000000000, 0]
+for segments in (
+    [(0, half)],
+    [(0, rare)],
+    [(0, last)],
+    [(0, half), (1000, last)],
+    [(0, none), (2000, rare), (3000, half), (54000, last)],
+):
+    positions = list(range(12)) + [999, 1000, 1001, 1999, 2000, 2001, 3333, 53999, 54000, 54001, 54321, 10**9]
+    mixes.append({"samples": 101, "segments": segments, "positions": positions, "found": mix(101, segments, positions)})
+bucketed = [
+    {"samples": n, "window": w, "unit": u, "found": buckets(n, w, u, 2)}
+    for n, w, u in ((1, 4, 2), (3, 4, 4), (60, 20, 5), (61, 16, 4), (100, 1000, 8), (101, 8, 8), (97, 30, 1))
+]
 groups = [{"samples": n, "texts": k, "found": grouped(n, k, 2)} for n, k in ((1, 4), (3, 4), (60, 2), (61, 4), (100, 8))]
 assert keyed(bytes(range(32)), b"", 4) != keyed(bytes(32), b"", 4)
-print(json.dumps({"shuffled": shuffles, "mix": mixes, "grouped": groups}))
+print(json.dumps({"shuffled": shuffles, "mix": mixes, "grouped": groups, "buckets": bucketed}))

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use med2e3_feed::feed::HELD;
 use med2e3_feed::{Feed, FeedCursor, FeedPlan, HostBatch, Order, QuestionForm, TextForm};
 use med2e3_program::output::write_report;
 use med2e3_schemas::Id;
@@ -357,8 +358,8 @@ fn select(dataset: &Dataset, config: &TrainClipConfig, split: Split) -> Result<A
 /// Whether the steps that wait on the host fit the machine's memory.
 fn check_host_memory(config: &TrainClipConfig, dataset: &Dataset) -> Result<(), TrainerError> {
     let step = config.step.batch as u128 * dataset.voxels().cell_bytes() as u128;
-    let steps = config.data.readers as u128 * (config.data.depth as u128 + 2);
-    let what = format!("{steps} steps in {} readers", config.data.readers);
+    let steps = config.data.depth as u128 + HELD as u128;
+    let what = format!("{steps} steps that are made ahead");
     check_memory("data.depth", steps.saturating_mul(step), &what)
 }
 

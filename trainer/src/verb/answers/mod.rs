@@ -84,7 +84,8 @@ pub(super) fn answers(
         for (text, of_batch) in texts.iter_mut().zip(batch.texts()) {
             text.scores = scores.and_then(|scores| scores.get(&of_batch.sample_id)).cloned().unwrap_or_default();
         }
-        let letters = |text: HostText<'_>| answerer.letter_tokens(&samples.rows[text.sample as usize]).unwrap_or_default();
+        let letters =
+            |text: HostText<'_>| answerer.letter_tokens(&samples.rows[text.sample as usize]).unwrap_or_default();
         let letters: Vec<LetterTokens> = batch.texts().map(letters).collect();
         let replies = answerer.answer_batch(&voxels_vcdhw, texts, &letters, decoding, max_new_tokens)?;
         for (text, mut reply) in batch.texts().zip(replies) {

@@ -105,8 +105,8 @@ impl StepTexts {
         let rows: Vec<SampleRow> = (0..self.lengths.len()).map(|text| self.row(text)).collect();
         let positions: Vec<u32> = (0..).take(rows.len()).collect();
         let plan = rule.plan(&rows, &positions, TextForm::Conversation).expect("every text is a conversation");
-        let texts = |batch: Vec<PlannedText>| batch.into_iter().map(|text| text.position as usize).collect();
-        plan.micro_batches.into_iter().map(texts).collect()
+        let texts = |batch: &[PlannedText]| batch.iter().map(|text| text.position as usize).collect();
+        plan.micro_batches().map(texts).collect()
     }
 
     /// What a dataset would say of a text, as far as lengths and volumes go.
