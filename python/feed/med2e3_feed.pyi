@@ -14,10 +14,21 @@ class Grouped(TypedDict):
 
     group_by_volume: int
 
-class Mix(TypedDict):
-    """Tasks in stated shares: a weight of each task that is fed."""
+class Buckets(TypedDict):
+    """So many permuted texts are sorted by length and cut into units, which divide the batch."""
 
-    mix: Mapping[str, float]
+    window: int
+    unit: int
+
+class Bucketed(TypedDict):
+    """Texts of like length together."""
+
+    length_buckets: Buckets
+
+class Mix(TypedDict):
+    """Tasks in stated shares: a weight of each task that is fed; `then`, a list of the same with `from`, changes them on the way."""
+
+    mix: Mapping[str, Any]
 
 class Share(TypedDict):
     """What a batch is of its step: of all ranks together."""
@@ -117,7 +128,8 @@ class Feed(Iterator[Batch]):
     split, tasks, subset: which samples; all tasks and no subset where not stated.
     form: "conversation", "pretrain" (the volume and its caption alone) or "prompt" (without the answer).
     question: whose tokens `questions` are, "llm" or "bert".
-    order: "shuffled", "by_id", {"group_by_volume": TEXTS} or {"mix": {TASK: WEIGHT}}; with `seed`.
+    order: "shuffled", "by_id", {"group_by_volume": TEXTS}, {"length_buckets": {"window": TEXTS, "unit": TEXTS}} or
+        {"mix": {TASK: WEIGHT}}, as `data.order` in configurations of the trainer; with `seed`.
     tail: what becomes of an epoch's last samples: "keep" (a shorter batch), "drop", or "straddle" (the next epoch fills it).
     rank, world_size: both or none; where not stated, RANK and WORLD_SIZE of the environment, as torchrun sets them, else 0 and 1.
     readers: threads that read. depth: batches that are made ahead; two more may be held.
@@ -137,7 +149,7 @@ class Feed(Iterator[Batch]):
         subset: str | None = None,
         form: Literal["conversation", "pretrain", "prompt"] = "conversation",
         question: Literal["llm", "bert"] = "llm",
-        order: Literal["shuffled", "by_id"] | Grouped | Mix = "shuffled",
+        order: Literal["shuffled", "by_id"] | Grouped | Bucketed | Mix = "shuffled",
         seed: int = 0,
         epochs: int = 1,
         tail: Literal["keep", "drop", "straddle"] = "keep",

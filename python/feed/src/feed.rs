@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use med2e3_feed::{FedBatch, FeedCursor, FeedError as RustError, FeedPlan, Sequence};
 use med2e3_shards::{Dataset, Samples};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{IntoPyDict, PyDict};
 
 use crate::batch::{Tensors, dict};
 use crate::dlpack::Lent;
 use crate::error::{FeedError, raised};
-use crate::plan::{Arguments, OrderArgument};
+use crate::plan::Arguments;
 use crate::waiting::{SLICE, done};
 
 /// A run over the samples of a dataset, batch after batch, each a dict of tensors in the feed's own memory.
@@ -49,7 +49,7 @@ impl Feed {
     #[pyo3(
         signature = (
             path, *, batch_size, split="train", tasks=None, subset=None, form="conversation", question="llm",
-            order=OrderArgument::shuffled(), seed=0, epochs=1, tail="keep", rank=None, world_size=None, readers=2, depth=2,
+            order=None, seed=0, epochs=1, tail="keep", rank=None, world_size=None, readers=2, depth=2,
             on_bad_sample="fail", tensors="torch",
         ),
         text_signature = "(path, *, batch_size, split='train', tasks=None, subset=None, form='conversation', question='llm', \
@@ -66,7 +66,7 @@ impl Feed {
         subset: Option<String>,
         form: &str,
         question: &str,
-        order: OrderArgument,
+        order: Option<&Bound<'_, PyAny>>,
         seed: u64,
         epochs: u64,
         tail: &str,
@@ -84,11 +84,11 @@ impl Feed {
         };
         let (selection, plan) = (arguments.selection()?, arguments.plan()?);
         let tensors = Tensors::named(py, tensors, py.get_type::<Feed>().as_any())?;
-        let order = plan.order;
+        let order = plan.order.clone();
         let open = move || -> Result<(Dataset, Samples), RustError> {
             let dataset = Dataset::open(&path)?;
             let samples = dataset.select(&selection)?;
-            Sequence::new(&samples.hash, &samples.rows, order)?;
+            Sequence::new(&samples.hash, &samples.rows, &order)?;
             Ok((dataset, samples))
         };
         let (dataset, samples) = done(py, open)?.map_err(raised)?;
@@ -162,7 +162,8 @@ impl Feed {
     /// another order, seed or tail, or behind the end; the feed then stays where it is.
     fn load_state_dict(&self, py: Python<'_>, state_dict: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut running = self.lock()?;
-        let text: String = py.import("json")?.call_method1("dumps", (state_dict,))?.extract()?;
+        let compact = [("separators", (",", ":"))].into_py_dict(py)?;
+        let text: String = py.import("json")?.call_method("dumps", (state_dict,), Some(&compact))?.extract()?;
         let cursor = FeedCursor::from_json(text.as_bytes()).map_err(raised)?;
         cursor.check(&self.plan.cursor(self.samples.hash, 0)).map_err(raised)?;
         let plan = FeedPlan { start: cursor.position, ..self.plan.clone() };

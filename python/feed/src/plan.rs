@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use med2e3_feed::order::mix::Changes;
 use med2e3_feed::{FeedPlan, OnBadSample, Order, QuestionForm, StepRule, Tail, TextForm, Weights};
 use med2e3_schemas::sample::{Split, Task};
 use med2e3_shards::Selection;
 use pyo3::prelude::*;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{raised, unfit};
@@ -18,7 +20,7 @@ pub(crate) struct Arguments<'a> {
     pub(crate) subset: Option<String>,
     pub(crate) form: &'a str,
     pub(crate) question: &'a str,
-    pub(crate) order: OrderArgument,
+    pub(crate) order: Option<&'a Bound<'a, PyAny>>,
     pub(crate) seed: u64,
     pub(crate) batch_size: usize,
     pub(crate) epochs: u64,
@@ -59,7 +61,7 @@ impl Arguments<'_> {
             other => return Err(unfit("question", "llm or bert", other)),
         };
         Ok(FeedPlan {
-            order: self.order.order(self.seed)?,
+            order: order(self.order, self.seed)?,
             tail: word::<Tail>("tail", "keep, drop or straddle", self.tail)?,
             form: word::<TextForm>("form", "conversation, pretrain or prompt", self.form)?,
             question,
@@ -110,48 +112,55 @@ fn word<T: DeserializeOwned>(what: &str, words: &str, found: &str) -> PyResult<T
     serde_json::from_value(found.into()).map_err(|_| unfit(what, words, found))
 }
 
-/// The argument `order`.
-#[derive(FromPyObject)]
-pub(crate) enum OrderArgument {
-    /// `"shuffled"` or `"by_id"`.
-    Word(String),
-    /// One of `{"group_by_volume": TEXTS}` and `{"mix": {TASK: WEIGHT}}`.
-    Named(BTreeMap<String, OrderValue>),
+const ORDERS: &str = "\"shuffled\", \"by_id\", {\"group_by_volume\": TEXTS}, {\"length_buckets\": {\"window\": TEXTS, \"unit\": TEXTS}} or \
+                      {\"mix\": {TASK: WEIGHT}}";
+
+/// The argument `order`, in the words of `data.order` in configurations.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Stated {
+    Shuffled,
+    ById,
+    GroupByVolume(usize),
+    LengthBuckets(Buckets),
+    Mix(Mix),
 }
 
-/// What a named order is given.
-#[derive(FromPyObject)]
-pub(crate) enum OrderValue {
-    Count(usize),
-    Weights(BTreeMap<String, f64>),
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Buckets {
+    window: usize,
+    unit: usize,
 }
 
-impl OrderArgument {
-    pub(crate) fn shuffled() -> OrderArgument {
-        OrderArgument::Word("shuffled".into())
-    }
+#[derive(Deserialize)]
+struct Mix {
+    #[serde(default)]
+    then: Vec<MixChange>,
+    #[serde(flatten)]
+    weights: BTreeMap<Task, f64>,
+}
 
-    fn order(&self, seed: u64) -> PyResult<Order> {
-        let expected = "\"shuffled\", \"by_id\", {\"group_by_volume\": TEXTS} or {\"mix\": {TASK: WEIGHT}}";
-        let named = match self {
-            OrderArgument::Word(word) if word == "shuffled" => return Ok(Order::Shuffled { seed }),
-            OrderArgument::Word(word) if word == "by_id" => return Ok(Order::ById),
-            OrderArgument::Word(other) => return Err(unfit("order", expected, other)),
-            OrderArgument::Named(named) => named,
-        };
-        let mut entries = named.iter().map(|(name, value)| (name.as_str(), value));
-        match (entries.next(), entries.next()) {
-            (Some(("group_by_volume", OrderValue::Count(texts))), None) => {
-                Ok(Order::GroupedByVolume { seed, texts: *texts })
-            }
-            (Some(("mix", OrderValue::Weights(weights))), None) => {
-                let weight = |(task, weight): (&String, &f64)| Ok((Task::from_str(task).map_err(raised)?, *weight));
-                let weights = weights.iter().map(weight).collect::<PyResult<Vec<_>>>()?;
-                Ok(Order::Mix { seed, weights: Weights::new(weights).map_err(raised)? })
-            }
-            _ => {
-                Err(unfit("order", expected, format!("a dict of {}", Vec::from_iter(named.keys().cloned()).join(", "))))
-            }
+#[derive(Deserialize)]
+struct MixChange {
+    from: u64,
+    #[serde(flatten)]
+    weights: BTreeMap<Task, f64>,
+}
+
+fn order(stated: Option<&Bound<'_, PyAny>>, seed: u64) -> PyResult<Order> {
+    let Some(stated) = stated else { return Ok(Order::Shuffled { seed }) };
+    let text: String = stated.py().import("json")?.call_method1("dumps", (stated,))?.extract()?;
+    let stated = serde_json::from_str(&text).map_err(|problem| unfit("order", ORDERS, format!("{text}: {problem}")))?;
+    Ok(match stated {
+        Stated::Shuffled => Order::Shuffled { seed },
+        Stated::ById => Order::ById,
+        Stated::GroupByVolume(texts) => Order::GroupedByVolume { seed, texts },
+        Stated::LengthBuckets(Buckets { window, unit }) => Order::LengthBuckets { seed, window, unit },
+        Stated::Mix(Mix { then, weights }) => {
+            let then = then.into_iter().map(|change| Ok((change.from, Weights::new(change.weights)?)));
+            let then = then.collect::<Result<_, _>>().and_then(Changes::new).map_err(raised)?;
+            Order::Mix { seed, weights: Weights::new(weights).map_err(raised)?, then }
         }
-    }
+    })
 }
