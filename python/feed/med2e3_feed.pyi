@@ -38,7 +38,7 @@ class Share(TypedDict):
     micro_batches: int
     """Always 1."""
     targets: int
-    """Labels of the step, of all ranks, that are not -100."""
+    """Labels of the step, of all ranks, that are not -100; without that of a text's first id, which nothing predicts."""
     targetless_groups: list[int]
     """[0] where the step has no target, else empty."""
 

@@ -82,7 +82,7 @@ impl Feed {
             split, tasks, subset, form, question, order, seed, batch_size, epochs, tail, rank, world_size, readers, depth,
             on_bad_sample,
         };
-        let (selection, plan) = (arguments.selection()?, arguments.plan()?);
+        let (selection, mut plan) = (arguments.selection()?, arguments.plan()?);
         let tensors = Tensors::named(py, tensors, py.get_type::<Feed>().as_any())?;
         let order = plan.order.clone();
         let open = move || -> Result<(Dataset, Samples), RustError> {
@@ -93,6 +93,8 @@ impl Feed {
         };
         let (dataset, samples) = done(py, open)?.map_err(raised)?;
         plan.steps(samples.rows.len()).map_err(raised)?;
+        // What comes first in a text is no target, unless a volume's tokens come before it.
+        plan.rule.splicing.visual_tokens = dataset.index().visual_tokens as usize;
         Ok(Feed {
             dataset: Arc::new(dataset),
             samples: Arc::new(samples),
