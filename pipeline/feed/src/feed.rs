@@ -117,15 +117,17 @@ impl FeedPlan {
         TextLayout { form: self.form, question: self.question }
     }
 
-    /// The most that a micro-batch of these samples holds.
-    fn room(&self, rows: &[SampleRow], cell_bytes: usize) -> Room {
+    /// The most that a micro-batch of these samples holds, of a dataset of so many volumes.
+    fn room(&self, rows: &[SampleRow], volumes: usize, cell_bytes: usize) -> Room {
         let most = |of: fn(&SampleRow) -> usize| rows.iter().map(of).max().unwrap_or(0);
         let unit = self.order.unit().max(1);
-        let units = self.batch_size.div_ceil(unit).div_ceil(self.world_size);
-        let texts = units.saturating_mul(unit).min(self.batch_size);
+        let of_rank = self.batch_size.div_ceil(unit).div_ceil(self.world_size).saturating_mul(unit);
+        // A step that goes on into the next epoch may have a sample twice.
+        let epochs = if self.tail == Tail::Straddle { usize::try_from(self.epochs).unwrap_or(usize::MAX) } else { 1 };
+        let texts = of_rank.min(self.batch_size).min(rows.len().saturating_mul(epochs));
         let shown = most(|row| row.volume_ids.len());
         // A text that alone shows more than the budget allows is a micro-batch of its own.
-        let volumes = texts.saturating_mul(shown).min(self.rule.budget.volumes.max(shown));
+        let volumes = texts.saturating_mul(shown).min(self.rule.budget.volumes.max(shown)).min(volumes);
         Room {
             texts,
             ids: match self.form {
@@ -200,8 +202,8 @@ impl Feed {
         let sequence = Sequence::new(&samples.hash, &samples.rows, &plan.order)?;
         let steps = plan.steps(samples.rows.len())?;
         // Before the readers ask for them at once.
-        dataset.places()?;
-        let room = plan.room(&samples.rows, dataset.voxels().cell_bytes());
+        let volumes = dataset.places()?.all().len();
+        let room = plan.room(&samples.rows, volumes, dataset.voxels().cell_bytes());
         let batches: Vec<HostBatch> = (0..plan.batches()).map(|_| HostBatch::with_room(&room)).collect();
         let memory = batches.iter().flat_map(HostBatch::memory).collect();
         let count = plan.readers;
