@@ -35,7 +35,8 @@ fn study(root: &Path) {
     }
     fs::write(root.join("own.csv"), rows.join("\n")).unwrap();
     let captions = captions.join(",");
-    fs::write(root.join("M3D_Cap.json"), format!(r#"{{"train": [{captions}], "validation": [], "test": []}}"#)).unwrap();
+    fs::write(root.join("M3D_Cap.json"), format!(r#"{{"train": [{captions}], "validation": [], "test": []}}"#))
+        .unwrap();
 }
 
 fn prepare(folder: &Path, name: &str, more: &[&str]) -> PathBuf {
