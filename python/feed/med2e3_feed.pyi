@@ -2,34 +2,39 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, TypedDict, final
+from typing import Any, Literal, TypedDict, final, type_check_only
 
 __version__: str
 
 class FeedError(Exception):
     """What a feed can't do or be: it names the file, the row or the argument, what was expected and what was found."""
 
+@type_check_only
 class Grouped(TypedDict):
     """Texts of one volume together, in groups of so many, which divide the batch."""
 
     group_by_volume: int
 
+@type_check_only
 class Buckets(TypedDict):
     """So many permuted texts are sorted by length and cut into units, which divide the batch."""
 
     window: int
     unit: int
 
+@type_check_only
 class Bucketed(TypedDict):
     """Texts of like length together."""
 
     length_buckets: Buckets
 
+@type_check_only
 class Mix(TypedDict):
     """Tasks in stated shares: a weight of each task that is fed; `then`, a list of the same with `from`, changes them on the way."""
 
     mix: Mapping[str, Any]
 
+@type_check_only
 class Share(TypedDict):
     """What a batch is of its step: of all ranks together."""
 
@@ -42,6 +47,7 @@ class Share(TypedDict):
     targetless_groups: list[int]
     """[0] where the step has no target, else empty."""
 
+@type_check_only
 class Bad(TypedDict):
     """A sample that a batch goes without (`on_bad_sample="skip"`)."""
 
@@ -53,8 +59,12 @@ class Bad(TypedDict):
     """The volume's row there."""
     reason: str
 
+@type_check_only
 class Batch(TypedDict):
-    """A batch, B texts that show V different volumes; both may be 0. Tensors are torch's, numpy's or `Tensor`."""
+    """A batch, B texts that show V different volumes; both may be 0. Tensors are torch's, numpy's or `Tensor`.
+
+    It is a plain dict; the name is there for type checkers alone.
+    """
 
     voxels: Any
     """(V, D, H, W), uint8, int16 or float32 as they are stored: value = voxel * scale + offset."""
@@ -124,7 +134,7 @@ class Feed(Iterator[Batch]):
     `epochs` passes over the selection, another loop raises FeedError; after `load_state_dict` of that end it is empty.
 
     path: folder that `med2e3-data prepare` wrote.
-    batch_size: samples a step, of all ranks together; at least one a rank.
+    batch_size: samples a step, of all ranks together; at least one a rank, up to 16,777,216.
     split, tasks, subset: which samples; all tasks and no subset where not stated.
     form: "conversation", "pretrain" (the volume and its caption alone) or "prompt" (without the answer).
     question: whose tokens `questions` are, "llm" or "bert".
@@ -132,7 +142,7 @@ class Feed(Iterator[Batch]):
         {"mix": {TASK: WEIGHT}}, as `data.order` in configurations of the trainer; with `seed`.
     tail: what becomes of an epoch's last samples: "keep" (a shorter batch), "drop", or "straddle" (the next epoch fills it).
     rank, world_size: both or none; where not stated, RANK and WORLD_SIZE of the environment, as torchrun sets them, else 0 and 1.
-    readers: threads that read. depth: batches that are made ahead; two more may be held.
+    readers: threads that read, 1 to 1,024. depth: batches that are made ahead, 1 to 1,024; two more may be held.
     on_bad_sample: what becomes of a sample whose volume does not read: "fail", or "skip" (the batch says so in `bad`).
     tensors: "torch", "numpy" or "dlpack" (`Tensor`).
 

@@ -13,6 +13,9 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{raised, unfit};
 
+/// The most samples of a batch: with more, there is no memory for its texts.
+const MOST_SAMPLES: usize = 1 << 24;
+
 /// The arguments of `Feed`, as they were given.
 pub(crate) struct Arguments<'a> {
     pub(crate) split: &'a str,
@@ -46,9 +49,14 @@ impl Arguments<'_> {
     /// # Errors
     /// As [`Arguments::selection`]; half of a rank, in the arguments or in the environment.
     pub(crate) fn plan(&self) -> PyResult<FeedPlan> {
-        for (what, count) in [("batch_size", self.batch_size), ("readers", self.readers), ("depth", self.depth)] {
-            if count == 0 {
-                return Err(unfit(what, "1 or more", count));
+        let counts = [
+            ("batch_size", self.batch_size, MOST_SAMPLES),
+            ("readers", self.readers, 1024),
+            ("depth", self.depth, 1024),
+        ];
+        for (what, count, most) in counts {
+            if !(1..=most).contains(&count) {
+                return Err(unfit(what, &format!("1 to {most}"), count));
             }
         }
         if self.epochs == 0 {

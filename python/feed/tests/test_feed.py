@@ -446,13 +446,16 @@ class Fed(unittest.TestCase):
             ({"order": {"mix": {"caption": float("nan")}}}, "NaN"),
             ({"order": {"mix": {"caption": 0, "open_vqa": 0}}}, "sum to more than 0"),
             ({"order": {"mix": {"captions": 1}}}, "captions"),
-            ({"batch_size": 0}, "batch_size: expected 1 or more, found 0"),
+            ({"batch_size": 0}, "batch_size: expected 1 to 16777216, found 0"),
             ({"batch_size": 1, "rank": 0, "world_size": 2}, "the batch: expected 2 or more, one sample a rank"),
             ({"batch_size": 10**6, "tail": "drop"}, "the batch: expected at most"),
+            ({"batch_size": 2**60, "epochs": 2**50, "tail": "straddle"}, "batch_size: expected 1 to 16777216"),
             ({"epochs": 0}, "epochs: expected 1 or more"),
             ({"epochs": 2**63}, "epochs: expected at most"),
-            ({"readers": 0}, "readers: expected 1 or more"),
-            ({"depth": 0}, "depth: expected 1 or more"),
+            ({"readers": 0}, "readers: expected 1 to 1024, found 0"),
+            ({"depth": 0}, "depth: expected 1 to 1024, found 0"),
+            ({"readers": 2**60}, "readers: expected 1 to 1024"),
+            ({"depth": 2**60}, "depth: expected 1 to 1024"),
             ({"path": "/nowhere"}, "/nowhere"),
         ):
             with self.subTest(arguments):
@@ -581,7 +584,14 @@ kept = [next(feed)]
 loop = iter(feed)
 {}
 """
-        for last in ("", "del feed, loop", "sys.exit(0)", "import threading; threading.Thread(target=lambda: next(loop)).start()"):
+        waits = """
+import threading, time
+long = Feed(sys.argv[1], batch_size=600_000, epochs=10**6, tail="straddle", tensors="dlpack")
+threading.Thread(target=lambda: next(long), daemon=True).start()
+time.sleep(0.2)
+"""
+        other = "import threading; threading.Thread(target=lambda: next(loop)).start()"
+        for last in ("", "del feed, loop", "sys.exit(0)", other, waits):
             process = self.run_python(ends.format(last), DATASETS[0])
             self.assertEqual(process.communicate(timeout=60), ("", ""), last)
             self.assertEqual(process.returncode, 0, last)
