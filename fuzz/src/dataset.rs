@@ -27,7 +27,7 @@ pub fn dataset(bytes: &[u8]) {
     let mut cell = vec![0; dataset.voxels().cell_bytes()];
     for split in Split::ALL {
         let selection = Selection { split: *split, tasks: Task::ALL.to_vec(), subset: None };
-        let Ok(samples) = dataset.select(&selection) else { continue };
+        let Ok(samples) = dataset.select_rows(&selection) else { continue };
         for row in samples.rows {
             assert_eq!(row.targets().len(), row.ids.len());
             for volume in row.volume_ids {

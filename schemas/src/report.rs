@@ -157,6 +157,23 @@ pub struct StepWork {
     pub peak_bytes: Option<u64>,
 }
 
+/// What the feed did for a step: the growth of its readers' sums since the step before, for batches that are yet to come too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StepFeed {
+    /// Micro-batches that were ready when the step asked for its first.
+    pub ready: u64,
+    /// Stored bytes that were read.
+    pub bytes: u64,
+    /// Seconds of having them, of all readers together, as those below.
+    pub read_seconds: f64,
+    /// Of comparing their hash.
+    pub hash_seconds: f64,
+    /// Of decoding them.
+    pub decode_seconds: f64,
+    /// Of making batches of texts.
+    pub collate_seconds: f64,
+}
+
 /// One line of `train.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainStep {
@@ -199,6 +216,9 @@ pub struct TrainStep {
     pub seconds: f64,
     /// Of these, seconds spent waiting for the batch.
     pub wait_seconds: f64,
+    /// What the feed's readers did meanwhile; none in logs of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feed: Option<StepFeed>,
     /// What it computed and how fast; none in logs of earlier versions.
     #[serde(flatten)]
     pub work: Option<StepWork>,
@@ -445,6 +465,7 @@ mod tests {
         let old = r#"{"step":3,"epoch":0,"loss":null,"token_accuracy":0.5,"learning_rate":0.001,"gradient_norm":2.0,"targets":7,"skipped":true,"seconds":1.5,"wait_seconds":0.25}"#;
         let step: TrainStep = serde_json::from_str(old).unwrap();
         assert!(step.loss.is_nan() && step.by_task.is_empty() && step.clipped_norm.is_none() && step.work.is_none());
+        assert!(step.feed.is_none() && !serde_json::to_string(&step).unwrap().contains("feed"));
         let work = StepWork {
             texts: 4,
             tokens: 100,
@@ -462,7 +483,8 @@ mod tests {
             (Task::Caption, TaskLoss { loss: 1.5, targets: 3 }),
             (Task::ClosedVqa, TaskLoss { loss: f64::NAN, targets: 4 }),
         ]);
-        let new = TrainStep { loss: 1.25, by_task, clipped_norm: Some(1.0), work: Some(work), ..step };
+        let feed = Some(StepFeed { ready: 3, bytes: 1 << 40, read_seconds: 0.5, ..StepFeed::default() });
+        let new = TrainStep { loss: 1.25, by_task, clipped_norm: Some(1.0), feed, work: Some(work), ..step };
         let line = serde_json::to_string(&new).unwrap();
         assert!(line.contains(r#""by_task":{"caption":{"loss":1.5,"targets":3},"closed_vqa":{"loss":null"#), "{line}");
         assert!(line.contains(r#""texts":4"#) && !line.contains("mfu"), "{line}");

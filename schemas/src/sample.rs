@@ -327,6 +327,30 @@ pub fn from_batch(batch: &RecordBatch) -> Result<Vec<SampleRow>, SchemaError> {
         .collect()
 }
 
+/// The column of a sample's volumes.
+pub const VOLUMES: [&str; 1] = ["volume_ids"];
+
+/// The volumes of each row of a batch with at least [`VOLUMES`].
+///
+/// # Errors
+/// A missing column, a column of another type.
+pub fn volumes_from_batch(batch: &RecordBatch) -> Result<Vec<Vec<Id>>, SchemaError> {
+    let columns = Columns { batch, expected: schema() };
+    (0..batch.num_rows()).map(|row| columns.ids(VOLUMES[0], row)).collect()
+}
+
+/// The column of a sample's expected text.
+pub const ANSWERS: [&str; 1] = ["answer"];
+
+/// The expected text of each row of a batch with at least [`ANSWERS`].
+///
+/// # Errors
+/// A missing column, a column of another type.
+pub fn answers_from_batch(batch: &RecordBatch) -> Result<Vec<String>, SchemaError> {
+    let columns = Columns { batch, expected: schema() };
+    (0..batch.num_rows()).map(|row| columns.text(ANSWERS[0], row)).collect()
+}
+
 /// The question type in the column `topic`; `None` for a null.
 pub(crate) fn topic_of(columns: &Columns<'_>, row: usize) -> Result<Option<Topic>, SchemaError> {
     let array = columns.get("topic")?;

@@ -1,4 +1,4 @@
-//! `med2e3 serve` as a program that a test asks.
+//! A program that serves, and that a test asks: `med2e3 serve`, or `med2e3 train --metrics`.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -42,6 +42,17 @@ impl Server {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().trim_start_matches("http://").split('/').next().unwrap().parse();
         Server { address: address.unwrap_or_else(|_| panic!("{line:?}")), child }
+    }
+
+    /// Trains with `--metrics` on a port of its own, from when it is said. What is said later is read and left.
+    pub fn of_training(command: &mut Command) -> Server {
+        let command = command.args(["--metrics", "127.0.0.1:0"]).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let address =
+            said.find_map(|line| line.strip_prefix("metrics: http://")?.strip_suffix("/metrics")?.parse().ok());
+        std::thread::spawn(move || said.for_each(drop));
+        Server { child, address: address.expect("an address") }
     }
 
     /// Sends a request and reads all of the response: status, headers, body.

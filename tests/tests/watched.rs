@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
 use med2e3_tests::program::{program, run_to};
+use med2e3_tests::python;
+use med2e3_tests::server::Server;
 use med2e3_tests::tiny::{dataset, train};
 use serde_json::Value;
 
@@ -244,4 +247,80 @@ fn a_page_shows_any_runs_and_follows_one_until_it_ends() {
     let said = run_to(2, &mut here(&["study", "--out", "none.html"])).err;
     assert!(said.contains("study: expected the folder of a run, found none of demo-set.json, dataset.json"), "{said}");
     assert!(run_to(2, &mut here(&["--out", "none.html"])).err.contains("<RUN>"));
+}
+
+/// What Prometheus' own client finds in a text of metrics.
+fn parsed(folder: &Path, text: &[u8]) -> Value {
+    let path = folder.join("metrics.txt");
+    fs::write(&path, text).unwrap();
+    serde_json::from_str(&python::run(include_str!("../peers/open_metrics.py"), &[path])).unwrap()
+}
+
+#[test]
+fn prometheus_reads_a_run_that_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    dataset(folder, &[]);
+    let run = |out: &str| {
+        train(folder, out, &["data.epochs=100000", "data.max_steps=100000", "validation={every=2,batches=1}"])
+    };
+    let server = Server::of_training(&mut run("run"));
+    let (found, head) = loop {
+        let (status, head, text) = server.ask("GET /metrics", &[], b"");
+        assert_eq!(status, 200);
+        let found = parsed(folder, &text);
+        if found["med2e3_train_step"]["samples"][0][2].as_f64() >= Some(4.0) {
+            break (found, head.to_lowercase());
+        }
+        thread::sleep(Duration::from_millis(100));
+    };
+    assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
+    let number = |name: &str| found[name]["samples"][0][2].as_f64().unwrap_or_else(|| panic!("{name}: {found}"));
+    let families = found.as_object().unwrap();
+    for (name, family) in families {
+        let sample = family["samples"][0][0].as_str().unwrap();
+        assert_eq!(family["type"] == "counter", sample.ends_with("_total"), "{name}");
+        assert!(name.starts_with("med2e3_") && !family["help"].as_str().unwrap().is_empty());
+    }
+    assert_eq!(found["med2e3_train_info"]["samples"][0][1]["device"], "cpu");
+    assert!(number("med2e3_validation_loss") > 0.0 && number("med2e3_train_samples_per_second") > 0.0);
+
+    // The sums are those of the log's lines, and the gauges the last one's.
+    let step = number("med2e3_train_step") as usize;
+    let log: Vec<Value> = loop {
+        let text = fs::read_to_string(folder.join("run/train.jsonl")).unwrap();
+        let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        if lines.len() >= step {
+            break lines[..step].to_vec();
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
+    let sum = |of: &dyn Fn(&Value) -> &Value| log.iter().map(|line| of(line).as_f64().unwrap()).sum::<f64>();
+    for (name, sum) in [
+        ("med2e3_train_steps", step as f64),
+        ("med2e3_train_samples", sum(&|line| &line["texts"])),
+        ("med2e3_train_tokens", sum(&|line| &line["tokens"])),
+        ("med2e3_train_step_seconds", sum(&|line| &line["seconds"])),
+        ("med2e3_train_wait_seconds", sum(&|line| &line["wait_seconds"])),
+        ("med2e3_feed_read_bytes", sum(&|line| &line["feed"]["bytes"])),
+        ("med2e3_feed_decode_seconds", sum(&|line| &line["feed"]["decode_seconds"])),
+        ("med2e3_train_loss", log[step - 1]["loss"].as_f64().unwrap()),
+        ("med2e3_feed_ready_batches", log[step - 1]["feed"]["ready"].as_f64().unwrap()),
+    ] {
+        assert!((number(name) - sum).abs() <= 1e-9 * sum.abs(), "{name}: {} for {sum}", number(name));
+    }
+    assert!(number("med2e3_feed_read_bytes") > 0.0 && number("med2e3_feed_collate_seconds") > 0.0);
+    assert_eq!(server.refused("GET /", &[], b"").0, 404);
+    assert_eq!(server.refused("GET /metrics", &[("Host", "evil.example")], b"").0, 403);
+
+    // A port that is taken is said before anything is opened, and the server ends with its run.
+    let taken = server.address.to_string();
+    let said = run_to(2, run("other").args(["--metrics", &taken])).err;
+    assert!(said.contains(&taken) && said.contains("listen"), "{said}");
+    let said = run_to(2, run("other").args(["--metrics", "0.0.0.0:0"])).err;
+    assert!(said.contains("--metrics-token-file"), "{said}");
+    assert!(!folder.join("other").exists());
+    let address = server.address;
+    assert_eq!(server.stop(), 0);
+    assert!(TcpStream::connect(address).is_err() && TcpListener::bind(address).is_ok());
 }

@@ -18,6 +18,7 @@
 //! - [`host_array`], [`staging`]: arrays on their way to the device and numbers on their way back, without a wait
 //! - `text_tokenizer`: captions to the ids of a text encoder
 //! - `fit`: whether a model was made for a dataset; `machine`: what a configuration may ask of the machine
+//! - [`http`]: what servers share: where they listen, and who may ask
 //! - `differences`: whether a folder holds the run that a configuration describes; `lock`: one writer of it
 //! - `memory_refused`: tensors for which there is no memory, as an error
 //! - [`words`]: choices by name, for configurations and the command line
@@ -75,6 +76,7 @@ pub mod device_batch;
 mod differences;
 mod fit;
 pub mod host_array;
+pub mod http;
 mod lock;
 mod machine;
 mod memory_refused;

@@ -7,6 +7,7 @@
 //! - `demo`: the whole flow on one CT, from volume to report
 //! - `test`: the whole test suite
 //! - `bench_prepare`: preparation next to its peers
+//! - `bench_feed`: feeding volumes next to its peers
 //! - `bench_step`: a training step next to PyTorch eager
 //! - `bench_metrics`: metrics of texts next to the Python packages
 //! - `bench_train`: a training through the feed next to PyTorch, and the optimizer's update
@@ -15,6 +16,7 @@
 //! - `reference`: `docs/configuration.md`
 //! - `command`: running a program, with an error that says what was run
 
+mod bench_feed;
 mod bench_metrics;
 mod bench_prepare;
 mod bench_step;
@@ -51,6 +53,8 @@ Verbs:
            Run the tests of pages in a Chromium alone
   bench-prepare
            Measure preparation next to isal and MONAI; makes its data and a virtual environment in .bench/
+  bench-feed
+           Measure feeding volumes next to DALI and M3D's loader; makes its data (4.4 GB) and a virtual environment in .bench/
   bench-step
            Measure a training step next to PyTorch eager; makes its weights and a virtual environment in .bench/
   bench-train
@@ -73,6 +77,9 @@ Options of demo:
 
 Options of bench-prepare:
   --python PATH   Use this Python, which has isal, monai, nibabel, pillow and torch, instead of an environment of its own
+
+Options of bench-feed:
+  --python PATH   Use this Python, which has monai, numpy, nvidia-dali-cuda120, pyarrow, tokenizers and torch, instead
 
 Options of bench-step:
   --python PATH   Use this Python, which has einops, monai, safetensors, torch and transformers, instead
@@ -101,6 +108,7 @@ enum Verb {
     Test { thorough: bool },
     TestPages,
     Reference,
+    BenchFeed { python: Option<PathBuf> },
     BenchMetrics { python: Option<PathBuf> },
     BenchPrepare { python: Option<PathBuf> },
     BenchStep { python: Option<PathBuf>, threads: usize },
@@ -132,6 +140,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Test { thorough } => test::test(&repository(), thorough),
         Verb::TestPages => browser::test_pages(&repository()),
         Verb::Reference => reference::reference(&repository()),
+        Verb::BenchFeed { python } => bench_feed::bench_feed(&repository(), python),
         Verb::BenchMetrics { python } => bench_metrics::bench_metrics(&repository(), python),
         Verb::BenchPrepare { python } => bench_prepare::bench_prepare(&repository(), python),
         Verb::BenchStep { python, threads } => bench_step::bench_step(&repository(), python, threads),
@@ -159,6 +168,8 @@ fn parse(args: &[String]) -> Result<Verb> {
         ["test", "--thorough"] => Ok(Verb::Test { thorough: true }),
         ["test-pages"] => Ok(Verb::TestPages),
         ["reference"] => Ok(Verb::Reference),
+        ["bench-feed"] => Ok(Verb::BenchFeed { python: None }),
+        ["bench-feed", "--python", path] => Ok(Verb::BenchFeed { python: Some(path.into()) }),
         ["bench-metrics"] => Ok(Verb::BenchMetrics { python: None }),
         ["bench-metrics", "--python", path] => Ok(Verb::BenchMetrics { python: Some(path.into()) }),
         ["bench-prepare"] => Ok(Verb::BenchPrepare { python: None }),
@@ -172,7 +183,8 @@ fn parse(args: &[String]) -> Result<Verb> {
             Ok(Verb::BenchTrain { python, threads: threads.unwrap_or(1) })
         }
         [
-            verb @ ("setup" | "demo" | "test" | "test-pages" | "reference" | "bench-metrics" | "bench-prepare"),
+            verb @ ("setup" | "demo" | "test" | "test-pages" | "reference" | "bench-feed" | "bench-metrics"
+            | "bench-prepare"),
             rest @ ..,
         ] => {
             bail!("`{verb}` does not take `{}`; `cargo xtask help` lists the options", rest.join(" "))
@@ -237,6 +249,8 @@ mod tests {
         let python = Some("/usr/bin/python3".into());
         assert_eq!(parsed("bench-prepare --python /usr/bin/python3").unwrap(), Verb::BenchPrepare { python });
         let python = Some("python3".into());
+        assert_eq!(parsed("bench-feed --python python3").unwrap(), Verb::BenchFeed { python: python.clone() });
+        assert!(parsed("bench-feed --threads 2").unwrap_err().to_string().contains("`bench-feed` does not take"));
         assert_eq!(parsed("bench-step --threads 4 --python python3").unwrap(), Verb::BenchStep { python, threads: 4 });
         assert_eq!(parsed("bench-metrics").unwrap(), Verb::BenchMetrics { python: None });
         assert!(parsed("bench-metrics --threads 2").unwrap_err().to_string().contains("`bench-metrics` does not take"));

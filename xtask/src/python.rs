@@ -32,7 +32,8 @@ import ctypes, pathlib
 for name in (\"libtorch_cuda.so\", \"libcudnn.so.9\", \"libcufile.so.0\"):
     ctypes.CDLL(str(pathlib.Path(__file__).with_name(name)))
 ";
-const IMPORTS: &str = "import datasets, duckdb, nibabel, pandas, polars, pyarrow, torch, torchdata, transformers";
+const IMPORTS: &str =
+    "import datasets, duckdb, nibabel, pandas, polars, prometheus_client, pyarrow, torch, torchdata, transformers";
 
 /// A Python 3 that has torch's wheel and the packages of the tests.
 pub(crate) struct Python {

@@ -1,8 +1,8 @@
 //! One batch in host memory: voxel codes of distinct volumes, token ids and labels of the texts that show them.
 
 use med2e3_schemas::Id;
-use med2e3_schemas::sample::{IGNORED, IMAGE3D, SampleRow};
-use med2e3_shards::{Dataset, ShardError};
+use med2e3_schemas::sample::{IGNORED, IMAGE3D};
+use med2e3_shards::{Dataset, Samples, ShardError, Text};
 use serde::{Deserialize, Serialize};
 
 use crate::block::{Block, Cell};
@@ -197,36 +197,36 @@ impl HostBatch {
         }
     }
 
-    /// Lays out planned samples of `rows`: everything but the voxels, for which there is room of so many bytes each.
+    /// Lays out planned samples: everything but the voxels, for which there is room of so many bytes each.
     ///
     /// # Errors
     /// A sample that has no such form.
     pub fn lay_out(
         &mut self,
-        rows: &[SampleRow],
+        samples: &Samples,
         planned: &[PlannedText],
         TextLayout { form, question }: TextLayout,
         cell_bytes: usize,
     ) -> Result<(), FeedError> {
         self.clear();
-        let texts = || planned.iter().map(|planned| &rows[planned.position as usize]);
-        for sample in texts() {
-            let text = text_of(sample, form)?;
+        for planned in planned {
+            let sample = samples.text(planned.position as usize)?;
+            let text = text_of(&sample, form)?;
             self.width = self.width.max(text.ids.len());
-            self.shown = self.shown.max(volumes_of(sample, text.ids)?.len());
-            self.question_width = self.question_width.max(question_of(sample, question)?.len());
+            self.shown = self.shown.max(volumes_of(&sample, text.ids)?.len());
+            self.question_width = self.question_width.max(question_of(&sample, question)?.len());
         }
         let count = planned.len();
-        self.planned.extend_from_slice(planned);
         self.ids.fit(count * self.width).fill(0);
         self.labels.fit(count * self.width).fill(IGNORED);
         self.volume_of.fit(count * self.shown).fill(-1);
         self.questions.fit(count * self.question_width).fill(0);
         let (lengths, question_lengths) = (self.lengths.fit(count), self.question_lengths.fit(count));
-        let weights = self.weights.fit(count).iter_mut().zip(planned);
-        weights.for_each(|(weight, planned)| *weight = planned.target_weight);
-        for (row, sample) in texts().enumerate() {
-            let text = text_of(sample, form)?;
+        let weights = self.weights.fit(count);
+        for (row, planned) in planned.iter().enumerate() {
+            let sample = samples.text(planned.position as usize)?;
+            let text = text_of(&sample, form)?;
+            weights[row] = planned.target_weight;
             self.sample_ids.push(sample.sample_id);
             lengths[row] = text.ids.len() as i64;
             put(&mut self.ids[row * self.width..], text.ids);
@@ -234,13 +234,14 @@ impl HostBatch {
             for (start, end) in text.targets() {
                 put(&mut labels[start..end], &text.ids[start..end]);
             }
-            for (place, id) in self.volume_of[row * self.shown..].iter_mut().zip(volumes_of(sample, text.ids)?) {
-                *place = place_of(&mut self.volume_ids, *id) as i64;
+            for (place, id) in self.volume_of[row * self.shown..].iter_mut().zip(volumes_of(&sample, text.ids)?) {
+                *place = place_of(&mut self.volume_ids, id) as i64;
             }
-            let question = question_of(sample, question)?;
+            let question = question_of(&sample, question)?;
             question_lengths[row] = question.len() as i64;
             put(&mut self.questions[row * self.question_width..], question);
         }
+        self.planned.extend_from_slice(planned);
         self.voxels.fit(cell_bytes * self.volume_ids.len());
         Ok(())
     }
@@ -251,19 +252,19 @@ impl HostBatch {
         self.volume_ids.iter().copied().zip(cells)
     }
 
-    /// Lays out planned samples of `rows` and reads their volumes, one after the other.
+    /// Lays out planned samples and reads their volumes, one after the other.
     ///
     /// # Errors
     /// A sample that has no such form, or whose volume can't be read.
     pub fn fill(
         &mut self,
         dataset: &Dataset,
-        rows: &[SampleRow],
+        samples: &Samples,
         planned: &[PlannedText],
         layout: TextLayout,
     ) -> Result<(), FeedError> {
         let cell = dataset.voxels().cell_bytes();
-        self.lay_out(rows, planned, layout, cell)?;
+        self.lay_out(samples, planned, layout, cell)?;
         for (id, cell) in self.volume_ids.iter().zip(self.voxels.chunks_exact_mut(cell)) {
             dataset.read_cell(*id, cell)?;
         }
@@ -278,13 +279,13 @@ impl HostBatch {
     pub fn fill_without_bad(
         &mut self,
         dataset: &Dataset,
-        rows: &[SampleRow],
+        samples: &Samples,
         layout: TextLayout,
     ) -> Result<(), FeedError> {
         let (mut left, mut bad) = (self.planned.clone(), Vec::new());
         loop {
             // Each time with fewer texts: those that show the volume that was met.
-            match self.fill(dataset, rows, &left, layout) {
+            match self.fill(dataset, samples, &left, layout) {
                 Err(FeedError::Shard(ShardError::Cell { path, row, volume, problem })) => {
                     let place = self.volume_ids.iter().position(|id| *id == volume);
                     let shows = |text: &HostText<'_>| place.is_some_and(|place| text.volumes().any(|at| at == place));
@@ -310,9 +311,9 @@ impl HostBatch {
     ///
     /// # Errors
     /// As [`HostBatch::fill`].
-    pub fn fill_again(&mut self, dataset: &Dataset, rows: &[SampleRow], layout: TextLayout) -> Result<(), FeedError> {
+    pub fn fill_again(&mut self, dataset: &Dataset, samples: &Samples, layout: TextLayout) -> Result<(), FeedError> {
         let planned = std::mem::take(&mut self.planned);
-        self.fill(dataset, rows, &planned, layout)
+        self.fill(dataset, samples, &planned, layout)
     }
 
     /// Takes out all texts and volumes.
@@ -346,48 +347,45 @@ fn put(row: &mut [i64], ids: &[i32]) {
     row.iter_mut().zip(ids).for_each(|(place, id)| *place = i64::from(*id));
 }
 
-struct Text<'a> {
+struct Form<'a> {
     ids: &'a [i32],
     form: TextForm,
     // The sample's, which are those of its conversation.
-    target_spans: &'a [(u32, u32)],
+    target_spans: &'a [[u32; 2]],
 }
 
-impl Text<'_> {
+impl Form<'_> {
     /// Stretches of ids that are targets.
     fn targets(&self) -> impl Iterator<Item = (usize, usize)> {
         let spans = if self.form == TextForm::Conversation { self.target_spans } else { &[] };
         let captions = if self.form == TextForm::Pretrain { self.ids } else { &[] };
         let all_but_marks = captions.iter().enumerate().filter(|(_, id)| **id != IMAGE3D);
-        let spans = spans.iter().map(|&(start, end)| (start as usize, end as usize));
+        let spans = spans.iter().map(|&[start, end]| (start as usize, end as usize));
         spans.chain(all_but_marks.map(|(at, _)| (at, at + 1)))
     }
 }
 
-fn text_of(sample: &SampleRow, form: TextForm) -> Result<Text<'_>, FeedError> {
+fn text_of<'a>(sample: &Text<'a>, form: TextForm) -> Result<Form<'a>, FeedError> {
     let error = |problem: &str| FeedError::Sample { sample: sample.sample_id, problem: problem.to_owned() };
-    let end = sample.ids.len() as u32;
-    let target_spans = sample.target_spans.as_slice();
-    if target_spans.iter().any(|&(start, stop)| start > stop || stop > end) {
+    let (end, target_spans) = (sample.ids.len() as u32, sample.target_spans);
+    if target_spans.iter().any(|&[start, stop]| start > stop || stop > end) {
         return Err(error("a target span is outside the ids"));
     }
     let ids = match form {
-        TextForm::Conversation => &sample.ids,
-        TextForm::Pretrain => {
-            sample.pretrain_ids.as_deref().ok_or_else(|| error("only captions have a pretrain form"))?
-        }
+        TextForm::Conversation => sample.ids,
+        TextForm::Pretrain => sample.pretrain_ids.ok_or_else(|| error("only captions have a pretrain form"))?,
         TextForm::Prompt => {
             let first = target_spans.first().ok_or_else(|| error("no target span, so no end of the prompt"))?;
-            &sample.ids[..first.0 as usize]
+            &sample.ids[..first[0] as usize]
         }
     };
-    Ok(Text { ids, form, target_spans })
+    Ok(Form { ids, form, target_spans })
 }
 
-fn question_of(sample: &SampleRow, form: QuestionForm) -> Result<&[i32], FeedError> {
+fn question_of<'a>(sample: &Text<'a>, form: QuestionForm) -> Result<&'a [i32], FeedError> {
     match form {
-        QuestionForm::Llm => Ok(&sample.question_ids_llm),
-        QuestionForm::Bert => sample.question_ids_bert.as_deref().ok_or_else(|| FeedError::Sample {
+        QuestionForm::Llm => Ok(sample.question_ids_llm),
+        QuestionForm::Bert => sample.question_ids_bert.ok_or_else(|| FeedError::Sample {
             sample: sample.sample_id,
             problem: "no question in a text encoder's tokens; prepare with text.question_tokenizer".into(),
         }),
@@ -395,10 +393,12 @@ fn question_of(sample: &SampleRow, form: QuestionForm) -> Result<&[i32], FeedErr
 }
 
 /// The volumes that a text shows; those that its form leaves out are the last ones.
-fn volumes_of<'a>(sample: &'a SampleRow, ids: &[i32]) -> Result<&'a [Id], FeedError> {
+fn volumes_of<'a>(sample: &Text<'a>, ids: &[i32]) -> Result<impl ExactSizeIterator<Item = Id> + use<'a>, FeedError> {
     let shown = ids.iter().filter(|id| **id == IMAGE3D).count();
-    sample.volume_ids.get(..shown).ok_or_else(|| FeedError::Sample {
-        sample: sample.sample_id,
-        problem: format!("its ids show {shown} volumes, it names {}", sample.volume_ids.len()),
-    })
+    let named = sample.volume_ids.len();
+    if shown > named {
+        let problem = format!("its ids show {shown} volumes, it names {named}");
+        return Err(FeedError::Sample { sample: sample.sample_id, problem });
+    }
+    Ok(sample.volume_ids.iter().take(shown))
 }

@@ -7,11 +7,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use med2e3_schemas::Id;
-use med2e3_schemas::sample::SampleRow;
-use med2e3_shards::{Dataset, Samples};
+use med2e3_shards::{Dataset, Samples, Watch};
 
 use crate::batch::Room;
 use crate::block::Cell;
@@ -19,7 +18,8 @@ use crate::order::steps::share;
 use crate::ring::{self, Consumer, NoBatch, Planner, Work};
 use crate::step_plan::{StepPlan, StepRule};
 use crate::{
-    FeedCursor, FeedError, HostBatch, OnBadSample, Order, QuestionForm, Sequence, Steps, Tail, TextForm, TextLayout,
+    FeedCursor, FeedError, HostBatch, OnBadSample, Order, QuestionForm, Sequence, Spent, Steps, Tail, TextForm,
+    TextLayout, Totals,
 };
 
 /// What to feed and how.
@@ -117,29 +117,27 @@ impl FeedPlan {
         TextLayout { form: self.form, question: self.question }
     }
 
-    /// The most that a micro-batch of these samples holds, of a dataset of so many volumes.
-    fn room(&self, rows: &[SampleRow], volumes: usize, cell_bytes: usize) -> Room {
-        let most = |of: fn(&SampleRow) -> usize| rows.iter().map(of).max().unwrap_or(0);
+    /// The most that a micro-batch of these samples holds, of a dataset of so many volumes: from the table of texts alone, so that no
+    /// text is read for it. Room that is never filled takes no memory.
+    fn room(&self, samples: &Samples, volumes: usize, cell_bytes: usize) -> Room {
+        let most = |of: fn(&Samples, usize) -> usize| (0..samples.len()).map(|at| of(samples, at)).max().unwrap_or(0);
         let unit = self.order.unit().max(1);
         let of_rank = self.batch_size.div_ceil(unit).div_ceil(self.world_size).saturating_mul(unit);
         // A step that goes on into the next epoch may have a sample twice.
         let epochs = if self.tail == Tail::Straddle { usize::try_from(self.epochs).unwrap_or(usize::MAX) } else { 1 };
-        let texts = of_rank.min(self.batch_size).min(rows.len().saturating_mul(epochs));
-        let shown = most(|row| row.volume_ids.len());
+        let texts = of_rank.min(self.batch_size).min(samples.len().saturating_mul(epochs));
+        let shown = most(Samples::volume_count);
         // A text that alone shows more than the budget allows is a micro-batch of its own.
-        let volumes = texts.saturating_mul(shown).min(self.rule.budget.volumes.max(shown)).min(volumes);
+        let by_texts = texts.saturating_mul(shown).min(self.rule.budget.volumes.max(shown));
+        let is_known = shown < Samples::MANY_VOLUMES;
+        // A caption or a question is a part of its conversation; a text encoder's has two tokens more.
+        let ids = most(Samples::ids_len);
         Room {
             texts,
-            ids: match self.form {
-                TextForm::Pretrain => most(|row| row.pretrain_ids.as_ref().map_or(0, Vec::len)),
-                TextForm::Conversation | TextForm::Prompt => most(|row| row.ids.len()),
-            },
-            question_ids: match self.question {
-                QuestionForm::Llm => most(|row| row.question_ids_llm.len()),
-                QuestionForm::Bert => most(|row| row.question_ids_bert.as_ref().map_or(0, Vec::len)),
-            },
+            ids,
+            question_ids: ids + 2,
             shown,
-            volumes,
+            volumes: if is_known { by_texts.min(volumes) } else { volumes },
             cell_bytes,
         }
     }
@@ -153,6 +151,7 @@ pub struct Reading {
     dataset: Arc<Dataset>,
     samples: Arc<Samples>,
     plan: FeedPlan,
+    totals: Arc<Totals>,
 }
 
 impl Work for Reading {
@@ -161,7 +160,7 @@ impl Work for Reading {
     type Error = FeedError;
 
     fn read(&self, (volume, mut cell): (Id, Cell<u8>)) -> bool {
-        let read = || self.dataset.read_cell(volume, &mut cell).is_ok();
+        let read = || self.dataset.read_cell(volume, &mut cell).map(|cost| self.totals.add(&cost.into())).is_ok();
         catch_unwind(AssertUnwindSafe(read))
             .unwrap_or_else(|payload| resume_unwind(Box::new(format!("volume {volume}: {}", ring::said(&*payload)))))
     }
@@ -171,8 +170,8 @@ impl Work for Reading {
         // read that failed once does no harm.
         match (is_read, self.plan.on_bad_sample) {
             (true, _) => Ok(()),
-            (false, OnBadSample::Fail) => batch.fill_again(&self.dataset, &self.samples.rows, self.plan.layout()),
-            (false, OnBadSample::Skip) => batch.fill_without_bad(&self.dataset, &self.samples.rows, self.plan.layout()),
+            (false, OnBadSample::Fail) => batch.fill_again(&self.dataset, &self.samples, self.plan.layout()),
+            (false, OnBadSample::Skip) => batch.fill_without_bad(&self.dataset, &self.samples, self.plan.layout()),
         }
     }
 }
@@ -199,15 +198,17 @@ impl Feed {
             plan.batch_size > 0 && plan.readers > 0 && plan.depth > 0,
             "batch size, readers and depth are positive"
         );
-        let sequence = Sequence::new(&samples.hash, &samples.rows, &plan.order)?;
-        let steps = plan.steps(samples.rows.len())?;
+        let sequence = Sequence::new(&samples.hash, &samples, &plan.order)?;
+        let steps = plan.steps(samples.len())?;
         // Before the readers ask for them at once.
         let volumes = dataset.places()?.all().len();
-        let room = plan.room(&samples.rows, volumes, dataset.voxels().cell_bytes());
+        let room = plan.room(&samples, volumes, dataset.voxels().cell_bytes());
         let batches: Vec<HostBatch> = (0..plan.batches()).map(|_| HostBatch::with_room(&room)).collect();
         let memory = batches.iter().flat_map(HostBatch::memory).collect();
         let count = plan.readers;
-        let work = Reading { dataset: dataset.clone(), samples: samples.clone(), plan: plan.clone() };
+        let totals = Arc::new(Totals::default());
+        let work =
+            Reading { dataset: dataset.clone(), samples: samples.clone(), plan: plan.clone(), totals: totals.clone() };
         let (planner, readers, consumer) = ring::ring(work, batches, room.volumes, count);
         let mut feed = Feed { consumer: Some(consumer), threads: Vec::new(), memory };
         let mut spawn = |name: String, body: Box<dyn FnOnce() + Send>| {
@@ -216,7 +217,7 @@ impl Feed {
                 .map(|thread| feed.threads.push(thread))
                 .map_err(|source| FeedError::Threads { readers: count, source })
         };
-        let lay_out = move || lay_out(planner, &dataset, &samples, &plan, &sequence, steps);
+        let lay_out = move || lay_out(planner, &dataset, &samples, &plan, &totals, &sequence, steps);
         spawn("feed-plan".into(), Box::new(lay_out))?;
         for (number, reader) in readers.into_iter().enumerate() {
             spawn(format!("feed-{number}"), Box::new(move || reader.run()))?;
@@ -243,7 +244,7 @@ impl Feed {
 
     /// Waits until [`Feed::next_batch`] will not block, but no longer than `most`. Gives whether it will not.
     pub fn wait(&mut self, most: Duration) -> bool {
-        self.consumer.as_mut().is_none_or(|consumer| consumer.wait(Some(Instant::now() + most)))
+        self.consumer.as_mut().is_none_or(|consumer| consumer.wait(Some(most)))
     }
 
     /// Micro-batches that are ready now.
@@ -260,6 +261,11 @@ impl Feed {
     /// Ends the feed as dropping it does, without waiting for its threads: each ends after the cell at which it is.
     pub fn leave(mut self) {
         self.threads.clear();
+    }
+
+    /// What its threads did so far, for batches that are yet to come too.
+    pub fn spent(&self) -> Spent {
+        self.consumer().work().totals.spent()
     }
 
     fn consumer(&self) -> &Consumer<Reading> {
@@ -283,6 +289,7 @@ fn lay_out(
     dataset: &Dataset,
     samples: &Samples,
     plan: &FeedPlan,
+    totals: &Totals,
     sequence: &Sequence,
     steps: Steps,
 ) {
@@ -290,13 +297,14 @@ fn lay_out(
     // The step whose micro-batches are laid out, its number, and how many of them are.
     let (mut step, mut number, mut place, mut positions) = (StepPlan::default(), 0, 0, Vec::new());
     planner.run(|batch, cells| {
+        let watch = Watch::start();
         if place == step.len() {
             number = next.next()?;
             place = 0;
             positions.clear();
             positions.extend(steps.positions(number).map(|position| walk.at(position)));
             let own = share(positions.len(), plan.order.unit(), plan.rank, plan.world_size);
-            if let Err(problem) = plan.rule.plan_share(&mut step, &samples.rows, &positions, own, plan.form) {
+            if let Err(problem) = plan.rule.plan_share(&mut step, samples, &positions, own, plan.form) {
                 return Some(Err(problem));
             }
         }
@@ -305,7 +313,9 @@ fn lay_out(
         batch.share.targetless_groups.clone_from(&step.targetless_groups);
         let planned = step.micro_batch(place);
         place += 1;
-        let laid_out = batch.lay_out(&samples.rows, planned, plan.layout(), cell_bytes);
-        Some(laid_out.map(|()| cells.extend(batch.cells(cell_bytes))))
+        let laid_out = batch.lay_out(samples, planned, plan.layout(), cell_bytes);
+        let laid_out = laid_out.map(|()| cells.extend(batch.cells(cell_bytes)));
+        totals.add(&Spent { collate: watch.elapsed(), ..Spent::default() });
+        Some(laid_out)
     });
 }

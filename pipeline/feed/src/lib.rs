@@ -1,5 +1,5 @@
-//! From a dataset on disk to ready batches in memory: put samples in order, collate them, and pass them on through lock-free
-//! queues.
+//! From a dataset on disk to ready batches in memory: put samples in order, collate them, and pass them on through a lock-free
+//! ring.
 //!
 //! # Layout
 //! - [`order`]: which sample comes when, and in which step and at which rank
@@ -9,6 +9,7 @@
 //! - [`batch`]: one batch in host memory; [`bad_sample`]: what it goes without; [`block`]: the memory of its fields
 //! - [`ring`]: the lock-free ring of batches that are filled cell by cell and handed over in order
 //! - [`feed`]: the flow: order -> step plan -> lay out -> read -> batch
+//! - [`totals`]: what the threads did: bytes and seconds
 //! - [`error`]: the crate's one error type
 //!
 //! Nothing here knows CT formats, DataFusion or libtorch.
@@ -24,6 +25,7 @@ pub mod ring;
 pub mod spliced;
 pub mod step_plan;
 mod sync;
+pub mod totals;
 
 pub use bad_sample::{BadSample, OnBadSample};
 pub use batch::{HostBatch, HostText, QuestionForm, StepShare, TextForm, TextLayout};
@@ -35,3 +37,4 @@ pub use order::steps::{Steps, Tail};
 pub use order::{Order, Sequence};
 pub use spliced::{Spliced, Splicing};
 pub use step_plan::{Budget, LossGroup, StepRule};
+pub use totals::{Spent, Totals};

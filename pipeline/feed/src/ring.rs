@@ -13,9 +13,11 @@ use std::any::Any;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
-use crate::sync::{ArrayQueue, AtomicBool, AtomicCell, AtomicU64, AtomicUsize, Backoff, Ordering, Parker, Unparker};
+use crate::sync::{
+    ArrayQueue, AtomicBool, AtomicCell, AtomicU64, AtomicUsize, Backoff, Ordering, Parker, Unparker, Watch,
+};
 
 /// What the threads of a ring do.
 pub trait Work: Send + Sync + 'static {
@@ -281,9 +283,9 @@ pub struct Consumer<W: Work> {
 }
 
 impl<W: Work> Consumer<W> {
-    /// Waits until [`Consumer::next`] will not block, or until a deadline. Gives whether it will not.
-    pub fn wait(&mut self, until: Option<Instant>) -> bool {
-        let ring = &self.ring;
+    /// Waits until [`Consumer::next`] will not block, but no longer than `most`. Gives whether it will not.
+    pub fn wait(&mut self, most: Option<Duration>) -> bool {
+        let (ring, watch) = (&self.ring, Watch::start());
         let backoff = Backoff::new();
         while self.peeked.is_none() && self.panic.is_none() {
             if let Some(entry) = ring.slots[ring.slot(self.next)].made.take() {
@@ -299,10 +301,10 @@ impl<W: Work> Consumer<W> {
                 backoff.snooze();
                 continue;
             }
-            match until {
+            match most.map(|most| most.checked_sub(watch.elapsed())) {
                 None => self.parker.park(),
-                Some(until) if Instant::now() < until => self.parker.park_deadline(until),
-                Some(_) => return false,
+                Some(Some(left)) => self.parker.park_timeout(left),
+                Some(None) => return false,
             }
         }
         true

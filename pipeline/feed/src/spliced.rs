@@ -1,7 +1,8 @@
 //! The length of a text once its volumes are spliced into it, and its targets: what a step is planned from before a voxel is
 //! read.
 
-use med2e3_schemas::sample::{IMAGE3D, SampleRow};
+use med2e3_schemas::sample::IMAGE3D;
+use med2e3_shards::Text;
 
 use crate::TextForm;
 
@@ -27,18 +28,18 @@ pub struct Splicing {
 
 impl Splicing {
     /// What becomes of a sample's text; `None` where it has no such form.
-    pub fn of(self, sample: &SampleRow, form: TextForm) -> Option<Spliced> {
+    pub fn of(self, sample: &Text<'_>, form: TextForm) -> Option<Spliced> {
         let ids = match form {
-            TextForm::Pretrain => sample.pretrain_ids.as_deref()?,
-            TextForm::Conversation | TextForm::Prompt => sample.ids.as_slice(),
+            TextForm::Pretrain => sample.pretrain_ids?,
+            TextForm::Conversation | TextForm::Prompt => sample.ids,
         };
         // Spans come one after the other, so one walk over them goes along with the ids.
         let mut spans = sample.target_spans.iter().copied().peekable();
         let mut is_target = |at: usize| match form {
             TextForm::Pretrain => true,
             TextForm::Conversation => {
-                while spans.next_if(|(_, end)| *end as usize <= at).is_some() {}
-                spans.peek().is_some_and(|(start, _)| *start as usize <= at)
+                while spans.next_if(|[_, end]| *end as usize <= at).is_some() {}
+                spans.peek().is_some_and(|[start, _]| *start as usize <= at)
             }
             TextForm::Prompt => false,
         };

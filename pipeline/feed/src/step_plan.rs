@@ -7,8 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use med2e3_schemas::Id;
-use med2e3_schemas::sample::SampleRow;
+use med2e3_shards::{Samples, Text};
 use serde::{Deserialize, Serialize};
 
 use crate::spliced::{Spliced, Splicing};
@@ -73,15 +72,18 @@ struct Scratch {
     /// Of each loss group.
     targets: Vec<usize>,
     /// The longest text of each volume.
-    longest: HashMap<Option<Id>, usize>,
+    longest: HashMap<Option<u32>, usize>,
     /// Texts by their place in the share, with what they are sorted by.
     sorted: Vec<(SortKey, usize)>,
     /// Volumes of the micro-batch that is being filled.
-    volumes: HashSet<Id>,
+    volumes: HashSet<u32>,
+    /// Numbers of the volumes of all texts, and where those of each text end.
+    shown: Vec<u32>,
+    shown_ends: Vec<usize>,
 }
 
-/// The longest text of its volume, the volume, the own length, the position.
-type SortKey = (Reverse<usize>, Option<Id>, Reverse<usize>, u32);
+/// The longest text of its volume, the volume (numbered as its ids are sorted), the own length, the position.
+type SortKey = (Reverse<usize>, Option<u32>, Reverse<usize>, u32);
 
 impl StepPlan {
     /// How many micro-batches there are.
@@ -135,13 +137,13 @@ impl StepRule {
         width_multiple: 1,
     };
 
-    /// The plan of the step whose samples are those at `positions` of `rows`, in the order of the epoch.
+    /// The plan of the step whose samples are those at these positions, in the order of the epoch.
     ///
     /// # Errors
-    /// A sample that has no such form.
-    pub fn plan(&self, rows: &[SampleRow], positions: &[u32], form: TextForm) -> Result<StepPlan, FeedError> {
+    /// A sample that has no such form, or whose text does not read.
+    pub fn plan(&self, samples: &Samples, positions: &[u32], form: TextForm) -> Result<StepPlan, FeedError> {
         let mut plan = StepPlan::default();
-        self.plan_share(&mut plan, rows, positions, 0..positions.len(), form)?;
+        self.plan_share(&mut plan, samples, positions, 0..positions.len(), form)?;
         Ok(plan)
     }
 
@@ -153,7 +155,7 @@ impl StepRule {
     pub fn plan_share(
         &self,
         plan: &mut StepPlan,
-        rows: &[SampleRow],
+        samples: &Samples,
         positions: &[u32],
         own: Range<usize>,
         form: TextForm,
@@ -161,8 +163,15 @@ impl StepRule {
         plan.clear();
         let StepPlan { targets, targetless_groups, texts, ends, scratch } = plan;
         scratch.spliced.clear();
-        for &position in positions {
-            scratch.spliced.push(self.text(&rows[position as usize], form)?);
+        scratch.shown.clear();
+        scratch.shown_ends.clear();
+        for (place, &position) in positions.iter().enumerate() {
+            let text = samples.text(position as usize)?;
+            scratch.spliced.push(self.text(&text, form)?);
+            if own.contains(&place) {
+                scratch.shown.extend(text.volume_ids.numbers());
+                scratch.shown_ends.push(scratch.shown.len());
+            }
         }
         let size = match self.loss_group {
             LossGroup::All => positions.len().max(1),
@@ -181,7 +190,12 @@ impl StepRule {
             0 => 0.0,
             of_group => (1.0 / (groups * of_group as f64)) as f32,
         };
-        let of_share = Share { rows, positions: &positions[own.clone()], spliced: &scratch.spliced[own.clone()] };
+        let of_share = Share {
+            positions: &positions[own.clone()],
+            spliced: &scratch.spliced[own.clone()],
+            shown: &scratch.shown,
+            shown_ends: &scratch.shown_ends,
+        };
         let planned = |place: usize| PlannedText { position: of_share.positions[place], target_weight: weight(place) };
         if self.budget == Budget::WHOLE {
             texts.extend((0..own.len()).map(planned));
@@ -200,7 +214,7 @@ impl StepRule {
         length.next_multiple_of(self.width_multiple)
     }
 
-    fn text(&self, sample: &SampleRow, form: TextForm) -> Result<Spliced, FeedError> {
+    fn text(&self, sample: &Text<'_>, form: TextForm) -> Result<Spliced, FeedError> {
         self.splicing.of(sample, form).ok_or_else(|| FeedError::Sample {
             sample: sample.sample_id,
             problem: "only captions have a pretrain form".into(),
@@ -214,7 +228,7 @@ impl StepRule {
         share: &Share<'_>,
         places: impl Iterator<Item = usize>,
         ends: &mut Vec<usize>,
-        open: &mut HashSet<Id>,
+        open: &mut HashSet<u32>,
     ) {
         open.clear();
         let (mut start, mut longest) = (0, 0);
@@ -235,18 +249,21 @@ impl StepRule {
 
 /// A rank's part of a step.
 struct Share<'a> {
-    rows: &'a [SampleRow],
     positions: &'a [u32],
     spliced: &'a [Spliced],
+    /// Numbers of the volumes of all texts, and where those of each text end.
+    shown: &'a [u32],
+    shown_ends: &'a [usize],
 }
 
 impl Share<'_> {
-    fn volumes(&self, place: usize) -> &[Id] {
-        &self.rows[self.positions[place] as usize].volume_ids
+    fn volumes(&self, place: usize) -> &[u32] {
+        let start = place.checked_sub(1).map_or(0, |before| self.shown_ends[before]);
+        &self.shown[start..self.shown_ends[place]]
     }
 
     /// Places sorted by length, those of one volume together.
-    fn sort(&self, longest: &mut HashMap<Option<Id>, usize>, sorted: &mut Vec<(SortKey, usize)>) {
+    fn sort(&self, longest: &mut HashMap<Option<u32>, usize>, sorted: &mut Vec<(SortKey, usize)>) {
         longest.clear();
         let first = |place: usize| self.volumes(place).first().copied();
         for (place, text) in self.spliced.iter().enumerate() {

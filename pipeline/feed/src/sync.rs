@@ -7,3 +7,4 @@ pub(crate) use crossbeam::atomic::AtomicCell;
 pub(crate) use crossbeam::queue::ArrayQueue;
 pub(crate) use crossbeam::sync::{Parker, Unparker};
 pub(crate) use crossbeam::utils::Backoff;
+pub(crate) use med2e3_shards::Watch;

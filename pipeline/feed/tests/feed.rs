@@ -90,19 +90,20 @@ fn run(root: &Path, plan: FeedPlan) -> Vec<Gist> {
 fn every_sample_comes_once_an_epoch_with_its_own_voxels() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
-    let (_, samples) = open(folder.path(), &[Task::Caption, Task::OpenVqa]);
-    assert_eq!((samples.rows.len(), samples.without_volume), (2 * (VOLUMES - 1), 2));
+    let (dataset, samples) = open(folder.path(), &[Task::Caption, Task::OpenVqa]);
+    let rows = dataset.rows(&samples).unwrap();
+    assert_eq!((samples.len(), samples.without_volume), (2 * (VOLUMES - 1), 2));
     let gists = run(folder.path(), plan(2, 2));
-    let per_epoch = samples.rows.len().div_ceil(3);
+    let per_epoch = samples.len().div_ceil(3);
     assert_eq!(gists.len(), 3 * per_epoch);
     for epoch in gists.chunks(per_epoch) {
         let mut seen: Vec<u32> = epoch.iter().flat_map(|gist| gist.0.iter().map(|text| text.sample)).collect();
         seen.sort_unstable();
-        assert!(seen.into_iter().eq(0..samples.rows.len() as u32));
+        assert!(seen.into_iter().eq(0..samples.len() as u32));
     }
     for (texts, volumes, voxels, _) in &gists {
         for text in texts {
-            let row = &samples.rows[text.sample as usize];
+            let row = &rows[text.sample as usize];
             assert_eq!((text.sample_id, text.volumes.len()), (row.sample_id, 1));
             let place = text.volumes[0];
             assert_eq!(volumes[place], row.volume_ids[0]);
@@ -185,7 +186,7 @@ fn prompts_end_where_the_answer_begins_and_pretrain_holds_captions_only() {
     let (dataset, samples) = open(folder.path(), &[Task::Caption]);
     let mut batch = HostBatch::default();
     let mut fill = |dataset: &Dataset, samples: &Samples, positions: &[u32], form| {
-        batch.fill(dataset, &samples.rows, &planned(positions), layout(form, QuestionForm::Llm))?;
+        batch.fill(dataset, samples, &planned(positions), layout(form, QuestionForm::Llm))?;
         Ok::<_, med2e3_feed::FeedError>(texts(&batch))
     };
     let prompts = fill(&dataset, &samples, &[0, 1], TextForm::Prompt).unwrap();
@@ -203,26 +204,32 @@ fn a_row_brings_each_volume_that_its_text_shows() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
     let (dataset, samples) = open(folder.path(), &[Task::Caption]);
-    let mut rows = samples.rows.clone();
+    let mut rows = dataset.rows(&samples).unwrap();
+    let first = rows[0].clone();
     let several = |ids: Vec<i32>, volumes: &[usize]| SampleRow {
         target_spans: vec![(ids.len() as u32 - 1, ids.len() as u32)],
         volume_ids: volumes.iter().map(|&i| volume_id(i)).collect(),
         ids,
-        ..samples.rows[0].clone()
+        ..first.clone()
     };
     rows[0] = several(vec![1, IMAGE3D, 5, IMAGE3D, 6], &[2, 7]);
     rows[1] = several(vec![1, 5, 6], &[3]);
     rows[2] = several(vec![IMAGE3D, IMAGE3D, 6], &[1]);
     let mut batch = HostBatch::default();
     let mut fill = |positions: &[u32]| {
-        batch.fill(&dataset, &rows, &planned(positions), layout(TextForm::Conversation, QuestionForm::Llm))?;
+        batch.fill(
+            &dataset,
+            &Samples::of_rows(&rows),
+            &planned(positions),
+            layout(TextForm::Conversation, QuestionForm::Llm),
+        )?;
         let shown: Vec<Vec<usize>> = batch.texts().map(|text| text.volumes().collect()).collect();
         Ok::<_, med2e3_feed::FeedError>((shown, batch.voxels.to_vec()))
     };
     let (shown, voxels) = fill(&[1, 0, 3, 0]).unwrap();
     assert_eq!(shown, [vec![], vec![0, 1], vec![2], vec![0, 1]]);
     let cell = dataset.voxels().cell_bytes();
-    let last = samples.rows[3].volume_ids[0];
+    let last = rows[3].volume_ids[0];
     let number = (0..VOLUMES).find(|&i| volume_id(i) == last).unwrap();
     assert_eq!(voxels, [vec![2; cell], vec![7; cell], vec![number as u8; cell]].concat());
     let error = fill(&[2]).unwrap_err().to_string();
@@ -234,16 +241,16 @@ fn questions_come_in_the_tokens_that_are_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
     let (dataset, samples) = open(folder.path(), &[Task::Caption]);
-    let mut rows = samples.rows.clone();
+    let mut rows = dataset.rows(&samples).unwrap();
     rows[1].question_ids_bert = Some(vec![2, 3]);
     let mut batch = HostBatch::default();
     let bert = layout(TextForm::Prompt, QuestionForm::Bert);
-    batch.fill(&dataset, &rows, &planned(&[0, 1]), bert).unwrap();
+    batch.fill(&dataset, &Samples::of_rows(&rows), &planned(&[0, 1]), bert).unwrap();
     let first = i64::from(rows[0].question_ids_bert.as_ref().unwrap()[1]);
     assert_eq!((batch.text(0).question_ids, batch.text(1).question_ids), (&[2, first, 3][..], &[2, 3][..]));
     assert_eq!((batch.questions.as_ref(), batch.question_width), (&[2, first, 3, 2, 3, 0][..], 3));
     rows[1].question_ids_bert = None;
-    let error = batch.fill(&dataset, &rows, &planned(&[1]), bert).unwrap_err().to_string();
+    let error = batch.fill(&dataset, &Samples::of_rows(&rows), &planned(&[1]), bert).unwrap_err().to_string();
     assert!(error.contains("text.question_tokenizer"), "{error}");
 }
 
@@ -273,7 +280,7 @@ fn sequence(dataset: &Arc<Dataset>, samples: &Arc<Samples>, plan: &FeedPlan) -> 
     let mut feeds: Vec<Feed> = (0..plan.world_size)
         .map(|rank| Feed::start(dataset.clone(), samples.clone(), FeedPlan { rank, ..plan.clone() }).unwrap())
         .collect();
-    let steps = plan.steps(samples.rows.len()).unwrap();
+    let steps = plan.steps(samples.len()).unwrap();
     let mut found = Vec::new();
     for step in 0..steps.count() {
         let mut count = 0;
@@ -283,7 +290,7 @@ fn sequence(dataset: &Arc<Dataset>, samples: &Arc<Samples>, plan: &FeedPlan) -> 
             assert_eq!(batch.position, steps.position_after(step));
             for text in texts(&batch) {
                 let code = batch.voxels[32 * text.volumes[0]];
-                assert_eq!(i32::from(code), samples.rows[text.sample as usize].ids[2]);
+                assert_eq!(i32::from(code), samples.text(text.sample as usize).unwrap().ids[2]);
             }
             count += batch.len() as u64;
             found.extend(batch.texts().map(|text| text.sample));
@@ -437,7 +444,7 @@ fn plans_that_do_not_fit_are_refused_by_name() {
 fn damage(root: &Path, volume: Id) {
     let dataset = Dataset::open(root).unwrap();
     let place = *dataset.places().unwrap().all().iter().find(|place| place.volume == volume).unwrap();
-    let path = dataset.volume_shards()[place.shard as usize].path().to_owned();
+    let path = root.join(&dataset.index().volumes[place.shard as usize].path);
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[place.offset as usize] ^= 16;
     std::fs::write(&path, bytes).unwrap();

@@ -9,6 +9,7 @@ use med2e3_feed::order::steps::share;
 use med2e3_feed::{Changes, FeedCursor, FeedError, Order, Sequence, Steps, Tail, Weights};
 use med2e3_schemas::Id;
 use med2e3_schemas::sample::{SampleRow, Task};
+use med2e3_shards::Samples;
 use serde_json::Value;
 
 const SEED: u64 = 7;
@@ -36,7 +37,7 @@ fn rows(count: usize) -> Vec<SampleRow> {
 }
 
 fn sequence(rows: &[SampleRow], order: Order) -> Sequence {
-    Sequence::new(&selection(), rows, &order).unwrap()
+    Sequence::new(&selection(), &Samples::of_rows(rows), &order).unwrap()
 }
 
 fn taken(sequence: &Sequence, positions: impl IntoIterator<Item = u64>) -> Vec<u32> {
@@ -308,7 +309,7 @@ fn groups_save_reads() {
 #[test]
 fn what_does_not_fit_is_one_clear_error() {
     let said = |result: Result<Sequence, FeedError>| result.unwrap_err().to_string();
-    let new = |rows: &[SampleRow], order: Order| Sequence::new(&selection(), rows, &order);
+    let new = |rows: &[SampleRow], order: Order| Sequence::new(&selection(), &Samples::of_rows(rows), &order);
     assert_eq!(said(new(&[], Order::ById)), "the selection: expected 1 to 4294967295 samples, found 0");
     let none = Order::GroupedByVolume { seed: 1, texts: 0 };
     assert_eq!(said(new(&rows(3), none)), "the order: expected groups of 1 text or more, found 0");

@@ -6,6 +6,7 @@ use med2e3_feed::step_plan::StepPlan;
 use med2e3_feed::{Budget, LossGroup, Spliced, Splicing, StepRule, TextForm};
 use med2e3_schemas::Id;
 use med2e3_schemas::sample::{IMAGE3D, SampleRow};
+use med2e3_shards::Samples;
 use proptest::prelude::*;
 
 const SPLICING: Splicing = Splicing { visual_tokens: 5, max_length: 30 };
@@ -32,7 +33,8 @@ fn samples() -> impl Strategy<Value = Vec<SampleRow>> {
 }
 
 fn spliced(row: &SampleRow) -> Spliced {
-    SPLICING.of(row, TextForm::Conversation).unwrap()
+    let samples = Samples::of_rows(std::slice::from_ref(row));
+    SPLICING.of(&samples.text(0).unwrap(), TextForm::Conversation).unwrap()
 }
 
 proptest! {
@@ -43,8 +45,9 @@ proptest! {
         let positions: Vec<u32> = (0..rows.len() as u32).rev().collect();
         let budget = Budget { tokens, volumes };
         let rule = StepRule { splicing: SPLICING, loss_group: LossGroup::Of(group), budget, width_multiple };
-        let plan = rule.plan(&rows, &positions, TextForm::Conversation).unwrap();
-        let whole = StepRule { budget: Budget::WHOLE, ..rule }.plan(&rows, &positions, TextForm::Conversation).unwrap();
+        let samples = Samples::of_rows(&rows);
+        let plan = rule.plan(&samples, &positions, TextForm::Conversation).unwrap();
+        let whole = StepRule { budget: Budget::WHOLE, ..rule }.plan(&samples, &positions, TextForm::Conversation).unwrap();
         prop_assert_eq!(plan.targets, rows.iter().map(|row| spliced(row).targets).sum::<usize>());
         prop_assert!(plan.micro_batches().all(|texts| !texts.is_empty()));
 
@@ -82,7 +85,8 @@ proptest! {
         let positions: Vec<u32> = (0..rows.len() as u32).collect();
         let budget = Budget { tokens: usize::MAX - 1, volumes: usize::MAX };
         let rule = StepRule { splicing: SPLICING, loss_group: LossGroup::All, budget, width_multiple: 64 };
-        let plan = rule.plan(&rows, &positions, TextForm::Conversation).unwrap();
+        let samples = Samples::of_rows(&rows);
+        let plan = rule.plan(&samples, &positions, TextForm::Conversation).unwrap();
         prop_assert_eq!(plan.len(), 1);
         let firsts: Vec<Option<&Id>> =
             plan.micro_batch(0).iter().map(|text| rows[text.position as usize].volume_ids.first()).collect();
@@ -106,7 +110,7 @@ fn a_group_without_targets_counts_nothing_and_is_named() {
     let rows: Vec<SampleRow> =
         [2, 0, 0, 4].into_iter().enumerate().map(|(n, targets)| sample(n, &[], 3, targets)).collect();
     let rule = StepRule { loss_group: LossGroup::Of(1), splicing: SPLICING, ..StepRule::WHOLE };
-    let plan = rule.plan(&rows, &[0, 1, 2, 3], TextForm::Conversation).unwrap();
+    let plan = rule.plan(&Samples::of_rows(&rows), &[0, 1, 2, 3], TextForm::Conversation).unwrap();
     assert_eq!((plan.targets, plan.targetless_groups.as_slice()), (6, &[1, 2][..]));
     let weights: Vec<f32> = plan.micro_batch(0).iter().map(|text| text.target_weight).collect();
     assert_eq!(weights, [0.125, 0.0, 0.0, 0.0625]);
@@ -115,12 +119,13 @@ fn a_group_without_targets_counts_nothing_and_is_named() {
 #[test]
 fn ranks_plan_their_shares_with_the_weights_of_the_whole_step() {
     let rows: Vec<SampleRow> = (0..7).map(|n| sample(n, &[n % 3], 3, n)).collect();
+    let samples = Samples::of_rows(&rows);
     let positions = [3, 6, 0, 1, 5, 2, 4];
     for budget in [Budget::WHOLE, Budget { tokens: 20, volumes: 2 }] {
         let rule = StepRule { loss_group: LossGroup::Of(3), splicing: SPLICING, budget, width_multiple: 1 };
         let plan = |own| {
             let mut plan = StepPlan::default();
-            rule.plan_share(&mut plan, &rows, &positions, own, TextForm::Conversation).unwrap();
+            rule.plan_share(&mut plan, &samples, &positions, own, TextForm::Conversation).unwrap();
             plan
         };
         let texts = |plan: &StepPlan| -> Vec<(u32, u32)> {
@@ -131,7 +136,7 @@ fn ranks_plan_their_shares_with_the_weights_of_the_whole_step() {
         };
         let whole = plan(0..7);
         assert!(
-            whole.micro_batches().eq(rule.plan(&rows, &positions, TextForm::Conversation).unwrap().micro_batches())
+            whole.micro_batches().eq(rule.plan(&samples, &positions, TextForm::Conversation).unwrap().micro_batches())
         );
         let shares = [plan(0..2), plan(2..2), plan(2..7)];
         assert!(shares.iter().all(|share| share.targets == whole.targets));

@@ -45,7 +45,7 @@ pub struct FeedBench {
     pub memcpy_per_second: f64,
     /// Cells decoded from memory, each second; copies, where they are stored as they are.
     pub decode_per_second: f64,
-    /// Seconds to open the dataset with its places.
+    /// Seconds to open the dataset with its places and texts.
     pub open_seconds: f64,
     /// Seconds to the first 8 volumes from then on.
     pub first_batch_seconds: f64,
@@ -81,6 +81,7 @@ pub fn feed(root: &Path, threads: &BTreeSet<usize>) -> Result<FeedBench, Prepare
     let watch = Stopwatch::start();
     let dataset = Dataset::open(root)?;
     let mut places = dataset.places()?.all().to_vec();
+    dataset.texts()?;
     let open_seconds = watch.seconds();
     if places.is_empty() {
         let hint = "prepare a dataset with volumes".into();
@@ -97,8 +98,8 @@ pub fn feed(root: &Path, threads: &BTreeSet<usize>) -> Result<FeedBench, Prepare
     let first_batch_seconds = watch.seconds();
 
     // The limits, of what was read once and is in the system's cache where it fits.
-    let shards = dataset.volume_shards().iter().map(|shard| PositionedFile::open(shard.path()));
-    let shards = shards.collect::<Result<Vec<_>, _>>().map_err(ShardError::from)?;
+    let shards = dataset.volume_shards().map(|shard| Ok(PositionedFile::open(shard?.path())?));
+    let shards = shards.collect::<Result<Vec<_>, ShardError>>()?;
     let stored = |place: &Place, buffer: &mut Vec<u8>| -> Result<(), PrepareError> {
         let range = place.offset..place.offset + u64::from(place.length);
         Ok(shards[place.shard as usize].read(range, buffer).map_err(ShardError::from)?)

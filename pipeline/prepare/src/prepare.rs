@@ -19,7 +19,7 @@ use med2e3_schemas::inputs::Inputs;
 use med2e3_schemas::quarantine::{QuarantineRecord, Table};
 use med2e3_schemas::report::PrepareReport;
 use med2e3_shards::index::other_files;
-use med2e3_shards::{Places, write_index};
+use med2e3_shards::{Places, Texts, write_index};
 
 use crate::PrepareError;
 use crate::config::PrepareConfig;
@@ -81,7 +81,7 @@ async fn ranges_to_shards(
     let volumes = table::run(folder, &spec(Table::Volumes), &tables.volumes, &threads, part).await?;
     let texts = table::run(folder, &spec(Table::Texts), &tables.texts, &threads, part).await?;
 
-    // The report, what was set aside, the places of the volumes, the card, and the index last.
+    // The report, what was set aside, the places of the volumes, the texts' ids, the card, and the index last.
     let report = report::of(&volumes, &texts, &tables, watch.seconds());
     let quarantine = full_quarantine(config.provenance.paths, &out);
     let trained_entries = tools.as_ref().and_then(|tools| tools.trained_entries(&config.text));
@@ -111,6 +111,7 @@ async fn ranges_to_shards(
         xxh3: String::new(),
     };
     Places::provide(&out, &index)?;
+    Texts::provide(&out, &index)?;
     card::write(&out, &index)?;
     index.files = other_files(&out)?;
     folder.remove_all_but(&index)?;

@@ -1,6 +1,7 @@
 //! The feed's read of one volume: the stored bytes by one positioned read, their hash compared, and straight to where they belong.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use lz4_flex::block::decompress_into;
 use med2e3_schemas::codec::VoxelCodec;
@@ -8,6 +9,7 @@ use med2e3_store::{FileError, PositionedFile};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::ShardError;
+use crate::cost::{CellCost, timed};
 use crate::pages::unfold;
 use crate::places::Place;
 
@@ -20,7 +22,12 @@ thread_local! {
 ///
 /// # Errors
 /// [`ShardError::Cell`] where the bytes are not those that were written; [`ShardError::Unread`] where they can't be had.
-pub(crate) fn read(file: &PositionedFile, place: &Place, codec: VoxelCodec, cell: &mut [u8]) -> Result<(), ShardError> {
+pub(crate) fn read(
+    file: &PositionedFile,
+    place: &Place,
+    codec: VoxelCodec,
+    cell: &mut [u8],
+) -> Result<CellCost, ShardError> {
     let problem = |problem: String| {
         let (path, row) = (file.path().to_owned(), place.row as usize);
         ShardError::Cell { path, row, volume: place.volume, problem }
@@ -31,8 +38,9 @@ pub(crate) fn read(file: &PositionedFile, place: &Place, codec: VoxelCodec, cell
         }
         source => ShardError::Unread { row: place.row as usize, volume: place.volume, source },
     };
-    let check = |stored: &[u8]| {
-        let found = xxh3_64(stored);
+    let mut cost = CellCost { bytes: place.length.into(), ..CellCost::default() };
+    let check = |stored: &[u8], sum: &mut Duration| {
+        let found = timed(sum, || xxh3_64(stored));
         let words =
             || format!("expected {} stored bytes with xxh3 {:016x}, found {found:016x}", stored.len(), place.xxh3);
         if found == place.xxh3 { Ok(()) } else { Err(problem(words())) }
@@ -45,15 +53,18 @@ pub(crate) fn read(file: &PositionedFile, place: &Place, codec: VoxelCodec, cell
     };
     if codec == VoxelCodec::None {
         if place.length as usize != bytes {
-            return unfolded(Ok(place.length as usize));
+            return unfolded(Ok(place.length as usize)).map(|()| cost);
         }
-        file.read_at(place.offset, cell).map_err(refused)?;
-        return check(cell);
+        timed(&mut cost.read, || file.read_at(place.offset, cell)).map_err(refused)?;
+        check(cell, &mut cost.hash)?;
+        return Ok(cost);
     }
     STORED.with_borrow_mut(|stored| {
-        file.read(place.offset..place.offset.saturating_add(place.length.into()), stored).map_err(refused)?;
-        check(stored)?;
-        unfolded(decode(codec, stored, cell))
+        let range = place.offset..place.offset.saturating_add(place.length.into());
+        timed(&mut cost.read, || file.read(range, stored)).map_err(refused)?;
+        check(stored, &mut cost.hash)?;
+        unfolded(timed(&mut cost.decode, || decode(codec, stored, cell)))?;
+        Ok(cost)
     })
 }
 

@@ -69,6 +69,7 @@ impl Cohort {
     pub fn of_volumes(dataset: &Dataset) -> Result<Cohort, ShardError> {
         let mut rows = Vec::new();
         for shard in dataset.volume_shards() {
+            let shard = shard?;
             for batch in shard.read(&volume::CASES)? {
                 let read = volume::cases_from_batch(&batch).map_err(ShardError::schema(shard.path()))?;
                 rows.extend(read.into_iter().map(|(id, case)| Row::of_volume(id, case)));
@@ -84,6 +85,7 @@ impl Cohort {
     pub fn read(dataset: &Dataset) -> Result<Cohort, ShardError> {
         let mut rows = Vec::new();
         for shard in dataset.sample_shards() {
+            let shard = shard?;
             for batch in shard.read(&[])? {
                 let read = sample::from_batch(&batch).map_err(ShardError::schema(shard.path()))?;
                 rows.extend(read.into_iter().map(Row::of));
@@ -95,6 +97,7 @@ impl Cohort {
     fn with_fingerprints(dataset: &Dataset, rows: Vec<Row>) -> Result<Cohort, ShardError> {
         let (mut voxels, mut look) = (HashMap::new(), HashMap::new());
         for shard in dataset.volume_shards() {
+            let shard = shard?;
             for batch in shard.read(&volume::FINGERPRINT)? {
                 for found in volume::fingerprints_from_batch(&batch).map_err(ShardError::schema(shard.path()))? {
                     voxels.insert(found.volume_id, found.content_hash);

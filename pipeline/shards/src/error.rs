@@ -85,9 +85,9 @@ pub enum ShardError {
         /// What is wrong with it.
         problem: String,
     },
-    /// An index of places that is not as it was written.
+    /// A file that follows from the shards, of places or of texts, and is not as it was written.
     #[error("{path}: expected {expected}, found {found}; remove the file, and it is made again")]
-    Places {
+    Kept {
         /// The file.
         path: PathBuf,
         /// What it should say.

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::members::{Members, within};
 use crate::write::hash_range;
-use crate::{ShardError, places, subset};
+use crate::{ShardError, places, subset, texts};
 
 /// The index's file in a dataset.
 pub const FILE: &str = "dataset.json";
@@ -25,7 +25,8 @@ pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 pub const CARD: &str = "README.md";
 
 /// Files that belong to a dataset in addition to shards and subsets.
-const OTHERS: [&str; 6] = ["prepare.toml", "quarantine.parquet", TOKENIZER, TOKENIZER_CONFIG, CARD, places::FILE];
+const OTHERS: [&str; 7] =
+    ["prepare.toml", "quarantine.parquet", TOKENIZER, TOKENIZER_CONFIG, CARD, places::FILE, texts::FILE];
 
 /// The index of a dataset folder; no shard is opened.
 ///
@@ -66,7 +67,7 @@ pub fn write_index(root: &Path, index: &DatasetIndex) -> Result<(), ShardError> 
 }
 
 /// Every file of a dataset that the index lists in addition to shards: configuration, quarantine, tokenizer, card, places,
-/// subsets.
+/// texts, subsets.
 ///
 /// # Errors
 /// A file that can't be read.

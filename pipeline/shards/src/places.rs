@@ -5,22 +5,21 @@
 //! hash guards every bit and is compared before anything is believed; Arrow's own reader of files allocates what a damaged one
 //! states. It is read as a whole, never mapped: one that is cut short meanwhile can't end the process.
 
-use std::collections::HashSet;
-use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use med2e3_schemas::Id;
 use med2e3_schemas::codec::VoxelCodec;
-use med2e3_schemas::identity::Identity;
 use med2e3_schemas::index::{DatasetIndex, ShardEntry};
 use med2e3_schemas::volume;
-use med2e3_store::{FileError, put_whole, read_regular};
+use med2e3_store::{FileError, WholeFile, read_regular};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use crate::{Members, ShardError, ShardReader};
+use crate::kept::{self, Kept};
+use crate::{Members, ShardError};
 
 /// The file in a dataset.
 pub const FILE: &str = "feed/places.bin";
@@ -94,30 +93,31 @@ pub struct Places {
     places: Vec<Place>,
     // The first place of each shard, and their number at the end.
     starts: Vec<usize>,
+    // Numbers of places, in the order of their volumes.
+    by_volume: Vec<u32>,
 }
 
 impl Places {
-    /// The places that the dataset's folder holds, if they are those of its shards; else places that are made now, and written to
-    /// the folder where it lets them be. Of several processes that open a dataset without them one makes them.
+    /// The places that the dataset's folder or the user's cache holds, if they are those of its shards; else places that are made
+    /// now, and kept where that is possible. Of several processes that miss them one makes them.
     ///
     /// # Errors
     /// As [`Places::make`] and [`Places::read`].
     pub fn open(root: &Path, index: &DatasetIndex) -> Result<Places, ShardError> {
-        let of_these = |found: &Places| found.is_of(index);
-        if let Some(found) = Places::read(root)?.filter(of_these) {
-            return Ok(found);
-        }
-        // A file system without locks has each process make them.
-        let folder = File::open(root).map_err(FileError::of(root, "open"))?;
-        let _ = folder.lock();
-        let earlier = Places::read(root)?;
-        if let Some(found) = earlier.clone().filter(of_these) {
-            return Ok(found);
-        }
-        let made = Places::make(root, index, earlier.as_ref())?;
-        // A folder that can't be written is no reason not to read it.
-        let _ = made.write(root);
-        Ok(made)
+        let mut unwritten = None;
+        kept::open(root, index, |earlier: Option<Places>, file| {
+            let made = unwritten.take().map_or_else(|| Places::make(root, index, earlier.as_ref()), Ok)?;
+            if file.is_none_or(|file| made.write(file).is_ok()) {
+                return Ok(Some(made));
+            }
+            unwritten = Some(made);
+            Ok(None)
+        })
+    }
+
+    /// What the dataset's folder or the user's cache holds, where it is of the dataset's shards and as it was written.
+    pub(crate) fn kept(root: &Path, index: &DatasetIndex) -> Option<Places> {
+        kept::find(root, index)
     }
 
     /// Writes the places of a dataset to its folder, unless they are there. `earlier` runs' places of shards that did not change
@@ -128,13 +128,15 @@ impl Places {
     pub fn provide(root: &Path, index: &DatasetIndex) -> Result<(), ShardError> {
         let earlier = Places::read(root).ok().flatten();
         let made = Places::make(root, index, earlier.as_ref())?;
-        if earlier.as_ref() == Some(&made) { Ok(()) } else { made.write(root) }
+        if earlier.as_ref() == Some(&made) { Ok(()) } else { Ok(made.write(kept::create(root, FILE)?)?) }
     }
 
     /// Whether these are the places of the shards that the index names.
     pub fn is_of(&self, index: &DatasetIndex) -> bool {
-        let identities = index.volumes.iter().map(identity);
+        let identities = index.volumes.iter().map(kept::shard_identity);
+        let rows = self.starts.windows(2).map(|pair| (pair[1] - pair[0]) as u64);
         self.cell_bytes == index.voxels.cell_bytes()
+            && rows.eq(index.volumes.iter().map(|entry| entry.rows))
             && self.shards.iter().map(|shard| shard.identity.as_str()).eq(identities.collect::<Vec<_>>())
     }
 
@@ -179,7 +181,7 @@ impl Places {
 
     /// What is known of a shard already, as the shard of a number.
     fn again(&self, entry: &ShardEntry, shard: usize, cell_bytes: usize) -> Option<(PlacedShard, Vec<Place>)> {
-        let identity = identity(entry);
+        let identity = kept::shard_identity(entry);
         let known = self.shards.iter().position(|known| known.identity == identity)?;
         let own = self.places[self.starts[known]..self.starts[known + 1]].iter();
         let own = own.map(|place| Place { shard: shard as u32, ..*place }).collect();
@@ -194,12 +196,11 @@ impl Places {
         places: Vec<Place>,
         bytes: Vec<u64>,
     ) -> Result<Places, ShardError> {
-        let problem = |expected: &str, found: String| ShardError::Places {
+        let problem = |expected: &str, found: String| ShardError::Kept {
             path: root.join(FILE),
             expected: expected.into(),
             found,
         };
-        let mut volumes = HashSet::with_capacity(places.len());
         let mut starts = vec![0];
         let mut at = 0;
         for (shard, bytes) in bytes.into_iter().enumerate() {
@@ -216,9 +217,6 @@ impl Places {
                 if place.offset < end || stop.is_none() {
                     return Err(problem("places behind one another within their shard", words()));
                 }
-                if !volumes.insert(place.volume) {
-                    return Err(problem("each volume once", format!("volume {} twice", place.volume)));
-                }
                 end = stop.unwrap_or(end);
                 at += 1;
             }
@@ -227,7 +225,19 @@ impl Places {
         if at < places.len() {
             return Err(problem(&format!("places in {} shards", shards.len()), format!("shard {}", places[at].shard)));
         }
-        Ok(Places { cell_bytes, shards, places, starts })
+        let volume = |number: &u32| places[*number as usize].volume;
+        let mut by_volume: Vec<u32> = (0..places.len() as u32).collect();
+        by_volume.sort_unstable_by_key(volume);
+        if let Some(pair) = by_volume.windows(2).find(|pair| volume(&pair[0]) == volume(&pair[1])) {
+            return Err(problem("each volume once", format!("volume {} twice", volume(&pair[0]))));
+        }
+        Ok(Places { cell_bytes, shards, places, starts, by_volume })
+    }
+
+    /// The place of a volume.
+    pub fn find(&self, volume: Id) -> Option<&Place> {
+        let at = self.by_volume.binary_search_by_key(&volume, |number| self.places[*number as usize].volume).ok()?;
+        Some(&self.places[self.by_volume[at] as usize])
     }
 
     /// The place of a row; `None` where there is no such row.
@@ -260,12 +270,9 @@ impl Places {
     /// A file that is not as it was written.
     pub fn read(root: &Path) -> Result<Option<Places>, ShardError> {
         let path = root.join(FILE);
-        let real = match Members::of(root)?.path(FILE) {
-            Err(ShardError::File(FileError::NotFound { .. })) => return Ok(None),
-            other => other?,
-        };
+        let Some(real) = kept::existing(root, FILE)? else { return Ok(None) };
         let bytes = read_regular(&real, MAX_BYTES)?;
-        let problem = |found: String| ShardError::Places {
+        let problem = |found: String| ShardError::Kept {
             path: path.clone(),
             expected: format!("places of version {VERSION}"),
             found,
@@ -276,17 +283,9 @@ impl Places {
     }
 
     /// Writes the file; it appears whole.
-    fn write(&self, root: &Path) -> Result<(), ShardError> {
-        let path = root.join(FILE);
-        let folder = path.parent().unwrap_or(root);
-        std::fs::create_dir_all(folder).map_err(FileError::of(folder, "create"))?;
-        // A link in somebody's dataset must not have a file written elsewhere.
-        let found = std::fs::symlink_metadata(folder).map_err(FileError::of(folder, "stat"))?;
-        if !found.is_dir() {
-            let found = format!("{}, a link", folder.display());
-            return Err(ShardError::OutsideDataset { path: root.to_owned(), found });
-        }
-        Ok(put_whole(&path, &self.to_bytes())?)
+    fn write(&self, mut file: WholeFile) -> Result<(), FileError> {
+        file.write_all(&self.to_bytes()).map_err(FileError::of(file.path(), "write"))?;
+        file.publish()
     }
 
     /// The file's bytes.
@@ -343,15 +342,16 @@ fn parse(bytes: &[u8]) -> Result<(Stated, Vec<Place>), String> {
     Ok((stated, records.iter().map(place).collect()))
 }
 
-/// What the index says of a shard, as one hash.
-fn identity(entry: &ShardEntry) -> String {
-    let ShardEntry { path, rows, bytes, row_groups_xxh3, rest_xxh3 } = entry;
-    let mut identity = Identity::of_kind("placed shard");
-    identity.text(path).number(*rows).number(*bytes);
-    identity.list(row_groups_xxh3, |identity, hash| {
-        identity.text(hash);
-    });
-    identity.text(rest_xxh3).finish()
+impl Kept for Places {
+    const FILE: &'static str = FILE;
+
+    fn read(folder: &Path) -> Result<Option<Places>, ShardError> {
+        Places::read(folder)
+    }
+
+    fn is_of(&self, index: &DatasetIndex) -> bool {
+        Places::is_of(self, index)
+    }
 }
 
 /// The places of one shard, whose bytes are compared with the index first: hashes are only taken of what was written.
@@ -361,24 +361,10 @@ fn read_shard(
     shard: usize,
     cell_bytes: usize,
 ) -> Result<(PlacedShard, Vec<Place>), ShardError> {
-    let path = members.path(&entry.path)?;
-    let reader = ShardReader::open(&path)?;
-    let now = reader.entry(&entry.path)?;
-    if now != *entry {
-        let words = |entry: &ShardEntry| {
-            format!(
-                "{} rows in {} bytes with xxh3 {} and {}",
-                entry.rows,
-                entry.bytes,
-                entry.row_groups_xxh3.join(", "),
-                entry.rest_xxh3
-            )
-        };
-        return Err(ShardError::NotAsIndexed { path, expected: words(entry), found: words(&now) });
-    }
+    let reader = kept::open_as_indexed(members, entry)?;
     let mut ids = Vec::with_capacity(reader.rows());
     for batch in reader.read(&volume::IDS)? {
-        ids.extend(volume::ids_from_batch(&batch).map_err(ShardError::schema(&path))?);
+        ids.extend(volume::ids_from_batch(&batch).map_err(ShardError::schema(reader.path()))?);
     }
     let mut places = Vec::with_capacity(ids.len());
     reader.stored_cells(cell_bytes, |row, offset, payload| {
@@ -394,7 +380,7 @@ fn read_shard(
             });
         }
     })?;
-    Ok((PlacedShard { identity: identity(entry), codec: reader.codec(cell_bytes)? }, places))
+    Ok((PlacedShard { identity: kept::shard_identity(entry), codec: reader.codec(cell_bytes)? }, places))
 }
 
 #[cfg(test)]

@@ -54,8 +54,12 @@ impl ShardReader {
     /// # Errors
     /// A file that can't be read, is not parquet, or states what no shard of its size can have.
     pub fn open(path: &Path) -> Result<ShardReader, ShardError> {
-        let file = Arc::new(PositionedFile::open(path)?);
-        checked(path, || {
+        ShardReader::of_file(Arc::new(PositionedFile::open(path)?))
+    }
+
+    /// The same of an open file.
+    pub(crate) fn of_file(file: Arc<PositionedFile>) -> Result<ShardReader, ShardError> {
+        checked(file.path(), || {
             let metadata = Arc::new(footer::read(&file)?);
             let mut group_starts = vec![0_usize];
             for group in metadata.row_groups() {
@@ -64,7 +68,7 @@ impl ShardReader {
             }
             let voxels = Voxels::find(&file, &metadata);
             let metadata = ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new())?;
-            Ok(ShardReader { file, metadata, group_starts, voxels })
+            Ok(ShardReader { file: file.clone(), metadata, group_starts, voxels })
         })
     }
 
@@ -178,6 +182,39 @@ impl ShardReader {
         checked(self.path(), first)?.ok_or_else(error)
     }
 
+    /// The named columns of rows, which are in ascending order and each there once, in batches of at most 4,096 rows; every column when `columns` is
+    /// empty.
+    ///
+    /// # Errors
+    /// As [`ShardReader::read_row`].
+    ///
+    /// # Panics
+    /// Rows in another order, or one of them twice.
+    pub fn read_rows(&self, rows: &[usize], columns: &[&str]) -> Result<Vec<RecordBatch>, ShardError> {
+        if let Some(&row) = rows.last().filter(|row| **row >= self.rows()) {
+            return Err(ShardError::NoSuchRow { path: self.path().to_owned(), row, rows: self.rows() });
+        }
+        let budget = Budget::of(self.bytes());
+        let mut batches = Vec::new();
+        for group in 0..self.groups() {
+            let Range { start, end } = self.rows_of_group(group);
+            let own = &rows[rows.partition_point(|row| *row < start)..rows.partition_point(|row| *row < end)];
+            if own.is_empty() {
+                continue;
+            }
+            let ranges = own.chunk_by(|row, next| row + 1 == *next);
+            let ranges = ranges.map(|run| run[0] - start..run[run.len() - 1] + 1 - start);
+            let selected = RowSelection::from_consecutive_ranges(ranges, end - start);
+            checked(self.path(), || {
+                for batch in self.batches(group, columns, BATCH_ROWS, Some(selected), &budget)? {
+                    batches.push(batch.map_err(plain)?);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(batches)
+    }
+
     /// Copies the voxel cell of a row to `cell`.
     ///
     /// # Errors
@@ -235,7 +272,7 @@ impl ShardReader {
     }
 
     /// The file, for reads of places that are known.
-    pub(crate) fn file(&self) -> &PositionedFile {
+    pub(crate) fn file(&self) -> &Arc<PositionedFile> {
         &self.file
     }
 

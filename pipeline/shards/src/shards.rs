@@ -29,44 +29,68 @@ impl Shards {
     /// shard that is missing, there twice, or has other rows than stated.
     pub fn open(root: &Path) -> Result<Shards, ShardError> {
         let index = read_index(root)?;
-        let members = Members::of(root)?;
-        for name in index.files.keys().map(String::as_str).chain([index.tokenizer.as_deref().unwrap_or(TOKENIZER)]) {
-            match members.path(name) {
-                // What needs a file that is missing says so.
-                Ok(_) | Err(ShardError::File(FileError::NotFound { .. })) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let members = check_members(root, &index)?;
         let mut numbers = HashSet::new();
         let mut open = |entry: &ShardEntry| {
             let path = members.path(&entry.path)?;
             let reader = ShardReader::open(&path)?;
-            if !numbers.insert(reader.number()) {
-                let (expected, found) = ("each shard once".into(), "another name of a shard before it".into());
-                return Err(ShardError::NotAsIndexed { path, expected, found });
-            }
-            let (rows, bytes) = (reader.rows() as u64, reader.bytes());
-            if (rows, bytes) == (entry.rows, entry.bytes) {
-                return Ok(reader);
-            }
-            Err(ShardError::NotAsIndexed {
-                path,
-                expected: format!("{} rows in {} bytes", entry.rows, entry.bytes),
-                found: format!("{rows} rows in {bytes} bytes"),
-            })
+            once(&mut numbers, reader.number(), &path)?;
+            check(&reader, entry.rows, entry.bytes)?;
+            Ok::<_, ShardError>(reader)
         };
         let volumes = index.volumes.iter().map(&mut open).collect::<Result<Vec<_>, _>>()?;
-        for shard in &volumes {
-            let stated = VoxelFormat::of_schema(shard.schema()).map_err(ShardError::schema(shard.path()))?;
-            if stated != index.voxels {
-                return Err(ShardError::NotAsIndexed {
-                    path: shard.path().to_owned(),
-                    expected: index.voxels.in_words(),
-                    found: stated.in_words(),
-                });
-            }
-        }
+        volumes.iter().try_for_each(|shard| check_voxels(shard, &index.voxels))?;
         let samples = index.samples.iter().map(&mut open).collect::<Result<Vec<_>, _>>()?;
         Ok(Shards { index, volumes, samples })
     }
+}
+
+/// The dataset's folder, in which the files that its index names are.
+///
+/// # Errors
+/// A file that leads out of it, or is no regular one. What needs a file that is missing says so.
+pub(crate) fn check_members(root: &Path, index: &DatasetIndex) -> Result<Members, ShardError> {
+    let members = Members::of(root)?;
+    for name in index.files.keys().map(String::as_str).chain([index.tokenizer.as_deref().unwrap_or(TOKENIZER)]) {
+        match members.path(name) {
+            Ok(_) | Err(ShardError::File(FileError::NotFound { .. })) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(members)
+}
+
+/// Whether the file at a path, of this device and number, is the first one of them.
+pub(crate) fn once(numbers: &mut HashSet<(u64, u64)>, number: (u64, u64), path: &Path) -> Result<(), ShardError> {
+    if numbers.insert(number) {
+        return Ok(());
+    }
+    let (expected, found) = ("each shard once".into(), "another name of a shard before it".into());
+    Err(ShardError::NotAsIndexed { path: path.to_owned(), expected, found })
+}
+
+/// Whether a shard has the rows and bytes that the index states.
+pub(crate) fn check(reader: &ShardReader, rows: u64, bytes: u64) -> Result<(), ShardError> {
+    let found = (reader.rows() as u64, reader.bytes());
+    if found == (rows, bytes) {
+        return Ok(());
+    }
+    Err(ShardError::NotAsIndexed {
+        path: reader.path().to_owned(),
+        expected: format!("{rows} rows in {bytes} bytes"),
+        found: format!("{} rows in {} bytes", found.0, found.1),
+    })
+}
+
+/// Whether a shard's cells are those that the index states.
+pub(crate) fn check_voxels(shard: &ShardReader, expected: &VoxelFormat) -> Result<(), ShardError> {
+    let stated = VoxelFormat::of_schema(shard.schema()).map_err(ShardError::schema(shard.path()))?;
+    if stated == *expected {
+        return Ok(());
+    }
+    Err(ShardError::NotAsIndexed {
+        path: shard.path().to_owned(),
+        expected: expected.in_words(),
+        found: stated.in_words(),
+    })
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
+use std::process::Command;
 
 use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::index::DatasetIndex;
@@ -182,18 +183,30 @@ fn a_shard_that_changes_while_it_is_fed_is_words() {
     drop(held);
 }
 
+fn read(root: &Path) -> Result<(), ShardError> {
+    let dataset = Dataset::open(root).unwrap();
+    let mut cell = vec![0; dataset.voxels().cell_bytes()];
+    (0..VOLUMES).try_for_each(|i| {
+        dataset.read_cell(id(i), &mut cell)?;
+        assert_eq!(cell, voxels(i, cell.len()));
+        Ok(())
+    })
+}
+
+/// The dataset that a process of its own is to read.
+const DATASET: &str = "MED2E3_TEST_VOLUMES_OF";
+
+/// What another process does: nothing unless it is told of a dataset.
+#[test]
+fn another_process_reads_the_volumes() {
+    if let Some(root) = std::env::var_os(DATASET) {
+        read(Path::new(&root)).unwrap();
+    }
+}
+
 #[test]
 fn places_of_other_shards_are_made_again_and_damaged_ones_refused() {
     let (folder, other) = (dataset(VoxelCodec::Lz4), dataset(VoxelCodec::Zstd1));
-    let read = |root: &Path| {
-        let dataset = Dataset::open(root).unwrap();
-        let mut cell = vec![0; dataset.voxels().cell_bytes()];
-        (0..VOLUMES).try_for_each(|i| {
-            dataset.read_cell(id(i), &mut cell)?;
-            assert_eq!(cell, voxels(i, cell.len()));
-            Ok::<_, ShardError>(())
-        })
-    };
     [folder.path(), other.path()].into_iter().for_each(|root| read(root).unwrap());
     let path = folder.path().join(places::FILE);
     let own = fs::read(&path).unwrap();
@@ -220,7 +233,12 @@ fn places_of_other_shards_are_made_again_and_damaged_ones_refused() {
     let outside = tempfile::tempdir().unwrap();
     fs::remove_dir_all(folder.path().join("feed")).unwrap();
     std::os::unix::fs::symlink(outside.path(), folder.path().join("feed")).unwrap();
-    read(folder.path()).unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    let mut other = Command::new(std::env::current_exe().unwrap());
+    other.args(["--exact", "another_process_reads_the_volumes"]).env("XDG_CACHE_HOME", cache.path());
+    assert!(other.env(DATASET, folder.path()).status().unwrap().success());
+    let kept: Vec<_> = fs::read_dir(cache.path().join("med2e3")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(kept.len() == 1 && fs::read(kept[0].join(places::FILE)).unwrap() == own);
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
     assert!(Places::provide(folder.path(), &index).is_err());
     fs::remove_file(folder.path().join("feed")).unwrap();

@@ -88,11 +88,11 @@ impl Feed {
         let open = move || -> Result<(Dataset, Samples), RustError> {
             let dataset = Dataset::open(&path)?;
             let samples = dataset.select(&selection)?;
-            Sequence::new(&samples.hash, &samples.rows, &order)?;
+            Sequence::new(&samples.hash, &samples, &order)?;
             Ok((dataset, samples))
         };
         let (dataset, samples) = done(py, open)?.map_err(raised)?;
-        plan.steps(samples.rows.len()).map_err(raised)?;
+        plan.steps(samples.len()).map_err(raised)?;
         // What comes first in a text is no target, unless a volume's tokens come before it.
         plan.rule.splicing.visual_tokens = dataset.index().visual_tokens as usize;
         Ok(Feed {
@@ -135,7 +135,7 @@ impl Feed {
 
     /// Batches of the whole run, whatever is loaded.
     fn __len__(&self) -> PyResult<usize> {
-        Ok(self.plan.steps(self.samples.rows.len()).map_err(raised)?.count() as usize)
+        Ok(self.plan.steps(self.samples.len()).map_err(raised)?.count() as usize)
     }
 
     /// The batches up to the end of the epoch at which the feed is, as an iterator.
@@ -169,7 +169,7 @@ impl Feed {
         let cursor = FeedCursor::from_json(text.as_bytes()).map_err(raised)?;
         cursor.check(&self.plan.cursor(self.samples.hash, 0)).map_err(raised)?;
         let plan = FeedPlan { start: cursor.position, ..self.plan.clone() };
-        plan.steps(self.samples.rows.len()).map_err(raised)?;
+        plan.steps(self.samples.len()).map_err(raised)?;
         self.leave(&mut running);
         self.begun.store(cursor.position, Ordering::Relaxed);
         self.position.store(cursor.position, Ordering::Relaxed);
@@ -194,7 +194,7 @@ impl Feed {
     /// Samples of an epoch, of all ranks.
     #[getter]
     fn samples(&self) -> u64 {
-        self.samples.rows.len() as u64
+        self.samples.len() as u64
     }
 
     /// Samples that were left out because a volume of theirs is not in the dataset.

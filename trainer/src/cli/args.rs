@@ -75,6 +75,13 @@ pub(super) enum Verb {
         /// Rates of the device, as `bench parts --json` writes them, by which utilization is stated
         #[arg(long, value_name = "FILE")]
         profile: Option<PathBuf>,
+        /// Give the run's numbers to Prometheus at http://ADDRESS/metrics while it goes on, such as 127.0.0.1:9464; port 0 takes a free one. An
+        /// address that other machines reach needs --metrics-token-file
+        #[arg(long, value_name = "ADDRESS")]
+        metrics: Option<SocketAddr>,
+        /// A file with a token of 16 characters or more, which Prometheus must send as bearer
+        #[arg(long, value_name = "FILE", requires = "metrics")]
+        metrics_token_file: Option<PathBuf>,
     },
     /// Train M3D-CLIP on a prepared dataset's volumes and captions
     TrainClip {

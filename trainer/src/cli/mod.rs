@@ -19,6 +19,7 @@ use serde::Serialize;
 use crate::config::{
     AblateConfig, EvaluateConfig, ExplainConfig, MOVED, MeteorConfig, RetrieveConfig, TrainClipConfig, TrainConfig,
 };
+use crate::http::ServedAt;
 use crate::memory_refused::refusal_with_hint;
 use crate::plan::estimate::Estimate;
 use crate::plan::profile::DeviceProfile;
@@ -45,9 +46,11 @@ pub fn main() -> ExitCode {
 
 fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
     match verb {
-        Verb::Train { run, resume, trace, profile } => {
+        Verb::Train { run, resume, trace, profile, metrics, metrics_token_file: token_file } => {
             let existing = if resume { Existing::Resume } else { Existing::Refuse };
-            let observed = Observed { trace, profile: profile.as_deref().map(DeviceProfile::read).transpose()? };
+            let profile = profile.as_deref().map(DeviceProfile::read).transpose()?;
+            let metrics = metrics.map(|address| ServedAt { address, token_file });
+            let observed = Observed { trace, profile, metrics };
             let ended = train(&run.read_moved_config(&MOVED)?, &run.out, existing, &observed)?;
             print_ended(out, &run, &ended, summary::trained)?;
         }
@@ -92,8 +95,7 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             let config = ServeConfig {
                 checkpoint: args.checkpoint,
                 dataset: args.dataset,
-                address: args.address,
-                token_file: args.token_file,
+                place: ServedAt { address: args.address, token_file: args.token_file },
                 most_mib: args.most_mib,
                 most_tokens: args.max_new_tokens,
                 other_inputs: args.other_inputs,

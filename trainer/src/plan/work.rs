@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use med2e3_feed::{FeedError, Order, Sequence, Spliced, StepRule, Steps, Tail, TextForm};
-use med2e3_shards::Samples;
+use med2e3_shards::{Samples, Text};
 use serde::Serialize;
 
 use super::{MicroBatch, QUESTION_TOKENS};
@@ -76,31 +76,33 @@ impl Work {
     /// Reads lengths, and lays out the first steps as the feed will.
     ///
     /// # Errors
-    /// A sample that has no text of this form; an order or steps that do not fit the samples.
+    /// A sample that has no text of this form, or whose text does not read; an order or steps that do not fit the samples.
     pub fn of(samples: &Samples, fed: &Fed) -> Result<Work, FeedError> {
-        let rows = &samples.rows;
-        let spliced: Vec<Spliced> =
-            rows.iter().map(|row| fed.rule.splicing.of(row, fed.form).unwrap_or_default()).collect();
+        let spliced = |text: Result<Text<'_>, _>| Ok(fed.rule.splicing.of(&text?, fed.form).unwrap_or_default());
+        let spliced = samples.iter().map(spliced).collect::<Result<Vec<Spliced>, FeedError>>()?;
         let sum = |of: fn(&Spliced) -> usize| spliced.iter().map(of).sum::<usize>() as u64;
         let mut laid_out = LaidOut::default();
         let steps = fed.steps.min(STEPS).min((TEXTS / fed.batch.max(1) as u64).max(1));
-        let sequence = Sequence::new(&samples.hash, rows, &fed.order)?;
+        let sequence = Sequence::new(&samples.hash, samples, &fed.order)?;
         let mut walk = sequence.walk();
         // As many epochs as can be counted: how many steps there are is known.
         let epochs = u64::MAX / sequence.samples();
         let way = Steps::new(sequence.samples(), epochs, fed.batch.max(1) as u64, fed.tail, 0)?;
         for step in 0..steps {
             let positions: Vec<u32> = way.positions(step).map(|position| walk.at(position)).collect();
-            for texts in fed.rule.plan(rows, &positions, fed.form)?.micro_batches() {
+            for texts in fed.rule.plan(samples, &positions, fed.form)?.micro_batches() {
                 let positions: Vec<usize> = texts.iter().map(|text| text.position as usize).collect();
-                let volumes: BTreeSet<_> = positions.iter().flat_map(|at| &rows[*at].volume_ids).collect();
+                let mut volumes = BTreeSet::<u32>::new();
+                for at in &positions {
+                    volumes.extend(samples.text(*at)?.volume_ids.numbers());
+                }
                 laid_out.add(positions.iter().map(|at| spliced[*at]), volumes.len(), &fed.rule);
             }
         }
         let of_step = |count: f64| count / steps.max(1) as f64;
         let tokens: usize = laid_out.rows.iter().sum();
         Ok(Work {
-            texts: rows.len() as u64,
+            texts: samples.len() as u64,
             tokens: sum(|text| text.length),
             targets: sum(|text| text.targets),
             histogram: histogram(spliced.iter().map(|text| text.length)),
@@ -190,7 +192,7 @@ mod tests {
             let row = SampleRow::of_ids(sample_id, vec![volume], vec![1; *length], vec![(end - 1, end)]);
             SampleRow { question_ids_llm: vec![3], ..row }
         };
-        Samples { rows: lengths.iter().enumerate().map(row).collect(), without_volume: 0, hash: [0; 32] }
+        Samples::of_rows(&lengths.iter().enumerate().map(row).collect::<Vec<_>>())
     }
 
     fn fed(batch: usize, steps: u64, budget: Budget, width_multiple: usize) -> Fed {

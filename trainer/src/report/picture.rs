@@ -44,6 +44,7 @@ pub(super) fn of_file(path: &Path) -> Result<String, TrainerError> {
 pub(super) fn of_volumes(dataset: &Dataset) -> Result<Vec<(String, String)>, TrainerError> {
     let mut chosen: BTreeMap<String, Id> = BTreeMap::new();
     for shard in dataset.volume_shards() {
+        let shard = shard?;
         for batch in shard.read(&volume::SERIES)? {
             let rows = volume::series_from_batch(&batch).map_err(ShardError::schema(shard.path()))?;
             for (id, name) in rows.into_iter().filter_map(|(id, name)| Some((id, name?))) {

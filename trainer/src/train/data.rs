@@ -5,8 +5,8 @@ use std::sync::Arc;
 use med2e3_feed::feed::HELD;
 use med2e3_feed::{FeedError, Steps, Tail};
 use med2e3_program::note;
-use med2e3_schemas::sample::{SampleRow, Split, Task};
-use med2e3_shards::{Dataset, Samples, Selection, places};
+use med2e3_schemas::sample::{Split, Task};
+use med2e3_shards::{Dataset, Samples, Selection, places, texts};
 
 use crate::TrainerError;
 use crate::config::DataConfig;
@@ -23,9 +23,11 @@ pub(super) struct TrainData {
 impl TrainData {
     pub(super) fn open(config: &DataConfig, is_validated: bool) -> Result<TrainData, TrainerError> {
         let dataset = Arc::new(Dataset::open(&config.dataset)?);
-        if !config.dataset.join(places::FILE).exists() {
-            let shards = config.dataset.display();
-            note(format_args!("note: {shards} has no {}: its shards are read once to make it", places::FILE));
+        for file in [places::FILE, texts::FILE] {
+            if !config.dataset.join(file).exists() {
+                let shards = config.dataset.display();
+                note(format_args!("note: {shards} has no {file}: its shards are read once to make it"));
+            }
         }
         let DataConfig { split: own, subset, tasks, .. } = config;
         let of = |split: Split| selection(&dataset, *own, subset.as_deref(), tasks, split);
@@ -46,13 +48,13 @@ impl TrainData {
         done: u64,
         position: u64,
     ) -> Result<u64, TrainerError> {
-        let steps = Steps::new(self.samples.rows.len() as u64, config.epochs, batch as u64, config.tail, position);
+        let steps = Steps::new(self.samples.len() as u64, config.epochs, batch as u64, config.tail, position);
         total_steps(steps, done, config.max_steps)
     }
 
     /// What becomes of the samples that are too few for a step, where there are some.
     pub(super) fn tail_in_words(&self, config: &DataConfig, batch: usize, position: u64) -> Option<String> {
-        let samples = self.samples.rows.len() as u64;
+        let samples = self.samples.len() as u64;
         let rest = Steps::new(samples, config.epochs, batch as u64, config.tail, position).ok()?.rest();
         (rest > 0).then(|| match config.tail {
             Tail::Keep => format!("the last step of an epoch has {rest} of {batch} samples"),
@@ -81,11 +83,13 @@ impl TrainData {
         let feeds = std::iter::once(&self.samples).chain(&self.validation);
         let batches = feeds.clone().count() as u128 * of_feed;
         let bytes_of = |samples: &Arc<Samples>| {
-            let most = |of: fn(&SampleRow) -> usize| samples.rows.iter().map(of).max().unwrap_or(0) as u128;
-            let texts = batch.min(samples.rows.len()) as u128;
-            let volumes = (texts * most(|row| row.volume_ids.len())).min(volumes as u128);
+            let most = |of: fn(&Samples, usize) -> usize| {
+                (0..samples.len()).map(|position| of(samples, position)).max().unwrap_or(0) as u128
+            };
+            let texts = batch.min(samples.len()) as u128;
+            let volumes = (texts * most(Samples::volume_count)).min(volumes as u128);
             // Ids and labels, 8 bytes each.
-            volumes.saturating_mul(cell) + texts * 16 * most(|row| row.ids.len())
+            volumes.saturating_mul(cell) + texts * 16 * most(Samples::ids_len)
         };
         (batches, feeds.map(bytes_of).fold(0, |sum: u128, bytes| sum.saturating_add(of_feed.saturating_mul(bytes))))
     }
@@ -172,7 +176,7 @@ mod tests {
         let text = BASE.replace("DATASET", folder.path().to_str().unwrap());
         let mut config: TrainConfig = parse("run.toml", &text, &["data.epochs=3".to_owned()]).unwrap();
         let data = TrainData::open(&config.data, false).unwrap();
-        let samples = data.samples.rows.len();
+        let samples = data.samples.len();
         let batch = samples - 1;
         let mut said = |tail, batch: usize, position| {
             config.data.tail = tail;

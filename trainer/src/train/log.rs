@@ -43,6 +43,16 @@ impl Logged for TrainStep {
             scalars.extend(work.hfu.map(|share| ("utilization/hfu", share)));
             scalars.extend(work.peak_bytes.map(|bytes| ("memory/peak_bytes", bytes as f64)));
         }
+        if let Some(feed) = &self.feed {
+            scalars.extend([
+                ("feed/ready", feed.ready as f64),
+                ("feed/bytes", feed.bytes as f64),
+                ("feed/read_seconds", feed.read_seconds),
+                ("feed/hash_seconds", feed.hash_seconds),
+                ("feed/decode_seconds", feed.decode_seconds),
+                ("feed/collate_seconds", feed.collate_seconds),
+            ]);
+        }
         let by_task = self.by_task.iter().map(|(task, own)| (format!("loss/{task}"), own.loss));
         owned(scalars).chain(by_task).collect()
     }

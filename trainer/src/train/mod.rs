@@ -14,7 +14,7 @@
 //! - `step_sums`: what the micro-batches of a step add up to: `tasks`: losses by task; `work`: how much, how fast, in what memory
 //! - `rejects`: samples that the run goes without
 //! - `recent`: the last steps in words; `left_out`: steps that changed nothing
-//! - `observed`: a trace of a step, and by which peak utilization is stated
+//! - `observed`: a trace of a step, and by which peak utilization is stated; `metrics`: numbers for Prometheus
 //! - `data`: the samples; `start`: the model's first weights; `log`: `train.jsonl`; `events`: TensorBoard's files; `appended`: both, on a full disk
 //! - `clip`: M3D-CLIP's own training
 //! - `validate`: the validation loss, and `questions`: what is answered with it
@@ -29,6 +29,7 @@ mod data;
 mod events;
 mod left_out;
 mod log;
+mod metrics;
 mod observed;
 pub mod optimizer;
 mod outlook;
@@ -54,8 +55,9 @@ mod work;
 
 use std::path::Path;
 
+use med2e3_feed::Spent;
 use med2e3_program::{Progress, StopSignal, Stopwatch};
-use med2e3_schemas::report::TrainReport;
+use med2e3_schemas::report::{StepFeed, TrainReport, TrainStep};
 use serde::Serialize;
 
 use crate::TrainerError;
@@ -117,6 +119,7 @@ pub fn train(
     let watch = Stopwatch::start();
     let mut run = Run::open(config, out, existing, observed)?;
     let mut feed = run.feed()?;
+    let mut fed = feed.spent();
     let progress = Progress::new(run.total_steps, run.state.step, "steps");
     let stop = StopSignal::listen(STOPPING);
 
@@ -128,6 +131,7 @@ pub fn train(
         // Whatever is drawn depends on seed and step, so a resumed run draws what an unbroken one would.
         let seed = draw_key(&[config.seed, step]);
         let (mut sums, mut position, mut wait_seconds) = (StepSums::default(), run.state.cursor.position, 0.0);
+        let ready = feed.ready();
         while !sums.is_whole() {
             let wait_watch = Stopwatch::start();
             let Some(batch) = feed.next_batch() else { break 'steps };
@@ -160,7 +164,11 @@ pub fn train(
         run.optimizer.zero_grad()?;
         (run.state.step, run.state.cursor.position) = (step, position);
         // The device's numbers are read one step later, when they have long arrived.
-        let line = sums.line(step, epoch_of(position, run.data.samples.rows.len()), learning_rate, wait_seconds);
+        let before = std::mem::replace(&mut fed, feed.spent());
+        let line = TrainStep {
+            feed: Some(of_feed(ready, fed - before)),
+            ..sums.line(step, epoch_of(position, run.data.samples.len()), learning_rate, wait_seconds)
+        };
         run.note_step(line, sums, &found, step_watch)?;
         run.end_trace(trace)?;
 
@@ -181,6 +189,18 @@ pub fn train(
     match StoppedRun::of(run.state.step, run.total_steps, &stop) {
         Some(stopped) => Ok(Ended::Stopped(stopped)),
         None => Ok(Ended::Finished(run.report(config, watch.seconds())?)),
+    }
+}
+
+/// What the feed did for a step, as it is logged.
+fn of_feed(ready: usize, spent: Spent) -> StepFeed {
+    StepFeed {
+        ready: ready as u64,
+        bytes: spent.bytes,
+        read_seconds: spent.read.as_secs_f64(),
+        hash_seconds: spent.hash.as_secs_f64(),
+        decode_seconds: spent.decode.as_secs_f64(),
+        collate_seconds: spent.collate.as_secs_f64(),
     }
 }
 

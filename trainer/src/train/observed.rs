@@ -7,6 +7,7 @@ use tch::Device;
 use crate::TrainerError;
 use crate::device::wait;
 use crate::fit::expect;
+use crate::http::ServedAt;
 use crate::libtorch::Trace;
 use crate::plan::profile::DeviceProfile;
 
@@ -17,6 +18,8 @@ pub struct Observed {
     pub trace: Option<u64>,
     /// Measured rates of the device, by which utilization is stated; what its maker states without them, where that is known.
     pub profile: Option<DeviceProfile>,
+    /// Where the run's numbers can be fetched while it goes on.
+    pub metrics: Option<ServedAt>,
 }
 
 impl Observed {
@@ -56,7 +59,9 @@ mod tests {
 
     #[test]
     fn only_a_step_that_is_taken_is_recorded() {
-        let of = |trace, first, last| Observed { trace, profile: None }.check(first, last).map_err(|e| e.to_string());
+        let of = |trace, first, last| {
+            Observed { trace, ..Observed::default() }.check(first, last).map_err(|e| e.to_string())
+        };
         assert_eq!((of(None, 1, 3), of(Some(1), 1, 3), of(Some(3), 2, 3)), (Ok(()), Ok(()), Ok(())));
         assert_eq!(of(Some(1), 2, 3).unwrap_err(), "--trace: expected a step that this run takes, 2 to 3, found 1");
         assert!(of(Some(4), 1, 3).is_err() && of(Some(0), 1, 3).is_err());

@@ -98,10 +98,10 @@ pub(super) fn outlook(
 ) -> Result<Outlook, TrainerError> {
     let (question, form, batch) = (fit::question_form(sizes), config.data.form, config.step.batch);
     let (sizes, learning) = learning(&config.model, sizes)?;
-    let (rows, precision, profile) = (&data.samples.rows, config.compute.precision, &planned.profile);
+    let (samples, precision, profile) = (&data.samples, config.compute.precision, &planned.profile);
     let splicing =
         Splicing { visual_tokens: sizes.visual_token_count() as usize, max_length: sizes.variant.max_length };
-    let texts = texts_of(rows, form, splicing, batch, &config.data.order);
+    let texts = texts_of(samples, form, splicing, batch, &config.data.order)?;
     let search = Search::new(&sizes, &learning, precision, texts, profile);
     let settled = settle(&config.step, &search, profile.memory)?;
     let rule = StepRule {
@@ -110,10 +110,10 @@ pub(super) fn outlook(
         budget: settled.budget,
         width_multiple: planned.width_multiple,
     };
-    rows::check(rows, form, question, &sizes, &rule)?;
+    rows::check(samples, samples.len(), form, question, &sizes, &rule)?;
     if let (Some(samples), Some(validation)) = (&data.validation, config.validation) {
-        let measured = validation.batches.saturating_mul(batch).min(samples.rows.len());
-        rows::check(&samples.rows[..measured], form, question, &sizes, &rule)?;
+        let measured = validation.batches.saturating_mul(batch);
+        rows::check(samples, measured, form, question, &sizes, &rule)?;
     }
     let steps = data.total_steps(&config.data, batch, 0, 0)?;
     let DataConfig { ref order, tail, .. } = config.data;
@@ -128,7 +128,7 @@ pub(super) fn outlook(
         precision,
         profile,
         choice: settled.choice,
-        batch: batch.min(rows.len()) as u64,
+        batch: batch.min(samples.len()) as u64,
         steps,
         work,
         checkpoint,

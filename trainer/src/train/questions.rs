@@ -7,7 +7,7 @@ use med2e3_feed::{HostBatch, HostText, QuestionForm, Splicing, TextForm, TextLay
 use med2e3_input::text::Tokenizer;
 use med2e3_schemas::evaluation::Answer;
 use med2e3_schemas::sample::{IGNORED, IMAGE3D, SampleRow, Task};
-use med2e3_shards::Dataset;
+use med2e3_shards::{Dataset, Samples};
 use tch::Device;
 
 use crate::TrainerError;
@@ -21,6 +21,8 @@ use crate::model::{Med2e3, Med2e3Config, ModelInput, TargetWeights, TextInput};
 
 /// What is asked, and until when an answer goes on.
 pub(super) struct Questions {
+    samples: Samples,
+    /// The same with their strings.
     rows: Vec<SampleRow>,
     form: TextForm,
     question: QuestionForm,
@@ -29,27 +31,32 @@ pub(super) struct Questions {
 }
 
 impl Questions {
-    /// Chooses among the rows of the validation split; none where the configuration asks nothing, or there are no rows.
+    /// Chooses among the samples of the validation split; none where the configuration asks nothing, or there are none.
     ///
     /// # Errors
-    /// A tokenizer that can't be read; prompts that leave no room for an answer; nothing that would end one.
+    /// A tokenizer or rows that can't be read; prompts that leave no room for an answer; nothing that would end one.
     pub(super) fn open(
         config: &ValidationConfig,
-        rows: &[SampleRow],
+        samples: &Samples,
         form: TextForm,
         question: QuestionForm,
         sizes: &Med2e3Config,
         dataset: &Dataset,
     ) -> Result<Option<Questions>, TrainerError> {
-        let rows: Vec<SampleRow> = chosen(rows, config.answers).into_iter().map(|at| rows[at].clone()).collect();
-        if rows.is_empty() {
+        let tasks: Vec<Task> = (0..samples.len()).map(|position| samples.task(position)).collect();
+        let samples = samples.picked(chosen(&tasks, config.answers));
+        if samples.is_empty() {
             return Ok(None);
         }
+        let rows = dataset.rows(&samples)?;
         let tokenizer = Tokenizer::load(Path::new(&dataset.tokenizer()))?;
         let stop_ids = stop_ids(&sizes.llm, dataset.index().end_token, &tokenizer);
         let splicing = Splicing { visual_tokens: sizes.visual_token_count() as usize, max_length: usize::MAX };
-        let prompts = rows.iter().filter_map(|row| Some(splicing.of(row, form)?.before_target));
-        let (longest, most) = (prompts.max().unwrap_or(0), sizes.llm.max_position_embeddings);
+        let mut longest = 0;
+        for text in samples.iter() {
+            longest = splicing.of(&text?, form).map_or(0, |text| text.before_target).max(longest);
+        }
+        let most = sizes.llm.max_position_embeddings;
         expect(
             "validation.answer_tokens",
             longest.saturating_add(config.answer_tokens) <= most,
@@ -60,7 +67,7 @@ impl Questions {
             config.answer_tokens.to_string(),
         )?;
         let until = Until { max_new_tokens: config.answer_tokens, stop_ids };
-        Ok(Some(Questions { rows, form, question, tokenizer, until }))
+        Ok(Some(Questions { samples, rows, form, question, tokenizer, until }))
     }
 
     /// The most likely answers of a model, in the order of the rows. `seed` is of what a scorer draws.
@@ -77,7 +84,7 @@ impl Questions {
         let planned = (0..self.rows.len()).map(|at| PlannedText { position: at as u32, target_weight: 0.0 });
         let mut batch = HostBatch::default();
         let layout = TextLayout { form: self.form, question: self.question };
-        batch.fill(dataset, &self.rows, &planned.collect::<Vec<_>>(), layout)?;
+        batch.fill(dataset, &self.samples, &planned.collect::<Vec<_>>(), layout)?;
         let input_of = |text: HostText<'_>| TextInput {
             question_ids: text.question_ids.to_vec(),
             key: row_key(seed, text.sample_id),
@@ -106,9 +113,9 @@ fn prompt(ids: &[i64], labels: &[i64], mut volumes: Vec<usize>) -> TextInput {
     TextInput { ids, labels: Vec::new(), volumes, question_ids: Vec::new(), key: 0, scores: Vec::new() }
 }
 
-/// Places of so many rows: of each task in turn the next, so that every task is among them.
-fn chosen(rows: &[SampleRow], count: usize) -> Vec<usize> {
-    let of_task = |task: Task| rows.iter().enumerate().filter(move |(_, row)| row.task == task).map(|(at, _)| at);
+/// Places of so many samples of these tasks: of each task in turn the next, so that every task is among them.
+fn chosen(tasks: &[Task], count: usize) -> Vec<usize> {
+    let of_task = |task: Task| (0..tasks.len()).filter(move |at| tasks[*at] == task);
     let mut each: Vec<_> = Task::ALL.iter().copied().map(of_task).collect();
     let (mut chosen, mut before) = (Vec::new(), usize::MAX);
     while chosen.len() < count && chosen.len() != before {
@@ -122,18 +129,10 @@ fn chosen(rows: &[SampleRow], count: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use med2e3_schemas::Id;
-    use med2e3_schemas::sample::Split;
 
     #[test]
     fn every_task_is_among_the_chosen() {
-        let row = |task| SampleRow {
-            task,
-            split: Split::Validation,
-            question_ids_llm: vec![1],
-            ..SampleRow::of_ids(Id::of_volume("row"), Vec::new(), vec![1], Vec::new())
-        };
-        let rows = [Task::Caption, Task::Caption, Task::Caption, Task::OpenVqa, Task::ClosedVqa].map(row);
+        let rows = [Task::Caption, Task::Caption, Task::Caption, Task::OpenVqa, Task::ClosedVqa];
         assert_eq!(chosen(&rows, 4), [0, 3, 4, 1]);
         assert_eq!(chosen(&rows, 2), [0, 3]);
         assert_eq!(chosen(&rows, 9), [0, 3, 4, 1, 2]);

@@ -110,6 +110,7 @@ mod tests {
             bad_samples: 0,
             seconds,
             wait_seconds: 0.1,
+            feed: None,
             work: Some(work),
         }
     }

@@ -2,7 +2,9 @@
 
 use med2e3_feed::{QuestionForm, Splicing, StepRule, TextForm};
 use med2e3_program::note;
+#[cfg(test)]
 use med2e3_schemas::sample::SampleRow;
+use med2e3_shards::{Samples, ShardError};
 
 use crate::TrainerError;
 use crate::model::Med2e3Config;
@@ -28,13 +30,14 @@ struct Counts {
     questionless: usize,
 }
 
-/// Checks every row of a selection.
+/// Checks the first rows of a selection, at most so many.
 ///
 /// # Errors
 /// No row has a target; a row has no such form, is longer than the model's positions, or holds an id past its table: with the
-/// number of rows. Where only some rows have no target, that is said on standard error.
+/// number of rows; a text does not read. Where only some rows have no target, that is said on standard error.
 pub(super) fn check(
-    rows: &[SampleRow],
+    samples: &Samples,
+    most: usize,
     form: TextForm,
     question: QuestionForm,
     config: &Med2e3Config,
@@ -45,7 +48,7 @@ pub(super) fn check(
     if form == TextForm::Prompt {
         return fail("data.form", "conversation or pretrain".into(), "prompt, whose rows have no target".into());
     }
-    let counts = count(rows, form, question, config, rule.splicing);
+    let counts = count(samples, most, form, question, config, rule.splicing)?;
     let (all, positions, vocabulary) = (counts.rows, config.llm.max_position_embeddings, config.llm.vocab_size);
     let of = |count: usize| format!("{count} of {all} rows");
     if counts.formless > 0 {
@@ -87,20 +90,23 @@ pub(super) fn check(
 }
 
 fn count(
-    rows: &[SampleRow],
+    samples: &Samples,
+    most: usize,
     form: TextForm,
     question: QuestionForm,
     config: &Med2e3Config,
     splicing: Splicing,
-) -> Counts {
-    let mut counts = Counts { rows: rows.len(), shortest_prompt: usize::MAX, ..Counts::default() };
-    for row in rows {
-        let Some(text) = splicing.of(row, form) else {
+) -> Result<Counts, ShardError> {
+    let rows = samples.len().min(most);
+    let mut counts = Counts { rows, shortest_prompt: usize::MAX, ..Counts::default() };
+    for row in samples.iter().take(most) {
+        let row = row?;
+        let Some(text) = splicing.of(&row, form) else {
             counts.formless += 1;
             continue;
         };
         let question_ids = match question {
-            QuestionForm::Llm => row.question_ids_llm.as_slice(),
+            QuestionForm::Llm => row.question_ids_llm,
             QuestionForm::Bert => {
                 counts.questionless += usize::from(row.question_ids_bert.is_none());
                 &[]
@@ -112,14 +118,14 @@ fn count(
         counts.most_volumes = counts.most_volumes.max(row.volume_ids.len());
         counts.too_long += usize::from(text.length > config.llm.max_position_embeddings);
         let ids = match form {
-            TextForm::Pretrain => row.pretrain_ids.as_deref().unwrap_or_default(),
-            TextForm::Conversation | TextForm::Prompt => row.ids.as_slice(),
+            TextForm::Pretrain => row.pretrain_ids.unwrap_or_default(),
+            TextForm::Conversation | TextForm::Prompt => row.ids,
         };
         let largest = ids.iter().chain(question_ids).copied().max().unwrap_or(0);
         counts.largest_id = counts.largest_id.max(largest);
         counts.foreign += usize::from(i64::from(largest) >= config.llm.vocab_size);
     }
-    counts
+    Ok(counts)
 }
 
 /// A row of these ids, its targets at `spans`; it shows no volume.
@@ -152,6 +158,10 @@ mod tests {
     use med2e3_feed::Budget;
     use med2e3_schemas::sample::IMAGE3D;
 
+    fn all(rows: &[SampleRow]) -> (Samples, usize) {
+        (Samples::of_rows(rows), rows.len())
+    }
+
     fn row(ids: &[i32], spans: &[(u32, u32)]) -> SampleRow {
         row_of("row", ids, spans)
     }
@@ -176,7 +186,8 @@ mod tests {
     fn said(max_length: usize, positions: usize, vocab_size: i64) -> Option<String> {
         let rows = [row(&[1, 2, IMAGE3D, 4, 5, 6], &[(4, 6)]), row(&[1, 2, IMAGE3D, 9], &[(3, 4)])];
         let config = config(max_length, positions, vocab_size);
-        check(&rows, TextForm::Conversation, QuestionForm::Llm, &config, &rule(&config))
+        let (rows, most) = all(&rows);
+        check(&rows, most, TextForm::Conversation, QuestionForm::Llm, &config, &rule(&config))
             .err()
             .map(|error| error.to_string())
     }
@@ -202,11 +213,11 @@ mod tests {
 
     #[test]
     fn a_text_that_no_micro_batch_holds_is_an_error() {
-        let rows = [row(&[1, 2, IMAGE3D, 4, 5, 6], &[(4, 6)])];
+        let (samples, most) = all(&[row(&[1, 2, IMAGE3D, 4, 5, 6], &[(4, 6)])]);
         let config = config(20, 20, 10);
         let said = |tokens, volumes, width_multiple| {
             let rule = StepRule { budget: Budget { tokens, volumes }, width_multiple, ..rule(&config) };
-            let checked = check(&rows, TextForm::Conversation, QuestionForm::Llm, &config, &rule);
+            let checked = check(&samples, most, TextForm::Conversation, QuestionForm::Llm, &config, &rule);
             checked.err().map(|error| error.to_string())
         };
         assert_eq!(said(9, 1, 1), None);
@@ -217,9 +228,10 @@ mod tests {
 
     #[test]
     fn a_form_that_rows_lack_is_named() {
-        let rows = [row(&[1, IMAGE3D, 4], &[(2, 3)])];
+        let (samples, most) = all(&[row(&[1, IMAGE3D, 4], &[(2, 3)])]);
         let config = config(9, 9, 10);
-        let said = |form, question| check(&rows, form, question, &config, &rule(&config)).unwrap_err().to_string();
+        let said =
+            |form, question| check(&samples, most, form, question, &config, &rule(&config)).unwrap_err().to_string();
         assert!(said(TextForm::Prompt, QuestionForm::Llm).contains("data.form"));
         let pretrain = said(TextForm::Pretrain, QuestionForm::Llm);
         assert!(pretrain.contains("data.form") && pretrain.contains("1 of 1 rows"), "{pretrain}");

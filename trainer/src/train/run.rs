@@ -9,7 +9,8 @@ use med2e3_program::output::write_report;
 use med2e3_program::{Stopwatch, note, with_causes};
 use med2e3_schemas::Id;
 use med2e3_schemas::report::{RunLength, TrainReport, TrainStep};
-use med2e3_schemas::sample::{SampleRow, Task};
+use med2e3_schemas::sample::Task;
+use med2e3_shards::Samples;
 use med2e3_store::{FileError, put_whole};
 use tch::{Device, Kind, Tensor};
 
@@ -17,6 +18,7 @@ use super::checkpoints::Checkpoints;
 use super::data::TrainData;
 use super::left_out::LeftOut;
 use super::log::{self, StepLog};
+use super::metrics::Metrics;
 use super::observed::{self, Observed};
 use super::optimizer::{AdamW, AdamWConfig, Master, Rates, StepScalars, Trained, clipped_norm};
 use super::outlook::{Outlook, Planned, check_disk, outlook};
@@ -90,6 +92,8 @@ pub(super) struct Run {
     pub(super) seed: u64,
     pub(super) checkpoints: Checkpoints,
     _lock: RunLock,
+    /// Who serves the run's numbers.
+    pub(super) metrics: Option<Metrics>,
     /// What is trained, in words.
     trained: Vec<String>,
     pub(super) out: PathBuf,
@@ -107,7 +111,7 @@ struct OpenStep {
 impl Run {
     /// # Errors
     /// A configuration, dataset or checkpoint that does not fit; a folder that holds something else; a step to record that the run
-    /// does not take.
+    /// does not take; an address for its numbers that is taken.
     pub(super) fn open(
         config: &TrainConfig,
         out: &Path,
@@ -115,6 +119,7 @@ impl Run {
         observed: &Observed,
     ) -> Result<Run, TrainerError> {
         config.check()?;
+        let metrics = observed.metrics.as_ref().map(Metrics::listen).transpose()?;
         let lock = RunLock::take(out)?;
         let device = config.device.open(config.threads)?;
         config.compute.apply(device)?;
@@ -174,7 +179,7 @@ impl Run {
         let questions = match (config.validation, &data.validation) {
             (Some(validation), Some(samples)) => Questions::open(
                 &validation,
-                &samples.rows,
+                samples,
                 config.data.form,
                 fit::question_form(model.config()),
                 model.config(),
@@ -198,6 +203,9 @@ impl Run {
         let plan = feed_plan(config, &model, rule, &state)?;
         let (card, is_tf32) = (device_name(device).ok(), config.compute.matmul == Matmul::Tf32);
         let peak = peak(observed.profile.as_ref(), card.as_deref(), config.compute.precision, is_tf32);
+        if let Some(metrics) = &metrics {
+            metrics.begin(&config.name, &in_words(device), state.step, total_steps);
+        }
         let saved = (state.step > 0).then_some(state.step);
         let checkpoints = Checkpoints::new(&config.checkpoint, out, saved);
         Ok(Run {
@@ -215,6 +223,7 @@ impl Run {
             seed: config.seed,
             checkpoints,
             _lock: lock,
+            metrics,
             device,
             augmentation: config.step.augmentation,
             data,
@@ -249,22 +258,22 @@ impl Run {
         let draws: Vec<Draw> = batch.volume_ids.iter().map(|id| self.augmentation.draw(row_key(seed, *id))).collect();
         let of_micro_batch = draw_key(&[seed, batch.share.micro_batch as u64]);
         let samples = self.data.samples.clone();
-        self.computed(batch, &samples.rows, &draws, Purpose::Training, seed, Some(of_micro_batch))
+        self.computed(batch, &samples, &draws, Purpose::Training, seed, Some(of_micro_batch))
     }
 
     /// The same without a graph, and with nothing dropped or changed, for the loss alone.
     ///
     /// # Errors
     /// As [`Run::forward`].
-    pub(super) fn measure(&mut self, batch: &HostBatch, rows: &[SampleRow]) -> Result<Computed, TrainerError> {
+    pub(super) fn measure(&mut self, batch: &HostBatch, samples: &Samples) -> Result<Computed, TrainerError> {
         let unchanged = vec![Draw::default(); batch.volume_ids.len()];
-        self.computed(batch, rows, &unchanged, Purpose::Loss, self.seed, None)
+        self.computed(batch, samples, &unchanged, Purpose::Loss, self.seed, None)
     }
 
     fn computed(
         &mut self,
         batch: &HostBatch,
-        rows: &[SampleRow],
+        samples: &Samples,
         draws: &[Draw],
         purpose: Purpose,
         seed: u64,
@@ -274,7 +283,7 @@ impl Run {
         let volumes = batch.volume_ids.len();
         let plan = self.model.plan_texts(&texts(batch, seed), &weights(batch), volumes, purpose)?;
 
-        let tasks: Vec<Task> = batch.texts().map(|text| rows[text.sample as usize].task).collect();
+        let tasks: Vec<Task> = batch.texts().map(|text| samples.task(text.sample as usize)).collect();
         let tasks = TaskTargets::new(&tasks, &plan.splice.target_rows);
         let input = device_batch::Planned { cells: &batch.voxels, format, draws, plan: &plan };
         let arrived = input.upload(&mut self.staging, vec![tasks.part()])?;
@@ -353,6 +362,9 @@ impl Run {
         line.skipped = skipped != 0.0;
         line.work = Some(self.costs.logged(&work, line.seconds, line.wait_seconds, peak_bytes));
         let (step, is_skipped) = (line.step, line.skipped);
+        if let Some(metrics) = &self.metrics {
+            metrics.add(&line);
+        }
         self.log.append(line);
         if !is_skipped {
             self.left_out_in_a_row.reset();
@@ -458,10 +470,10 @@ impl Run {
         let report = TrainReport {
             name: config.name.clone(),
             seed: config.seed,
-            device: format!("{:?}", self.device).to_lowercase(),
+            device: in_words(self.device),
             parameters: Part::ALL.into_iter().map(count).chain(adapters).collect::<BTreeMap<_, _>>(),
             trained: self.trained,
-            samples: self.data.samples.rows.len() as u64,
+            samples: self.data.samples.len() as u64,
             samples_without_volume: self.data.samples.without_volume,
             steps: self.log.steps,
             validation: self.state.validation,
@@ -471,6 +483,10 @@ impl Run {
         write_report(&self.out, &report)?;
         Ok(report)
     }
+}
+
+fn in_words(device: Device) -> String {
+    format!("{device:?}").to_lowercase()
 }
 
 /// Fails where the machine can't hold the weights with what training needs of each; `all` are those that rest too.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use med2e3_feed::{Budget, Splicing, TextForm};
 use med2e3_schemas::report::{RunLength, SettledBudget};
-use med2e3_schemas::sample::SampleRow;
+use med2e3_shards::{Samples, ShardError};
 use tch::Device;
 
 use super::log::LENGTH;
@@ -93,38 +93,46 @@ pub(crate) fn profile_of(device: Device) -> DeviceProfile {
 }
 
 /// The lengths of a run's texts, and how many of a step share a volume.
+///
+/// # Errors
+/// A text that does not read.
 pub(crate) fn texts_of(
-    rows: &[SampleRow],
+    samples: &Samples,
     form: TextForm,
     splicing: Splicing,
     batch: usize,
     order: &DataOrder,
-) -> Texts {
-    let spliced: Vec<_> = rows.iter().filter_map(|row| splicing.of(row, form)).collect();
+) -> Result<Texts, ShardError> {
+    let (mut spliced, mut volumes, mut mentions, mut most_volumes) = (Vec::new(), BTreeSet::<u32>::new(), 0, 0);
+    for text in samples.iter() {
+        let text = text?;
+        spliced.extend(splicing.of(&text, form));
+        volumes.extend(text.volume_ids.numbers());
+        mentions += text.volume_ids.len();
+        most_volumes = text.volume_ids.len().max(most_volumes);
+    }
     let mean = |sum: usize| sum as f64 / spliced.len().max(1) as f64;
-    let batch = batch.min(rows.len().max(1));
+    let batch = batch.min(samples.len().max(1));
     // In random order two texts of a step share a volume where there are few volumes.
-    let volumes: BTreeSet<_> = rows.iter().flat_map(|row| &row.volume_ids).collect();
-    let mentions: usize = rows.iter().map(|row| row.volume_ids.len()).sum();
     let (of_step, all) = (mean(mentions) * batch as f64, volumes.len().max(1) as f64);
     let distinct = all * (1.0 - (1.0 - 1.0 / all).powf(of_step));
     // A group stands together in one step, and shares the first volume of its texts.
-    let distinct = distinct.min(of_step / texts_of_group(rows, order).min(batch as f64));
-    Texts {
+    let distinct = distinct.min(of_step / texts_of_group(samples, order).min(batch as f64));
+    Ok(Texts {
         batch,
         mean_tokens: mean(spliced.iter().map(|text| text.length).sum()),
         longest: spliced.iter().map(|text| text.length).max().unwrap_or(1),
         mean_targets: mean(spliced.iter().map(|text| text.targets).sum()),
         texts_per_volume: batch as f64 / distinct.max(f64::MIN_POSITIVE),
-        most_volumes: rows.iter().map(|row| row.volume_ids.len()).max().unwrap_or(0),
-    }
+        most_volumes,
+    })
 }
 
 /// Texts that an order puts side by side since they show one volume first, on average; 1 where it looks at no volume.
-fn texts_of_group(rows: &[SampleRow], order: &DataOrder) -> f64 {
+fn texts_of_group(samples: &Samples, order: &DataOrder) -> f64 {
     let &DataOrder::GroupByVolume(most) = order else { return 1.0 };
     let mut texts: BTreeMap<_, usize> = BTreeMap::new();
-    for first in rows.iter().filter_map(|row| row.volume_ids.first()) {
+    for first in (0..samples.len()).filter_map(|position| samples.first_volume(position)) {
         *texts.entry(first).or_default() += 1;
     }
     let groups: usize = texts.values().map(|count| count.div_ceil(most.max(1))).sum();
@@ -140,6 +148,7 @@ mod tests {
     use crate::precision::Precision;
     use crate::train::rows::row_of;
     use med2e3_schemas::Id;
+    use med2e3_schemas::sample::SampleRow;
 
     fn step(text: &str) -> StepConfig {
         toml::from_str(text).unwrap()
@@ -193,7 +202,7 @@ mod tests {
         };
         let rows: Vec<SampleRow> = shown.iter().enumerate().map(row).collect();
         let splicing = Splicing { visual_tokens: 4, max_length: 100 };
-        texts_of(&rows, TextForm::Conversation, splicing, batch, &order)
+        texts_of(&Samples::of_rows(&rows), TextForm::Conversation, splicing, batch, &order).unwrap()
     }
 
     #[test]

@@ -52,9 +52,11 @@ fn seed(config: &DataConfig) -> u64 {
     let samples = TrainData::open(config, false).unwrap().samples;
     let volume = Id::of_volume("volume 1");
     let is_in_the_middle = |seed: &u64| {
-        let sequence = Sequence::new(&samples.hash, &samples.rows, &Order::Shuffled { seed: *seed }).unwrap();
+        let sequence = Sequence::new(&samples.hash, &samples, &Order::Shuffled { seed: *seed }).unwrap();
         let mut walk = sequence.walk();
-        let mut shows = |position: &u64| samples.rows[walk.at(*position) as usize].volume_ids[0] == volume;
+        let mut shows = |position: &u64| {
+            samples.text(walk.at(*position) as usize).unwrap().volume_ids.iter().next() == Some(volume)
+        };
         let shown: Vec<u64> = (0..STEPS).filter(|position| shows(position)).collect();
         matches!(shown[..], [first, second] if first > 0 && second == first + 1 && second + 1 < STEPS)
     };

@@ -89,6 +89,7 @@ impl StepSums {
             bad_samples: self.bad_samples,
             seconds: 0.0,
             wait_seconds,
+            feed: None,
             work: None,
         }
     }

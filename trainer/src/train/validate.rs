@@ -53,6 +53,9 @@ impl Run {
         };
         if found.loss.is_finite() {
             self.state.validation.push((step, found.loss));
+            if let Some(metrics) = &self.metrics {
+                metrics.measured(found.loss);
+            }
         } else {
             note(format_args!("WARNING: step {step}: the validation loss is {}", found.loss));
         }
@@ -89,7 +92,7 @@ impl Run {
                 steps += usize::from(batch.share.ends_step());
                 continue;
             }
-            let computed = self.measure(&batch, &samples.rows)?;
+            let computed = self.measure(&batch, &samples)?;
             sum += computed.output.loss_sum.double_value(&[]);
             targets += computed.output.target_count;
             tasks.add(&computed.tasks);

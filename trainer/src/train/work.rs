@@ -146,6 +146,7 @@ mod tests {
     use med2e3_feed::{QuestionForm, TextForm, TextLayout};
     use med2e3_schemas::Id;
     use med2e3_schemas::sample::{IMAGE3D, SampleRow};
+    use med2e3_shards::Samples;
     use tch::{Kind, Tensor};
 
     /// Texts of 5 and 3 tokens of their own about one volume each.
@@ -162,7 +163,8 @@ mod tests {
         let planned = [0, 1].map(|position| PlannedText { position, target_weight: 0.5 });
         let layout = TextLayout { form: TextForm::Conversation, question: QuestionForm::Llm };
         let mut batch = HostBatch::default();
-        batch.lay_out(&[row(5, "a"), row(3, "b")], &planned, layout, 1).unwrap();
+        let samples = Samples::of_rows(&[row(5, "a"), row(3, "b")]);
+        batch.lay_out(&samples, &planned, layout, 1).unwrap();
         batch
     }
 

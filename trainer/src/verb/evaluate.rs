@@ -36,7 +36,7 @@ pub fn evaluate(config: &EvaluateConfig, out: &Path) -> Result<EvaluateReport, T
     let bert_score = config.bert_score.as_ref().map(|of| BertScore::open(of, answerer.device())).transpose()?;
     answerer.check_fit(&dataset, config.other_inputs)?;
     let selection = Selection { split: config.split, tasks: config.tasks.clone(), subset: config.subset.clone() };
-    let asked = asked(dataset.select(&selection)?, config.turns, answerer.tokenizer())?;
+    let asked = asked(dataset.select_rows(&selection)?, config.turns, answerer.tokenizer())?;
     if asked.not_asked > 0 {
         let not_asked = asked.not_asked;
         note(format_args!(

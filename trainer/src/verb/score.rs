@@ -14,7 +14,7 @@ use med2e3_program::output::{claim, refuse_occupied, write_report};
 use med2e3_program::{Stopwatch, note};
 use med2e3_schemas::evaluation::{Answer, EvaluateReport};
 use med2e3_schemas::sample::{self, SampleRow, Split, Task};
-use med2e3_shards::{Dataset, Selection, ShardError};
+use med2e3_shards::{Dataset, Samples, Selection, ShardError};
 use med2e3_store::{put_whole, read_regular};
 use serde::Serialize;
 
@@ -89,7 +89,7 @@ pub fn score(config: &ScoreConfig, out: &Path) -> Result<EvaluateReport, Trainer
     for (path, predictions) in files {
         alignment.add(predictions).map_err(|unread| of_file(path, unread))?;
     }
-    let is_there = |sample: &SampleRow| sample.volume_ids.iter().all(|id| dataset.location(*id).is_some());
+    let is_there = |sample: &SampleRow| sample.volume_ids.iter().all(|id| dataset.has(*id));
     let (given, counts) = alignment.end(is_there);
     let (mut scored, mut missing, mut without_volume) = (Vec::new(), 0, 0_u64);
     for (sample, answer) in all.iter().zip(given) {
@@ -104,9 +104,9 @@ pub fn score(config: &ScoreConfig, out: &Path) -> Result<EvaluateReport, Trainer
     }
     // As evaluate has them.
     scored.sort_by_key(|(sample, _)| sample.sample_id);
-    let absent = selected.rows.len() - scored.len();
+    let absent = selected.len() - scored.len();
     if absent > 0 && (!config.partial || scored.is_empty()) {
-        return Err(without_prediction(config, &selected.rows, &scored));
+        return Err(without_prediction(config, &selected, &scored));
     }
     say(&counts, missing, absent, without_volume);
 
@@ -173,6 +173,7 @@ fn tasks_of(files: &[(&PathBuf, Predictions)]) -> Vec<Task> {
 fn in_table_order(dataset: &Dataset, split: Split, tasks: &[Task]) -> Result<Vec<SampleRow>, TrainerError> {
     let mut rows = Vec::new();
     for shard in dataset.sample_shards() {
+        let shard = shard?;
         for batch in shard.read(&[])? {
             let all = sample::from_batch(&batch).map_err(ShardError::schema(shard.path()))?;
             rows.extend(all.into_iter().filter(|row| row.split == split && tasks.contains(&row.task)));
@@ -181,9 +182,10 @@ fn in_table_order(dataset: &Dataset, split: Split, tasks: &[Task]) -> Result<Vec
     Ok(rows)
 }
 
-fn without_prediction(config: &ScoreConfig, selected: &[SampleRow], scored: &[(&SampleRow, String)]) -> TrainerError {
-    let has = |row: &SampleRow| scored.binary_search_by_key(&row.sample_id, |(sample, _)| sample.sample_id).is_ok();
-    let first = selected.iter().find(|row| !has(row)).map(|row| format!(", such as {} ({})", row.sample_id, row.task));
+fn without_prediction(config: &ScoreConfig, selected: &Samples, scored: &[(&SampleRow, String)]) -> TrainerError {
+    let has = |at: &usize| scored.binary_search_by_key(&selected.id(*at), |(sample, _)| sample.sample_id).is_ok();
+    let first = (0..selected.len()).find(|at| !has(at));
+    let first = first.map(|at| format!(", such as {} ({})", selected.id(at), selected.task(at)));
     let (count, absent) = (selected.len(), selected.len() - scored.len());
     let hint = if scored.is_empty() { "" } else { "\nhint: --partial scores those that are there" };
     TrainerError::File {

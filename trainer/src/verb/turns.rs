@@ -2,7 +2,7 @@
 
 use med2e3_input::text::Tokenizer;
 use med2e3_schemas::sample::{IMAGE3D, SampleRow, Task};
-use med2e3_shards::Samples;
+use med2e3_shards::SampleRows;
 
 use crate::TrainerError;
 use crate::config::Turns;
@@ -10,7 +10,7 @@ use crate::config::Turns;
 /// What is asked.
 pub(super) struct Asked {
     /// One row a question.
-    pub(super) samples: Samples,
+    pub(super) samples: SampleRows,
     /// Each row's turn, from 1.
     pub(super) turns: Vec<u32>,
     /// Later turns that are not asked.
@@ -21,7 +21,7 @@ pub(super) struct Asked {
 ///
 /// # Errors
 /// Ids that the tokenizer does not decode.
-pub(super) fn asked(samples: Samples, turns: Turns, tokenizer: &Tokenizer) -> Result<Asked, TrainerError> {
+pub(super) fn asked(samples: SampleRows, turns: Turns, tokenizer: &Tokenizer) -> Result<Asked, TrainerError> {
     let later = later_turns(&samples.rows);
     if turns == Turns::First || later == 0 {
         let turns = vec![1; samples.rows.len()];
@@ -46,7 +46,7 @@ pub(super) fn asked(samples: Samples, turns: Turns, tokenizer: &Tokenizer) -> Re
     let turns = order.iter().map(|&at| numbers[at]).collect();
     let mut rows: Vec<Option<SampleRow>> = rows.into_iter().map(Some).collect();
     let rows = order.into_iter().filter_map(|at| rows[at].take()).collect();
-    Ok(Asked { samples: Samples { rows, ..samples }, turns, not_asked })
+    Ok(Asked { samples: SampleRows { rows, ..samples }, turns, not_asked })
 }
 
 /// How many turns there are behind first ones.
@@ -113,7 +113,7 @@ mod tests {
             question_ids_bert: None,
             truncated: false,
         };
-        let samples = |truncated| Samples {
+        let samples = |truncated| SampleRows {
             rows: vec![SampleRow { truncated, ..row.clone() }],
             without_volume: 0,
             hash: [0; 32],

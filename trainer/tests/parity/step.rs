@@ -4,6 +4,7 @@
 use med2e3_feed::{Budget, LossGroup, Splicing, StepRule, TextForm};
 use med2e3_schemas::Id;
 use med2e3_schemas::sample::SampleRow;
+use med2e3_shards::Samples;
 use med2e3_trainer::model::{Med2e3, ModelInput, Part, TargetWeights, TextInput};
 use tch::{Device, Kind, Tensor};
 
@@ -47,17 +48,15 @@ fn a_step_is_the_same_however_it_is_cut_and_whatever_is_shared() {
     let group = golden.config::<usize>("group");
 
     for (volumes, is_shared) in [(&shown, true), (&own, false)] {
-        let rows = rows(&texts, volumes);
-        assert!(
-            rows.iter()
-                .zip(&counts)
-                .all(|(row, count)| { splicing.of(row, TextForm::Conversation).unwrap().targets == *count as usize })
-        );
+        let samples = Samples::of_rows(&rows(&texts, volumes));
+        assert!(samples.iter().zip(&counts).all(|(text, count)| {
+            splicing.of(&text.unwrap(), TextForm::Conversation).unwrap().targets == *count as usize
+        }));
         for micro in [1, 2, 4, 8, 32] {
             let budget = Budget { tokens: micro * splicing.max_length, volumes: micro };
             let rule = StepRule { splicing, loss_group: LossGroup::Of(group), budget, width_multiple: 1 };
-            let positions: Vec<u32> = (0..rows.len() as u32).collect();
-            let plan = rule.plan(&rows, &positions, TextForm::Conversation).unwrap();
+            let positions: Vec<u32> = (0..samples.len() as u32).collect();
+            let plan = rule.plan(&samples, &positions, TextForm::Conversation).unwrap();
             assert!(micro < 32 || plan.len() == 1);
             let model = model();
             let mut loss = 0.0;

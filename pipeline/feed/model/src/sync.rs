@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use shuttle::sync::{Condvar, Mutex};
 
@@ -80,7 +80,7 @@ impl Parker {
     }
 
     /// Time does not pass in a model.
-    pub(crate) fn park_deadline(&self, _: Instant) {
+    pub(crate) fn park_timeout(&self, _: Duration) {
         self.park();
     }
 }
@@ -98,4 +98,16 @@ impl Backoff {
     }
 
     pub(crate) fn snooze(&self) {}
+}
+
+pub(crate) struct Watch;
+
+impl Watch {
+    pub(crate) fn start() -> Watch {
+        Watch
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        Duration::ZERO
+    }
 }

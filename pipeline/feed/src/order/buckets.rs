@@ -8,7 +8,7 @@
 //! A unit, and not the batch, is what comes together: else another batch would be another order, and no run could go on with it. So
 //! the unit is stated, and a batch is one unit or several.
 
-use med2e3_schemas::sample::SampleRow;
+use med2e3_shards::Samples;
 
 use super::permutation::Permutation;
 use super::{Source, narrow};
@@ -26,12 +26,13 @@ pub struct Buckets {
 impl Buckets {
     /// # Errors
     /// Windows or units of no text; windows that units do not divide.
-    pub(super) fn new(rows: &[SampleRow], window: usize, unit: usize) -> Result<Buckets, FeedError> {
+    pub(super) fn new(samples: &Samples, window: usize, unit: usize) -> Result<Buckets, FeedError> {
         FeedError::check("the order", unit > 0, || "units of 1 text or more".into(), || "0".into())?;
         let fits = window > 0 && window.is_multiple_of(unit);
         let expected = || format!("a window of a multiple of {unit} texts, its units");
         FeedError::check("the order", fits, expected, || window.to_string())?;
-        let lengths = rows.iter().map(|row| u32::try_from(row.ids.len()).unwrap_or(u32::MAX)).collect();
+        let length = |position| u32::try_from(samples.ids_len(position)).unwrap_or(u32::MAX);
+        let lengths = (0..samples.len()).map(length).collect();
         Ok(Buckets { window: window as u64, unit: unit as u64, lengths })
     }
 

@@ -6,8 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use med2e3_schemas::Id;
-use med2e3_schemas::sample::SampleRow;
+use med2e3_shards::Samples;
 
 use super::permutation::{Keys, Permutation};
 use super::{Source, narrow};
@@ -30,11 +29,12 @@ impl Groups {
     ///
     /// # Errors
     /// Groups of no text.
-    pub(super) fn new(rows: &[SampleRow], size: usize) -> Result<Groups, FeedError> {
+    pub(super) fn new(samples: &Samples, size: usize) -> Result<Groups, FeedError> {
         FeedError::check("the order", size > 0, || "groups of 1 text or more".into(), || "0".into())?;
-        let (mut by_volume, mut alone) = (BTreeMap::<&Id, Vec<u32>>::new(), Vec::new());
-        for (row, position) in rows.iter().zip(0..) {
-            match row.volume_ids.first() {
+        let (mut by_volume, mut alone) = (BTreeMap::<u32, Vec<u32>>::new(), Vec::new());
+        for (place, position) in (0..samples.len()).zip(0..) {
+            // Numbered as their ids are sorted.
+            match samples.first_volume(place) {
                 Some(volume) => by_volume.entry(volume).or_default().push(position),
                 None => alone.push(vec![position]),
             }

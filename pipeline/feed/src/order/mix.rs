@@ -4,7 +4,8 @@
 //! Weights may change on the way, at a block's end: what came before stays as it was, shares are counted anew from there, and each
 //! task goes on in its own samples where it was.
 
-use med2e3_schemas::sample::{SampleRow, Task};
+use med2e3_schemas::sample::Task;
+use med2e3_shards::Samples;
 use serde::{Deserialize, Serialize};
 
 use super::permutation::Permutation;
@@ -151,10 +152,10 @@ pub struct Sources {
 impl Sources {
     /// # Errors
     /// A task with a weight and without a sample, or with samples and never a weight.
-    pub(super) fn new(rows: &[SampleRow], weights: Weights, then: &Changes) -> Result<Sources, FeedError> {
+    pub(super) fn new(samples: &Samples, weights: Weights, then: &Changes) -> Result<Sources, FeedError> {
         let mut members: [Vec<u32>; TASKS] = Default::default();
-        for (row, position) in rows.iter().zip(0..) {
-            members[row.task as usize].push(position);
+        for (place, position) in (0..samples.len()).zip(0..) {
+            members[samples.task(place) as usize].push(position);
         }
         let mut segments = vec![Segment { from: 0, weights, taken: [0; TASKS] }];
         for &(from, weights) in &then.0 {

@@ -15,7 +15,7 @@ pub mod mix;
 pub mod permutation;
 pub mod steps;
 
-use med2e3_schemas::sample::SampleRow;
+use med2e3_shards::Samples;
 use serde::{Deserialize, Serialize};
 
 use crate::FeedError;
@@ -137,24 +137,24 @@ enum Way {
 }
 
 impl Sequence {
-    /// The order of `rows`, which are sorted by id and whose hash is `selection`. `Shuffled` and `ById` hold nothing; the others hold
-    /// 4 bytes a row.
+    /// The order of samples, which are sorted by id; `selection` is their hash. `Shuffled` and `ById` hold nothing; the others hold
+    /// 4 bytes a sample.
     ///
     /// # Errors
-    /// No rows, or 2^32 or more; groups or windows that do not fit; weights that leave out a task of the rows, or name one that
+    /// No samples, or 2^32 or more; groups or windows that do not fit; weights that leave out a task of them, or name one that
     /// they lack.
-    pub fn new(selection: &[u8; 32], rows: &[SampleRow], order: &Order) -> Result<Sequence, FeedError> {
-        let fits = !rows.is_empty() && u32::try_from(rows.len()).is_ok();
-        FeedError::check("the selection", fits, || "1 to 4294967295 samples".into(), || rows.len().to_string())?;
+    pub fn new(selection: &[u8; 32], samples: &Samples, order: &Order) -> Result<Sequence, FeedError> {
+        let fits = !samples.is_empty() && u32::try_from(samples.len()).is_ok();
+        FeedError::check("the selection", fits, || "1 to 4294967295 samples".into(), || samples.len().to_string())?;
         let source = Source { selection: *selection, seed: order.seed().unwrap_or_default() };
         let way = match *order {
             Order::ById => Way::ById,
             Order::Shuffled { .. } | Order::GroupedByVolume { texts: 1, .. } => Way::Shuffled(source),
-            Order::GroupedByVolume { texts, .. } => Way::Grouped(source, Groups::new(rows, texts)?),
-            Order::LengthBuckets { window, unit, .. } => Way::Buckets(source, Buckets::new(rows, window, unit)?),
-            Order::Mix { weights, ref then, .. } => Way::Mix(source, Sources::new(rows, weights, then)?),
+            Order::GroupedByVolume { texts, .. } => Way::Grouped(source, Groups::new(samples, texts)?),
+            Order::LengthBuckets { window, unit, .. } => Way::Buckets(source, Buckets::new(samples, window, unit)?),
+            Order::Mix { weights, ref then, .. } => Way::Mix(source, Sources::new(samples, weights, then)?),
         };
-        Ok(Sequence { samples: rows.len() as u64, way })
+        Ok(Sequence { samples: samples.len() as u64, way })
     }
 
     /// Samples of an epoch.

@@ -101,7 +101,7 @@ pub(crate) fn many(count: usize) -> (tempfile::TempDir, Arc<Dataset>, Arc<Sample
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
     let (dataset, samples) = open(folder.path(), &[Task::Caption, Task::OpenVqa]);
-    let own = &samples.rows;
+    let own = dataset.rows(&samples).unwrap();
     let row = |number: usize| SampleRow {
         sample_id: Id::of_volume(&format!("text {number}")),
         task: Task::ALL[number % 3],
@@ -109,6 +109,6 @@ pub(crate) fn many(count: usize) -> (tempfile::TempDir, Arc<Dataset>, Arc<Sample
     };
     let mut rows: Vec<SampleRow> = (0..count).map(row).collect();
     rows.sort_by_key(|row| row.sample_id);
-    let samples = Samples { rows, without_volume: 0, hash: [9; 32] };
+    let samples = Samples::of_rows(&rows);
     (folder, dataset, Arc::new(samples))
 }

@@ -14,7 +14,7 @@ use med2e3_schemas::report::TableCounts;
 use med2e3_schemas::sample::{self, SampleRow};
 use med2e3_schemas::volume::{self, VolumeRow};
 use med2e3_shards::index::{file_entry, index_text};
-use med2e3_shards::{Members, Places, ShardError, ShardReader, places};
+use med2e3_shards::{Members, Places, ShardError, ShardReader, Texts, places, texts};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -121,6 +121,7 @@ pub fn verify(root: &Path) -> Result<Verification, PrepareError> {
     }
     if found.is_sound() {
         places_of(root, &index, &mut found);
+        texts_of(root, &index, &mut found);
         sums(root, &index, rejects, &counts, &mut found);
     }
     Ok(found)
@@ -162,7 +163,7 @@ fn files(members: &Members, root: &Path, index: &DatasetIndex, found: &mut Verif
             // The run's working files, its report and the index itself.
             let own = ["manifest", "report.json", "dataset.json"].contains(&name.as_str());
             // One that the index does not name was made when the dataset was first read.
-            let own = own || name == places::FILE;
+            let own = own || name == places::FILE || name == texts::FILE;
             if own || named.contains(name.as_str()) || index.files.contains_key(&name) {
                 continue;
             }
@@ -293,6 +294,18 @@ fn places_of(root: &Path, index: &DatasetIndex, found: &mut Verification) {
         (Err(error), _) | (_, Err(error)) => Some(relative_chain(root, &error)),
     };
     found.count("places", 1);
+    found.problems.extend(problem);
+}
+
+/// Whether the ids of texts are those that the shards, which are sound, have.
+fn texts_of(root: &Path, index: &DatasetIndex, found: &mut Verification) {
+    let problem = match Texts::read(root) {
+        Ok(None) => return,
+        Ok(Some(stored)) if !stored.is_of(index) => Some(format!("{}: texts of other shards", texts::FILE)),
+        Ok(Some(stored)) => stored.check(root, index).err().map(|error| relative_chain(root, &error)),
+        Err(error) => Some(relative_chain(root, &error)),
+    };
+    found.count("texts", 1);
     found.problems.extend(problem);
 }
 

@@ -84,7 +84,10 @@ fn missing(what: &str, name: &str) -> PrepareError {
 }
 
 fn volume_fields(dataset: &Dataset, id: Id) -> Result<Vec<(String, String)>, PrepareError> {
-    let (shard, row) = dataset.location(id).ok_or_else(|| missing("volume", &id.to_string()))?;
+    if !dataset.has(id) {
+        return Err(missing("volume", &id.to_string()));
+    }
+    let (shard, row) = dataset.location(id)?;
     let schema = shard.schema();
     let names: Vec<&str> =
         schema.fields().iter().map(|field| field.name().as_str()).filter(|n| *n != "voxels").collect();
@@ -103,6 +106,7 @@ fn volume_fields(dataset: &Dataset, id: Id) -> Result<Vec<(String, String)>, Pre
 fn nth_volume(dataset: &Dataset, row: u64) -> Result<Id, PrepareError> {
     let mut before = 0;
     for shard in dataset.volume_shards() {
+        let shard = shard?;
         if row < before + shard.rows() as u64 {
             let batch = shard.read_row((row - before) as usize, &volume::IDS)?;
             return Ok(volume::ids_from_batch(&batch)?[0]);
@@ -114,6 +118,7 @@ fn nth_volume(dataset: &Dataset, row: u64) -> Result<Id, PrepareError> {
 
 fn find_sample(dataset: &Dataset, id: Id) -> Result<SampleRow, PrepareError> {
     for shard in dataset.sample_shards() {
+        let shard = shard?;
         for batch in shard.read(&[])? {
             if let Some(row) = sample::from_batch(&batch)?.into_iter().find(|row| row.sample_id == id) {
                 return Ok(row);

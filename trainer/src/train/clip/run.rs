@@ -46,7 +46,9 @@ pub(super) struct ClipRun {
     device: Device,
     dataset: Arc<Dataset>,
     samples: Arc<Samples>,
-    validation: Option<Arc<Samples>>,
+    /// Their texts; token ids are made anew each step, since long captions are cut at a drawn place.
+    captions: Vec<String>,
+    validation: Option<(Arc<Samples>, Vec<String>)>,
     tokenizer: TextTokenizer,
     tokenizer_path: PathBuf,
     pub(super) clip: M3dClip,
@@ -78,8 +80,14 @@ impl ClipRun {
         let dataset = Arc::new(Dataset::open(&config.data.dataset)?);
         let samples = select(&dataset, config, config.data.split)?;
         let expected = "two captions or more, since pairs are compared with each other".into();
-        expect("data.split", samples.rows.len() >= 2, expected, samples.rows.len().to_string())?;
-        let validation = config.validation.map(|_| select(&dataset, config, Split::Validation)).transpose()?;
+        expect("data.split", samples.len() >= 2, expected, samples.len().to_string())?;
+        let captions = dataset.answers(&samples)?;
+        let validation = config.validation.map(|validation| {
+            let samples = select(&dataset, config, Split::Validation)?;
+            let captions = dataset.answers(&samples.picked(0..validation.pairs.min(samples.len())))?;
+            Ok::<_, TrainerError>((samples, captions))
+        });
+        let validation = validation.transpose()?;
         check_host_memory(config, &dataset)?;
 
         let resumed = resumable(config, out, existing)?;
@@ -116,7 +124,7 @@ impl ClipRun {
         };
         let state = state(resumed.as_ref(), &samples, plan.cursor(samples.hash, 0), &mut optimizer)?;
         plan.start = state.cursor.position;
-        let total_steps = total_steps(plan.steps(samples.rows.len()), state.step, config.data.max_steps)?;
+        let total_steps = total_steps(plan.steps(samples.len()), state.step, config.data.max_steps)?;
         let log = open_folder(config, out, resumed.is_some(), &state)?;
         write_json(&out.join(log::LENGTH), &RunLength { steps: total_steps, micro_batch: None })?;
         let given = &config.data.text_tokenizer;
@@ -133,6 +141,7 @@ impl ClipRun {
             device,
             dataset,
             samples,
+            captions,
             validation,
             tokenizer,
             clip,
@@ -146,7 +155,7 @@ impl ClipRun {
 
     /// Pairs of an epoch.
     pub(super) fn sample_count(&self) -> usize {
-        self.samples.rows.len()
+        self.samples.len()
     }
 
     /// Starts the readers of the training pairs.
@@ -173,20 +182,22 @@ impl ClipRun {
             volumes: batch.texts().flat_map(first_volume).map(of_volume).collect(),
             texts: batch.sample_ids.iter().map(of_text).collect(),
         };
-        let pairs = self.pairs_of(&self.samples, batch, seed, step.micro_batch)?;
+        let pairs = self.pairs_of(&self.captions, batch, batch.len(), seed, step.micro_batch)?;
         Ok(Pairs { draws: Some(draws), ..pairs })
     }
 
     fn pairs_of<'a>(
         &'a self,
-        samples: &Samples,
+        captions: &[String],
         batch: &'a HostBatch,
+        count: usize,
         seed: u64,
         size: Option<usize>,
     ) -> Result<Pairs<'a>, TrainerError> {
-        let ids = batch.texts().map(|text| {
-            ids_of(&self.tokenizer, &samples.rows[text.sample as usize].answer, row_key(seed, text.sample_id))
-        });
+        let ids = batch
+            .texts()
+            .take(count)
+            .map(|text| ids_of(&self.tokenizer, &captions[text.sample as usize], row_key(seed, text.sample_id)));
         let captions = ids.collect::<Result<Vec<_>, _>>()?;
         let size = size.unwrap_or(batch.len()).max(1);
         Ok(Pairs { batch, captions, format: self.dataset.voxels(), device: self.device, draws: None, size })
@@ -197,10 +208,10 @@ impl ClipRun {
     /// # Errors
     /// Data that can't be fed; a loss that is not finite.
     pub(super) fn validation_loss(&mut self, config: &TrainClipConfig, pairs: usize) -> Result<f64, TrainerError> {
-        let Some(samples) = &self.validation else {
+        let Some((samples, captions)) = &self.validation else {
             return Ok(f64::NAN);
         };
-        let pairs = pairs.min(samples.rows.len());
+        let pairs = pairs.min(samples.len());
         let size = config.step.micro_batch.unwrap_or(config.step.batch).min(pairs);
         let plan = FeedPlan::one_pass(TextForm::Conversation, QuestionForm::Llm, size);
         let mut feed = Feed::start(self.dataset.clone(), samples.clone(), plan)?;
@@ -213,9 +224,7 @@ impl ClipRun {
             let part = batch.map_err(TrainerError::from).and_then(|batch| {
                 let count = left.min(batch.len());
                 left -= count;
-                let mut pairs = self.pairs_of(samples, &batch, self.seed, Some(count))?;
-                pairs.captions.truncate(count);
-                pairs.part(0)
+                self.pairs_of(captions, &batch, count, self.seed, Some(count))?.part(0)
             });
             Some(part)
         });
@@ -332,7 +341,7 @@ impl ClipRun {
             seed: config.seed,
             device: format!("{:?}", self.device).to_lowercase(),
             parameters: self.clip.parameters().iter().map(|(_, tensor)| tensor.numel() as u64).sum(),
-            pairs: self.samples.rows.len() as u64,
+            pairs: self.samples.len() as u64,
             samples_without_volume: self.samples.without_volume,
             steps: self.log.steps,
             validation: self.state.validation,
@@ -348,8 +357,8 @@ impl ClipRun {
 fn select(dataset: &Dataset, config: &TrainClipConfig, split: Split) -> Result<Arc<Samples>, TrainerError> {
     let ClipDataConfig { split: own, subset, .. } = &config.data;
     let samples = dataset.select(&selection(dataset, *own, subset.as_deref(), &[Task::Caption], split))?;
-    if let Some(row) = samples.rows.iter().find(|row| row.volume_ids.len() != 1) {
-        let found = format!("{} in {}", row.volume_ids.len(), row.sample_id);
+    if let Some(at) = (0..samples.len()).find(|at| samples.volume_count(*at) != 1) {
+        let found = format!("{} in {}", samples.volume_count(at), samples.id(at));
         expect("data.dataset", false, "captions of one volume each".into(), found)?;
     }
     Ok(Arc::new(samples))

@@ -10,7 +10,7 @@ use med2e3_program::note;
 use med2e3_program::output::{OutputError, is_occupied};
 use med2e3_schemas::evaluation::Answer;
 use med2e3_schemas::sample::SampleRow;
-use med2e3_shards::Samples;
+use med2e3_shards::SampleRows;
 use med2e3_store::{FileError, put_whole};
 use serde::{Deserialize, Serialize};
 use toml::Table;
@@ -123,7 +123,7 @@ impl AnswerLog {
         let is_open =
             |(row, turn): &(&SampleRow, &u32)| !self.answers.contains_key(&(row.sample_id.to_string(), **turn));
         let (rows, turns) = both.filter(is_open).map(|(row, turn)| (row.clone(), *turn)).unzip();
-        Asked { samples: Samples { rows, ..asked.samples }, turns, not_asked: asked.not_asked }
+        Asked { samples: SampleRows { rows, ..asked.samples }, turns, not_asked: asked.not_asked }
     }
 
     /// Adds an answer; it is on the disk's way before this returns.

@@ -14,7 +14,7 @@ use med2e3_program::Progress;
 use med2e3_schemas::Id;
 use med2e3_schemas::evaluation::Answer;
 use med2e3_schemas::sample::SampleRow;
-use med2e3_shards::{Dataset, Samples};
+use med2e3_shards::{Dataset, SampleRows};
 
 use crate::TrainerError;
 use crate::device_batch::{texts, voxels};
@@ -67,9 +67,8 @@ pub(super) fn answers(
         return Ok(());
     }
     let (samples, turns) = by_volume(asked);
-    let samples = Arc::new(samples);
     let plan = FeedPlan::one_pass(TextForm::Prompt, answerer.question_form(), batch_size);
-    let mut feed = Feed::start(dataset.clone(), samples.clone(), plan)?;
+    let mut feed = Feed::start(dataset.clone(), Arc::new(samples.samples()), plan)?;
     let progress = Progress::new(samples.rows.len() as u64, 0, "answers");
     let mut count = 0;
     while let Some(batch) = feed.next_batch() {
@@ -102,7 +101,7 @@ pub(super) fn answers(
 
 /// The questions in the order in which they are answered, each with its turn: those about one volume together, volumes and their
 /// questions with the longest prompts first, so that a batch is of alike lengths and a lack of memory shows at once.
-fn by_volume(asked: Asked) -> (Samples, Vec<u32>) {
+fn by_volume(asked: Asked) -> (SampleRows, Vec<u32>) {
     let Asked { samples, turns, .. } = asked;
     let length = |row: &SampleRow| row.target_spans.first().map_or(row.ids.len(), |span| span.0 as usize);
     let mut longest: HashMap<Option<Id>, usize> = HashMap::new();
@@ -116,7 +115,7 @@ fn by_volume(asked: Asked) -> (Samples, Vec<u32>) {
         (Reverse(longest[&volume]), volume, Reverse(length(row)), row.sample_id, *turn)
     });
     let (rows, turns) = rows.into_iter().unzip();
-    (Samples { rows, ..samples }, turns)
+    (SampleRows { rows, ..samples }, turns)
 }
 
 #[cfg(test)]
@@ -131,7 +130,7 @@ mod tests {
             SampleRow::of_ids(id, vec![volume], vec![7; length + 2], vec![(length as u32, length as u32 + 2)])
         };
         let rows = vec![row(0, 0, 3), row(1, 1, 9), row(2, 0, 5), row(3, 1, 2), row(4, 2, 4)];
-        let samples = Samples { rows: rows.clone(), without_volume: 0, hash: [0; 32] };
+        let samples = SampleRows { rows: rows.clone(), without_volume: 0, hash: [0; 32] };
         let (sorted, turns) = by_volume(Asked { samples, turns: vec![1, 2, 3, 4, 5], not_asked: 0 });
         assert_eq!(turns, [2, 4, 3, 1, 5]);
         let expected: Vec<Id> = turns.iter().map(|turn| rows[*turn as usize - 1].sample_id).collect();

@@ -5,6 +5,7 @@ use med2e3_feed::{Splicing, StepRule, TextForm};
 use med2e3_schemas::Id;
 use med2e3_schemas::sample::{IGNORED, IMAGE3D, SampleRow};
 use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
+use med2e3_shards::Samples;
 
 use super::sizes::Sizes;
 use crate::augmentation::Draw;
@@ -103,8 +104,8 @@ impl StepTexts {
         let splicing = Splicing { visual_tokens, max_length: usize::MAX };
         let rule = StepRule { splicing, budget, width_multiple: WIDTHS, ..StepRule::WHOLE };
         let rows: Vec<SampleRow> = (0..self.lengths.len()).map(|text| self.row(text)).collect();
-        let positions: Vec<u32> = (0..).take(rows.len()).collect();
-        let plan = rule.plan(&rows, &positions, TextForm::Conversation).expect("every text is a conversation");
+        let (samples, positions): (_, Vec<u32>) = (Samples::of_rows(&rows), (0..).take(rows.len()).collect());
+        let plan = rule.plan(&samples, &positions, TextForm::Conversation).expect("every text is a conversation");
         let texts = |batch: &[PlannedText]| batch.iter().map(|text| text.position as usize).collect();
         plan.micro_batches().map(texts).collect()
     }

@@ -28,7 +28,7 @@ pub(super) fn answers(of: &Controlled<'_>, chosen: &[usize]) -> Result<Vec<(Samp
         return Ok(Vec::new());
     }
     let selection = Selection { split: Split::Train, tasks, subset: None };
-    let training = match of.dataset.select(&selection) {
+    let training = match of.dataset.select_rows(&selection) {
         Ok(samples) => samples.rows,
         Err(ShardError::Empty { .. }) => {
             note(format_args!("control majority: the dataset has no training split of these tasks"));

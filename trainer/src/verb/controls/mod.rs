@@ -15,7 +15,7 @@ use med2e3_metric::compare::compare;
 use med2e3_program::note;
 use med2e3_schemas::evaluation::{Answer, ControlScore};
 use med2e3_schemas::sample::{SampleRow, Task};
-use med2e3_shards::{Dataset, Samples};
+use med2e3_shards::{Dataset, SampleRows};
 
 use crate::TrainerError;
 use crate::generate::answerer::Answerer;
@@ -135,7 +135,7 @@ impl Controlled<'_> {
             return Ok(Vec::new());
         }
         let turns = vec![1; rows.len()];
-        let asked = Asked { samples: Samples { rows, ..self.asked.samples }, turns, not_asked: 0 };
+        let asked = Asked { samples: SampleRows { rows, ..self.asked.samples }, turns, not_asked: 0 };
         let shown = if control == Control::Blank { Shown::Zeros } else { Shown::Voxels };
         let mut log = self.folder.log_of_control(control.as_str(), &asked)?;
         let open = log.open_questions(&asked);

@@ -6,7 +6,7 @@ use std::path::Path;
 use med2e3_schemas::Id;
 use med2e3_schemas::evaluation::{Answer, main_metric};
 use med2e3_schemas::sample::{SampleRow, Task};
-use med2e3_shards::{Dataset, Samples, Selection};
+use med2e3_shards::{Dataset, SampleRows, Selection};
 
 use crate::TrainerError;
 use crate::config::{Chosen, ExplainConfig, check_positive};
@@ -20,12 +20,12 @@ const SHOWN: usize = 3;
 ///
 /// # Errors
 /// Ids that are none, are stated twice or are not in the split; a subset or an evaluation that is not there; nothing chosen.
-pub(super) fn chosen(dataset: &Dataset, config: &ExplainConfig) -> Result<Samples, TrainerError> {
+pub(super) fn chosen(dataset: &Dataset, config: &ExplainConfig) -> Result<SampleRows, TrainerError> {
     let subset = match &config.chosen {
         Chosen::Subset(name) => Some(name.clone()),
         _ => None,
     };
-    let samples = dataset.select(&Selection { split: config.split, tasks: Task::ALL.to_vec(), subset })?;
+    let samples = dataset.select_rows(&Selection { split: config.split, tasks: Task::ALL.to_vec(), subset })?;
     let place = format!("split {} of {}", config.split, config.dataset.display());
     match &config.chosen {
         Chosen::Subset(_) => Ok(samples),
@@ -53,7 +53,7 @@ pub(super) fn chosen(dataset: &Dataset, config: &ExplainConfig) -> Result<Sample
 }
 
 /// Samples by their ids.
-fn of_samples(key: &str, samples: Samples, wanted: &BTreeSet<Id>, place: &str) -> Result<Samples, TrainerError> {
+fn of_samples(key: &str, samples: SampleRows, wanted: &BTreeSet<Id>, place: &str) -> Result<SampleRows, TrainerError> {
     let there: BTreeSet<Id> = samples.rows.iter().map(|row| row.sample_id).collect();
     all_known(key, wanted, &there, &format!("ids of samples in {place}"))?;
     Ok(kept(samples, |row| wanted.contains(&row.sample_id)))
@@ -77,9 +77,9 @@ fn first_volume(row: &SampleRow) -> Option<Id> {
     row.volume_ids.first().copied()
 }
 
-fn kept(samples: Samples, is_kept: impl Fn(&SampleRow) -> bool) -> Samples {
+fn kept(samples: SampleRows, is_kept: impl Fn(&SampleRow) -> bool) -> SampleRows {
     let rows = samples.rows.into_iter().filter(is_kept).collect();
-    Samples { rows, ..samples }
+    SampleRows { rows, ..samples }
 }
 
 /// Ids in words, each once and at least one.

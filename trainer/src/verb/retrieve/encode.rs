@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use med2e3_feed::{Feed, FeedPlan, QuestionForm, TextForm};
 use med2e3_program::Progress;
-use med2e3_shards::{Dataset, Samples};
+use med2e3_shards::{Dataset, SampleRows};
 use tch::{Device, Tensor, no_grad};
 
 use crate::TrainerError;
@@ -29,12 +29,12 @@ pub(super) struct Features {
 pub(super) fn encode_volumes(
     clip: &M3dClip,
     dataset: &Arc<Dataset>,
-    samples: &Arc<Samples>,
+    samples: &SampleRows,
     batch_size: usize,
     device: Device,
 ) -> Result<Features, TrainerError> {
     let plan = FeedPlan::one_pass(TextForm::Conversation, QuestionForm::Llm, batch_size);
-    let mut feed = Feed::start(dataset.clone(), samples.clone(), plan)?;
+    let mut feed = Feed::start(dataset.clone(), Arc::new(samples.samples()), plan)?;
     let progress = Progress::new(samples.rows.len() as u64, 0, "volumes");
     let mut features = Vec::new();
     while let Some(batch) = feed.next_batch() {
@@ -60,7 +60,7 @@ pub(super) fn encode_volumes(
 pub(super) fn encode_captions(
     clip: &M3dClip,
     tokenizer: &TextTokenizer,
-    samples: &Samples,
+    samples: &SampleRows,
     batch_size: usize,
 ) -> Result<(Features, u64), TrainerError> {
     let (mut rows, mut known, mut truncated): (Vec<Vec<i64>>, HashMap<Vec<i64>, i64>, u64) = Default::default();

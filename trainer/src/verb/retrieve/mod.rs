@@ -39,7 +39,7 @@ pub fn retrieve(config: &RetrieveConfig, out: &Path) -> Result<RetrieveReport, T
     check_threads([("threads", config.threads)])?;
     let dataset = Arc::new(Dataset::open(&config.dataset)?);
     let selection = Selection { split: config.split, tasks: vec![Task::Caption], subset: config.subset.clone() };
-    let samples = Arc::new(dataset.select(&selection)?);
+    let samples = dataset.select_rows(&selection)?;
     let device = config.device.open(config.threads)?;
     let clip = m3d_clip::open(&config.clip, device)?;
     let tokenizer = TextTokenizer::load(&config.text_tokenizer, config.max_text_tokens)?;

@@ -32,12 +32,12 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::spawn_blocking;
 
 use super::catalog::{Catalog, Text};
-use super::guard::{COOKIE_NAME, Guard};
 use super::page;
 use super::questions::{Question, Questions, Told};
-use super::refusal::Refusal;
 use super::volumes::{Shown, Volumes};
 use crate::generate::Decoding;
+use crate::http::guard::{COOKIE_NAME, Guard};
+use crate::http::refusal::Refusal;
 use crate::verb::ask::check_text;
 
 /// What all requests share.

@@ -66,6 +66,7 @@ impl Catalog {
     pub(super) fn read(dataset: Arc<Dataset>) -> Result<Catalog, TrainerError> {
         let mut volumes: HashMap<Id, Entry> = HashMap::new();
         for shard in dataset.volume_shards() {
+            let shard = shard?;
             let refused = || ShardError::schema(shard.path());
             for batch in shard.read(&volume::CASES)? {
                 for (id, case) in volume::cases_from_batch(&batch).map_err(refused())? {
@@ -79,6 +80,7 @@ impl Catalog {
             }
         }
         for shard in dataset.sample_shards() {
+            let shard = shard?;
             for batch in shard.read(&[])? {
                 for row in sample::from_batch(&batch).map_err(ShardError::schema(shard.path()))? {
                     let Some(entry) = row.volume_ids.first().and_then(|id| volumes.get_mut(id)) else { continue };

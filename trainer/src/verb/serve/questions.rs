@@ -8,11 +8,11 @@ use med2e3_schemas::guarded::guarded;
 use serde::Serialize;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::refusal::Refusal;
 use super::volumes::Shown;
 use crate::device_batch::voxels;
 use crate::generate::Decoding;
 use crate::generate::answerer::{Answerer, Heard, Reply};
+use crate::http::refusal::Refusal;
 
 /// Questions that wait at most.
 const MOST_WAITING: usize = 16;

@@ -16,7 +16,7 @@ use med2e3_schemas::volume::VoxelFormat;
 use med2e3_shards::codes::{decode, encode};
 
 use super::catalog::Catalog;
-use super::refusal::Refusal;
+use crate::http::refusal::Refusal;
 use crate::verb::explain::pictures::{grey, sheet_jpeg};
 
 /// Volumes that are kept at most, some 3 MB each of 32 x 256 x 256 bytes.

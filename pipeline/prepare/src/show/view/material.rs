@@ -83,7 +83,7 @@ pub(super) struct Reject {
 impl Material {
     pub(super) fn read(root: &Path, part: Part) -> Result<Material, PrepareError> {
         let dataset = Dataset::open(root)?;
-        let volume_count = dataset.volume_shards().iter().map(|shard| shard.rows() as u64).sum();
+        let volume_count = dataset.index().volumes.iter().map(|shard| shard.rows).sum();
         if part.start > 0 && part.start >= volume_count {
             let problem = format!("the dataset has {volume_count} volumes, counted from 0");
             return Err(PrepareError::Request { what: format!("row {}", part.start), problem });
@@ -120,7 +120,7 @@ impl Material {
         Ok(Material {
             name: name.unwrap_or_else(|| "dataset".into()),
             part,
-            sample_count: dataset.sample_shards().iter().map(|shard| shard.rows() as u64).sum(),
+            sample_count: dataset.index().samples.iter().map(|shard| shard.rows).sum(),
             index: dataset.index().clone(),
             volume_count,
             volumes,
@@ -138,6 +138,7 @@ fn ids_of(dataset: &Dataset, part: Part) -> Result<Vec<Id>, PrepareError> {
     let (mut ids, mut before) = (Vec::new(), 0);
     let end = part.start.saturating_add(part.rows);
     for shard in dataset.volume_shards() {
+        let shard = shard?;
         let after = before + shard.rows() as u64;
         if after > part.start && before < end {
             let mut number = before;
@@ -157,7 +158,10 @@ fn ids_of(dataset: &Dataset, part: Part) -> Result<Vec<Id>, PrepareError> {
 
 /// What is known of a volume, its texts shortened.
 fn described(dataset: &Dataset, id: Id) -> Result<Option<Described>, PrepareError> {
-    let Some((shard, row)) = dataset.location(id) else { return Ok(None) };
+    if !dataset.has(id) {
+        return Ok(None);
+    }
+    let (shard, row) = dataset.location(id)?;
     let batch = shard.read_row(row, &volume::DESCRIBED)?;
     let mut found = volume::described_from_batch(&batch).map_err(ShardError::schema(shard.path()))?.pop();
     if let Some(found) = &mut found {
@@ -171,6 +175,7 @@ fn described(dataset: &Dataset, id: Id) -> Result<Option<Described>, PrepareErro
 fn texts_of(dataset: &Dataset, ids: &[Id]) -> Result<HashMap<Id, (Vec<SampleRow>, u64)>, PrepareError> {
     let mut found: HashMap<Id, (Vec<SampleRow>, u64)> = ids.iter().map(|id| (*id, Default::default())).collect();
     for shard in dataset.sample_shards() {
+        let shard = shard?;
         for group in 0..shard.groups() {
             for batch in shard.read_group(group, &[], BATCH_ROWS)? {
                 for mut row in sample::from_batch(&batch?).map_err(ShardError::schema(shard.path()))? {

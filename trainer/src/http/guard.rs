@@ -9,10 +9,10 @@ use axum::http::{HeaderMap, HeaderName};
 use super::refusal::Refusal;
 
 /// The cookie that holds the token.
-pub(super) const COOKIE_NAME: &str = "med2e3-token";
+pub(crate) const COOKIE_NAME: &str = "med2e3-token";
 
 /// What requests are checked against.
-pub(super) struct Guard {
+pub(crate) struct Guard {
     /// Hosts that a browser may call the server by; empty where any name will do, since a token is asked for.
     hosts: Vec<String>,
     /// Hash of the token, so that how long a comparison takes tells nothing of it.
@@ -21,7 +21,7 @@ pub(super) struct Guard {
 
 impl Guard {
     /// Of a server at this address.
-    pub(super) fn new(address: SocketAddr, token: Option<&str>) -> Guard {
+    pub(crate) fn new(address: SocketAddr, token: Option<&str>) -> Guard {
         let port = address.port();
         let names =
             [address.to_string(), format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")];
@@ -33,7 +33,7 @@ impl Guard {
     ///
     /// # Errors
     /// It names another host or origin, or comes from a page of another site.
-    pub(super) fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    pub(crate) fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
         let host = text(HOST).unwrap_or("");
         if !self.hosts.is_empty() && !self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host)) {
@@ -58,7 +58,7 @@ impl Guard {
     ///
     /// # Errors
     /// It has not.
-    pub(super) fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    pub(crate) fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut cookie = cookies.flat_map(|all| all.split(';')).filter_map(|pair| pair.trim().split_once('='));
@@ -72,7 +72,7 @@ impl Guard {
     }
 
     /// Whether this is the token.
-    pub(super) fn is_token(&self, given: &str) -> bool {
+    pub(crate) fn is_token(&self, given: &str) -> bool {
         // `blake3::Hash` compares in constant time.
         self.token.is_some_and(|token| token == blake3::hash(given.as_bytes()))
     }

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 
 /// What is told instead.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// The request is not as the page makes it.
     Bad(String),
     /// It comes from elsewhere, or without the token.
@@ -24,7 +24,7 @@ pub(super) enum Refusal {
 
 impl Refusal {
     /// A fault of the machine or of the dataset.
-    pub(super) fn of(error: impl std::error::Error) -> Refusal {
+    pub(crate) fn of(error: impl std::error::Error) -> Refusal {
         Refusal::Failed(med2e3_program::with_causes(&error))
     }
 
