@@ -1,23 +1,28 @@
-//! `bench feed`: how fast a dataset's volumes are read as training reads them, beside what the machine gives for these very bytes.
+//! `bench feed`: how fast a dataset is fed to a training, beside what the machine gives for these very bytes.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::sync::Arc;
 
+use med2e3_feed::step_plan::PlannedText;
+use med2e3_feed::{Feed, FeedError, FeedPlan, HostBatch, Order, QuestionForm, Tail, TextForm, TextLayout};
 use med2e3_program::Stopwatch;
 use med2e3_program::machine::require_threads;
+use med2e3_schemas::sample::{IMAGE3D, SampleRow, Split, Task};
 use med2e3_shards::cell::decode;
-use med2e3_shards::{Dataset, Place, ShardError};
+use med2e3_shards::{Dataset, Place, Samples, Selection, ShardError};
 use med2e3_store::PositionedFile;
 use serde::Serialize;
 
 use crate::PrepareError;
 
-/// Volumes of the first batch.
-const FIRST_BATCH: usize = 8;
+/// Texts of a batch, each of a volume of its own.
+const BATCH: usize = 8;
+
+/// Batches that are made ahead.
+const DEPTH: usize = 4;
 
 /// Seconds of each measurement at least.
 const SECONDS: f64 = 1.0;
@@ -27,6 +32,9 @@ const HELD_BYTES: u64 = 1 << 28;
 
 /// Linux counts a process's time in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Texts that an H100 is computed to train a second at published size: three times 11 TFLOP each at 45 % of its peak.
+const TRAINED_PER_SECOND: f64 = 13.0;
 
 /// What was measured. Rates are of volumes, by one thread unless it says otherwise.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -39,24 +47,28 @@ pub struct FeedBench {
     pub cell_bytes: usize,
     /// Stored bytes of a cell, on average.
     pub stored_bytes: f64,
-    /// Reads of stored bytes, each second.
+    /// Whether all but the other limits was read from the disk rather than from the system's cache.
+    pub is_cold: bool,
+    /// Reads of stored bytes in any order, each second.
     pub pread_per_second: f64,
     /// Copies of cells in memory, each second.
     pub memcpy_per_second: f64,
     /// Cells decoded from memory, each second; copies, where they are stored as they are.
     pub decode_per_second: f64,
-    /// Seconds to open the dataset with its places and texts.
+    /// Seconds to open the dataset with what it keeps for the feed.
     pub open_seconds: f64,
-    /// Seconds to the first 8 volumes from then on.
+    /// Seconds from then on to the first batch, by the smallest number of threads.
     pub first_batch_seconds: f64,
-    /// The feed's reads.
+    /// Seconds to lay out a text of the training split; none where there are no texts.
+    pub text_seconds: Option<f64>,
+    /// The feed.
     pub reads: Vec<Reads>,
 }
 
-/// The feed's reads by so many threads.
+/// The feed by so many readers; a thread more plans and lays out.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Reads {
-    /// Threads.
+    /// Readers.
     pub threads: usize,
     /// Volumes each second, by all of them.
     pub per_second: f64,
@@ -64,24 +76,35 @@ pub struct Reads {
     pub gb_per_second: f64,
     /// Processor time of a volume in ms.
     pub cpu_ms: f64,
-    /// The rate as a share of the limit: decoding from memory, or reading where cells are stored as they are, by as many threads.
+    /// Memory of the process that no file backs, its blocks included, in MiB.
+    pub anonymous_mib: f64,
+    /// The rate as a share of the limit: decoding from memory, or reading where cells are stored as they are or come from the
+    /// disk, by as many threads.
     pub of_limit: f64,
 }
 
-/// Measures a dataset's reads by each of these numbers of threads.
+/// From where volumes are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// The system's cache, as far as they fit.
+    Cache,
+    /// The disk: the system is told to forget each shard before a measurement.
+    Disk,
+}
+
+/// Measures a dataset's feed by each of these numbers of readers.
 ///
 /// # Errors
 /// A dataset without volumes or one that does not read; a number of threads that the machine does not give.
-pub fn feed(root: &Path, threads: &BTreeSet<usize>) -> Result<FeedBench, PrepareError> {
+pub fn feed(root: &Path, threads: &BTreeSet<usize>, from: From) -> Result<FeedBench, PrepareError> {
     let most = threads.last().copied().unwrap_or(0);
     if threads.contains(&0) || require_threads(most).is_err() {
         let expected = "numbers of threads that the machine gives".into();
         return Err(PrepareError::Config { key: "--threads".into(), expected, found: most.to_string() });
     }
     let watch = Stopwatch::start();
-    let dataset = Dataset::open(root)?;
+    let dataset = Arc::new(Dataset::open(root)?);
     let mut places = dataset.places()?.all().to_vec();
-    dataset.texts()?;
     let open_seconds = watch.seconds();
     if places.is_empty() {
         let hint = "prepare a dataset with volumes".into();
@@ -90,16 +113,23 @@ pub fn feed(root: &Path, threads: &BTreeSet<usize>) -> Result<FeedBench, Prepare
     // Ids are hashes, so that shards and rows come in any order.
     places.sort_by_key(|place| place.volume);
     let cell_bytes = dataset.voxels().cell_bytes();
-    let mut cell = vec![0; cell_bytes];
+    let shards = dataset.index().volumes.iter().map(|entry| PositionedFile::open(&root.join(&entry.path)));
+    let shards = shards.collect::<Result<Vec<_>, _>>().map_err(ShardError::from)?;
+    let forget = || {
+        if from == From::Disk {
+            shards.iter().for_each(PositionedFile::forget);
+        }
+    };
+    forget();
+    let samples = Arc::new(Samples::of_rows(&places.iter().map(text_of).collect::<Vec<_>>()));
     let watch = Stopwatch::start();
-    for place in places.iter().cycle().take(FIRST_BATCH) {
-        dataset.read_cell(place.volume, &mut cell)?;
-    }
+    start(&dataset, &samples, threads.first().copied().unwrap_or(1))?
+        .next_batch()
+        .transpose()
+        .map_err(of_feed(root))?;
     let first_batch_seconds = watch.seconds();
 
-    // The limits, of what was read once and is in the system's cache where it fits.
-    let shards = dataset.volume_shards().map(|shard| Ok(PositionedFile::open(shard?.path())?));
-    let shards = shards.collect::<Result<Vec<_>, ShardError>>()?;
+    // The limits, of what was read once.
     let stored = |place: &Place, buffer: &mut Vec<u8>| -> Result<(), PrepareError> {
         let range = place.offset..place.offset + u64::from(place.length);
         Ok(shards[place.shard as usize].read(range, buffer).map_err(ShardError::from)?)
@@ -112,13 +142,18 @@ pub fn feed(root: &Path, threads: &BTreeSet<usize>) -> Result<FeedBench, Prepare
             held.push((dataset.places()?.codec(place.shard as usize), buffer.clone()));
         }
     }
-    let pread_per_second = rate(&places, |place| stored(place, &mut buffer))?;
-    let source = vec![1; cell_bytes];
-    let memcpy_per_second = rate(&[()], |()| {
+    forget();
+    let pread_per_second = match from {
+        From::Cache => rate(places.iter().cycle(), |place| stored(place, &mut buffer))?,
+        // Once each: the second time they would be in the cache.
+        From::Disk => rate(places.iter(), |place| stored(place, &mut buffer))?,
+    };
+    let (source, mut cell) = (vec![1; cell_bytes], vec![0; cell_bytes]);
+    let memcpy_per_second = rate(std::iter::repeat(()), |()| {
         cell.copy_from_slice(std::hint::black_box(&source));
         Ok(())
     })?;
-    let decode_per_second = rate(&held, |(codec, stored)| {
+    let decode_per_second = rate(held.iter().cycle(), |(codec, stored)| {
         let words = |words: String| PrepareError::Output {
             path: root.to_owned(),
             problem: format!("holds a volume that does not decode: {words}"),
@@ -127,30 +162,67 @@ pub fn feed(root: &Path, threads: &BTreeSet<usize>) -> Result<FeedBench, Prepare
         decode(*codec, stored, &mut cell).map(|_| ()).map_err(words)
     })?;
     let codecs: BTreeSet<&str> = held.iter().map(|(codec, _)| codec.as_str()).collect();
-    let limit = if codecs.len() == 1 && codecs.contains("none") { pread_per_second } else { decode_per_second };
+    drop(held);
+    let is_plain = codecs.len() == 1 && codecs.contains("none");
+    let limit = if is_plain || from == From::Disk { pread_per_second } else { decode_per_second };
 
     let mut reads = Vec::new();
     for &threads in threads {
-        reads.push(by_threads(&dataset, &places, cell_bytes, threads, limit)?);
+        forget();
+        let once = (from == From::Disk).then_some(places.len());
+        reads.push(fed(&dataset, &samples, threads, once, limit).map_err(of_feed(root))?);
     }
     Ok(FeedBench {
         volumes: places.len(),
         codecs: codecs.into_iter().collect(),
         cell_bytes,
         stored_bytes: places.iter().map(|place| f64::from(place.length)).sum::<f64>() / places.len() as f64,
+        is_cold: from == From::Disk,
         pread_per_second,
         memcpy_per_second,
         decode_per_second,
         open_seconds,
         first_batch_seconds,
+        text_seconds: text_seconds(&dataset).map_err(of_feed(root))?,
         reads,
     })
 }
 
-/// How many of these are done each second, one after another and again.
-fn rate<T>(items: &[T], mut work: impl FnMut(&T) -> Result<(), PrepareError>) -> Result<f64, PrepareError> {
+/// A text of one volume, since datasets may have none of their own.
+fn text_of(place: &Place) -> SampleRow {
+    SampleRow::of_ids(place.volume, vec![place.volume], vec![IMAGE3D, 1, 2], vec![(2, 3)])
+}
+
+fn of_feed(root: &Path) -> impl Fn(FeedError) -> PrepareError {
+    move |problem| match problem {
+        FeedError::Shard(problem) => problem.into(),
+        other => PrepareError::Output {
+            path: root.to_owned(),
+            problem: format!("can't be fed: {other}"),
+            hint: "med2e3-data verify names what is wrong".into(),
+        },
+    }
+}
+
+fn start(dataset: &Arc<Dataset>, samples: &Arc<Samples>, readers: usize) -> Result<Feed, PrepareError> {
+    let plan = FeedPlan {
+        order: Order::Shuffled { seed: 0 },
+        tail: Tail::Straddle,
+        epochs: 1 << 24,
+        readers,
+        depth: DEPTH,
+        ..FeedPlan::one_pass(TextForm::Conversation, QuestionForm::Llm, BATCH)
+    };
+    Feed::start(dataset.clone(), samples.clone(), plan).map_err(of_feed(dataset.root()))
+}
+
+/// How many of these are done each second, one after another.
+fn rate<T>(
+    items: impl Iterator<Item = T>,
+    mut work: impl FnMut(T) -> Result<(), PrepareError>,
+) -> Result<f64, PrepareError> {
     let (watch, mut done) = (Stopwatch::start(), 0);
-    for item in items.iter().cycle() {
+    for item in items {
         work(item)?;
         done += 1;
         if watch.seconds() >= SECONDS {
@@ -160,40 +232,58 @@ fn rate<T>(items: &[T], mut work: impl FnMut(&T) -> Result<(), PrepareError>) ->
     Ok(f64::from(done) / watch.seconds())
 }
 
-fn by_threads(
-    dataset: &Dataset,
-    places: &[Place],
-    cell_bytes: usize,
+/// What the feed brings in a second, or of so many volumes.
+fn fed(
+    dataset: &Arc<Dataset>,
+    samples: &Arc<Samples>,
     threads: usize,
+    volumes: Option<usize>,
     limit: f64,
-) -> Result<Reads, PrepareError> {
-    let (watch, cpu, next) = (Stopwatch::start(), cpu_seconds(), AtomicUsize::new(0));
-    let work = || -> Result<usize, ShardError> {
-        // As many slots as a batch has.
-        let mut slots = vec![0; FIRST_BATCH * cell_bytes];
-        let mut done = 0;
-        while watch.seconds() < SECONDS {
-            for slot in slots.chunks_exact_mut(cell_bytes) {
-                let place = &places[next.fetch_add(1, Ordering::Relaxed) % places.len()];
-                dataset.read_cell(place.volume, slot)?;
-                done += 1;
-            }
-        }
-        Ok(done)
-    };
-    let done: usize = thread::scope(|scope| {
-        let all: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let joined = all.into_iter().map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        joined.sum::<Result<usize, ShardError>>()
+) -> Result<Reads, FeedError> {
+    let mut feed = start(dataset, samples, threads).map_err(|problem| FeedError::Plan {
+        what: "the feed".into(),
+        expected: "one that starts".into(),
+        found: problem.to_string(),
     })?;
+    let (watch, cpu, mut done) = (Stopwatch::start(), cpu_seconds(), 0);
+    while watch.seconds() < SECONDS && volumes.is_none_or(|volumes| done < volumes) {
+        let Some(batch) = feed.next_batch() else { break };
+        done += batch?.volume_ids.len();
+    }
     let per_second = done as f64 / watch.seconds();
     Ok(Reads {
         threads,
         per_second,
-        gb_per_second: per_second * cell_bytes as f64 / 1e9,
+        gb_per_second: per_second * dataset.voxels().cell_bytes() as f64 / 1e9,
         cpu_ms: 1e3 * (cpu_seconds() - cpu) / done as f64,
+        anonymous_mib: anonymous_mib(),
         of_limit: per_second / (limit * threads as f64),
     })
+}
+
+/// Seconds to lay out a text of the training split, as the feed does.
+fn text_seconds(dataset: &Dataset) -> Result<Option<f64>, FeedError> {
+    let selection = Selection { split: Split::Train, tasks: Task::ALL.to_vec(), subset: None };
+    let Ok(samples) = dataset.select(&selection) else { return Ok(None) };
+    let layout = TextLayout { form: TextForm::Conversation, question: QuestionForm::Llm };
+    let (mut batch, mut planned, mut done) = (HostBatch::default(), Vec::new(), 0);
+    let watch = Stopwatch::start();
+    while watch.seconds() < SECONDS {
+        planned.clear();
+        let positions = (done..done + BATCH).map(|at| (at % samples.len()) as u32);
+        planned.extend(positions.map(|position| PlannedText { position, target_weight: 1.0 }));
+        batch.lay_out(&samples, &planned, layout, 0)?;
+        done += BATCH;
+    }
+    Ok(Some(watch.seconds() / done as f64))
+}
+
+/// Memory of the process that no file backs; 0 where the system does not say.
+fn anonymous_mib() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
+    kib.unwrap_or_default() / 1024.0
 }
 
 /// Processor time that the process took so far, in steps of 10 ms; 0 where the system does not say.
@@ -206,12 +296,13 @@ fn cpu_seconds() -> f64 {
 
 /// As a table.
 pub fn to_text(bench: &FeedBench) -> String {
-    let FeedBench { volumes, codecs, cell_bytes, stored_bytes, .. } = bench;
+    let FeedBench { volumes, codecs, cell_bytes, stored_bytes, is_cold, .. } = bench;
     let mut text = format!(
-        "{volumes} volumes of {:.2} MB, stored in {:.2} MB as {}\n",
+        "{volumes} volumes of {:.2} MB, stored in {:.2} MB as {}, read from the {}\n",
         *cell_bytes as f64 / 1e6,
         stored_bytes / 1e6,
-        codecs.join(" and ")
+        codecs.join(" and "),
+        if *is_cold { "disk" } else { "system's cache, where they fit" }
     );
     let mut line = |what: &str, rate: f64, bytes: f64| {
         let _ = writeln!(text, "{what:<24} {rate:>10.0} volumes/s {:>8.2} GB/s", rate * bytes / 1e9);
@@ -220,19 +311,30 @@ pub fn to_text(bench: &FeedBench) -> String {
     line("limit: pread", bench.pread_per_second, *stored_bytes);
     line("limit: memcpy", bench.memcpy_per_second, cell);
     line("limit: decoding", bench.decode_per_second, cell);
-    for Reads { threads, per_second, gb_per_second, cpu_ms, of_limit } in &bench.reads {
+    for Reads { threads, per_second, gb_per_second, cpu_ms, anonymous_mib, of_limit } in &bench.reads {
         let _ = writeln!(
             text,
-            "{:<24} {per_second:>10.0} volumes/s {gb_per_second:>8.2} GB/s {cpu_ms:>8.2} CPU ms each {:>5.0} % of the limit",
-            format!("feed, {threads} thread{}", if *threads == 1 { "" } else { "s" }),
+            "{:<24} {per_second:>10.0} volumes/s {gb_per_second:>8.2} GB/s {cpu_ms:>8.2} CPU ms each, {:.0} % of the limit, \
+             {anonymous_mib:.0} MiB",
+            format!("feed, {threads} reader{}", if *threads == 1 { "" } else { "s" }),
             100.0 * of_limit
         );
     }
     let _ = writeln!(
         text,
-        "opened in {:.0} ms, the first {FIRST_BATCH} volumes {:.0} ms later",
+        "opened in {:.0} ms, the first {BATCH} volumes {:.0} ms later{}",
         1e3 * bench.open_seconds,
-        1e3 * bench.first_batch_seconds
+        1e3 * bench.first_batch_seconds,
+        bench.text_seconds.map_or(String::new(), |seconds| format!("; {:.1} us to lay out a text", 1e6 * seconds))
     );
+    if let Some(reads) = bench.reads.first() {
+        let _ = writeln!(
+            text,
+            "{} reader{}: {:.0} x what an H100 is computed to train at published size ({TRAINED_PER_SECOND} texts/s)",
+            reads.threads,
+            if reads.threads == 1 { "" } else { "s" },
+            reads.per_second / TRAINED_PER_SECOND
+        );
+    }
     text
 }

@@ -177,6 +177,15 @@ impl Dataset {
         Ok(self.texts.get_or_init(|| texts))
     }
 
+    /// Tells the system that a volume will be read soon, where its shard is open; does not wait.
+    pub fn will_read(&self, volume: Id) {
+        let place = self.places.get().and_then(|places| places.find(volume));
+        let file = place.and_then(|place| Some((place, self.volumes[place.shard as usize].file().ok()?)));
+        if let Some((place, file)) = file {
+            file.will_read(place.offset..place.offset.saturating_add(place.length.into()));
+        }
+    }
+
     /// As [`Dataset::read_voxels`], by one read of the stored bytes, whose hash is compared with [`Dataset::places`]; says what it
     /// took. After an error the contents of `cell` are undefined.
     ///

@@ -238,15 +238,18 @@ pub(super) enum Verb {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum BenchVerb {
-    /// Read volumes, one by one and in any order, and compare with bare reads, copies and decoding of the same bytes
+    /// Feed volumes in any order as to a training, and compare with bare reads, copies and decoding of the same bytes
     ///
     /// Each measurement takes a second. What was read before is in the system's cache, where it fits.
     Feed {
         /// The dataset's folder
         dataset: PathBuf,
-        /// Numbers of threads
+        /// Numbers of readers
         #[arg(long, value_name = "N,N..", value_delimiter = ',', default_values_t = [1, 2])]
         threads: Vec<usize>,
+        /// Have the system forget the shards before each measurement, so that they come from the disk; each volume is read once
+        #[arg(long)]
+        cold: bool,
         /// Print one JSON object
         #[arg(long)]
         json: bool,

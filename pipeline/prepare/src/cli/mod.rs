@@ -168,8 +168,9 @@ fn run(verb: Verb, out: &mut Stdout) -> anyhow::Result<Ending> {
             print(out, json, &made, summary::resplit)?;
             Ok(Ending::Fine)
         }
-        Verb::Bench { what: BenchVerb::Feed { dataset, threads, json } } => {
-            let measured = bench::feed(&dataset, &threads.into_iter().collect())?;
+        Verb::Bench { what: BenchVerb::Feed { dataset, threads, cold, json } } => {
+            let from = if cold { bench::From::Disk } else { bench::From::Cache };
+            let measured = bench::feed(&dataset, &threads.into_iter().collect(), from)?;
             print(out, json, &measured, bench::to_text)?;
             Ok(Ending::Fine)
         }
