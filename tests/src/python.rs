@@ -1,5 +1,5 @@
 //! The Python of the tests: numpy, pandas, polars, pyarrow, DuckDB, datasets, tokenizers, transformers, torch, and the package
-//! `med2e3` of this repository (`tests/peers/requirements.txt`).
+//! `med2e3` and `med2e3_feed` of this repository (`tests/peers/requirements.txt`).
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ pub fn python() -> Command {
         "{} is missing: run `cargo xtask setup --python` (or `cargo xtask test`, which does), or name a Python that has {} \
          by {VARIABLE}",
         program.display(),
-        "tests/peers/requirements.txt, torch and python/ of this repository",
+        "tests/peers/requirements.txt, torch, python/ and python/feed of this repository",
     );
     let mut command = Command::new(program);
     command.current_dir(root()).env_remove("PYTHONPATH").env_remove("PYTHONHOME");

@@ -71,7 +71,7 @@ pub fn repository() -> PathBuf {
 }
 
 /// Folders that are built, installed or made by a run.
-const LEFT_OUT: [&str; 11] = [
+const LEFT_OUT: [&str; 12] = [
     ".git",
     "target",
     ".demo",
@@ -80,6 +80,7 @@ const LEFT_OUT: [&str; 11] = [
     ".wordnet",
     ".browser",
     "fuzz/target",
+    "python/feed/target",
     "fuzz/artifacts",
     "fuzz/coverage",
     "fuzz/found",

@@ -191,6 +191,7 @@ fn unsafe_code_is_in_one_place_of_a_crate() {
             // An allocator that counts is unsafe to state.
             "pipeline/feed/tests/steady.rs",
             "program/src/signals.rs",
+            "python/feed/src/dlpack.rs",
         ],
         planted: ("pipeline/shards/src/read.rs", "#![allow(unsafe_code)]"),
     }

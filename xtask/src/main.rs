@@ -11,7 +11,7 @@
 //! - `bench_step`: a training step next to PyTorch eager
 //! - `bench_metrics`: metrics of texts next to the Python packages
 //! - `bench_train`: a training through the feed next to PyTorch, and the optimizer's update
-//! - `python`: the Python of the tests, with torch
+//! - `python`: the Python of the tests, with torch; `feed_wheel`: the package of `python/feed/` in it
 //! - `peers`: a Python with the peers that a benchmark runs
 //! - `reference`: `docs/configuration.md`
 //! - `command`: running a program, with an error that says what was run
@@ -24,6 +24,7 @@ mod bench_train;
 mod browser;
 mod command;
 mod demo;
+mod feed_wheel;
 mod peers;
 mod python;
 mod reference;
@@ -47,7 +48,7 @@ Usage: cargo xtask VERB [OPTIONS]
 Verbs:
   setup    Install libtorch into .libtorch/; does nothing when it is there already
   demo     Prepare, train, evaluate and explain a small model on one CT; ends with an HTML report
-  test     Run the whole test suite
+  test     Run the whole test suite, and the format, lints and documentation of python/feed
   test-pages
            Run the tests of pages in a Chromium alone
   bench-prepare

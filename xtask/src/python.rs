@@ -1,10 +1,10 @@
 //! The Python of the tests, `.python/`: a virtual environment with what reads the products' files, every file by its hash
-//! (`tests/peers/requirements.txt`), the package of `python/`, and the torch whose libraries the trainer links.
+//! (`tests/peers/requirements.txt`), the packages of `python/` and `python/feed/`, and the torch whose libraries the trainer links.
 //!
 //! PyTorch publishes wheels for CUDA alone, whose Python half asks for CUDA's libraries when it is loaded. A stand-in of a
 //! few kilobytes answers for them (`without_cuda.cpp`), so that no wheel of NVIDIA's, 2.5 GB of them, is fetched for tests.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 use std::{env, fs};
@@ -13,10 +13,11 @@ use anyhow::{Context, Result};
 
 use crate::command::run;
 use crate::demo::sha256;
+use crate::feed_wheel;
 use crate::setup::{CUDA_LIBRARY, Libtorch, bytes_under, remove, setup};
 
 /// The environment's folder in the repository.
-const HOME: &str = ".python";
+pub(crate) const HOME: &str = ".python";
 /// What is installed into it.
 const REQUIREMENTS: &str = "tests/peers/requirements.txt";
 /// Written last; says what the environment was made of.
@@ -32,7 +33,7 @@ for name in (\"libtorch_cuda.so\", \"libcudnn.so.9\", \"libcufile.so.0\"):
     ctypes.CDLL(str(pathlib.Path(__file__).with_name(name)))
 ";
 const IMPORTS: &str =
-    "import datasets, duckdb, nibabel, pandas, polars, prometheus_client, pyarrow, torch, transformers";
+    "import datasets, duckdb, nibabel, pandas, polars, prometheus_client, pyarrow, torch, torchdata, transformers";
 
 /// A Python 3 that has torch's wheel and the packages of the tests.
 pub(crate) struct Python {
@@ -56,6 +57,21 @@ impl Python {
             )
         })
     }
+
+    /// The folder of an environment's packages.
+    pub(crate) fn packages(&self, home: &Path) -> PathBuf {
+        home.join(format!("lib/python3.{}/site-packages", self.minor))
+    }
+
+    /// pip, to be told what to install from where: without what the packages name as their own needs.
+    pub(crate) fn pip(&self) -> Command {
+        // pip of the machine installs: a venv's own would need a package that Debian keeps apart.
+        let mut pip = Command::new(&self.program);
+        pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--no-compile"]);
+        pip.args(["--disable-pip-version-check", "--no-input", "--no-warn-script-location"]);
+        pip.env("PIP_ROOT_USER_ACTION", "ignore");
+        pip
+    }
 }
 
 /// The 12 of Python 3.12, where the program runs and has pip.
@@ -65,13 +81,19 @@ pub(crate) fn minor(program: &str) -> Option<u32> {
     String::from_utf8(output.stdout).ok()?.trim().parse().ok().filter(|_| output.status.success())
 }
 
-/// Makes the environment unless it is in place; libtorch is set up before, in the build for its Python.
+/// Makes the environment unless it is in place, and builds `python/feed` into it; libtorch is set up before, in the build for its
+/// Python.
 pub(crate) fn python(repository: &Path) -> Result<()> {
     let python = Python::find()?;
+    environment(repository, &python)?;
+    feed_wheel::install(repository, &python)
+}
+
+fn environment(repository: &Path, python: &Python) -> Result<()> {
     setup(repository, Libtorch::OfPython(python.minor))?;
     let home = repository.join(HOME);
     let requirements = repository.join(REQUIREMENTS);
-    let made_of = made_of(repository, &python, &requirements)?;
+    let made_of = made_of(repository, python, &requirements)?;
     if fs::read_to_string(home.join(STAMP)).is_ok_and(|text| text == made_of) {
         eprintln!("the Python of the tests is in place");
         return Ok(());
@@ -79,7 +101,7 @@ pub(crate) fn python(repository: &Path) -> Result<()> {
     eprintln!("making the Python of the tests, Python 3.{}, in {} (download: 210 MB)", python.minor, home.display());
     let started = Instant::now();
     remove(&home)?;
-    make(repository, &python, &home, &requirements)
+    make(repository, python, &home, &requirements)
         .context("the Python of the tests was not made; run the command again, finished downloads are kept")?;
     fs::write(home.join(STAMP), made_of).with_context(|| format!("cannot write {}", home.join(STAMP).display()))?;
     let megabytes = bytes_under(&home)? / 1_000_000;
@@ -97,22 +119,9 @@ fn made_of(repository: &Path, python: &Python, requirements: &Path) -> Result<St
 }
 
 fn make(repository: &Path, python: &Python, home: &Path, requirements: &Path) -> Result<()> {
-    // pip of the machine installs: a venv's own would need a package that Debian keeps apart.
     run(Command::new(&python.program).args(["-m", "venv", "--without-pip"]).arg(home), &[0])?;
-    let packages = home.join(format!("lib/python3.{}/site-packages", python.minor));
-    let mut pip = Command::new(&python.program);
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--require-hashes",
-        "--no-compile",
-    ]);
-    pip.args(["--disable-pip-version-check", "--no-input", "--no-warn-script-location", "--target"]).arg(&packages);
-    run(pip.arg("-r").arg(requirements).env("PIP_ROOT_USER_ACTION", "ignore"), &[0])?;
+    let packages = python.packages(home);
+    run(python.pip().args(["--require-hashes", "--target"]).arg(&packages).arg("-r").arg(requirements), &[0])?;
 
     let libtorch = repository.join(".libtorch");
     let mut paths = format!("{}\n{}\n", libtorch.display(), repository.join("python").display());

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use crate::browser::{Browser, browser};
 use crate::command::{cargo, line, output};
 use crate::demo::build;
+use crate::feed_wheel;
 use crate::python::python;
 use crate::wordnet::{WordNet, wordnet};
 
@@ -75,7 +76,8 @@ pub(crate) fn test(repository: &Path, thorough: bool) -> Result<()> {
     }
     ensure!(failures.is_empty(), "{}", failures.join("; "));
     ensure!(passed > 0, "no test ran");
-    Ok(())
+    eprintln!("\nchecking the format, lints and documentation of python/feed");
+    feed_wheel::check(repository)
 }
 
 /// The tests of the lines `NAME: test`.

@@ -152,6 +152,16 @@ impl HostBatch {
         }
     }
 
+    /// Where the memory of its arrays begins, and its bytes.
+    pub fn memory(&self) -> impl Iterator<Item = (usize, usize)> {
+        let [ids, labels, lengths, volume_of, questions, question_lengths] =
+            [&self.ids, &self.labels, &self.lengths, &self.volume_of, &self.questions, &self.question_lengths]
+                .map(Block::memory);
+        let weights = self.weights.memory();
+        let all = [self.voxels.memory(), ids, labels, lengths, volume_of, questions, question_lengths, weights];
+        all.into_iter().flatten()
+    }
+
     /// How many texts it has.
     pub fn len(&self) -> usize {
         self.planned.len()

@@ -62,6 +62,11 @@ impl<T: Pod> Block<T> {
         self.memory.as_ref().map_or(0, |memory| memory.room)
     }
 
+    /// Where its memory begins and how many bytes there are, whatever is in it; `None` where it has no room.
+    pub fn memory(&self) -> Option<(usize, usize)> {
+        self.memory.as_ref().map(|memory| (memory.base.as_ptr() as usize, memory.room * size_of::<T>()))
+    }
+
     /// Makes it `len` values long; which ones is undefined. What does not fit gets room of its own.
     ///
     /// # Panics
@@ -160,7 +165,7 @@ mod tests {
     fn cells_are_filled_by_threads_and_seen_whole() {
         let mut block = Block::<i64>::with_room(4000);
         let address = block.fit(4000).as_ptr();
-        assert_eq!(address as usize % 4096, 0);
+        assert_eq!((address as usize % 4096, block.memory()), (0, Some((address as usize, 32000))));
         for round in 0..50 {
             thread::scope(|scope| {
                 for (mut cell, number) in block.cells(1000).zip(0..) {
@@ -180,7 +185,7 @@ mod tests {
     #[test]
     fn a_block_of_nothing_is_empty() {
         let mut block = Block::<u8>::default();
-        assert_eq!((block.len(), block.fit(0).len(), block.cells(3).count()), (0, 0, 0));
+        assert_eq!((block.len(), block.fit(0).len(), block.cells(3).count(), block.memory()), (0, 0, 0, None));
     }
 
     #[test]

@@ -181,6 +181,7 @@ pub struct Feed {
     // `None` once it is being dropped.
     consumer: Option<Consumer<Reading>>,
     threads: Vec<JoinHandle<()>>,
+    memory: Vec<(usize, usize)>,
 }
 
 impl Feed {
@@ -202,13 +203,14 @@ impl Feed {
         // Before the readers ask for them at once.
         let volumes = dataset.places()?.all().len();
         let room = plan.room(&samples, volumes, dataset.voxels().cell_bytes());
-        let batches = (0..plan.batches()).map(|_| HostBatch::with_room(&room)).collect();
+        let batches: Vec<HostBatch> = (0..plan.batches()).map(|_| HostBatch::with_room(&room)).collect();
+        let memory = batches.iter().flat_map(HostBatch::memory).collect();
         let count = plan.readers;
         let totals = Arc::new(Totals::default());
         let work =
             Reading { dataset: dataset.clone(), samples: samples.clone(), plan: plan.clone(), totals: totals.clone() };
         let (planner, readers, consumer) = ring::ring(work, batches, room.volumes, count);
-        let mut feed = Feed { consumer: Some(consumer), threads: Vec::new() };
+        let mut feed = Feed { consumer: Some(consumer), threads: Vec::new(), memory };
         let mut spawn = |name: String, body: Box<dyn FnOnce() + Send>| {
             let spawned = thread::Builder::new().name(name).spawn(body);
             spawned
@@ -248,6 +250,17 @@ impl Feed {
     /// Micro-batches that are ready now.
     pub fn ready(&self) -> usize {
         self.consumer().ready()
+    }
+
+    /// Where the memory of all its batches is: the addresses and bytes of their arrays. They stay the same for the feed's life, so
+    /// a caller may pin them once for copies to a device.
+    pub fn memory(&self) -> &[(usize, usize)] {
+        &self.memory
+    }
+
+    /// Ends the feed as dropping it does, without waiting for its threads: each ends after the cell at which it is.
+    pub fn leave(mut self) {
+        self.threads.clear();
     }
 
     /// What its threads did so far, for batches that are yet to come too.
