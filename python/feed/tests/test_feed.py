@@ -5,6 +5,7 @@ computes from the order's description: neither shares code with the feed.
 """
 
 import contextlib
+import fcntl
 import gc
 import importlib.util
 import io
@@ -546,31 +547,49 @@ class Fed(unittest.TestCase):
         )
 
     def test_ctrl_c_is_heard_while_it_waits(self):
-        # A batch of so many texts takes long to lay out; a lock that another process holds keeps the feed from starting.
+        # A batch of so many texts takes long to lay out.
         waits = """
 import sys, time
 from med2e3_feed import Feed
-feed = Feed(sys.argv[1], batch_size=600_000, epochs=10**6, tail="straddle", tensors="dlpack")
+path, is_open = sys.argv[1:]
+arguments = {"batch_size": 600_000, "epochs": 10**6, "tail": "straddle", "tensors": "dlpack"}
+if is_open:
+    feed = Feed(path, **arguments)
 print("waiting", flush=True)
 try:
-    next(feed)
+    next(feed) if is_open else Feed(path, **arguments)
     print("no wait")
 except KeyboardInterrupt:
     print(time.monotonic(), flush=True)
 """
+        # A dataset whose `feed/` is to be made, whose lock another process has, does not open.
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        shut = shutil.copytree(DATASETS[0], f"{temporary.name}/shut")
+        for file in pathlib.Path(shut, "feed").iterdir():
+            file.unlink()
+        lock = os.open(shut, os.O_RDONLY)
+        self.addCleanup(os.close, lock)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for path, is_open in ((DATASETS[0], "yes"), (shut, "")):
+            self.assert_heard(waits, path, is_open)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        self.assertEqual(len(self.feed(shut)), len(self.feed()))
+
+    def assert_heard(self, text, *arguments):
         taken = []
         for _ in range(3):
-            process = self.run_python(waits, DATASETS[0])
+            process = self.run_python(text, *arguments)
             self.assertEqual(process.stdout.readline(), "waiting\n")
             time.sleep(0.3)
             sent = time.monotonic()
             process.send_signal(signal.SIGINT)
-            text = process.stdout.readline()
+            at = process.stdout.readline()
             heard = time.monotonic()
             out, error = process.communicate(timeout=60)
             ended = time.monotonic() - heard
-            self.assertEqual((process.returncode, error), (0, ""), text)
-            taken.append((float(text) - sent, ended))
+            self.assertEqual((process.returncode, error), (0, ""), at)
+            taken.append((float(at) - sent, ended))
         self.assertLess(min(heard for heard, _ in taken), 0.2, taken)
         # And the interpreter ends although the feed still works.
         self.assertLess(min(ended for _, ended in taken), 1.0, taken)
