@@ -314,6 +314,8 @@ fn lay_out(
         let planned = step.micro_batch(place);
         place += 1;
         let laid_out = batch.lay_out(samples, planned, plan.layout(), cell_bytes);
+        // A disk then reads while batches before this one are filled.
+        batch.volume_ids.iter().for_each(|volume| dataset.will_read(*volume));
         let laid_out = laid_out.map(|()| cells.extend(batch.cells(cell_bytes)));
         totals.add(&Spent { collate: watch.elapsed(), ..Spent::default() });
         Some(laid_out)

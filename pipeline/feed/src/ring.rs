@@ -54,6 +54,7 @@ struct Slot<W: Work> {
     /// Cells that are not tried yet.
     left: AtomicUsize,
     has_failed: AtomicBool,
+    #[expect(clippy::box_collection, reason = "a box is one word, which is swapped without a lock")]
     panic: AtomicCell<Option<Box<String>>>,
     made: AtomicCell<Option<Box<Entry<W>>>>,
 }

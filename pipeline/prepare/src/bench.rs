@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use med2e3_feed::feed::HELD;
 use med2e3_feed::step_plan::PlannedText;
 use med2e3_feed::{Feed, FeedError, FeedPlan, HostBatch, Order, QuestionForm, Tail, TextForm, TextLayout};
 use med2e3_program::Stopwatch;
@@ -78,8 +79,8 @@ pub struct Reads {
     pub cpu_ms: f64,
     /// Memory of the process that no file backs, its blocks included, in MiB.
     pub anonymous_mib: f64,
-    /// The rate as a share of the limit: decoding from memory, or reading where cells are stored as they are or come from the
-    /// disk, by as many threads.
+    /// The rate as a share of the limit: decoding from memory, or reading where cells are stored as they are, by as many threads;
+    /// from the disk the smaller of both, where one thread's reads count.
     pub of_limit: f64,
 }
 
@@ -113,6 +114,7 @@ pub fn feed(root: &Path, threads: &BTreeSet<usize>, from: From) -> Result<FeedBe
     // Ids are hashes, so that shards and rows come in any order.
     places.sort_by_key(|place| place.volume);
     let cell_bytes = dataset.voxels().cell_bytes();
+    let most_stored = places.iter().map(|place| place.length as usize).max().unwrap_or(0);
     let shards = dataset.index().volumes.iter().map(|entry| PositionedFile::open(&root.join(&entry.path)));
     let shards = shards.collect::<Result<Vec<_>, _>>().map_err(ShardError::from)?;
     let forget = || {
@@ -129,30 +131,51 @@ pub fn feed(root: &Path, threads: &BTreeSet<usize>, from: From) -> Result<FeedBe
         .map_err(of_feed(root))?;
     let first_batch_seconds = watch.seconds();
 
-    // The limits, of what was read once.
     let stored = |place: &Place, buffer: &mut Vec<u8>| -> Result<(), PrepareError> {
         let range = place.offset..place.offset + u64::from(place.length);
         Ok(shards[place.shard as usize].read(range, buffer).map_err(ShardError::from)?)
     };
-    let (mut buffer, mut held, mut bytes) = (Vec::new(), Vec::new(), 0);
-    for place in &places {
+    let mut buffer = Vec::new();
+    for place in places.iter().filter(|_| from == From::Cache) {
         stored(place, &mut buffer)?;
-        if bytes < HELD_BYTES {
-            bytes += u64::from(place.length);
-            held.push((dataset.places()?.codec(place.shard as usize), buffer.clone()));
-        }
     }
+    // Before the limits, which hold more memory than the feed.
+    let mut reads = Vec::new();
+    for &threads in threads {
+        forget();
+        let once = (from == From::Disk).then_some(places.len());
+        reads.push(fed(start(&dataset, &samples, threads)?, threads, once).map_err(of_feed(root))?);
+    }
+
     forget();
-    let pread_per_second = match from {
-        From::Cache => rate(places.iter().cycle(), |place| stored(place, &mut buffer))?,
-        // Once each: the second time they would be in the cache.
-        From::Disk => rate(places.iter(), |place| stored(place, &mut buffer))?,
+    // To as much memory as the feed's, in turn: what stays in a processor's cache is no place for batches.
+    let mut room = vec![0; (DEPTH + HELD) * BATCH * cell_bytes.max(most_stored)];
+    let mut turn = (0..(DEPTH + HELD) * BATCH).cycle();
+    let read = |place: &Place| -> Result<(), PrepareError> {
+        let start = turn.next().unwrap_or_default() * cell_bytes.max(most_stored);
+        let slot = &mut room[start..start + place.length as usize];
+        Ok(shards[place.shard as usize].read_at(place.offset, slot).map_err(ShardError::from)?)
     };
+    let pread_per_second = match from {
+        From::Cache => rate(places.iter().cycle(), read)?,
+        // Once each: the second time they would be in the cache.
+        From::Disk => rate(places.iter(), read)?,
+    };
+    drop(room);
     let (source, mut cell) = (vec![1; cell_bytes], vec![0; cell_bytes]);
     let memcpy_per_second = rate(std::iter::repeat(()), |()| {
         cell.copy_from_slice(std::hint::black_box(&source));
         Ok(())
     })?;
+    let (mut held, mut bytes) = (Vec::new(), 0);
+    for place in &places {
+        if bytes >= HELD_BYTES {
+            break;
+        }
+        stored(place, &mut buffer)?;
+        bytes += u64::from(place.length);
+        held.push((dataset.places()?.codec(place.shard as usize), buffer.clone()));
+    }
     let decode_per_second = rate(held.iter().cycle(), |(codec, stored)| {
         let words = |words: String| PrepareError::Output {
             path: root.to_owned(),
@@ -162,15 +185,16 @@ pub fn feed(root: &Path, threads: &BTreeSet<usize>, from: From) -> Result<FeedBe
         decode(*codec, stored, &mut cell).map(|_| ()).map_err(words)
     })?;
     let codecs: BTreeSet<&str> = held.iter().map(|(codec, _)| codec.as_str()).collect();
-    drop(held);
     let is_plain = codecs.len() == 1 && codecs.contains("none");
-    let limit = if is_plain || from == From::Disk { pread_per_second } else { decode_per_second };
-
-    let mut reads = Vec::new();
-    for &threads in threads {
-        forget();
-        let once = (from == From::Disk).then_some(places.len());
-        reads.push(fed(&dataset, &samples, threads, once, limit).map_err(of_feed(root))?);
+    for reads in &mut reads {
+        let decoding = reads.threads as f64 * decode_per_second;
+        let limit = match from {
+            From::Cache if is_plain => reads.threads as f64 * pread_per_second,
+            From::Cache => decoding,
+            // A disk reads no faster for more threads.
+            From::Disk => decoding.min(pread_per_second),
+        };
+        reads.of_limit = reads.per_second / limit;
     }
     Ok(FeedBench {
         volumes: places.len(),
@@ -232,32 +256,23 @@ fn rate<T>(
     Ok(f64::from(done) / watch.seconds())
 }
 
-/// What the feed brings in a second, or of so many volumes.
-fn fed(
-    dataset: &Arc<Dataset>,
-    samples: &Arc<Samples>,
-    threads: usize,
-    volumes: Option<usize>,
-    limit: f64,
-) -> Result<Reads, FeedError> {
-    let mut feed = start(dataset, samples, threads).map_err(|problem| FeedError::Plan {
-        what: "the feed".into(),
-        expected: "one that starts".into(),
-        found: problem.to_string(),
-    })?;
-    let (watch, cpu, mut done) = (Stopwatch::start(), cpu_seconds(), 0);
+/// What a feed brings in a second, or of so many volumes; the limit is yet to be known.
+fn fed(mut feed: Feed, threads: usize, volumes: Option<usize>) -> Result<Reads, FeedError> {
+    let (watch, cpu, mut done, mut bytes) = (Stopwatch::start(), cpu_seconds(), 0, 0);
     while watch.seconds() < SECONDS && volumes.is_none_or(|volumes| done < volumes) {
         let Some(batch) = feed.next_batch() else { break };
-        done += batch?.volume_ids.len();
+        let batch = batch?;
+        done += batch.volume_ids.len();
+        bytes += batch.voxels.len();
     }
-    let per_second = done as f64 / watch.seconds();
+    let seconds = watch.seconds();
     Ok(Reads {
         threads,
-        per_second,
-        gb_per_second: per_second * dataset.voxels().cell_bytes() as f64 / 1e9,
+        per_second: done as f64 / seconds,
+        gb_per_second: bytes as f64 / seconds / 1e9,
         cpu_ms: 1e3 * (cpu_seconds() - cpu) / done as f64,
         anonymous_mib: anonymous_mib(),
-        of_limit: per_second / (limit * threads as f64),
+        of_limit: f64::NAN,
     })
 }
 

@@ -114,7 +114,9 @@ fn another_process_opens_a_dataset() {
     let first = watch.elapsed().as_secs_f64();
     assert!(ids > BATCH && samples.without_volume == 0);
     // Every shard is read from, whatever number of open files the system allows.
-    (0..VOLUMES).step_by(OF_SHARD.0).for_each(|number| dataset.read_cell(volume_id(number), &mut cell).unwrap());
+    for number in (0..VOLUMES).step_by(OF_SHARD.0) {
+        dataset.read_cell(volume_id(number), &mut cell).unwrap();
+    }
     // Everything that is mapped is touched, as by a run: what is shared then is shared by all.
     assert!((0..samples.len()).all(|position| samples.ids_len(position) > 0));
     let ready = of(ASKED[1]).with_extension("ready");
