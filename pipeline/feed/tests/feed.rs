@@ -10,12 +10,13 @@ use med2e3_feed::{
     StepRule, Tail, TextForm, TextLayout, Weights,
 };
 use med2e3_schemas::Id;
+use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::sample::{IMAGE3D, SampleRow, Split, Task};
 use med2e3_shards::{Dataset, Samples, Selection};
 
 mod dataset;
 
-use dataset::{VOLUMES, many, open, volume_id, write};
+use dataset::{VOLUMES, many, many_as, open, volume_id, write};
 
 fn plan(readers: usize, depth: usize) -> FeedPlan {
     FeedPlan {
@@ -322,8 +323,9 @@ fn is_thorough() -> bool {
 }
 
 #[test]
-fn ranks_readers_and_batches_change_nothing_in_the_sequence() {
+fn ranks_readers_batches_and_codecs_change_nothing_in_the_sequence() {
     let (_folder, dataset, samples) = many(1009);
+    let by_codec = [VoxelCodec::Lz4, VoxelCodec::None].map(|codec| many_as(1009, codec));
     let all = |world_size: usize, readers: usize, batch_size: usize, order: &Order| FeedPlan {
         order: order.clone(),
         world_size,
@@ -333,6 +335,9 @@ fn ranks_readers_and_batches_change_nothing_in_the_sequence() {
     for order in orders() {
         let reference = sequence(&dataset, &samples, &all(1, 1, 64, &order));
         assert_eq!(reference.len(), 3 * 1009);
+        for (_folder, dataset, samples) in &by_codec {
+            assert!(sequence(dataset, samples, &all(3, 2, 64, &order)) == reference, "{order:?}");
+        }
         for (number, ranks) in [1, 2, 3, 5, 7, 8].into_iter().enumerate() {
             for (place, readers) in [1, 2, 4, 16].into_iter().enumerate() {
                 for (other, batch) in [1, 8, 64].into_iter().enumerate() {

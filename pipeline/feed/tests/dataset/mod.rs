@@ -54,6 +54,10 @@ pub(crate) fn samples() -> Vec<SampleRow> {
 }
 
 pub(crate) fn write(root: &Path) {
+    write_as(root, VoxelCodec::Zstd1);
+}
+
+pub(crate) fn write_as(root: &Path, codec: VoxelCodec) {
     for folder in ["volumes", "samples", "subsets"] {
         std::fs::create_dir_all(root.join(folder)).unwrap();
     }
@@ -63,8 +67,7 @@ pub(crate) fn write(root: &Path) {
     for (shard, rows) in present.chunks(4).enumerate() {
         let path = format!("volumes/{shard:05}.parquet");
         let mut writer =
-            ShardWriter::create(&root.join(&path), volume::schema(&format), PageLayout::Volumes(VoxelCodec::Zstd1))
-                .unwrap();
+            ShardWriter::create(&root.join(&path), volume::schema(&format), PageLayout::Volumes(codec)).unwrap();
         rows.chunks(3).for_each(|group| writer.write(&volume::to_batch(group, &format)).unwrap());
         entries.push(writer.commit(&path, &[]).unwrap());
     }
@@ -98,8 +101,12 @@ pub(crate) fn open(root: &Path, tasks: &[Task]) -> (Arc<Dataset>, Arc<Samples>) 
 
 /// Samples over the volumes that are there, of all tasks.
 pub(crate) fn many(count: usize) -> (tempfile::TempDir, Arc<Dataset>, Arc<Samples>) {
+    many_as(count, VoxelCodec::Zstd1)
+}
+
+pub(crate) fn many_as(count: usize, codec: VoxelCodec) -> (tempfile::TempDir, Arc<Dataset>, Arc<Samples>) {
     let folder = tempfile::tempdir().unwrap();
-    write(folder.path());
+    write_as(folder.path(), codec);
     let (dataset, samples) = open(folder.path(), &[Task::Caption, Task::OpenVqa]);
     let own = dataset.rows(&samples).unwrap();
     let row = |number: usize| SampleRow {
