@@ -112,7 +112,7 @@ impl Numbers {
             ("feed_read_seconds", "Time of reading, of all readers together.", feed.read_seconds),
             ("feed_hash_seconds", "Time of comparing hashes, of all readers together.", feed.hash_seconds),
             ("feed_decode_seconds", "Time of decoding, of all readers together.", feed.decode_seconds),
-            ("feed_collate_seconds", "Time of making batches, of all readers together.", feed.collate_seconds),
+            ("feed_collate_seconds", "Time of planning steps and laying out their texts.", feed.collate_seconds),
         ] {
             page.counter(name, help, seconds);
         }
