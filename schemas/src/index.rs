@@ -66,6 +66,26 @@ pub struct ShardEntry {
 }
 
 impl DatasetIndex {
+    /// An index of shards alone, which names neither recipe nor tokenizer: what a dataset without `prepare` starts from. A volume
+    /// takes 4 positions.
+    pub fn of_shards(voxels: VoxelFormat, volumes: Vec<ShardEntry>, samples: Vec<ShardEntry>) -> DatasetIndex {
+        DatasetIndex {
+            schema_version: SCHEMA_VERSION,
+            recipe: String::new(),
+            recipe_hash: String::new(),
+            voxels,
+            inputs: None,
+            visual_tokens: 4,
+            tokenizer: None,
+            end_token: None,
+            volumes,
+            samples,
+            files: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            xxh3: String::new(),
+        }
+    }
+
     /// The text of `dataset.json`, with the hash of itself.
     pub fn to_text(&self) -> String {
         let text = |xxh3: String| {

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use med2e3_prepare::config::SampleConfig;
 use med2e3_prepare::subset::draw::draw;
+use med2e3_schemas::Id;
 use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::config::parse;
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample::{self, IMAGE3D, SampleRow, Split, Task, Topic};
 use med2e3_schemas::volume::{self, VolumeRow, VoxelCode, VoxelFormat};
-use med2e3_schemas::{Id, SCHEMA_VERSION};
 use med2e3_shards::{PageLayout, ShardReader, ShardWriter, read_index, subset};
 
 const GOLDEN: &str = include_str!("golden/draw.txt");
@@ -66,21 +66,7 @@ fn write(root: &Path) {
     let volumes = vec![writer.commit(volumes, &[]).unwrap()];
     let mut writer = ShardWriter::create(&root.join(samples), sample::schema(), PageLayout::Samples).unwrap();
     writer.write(&sample::to_batch(&(0..240).map(sample_row).collect::<Vec<_>>())).unwrap();
-    let index = DatasetIndex {
-        schema_version: SCHEMA_VERSION,
-        recipe: "test".into(),
-        recipe_hash: String::new(),
-        voxels: format,
-        inputs: None,
-        visual_tokens: 4,
-        tokenizer: None,
-        end_token: None,
-        volumes,
-        samples: vec![writer.commit(samples, &[]).unwrap()],
-        files: BTreeMap::new(),
-        counts: BTreeMap::new(),
-        xxh3: String::new(),
-    };
+    let index = DatasetIndex::of_shards(format, volumes, vec![writer.commit(samples, &[]).unwrap()]);
     med2e3_shards::write_index(root, &index).unwrap();
 }
 

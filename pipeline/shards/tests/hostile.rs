@@ -1,6 +1,5 @@
 //! Datasets that lie or change while they are read: an error that names the file, never a panic, a signal or gigabytes.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,11 +7,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, DictionaryArray, FixedSizeBinaryArray, Int32Array, ListArray, RecordBatch, StringArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Int32Type};
+use med2e3_schemas::Id;
 use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample::{self, IMAGE3D, SampleRow, Split, Task};
 use med2e3_schemas::volume::{self, VolumeRow, VoxelCode, VoxelFormat};
-use med2e3_schemas::{Id, SCHEMA_VERSION};
 use med2e3_shards::{Dataset, PageLayout, Selection, ShardReader, ShardWriter, Shards, write_index};
 use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
 use parquet::basic::{Compression, ZstdLevel};
@@ -77,21 +76,7 @@ fn write(root: &Path, rows: usize) -> DatasetIndex {
     let mut writer = ShardWriter::create(&root.join(samples), sample::schema(), PageLayout::Samples).unwrap();
     writer.write(&sample::to_batch(&(0..rows).map(sample).collect::<Vec<_>>())).unwrap();
     let samples = writer.commit(samples, &[]).unwrap();
-    let index = DatasetIndex {
-        schema_version: SCHEMA_VERSION,
-        recipe: "test".into(),
-        recipe_hash: String::new(),
-        voxels: FORMAT,
-        inputs: None,
-        visual_tokens: 4,
-        tokenizer: None,
-        end_token: Some(0),
-        volumes: vec![volumes],
-        samples: vec![samples],
-        files: BTreeMap::new(),
-        counts: BTreeMap::new(),
-        xxh3: String::new(),
-    };
+    let index = DatasetIndex { end_token: Some(0), ..DatasetIndex::of_shards(FORMAT, vec![volumes], vec![samples]) };
     write_index(root, &index).unwrap();
     index
 }

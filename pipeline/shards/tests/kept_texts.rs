@@ -1,16 +1,15 @@
 //! The file of texts beside the rows that the reader of parquet gives; who makes it, where it is kept, and what becomes of one
 //! that is damaged or another dataset's.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
+use med2e3_schemas::Id;
 use med2e3_schemas::index::{DatasetIndex, ShardEntry};
 use med2e3_schemas::sample::{self, IMAGE3D, SampleRow, Split, Task};
 use med2e3_schemas::volume::{VoxelCode, VoxelFormat};
-use med2e3_schemas::{Id, SCHEMA_VERSION};
 use med2e3_shards::{PageLayout, ShardReader, ShardWriter, Texts, read_index, texts};
 
 const SAMPLES: usize = 61;
@@ -50,21 +49,7 @@ fn write(root: &Path, salt: usize) -> DatasetIndex {
 }
 
 fn index(samples: Vec<ShardEntry>) -> DatasetIndex {
-    DatasetIndex {
-        schema_version: SCHEMA_VERSION,
-        recipe: "test".into(),
-        recipe_hash: String::new(),
-        voxels: VoxelFormat::unit_range([4, 8, 8], VoxelCode::U8),
-        inputs: None,
-        visual_tokens: 4,
-        tokenizer: None,
-        end_token: None,
-        volumes: Vec::new(),
-        samples,
-        files: BTreeMap::new(),
-        counts: BTreeMap::new(),
-        xxh3: String::new(),
-    }
+    DatasetIndex::of_shards(VoxelFormat::unit_range([4, 8, 8], VoxelCode::U8), Vec::new(), samples)
 }
 
 fn assert_same(texts: &Texts, root: &Path, index: &DatasetIndex) {

@@ -1,17 +1,17 @@
 //! A dataset whose places and texts are kept: no shard is opened before it is read, what is wrong with one is said as before, and
 //! selections are those that the rows themselves give.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use med2e3_schemas::Id;
 use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::index::{DatasetIndex, ShardEntry};
 use med2e3_schemas::sample::{self, IMAGE3D, SampleRow, Split, Task};
 use med2e3_schemas::subset::Subset;
 use med2e3_schemas::volume::{self, VolumeRow, VoxelCode, VoxelFormat};
-use med2e3_schemas::{Id, SCHEMA_VERSION};
 use med2e3_shards::index::list_files_again;
 use med2e3_shards::{Dataset, PageLayout, Places, Samples, Selection, ShardWriter, Texts, subset};
 
@@ -57,21 +57,7 @@ fn write(root: &Path, rows: &[SampleRow]) -> DatasetIndex {
         rows.chunks(10).for_each(|group| writer.write(&sample::to_batch(group)).unwrap());
         writer.commit(&path, &[]).unwrap()
     });
-    let index = DatasetIndex {
-        schema_version: SCHEMA_VERSION,
-        recipe: "test".into(),
-        recipe_hash: String::new(),
-        voxels: FORMAT,
-        inputs: None,
-        visual_tokens: 4,
-        tokenizer: None,
-        end_token: None,
-        volumes: volumes.collect(),
-        samples: samples.collect(),
-        files: BTreeMap::new(),
-        counts: BTreeMap::new(),
-        xxh3: String::new(),
-    };
+    let index = DatasetIndex::of_shards(FORMAT, volumes.collect(), samples.collect());
     med2e3_shards::write_index(root, &index).unwrap();
     index
 }

@@ -1,15 +1,14 @@
 //! The feed's read of a volume by its place, beside the reader of parquet; and every way in which a shard or the places may be
 //! damaged, each with words that name shard, row and volume.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 
+use med2e3_schemas::Id;
 use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::volume::{self, VolumeRow, VoxelCode, VoxelFormat};
-use med2e3_schemas::{Id, SCHEMA_VERSION};
 use med2e3_shards::{Dataset, PageLayout, Places, ShardError, ShardWriter, places, read_index};
 use med2e3_store::PositionedFile;
 
@@ -41,21 +40,7 @@ fn write(root: &Path, codec: VoxelCodec, code: VoxelCode) {
         rows.chunks(3).for_each(|group| writer.write(&volume::to_batch(group, &format)).unwrap());
         writer.commit(&path, &[]).unwrap()
     });
-    let index = DatasetIndex {
-        schema_version: SCHEMA_VERSION,
-        recipe: "test".into(),
-        recipe_hash: String::new(),
-        voxels: format,
-        inputs: None,
-        visual_tokens: 4,
-        tokenizer: None,
-        end_token: None,
-        volumes: shards.collect(),
-        samples: Vec::new(),
-        files: BTreeMap::new(),
-        counts: BTreeMap::new(),
-        xxh3: String::new(),
-    };
+    let index = DatasetIndex::of_shards(format, shards.collect(), Vec::new());
     med2e3_shards::write_index(root, &index).unwrap();
 }
 

@@ -2,17 +2,16 @@
 //! takes until a first batch of 128 texts is there, and what memory they take. Runs where `MED2E3_THOROUGH` is set; what it
 //! measures is on standard error.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use med2e3_schemas::Id;
 use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample::{self, IMAGE3D, SampleRow, Split, Task};
 use med2e3_schemas::volume::{self, VolumeRow, VoxelCode, VoxelFormat};
-use med2e3_schemas::{Id, SCHEMA_VERSION};
 use med2e3_shards::{Dataset, PageLayout, Places, Selection, ShardWriter, Texts};
 
 const VOLUMES: usize = 120_092;
@@ -69,21 +68,7 @@ fn write(root: &Path) -> DatasetIndex {
         writer.write(&sample::to_batch(&rows)).unwrap();
         writer.commit(&path, &[]).unwrap()
     });
-    let index = DatasetIndex {
-        schema_version: SCHEMA_VERSION,
-        recipe: "test".into(),
-        recipe_hash: String::new(),
-        voxels: FORMAT,
-        inputs: None,
-        visual_tokens: 4,
-        tokenizer: None,
-        end_token: None,
-        volumes: volumes.collect(),
-        samples: samples.collect(),
-        files: BTreeMap::new(),
-        counts: BTreeMap::new(),
-        xxh3: String::new(),
-    };
+    let index = DatasetIndex::of_shards(FORMAT, volumes.collect(), samples.collect());
     med2e3_shards::write_index(root, &index).unwrap();
     index
 }

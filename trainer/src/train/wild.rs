@@ -1,18 +1,17 @@
 //! No configuration panics: thousands of runs with values that no one should state end in a run or in one message that names
 //! a key.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use med2e3_input::text::Tokenizer;
+use med2e3_schemas::Id;
 use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::config::parse;
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample::{self, IMAGE3D, SampleRow, Split, Task};
 use med2e3_schemas::volume::{self, VolumeRow, VoxelCode, VoxelFormat};
-use med2e3_schemas::{Id, SCHEMA_VERSION};
 use med2e3_shards::{PageLayout, ShardWriter, write_index};
 use toml::{Table, Value};
 
@@ -174,19 +173,10 @@ fn write_of(root: &Path, format: VoxelFormat, words: usize, cell: impl Fn(usize,
     let mut writer = ShardWriter::create(&root.join(texts), sample::schema(), PageLayout::Samples).unwrap();
     writer.write(&sample::to_batch(&samples)).unwrap();
     let index = DatasetIndex {
-        schema_version: SCHEMA_VERSION,
-        recipe: "m3d".into(),
-        recipe_hash: String::new(),
-        voxels: format,
-        inputs: None,
         visual_tokens: (shape.iter().product::<usize>() / 8) as u32,
         tokenizer: Some("tokenizer.json".into()),
         end_token: Some(0),
-        volumes,
-        samples: vec![writer.commit(texts, &[]).unwrap()],
-        files: BTreeMap::new(),
-        counts: BTreeMap::new(),
-        xxh3: String::new(),
+        ..DatasetIndex::of_shards(format, volumes, vec![writer.commit(texts, &[]).unwrap()])
     };
     write_index(root, &index).unwrap();
 }

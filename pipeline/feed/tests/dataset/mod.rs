@@ -1,14 +1,13 @@
 //! A small dataset on disk, each of whose volumes holds its own number, and texts that name it.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use med2e3_schemas::Id;
 use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::index::DatasetIndex;
 use med2e3_schemas::sample::{self, IMAGE3D, SampleRow, Split, Task, Topic};
 use med2e3_schemas::volume::{self, VolumeRow, VoxelCode, VoxelFormat};
-use med2e3_schemas::{Id, SCHEMA_VERSION};
 use med2e3_shards::{Dataset, PageLayout, Samples, Selection, ShardWriter};
 
 pub(crate) const VOLUMES: usize = 11;
@@ -75,19 +74,9 @@ pub(crate) fn write_as(root: &Path, codec: VoxelCodec) {
     let mut writer = ShardWriter::create(&root.join(path), sample::schema(), PageLayout::Samples).unwrap();
     writer.write(&sample::to_batch(&samples())).unwrap();
     let index = DatasetIndex {
-        schema_version: SCHEMA_VERSION,
-        recipe: "test".into(),
-        recipe_hash: String::new(),
-        voxels: format,
-        inputs: None,
-        visual_tokens: 4,
         tokenizer: Some("tokenizer.json".into()),
         end_token: Some(0),
-        volumes: entries,
-        samples: vec![writer.commit(path, &[]).unwrap()],
-        files: BTreeMap::new(),
-        counts: BTreeMap::new(),
-        xxh3: String::new(),
+        ..DatasetIndex::of_shards(format, entries, vec![writer.commit(path, &[]).unwrap()])
     };
     med2e3_shards::write_index(root, &index).unwrap();
 }

@@ -320,7 +320,6 @@ fn texts() -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use med2e3_schemas::SCHEMA_VERSION;
     use med2e3_schemas::index::ShardEntry;
     use med2e3_schemas::inputs::{CropNumbers, Inputs, IntensityNumbers, VolumeInputs};
     use med2e3_schemas::volume::VoxelFormat;
@@ -331,19 +330,14 @@ mod tests {
         let shard = |path: &str| ShardEntry { path: path.into(), rows: 2, ..ShardEntry::default() };
         let tasks = BTreeMap::from([("caption".to_owned(), 2)]);
         DatasetIndex {
-            schema_version: SCHEMA_VERSION,
-            recipe: String::new(),
-            recipe_hash: String::new(),
-            voxels,
             inputs: Some(Inputs { volume: VolumeInputs { recipe, voxels, deep_pictures: "clip".into() }, text: None }),
             visual_tokens: 1,
-            tokenizer: None,
-            end_token: None,
-            volumes: vec![shard("volumes/00000.parquet")],
-            samples: vec![shard("samples/00000.parquet")],
-            files: BTreeMap::new(),
             counts: BTreeMap::from([("train".to_owned(), tasks)]),
-            xxh3: String::new(),
+            ..DatasetIndex::of_shards(
+                voxels,
+                vec![shard("volumes/00000.parquet")],
+                vec![shard("samples/00000.parquet")],
+            )
         }
     }
 
