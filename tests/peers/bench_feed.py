@@ -14,9 +14,8 @@ for the labels; by Hugging Face's tokenizers and the dataset's own tokenizer. M3
 Alike: the values, the place (memory), batches of 8, mixed order, threads. Which of the texts comes with a volume is left to
 chance, as it costs the same. DALI's main process comes in addition to its threads, as M3D's does to two workers; without workers
 M3D's main process does all of it.
-Not alike: `bench feed` times volumes alone, so that "volumes alone" is the row of DALI to compare it with; it compares every cell
-with its hash and delivers u8, which training makes f32 on its device, and ids are looked up, which were made once when the
-dataset was prepared. The peers compare nothing. Prints one table row for each loader and a JSON line. Needs monai, numpy,
+Not alike: med2e3 compares every cell with its hash and delivers u8, which training makes f32 on its device, and ids that were
+made once when the dataset was prepared. The peers compare nothing, and tokenize at each delivery. Prints one table row for each loader and a JSON line. Needs monai, numpy,
 nvidia-dali-cuda120, pyarrow, tokenizers, torch.
 """
 
@@ -304,7 +303,7 @@ def main():
     make(args.program, folder, args.volumes)
 
     ours = {"none": "med2e3, uncompressed", "lz4": "med2e3, lz4", "zstd1": "med2e3, zstd 1"}
-    arrives = {**{name: "u8, hashes compared" for name in ours.values()}, **{name: peer[0] for name, peer in PEERS.items()}}
+    arrives = {**{name: "u8 and ids, hashes compared" for name in ours.values()}, **{name: peer[0] for name, peer in PEERS.items()}}
     rounds, stored = {name: [] for name in arrives}, {}
     for _ in range(args.rounds):
         for codec, name in ours.items():

@@ -1,6 +1,6 @@
 //! `bench feed`: how fast a dataset is fed to a training, beside what the machine gives for these very bytes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -93,7 +93,8 @@ pub enum From {
     Disk,
 }
 
-/// Measures a dataset's feed by each of these numbers of readers.
+/// Measures a dataset's feed by each of these numbers of readers: a text of each volume of the training split, or, in a dataset
+/// without one, a made-up text of each volume.
 ///
 /// # Errors
 /// A dataset without volumes or one that does not read; a number of threads that the machine does not give.
@@ -123,7 +124,8 @@ pub fn feed(root: &Path, threads: &BTreeSet<usize>, from: From) -> Result<FeedBe
         }
     };
     forget();
-    let samples = Arc::new(Samples::of_rows(&places.iter().map(text_of).collect::<Vec<_>>()));
+    let own = training(&dataset);
+    let samples = Arc::new(own.as_ref().map_or_else(|| made_up(&places), a_text_a_volume));
     let watch = Stopwatch::start();
     start(&dataset, &samples, threads.first().copied().unwrap_or(1))?
         .next_batch()
@@ -143,7 +145,7 @@ pub fn feed(root: &Path, threads: &BTreeSet<usize>, from: From) -> Result<FeedBe
     let mut reads = Vec::new();
     for &threads in threads {
         forget();
-        let once = (from == From::Disk).then_some(places.len());
+        let once = (from == From::Disk).then_some(samples.len());
         reads.push(fed(start(&dataset, &samples, threads)?, threads, once).map_err(of_feed(root))?);
     }
 
@@ -207,14 +209,26 @@ pub fn feed(root: &Path, threads: &BTreeSet<usize>, from: From) -> Result<FeedBe
         decode_per_second,
         open_seconds,
         first_batch_seconds,
-        text_seconds: text_seconds(&dataset).map_err(of_feed(root))?,
+        text_seconds: own.map(|own| text_seconds(&own)).transpose().map_err(of_feed(root))?,
         reads,
     })
 }
 
-/// A text of one volume, since datasets may have none of their own.
-fn text_of(place: &Place) -> SampleRow {
-    SampleRow::of_ids(place.volume, vec![place.volume], vec![IMAGE3D, 1, 2], vec![(2, 3)])
+/// The samples of the training split; `None` of a dataset without any.
+fn training(dataset: &Dataset) -> Option<Samples> {
+    dataset.select(&Selection { split: Split::Train, tasks: Task::ALL.to_vec(), subset: None }).ok()
+}
+
+/// The first text of each volume: so each volume is read once an epoch.
+fn a_text_a_volume(samples: &Samples) -> Samples {
+    let mut seen = HashSet::new();
+    samples.picked((0..samples.len()).filter(|at| samples.first_volume(*at).is_some_and(|volume| seen.insert(volume))))
+}
+
+/// A short text of each volume.
+fn made_up(places: &[Place]) -> Samples {
+    let row = |place: &Place| SampleRow::of_ids(place.volume, vec![place.volume], vec![IMAGE3D, 1, 2], vec![(2, 3)]);
+    Samples::of_rows(&places.iter().map(row).collect::<Vec<_>>())
 }
 
 fn of_feed(root: &Path) -> impl Fn(FeedError) -> PrepareError {
@@ -276,10 +290,8 @@ fn fed(mut feed: Feed, threads: usize, volumes: Option<usize>) -> Result<Reads, 
     })
 }
 
-/// Seconds to lay out a text of the training split, as the feed does.
-fn text_seconds(dataset: &Dataset) -> Result<Option<f64>, FeedError> {
-    let selection = Selection { split: Split::Train, tasks: Task::ALL.to_vec(), subset: None };
-    let Ok(samples) = dataset.select(&selection) else { return Ok(None) };
+/// Seconds to lay out a text, as the feed does.
+fn text_seconds(samples: &Samples) -> Result<f64, FeedError> {
     let layout = TextLayout { form: TextForm::Conversation, question: QuestionForm::Llm };
     let (mut batch, mut planned, mut done) = (HostBatch::default(), Vec::new(), 0);
     let watch = Stopwatch::start();
@@ -287,10 +299,10 @@ fn text_seconds(dataset: &Dataset) -> Result<Option<f64>, FeedError> {
         planned.clear();
         let positions = (done..done + BATCH).map(|at| (at % samples.len()) as u32);
         planned.extend(positions.map(|position| PlannedText { position, target_weight: 1.0 }));
-        batch.lay_out(&samples, &planned, layout, 0)?;
+        batch.lay_out(samples, &planned, layout, 0)?;
         done += BATCH;
     }
-    Ok(Some(watch.seconds() / done as f64))
+    Ok(watch.seconds() / done as f64)
 }
 
 /// Memory of the process that no file backs; 0 where the system does not say.

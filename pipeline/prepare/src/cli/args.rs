@@ -240,7 +240,7 @@ pub(super) enum Verb {
 pub(super) enum BenchVerb {
     /// Feed volumes in any order as to a training, and compare with bare reads, copies and decoding of the same bytes
     ///
-    /// Each measurement takes a second. What was read before is in the system's cache, where it fits.
+    /// Fed is a text of each volume of the training split, or, where there is none, a made-up one. Each measurement takes a second. What was read before is in the system's cache, where it fits.
     Feed {
         /// The dataset's folder
         dataset: PathBuf,
