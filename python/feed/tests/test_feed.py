@@ -527,7 +527,7 @@ class Fed(unittest.TestCase):
         self.assertEqual(next(feed)["position"], batch["position"] + 4)
 
     def test_threads_run_while_one_waits_and_a_second_at_the_feed_is_told(self):
-        feed = self.feed(epochs=10**5, batch_size=150_000, tail="straddle", readers=1, depth=1, tensors="dlpack")
+        feed = self.feed(epochs=10**5, batch_size=600_000, tail="straddle", readers=1, depth=1, tensors="dlpack")
         steps, done = [], []
         waiting = threading.Thread(target=lambda: done.append(next(feed)["position"]))
         waiting.start()
@@ -539,7 +539,7 @@ class Fed(unittest.TestCase):
                 self.assertTrue(len(steps) != 5 or "another one that is at it" in text)
                 self.assertEqual(feed.state_dict()["position"], feed.position)
         waiting.join()
-        self.assertEqual((done, len(steps)), ([150_000], 20))
+        self.assertEqual((done, len(steps)), ([600_000], 20))
 
     def run_python(self, text, *arguments):
         return subprocess.Popen(
@@ -552,7 +552,7 @@ class Fed(unittest.TestCase):
 import sys, time
 from med2e3_feed import Feed
 path, is_open = sys.argv[1:]
-arguments = {"batch_size": 600_000, "epochs": 10**6, "tail": "straddle", "tensors": "dlpack"}
+arguments = {"batch_size": 1_200_000, "epochs": 10**6, "tail": "straddle", "tensors": "dlpack", "depth": 1}
 if is_open:
     feed = Feed(path, **arguments)
 print("waiting", flush=True)
@@ -581,7 +581,7 @@ except KeyboardInterrupt:
         for _ in range(3):
             process = self.run_python(text, *arguments)
             self.assertEqual(process.stdout.readline(), "waiting\n")
-            time.sleep(0.3)
+            time.sleep(0.1)
             sent = time.monotonic()
             process.send_signal(signal.SIGINT)
             at = process.stdout.readline()
