@@ -150,12 +150,9 @@ pub fn feed(root: &Path, threads: &BTreeSet<usize>, from: From) -> Result<FeedBe
     }
 
     forget();
-    // To as much memory as the feed's, in turn: what stays in a processor's cache is no place for batches.
-    let mut room = vec![0; (DEPTH + HELD) * BATCH * cell_bytes.max(most_stored)];
-    let mut turn = (0..(DEPTH + HELD) * BATCH).cycle();
+    let mut room = Room::new(cell_bytes.max(most_stored));
     let read = |place: &Place| -> Result<(), PrepareError> {
-        let start = turn.next().unwrap_or_default() * cell_bytes.max(most_stored);
-        let slot = &mut room[start..start + place.length as usize];
+        let slot = &mut room.next()[..place.length as usize];
         Ok(shards[place.shard as usize].read_at(place.offset, slot).map_err(ShardError::from)?)
     };
     let pread_per_second = match from {
@@ -163,10 +160,9 @@ pub fn feed(root: &Path, threads: &BTreeSet<usize>, from: From) -> Result<FeedBe
         // Once each: the second time they would be in the cache.
         From::Disk => rate(places.iter(), read)?,
     };
-    drop(room);
-    let (source, mut cell) = (vec![1; cell_bytes], vec![0; cell_bytes]);
+    let source = vec![1; cell_bytes];
     let memcpy_per_second = rate(std::iter::repeat(()), |()| {
-        cell.copy_from_slice(std::hint::black_box(&source));
+        room.next()[..cell_bytes].copy_from_slice(std::hint::black_box(&source));
         Ok(())
     })?;
     let (mut held, mut bytes) = (Vec::new(), 0);
@@ -184,7 +180,7 @@ pub fn feed(root: &Path, threads: &BTreeSet<usize>, from: From) -> Result<FeedBe
             problem: format!("holds a volume that does not decode: {words}"),
             hint: "med2e3-data verify names it".into(),
         };
-        decode(*codec, stored, &mut cell).map(|_| ()).map_err(words)
+        decode(*codec, stored, &mut room.next()[..cell_bytes]).map(|_| ()).map_err(words)
     })?;
     let codecs: BTreeSet<&str> = held.iter().map(|(codec, _)| codec.as_str()).collect();
     let is_plain = codecs.len() == 1 && codecs.contains("none");
@@ -254,6 +250,26 @@ fn start(dataset: &Arc<Dataset>, samples: &Arc<Samples>, readers: usize) -> Resu
     Feed::start(dataset.clone(), samples.clone(), plan).map_err(of_feed(dataset.root()))
 }
 
+/// As much memory as a feed's batches, a cell after the other: what would stay in a processor's cache is no place for batches.
+struct Room {
+    bytes: Vec<u8>,
+    cell_bytes: usize,
+    turn: usize,
+}
+
+impl Room {
+    fn new(cell_bytes: usize) -> Room {
+        Room { bytes: vec![0; (DEPTH + HELD) * BATCH * cell_bytes], cell_bytes, turn: 0 }
+    }
+
+    /// The next cell, and behind the last one the first again.
+    fn next(&mut self) -> &mut [u8] {
+        let start = self.turn * self.cell_bytes;
+        self.turn = (self.turn + 1) % ((DEPTH + HELD) * BATCH);
+        &mut self.bytes[start..start + self.cell_bytes]
+    }
+}
+
 /// How many of these are done each second, one after another.
 fn rate<T>(
     items: impl Iterator<Item = T>,
@@ -272,6 +288,10 @@ fn rate<T>(
 
 /// What a feed brings in a second, or of so many volumes; the limit is yet to be known.
 fn fed(mut feed: Feed, threads: usize, volumes: Option<usize>) -> Result<Reads, FeedError> {
+    // The batches' memory is touched first, and is what a run has to itself from then on.
+    for _ in (0..DEPTH + HELD).filter(|_| volumes.is_none()) {
+        feed.next_batch().transpose()?;
+    }
     let (watch, cpu, mut done, mut bytes) = (Stopwatch::start(), cpu_seconds(), 0, 0);
     while watch.seconds() < SECONDS && volumes.is_none_or(|volumes| done < volumes) {
         let Some(batch) = feed.next_batch() else { break };
