@@ -161,8 +161,13 @@ impl Work for Reading {
 
     fn read(&self, (volume, mut cell): (Id, Cell<u8>)) -> bool {
         let read = || self.dataset.read_cell(volume, &mut cell).map(|cost| self.totals.add(&cost.into())).is_ok();
-        catch_unwind(AssertUnwindSafe(read))
-            .unwrap_or_else(|payload| resume_unwind(Box::new(format!("volume {volume}: {}", ring::said(&*payload)))))
+        catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|payload| {
+            let place = self.dataset.places().ok().and_then(|places| places.find(volume));
+            let row = place.map_or(String::new(), |place| {
+                format!(", row {} of {}", place.row, self.dataset.index().volumes[place.shard as usize].path)
+            });
+            resume_unwind(Box::new(format!("volume {volume}{row}: {}", ring::said(&*payload))))
+        })
     }
 
     fn finish(&self, batch: &mut HostBatch, is_read: bool) -> Result<(), FeedError> {
