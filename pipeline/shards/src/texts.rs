@@ -2,8 +2,8 @@
 //! and fills batches from. The strings of samples stay in the shards.
 //!
 //! # Layout
-//! - [`mod@record`]: an entry of the table, and a sample's ids behind it
-//! - [`make`]: how the file is made of the sample shards
+//! - `record`: an entry of the table, and a sample's ids behind it
+//! - `make`: how the file is made of the sample shards
 //!
 //! The file is a line of JSON, the ids of all volumes that samples name, sorted; a table of 48 bytes a sample, sorted by its id;
 //! and records of 32-bit words, in the order of the shards. It follows from the shards alone, bit by bit. Line, volumes and table
