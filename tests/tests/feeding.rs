@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use med2e3_tests::phantom::{gzip, nifti};
-use med2e3_tests::program::{program, run_to};
+use med2e3_tests::program::run_to;
 use med2e3_tests::python::python;
+use med2e3_tests::study::prepare;
 
 /// No more than the volumes of `pipeline/feed/tests/golden/order.py`.
 const VOLUMES: usize = 11;
@@ -39,16 +40,10 @@ fn study(root: &Path) {
         .unwrap();
 }
 
-fn prepare(folder: &Path, name: &str, more: &[&str]) -> PathBuf {
+fn prepared(folder: &Path, name: &str, more: &[&str]) -> PathBuf {
     let out = folder.join(name);
-    let mut command = program("med2e3-data");
-    command.args(["prepare", "configs/demo/prepare.toml", "--out"]).arg(&out);
-    let root = format!("root={:?}", folder.join("study").display().to_string());
     let questions = r#"manifest.questions=[{path="own.csv",split="train"}]"#;
-    for set in [questions, "volume.shape=[4,16,16]", "engine.volumes_per_range=4", &root].iter().chain(more) {
-        command.args(["--set", set]);
-    }
-    run_to(0, &mut command);
+    run_to(0, &mut prepare(&folder.join("study"), &out, &[&[questions], more].concat()));
     out
 }
 
@@ -59,9 +54,9 @@ fn python_is_fed_what_the_dataset_holds() {
     study(&folder.join("study"));
     let units = "volume.recipe={ct={intensity=\"none\",crop=\"none\"}}";
     let datasets = [
-        prepare(folder, "u8", &["volume.codec=\"zstd1\""]),
-        prepare(folder, "i16", &[units, "volume.voxels=\"i16\"", "volume.codec=\"lz4\""]),
-        prepare(folder, "f32", &[units, "volume.voxels=\"f32\"", "volume.codec=\"none\""]),
+        prepared(folder, "u8", &["volume.codec=\"zstd1\""]),
+        prepared(folder, "i16", &[units, "volume.voxels=\"i16\"", "volume.codec=\"lz4\""]),
+        prepared(folder, "f32", &[units, "volume.voxels=\"f32\"", "volume.codec=\"none\""]),
     ];
     let said = run_to(0, python().arg("python/feed/tests/test_feed.py").args(&datasets));
     assert!(said.err.contains("OK"), "{}", said.err);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use med2e3_tests::phantom::{gzip, nifti};
 use med2e3_tests::program::{program, run_to};
 use med2e3_tests::python::{self, python};
+use med2e3_tests::study::prepare;
 use med2e3_tests::tiny;
 
 const SHAPE: [usize; 3] = [4, 16, 16];
@@ -25,16 +26,10 @@ fn study(root: &Path) {
     fs::write(root.join("own.csv"), rows.join("\n")).unwrap();
 }
 
-fn prepare(folder: &Path, name: &str, more: &[&str]) -> PathBuf {
+fn prepared(folder: &Path, name: &str, more: &[&str]) -> PathBuf {
     let out = folder.join(name);
-    let mut command = program("med2e3-data");
-    command.args(["prepare", "configs/demo/prepare.toml", "--out"]).arg(&out);
-    let root = format!("root={:?}", folder.join("study").display().to_string());
     let questions = r#"manifest.questions=[{path="own.csv",split="train"}]"#;
-    for set in [questions, "manifest.captions=[]", "volume.shape=[4,16,16]", &root].iter().chain(more) {
-        command.args(["--set", set]);
-    }
-    run_to(0, &mut command);
+    run_to(0, &mut prepare(&folder.join("study"), &out, &[&[questions, "manifest.captions=[]"], more].concat()));
     out
 }
 
@@ -81,12 +76,12 @@ fn every_block_of_a_card_runs_and_gives_the_same_values() {
     let percentile = ct("{percentile={low=1.0,high=99.0}}");
     let (codes, floats) = ("volume.voxels=\"i16\"", "volume.voxels=\"f32\"");
     let datasets = [
-        prepare(folder, "window8", &[&window]),
-        prepare(folder, "window16", &[&window, codes]),
-        prepare(folder, "units", &[&units, codes]),
-        prepare(folder, "floats", &[&units, floats]),
-        prepare(folder, "minmax", &[]),
-        prepare(folder, "percentile", &[&percentile]),
+        prepared(folder, "window8", &[&window]),
+        prepared(folder, "window16", &[&window, codes]),
+        prepared(folder, "units", &[&units, codes]),
+        prepared(folder, "floats", &[&units, floats]),
+        prepared(folder, "minmax", &[]),
+        prepared(folder, "percentile", &[&percentile]),
     ];
     // A file that is no data of its own, and that no reader may take for it.
     let mut command = program("med2e3-data");
@@ -106,10 +101,10 @@ fn every_block_of_a_card_runs_and_gives_the_same_values() {
     // A run that finds nothing to do leaves the card alone; one that was lost is written again, byte for byte.
     let card = datasets[0].join("README.md");
     let (text, written) = (fs::read(&card).unwrap(), fs::metadata(&card).unwrap().modified().unwrap());
-    prepare(folder, "window8", &[&window]);
+    prepared(folder, "window8", &[&window]);
     assert_eq!(fs::metadata(&card).unwrap().modified().unwrap(), written);
     fs::remove_file(&card).unwrap();
-    prepare(folder, "window8", &[&window]);
+    prepared(folder, "window8", &[&window]);
     assert!(fs::read(&card).unwrap() == text);
     let index: serde_json::Value =
         serde_json::from_slice(&fs::read(datasets[0].join("dataset.json")).unwrap()).unwrap();

@@ -24,10 +24,7 @@ pub(crate) fn bench_feed(repository: &Path, python: Option<PathBuf>) -> Result<(
     setup::setup(repository, setup::Libtorch::Cpu)?;
     run(&mut cargo(repository, &["build", "--workspace", "--bins"]), &[0])?;
     let folder = repository.join(".bench");
-    let python = match python {
-        Some(python) => python,
-        None => peers::environment(&folder, &PACKAGES)?,
-    };
+    let python = peers::python(repository, python, &PACKAGES)?;
     // Beside this program, whatever the target folder.
     let program = std::env::current_exe()?.with_file_name("med2e3-data");
     let mut command = Command::new(python);

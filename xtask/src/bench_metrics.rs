@@ -17,10 +17,7 @@ pub(crate) fn bench_metrics(repository: &Path, python: Option<PathBuf>) -> Resul
     wordnet::setup_wordnet(repository)?;
     // The crate alone: with the workspace's features DataFusion would be built optimized too.
     run(&mut cargo(repository, &["build", "--release", "-p", "med2e3-metric", "--example", "score_pairs"]), &[0])?;
-    let python = match python {
-        Some(python) => python,
-        None => peers::environment(&repository.join(".bench"), &PACKAGES)?,
-    };
+    let python = peers::python(repository, python, &PACKAGES)?;
     // target/debug/xtask -> target/release/examples
     let target = std::env::current_exe()?.parent().and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
     let mut command = Command::new(python);

@@ -17,10 +17,7 @@ pub(crate) fn bench_prepare(repository: &Path, python: Option<PathBuf>) -> Resul
     setup::setup(repository, setup::Libtorch::Cpu)?;
     run(&mut cargo(repository, &["build", "--workspace", "--bins"]), &[0])?;
     let folder = repository.join(".bench");
-    let python = match python {
-        Some(python) => python,
-        None => peers::environment(&folder, &PACKAGES)?,
-    };
+    let python = peers::python(repository, python, &PACKAGES)?;
     let program = repository.join("target/debug/med2e3-data");
     let mut command = Command::new(python);
     command.arg(repository.join("tests/peers/bench_prepare.py")).arg(program).arg(folder.join("prepare"));

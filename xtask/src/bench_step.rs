@@ -17,10 +17,7 @@ pub(crate) fn bench_step(repository: &Path, python: Option<PathBuf>, threads: us
     setup::setup(repository, setup::Libtorch::Cpu)?;
     run(&mut cargo(repository, &["build", "--workspace", "--example", "train_step"]), &[0])?;
     let folder = repository.join(".bench");
-    let python = match python {
-        Some(python) => python,
-        None => peers::environment(&folder, &PACKAGES)?,
-    };
+    let python = peers::python(repository, python, &PACKAGES)?;
     // Beside this program, whatever the target folder.
     let program = std::env::current_exe()?.with_file_name("examples").join("train_step");
     let mut command = Command::new(python);

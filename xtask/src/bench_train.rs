@@ -18,10 +18,7 @@ pub(crate) fn bench_train(repository: &Path, python: Option<PathBuf>, threads: u
     ensure!(dataset.join("dataset.json").is_file(), "{}: no dataset; `cargo xtask demo` makes it", dataset.display());
     setup::setup(repository, setup::Libtorch::Cpu)?;
     run(&mut cargo(repository, &["build", "--workspace", "--bins", "--example", "update_time"]), &[0])?;
-    let python = match python {
-        Some(python) => python,
-        None => peers::environment(&repository.join(".bench"), &PACKAGES)?,
-    };
+    let python = peers::python(repository, python, &PACKAGES)?;
     // Beside this program, whatever the target folder.
     let built = std::env::current_exe()?;
     let (program, update) = (built.with_file_name("med2e3"), built.with_file_name("examples").join("update_time"));

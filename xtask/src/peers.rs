@@ -7,9 +7,12 @@ use anyhow::Result;
 
 use crate::command::run;
 
-/// The virtual environment `venv` of the folder, with these packages in it; made where it is absent.
-pub(crate) fn environment(folder: &Path, packages: &[&str]) -> Result<PathBuf> {
-    let venv = folder.join("venv");
+/// The given Python, or that of the virtual environment `.bench/venv` with these packages in it, which is made where it is absent.
+pub(crate) fn python(repository: &Path, given: Option<PathBuf>, packages: &[&str]) -> Result<PathBuf> {
+    if let Some(given) = given {
+        return Ok(given);
+    }
+    let venv = repository.join(".bench/venv");
     let python = venv.join("bin/python");
     if !python.is_file() {
         run(Command::new("python3").args(["-m", "venv"]).arg(&venv), &[0])?;

@@ -22,6 +22,9 @@ use crate::{
     TextLayout, Totals,
 };
 
+/// Batches that the consumer may have without slowing the feed: one that is used, and one that travels to a device.
+pub const HELD: usize = 2;
+
 /// What to feed and how.
 #[derive(Clone, Debug)]
 pub struct FeedPlan {
@@ -102,12 +105,7 @@ impl FeedPlan {
     pub fn cursor(&self, selection: [u8; 32], position: u64) -> FeedCursor {
         FeedCursor { selection, order: self.order.clone(), tail: self.tail, position }
     }
-}
 
-/// Batches that the consumer may have without slowing the feed: one that is used, and one that travels to a device.
-pub const HELD: usize = 2;
-
-impl FeedPlan {
     /// Batches of a feed: what is made ahead, and what the consumer has.
     pub fn batches(&self) -> usize {
         self.depth + HELD

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use med2e3_feed::{Budget, Feed, FeedPlan, LossGroup, Order, QuestionForm, Splicing, StepRule, Tail, TextForm};
 
-#[allow(dead_code)]
+#[path = "feed/dataset.rs"]
 mod dataset;
 
 /// The system's allocator, which counts what is asked of it.

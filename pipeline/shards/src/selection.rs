@@ -32,7 +32,7 @@ pub struct Samples {
 
 impl Samples {
     /// What [`Samples::volume_count`] counts at most.
-    pub const MANY_VOLUMES: usize = 255;
+    pub const MANY_VOLUMES: usize = Texts::MANY_VOLUMES;
 
     /// Rows of texts, by their numbers.
     pub(crate) fn new(texts: Arc<Texts>, rows: Vec<u32>, without_volume: u64) -> Samples {

@@ -152,6 +152,9 @@ impl<'a> VolumeIds<'a> {
 }
 
 impl Texts {
+    /// What [`Texts::volume_count`] counts at most: it is a byte of the table.
+    pub const MANY_VOLUMES: usize = u8::MAX as usize;
+
     /// The texts that the dataset's folder or the user's cache holds, if they are those of its shards; else texts that are made
     /// now, and kept where that is possible. Of several processes that miss them one makes them.
     ///
@@ -246,7 +249,7 @@ impl Texts {
         self.entry(row).first_volume()
     }
 
-    /// How many volumes it names; 255 stands for that or more.
+    /// How many volumes it names; [`Texts::MANY_VOLUMES`] stands for that or more.
     ///
     /// # Panics
     /// As [`Texts::id`].

@@ -4,7 +4,6 @@
 //! What it can't find: orderings of memory that are too weak (each step is sequentially consistent here) and faults of crossbeam.
 
 #[path = "../../src/ring.rs"]
-#[allow(dead_code, missing_docs)]
 pub mod ring;
 mod sync;
 

@@ -15,7 +15,7 @@ use std::ops::Range;
 use med2e3_schemas::Id;
 use med2e3_schemas::sample::{SampleRow, Split, Task};
 
-use super::{Stated, Text, VolumeIds};
+use super::{Stated, Text, Texts, VolumeIds};
 
 /// Bytes of an entry.
 pub(super) const ENTRY_BYTES: usize = 48;
@@ -162,7 +162,7 @@ impl Entry {
             task: row.task as u8,
             split: row.split as u8,
             flags: flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum(),
-            volumes: numbers.len().min(255) as u8,
+            volumes: numbers.len().min(Texts::MANY_VOLUMES) as u8,
         };
         Some((entry, words))
     }
@@ -185,7 +185,7 @@ pub(super) fn text<'a>(entry: &Entry, words: &'a [i32], volumes: &'a [[u8; 16]])
     let fits = rest.is_empty()
         && ids.len() == entry.ids as usize
         && numbers.first().copied() == entry.first_volume()
-        && numbers.len().min(255) == usize::from(entry.volumes)
+        && numbers.len().min(Texts::MANY_VOLUMES) == usize::from(entry.volumes)
         && numbers.iter().all(|number| (*number as usize) < volumes.len());
     fits.then_some(Text {
         sample_id: entry.id,

@@ -52,10 +52,6 @@ pub(crate) fn samples() -> Vec<SampleRow> {
         .collect()
 }
 
-pub(crate) fn write(root: &Path) {
-    write_as(root, VoxelCodec::Zstd1);
-}
-
 pub(crate) fn write_as(root: &Path, codec: VoxelCodec) {
     for folder in ["volumes", "samples", "subsets"] {
         std::fs::create_dir_all(root.join(folder)).unwrap();

@@ -7,10 +7,8 @@ use std::path::{Path, PathBuf};
 use med2e3_feed::{Feed, FeedPlan, OnBadSample, QuestionForm, TextForm};
 use med2e3_schemas::sample::Task;
 
-#[allow(dead_code)]
-mod dataset;
-
-use dataset::{open, write};
+use super::dataset::open;
+use super::write;
 
 /// What a feed brings when `change` happens to its second shard of volumes behind the first batch: texts, those left out, errors.
 fn fed(on_bad_sample: OnBadSample, change: impl Fn(&Path)) -> (usize, Vec<String>, Vec<String>) {

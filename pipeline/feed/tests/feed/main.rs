@@ -14,9 +14,14 @@ use med2e3_schemas::codec::VoxelCodec;
 use med2e3_schemas::sample::{IMAGE3D, SampleRow, Split, Task};
 use med2e3_shards::{Dataset, Samples, Selection};
 
+mod changed_files;
 mod dataset;
 
-use dataset::{VOLUMES, many, many_as, open, volume_id, write};
+use dataset::{VOLUMES, many, many_as, open, volume_id, write_as};
+
+fn write(root: &Path) {
+    write_as(root, VoxelCodec::Zstd1);
+}
 
 fn plan(readers: usize, depth: usize) -> FeedPlan {
     FeedPlan {
